@@ -1,0 +1,74 @@
+"""Activation functions of the hidden layers, by name.
+
+Both directions work in place, because a training run calls them once per layer and update and a temporary costs as
+much as the arithmetic. The derivative is written in the activation A = θ(Z) itself, so Z need not be kept.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+class Activation(NamedTuple):
+    """inplace(Z): Z becomes A = θ(Z). inplace_backward(delta, A): delta becomes delta ∘ θ'(Z); A is destroyed."""
+
+    inplace: Callable[[Array], None]
+    inplace_backward: Callable[[Array, Array], None]
+
+
+def _identity(Z: Array) -> None:
+    """θ(z) = z."""
+
+
+def _identity_backward(delta: Array, A: Array) -> None:
+    """θ'(z) = 1."""
+
+
+@np.errstate(over="ignore")
+def inplace_sigmoid(Z: Array) -> None:
+    """θ(z) = 1 / (1 + e^(−z)); e^(−z) may overflow to inf, and 1 / inf = 0 is the right answer."""
+    np.negative(Z, out=Z)
+    np.exp(Z, out=Z)
+    np.add(Z, 1, out=Z)
+    np.reciprocal(Z, out=Z)
+
+
+def _sigmoid_backward(delta: Array, A: Array) -> None:
+    """θ' = A(1 − A)."""
+    np.multiply(delta, A, out=delta)
+    np.subtract(1, A, out=A)
+    np.multiply(delta, A, out=delta)
+
+
+def _tanh(Z: Array) -> None:
+    np.tanh(Z, out=Z)
+
+
+def _tanh_backward(delta: Array, A: Array) -> None:
+    """θ' = 1 − A²."""
+    np.multiply(A, A, out=A)
+    np.subtract(1, A, out=A)
+    np.multiply(delta, A, out=delta)
+
+
+def _relu(Z: Array) -> None:
+    """θ(z) = max(z, 0)."""
+    np.maximum(Z, 0, out=Z)
+
+
+def _relu_backward(delta: Array, A: Array) -> None:
+    """θ' = 1 where A > 0, else 0 (at the kink too): the sign of A, which is never negative."""
+    np.sign(A, out=A)
+    np.multiply(delta, A, out=delta)
+
+
+ACTIVATIONS = {
+    "sigmoid": Activation(inplace_sigmoid, _sigmoid_backward),
+    "tanh": Activation(_tanh, _tanh_backward),
+    "relu": Activation(_relu, _relu_backward),
+    "identity": Activation(_identity, _identity_backward),
+}

@@ -1,0 +1,179 @@
+"""From a configuration to a result: the unit that a sweep repeats.
+
+A cell trains `seeds` replicas with common random numbers: replica r draws its split, its initial weights and its order
+of examples from three independent streams that depend on the root seed and on r only, never on what is swept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.random import Generator, SeedSequence, default_rng
+from numpy.typing import NDArray
+
+from harness import per_example
+from harness.batches import batches, updates_per_epoch
+from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
+from harness.data import Dataset
+from harness.evaluation import evaluate
+from harness.mlp import MLP, Parameters
+from harness.optimizers import OPTIMIZERS, Optimizer
+from harness.splits import Splits, loss_for, split
+from harness.timing import pinned_blas
+from harness.train import Budget, GradientInto, Record, Set, Stack, Target, train
+
+Array = NDArray[np.floating]
+
+ENGINES: dict[str, GradientInto] = {"vectorized": MLP.gradient_into, "per_example": per_example.gradient_into}
+CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
+
+
+class Streams(NamedTuple):
+    """The three sources of randomness of one replica."""
+
+    split: SeedSequence
+    weights: SeedSequence
+    order: SeedSequence
+
+
+def streams(seed: int, replica: int) -> Streams:
+    """Independent streams for one replica; the same for every cell that shares the root seed."""
+    return Streams(*SeedSequence(seed, spawn_key=(replica,)).spawn(3))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the configuration comes to on this data: sizes in examples, rates in the cell's own units."""
+
+    n_train: int
+    batch_size: int
+    learning_rate: float
+    last_batch: str
+    updates_per_epoch: int
+    sizes: tuple[int, ...]
+    loss: str
+    lr_mean: float  # η for mean, ηB for sum: the canonical coordinate
+    lr_per_example: float  # lr_mean / B
+
+
+@dataclass
+class CellResult:
+    """What training left: every record, the parameters of each replica (R, P), and the test set's verdict (R,)."""
+
+    setting: Setting
+    records: list[Record]
+    parameters: Parameters
+    test_cost: Array
+    test_score: Array
+
+
+def setting(config: Config, dataset: Dataset, splits: Splits) -> Setting:
+    n_train = splits.train.X.shape[0]
+    batch_size = effective_batch_size(config, n_train)
+    rate = effective_learning_rate(config, batch_size)
+    lr_mean = rate * batch_size if config.reduction == "sum" else rate
+    sizes = (splits.train.X.shape[1], *config.model.hidden, splits.train.Y.shape[1])
+    per_epoch = updates_per_epoch(n_train, batch_size, config.last_batch)
+    return Setting(
+        n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss_for(dataset), lr_mean, lr_mean / batch_size
+    )
+
+
+class Cell:
+    """One cell: iterate over `train()` for its checkpoints, then ask for the `result()`.
+
+    config is checked, dataset loaded; nothing is drawn or allocated before `train` is iterated.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset) -> None:
+        self.config = config
+        n_splits = config.seeds if config.dataset.resample else 1
+        self.splits = [_split(config, dataset, replica) for replica in range(n_splits)]
+        self.setting = setting(config, dataset, self.splits[0])
+        self.budget = _budget(config, self.setting)
+        self._stacks: list[Stack] = []
+        self._records: list[Record] = []
+
+    def train(self) -> Iterator[Record]:
+        """Train every replica, yielding each checkpoint as it is reached."""
+        config, plan = self.config, self.setting
+        with pinned_blas(config.threads):
+            self._stacks = [_stack(config, plan, self.splits, replicas) for replicas in _pieces(config, plan)]
+            self._stacks[0].warm_up(plan.batch_size)
+            for record in train(self._stacks, plan.updates_per_epoch, self.budget, _target(config)):
+                self._records.append(record)
+                yield record
+
+    def result(self) -> CellResult:
+        """Put the replicas back in order and look at the test set, once."""
+        config, plan = self.config, self.setting
+        final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
+        parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
+        network = MLP(parameters, config.model.activation, plan.loss)
+        test_set = _set(self.splits, list(range(config.seeds)), "test")
+        with pinned_blas(config.threads):
+            return CellResult(plan, self._records, parameters, *evaluate(network, *test_set))
+
+
+def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
+    fractions = config.dataset.validation_fraction, config.dataset.test_fraction
+    return split(dataset, *fractions, streams(config.seed, replica).split, np.dtype(config.dtype))
+
+
+def _pieces(config: Config, plan: Setting) -> Iterator[list[int]]:
+    """Replica 0 alone, then the others in stacks small enough for the cache."""
+    n_params = Parameters.count(plan.sizes)
+    per_replica = (3 * n_params + plan.batch_size * (plan.sizes[0] + 2 * sum(plan.sizes[1:]))) * 8
+    width = max(1, CACHE_BYTES // per_replica)
+    yield [0]
+    for start in range(1, config.seeds, width):
+        yield list(range(start, min(start + width, config.seeds)))
+
+
+def _stack(config: Config, plan: Setting, splits: list[Splits], replicas: list[int]) -> Stack:
+    def rngs(stream: str) -> list[Generator]:
+        return [default_rng(getattr(streams(config.seed, r), stream)) for r in replicas]
+
+    params = Parameters.initialized(plan.sizes, config.model.initializer, rngs("weights"), np.dtype(config.dtype))
+    order = "none" if config.order == "sorted" else config.order
+    return Stack(
+        replicas=replicas,
+        network=MLP(params, config.model.activation, plan.loss),
+        optimizer=_optimizer(config.optimizer, params, plan.learning_rate),
+        train_set=_set(splits, replicas, "train", in_order=config.order == "sorted"),
+        validation_set=_set(splits, replicas, "validation"),
+        batches=batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
+        reduction=config.reduction,
+        gradient_into=ENGINES[config.engine],
+        record_batch_costs=replicas == [0],
+    )
+
+
+def _set(splits: list[Splits], replicas: list[int], name: str, in_order: bool = False) -> Set:
+    """X and Y of one part: shared when there is one split, else one of each per replica. in_order sorts by label."""
+    own = [splits[0]] if len(splits) == 1 else [splits[r] for r in replicas]
+    pairs = []
+    for splits_of_one in own:
+        examples = getattr(splits_of_one, name)
+        rows = np.argsort(splits_of_one.sort_key, kind="stable") if in_order else slice(None)
+        pairs.append((examples.X[rows], examples.Y[rows]))
+    if len(splits) == 1:
+        return pairs[0]
+    return np.stack([X for X, _ in pairs]), np.stack([Y for _, Y in pairs])
+
+
+def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float) -> Optimizer:
+    rule = OPTIMIZERS[config.name]
+    hyperparameters: dict[str, Any] = {key: asdict(config)[key] for key in rule.hyperparameters}
+    return rule(params, learning_rate, weight_decay=config.weight_decay, clip_norm=config.clip_norm, **hyperparameters)
+
+
+def _budget(config: Config, plan: Setting) -> Budget:
+    candidates = [config.updates, config.epochs and config.epochs * plan.updates_per_epoch]
+    updates = [n for n in candidates if n is not None]
+    return Budget(min(updates) if updates else None, config.train_seconds)
+
+
+def _target(config: Config) -> Target | None:
+    return None if config.target is None else Target(config.target, config.target_on)

@@ -1,0 +1,149 @@
+"""From the words of a command line to checked configurations, with Hydra's own parser and composer.
+
+Hydra composes a job only when that job starts, and tells a mistake in several lines. Here every cell of a sweep is
+composed before the first one starts, and whatever Hydra refuses becomes one line that names the key. Only `cli` and
+this module know Hydra.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.config import RULES, Config, ConfigError
+
+if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
+    from omegaconf import DictConfig
+
+
+def compose_cells(words: Sequence[str], conf: Path) -> tuple[list[Config], bool]:
+    """The configuration of every cell that the command line asks for, and whether it is a sweep. Raises ConfigError.
+
+    With a sweeper other than Hydra's basic one the cells are chosen as the sweep goes: only the first is composed.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    hydra, overrides, asked_multirun = _open(words, conf)
+    try:
+        base = _compose(hydra, overrides, RunMode.MULTIRUN)
+        if not (asked_multirun or base.hydra.mode == RunMode.MULTIRUN):
+            return [to_config(_compose(hydra, overrides, RunMode.RUN))], False
+        loader = hydra.config_loader
+        grid = _grid(base, loader)
+        return [to_config(_refusing(loader.load_sweep_config, base, list(cell))) for cell in grid], True
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _open(words: Sequence[str], conf: Path) -> tuple["Hydra", list[str], bool]:
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path, get_args_parser
+    from hydra.version import setbase
+
+    arguments = get_args_parser().parse_args(list(words))
+    setbase("1.3")
+    search_path = create_config_search_path(str(conf))
+    if arguments.config_dir:
+        search_path.prepend("command-line", f"file://{Path(arguments.config_dir).resolve()}")
+    return Hydra.create_main_hydra2("harness", search_path), arguments.overrides, arguments.multirun
+
+
+def _compose(hydra: "Hydra", overrides: list[str], mode: Any) -> "DictConfig":
+    composed: DictConfig = _refusing(
+        hydra.compose_config,
+        config_name="config",
+        overrides=overrides,
+        run_mode=mode,
+        with_log_configuration=False,
+        validate_sweep_overrides=mode.name == "RUN",
+    )
+    return composed
+
+
+def _grid(base: "DictConfig", loader: Any) -> list[list[str]]:
+    """The overrides of every cell, as Hydra's basic sweeper forms them: a study's own grid, then the command line's."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    params = base.hydra.sweeper.get("params") or {}
+    words = [f"{key}={value}" for key, value in params.items()] + list(base.hydra.overrides.task)
+    parsed = _refusing(OverridesParser.create(config_loader=loader).parse_overrides, words)
+    if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):
+        return [[word for word, item in zip(words, parsed, strict=True) if not item.is_sweep_override()]]
+    return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+
+
+def to_config(composed: "DictConfig") -> Config:
+    """The plain objects of one cell. Raises ConfigError for a value that is missing and for a key that was added."""
+    from omegaconf import OmegaConf, open_dict
+
+    with open_dict(composed):
+        composed.pop("hydra", None)
+    added = [str(key) for key in composed if key not in {field.name for field in fields(Config)}]
+    if added:
+        raise _unknown(added[0])
+    return _refusing(OmegaConf.to_object, composed)
+
+
+def _refusing(call: Any, *arguments: Any, **options: Any) -> Any:
+    """Call Hydra or OmegaConf, and say what they refuse in one line."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return call(*arguments, **options)
+    except (HydraException, OmegaConfBaseException) as refused:
+        raise _one_line(" ".join(f"{refused} {refused.__cause__ or ''}".split())) from refused
+
+
+def _one_line(text: str) -> ConfigError:
+    """A message of Hydra's or OmegaConf's, read for the key, what is allowed and what came."""
+    for pattern, rewrite in MESSAGES:
+        if found := re.search(pattern, text):
+            return rewrite(found)
+    return ConfigError("command line", "key=value as Hydra reads it", text)
+
+
+def _wrong_type(found: re.Match[str]) -> ConfigError:
+    key = found["key"].split("[")[0]
+    allowed = RULES[key].allowed if key in RULES else "a value of another type"
+    return ConfigError(key, allowed, found["value"])
+
+
+def _unknown_option(found: re.Match[str]) -> ConfigError:
+    options = [option for option in found["options"].split() if not option.startswith("_")]
+    return ConfigError(found["group"], " | ".join(options), found["option"])
+
+
+def _unknown(key: str) -> ConfigError:
+    known = [*RULES, *(field.name for field in fields(Config)), "dataset.name", "dataset.load", "dataset.resample"]
+    if key.startswith("dataset.load."):
+        return ConfigError(key, f"an argument that --cfg job lists (+{key} adds one)", key)
+    closest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {closest[0]}? " if closest else ""
+    return ConfigError(key, f"a known key ({hint}--help lists them)", key)
+
+
+def _not_a_list(found: re.Match[str]) -> ConfigError:
+    return ConfigError(found["key"], "one value (a list to sweep over needs -m in front)", found["value"])
+
+
+def _missing(found: re.Match[str]) -> ConfigError:
+    return ConfigError(found["key"], "a value", None)
+
+
+OPTIONS = (
+    r"Could not find '(?P<group>\w+)/(?P<option>[^']+)' Available options in '\w+': (?P<options>.*?) Config search"
+)
+MESSAGES: list[tuple[str, Callable[[re.Match[str]], ConfigError]]] = [
+    (OPTIONS, _unknown_option),
+    (r"Ambiguous value for argument '(?P<key>[^=]+)=(?P<value>[^']*)'", _not_a_list),
+    (r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)", _wrong_type),
+    (r"Could not (override|delete from config\.) '(?P<key>[^']+)'", lambda found: _unknown(found["key"])),
+    (r"Missing mandatory value: \w+ full_key: (?P<key>\S+)", _missing),
+    (r"missing \d+ required positional arguments?: '(?P<key>\w+)'", _missing),
+]

@@ -1,0 +1,125 @@
+"""The user's own data: a CSV, Parquet or NPZ file as inputs and targets.
+
+Nothing is guessed and nothing is executed: arrays are never unpickled, a header is required, text is not encoded. What
+cannot be read is refused in one line that names the key. pandas is imported when a file needs it.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from harness.config import ConfigError
+
+
+def read_file(path: str, target: str | None = None) -> tuple[Any, Any]:
+    """The inputs and targets in a file of the user's, by its suffix; what `dataset=file` calls.
+
+    .csv and .parquet: `target` names the column to predict (the last one unless given), the others are inputs; a CSV
+    is UTF-8, separated by commas, with a header; its empty cells and NA, null, None, nan count as missing. Returns a
+    DataFrame and a Series. .npz: arrays X (n, D) and y (n,) or (n, K), never unpickled, and no `target`.
+    A relative path starts at the current folder. Raises ConfigError for a file that is none of this.
+    """
+    file = Path(os.path.expanduser(path))
+    read = READERS.get(file.suffix.lower())
+    if read is None:
+        raise ConfigError("dataset.load.path", f"a file that ends in {' | '.join(READERS)}", str(path))
+    with _unreadable_as_config_error(file), file.open("rb") as stream:
+        return read(stream, target)
+
+
+@contextmanager
+def _unreadable_as_config_error(file: Path) -> Iterator[None]:
+    """Damaged bytes make the parsers raise nearly anything, so anything is taken for a damaged file."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except FileNotFoundError as error:
+        allowed = f"a file that exists (a relative path starts at {Path.cwd()})"
+        raise ConfigError("dataset.load.path", allowed, str(file)) from error
+    except Exception as error:
+        allowed = f"a readable {file.suffix} file at {str(file)!r}"
+        raise ConfigError("dataset.load.path", allowed, one_line(error)) from error
+
+
+def _read_csv(stream: BinaryIO, target: str | None) -> tuple[Any, Any]:
+    import pandas as pd
+
+    header = pd.read_csv(stream, header=None, nrows=1, dtype=str, keep_default_na=False)
+    _check_header([name for name in header.iloc[0] if name])
+    stream.seek(0)
+    frame = pd.read_csv(stream, low_memory=False)
+    if not frame.index.equals(pd.RangeIndex(len(frame))):  # pandas takes the surplus for row labels
+        raise ConfigError("dataset.load.path", "as many names in the header as values in a row", "more values")
+    return _inputs_and_target_column(frame, target)
+
+
+def _read_parquet(stream: BinaryIO, target: str | None) -> tuple[Any, Any]:
+    import pandas as pd
+    from pyarrow.parquet import read_schema
+
+    _refuse_duplicates(read_schema(stream).names)
+    stream.seek(0)
+    return _inputs_and_target_column(pd.read_parquet(stream), target)
+
+
+def _read_npz(stream: BinaryIO, target: str | None) -> tuple[Any, Any]:
+    if target is not None:
+        raise ConfigError("dataset.load.target", "null for a .npz file, whose targets are its array y", target)
+    arrays = np.load(stream, allow_pickle=False)
+    names = getattr(arrays, "files", [])  # a lone array saved by np.save has no names
+    if not {"X", "y"} <= set(names):
+        raise ConfigError("dataset.load.path", "arrays named X and y in the .npz file", listing(names) or "none")
+    return arrays["X"], arrays["y"]
+
+
+READERS: dict[str, Callable[[BinaryIO, str | None], tuple[Any, Any]]] = {
+    ".csv": _read_csv,
+    ".npz": _read_npz,
+    ".parquet": _read_parquet,
+}
+
+
+def _check_header(names: list[str]) -> None:
+    """Refuse a first line of values. Not noticed: one without decimal points and without repetitions."""
+    values = [name for name in names if re.fullmatch(r"\s*[-+]?\d*\.\d+([eE][-+]?\d+)?\s*", name)]
+    if values:
+        raise ConfigError("dataset.load.path", "a header of column names as the first line", listing(values))
+    _refuse_duplicates(names)
+
+
+def _refuse_duplicates(names: list[str]) -> None:
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if repeated:
+        allowed = "a header in which every column has its own name"
+        raise ConfigError("dataset.load.path", allowed, f"more than once: {listing(repeated)}")
+
+
+def _inputs_and_target_column(frame: Any, target: str | None) -> tuple[Any, Any]:
+    """The DataFrame without the target's column, and that column."""
+    names = [str(name) for name in frame.columns]
+    if len(names) < 2 or not len(frame):
+        allowed = "a table of an input column, a target column (separated by commas in a CSV) and rows"
+        raise ConfigError("dataset.load.path", allowed, f"{len(frame)} rows of {listing(names) or 'no column'}")
+    frame = frame.set_axis(names, axis="columns")
+    target = names[-1] if target is None else str(target)
+    if target not in names:
+        raise ConfigError("dataset.load.target", f"a column of the file: {listing(names, 40)}", target)
+    return frame.drop(columns=target), frame[target]
+
+
+def listing(names: list[str], most: int = 8) -> str:
+    """The first names, and how many more there are, on one line."""
+    hidden = len(names) - most
+    listed = ", ".join(names[:most]) + (f" and {hidden} more" if hidden > 0 else "")
+    return " ".join(listed.split())
+
+
+def one_line(error: Exception) -> str:
+    """An exception's type and message, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,0 +1,50 @@
+"""What cells and sweeps are called: a cell by its three knobs and whatever else tells it apart from its siblings."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from harness.config import Config, flatten
+
+ALWAYS = ("dataset.name", "batch_size", "learning_rate", "reduction")
+
+
+def varied_keys(configs: Sequence[Config]) -> list[str]:
+    """The flat keys in which the cells of a sweep differ."""
+    flat = [flatten(asdict(config)) for config in configs]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    return [key for key in keys if any(values.get(key) != flat[0].get(key) for values in flat)]
+
+
+def distinguishing(varied: Sequence[str]) -> list[str]:
+    """Of the keys that vary, those that a name needs besides the ones it always has: a group's name stands for all."""
+    named_groups = {key.split(".")[0] for key in varied if key.endswith(".name")}
+    return [
+        key for key in varied if key not in ALWAYS and (key.split(".")[0] not in named_groups or key.endswith(".name"))
+    ]
+
+
+def cell_label(config: Config, varied: Sequence[str]) -> str:
+    """`digits B=64 η=0.1 mean`, then `key=value` for what else varies."""
+    values = flatten(asdict(config))
+    extra = [f"{short_name(key)}={values.get(key)}" for key in distinguishing(varied)]
+    knobs = [config.dataset.name, f"B={config.batch_size}", f"η={config.learning_rate:g}", config.reduction]
+    return " ".join([*knobs, *extra])
+
+
+def sweep_label(configs: Sequence[Config]) -> str:
+    """`digits: batch_size=1,64,512`, or the study's name in front."""
+    datasets = "+".join(dict.fromkeys(config.dataset.name for config in configs))
+    keys = [key for key in varied_keys(configs) if key in ALWAYS[1:]] + distinguishing(varied_keys(configs))
+    grid = " ".join(f"{short_name(key)}={_values(configs, key)}" for key in keys)
+    study = configs[0].study.get("name")
+    return " ".join(part for part in (study and f"{study}:", datasets, grid) if part)[:250]
+
+
+def short_name(key: str) -> str:
+    """optimizer.name -> optimizer; model.hidden -> hidden."""
+    return key.removesuffix(".name").split(".")[-1]
+
+
+def _values(configs: Sequence[Config], key: str) -> str:
+    values = list(dict.fromkeys(str(flatten(asdict(config)).get(key)) for config in configs))
+    return ",".join(values if len(values) <= 8 else [*values[:7], f"({len(values)} values)"])

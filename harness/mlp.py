@@ -1,0 +1,189 @@
+"""The multi-layer perceptron: parameters, forward pass, backward pass.
+
+Every array carries a leading axis R, a stack of networks of one shape that are computed together; the code does not
+know what is stacked, and each network of a stack gets the same bits as it would alone. Rows are examples:
+Z = A W + b, dW = Aᵀ delta, db = Σ_rows delta, and delta goes back through Wᵀ. Gradients are *summed* over the batch.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from harness.activations import ACTIVATIONS
+from harness.losses import LOSSES
+
+Array = NDArray[np.floating]
+
+# Each draws the (n_in, n_out) weights of a layer: Glorot & Bengio 2010, He et al. 2015. Biases start at zero.
+INITIALIZERS: dict[str, Callable[[Generator, int, int], Array]] = {
+    "glorot_uniform": lambda rng, n_in, n_out: rng.uniform(-1, 1, (n_in, n_out)) * np.sqrt(6 / (n_in + n_out)),
+    "glorot_normal": lambda rng, n_in, n_out: rng.normal(size=(n_in, n_out)) * np.sqrt(2 / (n_in + n_out)),
+    "he_uniform": lambda rng, n_in, n_out: rng.uniform(-1, 1, (n_in, n_out)) * np.sqrt(6 / n_in),
+    "he_normal": lambda rng, n_in, n_out: rng.normal(size=(n_in, n_out)) * np.sqrt(2 / n_in),
+    "zeros": lambda rng, n_in, n_out: np.zeros((n_in, n_out)),
+}
+
+
+class Parameters:
+    """All weights and biases of a stack in one array, so that an update touches memory once.
+
+    flat: (R, P). W[l]: (R, n_in, n_out) and b[l]: (R, 1, n_out) are views into it. Gradients have the same form.
+    """
+
+    def __init__(self, sizes: Sequence[int], flat: Array) -> None:
+        self.sizes = tuple(sizes)
+        self.flat = flat
+        self.W: list[Array] = []
+        self.b: list[Array] = []
+        start = 0
+        for n_in, n_out in pairwise(self.sizes):
+            middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
+            self.W.append(flat[:, start:middle].reshape(-1, n_in, n_out))
+            self.b.append(flat[:, middle:end].reshape(-1, 1, n_out))
+            start = end
+
+    @staticmethod
+    def count(sizes: Sequence[int]) -> int:
+        """P, the number of parameters of one network."""
+        return sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+
+    @classmethod
+    def empty(cls, sizes: Sequence[int], n_stack: int, dtype: DTypeLike) -> "Parameters":
+        return cls(sizes, np.empty((n_stack, cls.count(sizes)), dtype=dtype))
+
+    @classmethod
+    def from_weights(cls, W: Sequence[ArrayLike], b: Sequence[ArrayLike]) -> "Parameters":
+        """Copies of W[l] (n_in, n_out) or (R, n_in, n_out) and b[l] (n_out,) or (R, n_out)."""
+        Ws = [np.asarray(w) if np.ndim(w) == 3 else np.asarray(w)[None] for w in W]
+        sizes = [Ws[0].shape[1], *(w.shape[2] for w in Ws)]
+        params = cls.empty(sizes, len(Ws[0]), np.result_type(*Ws, np.float32))
+        for own_W, own_b, new_W, new_b in zip(params.W, params.b, Ws, b, strict=True):
+            own_W[:] = new_W
+            own_b[:, 0] = new_b
+        return params
+
+    @classmethod
+    def initialized(
+        cls, sizes: Sequence[int], initializer: str, rngs: Sequence[Generator], dtype: DTypeLike = np.float64
+    ) -> "Parameters":
+        """Network r of the stack drawn from rngs[r], biases zero. Drawn in float64, so both dtypes start alike."""
+        params = cls.empty(sizes, len(rngs), np.float64)
+        draw = INITIALIZERS[initializer]
+        for r, rng in enumerate(rngs):
+            for W, b, (n_in, n_out) in zip(params.W, params.b, pairwise(sizes), strict=True):
+                W[r], b[r] = draw(rng, n_in, n_out), 0
+        return cls(sizes, params.flat.astype(dtype))
+
+    def select(self, keep: NDArray[np.intp]) -> "Parameters":
+        """A copy that holds only the networks `keep` of the stack."""
+        return Parameters(self.sizes, self.flat[keep])
+
+
+class Buffers:
+    """The arrays that one pass over a batch of B examples writes into, allocated once and used for every update."""
+
+    def __init__(self, sizes: Sequence[int], n_stack: int, n_examples: int, dtype: DTypeLike) -> None:
+        self.A = layer_arrays(sizes[1:], n_stack, n_examples, dtype)  # activations; the last holds the logits
+        self.delta = layer_arrays(sizes[1:-1], n_stack, n_examples, dtype)
+        self.ones = np.ones((1, n_examples), dtype)
+
+
+def layer_arrays(widths: Sequence[int], n_stack: int, n_examples: int, dtype: DTypeLike) -> list[Array]:
+    """One uninitialised (R, B, n) for each width n."""
+    return [np.empty((n_stack, n_examples, n), dtype) for n in widths]
+
+
+class MLP:
+    """A stack of R multi-layer perceptrons of one shape.
+
+    Layer l computes Z = A W[l] + b[l]; `activation` follows every layer but the last, whose Z are the logits that
+    `loss` turns into a cost per example. sizes [D, K] is a single layer: a neuron, softmax or linear regression.
+    """
+
+    def __init__(self, params: Parameters, activation: str = "sigmoid", loss: str = "softmax_cross_entropy") -> None:
+        self.params = params
+        self.activation = ACTIVATIONS[activation]
+        self.loss = LOSSES[loss]
+        self.activation_name, self.loss_name = activation, loss
+        self._buffers: dict[int, Buffers] = {}
+
+    def logits(self, X: Array) -> Array:
+        """Z of the last layer, (R, B, K), for X (B, D) or (R, B, D). A new array."""
+        flat = self.params.flat
+        arrays = layer_arrays(self.params.sizes[1:], len(flat), X.shape[-2], flat.dtype)
+        with np.errstate(over="ignore"):
+            return self._forward(X, arrays)
+
+    def costs(self, X: Array, Y: Array) -> Array:
+        """Cost of each example, (R, B): the reported cost of a set is its mean over B."""
+        return self.loss.costs(self.logits(X), Y)
+
+    def predict(self, X: Array) -> Array:
+        """Probabilities (cross-entropies) or values (squared error), (R, B, K)."""
+        Z = self.logits(X)
+        self.loss.inplace_predict(Z)
+        return Z
+
+    def gradient(self, X: Array, Y: Array) -> Parameters:
+        """Gradient of the cost, summed over the examples of the batch. A new array."""
+        grads = Parameters(self.params.sizes, np.empty_like(self.params.flat))
+        self.gradient_into(grads, X, Y)
+        return grads
+
+    def gradient_and_norms(self, X: Array, Y: Array) -> tuple[Parameters, Array]:
+        """The summed gradient, and ‖g_i‖² of each example's own gradient, (R, B), without forming it."""
+        grads = Parameters(self.params.sizes, np.empty_like(self.params.flat))
+        squared_norms = np.zeros((len(self.params.flat), X.shape[-2]))
+        self.gradient_into(grads, X, Y, squared_norms)
+        return grads, squared_norms
+
+    def gradient_into(self, grads: Parameters, X: Array, Y: Array, squared_norms: Array | None = None) -> None:
+        """`gradient` without a temporary: writes into grads, and into buffers kept per batch size."""
+        n_examples = X.shape[-2]
+        buffers = self._buffers.get(n_examples)
+        if buffers is None:
+            flat = self.params.flat
+            buffers = self._buffers[n_examples] = Buffers(self.params.sizes, len(flat), n_examples, flat.dtype)
+        self._forward(X, buffers.A)
+        self._backward(grads, X, Y, buffers, squared_norms)
+
+    def _forward(self, X: Array, arrays: list[Array]) -> Array:
+        """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l), each written into its array. Returns the last Z."""
+        A = X
+        last = len(arrays) - 1
+        for layer, (W, b, Z) in enumerate(zip(self.params.W, self.params.b, arrays, strict=True)):
+            np.matmul(A, W, out=Z)
+            np.add(Z, b, out=Z)
+            if layer != last:
+                self.activation.inplace(Z)
+            A = Z
+        return A
+
+    def _backward(self, grads: Parameters, X: Array, Y: Array, buffers: Buffers, squared_norms: Array | None) -> None:
+        """delta_L = ∂cost/∂Z_L; dW_l = A_(l−1)ᵀ delta_l; db_l = Σ delta_l; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)).
+
+        db is a product with a row of ones: BLAS sums it in the same order whatever else is in the stack.
+        """
+        delta = buffers.A[-1]
+        self.loss.inplace_delta(delta, Y)
+        for layer in range(len(grads.W) - 1, 0, -1):
+            A = buffers.A[layer - 1]
+            if squared_norms is not None:
+                squared_norms += _squared_norms(A, delta)
+            np.matmul(A.swapaxes(-1, -2), delta, out=grads.W[layer])
+            np.matmul(buffers.ones, delta, out=grads.b[layer])
+            np.matmul(delta, self.params.W[layer].swapaxes(-1, -2), out=buffers.delta[layer - 1])
+            delta = buffers.delta[layer - 1]
+            self.activation.inplace_backward(delta, A)
+        if squared_norms is not None:
+            squared_norms += _squared_norms(X, delta)
+        np.matmul(X.swapaxes(-1, -2), delta, out=grads.W[0])
+        np.matmul(buffers.ones, delta, out=grads.b[0])
+
+
+def _squared_norms(A: Array, delta: Array) -> Array:
+    """One layer's share of ‖g_i‖²: (‖A_i‖² + 1)‖delta_i‖², as g_i is A_i delta_iᵀ and delta_i (Goodfellow 2015)."""
+    return (np.square(A).sum(axis=-1) + 1) * np.square(delta).sum(axis=-1)

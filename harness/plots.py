@@ -1,0 +1,172 @@
+"""The only module that draws. Tables in, figures out; nothing here loads or computes more than a position.
+
+Lines are medians over replicas, bands their interquartile range. A cell in which a replica diverged is drawn as far as
+it goes and marked with a cross. Figures are made without pyplot, so they need no display and leave no state behind.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.tables import curve
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's colours, which readers with any colour vision tell apart; black is left to axes and references.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
+LEGEND_ROWS = 17
+BATCH = "batch, before its update"
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+}
+
+
+def save(figure: "Figure", path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
+    """Draw with the harness's style, whatever the user's own settings are."""
+    from functools import wraps
+
+    @wraps(draw)
+    def in_style(*arguments: Any, **options: Any) -> "Figure":
+        from matplotlib import rc_context
+
+        with rc_context(STYLE):
+            return draw(*arguments, **options)
+
+    return in_style
+
+
+def _canvas(columns: int, title: str, legend_width: float = 0.0) -> tuple["Figure", list["Axes"]]:
+    """A row of axes with fixed margins, in inches: the layout engines draw every figure twice."""
+    from matplotlib.figure import Figure
+
+    axes_width, left, right, gap = 4.8, 0.75, 0.25, 0.85
+    width = left + columns * axes_width + (columns - 1) * gap + right + legend_width
+    figure = Figure(figsize=(width, 4.4))
+    figure.subplots_adjust(
+        left=left / width, right=1 - (right + legend_width) / width, bottom=0.13, top=0.84, wspace=gap / axes_width
+    )
+    figure.suptitle(title, fontsize=13, y=0.975)
+    return figure, [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
+
+
+@styled
+def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
+    """Train and validation cost against epochs, and the validation score."""
+    score = next(c for c in history.columns if c in ("validation_accuracy", "validation_r2"))
+    figure, (left, right) = _canvas(2, title)
+    for column, label, colour in (
+        ("train_cost", "train", COLOURS[0]),
+        ("validation_cost", "validation", COLOURS[1]),
+    ):
+        _band(left, curve(history, column), "epoch", label, colour)
+    left.set(xlabel="epochs", ylabel="cost per example", title="Cost")
+    _log_cost(left)
+    left.legend()
+    _band(right, curve(history, score), "epoch", None, COLOURS[1])
+    name = "accuracy" if score == "validation_accuracy" else "R²"
+    right.set(xlabel="epochs", ylabel=f"validation {name}", title=f"Validation {name}")
+    _say_if_empty(left)
+    _say_if_empty(right)
+    return figure
+
+
+@styled
+def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title: str) -> "Figure":
+    """What the updates saw: the cost of each recorded batch of replica 0, over its cost on the whole training set."""
+    figure, (axes,) = _canvas(1, title)
+    seen = batch_costs[(batch_costs["replica"] == 0) & (batch_costs["update"] > 0)]
+    axes.plot(seen["update"], seen["batch_cost"], ".", ms=3.5, alpha=0.6, color=COLOURS[5], label=BATCH)
+    own = history[(history["replica"] == 0) & (history["update"] > 0)]
+    axes.plot(own["update"], own["train_cost"], color=COLOURS[0], label="whole training set")
+    axes.set(xlabel="updates", ylabel="cost per example", title="Cost at each update, replica 0", xscale="log")
+    _log_cost(axes)
+    axes.legend()
+    _say_if_empty(axes)
+    return figure
+
+
+@styled
+def comparison(histories: Mapping[str, "pd.DataFrame"], title: str) -> "Figure":
+    """Training cost of every cell against epochs and against train seconds, one line a cell."""
+    names = distinct_words(list(histories))
+    legend_columns = -(-len(names) // LEGEND_ROWS)
+    widest = max((len(name) for name in names), default=0)
+    figure, (by_epoch, by_second) = _canvas(2, title, legend_width=legend_columns * (0.5 + 0.085 * widest))
+    for axes, x in ((by_epoch, "epoch"), (by_second, "train_seconds")):
+        for name, history, colour in zip(names, histories.values(), _colours(len(names)), strict=True):
+            table = curve(history, "train_cost")
+            if x == "train_seconds":
+                table = table[table["update"] > 0]
+            _band(axes, table, x, name, colour)
+            _mark_divergence(axes, table, history, x, colour)
+        _log_cost(axes)
+        _say_if_empty(axes)
+    by_epoch.set(xlabel="epochs", ylabel="training cost per example", title="Cost per epoch")
+    by_second.set(xlabel="train seconds of one replica", title="Cost per second of training", xscale="log")
+    if names:
+        handles, labels = by_epoch.get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="upper right", bbox_to_anchor=(0.995, 0.86), ncols=legend_columns, fontsize=10
+        )
+    return figure
+
+
+def distinct_words(labels: list[str]) -> list[str]:
+    """The labels without the words that all of them share; a single label stays whole."""
+    shared = set.intersection(*(set(label.split()) for label in labels)) if len(labels) > 1 else set()
+    return [" ".join(word for word in label.split() if word not in shared) or label for label in labels]
+
+
+def _colours(n: int) -> list[Any]:
+    """The named colours while they suffice, then a ramp in the order of the cells."""
+    if n <= len(COLOURS):
+        return list(COLOURS[:n])
+    from matplotlib import colormaps
+
+    ramp = colormaps["viridis"]
+    return [ramp(0.95 * i / (n - 1)) for i in range(n)]
+
+
+def _band(axes: "Axes", table: "pd.DataFrame", x: str, label: str | None, colour: Any) -> None:
+    axes.plot(table[x], table["median"], color=colour, label=label, lw=1.8)
+    axes.fill_between(table[x], table["q25"], table["q75"], color=colour, alpha=0.2, lw=0)
+
+
+def _mark_divergence(axes: "Axes", table: "pd.DataFrame", history: "pd.DataFrame", x: str, colour: Any) -> None:
+    """A cross where the line ends, if any replica diverged."""
+    n_diverged = int((history["outcome"] == "diverged").sum())
+    if n_diverged and len(table):
+        end = table.iloc[-1]
+        axes.plot([end[x]], [end["median"]], "X", color=colour, ms=9, clip_on=False, zorder=5)
+
+
+def _log_cost(axes: "Axes") -> None:
+    """Costs fall by factors, so they are drawn on a log axis, unless one is not positive."""
+    if axes.dataLim.ymin > 0 and axes.dataLim.height < float("inf"):
+        axes.set_yscale("log")
+
+
+def _say_if_empty(axes: "Axes") -> None:
+    if not any(np.size(line.get_xdata()) for line in axes.get_lines()):
+        text = "every replica diverged\nbefore the first checkpoint"
+        axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
