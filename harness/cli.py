@@ -11,11 +11,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.config import Config, ConfigError, check
 
@@ -50,7 +49,7 @@ def main() -> int:
     except ConfigError as refused:
         print(f"harness: {refused}", file=sys.stderr)
         return 2
-    with _sigterm_as_exit():
+    with INTERRUPTS:
         return _run_sweep(plan) if plan.multirun else _run_single()
 
 
@@ -111,7 +110,9 @@ def _job(composed: "DictConfig") -> str:
         config = to_config(composed)
         check(config)
         sweep = os.environ.get(SWEEP_VARIABLE) if is_sweep else None
-        return record_cell(config, Store.open(), sweep, int(hydra.job.num) if is_sweep else 0, exclusive)
+        return record_cell(
+            config, Store.open(), sweep, int(hydra.job.num) if is_sweep else 0, exclusive, INTERRUPTS.check
+        )
     except Exception:
         traceback.print_exc()
         if not is_sweep:
@@ -155,25 +156,47 @@ def _run_sweep(plan: Plan) -> int:
 
 
 def _launch() -> int:
-    """Let Hydra run the jobs; an interrupt is an exit code, not a traceback."""
+    """Let Hydra run the jobs; how that ended is an exit code, not a traceback."""
     try:
         _hydra_main()
-    except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     return 0
 
 
-@contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    """SIGTERM unwinds like an exception, so that every open run is closed as KILLED."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+class Interrupts:
+    """SIGINT and SIGTERM unwind like an exception, so that every open run is closed as KILLED.
+
+    Python reports and drops an exception that a signal raises while one of the interpreter's own callbacks runs. So
+    the signal is remembered, `check` raises it again at the next checkpoint, and the report is not shown.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def __enter__(self) -> None:
+        self.hook, sys.unraisablehook = sys.unraisablehook, self._report
+        self.before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *unused: object) -> None:
+        sys.unraisablehook = self.hook
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: object) -> None:
+        self.received = number
+        self.check()
+
+    def _report(self, dropped: Any) -> None:
+        if not (self.received and dropped.exc_type is SystemExit):
+            self.hook(dropped)
+
+    def check(self) -> None:
+        if self.received is not None:
+            raise SystemExit(128 + self.received)
+
+
+INTERRUPTS = Interrupts()  # one per process, as signals are
 
 
 def _say(message: str) -> None:

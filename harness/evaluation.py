@@ -30,7 +30,8 @@ def evaluate(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
 
 
 def _hits_binary(Z: Array, Y: Array) -> Array:
-    return ((Z > 0) == (Y > 0.5)).sum(axis=-2)
+    """Correct predictions; NaN logits never count as correct."""
+    return (((Z > 0) == (Y > 0.5)) & np.isfinite(Z)).sum(axis=-2)
 
 
 def _hits(Z: Array, Y: Array) -> Array:

@@ -109,9 +109,8 @@ def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title
 def comparison(histories: Mapping[str, "pd.DataFrame"], title: str) -> "Figure":
     """Training cost of every cell against epochs and against train seconds, one line a cell."""
     names = distinct_words(list(histories))
-    legend_columns = -(-len(names) // LEGEND_ROWS)
-    widest = max((len(name) for name in names), default=0)
-    figure, (by_epoch, by_second) = _canvas(2, title, legend_width=legend_columns * (0.5 + 0.085 * widest))
+    listed, columns, legend_width = _legend_size(names)
+    figure, (by_epoch, by_second) = _canvas(2, title, legend_width)
     for axes, x in ((by_epoch, "epoch"), (by_second, "train_seconds")):
         for name, history, colour in zip(names, histories.values(), _colours(len(names)), strict=True):
             table = curve(history, "train_cost")
@@ -125,10 +124,18 @@ def comparison(histories: Mapping[str, "pd.DataFrame"], title: str) -> "Figure":
     by_second.set(xlabel="train seconds of one replica", title="Cost per second of training", xscale="log")
     if names:
         handles, labels = by_epoch.get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="upper right", bbox_to_anchor=(0.995, 0.86), ncols=legend_columns, fontsize=10
-        )
+        handles, labels = [handles[i] for i in listed], [labels[i] for i in listed]
+        figure.legend(handles, labels, loc="upper right", bbox_to_anchor=(0.995, 0.86), ncols=columns, fontsize=10)
     return figure
+
+
+def _legend_size(names: list[str]) -> tuple[list[int], int, float]:
+    """Which cells a legend lists, in how many columns, how wide in inches; of very many, some evenly spaced ones."""
+    most = 2 * LEGEND_ROWS
+    listed = range(len(names)) if len(names) <= most else np.linspace(0, len(names) - 1, LEGEND_ROWS).astype(int)
+    columns = -(-len(listed) // LEGEND_ROWS)
+    widest = max((len(names[i]) for i in listed), default=0)
+    return list(listed), columns, columns * (0.75 + 0.085 * widest)
 
 
 def distinct_words(labels: list[str]) -> list[str]:

@@ -197,7 +197,9 @@ def curve(history: "pd.DataFrame", column: str) -> "pd.DataFrame":
 
     axes = ["update", "epoch", "examples", "train_seconds"]
     fine = history[(history["outcome"] != Outcome.DIVERGED) & np.isfinite(history[column])]
-    grouped = fine.groupby(axes)[column]
-    table = grouped.quantile([0.25, 0.5, 0.75]).unstack()
-    table.columns = pd.Index(["q25", "median", "q75"])
+    quartiles = ["q25", "median", "q75"]
+    if fine.empty:
+        return pd.DataFrame(columns=axes + quartiles, dtype=float)
+    table = fine.groupby(axes)[column].quantile([0.25, 0.5, 0.75]).unstack()
+    table.columns = pd.Index(quartiles)
     return table.reset_index()

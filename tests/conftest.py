@@ -1,0 +1,108 @@
+"""What several test files share: small random problems, networks, and scikit-learn's network led by the hand.
+
+The fixtures are functions that draw from a seed, so a test says which problem it wants and gets the same one each time.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike, NDArray
+
+from harness.mlp import MLP, Parameters
+from harness.timing import pinned_blas
+
+Array = NDArray[np.floating]
+
+N_INPUTS = 4
+N_OUTPUTS = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "half_squared_error": 2}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """As in training, and on arrays this small it is also faster."""
+    with pinned_blas(1):
+        yield
+
+
+def _draw_examples(
+    loss: str, n_examples: int, replicas: Sequence[int] | None = None, dtype: DTypeLike = np.float64, seed: int = 0
+) -> tuple[Array, Array]:
+    """X (N, 4) and Y (N, K) that suit `loss`; with `replicas` given, (R, N, ...), a set for each of them."""
+    if replicas is not None:
+        pairs = [_draw_examples(loss, n_examples, dtype=dtype, seed=1 + r) for r in replicas]
+        return np.stack([X for X, _ in pairs]), np.stack([Y for _, Y in pairs])
+    rng = np.random.default_rng([seed, n_examples])
+    X = rng.normal(size=(n_examples, N_INPUTS))
+    score = X @ rng.normal(size=(N_INPUTS, N_OUTPUTS[loss])) + 0.5 * rng.normal(size=(n_examples, N_OUTPUTS[loss]))
+    Y = {
+        "sigmoid_cross_entropy": lambda: score > 0,
+        "softmax_cross_entropy": lambda: score == score.max(axis=1, keepdims=True),
+        "half_squared_error": lambda: score,
+    }[loss]()
+    return X.astype(dtype), Y.astype(dtype)
+
+
+def _draw_network(
+    loss: str,
+    hidden: Sequence[int] = (5,),
+    activation: str = "tanh",
+    replicas: Sequence[int] = (0,),
+    dtype: DTypeLike = np.float64,
+) -> MLP:
+    """A stack of the networks `replicas`, each drawn from its own number; biases too, so that none is zero."""
+    rngs = [np.random.default_rng([17, r]) for r in replicas]
+    sizes = (N_INPUTS, *hidden, N_OUTPUTS[loss])
+    params = Parameters.initialized(sizes, "glorot_normal", rngs, dtype)
+    for b in params.b:
+        for r, rng in enumerate(rngs):
+            b[r] = rng.normal(size=b[r].shape) / 2
+    return MLP(params, activation, loss)
+
+
+def _fit_scikit_learn(
+    network: MLP, X: Array, y: Array, batch_size: int, permutations: Sequence[NDArray[np.intp]], **settings: Any
+) -> Any:
+    """scikit-learn's MLP, fitted from the weights of `network`, one epoch for each of `permutations`.
+
+    It has no argument for either, so its initialiser is overridden and its `shuffle` replaced while it fits.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier, MLPRegressor, _multilayer_perceptron
+
+    base = MLPRegressor if network.loss_name == "half_squared_error" else MLPClassifier
+    weights = iter([(W[0].copy(), b[0, 0].copy()) for W, b in zip(network.params.W, network.params.b, strict=True)])
+    orders = iter(permutations)
+
+    class Led(base):  # type: ignore[misc, valid-type]
+        def _init_coef(self, fan_in: int, fan_out: int, dtype: DTypeLike) -> tuple[Array, Array]:
+            return next(weights)
+
+    led = Led(
+        hidden_layer_sizes=network.params.sizes[1:-1],
+        activation={"sigmoid": "logistic"}.get(network.activation_name, network.activation_name),
+        batch_size=batch_size,
+        max_iter=len(permutations),
+        n_iter_no_change=len(permutations) + 1,  # never stop early
+        **settings,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_multilayer_perceptron, "shuffle", lambda indices, random_state: next(orders))
+        with pytest.warns(ConvergenceWarning):  # the number of epochs is ours, so it never "converges"
+            return led.fit(X, y)
+
+
+@pytest.fixture(scope="session")
+def draw_examples() -> Any:
+    return _draw_examples
+
+
+@pytest.fixture(scope="session")
+def draw_network() -> Any:
+    return _draw_network
+
+
+@pytest.fixture(scope="session")
+def fit_scikit_learn() -> Any:
+    return _fit_scikit_learn

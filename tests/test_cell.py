@@ -1,0 +1,186 @@
+"""Whole cells: replicas share their random numbers across cells, and nothing else decides what they become."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import harness.cell
+from harness.cell import Cell, streams
+from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig, check
+from harness.data import Dataset
+from harness.train import Record
+
+
+def draw_dataset() -> Dataset:
+    """90 examples of three classes, unscaled."""
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    X = 5 + 3 * rng.normal(size=(90, 4)) + y[:, None] * [1.0, -1.0, 2.0, 0.0]
+    return Dataset("three", "classification", X, y, ("a", "b", "c"), "digest")
+
+
+def configured(**changes: Any) -> Config:
+    """A small cell; keys of a part are written with its name: dataset_resample, optimizer_name."""
+    config = Config(
+        dataset=DatasetConfig("three", "classification", {}, 0.2, 0.2, resample=False),
+        model=ModelConfig([5], "tanh", "glorot_uniform"),
+        optimizer=OptimizerConfig("sgd", 0.0, None),
+        batch_size=8,
+        learning_rate=0.1,
+        reduction="mean",
+        learning_rate_rule="constant",
+        reference_batch_size=64,
+        epochs=3,
+        updates=None,
+        train_seconds=None,
+        target=None,
+        target_on="train",
+        order="reshuffle",
+        last_batch="keep",
+        seeds=4,
+        seed=0,
+        dtype="float64",
+        engine="vectorized",
+        threads=1,
+    )
+    for key, value in changes.items():
+        part, _, name = key.partition("_")
+        if part in ("dataset", "model", "optimizer"):
+            changed = replace(getattr(config, part), **{name: value})
+            config = replace(config, **{part: changed})
+        else:
+            config = replace(config, **{key: value})
+    check(config)
+    return config
+
+
+def run(**changes: Any) -> tuple[Cell, np.ndarray]:
+    """The cell after its training, and the final parameters (R, P)."""
+    cell = Cell(configured(**changes), draw_dataset())
+    for _ in cell.train():
+        pass
+    return cell, cell.result().parameters.flat
+
+
+def start(**changes: Any) -> tuple[Cell, np.ndarray]:
+    """The cell and its initial weights: those after one update that only moves biases off zero, by next to nothing."""
+    cell, flat = run(**{"learning_rate": 1e-300, "epochs": None, "updates": 1} | changes)
+    return cell, np.where(np.abs(flat) < 1e-200, 0, flat)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 1},
+        {"batch_size": "full"},
+        {"learning_rate": 1e-290},
+        {"reduction": "sum"},
+        {"order": "once"},
+        {"last_batch": "drop"},
+        {"updates": 2},
+        {"optimizer_name": "momentum", "optimizer_momentum": 0.9},
+        {"engine": "per_example"},
+        {"model_activation": "relu"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("resample", [False, True])
+def test_what_is_swept_leaves_initial_weights_and_split_untouched(changes, resample):
+    """Common random numbers: cells differ by what was swept and by nothing else."""
+    base, weights = start(dataset_resample=resample)
+    other, other_weights = start(dataset_resample=resample, **changes)
+    assert weights.tobytes() == other_weights.tobytes()
+    for one, two in zip(base.splits, other.splits, strict=True):
+        for part in ("train", "validation", "test"):
+            assert getattr(one, part).X.tobytes() == getattr(two, part).X.tobytes()
+            assert getattr(one, part).Y.tobytes() == getattr(two, part).Y.tobytes()
+
+
+def test_single_precision_starts_from_the_same_weights_and_split_rounded():
+    (double, weights), (single, rounded) = start(), start(dtype="float32")
+    assert rounded.dtype == np.float32
+    assert (rounded == weights.astype(np.float32)).all()
+    np.testing.assert_array_equal(single.splits[0].train.X, double.splits[0].train.X.astype(np.float32))
+
+
+def test_a_wider_network_keeps_the_split_and_another_seed_does_not():
+    (base, weights), (wider, _), (other, other_weights) = start(), start(model_hidden=[9]), start(seed=1)
+    assert (base.splits[0].train.X == wider.splits[0].train.X).all()
+    assert (base.splits[0].train.X != other.splits[0].train.X).any()
+    assert (weights != other_weights).any()
+
+
+def test_the_streams_of_replicas_and_purposes_are_all_different():
+    states = [stream.generate_state(4).tolist() for seed in (0, 1) for r in range(5) for stream in streams(seed, r)]
+    assert len({tuple(state) for state in states}) == 2 * 5 * 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 54, "full"])
+@pytest.mark.parametrize("last_batch", ["keep", "drop"])
+def test_a_cell_makes_n_over_b_updates_an_epoch(batch_size, last_batch):
+    """C5: ⌈N/B⌉ · epochs, or ⌊N/B⌋ · epochs when the short batch is dropped; N = 54."""
+    cell, _ = run(batch_size=batch_size, last_batch=last_batch, seeds=2)
+    n = 54 / (54 if batch_size == "full" else batch_size)
+    assert cell.setting.n_train == 54
+    assert cell.result().records[-1].update == 3 * (math.ceil(n) if last_batch == "keep" else math.floor(n))
+
+
+def numbers(records: list[Record], r: int) -> list[tuple]:
+    """What the records say of one replica, apart from seconds."""
+    rows = []
+    for record in records:
+        (i,) = np.flatnonzero(record.replica == r)
+        own = record.train_cost[i], record.validation_cost[i], record.validation_score[i]
+        rows.append((record.update, *map(float, own), record.outcome[i]))
+    return rows
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("resample", [False, True], ids=["one split", "split per replica"])
+def test_a_replica_does_not_depend_on_how_many_seeds_there_are(resample, dtype):
+    """Replica r of ten is replica r of four, and replica 0 of ten is the only one of one, to the bit."""
+    cells = {seeds: run(seeds=seeds, dataset_resample=resample, dtype=dtype) for seeds in (10, 4, 1)}
+    ten, weights = cells[10]
+    for seeds in (4, 1):
+        cell, fewer = cells[seeds]
+        assert fewer.tobytes() == weights[:seeds].tobytes()
+        for r in range(seeds):
+            assert numbers(cell.result().records, r) == numbers(ten.result().records, r)
+        assert (cell.result().test_cost == ten.result().test_cost[:seeds]).all()
+        assert (cell.result().test_score == ten.result().test_score[:seeds]).all()
+
+
+@pytest.mark.parametrize("resample", [False, True], ids=["one split", "split per replica"])
+def test_a_replica_does_not_depend_on_how_stacks_are_cut(monkeypatch, resample):
+    """However small the cache is taken to be: 1 + 5 replicas, or six alone."""
+    together, weights = run(seeds=6, dataset_resample=resample)
+    monkeypatch.setattr(harness.cell, "CACHE_BYTES", 0)
+    one_by_one, alone = run(seeds=6, dataset_resample=resample)
+    assert weights.tobytes() == alone.tobytes()
+    for r in range(6):
+        assert numbers(together.result().records, r) == numbers(one_by_one.result().records, r)
+
+
+@pytest.mark.parametrize("order", ["reshuffle", "once", "none", "sorted", "replacement"])
+def test_a_cell_repeats_itself_to_the_bit(order):
+    (_, one), (_, two) = run(order=order), run(order=order)
+    assert one.tobytes() == two.tobytes()
+
+
+def test_sorted_matters_for_small_batches_only():
+    """The same 54 examples, sorted by label: another training at B = 8, the same up to rounding at B = N."""
+    (_, lying), (_, by_label) = run(order="none", batch_size=8), run(order="sorted", batch_size=8)
+    assert np.abs(lying - by_label).max() > 1e-2
+    (_, lying), (_, by_label) = run(order="none", batch_size="full"), run(order="sorted", batch_size="full")
+    assert 0 < np.abs(lying - by_label).max() <= 1e-12
+
+
+def test_sum_and_mean_of_a_cell_meet_in_the_canonical_coordinates():
+    """(sum, η/B) and (mean, η) at B = 2 with an even N: equal lr_mean, equal lr_per_example, equal bits."""
+    (mean, one), (total, other) = run(batch_size=2), run(batch_size=2, reduction="sum", learning_rate=0.05)
+    assert one.tobytes() == other.tobytes()
+    assert mean.setting.lr_mean == total.setting.lr_mean == 0.1
+    assert mean.setting.lr_per_example == total.setting.lr_per_example == 0.05
