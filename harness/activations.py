@@ -28,9 +28,11 @@ def _identity_backward(delta: Array, A: Array) -> None:
     """θ'(z) = 1."""
 
 
-@np.errstate(over="ignore")
 def inplace_sigmoid(Z: Array) -> None:
-    """θ(z) = 1 / (1 + e^(−z)); e^(−z) may overflow to inf, and 1 / inf = 0 is the right answer."""
+    """θ(z) = 1 / (1 + e^(−z)); e^(−z) may overflow to inf, and 1 / inf = 0 is the right answer.
+
+    NumPy warns of that overflow; whoever calls this says once, around all updates, that it is no error.
+    """
     np.negative(Z, out=Z)
     np.exp(Z, out=Z)
     np.add(Z, 1, out=Z)

@@ -26,7 +26,7 @@ def distinguishing(varied: Sequence[str]) -> list[str]:
 def cell_label(config: Config, varied: Sequence[str]) -> str:
     """`digits B=64 η=0.1 mean`, then `key=value` for what else varies."""
     values = flatten(asdict(config))
-    extra = [f"{short_name(key)}={values.get(key)}" for key in distinguishing(varied)]
+    extra = [f"{short_name(key)}={_text(values.get(key))}" for key in distinguishing(varied)]
     knobs = [config.dataset.name, f"B={config.batch_size}", f"η={config.learning_rate:g}", config.reduction]
     return " ".join([*knobs, *extra])
 
@@ -45,6 +45,10 @@ def short_name(key: str) -> str:
     return key.removesuffix(".name").split(".")[-1]
 
 
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _values(configs: Sequence[Config], key: str) -> str:
-    values = list(dict.fromkeys(str(flatten(asdict(config)).get(key)) for config in configs))
+    values = list(dict.fromkeys(_text(flatten(asdict(config)).get(key)) for config in configs))
     return ",".join(values if len(values) <= 8 else [*values[:7], f"({len(values)} values)"])

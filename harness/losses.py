@@ -45,9 +45,9 @@ def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
 
 
 def _inplace_softmax(Z: Array) -> None:
-    np.subtract(Z, Z.max(axis=-1, keepdims=True), out=Z)
+    np.subtract(Z, np.maximum.reduce(Z, axis=-1, keepdims=True), out=Z)
     np.exp(Z, out=Z)
-    np.divide(Z, Z.sum(axis=-1, keepdims=True), out=Z)
+    np.divide(Z, np.add.reduce(Z, axis=-1, keepdims=True), out=Z)
 
 
 def _softmax_delta(Z: Array, Y: Array) -> None:

@@ -124,20 +124,23 @@ class MLP:
     def predict(self, X: Array) -> Array:
         """Probabilities (cross-entropies) or values (squared error), (R, B, K)."""
         Z = self.logits(X)
-        self.loss.inplace_predict(Z)
+        with np.errstate(over="ignore"):
+            self.loss.inplace_predict(Z)
         return Z
 
     def gradient(self, X: Array, Y: Array) -> Parameters:
         """Gradient of the cost, summed over the examples of the batch. A new array."""
         grads = Parameters(self.params.sizes, np.empty_like(self.params.flat))
-        self.gradient_into(grads, X, Y)
+        with np.errstate(over="ignore"):
+            self.gradient_into(grads, X, Y)
         return grads
 
     def gradient_and_norms(self, X: Array, Y: Array) -> tuple[Parameters, Array]:
         """The summed gradient, and ‖g_i‖² of each example's own gradient, (R, B), without forming it."""
         grads = Parameters(self.params.sizes, np.empty_like(self.params.flat))
         squared_norms = np.zeros((len(self.params.flat), X.shape[-2]))
-        self.gradient_into(grads, X, Y, squared_norms)
+        with np.errstate(over="ignore"):
+            self.gradient_into(grads, X, Y, squared_norms)
         return grads, squared_norms
 
     def gradient_into(self, grads: Parameters, X: Array, Y: Array, squared_norms: Array | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.tables import curve
+from harness.train import DIVERGED_AT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours, which readers with any colour vision tell apart; black is left to axes and references.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
 LEGEND_ROWS = 17
+DIVERGED = "X"  # the marker
 BATCH = "batch, before its update"
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
+    "axes.titley": 1.0,  # a fixed place: finding one measures every tick label
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -59,7 +62,7 @@ def _canvas(columns: int, title: str, legend_width: float = 0.0) -> tuple["Figur
     """A row of axes with fixed margins, in inches: the layout engines draw every figure twice."""
     from matplotlib.figure import Figure
 
-    axes_width, left, right, gap = 4.8, 0.75, 0.25, 0.85
+    axes_width, left, right, gap = 4.8, 0.95, 0.25, 0.95
     width = left + columns * axes_width + (columns - 1) * gap + right + legend_width
     figure = Figure(figsize=(width, 4.4))
     figure.subplots_adjust(
@@ -98,7 +101,8 @@ def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title
     axes.plot(seen["update"], seen["batch_cost"], ".", ms=3.5, alpha=0.6, color=COLOURS[5], label=BATCH)
     own = history[(history["replica"] == 0) & (history["update"] > 0)]
     axes.plot(own["update"], own["train_cost"], color=COLOURS[0], label="whole training set")
-    axes.set(xlabel="updates", ylabel="cost per example", title="Cost at each update, replica 0", xscale="log")
+    axes.set(xlabel="updates", ylabel="cost per example", title="Cost at each update, replica 0")
+    _log_axis(axes, "x")
     _log_cost(axes)
     axes.legend()
     _say_if_empty(axes)
@@ -119,9 +123,11 @@ def comparison(histories: Mapping[str, "pd.DataFrame"], title: str) -> "Figure":
             _band(axes, table, x, name, colour)
             _mark_divergence(axes, table, history, x, colour)
         _log_cost(axes)
+        _cut_off(axes, top=DIVERGED_AT * max((h["train_cost"].iloc[0] for h in histories.values()), default=np.inf))
         _say_if_empty(axes)
     by_epoch.set(xlabel="epochs", ylabel="training cost per example", title="Cost per epoch")
-    by_second.set(xlabel="train seconds of one replica", title="Cost per second of training", xscale="log")
+    by_second.set(xlabel="train seconds of one replica", title="Cost per second of training")
+    _log_axis(by_second, "x")
     if names:
         handles, labels = by_epoch.get_legend_handles_labels()
         handles, labels = [handles[i] for i in listed], [labels[i] for i in listed]
@@ -164,13 +170,35 @@ def _mark_divergence(axes: "Axes", table: "pd.DataFrame", history: "pd.DataFrame
     n_diverged = int((history["outcome"] == "diverged").sum())
     if n_diverged and len(table):
         end = table.iloc[-1]
-        axes.plot([end[x]], [end["median"]], "X", color=colour, ms=9, clip_on=False, zorder=5)
+        axes.plot([end[x]], [end["median"]], DIVERGED, color=colour, ms=9, clip_on=False, zorder=5)
 
 
 def _log_cost(axes: "Axes") -> None:
-    """Costs fall by factors, so they are drawn on a log axis, unless one is not positive."""
-    if axes.dataLim.ymin > 0 and axes.dataLim.height < float("inf"):
-        axes.set_yscale("log")
+    """Costs fall by factors, so they are drawn on a log axis; not where one is not positive, or they hardly fall."""
+    low, high = axes.dataLim.intervaly
+    if 0 < 3 * low < high < np.inf:
+        _log_axis(axes, "y")
+
+
+def _log_axis(axes: "Axes", name: str) -> None:
+    """A log axis with plain numbers: 0.01 reads faster than a power of ten, and is drawn faster."""
+    from matplotlib.ticker import LogLocator
+
+    axes.set(**{f"{name}scale": "log"})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    low, high = axes.dataLim.intervalx if name == "x" else axes.dataLim.intervaly
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
+def _cut_off(axes: "Axes", top: float) -> None:
+    """Leave out what lies far above: a diverging cost would press the others flat. Its cross moves to the edge."""
+    if top < axes.dataLim.y1:
+        axes.set_ylim(top=1.5 * top)
+        for line in axes.get_lines():
+            if line.get_marker() == DIVERGED:
+                line.set_ydata(np.minimum(np.asarray(line.get_ydata(), dtype=float), 1.5 * top))
 
 
 def _say_if_empty(axes: "Axes") -> None:

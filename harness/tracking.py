@@ -81,7 +81,7 @@ class Store:
 
     def run_link(self, run_id: str) -> str:
         """The page of one run in the UI."""
-        return f"{UI}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{UI}/#/experiments/{self.experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
     def table_link(self, sweep: str | None = None) -> str:
         """The table of runs in the UI's model-training view; of a sweep, its cells with the columns of `save_view`."""

@@ -143,7 +143,8 @@ class Stack:
     def warm_up(self, batch_size: int) -> None:
         """Touch the code and the memory of one update without moving anything."""
         X, Y = self.gather(slice(0, batch_size))
-        self.gradient_into(self.network, self.grads, X, Y)
+        with np.errstate(all="ignore"):  # as in `advance`
+            self.gradient_into(self.network, self.grads, X, Y)
 
     def advance(self, to_update: int) -> list[tuple[int, int, float]]:
         """Train until `to_update` updates are done; returns the batch costs recorded on the way, off the clock."""

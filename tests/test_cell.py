@@ -128,6 +128,12 @@ def test_a_cell_makes_n_over_b_updates_an_epoch(batch_size, last_batch):
     assert cell.result().records[-1].update == 3 * (math.ceil(n) if last_batch == "keep" else math.floor(n))
 
 
+def test_batch_costs_are_those_of_replica_zero():
+    """The one that trains alone and on the clock; the costs of single batches say enough for one."""
+    cell, _ = run()
+    assert {r for record in cell.result().records for _, r, _ in record.batch_costs} == {0}
+
+
 def numbers(records: list[Record], r: int) -> list[tuple]:
     """What the records say of one replica, apart from seconds."""
     rows = []

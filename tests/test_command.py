@@ -171,7 +171,7 @@ def test_the_terminal_is_quiet_and_ends_with_the_address(sweep):
     assert done.stdout == ""
     lines = done.stderr.strip().splitlines()
     assert lines[0].startswith("4 of 4 cells trained in")
-    assert f"/runs/{runs.parents[0].info.run_id}" in lines[-2]
+    assert f"/runs/{runs.parents[0].info.run_id}?" in lines[-2]
     assert len(lines) == 4
 
 

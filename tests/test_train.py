@@ -363,6 +363,14 @@ def test_the_warm_up_moves_nothing_and_is_not_on_the_clock(make_stack, ticker):
     assert (warm == cold).all()
 
 
+def test_the_warm_up_is_as_silent_as_training(make_stack):
+    """A hidden sigmoid that saturates from the start overflows to the right answer; warnings are errors here."""
+    stack = make_stack()
+    stack.network = MLP(stack.network.params, "sigmoid", LOSS)
+    stack.network.params.flat[:] *= 1000
+    stack.warm_up(BATCH_SIZE)
+
+
 def test_the_clock_that_counts_is_real(make_stack):
     """Without the hand-turned one: seconds grow from record to record, and are fewer than the wall saw."""
     from time import perf_counter
