@@ -25,7 +25,7 @@ def examples_seen(update: int, n_examples: int, batch_size: int, last_batch: str
     """Examples consumed by the first `update` updates."""
     epochs, within = divmod(update, updates_per_epoch(n_examples, batch_size, last_batch))
     per_epoch = n_examples if last_batch == "keep" else n_examples - n_examples % batch_size
-    return epochs * per_epoch + min(within * batch_size, per_epoch)
+    return epochs * per_epoch + within * batch_size
 
 
 def batches(

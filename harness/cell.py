@@ -83,7 +83,7 @@ def setting(config: Config, dataset: Dataset, splits: Splits) -> Setting:
 class Cell:
     """One cell: iterate over `train()` for its checkpoints, then ask for the `result()`.
 
-    config is checked, dataset loaded; nothing is drawn or allocated before `train` is iterated.
+    config is checked, dataset loaded. The splits are drawn at once, everything else when `train` is iterated.
     """
 
     def __init__(self, config: Config, dataset: Dataset) -> None:

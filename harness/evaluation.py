@@ -18,28 +18,26 @@ def evaluate(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
     """(cost (R,), score (R,)) of X (N, D) or (R, N, D): mean cost per example, and accuracy (classification) or R²."""
     n_examples, n_stack = X.shape[-2], len(network.params.flat)
     cost = np.zeros(n_stack)
-    quality = np.zeros((n_stack, Y.shape[-1]))
+    quality = np.zeros((n_stack, 1))
     summed_quality = QUALITY[network.loss_name]
     with np.errstate(all="ignore"):
         for start in range(0, n_examples, PIECE):
             rows = slice(start, start + PIECE)
             Z, Y_piece = network.logits(X[..., rows, :]), Y[..., rows, :]
             cost += network.loss.costs(Z, Y_piece).sum(axis=-1, dtype=np.float64)
-            quality += summed_quality(Z, Y_piece)
+            quality = quality + summed_quality(Z, Y_piece)
         return cost / n_examples, _score(network.loss_name, quality, Y)
 
 
 def _hits_binary(Z: Array, Y: Array) -> Array:
-    """Correct predictions; NaN logits never count as correct."""
+    """Correct predictions (R, 1); NaN logits never count as correct."""
     return (((Z > 0) == (Y > 0.5)) & np.isfinite(Z)).sum(axis=-2)
 
 
 def _hits(Z: Array, Y: Array) -> Array:
-    """Correct predictions, in the first of K columns; NaN logits never count as correct."""
-    best = (Z.argmax(axis=-1) == Y.argmax(axis=-1)) & np.isfinite(Z).all(axis=-1)
-    hits = np.zeros((len(Z), Z.shape[-1]))
-    hits[:, 0] = best.sum(axis=-1)
-    return hits
+    """Correct predictions (R, 1); NaN logits never count as correct."""
+    right = (Z.argmax(axis=-1) == Y.argmax(axis=-1)) & np.isfinite(Z).all(axis=-1)
+    return right.sum(axis=-1, keepdims=True)
 
 
 def _squared_errors(Z: Array, Y: Array) -> Array:
@@ -56,7 +54,7 @@ QUALITY: dict[str, Callable[[Array, Array], Array]] = {
 def _score(loss_name: str, quality: Array, Y: Array) -> Array:
     """Accuracy, or R² = 1 − Σ(z − y)² / Σ(y − ȳ)², averaged over outputs with equal weight."""
     if loss_name != "half_squared_error":
-        return quality.sum(axis=-1) / Y.shape[-2]
+        return quality[:, 0] / Y.shape[-2]
     Y = Y.astype(np.float64)
     spread = np.square(Y - Y.mean(axis=-2, keepdims=True)).sum(axis=-2)
     return (1 - quality / spread).mean(axis=-1)

@@ -39,9 +39,15 @@ def _sigmoid_delta(Z: Array, Y: Array) -> None:
 
 
 def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
-    """−Σ_k y_k log softmax(z)_k = log Σ_k e^(z_k − max z) − Σ_k y_k (z_k − max z); Σ_k y_k = 1."""
-    shifted = Z - Z.max(axis=-1, keepdims=True)
-    return np.log(np.exp(shifted).sum(axis=-1)) - (Y * shifted).sum(axis=-1)
+    """−Σ_k y_k log softmax(z)_k = log Σ_k e^(z_k − max z) − Σ_k y_k (z_k − max z); Σ_k y_k = 1.
+
+    The largest term is e^0 = 1, so log1p of the sum of the others keeps costs far below the rounding of 1.
+    """
+    largest = Z.argmax(axis=-1)[..., None]
+    shifted = Z - np.take_along_axis(Z, largest, axis=-1)
+    others = np.exp(shifted)
+    np.put_along_axis(others, largest, 0, axis=-1)
+    return np.log1p(others.sum(axis=-1)) - (Y * shifted).sum(axis=-1)
 
 
 def _inplace_softmax(Z: Array) -> None:

@@ -68,8 +68,9 @@ def _decay_vector(params: Parameters, weight_decay: float) -> Array:
 
 def _inplace_clip(grads: Array, clip_norm: float) -> None:
     """grads <- grads · min(1, c / ‖grads‖), for each network of the stack."""
-    norms = np.sqrt(np.einsum("rp,rp->r", grads, grads))
-    np.multiply(grads, (clip_norm / np.maximum(norms, clip_norm))[:, None], out=grads)
+    norms = np.sqrt(np.einsum("rp,rp->r", grads, grads, dtype=np.float64))  # a float32 square overflows at 1e19
+    scales = clip_norm / np.maximum(norms, clip_norm)
+    np.multiply(grads, scales[:, None].astype(grads.dtype), out=grads)
 
 
 class SGD(Optimizer):

@@ -191,7 +191,7 @@ def _own(examples: Set, kept: NDArray[np.intp]) -> Set:
 
 
 class Judge:
-    """Decides at each checkpoint which replicas have diverged or reached the target, and remembers their records."""
+    """Decides at each checkpoint which of the replicas 0 .. n − 1 have diverged or reached the target."""
 
     def __init__(self, n_replicas: int, target: Target | None) -> None:
         self.target = target
@@ -205,7 +205,7 @@ class Judge:
         self.initial[replica] = np.where(first, train_cost, self.initial[replica])
         over = train_cost > DIVERGED_AT * self.initial[replica]
         self.over[replica] = np.where(over, self.over[replica] + 1, 0)
-        diverged = ~np.isfinite(train_cost) | (self.over[replica] >= SUSTAINED)
+        diverged = ~np.isfinite(train_cost + validation_cost) | (self.over[replica] >= SUSTAINED)
         reached = self._reached(replica, train_cost, validation_cost)
         return [
             Outcome.DIVERGED if d else Outcome.REACHED if r else None for d, r in zip(diverged, reached, strict=True)
@@ -230,6 +230,10 @@ class Pace:
         if running:
             self.update, self.seconds = update, self.clock.seconds
         return self.seconds * (update / self.update) if self.update else 0.0
+
+    def stopped_before_it_began(self, running: bool) -> bool:
+        """Without a single update of replica 0 there is no rate to spend a budget of seconds at."""
+        return not running and not self.update
 
     def affordable(self, update: int, budget: float) -> int:
         """The update at which the budget of seconds will be spent, at the rate so far; at least the next one."""
@@ -256,8 +260,9 @@ def train(
     update, live = 0, stacks
     while True:
         batch_costs = [cost for stack in live for cost in stack.advance(update)]
-        seconds = pace.read(update, running=timed in live and update > 0)
-        spent = _spent(budget, update, seconds)
+        running = timed in live
+        seconds = pace.read(update, running and update > 0)
+        spent = _spent(budget, update, seconds) or pace.stopped_before_it_began(running)
         record = _measure(live, update, seconds, judge, spent)
         record.batch_costs = batch_costs
         if timed in live and is_geometric(update, CHECKPOINTS_PER_DECADE) and np.isfinite(record.train_cost[0]):
