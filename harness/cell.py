@@ -16,6 +16,7 @@ from harness import per_example
 from harness.batches import batches, updates_per_epoch
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset
+from harness.diagnostics import OBSERVERS, Observer
 from harness.evaluation import evaluate
 from harness.mlp import MLP, Parameters
 from harness.optimizers import OPTIMIZERS, Optimizer
@@ -30,16 +31,17 @@ CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a 
 
 
 class Streams(NamedTuple):
-    """The three sources of randomness of one replica."""
+    """The sources of randomness of one replica: three that decide its training, one for looking at it."""
 
     split: SeedSequence
     weights: SeedSequence
     order: SeedSequence
+    diagnostics: SeedSequence
 
 
 def streams(seed: int, replica: int) -> Streams:
     """Independent streams for one replica; the same for every cell that shares the root seed."""
-    return Streams(*SeedSequence(seed, spawn_key=(replica,)).spawn(3))
+    return Streams(*SeedSequence(seed, spawn_key=(replica,)).spawn(len(Streams._fields)))
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,16 @@ def _stack(config: Config, plan: Setting, splits: list[Splits], replicas: list[i
         reduction=config.reduction,
         gradient_into=ENGINES[config.engine],
         record_batch_costs=replicas == [0],
+        observer=_observer(config, plan) if replicas == [0] else None,
     )
+
+
+def _observer(config: Config, plan: Setting) -> Observer | None:
+    """Of replica 0. Batches of data sorted by label are no random samples: nothing is estimated from one."""
+    if config.diagnostics == "off":
+        return None
+    population = {"replacement": np.inf, "sorted": np.nan}.get(config.order, plan.n_train)
+    return OBSERVERS[config.diagnostics](population, plan.lr_mean, streams(config.seed, 0).diagnostics)
 
 
 def _set(splits: list[Splits], replicas: list[int], name: str, in_order: bool = False) -> Set:

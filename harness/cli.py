@@ -7,23 +7,22 @@ stderr and exit code 2.
 
 import os
 import shlex
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.config import Config, ConfigError, check
+from harness.interrupts import INTERRUPTS, KILLED
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEP_VARIABLE = "HARNESS_SWEEP"  # run id of the parent, handed to every job through hydra.job.env_set
-KILLED = (130, 143)  # exit codes of an interrupt and of SIGTERM
 ONLY_ASKS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
@@ -40,7 +39,7 @@ def main() -> int:
     words = sys.argv[1:]
     try:
         if words and not any(mark in words[0] for mark in "=-+~"):
-            raise ConfigError("command line", "key=value or a flag", words[0])
+            return _verb(words[0])(words[1:])
         _register()
         if _only_asks(words):
             _hydra_main()
@@ -51,6 +50,29 @@ def main() -> int:
         return 2
     with INTERRUPTS:
         return _run_sweep(plan) if plan.multirun else _run_single()
+
+
+def _verb(word: str) -> Callable[[Sequence[str]], int]:
+    """A first argument that is a bare word: what to do with runs that exist."""
+    verbs = {"report": _report}
+    if word not in verbs:
+        raise ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(verbs)})", word)
+    return verbs[word]
+
+
+def _report(words: Sequence[str]) -> int:
+    """`report SWEEP`: write a sweep's answer again from what the store holds."""
+    if len(words) != 1:
+        raise ConfigError("report", "the run id of one sweep", " ".join(words))
+    from harness.sweep import write_answer
+    from harness.tracking import Store
+
+    store = Store.open()
+    if not store.is_sweep(words[0]):
+        raise ConfigError("report", f"the run id of a sweep in {store.uri}", words[0])
+    write_answer(store, words[0])
+    _say(f"Written: report.html and figures below {store.run_link(words[0])}")
+    return 0
 
 
 def _only_asks(words: Sequence[str]) -> bool:
@@ -110,9 +132,7 @@ def _job(composed: "DictConfig") -> str:
         config = to_config(composed)
         check(config)
         sweep = os.environ.get(SWEEP_VARIABLE) if is_sweep else None
-        return record_cell(
-            config, Store.open(), sweep, int(hydra.job.num) if is_sweep else 0, exclusive, INTERRUPTS.check
-        )
+        return record_cell(config, Store.open(), sweep, int(hydra.job.num) if is_sweep else 0, exclusive)
     except Exception:
         traceback.print_exc()
         if not is_sweep:
@@ -162,41 +182,6 @@ def _launch() -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     return 0
-
-
-class Interrupts:
-    """SIGINT and SIGTERM unwind like an exception, so that every open run is closed as KILLED.
-
-    Python reports and drops an exception that a signal raises while one of the interpreter's own callbacks runs. So
-    the signal is remembered, `check` raises it again at the next checkpoint, and the report is not shown.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    def __enter__(self) -> None:
-        self.hook, sys.unraisablehook = sys.unraisablehook, self._report
-        self.before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def __exit__(self, *unused: object) -> None:
-        sys.unraisablehook = self.hook
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: object) -> None:
-        self.received = number
-        self.check()
-
-    def _report(self, dropped: Any) -> None:
-        if not (self.received and dropped.exc_type is SystemExit):
-            self.hook(dropped)
-
-    def check(self) -> None:
-        if self.received is not None:
-            raise SystemExit(128 + self.received)
-
-
-INTERRUPTS = Interrupts()  # one per process, as signals are
 
 
 def _say(message: str) -> None:

@@ -22,6 +22,7 @@ LAST_BATCH = ("keep", "drop")
 DTYPES = ("float64", "float32")
 ENGINES = ("vectorized", "per_example")
 TARGETS_ON = ("train", "validation")
+DIAGNOSTICS = ("off", "cheap", "full")
 
 
 class ConfigError(ValueError):
@@ -93,6 +94,7 @@ class Config:
     dtype: str
     engine: str
     threads: int
+    diagnostics: str
     study: dict[str, Any] = field(default_factory=dict)
 
 
@@ -159,6 +161,7 @@ RULES: dict[str, Rule] = {
     "dtype": _one_of(DTYPES),
     "engine": _one_of(ENGINES),
     "threads": COUNT,
+    "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
 }
 
 

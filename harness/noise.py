@@ -1,7 +1,8 @@
-"""How noisy a batch's gradient is: the gradient noise scale, exact on the whole training set.
+"""How noisy a batch's gradient is: the gradient noise scale, exact on the whole training set or estimated from a batch.
 
-N is small enough here that the mean gradient G and the spread of the examples' gradients around it can be computed
-instead of estimated from batches.
+With g_i the gradient of example i, G their mean over all N and S = tr Σ = mean_i ‖g_i − G‖², the noise scale is
+B_simple = S / ‖G‖², in examples (McCandlish et al. 2018): batches far below it are mostly noise, batches far above it
+repeat each other.
 """
 
 import numpy as np
@@ -13,12 +14,8 @@ from harness.mlp import MLP
 Array = NDArray[np.floating]
 
 
-def exact_noise(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
-    """(S (R,), ‖G‖² (R,)): S = tr Σ = mean_i ‖g_i − G‖² over all N examples, G the mean gradient.
-
-    The noise scale is B_simple = S / ‖G‖² (McCandlish et al. 2018), in examples; over several checkpoints it is a
-    ratio of averages. A batch drawn without replacement has E‖g_B − G‖² = (S/B)(N − B)/(N − 1).
-    """
+def mean_gradient(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
+    """(mean gradient (R, P), mean_i ‖g_i‖² (R,)) over the examples given, in double precision, piece by piece."""
     n_examples = X.shape[-2]
     total = np.zeros_like(network.params.flat, dtype=np.float64)
     squared_norms = np.zeros(len(total))
@@ -28,5 +25,44 @@ def exact_noise(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
             grads, norms = network.gradient_and_norms(X[..., rows, :], Y[..., rows, :])
             total += grads.flat
             squared_norms += norms.sum(axis=-1)
-        squared_mean = np.square(total / n_examples).sum(axis=-1)
-        return squared_norms / n_examples - squared_mean, squared_mean
+        return total / n_examples, squared_norms / n_examples
+
+
+def exact_noise(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
+    """(S (R,), ‖G‖² (R,)) over all N examples: S = mean_i ‖g_i‖² − ‖G‖².
+
+    A batch drawn without replacement has E‖g_B − G‖² = (S/B)(N − B)/(N − 1).
+    """
+    mean, mean_squared_norm = mean_gradient(network, X, Y)
+    with np.errstate(all="ignore"):
+        squared_mean = np.square(mean).sum(axis=-1)
+        return mean_squared_norm - squared_mean, squared_mean
+
+
+def batch_noise(
+    mean_squared_norm: float, squared_mean: float, n_examples: int, population: float
+) -> tuple[float, float]:
+    """Unbiased estimates of (S, ‖G‖²) from one batch of B examples; the second may be negative. B = 1 gives NaN.
+
+    With n2 = mean ‖g_i‖² and q = ‖mean g_i‖² over the batch: (n2 − q) B/(B − 1) and (B q − n2)/(B − 1), for examples
+    drawn with replacement (population = inf). Drawn without replacement from N, the first has the expectation
+    S N/(N − 1), which is taken back, and the second falls short of ‖G‖² by a 1/N of the first, which is added.
+    Not corrected: within an epoch the weights depend on which examples are left for its later batches.
+    """
+    if n_examples == 1:
+        return np.nan, np.nan
+    spread = (mean_squared_norm - squared_mean) * n_examples / (n_examples - 1)
+    squared = (n_examples * squared_mean - mean_squared_norm) / (n_examples - 1) + spread / population
+    return spread * (1 - 1 / population), squared
+
+
+def noise_scale(updates: Array, spread: Array, squared_mean: Array) -> float:
+    """B_simple along a run, in examples: time average of S over time average of ‖G‖²; NaN when the latter is not > 0.
+
+    A measurement stands for the updates since the one before it. It is a ratio of averages: the average of ratios is
+    biased by the noise of each. Measurements that are not finite are left out.
+    """
+    known = np.isfinite(spread) & np.isfinite(squared_mean)
+    weights = np.diff(updates[known], prepend=0)
+    total = float(weights @ squared_mean[known])
+    return float(weights @ spread[known]) / total if total > 0 else np.nan

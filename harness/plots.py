@@ -5,8 +5,9 @@ it goes and marked with a cross. Figures are made without pyplot, so they need n
 """
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours, which readers with any colour vision tell apart; black is left to axes and references.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
+P = ParamSpec("P")
+Drawn = TypeVar("Drawn")
 LEGEND_ROWS = 17
 DIVERGED = "X"  # the marker
 BATCH = "batch, before its update"
@@ -44,12 +47,11 @@ def save(figure: "Figure", path: Path) -> None:
     figure.savefig(path)
 
 
-def styled(draw: Callable[..., "Figure"]) -> Callable[..., "Figure"]:
+def styled(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
     """Draw with the harness's style, whatever the user's own settings are."""
-    from functools import wraps
 
     @wraps(draw)
-    def in_style(*arguments: Any, **options: Any) -> "Figure":
+    def in_style(*arguments: P.args, **options: P.kwargs) -> Drawn:
         from matplotlib import rc_context
 
         with rc_context(STYLE):
@@ -83,7 +85,7 @@ def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
     ):
         _band(left, curve(history, column), "epoch", label, colour)
     left.set(xlabel="epochs", ylabel="cost per example", title="Cost")
-    _log_cost(left)
+    log_cost(left)
     left.legend()
     _band(right, curve(history, score), "epoch", None, COLOURS[1])
     name = "accuracy" if score == "validation_accuracy" else "R²"
@@ -102,8 +104,8 @@ def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title
     own = history[(history["replica"] == 0) & (history["update"] > 0)]
     axes.plot(own["update"], own["train_cost"], color=COLOURS[0], label="whole training set")
     axes.set(xlabel="updates", ylabel="cost per example", title="Cost at each update, replica 0")
-    _log_axis(axes, "x")
-    _log_cost(axes)
+    log_scale(axes, "x")
+    log_cost(axes)
     axes.legend()
     _say_if_empty(axes)
     return figure
@@ -116,18 +118,18 @@ def comparison(histories: Mapping[str, "pd.DataFrame"], title: str) -> "Figure":
     listed, columns, legend_width = _legend_size(names)
     figure, (by_epoch, by_second) = _canvas(2, title, legend_width)
     for axes, x in ((by_epoch, "epoch"), (by_second, "train_seconds")):
-        for name, history, colour in zip(names, histories.values(), _colours(len(names)), strict=True):
+        for name, history, colour in zip(names, histories.values(), palette(len(names)), strict=True):
             table = curve(history, "train_cost")
             if x == "train_seconds":
                 table = table[table["update"] > 0]
             _band(axes, table, x, name, colour)
             _mark_divergence(axes, table, history, x, colour)
-        _log_cost(axes)
+        log_cost(axes)
         _cut_off(axes, top=DIVERGED_AT * max((h["train_cost"].iloc[0] for h in histories.values()), default=np.inf))
         _say_if_empty(axes)
     by_epoch.set(xlabel="epochs", ylabel="training cost per example", title="Cost per epoch")
     by_second.set(xlabel="train seconds of one replica", title="Cost per second of training")
-    _log_axis(by_second, "x")
+    log_scale(by_second, "x")
     if names:
         handles, labels = by_epoch.get_legend_handles_labels()
         handles, labels = [handles[i] for i in listed], [labels[i] for i in listed]
@@ -150,7 +152,7 @@ def distinct_words(labels: list[str]) -> list[str]:
     return [" ".join(word for word in label.split() if word not in shared) or label for label in labels]
 
 
-def _colours(n: int) -> list[Any]:
+def palette(n: int) -> list[Any]:
     """The named colours while they suffice, then a ramp in the order of the cells."""
     if n <= len(COLOURS):
         return list(COLOURS[:n])
@@ -173,14 +175,14 @@ def _mark_divergence(axes: "Axes", table: "pd.DataFrame", history: "pd.DataFrame
         axes.plot([end[x]], [end["median"]], DIVERGED, color=colour, ms=9, clip_on=False, zorder=5)
 
 
-def _log_cost(axes: "Axes") -> None:
+def log_cost(axes: "Axes") -> None:
     """Costs fall by factors, so they are drawn on a log axis; not where one is not positive, or they hardly fall."""
     low, high = axes.dataLim.intervaly
     if 0 < 3 * low < high < np.inf:
-        _log_axis(axes, "y")
+        log_scale(axes, "y")
 
 
-def _log_axis(axes: "Axes", name: str) -> None:
+def log_scale(axes: "Axes", name: str) -> None:
     """A log axis with plain numbers: 0.01 reads faster than a power of ten, and is drawn faster."""
     from matplotlib.ticker import LogLocator
 

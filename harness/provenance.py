@@ -18,7 +18,7 @@ from harness.config import Config
 
 PACKAGE = Path(__file__).resolve().parent
 PACKAGES = ("numpy", "scikit-learn", "hydra-core", "mlflow", "scipy", "pandas", "matplotlib", "threadpoolctl")
-WITHOUT_EFFECT = ("study",)  # keys of the configuration that no number depends on
+WITHOUT_EFFECT = ("diagnostics", "study")  # keys of the configuration that no number depends on
 NUMERIC_MODULES = (
     "activations", "batches", "cell", "config", "data", "evaluation", "files", "losses", "mlp", "optimizers",
     "per_example", "reduction", "splits", "train",

@@ -7,7 +7,6 @@ the run id of its parent, and what there is to know about it is read back from t
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from harness import __version__, plots, tables
 from harness.cell import Cell, CellResult, Setting
 from harness.config import Config, DatasetConfig, flatten
 from harness.data import Dataset, load
+from harness.interrupts import INTERRUPTS
 from harness.labels import cell_label
 from harness.mlp import Parameters
 from harness.progress import CellProgress
@@ -50,18 +50,10 @@ def source_tags() -> dict[str, str]:
     return {"version": __version__, **checkout}
 
 
-def record_cell(
-    config: Config,
-    store: Store,
-    sweep: str | None,
-    number: int,
-    exclusive: bool,
-    check_interrupts: Callable[[], None] = lambda: None,
-) -> Outcome:
+def record_cell(config: Config, store: Store, sweep: str | None, number: int, exclusive: bool) -> Outcome:
     """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED and goes on to the caller.
 
     sweep: run id of the parent. number: of the cell in its sweep, from 0. exclusive: nothing else trains meanwhile.
-    check_interrupts: called at every checkpoint; raises to stop the training.
     """
     started = time.perf_counter()
     dataset = load_dataset(config.dataset)
@@ -78,7 +70,7 @@ def record_cell(
         for record in cell.train():
             _write_record(run, record, cell.setting, tables.SCORES[config.dataset.task])
             progress.show(record)
-            check_interrupts()
+            INTERRUPTS.check()
         outcome = _write_result(run, config, dataset, cell.result(), name, started)
         progress.finish(outcome)
     return outcome

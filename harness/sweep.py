@@ -1,23 +1,28 @@
-"""A sweep's parent run: opened before the cells, closed on every path with the comparison of whatever they left.
+"""A sweep's parent run: opened before the cells, closed on every path with the answer from whatever they left.
 
 Everything about the cells is read back from the store, never handed over in memory: cells may have been trained in
-this process, in workers, or earlier.
+this process, in workers, or earlier, and the answer can be written again at any time.
 """
 
+import io
 import json
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import plots
+from harness import clock_plots, plots, rate_plots, report, sweep_plots
+from harness.answer import Answer, answer
 from harness.config import Config
 from harness.labels import sweep_label, varied_keys
+from harness.notes import note, number
 from harness.recording import source_tags
+from harness.sweep_data import SweepData, load_sweep
 from harness.tracking import Store
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from matplotlib.figure import Figure
     from mlflow.entities import Run
 
 VIEW = [
@@ -31,7 +36,7 @@ VIEW = [
     "metrics.`time/update_us`",
     "metrics.`time/example_us`",
 ]  # what the UI's table shows of the cells
-COLUMNS = ("batch_size", "learning_rate", "reduction")  # first in the table of cells
+FEW = 12  # cells up to which all of them are compared in one figure of coloured lines
 
 
 def open_sweep(store: Store, configs: Sequence[Config], command: str) -> str:
@@ -52,65 +57,66 @@ def open_sweep(store: Store, configs: Sequence[Config], command: str) -> str:
 
 
 def close_sweep(store: Store, sweep: str, killed: bool) -> list["Run"]:
-    """Write the comparison and end the parent; returns the cells. FAILED if a cell failed or is missing."""
-    parent, about = store.attach(sweep), store.get(sweep).data.tags
-    cells = store.cells(sweep)
-    complete = [cell for cell in cells if cell.info.status == "FINISHED"]
-    status = "KILLED" if killed else "FINISHED" if len(complete) == int(about["cells"]) else "FAILED"
+    """Write the answer and end the parent; returns the cells. FAILED if a cell failed, or the answer did."""
+    status = "FAILED"
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            _write_comparison(store, complete, Path(folder), store.get(sweep).info.run_name)
-            parent.folder(Path(folder))
-        parent.note(sweep_note(about, cell_table(cells), status))
+        cells = store.cells(sweep)
+        finished = sum(cell.info.status == "FINISHED" for cell in cells)
+        complete = finished == int(store.get(sweep).data.tags["cells"])
+        write_answer(store, sweep)
+        status = "KILLED" if killed else "FINISHED" if complete else "FAILED"
+    except Exception:
+        traceback.print_exc()
+        store.attach(sweep).text("traceback.txt", traceback.format_exc())
     finally:
-        parent.finish(status)
+        store.attach(sweep).finish(status)
     return cells
 
 
-def _write_comparison(store: Store, cells: list["Run"], folder: Path, title: str) -> None:
-    import pandas as pd
-
-    histories = {}
-    for cell in cells:
-        with tempfile.TemporaryDirectory() as scratch:
-            path = store.download(cell.info.run_id, "history.csv", Path(scratch))
-            histories[cell.info.run_name] = pd.read_csv(path, keep_default_na=False, na_values=["nan", "NaN"])
-    cell_table(cells).to_csv(folder / "cells.csv", index=False)
-    if histories:
-        plots.save(plots.comparison(histories, title), folder / "figures" / "comparison.png")
-
-
-def cell_table(cells: list["Run"]) -> "pd.DataFrame":
-    """One row per cell: name, status, outcome, run id, parameters (the knobs first), summary metrics."""
-    import pandas as pd
-
-    rows = []
-    for cell in cells:
-        given = cell.data.params
-        knobs = {key: given[key] for key in COLUMNS if key in given}
-        summary = {k: v for k, v in cell.data.metrics.items() if k.split("/")[0] in SUMMARIES}
-        head = {"cell": cell.info.run_name, "status": cell.info.status, "outcome": cell.data.tags.get("outcome", "")}
-        rows.append({**head, **knobs, **given, **summary, "run_id": cell.info.run_id})
-    return pd.DataFrame(rows)
+def write_answer(store: Store, sweep: str) -> None:
+    """Note, figures, table of cells and report on the parent, from the store; replaces what was there."""
+    data = load_sweep(store, sweep)
+    found = answer(data)
+    words = note(data, found)
+    parent = store.attach(sweep)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pictures = {title: _png(figure) for title, figure in figures(data, found).items()}
+        (folder / "figures").mkdir()
+        for title, png in pictures.items():
+            (folder / "figures" / f"{title}.png").write_bytes(png)
+        data.cells.to_csv(folder / "cells.csv", index=False)
+        (folder / "report.html").write_text(report.html(data.title, words, pictures), encoding="utf8")
+        parent.folder(folder)
+    parent.table("cells.json", data.cells)
+    parent.note(words)
 
 
-SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")
+def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
+    """The figures that suit what the sweep varied, by file name."""
+    cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
+    if cells.empty:
+        return {}
+    drawn: dict[str, Figure] = {}
+    if len(cells) <= FEW:
+        histories = {cell: data.histories[data.histories["cell"] == cell] for cell in cells["cell"]}
+        drawn["comparison"] = plots.comparison(histories, title)
+    clocks = clock_plots.clocks(data.histories, found.best, title)
+    drawn |= {f"clocks {facet}" if len(clocks) > 1 else "clocks": figure for facet, figure in clocks.items()}
+    n_sizes, n_rates = cells["batch_size"].nunique(), cells["learning_rate"].nunique()
+    if n_sizes > 1:
+        goals = "; ".join(f"{facet}: {number(cost)}" for facet, cost in found.targets_at.items())
+        drawn["to_target"] = sweep_plots.to_target(found.targets, found.fits, f"training cost {goals}", title)
+        drawn["timing"] = sweep_plots.timing(cells, title)
+    if n_rates > 1:
+        drawn["learning_rates"] = rate_plots.rate_heatmaps(cells, found.best, title)
+        drawn["stability"] = rate_plots.stability(found.frontier, title)
+    if len(cells) > 1:
+        drawn["outcomes"] = sweep_plots.outcomes(cells, title)
+    return drawn
 
 
-def sweep_note(about: dict[str, str], table: "pd.DataFrame", status: str) -> str:
-    """The parent's description: the command, the picture's place and one line per cell."""
-    columns = {
-        "outcome": "outcome",
-        "final/train_cost": "final training cost",
-        "final/validation_cost": "final validation cost",
-        "time/train_seconds": "train seconds",
-        "time/update_us": "µs per update",
-        "time/example_us": "µs per example",
-    }
-    present = {key: text for key, text in columns.items() if key in table}
-    lines = ["| cell | " + " | ".join(present.values()) + " |", "|---" * (len(present) + 1) + "|"]
-    for _, row in table.iterrows():
-        values = [f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in present]
-        lines.append(f"| {row['cell']} | " + " | ".join(values) + " |")
-    head = f"`{about['command']}`\n\n{len(table)} of {about['cells']} cells, sweep {status.lower()}."
-    return head + " Medians over replicas; figures under Artifacts.\n\n" + "\n".join(lines) + "\n"
+def _png(figure: "Figure") -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    return stream.getvalue()

@@ -4,6 +4,7 @@ Everything downstream (metrics, figures, notes) reads these tables, never the ar
 replicas is the interquartile range around the median; diverged replicas are counted, never averaged in.
 """
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,29 @@ import numpy as np
 from harness.batches import examples_seen
 from harness.cell import CellResult, Setting
 from harness.config import Config
+from harness.diagnostics import Diagnostics
+from harness.noise import noise_scale
 from harness.train import SUSTAINED, Outcome, Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCORES = {"classification": "accuracy", "regression": "r2"}
+
+# Field of Diagnostics -> metric.
+DIAGNOSTICS = {
+    "gradient_norm": "gradient/norm",
+    "example_norm": "gradient/example_norm",
+    "batch_variance": "gradient/batch_variance",
+    "batch_squared_norm": "gradient/batch_squared_norm",
+    "update_size": "gradient/update_size",
+    "variance": "gradient/variance",
+    "squared_norm": "gradient/squared_norm",
+    "cosine": "gradient/cosine",
+    "squared_distance": "gradient/squared_distance",
+    "lambda_max": "sharpness/lambda_max",
+    "eta_lambda_max": "sharpness/eta_lambda_max",
+}
 
 
 def history(result: CellResult, config: Config) -> "pd.DataFrame":
@@ -56,6 +74,14 @@ def batch_costs(result: CellResult) -> "pd.DataFrame":
     examples = {update: _examples(result.setting, int(update)) for update in table["update"].unique()}
     table["epoch"] = table["update"].map(examples) / result.setting.n_train
     return table
+
+
+def diagnostics(result: CellResult) -> "pd.DataFrame":
+    """One row per diagnosed update of replica 0, numbered from 1: the fields of Diagnostics, NaN where unknown."""
+    import pandas as pd
+
+    rows = [{"update": r.update, **asdict(r.diagnostics)} for r in result.records if r.diagnostics]
+    return pd.DataFrame(rows, columns=["update", *DIAGNOSTICS], dtype=float)
 
 
 def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
@@ -130,14 +156,22 @@ def checkpoint_metrics(record: Record, setting: Setting, score: str) -> dict[str
         "progress/train_seconds": record.train_seconds,
         "progress/replicas": int(fine.sum()),
     }
-    if record.noise:
-        metrics |= {"gradient/variance": record.noise[0], "gradient/squared_norm": record.noise[1]}
+    if record.diagnostics:
+        metrics |= _diagnostics_metrics(record.diagnostics)
     for name, values in series.items():
         if fine.any():
             q25, median, q75 = np.quantile(values[fine], [0.25, 0.5, 0.75])
             flat = name.replace("/", "_")
             metrics |= {name: median, f"spread/{flat}_q25": q25, f"spread/{flat}_q75": q75}
     return metrics
+
+
+def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
+    """What is known of one update; the noise scale of one checkpoint only where it is exact."""
+    values = {metric: getattr(diagnostics, field) for field, metric in DIAGNOSTICS.items()}
+    if diagnostics.squared_norm > 0:
+        values["gradient/noise_scale"] = diagnostics.variance / diagnostics.squared_norm
+    return {metric: value for metric, value in values.items() if np.isfinite(value)}
 
 
 def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
@@ -166,12 +200,14 @@ def _to_target_summary(replicas: "pd.DataFrame") -> dict[str, float]:
 
 
 def _noise_summary(result: CellResult) -> dict[str, float]:
-    """B_simple along the run of replica 0, in examples: mean S over mean ‖G‖², a ratio of averages."""
-    measured = np.array([record.noise for record in result.records if record.noise])
-    if not len(measured):
-        return {}
-    spread, squared_mean = measured.mean(axis=0)
-    return {"noise/b_simple": float(spread / squared_mean) if squared_mean > 0 else np.inf}
+    """B_simple along the run of replica 0, in examples: exact if it was measured, else from the batches' estimates.
+
+    Left out when unresolved: nothing could be estimated, or the squared norm of the mean gradient drowns in noise.
+    """
+    table = diagnostics(result)
+    exact = np.isfinite(table["variance"]).any()
+    columns = ["variance", "squared_norm"] if exact else ["batch_variance", "batch_squared_norm"]
+    return {"noise/b_simple": noise_scale(table["update"].to_numpy(), *table[columns].to_numpy().T)}
 
 
 def _time_summary(result: CellResult) -> dict[str, float]:

@@ -9,6 +9,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 import traceback
@@ -20,7 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.interrupts import INTERRUPTS
+
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
@@ -56,15 +60,30 @@ class Store:
         """Create a run; inside a sweep, below its parent."""
         own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
         nested = {"mlflow.parentRunId": parent} if parent else {}
-        run = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **nested, **tags})
+        with INTERRUPTS.deferred():
+            run = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **nested, **tags})
         return RunWriter(self.client, run.info.run_id)
 
     def attach(self, run_id: str) -> "RunWriter":
         """A writer for a run that exists."""
         return RunWriter(self.client, run_id)
 
+    @property
+    def uri(self) -> str:
+        """Where the store is, without the password that a server's address may hold."""
+        return re.sub(r"://[^/@]*@", "://", self.client.tracking_uri)
+
     def get(self, run_id: str) -> "Run":
         return self.client.get_run(run_id)
+
+    def is_sweep(self, run_id: str) -> bool:
+        """Whether there is a parent run of this id."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.get(run_id).data.tags.get("kind") == "sweep"
+        except MlflowException:
+            return False
 
     def cells(self, sweep: str) -> list["Run"]:
         """The cell runs of a sweep, in the order in which they were started."""
@@ -135,10 +154,11 @@ class RunWriter:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Adds the time spent inside to `seconds`."""
+        """Adds the time spent inside to `seconds`; a signal waits until the write is done."""
         start = time.perf_counter()
-        yield
-        self.seconds += time.perf_counter() - start
+        with INTERRUPTS.deferred():
+            yield
+            self.seconds += time.perf_counter() - start
 
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -178,6 +198,11 @@ class RunWriter:
         """All files below `folder` become artifacts."""
         with self.timed():
             self.client.log_artifacts(self.run_id, str(folder))
+
+    def table(self, path: str, table: "pd.DataFrame") -> None:
+        """A table that the UI can show and compare between runs."""
+        with self.timed():
+            self.client.log_table(self.run_id, table, path)
 
     def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
         """Name and digest of the data, as MLflow's own dataset record."""

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.batches import Batch, Gatherer
+from harness.diagnostics import Diagnostics, Observer
 from harness.evaluation import evaluate
 from harness.mlp import MLP, Parameters
-from harness.noise import exact_noise
 from harness.optimizers import Optimizer
 from harness.reduction import inplace_reduce
 from harness.timing import Clock
@@ -96,7 +96,7 @@ class Record:
 
     train_seconds is replica 0's clock; once that replica has ended, it is extrapolated at its last rate.
     batch_costs: (update, replica, mean cost of the batch before that update) since the last record.
-    noise: (S, ‖G‖²) of replica 0 on the training set, at geometric checkpoints at which it has not diverged.
+    diagnostics: of replica 0's last update before the checkpoint, if an observer was due there.
     """
 
     update: int
@@ -107,11 +107,14 @@ class Record:
     validation_score: Array
     outcome: list[Outcome | None]
     batch_costs: list[tuple[int, int, float]] = field(default_factory=list)
-    noise: tuple[float, float] | None = None
+    diagnostics: Diagnostics | None = None
 
 
 class Stack:
-    """Replicas that are trained together: their network, optimiser, data and order of batches."""
+    """Replicas that are trained together: their network, optimiser, data and order of batches.
+
+    observer: diagnoses the last update before its geometric checkpoints; for a stack of one replica.
+    """
 
     def __init__(
         self,
@@ -124,11 +127,14 @@ class Stack:
         reduction: str,
         gradient_into: GradientInto = MLP.gradient_into,
         record_batch_costs: bool = True,
+        observer: Observer | None = None,
     ) -> None:
         self.replicas = np.asarray(replicas)
         self.network, self.optimizer, self.batches = network, optimizer, batches
         self.train_set, self.validation_set = train_set, validation_set
         self.reduction, self.gradient_into = reduction, gradient_into
+        self.observer = observer
+        self.diagnostics: Diagnostics | None = None  # of the update that the last `advance` ended with
         self.clock = Clock()
         self.update = 0
         self.final: dict[int, Array] = {}  # replica -> its parameters (P,) when it ended
@@ -149,6 +155,7 @@ class Stack:
     def advance(self, to_update: int) -> list[tuple[int, int, float]]:
         """Train until `to_update` updates are done; returns the batch costs recorded on the way, off the clock."""
         batch_costs = []
+        observer = self._due(to_update)
         with np.errstate(all="ignore"):  # divergence is a result, judged at the next checkpoint
             self.clock.start()
             while self.update < to_update:
@@ -157,10 +164,20 @@ class Stack:
                     self.clock.stop()
                     batch_costs += self._batch_costs(X, Y)
                     self.clock.start()
+                if observer and self.update == to_update - 1:
+                    self.clock.stop()
+                    observer.look(self.network, X, Y, self.train_set)
+                    self.clock.start()
                 inplace_update(self.network, self.grads, X, Y, self.reduction, self.optimizer, self.gradient_into)
                 self.update += 1
             self.clock.stop()
+            self.diagnostics = observer.report(self.network) if observer else None
         return batch_costs
+
+    def _due(self, checkpoint: int) -> Observer | None:
+        """The observer, if the checkpoint lies on its grid."""
+        due = self.observer is not None and is_geometric(checkpoint, self.observer.per_decade)
+        return self.observer if due else None
 
     def _next_batch(self) -> Batch:
         batch = next(self.batches)
@@ -262,12 +279,10 @@ def train(
         batch_costs = [cost for stack in live for cost in stack.advance(update)]
         running = timed in live
         seconds = pace.read(update, running and update > 0)
-        spent = _spent(budget, update, seconds) or pace.stopped_before_it_began(running)
+        spent = _spent(budget, update, seconds, pace.stopped_before_it_began(running))
         record = _measure(live, update, seconds, judge, spent)
         record.batch_costs = batch_costs
-        if timed in live and is_geometric(update, CHECKPOINTS_PER_DECADE) and np.isfinite(record.train_cost[0]):
-            spread, squared_mean = exact_noise(timed.network, *timed.train_set)
-            record.noise = float(spread[0]), float(squared_mean[0])
+        record.diagnostics = timed.diagnostics if running else None
         yield record
         live = _retire_ended(live, record)
         if not live:
@@ -275,9 +290,10 @@ def train(
         update = _next_update(update, updates_per_epoch, budget, pace)
 
 
-def _spent(budget: Budget, update: int, seconds: float) -> bool:
+def _spent(budget: Budget, update: int, seconds: float, no_rate: bool) -> bool:
+    """no_rate: how long an update takes will never be known, so a budget of seconds cannot go on."""
     updates_spent = budget.updates is not None and update >= budget.updates
-    return updates_spent or (budget.seconds is not None and seconds >= budget.seconds)
+    return updates_spent or (budget.seconds is not None and (no_rate or seconds >= budget.seconds))
 
 
 def _next_update(update: int, updates_per_epoch: int, budget: Budget, pace: Pace) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 import harness.cell
 from harness.cell import Cell, streams
-from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig, check
+from harness.config import DIAGNOSTICS, Config, DatasetConfig, ModelConfig, OptimizerConfig, check
 from harness.data import Dataset
 from harness.train import Record
 
@@ -45,6 +45,7 @@ def configured(**changes: Any) -> Config:
         dtype="float64",
         engine="vectorized",
         threads=1,
+        diagnostics="off",
     )
     for key, value in changes.items():
         part, _, name = key.partition("_")
@@ -115,7 +116,7 @@ def test_a_wider_network_keeps_the_split_and_another_seed_does_not():
 
 def test_the_streams_of_replicas_and_purposes_are_all_different():
     states = [stream.generate_state(4).tolist() for seed in (0, 1) for r in range(5) for stream in streams(seed, r)]
-    assert len({tuple(state) for state in states}) == 2 * 5 * 3
+    assert len({tuple(state) for state in states}) == 2 * 5 * 4
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 54, "full"])
@@ -174,6 +175,45 @@ def test_a_replica_does_not_depend_on_how_stacks_are_cut(monkeypatch, resample):
 def test_a_cell_repeats_itself_to_the_bit(order):
     (_, one), (_, two) = run(order=order), run(order=order)
     assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"batch_size": "full", "epochs": 9}, {"dataset_resample": True}, {"engine": "per_example"}],
+    ids=str,
+)
+def test_diagnostics_change_no_bit_of_any_replica(changes):
+    """Only what is known beside the numbers changes; and that is the same in every repetition."""
+    cells = {level: run(diagnostics=level, **changes) for level in DIAGNOSTICS}
+    assert len({flat.tobytes() for _, flat in cells.values()}) == 1
+    histories = [[numbers(cell.result().records, r) for r in range(4)] for cell, _ in cells.values()]
+    assert histories[0] == histories[1] == histories[2]
+    found = {
+        level: [r.diagnostics for r in cell.result().records if r.diagnostics] for level, (cell, _) in cells.items()
+    }
+    assert found["off"] == []
+    assert 0 < len(found["cheap"]) < len(found["full"])
+    again, _ = run(diagnostics="full", **changes)
+    assert [r.diagnostics for r in again.result().records if r.diagnostics] == found["full"]
+
+
+def test_the_sharpness_is_set_against_the_learning_rate_of_the_mean_gradient():
+    """(sum, η/B) and (mean, η) train alike, and are as close to the edge of stability."""
+    (mean, _), (total, _) = (
+        run(batch_size=2, diagnostics="full", reduction=reduction, learning_rate=rate)
+        for reduction, rate in (("mean", 0.1), ("sum", 0.05))
+    )
+    assert [r.diagnostics for r in mean.result().records] == [r.diagnostics for r in total.result().records]
+    figures = mean.result().records[1].diagnostics
+    assert figures.eta_lambda_max == 0.1 * figures.lambda_max
+
+
+@pytest.mark.parametrize(("order", "known"), [("reshuffle", True), ("replacement", True), ("sorted", False)])
+def test_nothing_is_estimated_from_batches_that_are_no_random_sample(order, known):
+    cell, _ = run(order=order, diagnostics="cheap")
+    figures = [r.diagnostics for r in cell.result().records if r.diagnostics]
+    assert all(np.isfinite(f.batch_variance) == np.isfinite(f.batch_squared_norm) == known for f in figures)
+    assert all(np.isfinite(f.gradient_norm) for f in figures)
 
 
 def test_sorted_matters_for_small_batches_only():

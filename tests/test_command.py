@@ -148,7 +148,8 @@ def test_the_dataset_and_the_note_are_recorded(sweep):
 def test_the_parent_compares_the_cells(sweep):
     _, _, runs = sweep
     (parent,) = runs.parents
-    assert {"figures/comparison.png", "cells.csv"} <= runs.files(parent)
+    figures = {f"figures/{name}.png" for name in ("comparison", "clocks", "to_target", "timing", "outcomes")}
+    assert figures | {"cells.csv", "cells.json", "report.html"} <= runs.files(parent)
     table = runs.table(parent, "cells.csv")
     assert list(table["cell"]) == [cell.info.run_name for cell in runs.cells]
     note = parent.data.tags["mlflow.note.content"]
@@ -312,3 +313,34 @@ def test_help_shows_every_key(tmp_path):
     for key in ("batch_size", "learning_rate", "reduction", "seeds", "order", "dtype", "target"):
         assert re.search(rf"^{key}: ", done.stdout, re.MULTILINE), key
     assert list(tmp_path.iterdir()) == []
+
+
+@SWEEP
+def test_the_answer_can_be_written_again_from_the_store(sweep):
+    _, folder, runs = sweep
+    (parent,) = runs.parents
+    before = parent.data.tags["mlflow.note.content"]
+    runs.client.set_tag(parent.info.run_id, "mlflow.note.content", "lost")
+    done = harness(folder, "report", parent.info.run_id)
+    assert done.returncode == 0, done.stderr
+    assert runs.client.get_run(parent.info.run_id).data.tags["mlflow.note.content"] == before
+    page = runs.artifact(parent, "report.html").read_text(encoding="utf8")
+    assert page.count("data:image/png;base64") >= 4
+    assert "Sum or mean" in page
+
+
+@SWEEP
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report"], "report: expected the run id of one sweep, got ''"),
+        (["report", "0" * 32], "report: expected the run id of a sweep in sqlite:///"),
+        (["replay"], "command line: expected key=value, a flag, or a verb (report), got 'replay'"),
+    ],
+)
+def test_a_verb_is_refused_in_one_line(sweep, words, message):
+    _, folder, _ = sweep
+    done = harness(folder, *words)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1

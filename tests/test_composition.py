@@ -70,6 +70,13 @@ def test_every_study_composes_and_says_what_it_asks(path):
         assert config.study["question"].endswith("?")
 
 
+def test_off_is_a_word_on_the_command_line_and_needs_quotes_in_a_file():
+    """YAML reads a bare off as false, and the refusal says so."""
+    configs, _ = compose("-m", "diagnostics=off,cheap,full")
+    assert [config.diagnostics for config in configs] == ["off", "cheap", "full"]
+    assert "quotes" in refusal("diagnostics=false").allowed
+
+
 @pytest.mark.parametrize("option", sorted(p.stem for p in (ROOT / "conf/optimizer").glob("[a-z]*.yaml")))
 def test_every_optimizer_composes(option):
     (config,), _ = compose(f"optimizer={option}")
@@ -100,6 +107,7 @@ def test_every_optimizer_composes(option):
         (["target=-1"], "target", -1.0),
         (["dtype=float16"], "dtype", "float16"),
         (["threads=0"], "threads", 0),
+        (["diagnostics=some"], "diagnostics", "some"),
         (["order=random"], "order", "random"),
         (["model.hidden=[8,0]"], "model.hidden", [8, 0]),
         (["model.hidden=8"], "model.hidden", "8"),

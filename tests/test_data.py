@@ -703,6 +703,7 @@ def no_network(monkeypatch):
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setenv("no_proxy", "*")  # a proxy could be reached without asking for a name
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,18 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 # From the bottom up; a module may import from earlier lines and from its own line's left.
 LAYERS = [
     ["activations", "losses", "mlp", "per_example", "reduction", "optimizers"],
-    ["config", "batches", "evaluation", "noise", "timing", "train", "files", "data", "splits"],
-    ["cell", "tables", "labels", "provenance"],
-    ["progress", "plots", "tracking", "recording", "sweep", "composition", "cli", "__main__"],
+    ["config", "batches", "evaluation", "noise", "sharpness", "diagnostics", "timing", "train"],
+    ["statistics", "scaling", "files", "data", "splits"],
+    ["cell", "tables", "labels", "provenance", "sweep_data", "answer", "notes"],
+    ["plots", "panels", "clock_plots", "rate_plots", "sweep_plots", "report"],
+    ["interrupts", "progress", "tracking", "recording", "sweep", "composition", "cli", "__main__"],
 ]
 ORDER = [name for layer in LAYERS for name in layer]
 ONLY_IN = {
     "hydra": {"cli", "composition"},
     "omegaconf": {"cli", "composition"},
-    "mlflow": {"tracking", "sweep"},
-    "matplotlib": {"plots"},
+    "mlflow": {"tracking"},
+    "matplotlib": {"plots", "panels", "clock_plots", "rate_plots", "sweep_plots"},
     "rich": {"progress"},
     "sklearn": {"data", "splits"},
 }

@@ -115,6 +115,20 @@ def test_the_cost_of_a_confident_right_answer_keeps_its_digits():
         np.testing.assert_allclose(costs, -log_expit(Z[..., 0]), rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_cost_of_a_confident_right_class_keeps_its_digits(dtype):
+    """The same for softmax: with logits (z, 0, 0) it is log(1 + 2 e^(−z)), wherever the class is."""
+    z = np.linspace(0, 80, 81, dtype=dtype)
+    Z = np.stack([z, 0 * z, 0 * z], axis=-1)[None]
+    Y = np.broadcast_to(np.eye(3, dtype=dtype)[0], Z.shape)
+    expected = np.log1p(2 * np.exp(-z.astype(float)))
+    for shift in range(3):
+        costs = LOSSES["softmax_cross_entropy"].costs(np.roll(Z, shift, axis=-1), np.roll(Y, shift, axis=-1))
+        np.testing.assert_allclose(costs[0], expected, rtol=8 * np.finfo(dtype).eps)
+    tie = LOSSES["softmax_cross_entropy"].costs(np.full((1, 1, 3), 900.0, dtype), Y[:, :1])
+    np.testing.assert_allclose(tie, np.log(3), rtol=8 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("z", [-HUGE, -50, -5, 0, 5, 50, HUGE])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_delta_is_the_derivative_of_the_cost_at_any_logit(loss, z):

@@ -1,5 +1,7 @@
 """Tables from hand-written records: every number is one that can be checked by eye."""
 
+from dataclasses import fields
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from harness import tables
 from harness.cell import CellResult, Setting
 from harness.cli import ROOT, _register
 from harness.composition import compose_cells
+from harness.diagnostics import Diagnostics
 from harness.mlp import Parameters
 from harness.train import Outcome, Record
 
@@ -106,6 +109,61 @@ def test_checkpoint_metrics_are_quartiles_of_who_is_left(result):
     assert metrics["train/cost"] == pytest.approx((1 + 0.0625) / 2)
     assert metrics["spread/train_cost_q25"] == pytest.approx(0.0625 + 0.25 * 0.9375)
     assert (metrics["progress/replicas"], metrics["progress/examples_seen"]) == (2, 8)
+
+
+def figures(**known):
+    fields = {"gradient_norm": 3.0, "example_norm": 5.0, "update_size": 0.25}
+    return Diagnostics(**{"batch_variance": np.nan, "batch_squared_norm": np.nan} | fields | known)
+
+
+EXACT = {"variance": 6.0, "squared_norm": 2.0, "cosine": 0.5, "squared_distance": 1.5, "lambda_max": 8.0}
+
+
+def test_diagnostics_are_metrics_and_what_is_not_known_is_none(result):
+    result.records[1].diagnostics = figures()
+    cheap = tables.checkpoint_metrics(result.records[1], SETTING, "accuracy")
+    groups = ("gradient/", "sharpness/")
+    assert {name: value for name, value in cheap.items() if name.startswith(groups)} == {
+        "gradient/norm": 3.0, "gradient/example_norm": 5.0, "gradient/update_size": 0.25,
+    }  # fmt: skip
+    result.records[1].diagnostics = figures(batch_variance=4.0, batch_squared_norm=-1.0, eta_lambda_max=np.inf, **EXACT)
+    full = tables.checkpoint_metrics(result.records[1], SETTING, "accuracy")
+    assert {name: value for name, value in full.items() if name.startswith(groups) and name not in cheap} == {
+        "gradient/batch_variance": 4.0, "gradient/batch_squared_norm": -1.0, "gradient/variance": 6.0,
+        "gradient/squared_norm": 2.0, "gradient/noise_scale": 3.0, "gradient/cosine": 0.5,
+        "gradient/squared_distance": 1.5, "sharpness/lambda_max": 8.0,
+    }  # fmt: skip
+    assert not any(name.startswith(groups) for name in tables.checkpoint_metrics(result.records[0], SETTING, "r2"))
+
+
+def test_every_figure_of_the_diagnostics_has_a_column_and_a_metric(result):
+    assert set(tables.DIAGNOSTICS) == {field.name for field in fields(Diagnostics)}
+    result.records[1].diagnostics, result.records[3].diagnostics = figures(), figures(**EXACT)
+    table = tables.diagnostics(result)
+    assert table["update"].tolist() == [1, 3]
+    assert table["variance"].tolist() == pytest.approx([np.nan, 6.0], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "b_simple"),
+    [
+        ({}, {}, None),  # B = 1
+        ((5.0, 1.0), (7.0, 4.0), (5 + 2 * 7) / (1 + 2 * 4)),  # the second stands for updates 2 and 3
+        ((5.0, -9.0), (7.0, 4.0), None),  # drowned in noise: unresolved, not negative
+        ((5.0, -9.0), EXACT, 3.0),  # exact values go before estimates
+    ],
+)
+def test_the_noise_scale_of_a_cell_is_exact_or_estimated_or_left_out(result, config, first, second, b_simple):
+    for number, known in ((1, first), (3, second)):
+        known = dict(zip(("batch_variance", "batch_squared_norm"), known, strict=True)) if len(known) == 2 else known
+        result.records[number].diagnostics = figures(**known)
+    summary = tables.summary(result, tables.replicas(result, config))
+    assert summary.get("noise/b_simple") == (None if b_simple is None else pytest.approx(b_simple))
+
+
+def test_without_diagnostics_there_is_an_empty_table_and_no_noise_scale(result, config):
+    assert len(tables.diagnostics(result)) == 0
+    assert "noise/b_simple" not in tables.summary(result, tables.replicas(result, config))
 
 
 def test_time_is_read_from_replica_0_only(result, config):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import harness.train
 from harness.batches import batches, updates_per_epoch
+from harness.diagnostics import FullObserver
 from harness.evaluation import evaluate
 from harness.mlp import MLP, Parameters
 from harness.optimizers import SGD
@@ -221,6 +222,13 @@ def test_a_target_is_reached_when_it_is_sustained_for_two_checkpoints(costs, out
     assert judged(costs, Target(0.5, "validation")) == len(costs) * [None]
 
 
+@pytest.mark.parametrize("cost", [math.inf, math.nan])
+def test_a_validation_cost_that_is_not_finite_is_a_divergence_too(cost):
+    """Of a replica whose training cost still is; and it comes before a target that is reached."""
+    assert judged([1.0, 0.5], validation=[1.0, cost]) == [None, D]
+    assert judged([1.0, 0.4, 0.4], Target(0.5), [1.0, 1.0, cost]) == [None, None, D]
+
+
 def test_judge_keeps_replicas_apart():
     """The counts belong to the replica, not to its place: place 0 is another one after somebody has ended."""
     judge = Judge(3, Target(0.5))
@@ -228,6 +236,19 @@ def test_judge_keeps_replicas_apart():
     assert judge(np.array([0, 2]), np.array([11.0, 101.0]), np.ones(2)) == [None, None]
     assert judge(np.array([0, 2]), np.array([11.0, 0.5]), np.ones(2)) == [D, None]
     assert judge(np.array([2]), np.array([0.5]), np.ones(1)) == [R]
+
+
+@pytest.mark.parametrize(
+    ("budget", "last"), [(Budget(seconds=86.0), 1), (Budget(updates=9, seconds=86.0), 1), (Budget(updates=9), 9)]
+)
+def test_without_an_update_of_replica_zero_no_seconds_can_be_spent(make_stack, ticker, budget, last):
+    """It starts with weights that are not finite: the others end at once, unless it is updates that count."""
+    alone, others = make_stack((0,)), make_stack((1, 2), gradient_into=ticker.tick(1.0, MLP.gradient_into))
+    alone.network.params.flat[:] = np.nan
+    first, *_, record = train([alone, others], PER_EPOCH, budget)
+    assert first.outcome == [D, None, None]
+    assert (record.update, record.train_seconds, record.replica.tolist()) == (last, 0.0, [1, 2])
+    assert record.outcome == 2 * [Outcome.COMPLETED]
 
 
 @pytest.mark.parametrize("on", ["train", "validation"])
@@ -341,10 +362,11 @@ def test_batch_costs_can_be_left_out_without_changing_the_training(make_stack):
 
 
 def test_the_clock_runs_while_updating_and_for_nothing_else(make_stack, ticker, monkeypatch):
-    """An update takes 1 s and drawing its batch 10 s; evaluation, batch costs, noise and the consumer take ages."""
-    for name in ("evaluate", "exact_noise"):
-        monkeypatch.setattr(harness.train, name, ticker.tick(1e6, getattr(harness.train, name)))
-    stack = make_stack(gradient_into=ticker.tick(1.0, MLP.gradient_into))
+    """An update takes 1 s and drawing its batch 10 s; whatever else is done takes ages."""
+    monkeypatch.setattr(harness.train, "evaluate", ticker.tick(1e6, evaluate))
+    observer = FullObserver(N, 0.1, np.random.SeedSequence(0))
+    observer.look, observer.report = ticker.tick(1e6, observer.look), ticker.tick(1e6, observer.report)
+    stack = make_stack(gradient_into=ticker.tick(1.0, MLP.gradient_into), observer=observer)
     stack.batches = map(ticker.tick(10.0, lambda batch: batch), stack.batches)
     monkeypatch.setattr(stack.network, "costs", ticker.tick(1e6, stack.network.costs))
     for record in train([stack], PER_EPOCH, Budget(updates=40)):

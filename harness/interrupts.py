@@ -1,0 +1,63 @@
+"""SIGINT and SIGTERM as an orderly end: they unwind like an exception, so that every open run is closed as KILLED.
+
+Signals belong to the process, so this is the one piece of process-wide state. Two things make it more than a handler
+that raises: a write to the store must not be torn, and Python drops an exception that is raised while one of the
+interpreter's own callbacks runs. Both times the signal is remembered and raised at the next opportunity.
+"""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+KILLED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
+
+
+class Interrupts:
+    """A context in which SIGINT and SIGTERM raise SystemExit, once each, at a moment that is safe."""
+
+    def __init__(self) -> None:
+        self._received: int | None = None
+        self._raised = False
+        self._deferred = 0
+
+    def __enter__(self) -> None:
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._dropped
+        self._handlers = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *unused: object) -> None:
+        sys.unraisablehook = self._hook
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise SystemExit if a signal came that has not been raised yet."""
+        if self._received is not None and not (self._raised or self._deferred):
+            self._raised = True
+            raise SystemExit(128 + self._received)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """What comes while this context is open is raised when it closes."""
+        self._deferred += 1
+        try:
+            yield
+        finally:
+            self._deferred -= 1
+        self.check()
+
+    def _handle(self, number: int, frame: object) -> None:
+        """A second signal is raised again: it ends the orderly end."""
+        self._received, self._raised = number, False
+        self.check()
+
+    def _dropped(self, unraisable: Any) -> None:
+        """Python reports an exception that it dropped: if it was ours, it is still to be raised, and no news."""
+        if unraisable.exc_type is SystemExit and self._raised:
+            self._raised = False
+        else:
+            self._hook(unraisable)
+
+
+INTERRUPTS = Interrupts()

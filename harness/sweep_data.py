@@ -1,0 +1,97 @@
+"""A sweep as three tidy tables, read back from the store: its cells, their replicas, their histories.
+
+Whatever answers, draws or reports works on these tables and on nothing else, so it works on a hand-written table too.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.tracking import Store
+
+SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics that say one thing a cell
+KNOBS = ("batch_size", "learning_rate", "lr_mean", "lr_per_example", "n_train")
+
+
+@dataclass(frozen=True, eq=False)
+class SweepData:
+    """Tables of one sweep.
+
+    cells: one row per run - facet (what its label says besides B, η and reduction), cell (the label), status, outcome,
+    params, summary metrics, score (median final training cost, NaN if all diverged) with q25 and q75, n_replicas,
+    n_diverged, run_id. replicas and histories: the rows of replicas.csv and history.csv of the finished cells, with
+    facet, cell, batch_size, learning_rate and reduction in front.
+    """
+
+    title: str
+    about: dict[str, str]
+    cells: "pd.DataFrame"
+    replicas: "pd.DataFrame"
+    histories: "pd.DataFrame"
+
+
+def load_sweep(store: "Store", sweep: str) -> SweepData:
+    """Read a sweep; cells that are not finished have a row in `cells` only."""
+    import pandas as pd
+
+    parent = store.get(sweep)
+    runs = store.cells(sweep)
+    rows, replicas, histories = [], [], []
+    for run in runs:
+        row = _cell_row(run)
+        if run.info.status == "FINISHED":
+            own = _read(store, run.info.run_id, "replicas.csv")
+            row |= _spread(own)
+            shared = {key: row[key] for key in ("facet", "cell", "batch_size", "learning_rate", "reduction")}
+            replicas.append(_with(own, shared))
+            histories.append(_with(_read(store, run.info.run_id, "history.csv"), shared))
+        rows.append(row)
+    tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
+    return SweepData(parent.info.run_name, dict(parent.data.tags), pd.DataFrame(rows), *tables)
+
+
+def _read(store: "Store", run_id: str, name: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return pd.read_csv(store.download(run_id, name, Path(scratch)), keep_default_na=False, na_values=["", "nan"])
+
+
+def _with(table: "pd.DataFrame", shared: dict[str, Any]) -> "pd.DataFrame":
+    outcome = table["outcome"].fillna("")
+    return table.assign(**shared, outcome=outcome)
+
+
+def _cell_row(run: Any) -> dict[str, Any]:
+    params: dict[str, Any] = dict(run.data.params)
+    params |= {key: float(params[key]) for key in KNOBS if key in params}
+    summary = {key: value for key, value in run.data.metrics.items() if key.split("/")[0] in SUMMARIES}
+    label = run.info.run_name
+    return {
+        "facet": facet_of(label),
+        "cell": label,
+        "status": run.info.status,
+        "outcome": run.data.tags.get("outcome", ""),
+        **params,
+        **summary,
+        "run_id": run.info.run_id,
+    }
+
+
+def facet_of(label: str) -> str:
+    """The label without its B, η and reduction."""
+    words = [word for word in label.split() if not word.startswith(("B=", "η=")) and word not in ("sum", "mean")]
+    return " ".join(words)
+
+
+def _spread(replicas: "pd.DataFrame") -> dict[str, float]:
+    diverged = replicas["outcome"] == "diverged"
+    costs = replicas.loc[~diverged, "final_train_cost"].to_numpy()
+    q25, score, q75 = np.quantile(costs, [0.25, 0.5, 0.75]) if len(costs) else [np.nan] * 3
+    return {"score": score, "q25": q25, "q75": q75, "n_replicas": len(replicas), "n_diverged": int(diverged.sum())}

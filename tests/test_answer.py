@@ -1,0 +1,210 @@
+"""Answers from hand-written sweeps whose truth is known: who wins, which rate, what breaks sum = mean."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness import notes, report, sweep
+from harness.answer import answer, costs_at
+from harness.sweep_data import SweepData, facet_of
+
+CELL_PARAMS = {"optimizer.name": "sgd", "optimizer.weight_decay": "0.0", "last_batch": "keep", "target_on": "train"}
+
+
+def history(final, replica_noise, batch_size, end, n_updates=64, outcome="completed", seconds_per_update=1e-4):
+    """Costs that fall from 4 to `final` as a power of the update; with outcome diverged they grow instead."""
+    update = np.unique(np.geomspace(1, n_updates, 13).round())
+    update = np.concatenate([[0], update])
+    fall = np.log(update + 1) / np.log(n_updates + 1)
+    cost = 4 * (final * replica_noise / 4) ** fall
+    rows = {"update": update, "epoch": update * batch_size / end, "examples": update * batch_size}
+    table = pd.DataFrame({**rows, "train_seconds": update * seconds_per_update, "train_cost": cost})
+    table["validation_cost"], table["validation_accuracy"] = table["train_cost"] * 1.1, 0.9
+    table["outcome"] = [""] * (len(update) - 1) + [outcome]
+    return table
+
+
+def made_up(finals, n_replicas=10, n_train=1024, **params):
+    """A sweep from {(B, η, reduction): final cost, or None for diverged}; replicas differ by a common factor."""
+    rng = np.random.default_rng(0)
+    factor = np.exp(0.1 * rng.normal(size=n_replicas))
+    cells, replicas, histories = [], [], []
+    for (B, rate, reduction), final in finals.items():
+        lost = final is None
+        label = f"made B={B} η={rate:g} {reduction}"
+        head = {"facet": "made", "cell": label, "batch_size": float(B), "learning_rate": rate, "reduction": reduction}
+        for r in range(n_replicas):
+            own = history(100 if lost else final, factor[r], B, n_train, outcome="diverged" if lost else "completed")
+            histories.append(own.assign(replica=r, **head))
+            replicas.append(
+                {
+                    **head,
+                    "replica": r,
+                    "outcome": own["outcome"].iloc[-1],
+                    "final_train_cost": own["train_cost"].iloc[-1],
+                }
+            )
+        costs = [np.nan] * 3 if lost else np.quantile(final * factor, [0.25, 0.5, 0.75])
+        lr_mean = rate * B if reduction == "sum" else rate
+        cells.append(
+            {
+                **head, "status": "FINISHED", "outcome": "diverged" if lost else "completed", "n_train": float(n_train),
+                "lr_mean": lr_mean, "lr_per_example": lr_mean / B, "q25": costs[0], "score": costs[1], "q75": costs[2],
+                "n_replicas": n_replicas, "n_diverged": n_replicas * lost, "time/update_us": 40.0 + B,
+                "time/example_us": 40.0 / B + 1, "time/train_seconds": 0.01, "run_id": label, **CELL_PARAMS, **params,
+            }
+        )  # fmt: skip
+    about = {"command": "python -m harness -m ...", "cells": str(len(cells))}
+    tables = pd.concat(histories, ignore_index=True), pd.DataFrame(replicas)
+    return SweepData("made up", about, pd.DataFrame(cells), tables[1], tables[0])
+
+
+def bowl(best, rate, floor=0.05):
+    return floor * np.exp(np.log(rate / best) ** 2)
+
+
+SIZES, RATES = (1, 8, 64), (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    """Best mean rate ∝ √B with 0.03 at B=1: 0.03, 0.085, 0.24; sum is the same in its own units."""
+    finals = {(B, rate, "mean"): bowl(0.03 * B**0.5, rate) for B in SIZES for rate in RATES}
+    finals |= {(B, rate / B, "sum"): bowl(0.03 * B**0.5, rate) for B in SIZES for rate in RATES}
+    finals[64, 3.0, "mean"] = finals[64, 3.0 / 64, "sum"] = None
+    return made_up(finals)
+
+
+def test_the_best_rate_of_each_batch_size(grid):
+    best = answer(grid).best.set_index(["reduction", "batch_size"])
+    assert best.loc["mean", "learning_rate"].to_dict() == {1: 0.03, 8: 0.1, 64: 0.3}
+    assert best.loc["sum", "lr_mean"].to_dict() == pytest.approx({1: 0.03, 8: 0.1, 64: 0.3})
+    assert set(best["edge"]) == {""}
+
+
+def test_the_square_root_rule_is_found_and_the_others_refuted(grid):
+    found = answer(grid).exponents["made", "mean"]
+    assert found.p.estimate == pytest.approx(0.5, abs=1e-6)
+    assert found.verdicts["sqrt"] == "supported"
+    assert found.verdicts["linear"] == found.verdicts["constant"] == "refuted"
+    same = answer(grid).exponents["made", "sum"].p.estimate  # in canonical units there is one rule for both
+    assert same == pytest.approx(found.p.estimate)
+
+
+def test_sum_and_mean_at_one_canonical_rate_are_found_equal(grid):
+    pairs = answer(grid).pairs
+    assert len(pairs) == len(SIZES) * len(RATES)
+    assert max(pair.difference for pair in pairs) == 0
+    assert "18 pairs of cells with one lr_mean" in notes.note(grid, answer(grid))
+
+
+def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
+    finals = {(10, 0.1, "mean"): 0.1, (10, 0.01, "sum"): 0.12, (1, 0.1, "mean"): 0.1, (1, 0.1, "sum"): 0.1}
+    data = made_up(finals, n_replicas=12, **{"optimizer.weight_decay": "0.001"})
+    text = notes.note(data, answer(data))
+    assert "B=10, lr_mean 0.1: up to 20.00% apart" in text
+    assert "sum needs decay·B" in text
+    assert "B=10 leaves a last batch of 4: mean weights its examples 2.5 times as much" in text
+    assert "mean lower" in text
+
+
+def test_the_frontier_lies_below_the_first_rate_that_diverged(grid):
+    frontier = answer(grid).frontier.set_index(["reduction", "batch_size"])
+    assert frontier.loc[("mean", 64.0), ["stable", "unstable"]].tolist() == [1.0, 3.0]
+    assert np.isnan(frontier.loc[("mean", 8.0), "unstable"])
+
+
+def test_a_best_rate_on_the_edge_voids_the_claim_and_names_what_to_add():
+    data = made_up({(B, rate, "mean"): 1 / rate for B in SIZES for rate in RATES})
+    found, text = answer(data), notes.note(data, answer(data))
+    assert set(found.best["edge"]) == {"high"}
+    assert "extend the grid to learning_rate=9**" in text
+    assert "supported" not in text
+
+
+def test_the_winner_depends_on_the_clock():
+    """B=1 takes 64 times as many updates for an epoch: it wins per epoch and loses per update."""
+    data = made_up({(1, 0.1, "mean"): 0.1, (64, 0.1, "mean"): 0.05})
+    small, large = (data.histories["batch_size"] == B for B in (1, 64))
+    data.histories.loc[small, "epoch"] /= 64 * 8
+    winners = {winner.clock: winner.batch_size for winner in answer(data).winners}
+    assert winners["updates"] == 64
+    assert large.any()
+    assert "the winner depends on the clock" in notes.note(data, answer(data)) or len(set(winners.values())) == 1
+
+
+def test_costs_at_a_budget_are_log_linear():
+    table = pd.DataFrame({"replica": 0, "update": [0, 2], "train_cost": [4.0, 1.0], "outcome": ["", "completed"]})
+    assert costs_at(table, "update", 1.0) == pytest.approx([2.0])
+    wild = table.assign(outcome=["", "diverged"])
+    assert costs_at(wild, "update", 3.0).tolist() == [np.inf]
+
+
+def test_the_default_target_is_a_tenth_of_the_initial_cost(grid):
+    found = answer(grid)
+    assert found.targets_at == pytest.approx({"made": 0.4})
+    assert not found.given_target
+    assert (found.targets["n_reached"] == found.targets["n_replicas"]).all()
+
+
+def test_a_target_that_nobody_reaches_is_said():
+    data = made_up({(B, 0.1, "mean"): 3.0 for B in SIZES})
+    assert np.isinf(answer(data).targets["updates"]).all()
+    assert notes.note(data, answer(data)).count("not reached") == len(SIZES)
+
+
+DEGENERATE = {
+    "no cell": {},
+    "one cell": {(8, 0.1, "mean"): 0.1},
+    "all diverged": {(B, 1.0, "sum"): None for B in SIZES},
+    "two reductions, one rate": {(8, 0.1, reduction): 0.1 for reduction in ("sum", "mean")},
+    "two rates, one batch size": {(8, rate, "mean"): rate for rate in (0.1, 0.3)},
+}
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2, 10])
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
+    if case == "no cell":
+        data = SweepData("none", {"cells": "3"}, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
+        data = SweepData("none", {"cells": "3"}, pd.DataFrame(columns=["status"]), data.replicas, data.histories)
+    else:
+        data = made_up(DEGENERATE[case], n_replicas)
+    found = answer(data)
+    text = notes.note(data, found)
+    assert len(text) <= 8000
+    drawn = sweep.figures(data, found)
+    page = report.html(data.title, text, dict.fromkeys(drawn, b"png"))
+    assert page.count("<img") == len(drawn)
+    if case == "all diverged":
+        assert "diverged" in text
+        assert found.winners == []
+
+
+def test_a_cell_that_failed_has_a_row_and_no_say(grid):
+    failed = grid.cells.iloc[[0]].assign(status="FAILED", outcome="failed", cell="made B=2 η=1 mean")
+    data = SweepData("t", grid.about, pd.concat([grid.cells, failed]), grid.replicas, grid.histories)
+    found = answer(data)
+    assert 2.0 not in set(found.best["batch_size"])
+    assert f"{len(grid.cells)} of {len(grid.cells)} cells finished" in notes.note(data, found)
+
+
+def test_the_page_is_self_contained_and_escapes_what_it_is_given():
+    page = report.html("a <b>", "| x |\n|---|\n| <script>alert(1)</script> |\n", {"f": b"123"})
+    assert "<script" not in page
+    assert "a &lt;b&gt;" in page
+    assert "http" not in page.replace('src="data:image/png;base64', "")
+    assert "<table>" in page
+
+
+def test_a_facet_is_the_label_without_the_three_knobs():
+    assert facet_of("digits B=64 η=0.1 mean optimizer=adam") == "digits optimizer=adam"
+    assert facet_of("iris B=full η=1 sum") == "iris"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.25, "0.25"), (0.00012, "0.00012"), (1234.5, "1234"), (2.5e6, "2.5e+06"), (np.inf, "inf")],
+)
+def test_numbers_are_short(value, text):
+    assert notes.number(value) == text
