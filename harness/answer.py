@@ -5,7 +5,7 @@ and reported on others where there are enough of them. Nothing here knows how th
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from harness.scaling import (
     scaling_exponent,
     split_replicas,
 )
-from harness.statistics import Comparison, compare, median_interval
+from harness.statistics import SIGNIFICANCE, Comparison, compare, holm, median_interval
 from harness.sweep_data import SweepData
 from harness.tables import to_target
 
@@ -290,7 +290,28 @@ def best_against_best(
         if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
             arms = (costs[cells["sum"]][split.report], costs[cells["mean"]][split.report])
             found[str(facet), float(B)] = compare(*arms, margin=MARGIN, rng=rng)
-    return found
+    return dict(zip(found, adjusted(list(found.values())), strict=True))
+
+
+def adjusted(comparisons: list[Comparison]) -> list[Comparison]:
+    """The comparisons of one family of claims with Holm's p-values; a claim that these do not bear is unresolved.
+
+    Arms that are identical, or of which one diverged, leave nothing to chance and do not count as claims.
+    """
+    chance = [c for c in comparisons if not (_identical(c) or c.by_divergence)]
+    differ, equal = holm([c.p for c in chance]), holm([c.equivalence_p for c in chance])
+    after = iter([_adjusted(c, float(p), float(q)) for c, p, q in zip(chance, differ, equal, strict=True)])
+    return [c if _identical(c) or c.by_divergence else next(after) for c in comparisons]
+
+
+def _identical(comparison: Comparison) -> bool:
+    return comparison.ratio.low == comparison.ratio.high == comparison.ratio.estimate
+
+
+def _adjusted(comparison: Comparison, p: float, same: float) -> Comparison:
+    borne = {"a lower": p < SIGNIFICANCE, "b lower": p < SIGNIFICANCE, "equivalent": same <= SIGNIFICANCE}
+    verdict = comparison.verdict if borne.get(comparison.verdict, False) else "unresolved"
+    return replace(comparison, p=p, equivalence_p=same, verdict=verdict)
 
 
 def winners(cells: "pd.DataFrame", histories: "pd.DataFrame", rng: np.random.Generator) -> list[Winner]:
@@ -302,6 +323,10 @@ def winners(cells: "pd.DataFrame", histories: "pd.DataFrame", rng: np.random.Gen
         for clock, column in CLOCKS.items():
             if len(curves) > 1:
                 found.append(_winner(str(facet), clock, column, curves, rng))
+    compared = [i for i, winner in enumerate(found) if winner.comparison]
+    after = adjusted([winner.comparison for winner in found if winner.comparison])
+    for i, comparison in zip(compared, after, strict=True):
+        found[i] = replace(found[i], comparison=comparison)
     return found
 
 

@@ -61,16 +61,17 @@ def _verb(word: str) -> Callable[[Sequence[str]], int]:
 
 
 def _report(words: Sequence[str]) -> int:
-    """`report SWEEP`: write a sweep's answer again from what the store holds."""
-    if len(words) != 1:
-        raise ConfigError("report", "the run id of one sweep", " ".join(words))
+    """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'."""
+    if not words:
+        raise ConfigError("report", "the run id of a sweep, or of several to be taken together", None)
     from harness.sweep import write_answer
     from harness.tracking import Store
 
     store = Store.open()
-    if not store.is_sweep(words[0]):
-        raise ConfigError("report", f"the run id of a sweep in {store.uri}", words[0])
-    write_answer(store, words[0])
+    for word in words:
+        if not store.is_sweep(word):
+            raise ConfigError("report", f"the run id of a sweep in {store.uri}", word)
+    write_answer(store, *words)
     _say(f"Written: report.html and figures below {store.run_link(words[0])}")
     return 0
 

@@ -36,7 +36,7 @@ def _finished(data: SweepData, found: Answer) -> str:
     if not finished:
         return text
     choice = "on disjoint halves of the replicas" if found.disjoint else "on the same replicas, so best costs flatter"
-    return f"{text} Learning rates are chosen and reported {choice}."
+    return f"{text} Learning rates are chosen and reported {choice}. p-values are Holm's, within each table."
 
 
 def _sections(data: SweepData, found: Answer) -> Iterator[str]:

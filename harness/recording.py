@@ -136,6 +136,8 @@ def _write_files(folder: Path, config: Config, result: CellResult, replicas: "pd
     history.to_csv(folder / "history.csv", index=False)
     batch_costs.to_csv(folder / "batch_costs.csv", index=False)
     replicas.to_csv(folder / "replicas.csv", index=False)
+    if len(diagnostics := tables.diagnostics(result)):
+        diagnostics.to_csv(folder / "diagnostics.csv", index=False)
     plots.save(plots.cell_curves(history, name), folder / "figures" / "curves.png")
     plots.save(plots.cell_batch_costs(batch_costs, history, name), folder / "figures" / "batch_costs.png")
     np.savez(folder / "weights.npz", **weights(result.parameters))

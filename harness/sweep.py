@@ -73,9 +73,12 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> list["Run"]:
     return cells
 
 
-def write_answer(store: Store, sweep: str) -> None:
-    """Note, figures, table of cells and report on the parent, from the store; replaces what was there."""
-    data = load_sweep(store, sweep)
+def write_answer(store: Store, sweep: str, *others: str) -> None:
+    """Note, figures, table of cells and report on the parent, from the store; replaces what was there.
+
+    others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
+    """
+    data = load_sweep(store, sweep, *others)
     found = answer(data)
     words = note(data, found)
     parent = store.attach(sweep)

@@ -36,12 +36,15 @@ class SweepData:
     histories: "pd.DataFrame"
 
 
-def load_sweep(store: "Store", sweep: str) -> SweepData:
-    """Read a sweep; cells that are not finished have a row in `cells` only."""
+def load_sweep(store: "Store", sweep: str, *others: str) -> SweepData:
+    """Read a sweep, and others as parts of it; cells that are not finished have a row in `cells` only.
+
+    Of cells with one label the one that was started last counts, a finished one before any that is not.
+    """
     import pandas as pd
 
     parent = store.get(sweep)
-    runs = store.cells(sweep)
+    runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
     rows, replicas, histories = [], [], []
     for run in runs:
         row = _cell_row(run)
@@ -53,7 +56,14 @@ def load_sweep(store: "Store", sweep: str) -> SweepData:
             histories.append(_with(_read(store, run.info.run_id, "history.csv"), shared))
         rows.append(row)
     tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
-    return SweepData(parent.info.run_name, dict(parent.data.tags), pd.DataFrame(rows), *tables)
+    about = dict(parent.data.tags) | ({"cells": str(len(runs))} if others else {})
+    return SweepData(parent.info.run_name, about, pd.DataFrame(rows), *tables)
+
+
+def _latest(runs: list[Any]) -> list[Any]:
+    in_order = sorted(runs, key=lambda run: (run.info.status == "FINISHED", run.info.start_time))
+    chosen = {run.info.run_name: run for run in in_order}
+    return [run for run in runs if chosen[run.info.run_name] is run]
 
 
 def _read(store: "Store", run_id: str, name: str) -> "pd.DataFrame":

@@ -52,7 +52,7 @@ class Runs:
         return pd.read_csv(self.artifact(run, name), keep_default_na=False, na_values=["nan"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sweep(tmp_path_factory):
     """A small sweep: 2 batch sizes × 2 reductions on iris."""
     folder = tmp_path_factory.mktemp("sweep")
@@ -120,7 +120,7 @@ def test_artifacts_say_what_was_done_and_load_without_executing_anything(sweep):
     cell = runs.cells[1]
     assert {
         "config.yaml", "environment.json", "history.csv", "batch_costs.csv", "replicas.csv", "weights.npz",
-        "figures/curves.png", "figures/batch_costs.png",
+        "diagnostics.csv", "figures/curves.png", "figures/batch_costs.png",
     } <= runs.files(cell)  # fmt: skip
     config = yaml.safe_load(runs.artifact(cell, "config.yaml").read_text(encoding="utf8"))
     assert (config["batch_size"], config["reduction"], config["dataset"]["name"]) == (16, "mean", "iris")
@@ -232,6 +232,7 @@ def test_divergence_is_a_result(tmp_path):
     assert "final/train_cost" not in metrics
 
 
+@pytest.mark.slow
 def test_a_study_needs_no_multirun_flag(tmp_path):
     done = harness(tmp_path, "experiment=three_methods", *SMALL)
     assert done.returncode == 0, done.stderr
@@ -240,6 +241,7 @@ def test_a_study_needs_no_multirun_flag(tmp_path):
     assert {cell.data.tags["study"] for cell in runs.cells} == {"three_methods"}
 
 
+@pytest.mark.slow
 def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(tmp_path):
     done = harness(tmp_path, "batch_size=5000", *SMALL)
     assert done.returncode == 0
@@ -333,7 +335,7 @@ def test_the_answer_can_be_written_again_from_the_store(sweep):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["report"], "report: expected the run id of one sweep, got ''"),
+        (["report"], "report: expected the run id of a sweep, or of several to be taken together, got None"),
         (["report", "0" * 32], "report: expected the run id of a sweep in sqlite:///"),
         (["replay"], "command line: expected key=value, a flag, or a verb (report), got 'replay'"),
     ],

@@ -53,7 +53,7 @@ def test_a_cell_with_a_diverged_replica_is_marked_where_it_ends():
     assert [(c.get_xdata()[0], c.get_ydata()[0]) for c in crosses] == [(0.5, 8)]
 
 
-@pytest.mark.parametrize("n_cells", [1, 2, 7, 8, 40, 200])
+@pytest.mark.parametrize("n_cells", [1, 2, 7, 8, 40, pytest.param(200, marks=pytest.mark.slow)])
 def test_any_number_of_cells_keeps_its_legend_inside_the_figure(n_cells):
     cells = {f"digits B={2**i % 1000} η={i} mean": history([[4, 2, 1 + i]]) for i in range(n_cells)}
     figure = plots.comparison(cells, "title")
