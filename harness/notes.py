@@ -235,15 +235,20 @@ def _reached(row: Any) -> list[str]:
 
 
 def _noise(cells: "pd.DataFrame", found: Answer, fit: Any) -> str:
-    """Median B_simple of the cells that the fit went through, and how it compares."""
+    """Median B_simple of the cells that the fit went through, and how it compares; exact only with diagnostics=full."""
     at = found.targets[(found.targets["facet"] == fit.facet) & (found.targets["reduction"] == fit.reduction)]
     own = cells[cells["cell"].isin(at["cell"])]
-    measured = own["noise/b_simple"].median() if "noise/b_simple" in own else np.nan
-    return (
-        "not resolved"
-        if np.isnan(measured)
-        else f"{number(measured)} examples (B_crit is {fit.b_crit / measured:.2g} times that)"
-    )
+    for name, how in NOISE.items():
+        measured = own[name].median() if name in own else np.nan
+        if np.isfinite(measured):
+            return f"{how} {number(measured)} examples, B_crit is {fit.b_crit / measured:.2g} times that"
+    return "was not resolved"
+
+
+NOISE = {
+    "noise/b_simple": "averages",
+    "noise/b_simple_pooled": "is, pooled from single batches (diagnostics=full measures it exactly),",
+}
 
 
 def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
@@ -255,7 +260,7 @@ def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
         bend = interval(Interval(fit.b_crit, fit.b_crit_low, fit.b_crit_high))
         least = interval(Interval(fit.s_min, fit.s_min_low, fit.s_min_high))
         text = f"{head}: updates to target = S_min (1 + B_crit/B), B_crit = {bend} examples, S_min = {least} updates"
-        yield f"{text}; gradient noise scale along these runs {_noise(cells, found, fit)}."
+        yield f"{text}; the gradient noise scale along these runs {_noise(cells, found, fit)}."
 
 
 # Divergence

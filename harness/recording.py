@@ -163,7 +163,8 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
         ("validation cost per example, at the end", "final/validation_cost"),
         (f"validation {score}, at the end", f"final/validation_{score}"),
         (f"test {score}, at the end", f"final/test_{score}"),
-        ("gradient noise scale B_simple along the run, examples", "noise/b_simple"),
+        ("gradient noise scale B_simple, time average along the run, examples", "noise/b_simple"),
+        ("the same, pooled from single batches, examples", "noise/b_simple_pooled"),
         ("time per update, µs", "time/update_us"),
         ("time per example, µs", "time/example_us"),
     ]

@@ -13,7 +13,7 @@ from harness.batches import examples_seen
 from harness.cell import CellResult, Setting
 from harness.config import Config
 from harness.diagnostics import Diagnostics
-from harness.noise import noise_scale
+from harness.noise import average_noise_scale, pooled_noise_scale
 from harness.train import SUSTAINED, Outcome, Record
 
 if TYPE_CHECKING:
@@ -200,14 +200,18 @@ def _to_target_summary(replicas: "pd.DataFrame") -> dict[str, float]:
 
 
 def _noise_summary(result: CellResult) -> dict[str, float]:
-    """B_simple along the run of replica 0, in examples: exact if it was measured, else from the batches' estimates.
+    """B_simple along the run of replica 0, in examples: its time average if exact, and pooled from the batches alone.
 
     Left out when unresolved: nothing could be estimated, or the squared norm of the mean gradient drowns in noise.
     """
     table = diagnostics(result)
-    exact = np.isfinite(table["variance"]).any()
-    columns = ["variance", "squared_norm"] if exact else ["batch_variance", "batch_squared_norm"]
-    return {"noise/b_simple": noise_scale(table["update"].to_numpy(), *table[columns].to_numpy().T)}
+    updates = table["update"].to_numpy()
+    return {
+        "noise/b_simple": average_noise_scale(updates, *table[["variance", "squared_norm"]].to_numpy().T),
+        "noise/b_simple_pooled": pooled_noise_scale(
+            updates, *table[["batch_variance", "batch_squared_norm"]].to_numpy().T
+        ),
+    }
 
 
 def _time_summary(result: CellResult) -> dict[str, float]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.mlp import MLP, Parameters
-from harness.noise import batch_noise, exact_noise, mean_gradient, noise_scale
+from harness.noise import average_noise_scale, batch_noise, exact_noise, mean_gradient, pooled_noise_scale
 
 
 def network(activation, loss, sizes, n_stack=2):
@@ -98,16 +98,22 @@ def test_one_example_says_nothing_of_the_spread():
 def test_the_noise_scale_of_a_run_is_a_ratio_of_time_averages():
     """Two measurements that stand for 1 and 9 updates: (1·10 + 9·20) / (1·5 + 9·1)."""
     updates = np.array([1, 10])
-    assert noise_scale(updates, np.array([10.0, 20.0]), np.array([5.0, 1.0])) == pytest.approx(190 / 14)
-    assert noise_scale(updates, np.array([np.nan, 20.0]), np.array([np.nan, 4.0])) == pytest.approx(5)
+    assert pooled_noise_scale(updates, np.array([10.0, 20.0]), np.array([5.0, 1.0])) == pytest.approx(190 / 14)
+    assert pooled_noise_scale(updates, np.array([np.nan, 20.0]), np.array([np.nan, 4.0])) == pytest.approx(5)
+
+
+def test_an_exact_noise_scale_is_the_time_average_of_the_ratio():
+    updates, spread, squared_mean = np.array([4, 14]), np.array([10.0, 20.0]), np.array([5.0, 1.0])
+    assert average_noise_scale(updates, spread, squared_mean) == pytest.approx((4 * 2 + 10 * 20) / 14)
+    assert math.isnan(average_noise_scale(updates, np.full(2, np.nan), squared_mean))
 
 
 def test_a_noise_scale_can_be_unresolved():
     """No estimate, none that is finite, or a squared norm that comes out negative."""
     updates = np.array([1, 10])
-    assert math.isnan(noise_scale(updates, np.array([10.0, 20.0]), np.array([5.0, -1.0])))
-    assert math.isnan(noise_scale(updates, np.full(2, np.inf), np.full(2, np.nan)))
-    assert math.isnan(noise_scale(np.array([]), np.array([]), np.array([])))
+    assert math.isnan(pooled_noise_scale(updates, np.array([10.0, 20.0]), np.array([5.0, -1.0])))
+    assert math.isnan(pooled_noise_scale(updates, np.full(2, np.inf), np.full(2, np.nan)))
+    assert math.isnan(pooled_noise_scale(np.array([]), np.array([]), np.array([])))
 
 
 def test_examples_that_agree_make_no_noise():

@@ -145,20 +145,27 @@ def test_every_figure_of_the_diagnostics_has_a_column_and_a_metric(result):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "b_simple"),
+    ("first", "second", "pooled"),
     [
-        ({}, {}, None),  # B = 1
+        ((), (), None),  # B = 1
         ((5.0, 1.0), (7.0, 4.0), (5 + 2 * 7) / (1 + 2 * 4)),  # the second stands for updates 2 and 3
         ((5.0, -9.0), (7.0, 4.0), None),  # drowned in noise: unresolved, not negative
-        ((5.0, -9.0), EXACT, 3.0),  # exact values go before estimates
     ],
 )
-def test_the_noise_scale_of_a_cell_is_exact_or_estimated_or_left_out(result, config, first, second, b_simple):
+def test_the_noise_scale_pooled_from_batches_is_known_or_left_out(result, config, first, second, pooled):
     for number, known in ((1, first), (3, second)):
-        known = dict(zip(("batch_variance", "batch_squared_norm"), known, strict=True)) if len(known) == 2 else known
-        result.records[number].diagnostics = figures(**known)
+        names = ("batch_variance", "batch_squared_norm")[: len(known)]
+        result.records[number].diagnostics = figures(**dict(zip(names, known, strict=True)))
     summary = tables.summary(result, tables.replicas(result, config))
-    assert summary.get("noise/b_simple") == (None if b_simple is None else pytest.approx(b_simple))
+    assert summary.get("noise/b_simple_pooled") == (None if pooled is None else pytest.approx(pooled))
+    assert "noise/b_simple" not in summary  # nothing was exact
+
+
+def test_an_exact_noise_scale_is_averaged_over_time(result, config):
+    """6/2 at update 3, which stands for updates 2 and 3, and 12/1 at update 1."""
+    early = {**EXACT, "variance": 12.0, "squared_norm": 1.0}
+    result.records[1].diagnostics, result.records[3].diagnostics = figures(**early), figures(**EXACT)
+    assert tables.summary(result, tables.replicas(result, config))["noise/b_simple"] == pytest.approx((12 + 2 * 3) / 3)
 
 
 def test_without_diagnostics_there_is_an_empty_table_and_no_noise_scale(result, config):
