@@ -33,7 +33,7 @@ def cell_label(config: Config, varied: Sequence[str]) -> str:
 
 def sweep_label(configs: Sequence[Config]) -> str:
     """`digits: batch_size=1,64,512`, or the study's name in front."""
-    datasets = "+".join(dict.fromkeys(config.dataset.name for config in configs))
+    datasets = ", ".join(dict.fromkeys(config.dataset.name for config in configs))
     keys = [key for key in varied_keys(configs) if key in ALWAYS[1:]] + distinguishing(varied_keys(configs))
     grid = " ".join(f"{short_name(key)}={_values(configs, key)}" for key in keys)
     study = configs[0].study.get("name")

@@ -22,6 +22,7 @@ from harness.sweep_data import SweepData, load_sweep
 from harness.tracking import Store
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
     from mlflow.entities import Run
 
@@ -74,7 +75,7 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> list["Run"]:
 
 
 def write_answer(store: Store, sweep: str, *others: str) -> None:
-    """Note, figures, table of cells and report on the parent, from the store; replaces what was there.
+    """Note, figures, table of cells and report on the parent, from the store; replaces files of the same names.
 
     others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
     """
@@ -100,13 +101,13 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
     if cells.empty:
         return {}
+    facets = cells.groupby("facet")
+    n_sizes, n_rates = (facets[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn: dict[str, Figure] = {}
-    if len(cells) <= FEW:
-        histories = {cell: data.histories[data.histories["cell"] == cell] for cell in cells["cell"]}
-        drawn["comparison"] = plots.comparison(histories, title)
-    clocks = clock_plots.clocks(data.histories, found.best, title)
-    drawn |= {f"clocks {facet}" if len(clocks) > 1 else "clocks": figure for facet, figure in clocks.items()}
-    n_sizes, n_rates = cells["batch_size"].nunique(), cells["learning_rate"].nunique()
+    if len(cells) <= FEW or facets.size().max() == 1:
+        drawn |= _named("comparison", _comparisons(cells, data))
+    if facets.size().max() > 1:
+        drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title))
     if n_sizes > 1:
         goals = "; ".join(f"{facet}: {number(cost)}" for facet, cost in found.targets_at.items())
         drawn["to_target"] = sweep_plots.to_target(found.targets, found.fits, f"training cost {goals}", title)
@@ -117,6 +118,21 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     if len(cells) > 1:
         drawn["outcomes"] = sweep_plots.outcomes(cells, title)
     return drawn
+
+
+def _comparisons(cells: "pd.DataFrame", data: SweepData) -> dict[str, "Figure"]:
+    """Dataset -> one line for each of its cells; costs of different data do not share an axis."""
+    histories = dict(iter(data.histories.groupby("cell")))
+    dataset = cells["facet"].str.split().str[0]
+    return {
+        str(name): plots.comparison({cell: histories[cell] for cell in own["cell"]}, data.title)
+        for name, own in cells.groupby(dataset)
+    }
+
+
+def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
+    """File names: `name`, with what a figure is of where there are several."""
+    return {f"{name} {of}" if len(figures) > 1 else name: figure for of, figure in figures.items()}
 
 
 def _png(figure: "Figure") -> bytes:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.datasets  # noqa: F401  (now, because it keeps the urlopen that it finds, and tests replace that)
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
