@@ -163,6 +163,8 @@ def _run_sweep(plan: Plan) -> int:
     try:
         code = _launch()
     finally:
+        if sys.stderr.isatty():
+            _say("writing the answer")
         cells = close_sweep(store, sweep, killed=code in KILLED)
     finished = sum(cell.info.status == "FINISHED" for cell in cells)
     seconds = time.perf_counter() - started

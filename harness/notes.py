@@ -23,8 +23,12 @@ ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
 
 
 def note(data: SweepData, found: Answer) -> str:
-    """All sections; the table of cells comes last and only as far as MLflow's limit allows (cells.csv has them all)."""
-    head = [f"`{data.about.get('command', '')}`", _finished(data, found)]
+    """The answer first, as the UI folds all but a few lines; then every section.
+
+    The table of cells comes last, and only if MLflow's limit allows (cells.csv has them all).
+    """
+    answers = [_flip(own) for own in _by_facet(found.winners)]
+    head = [*answers, f"`{data.about.get('command', '')}`", _finished(data, found)]
     text = "\n\n".join([*head, *_sections(data, found)])
     table = "\n\n### All cells\n\n" + cells_table(data.cells)
     return text + table if len(text) + len(table) <= LONGEST else text[:LONGEST] + "\n\nAll cells: `cells.csv`.\n"
@@ -96,9 +100,9 @@ def _by_facet(winners: list[Winner]) -> list[list[Winner]]:
 def _flip(winners: list[Winner]) -> str:
     sizes = {winner.batch_size for winner in winners}
     if len(sizes) == 1:
-        return f"**{winners[0].facet}: B={sizes.pop():g} is lowest on every clock.**"
+        return f"**{winners[0].facet}: B={sizes.pop():g} has the lowest training cost on every clock.**"
     wins = "; ".join(f"B={winner.batch_size:g} at equal {winner.clock}{_doubt(winner)}" for winner in winners)
-    return f"**{winners[0].facet}: the winner depends on the clock** - {wins}."
+    return f"**{winners[0].facet}: the winner depends on the clock.** Lowest training cost: {wins}."
 
 
 def _doubt(winner: Winner) -> str:
