@@ -23,15 +23,17 @@ ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
 
 
 def note(data: SweepData, found: Answer) -> str:
-    """The answer first, as the UI folds all but a few lines; then every section.
-
-    The table of cells comes last, and only if MLflow's limit allows (cells.csv has them all).
-    """
+    """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
     answers = [_flip(own) for own in _by_facet(found.winners)]
     head = [*answers, f"`{data.about.get('command', '')}`", _finished(data, found)]
-    text = "\n\n".join([*head, *_sections(data, found)])
-    table = "\n\n### All cells\n\n" + cells_table(data.cells)
-    return text + table if len(text) + len(table) <= LONGEST else text[:LONGEST] + "\n\nAll cells: `cells.csv`.\n"
+    return "\n\n".join([*head, *_sections(data, found), "### All cells", cells_table(data.cells)])
+
+
+def shortened(text: str) -> str:
+    """As much as MLflow keeps of a description, cut between lines; report.html has the whole."""
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
 
 
 def _finished(data: SweepData, found: Answer) -> str:
@@ -85,11 +87,8 @@ def _who_wins(found: Answer) -> list[str]:
         (w.facet, f"{number(w.budget)} {w.clock}", w.cell, number(w.cost), _against(w.comparison, w.runner_up))
         for w in found.winners
     ]
-    lines = table(
-        ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size"), rows
-    )
-    flips = [f"\n{_flip(own)}" for own in _by_facet(found.winners)]
-    return lines + flips
+    header = ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size")
+    return table(header, rows)
 
 
 def _by_facet(winners: list[Winner]) -> list[list[Winner]]:

@@ -16,7 +16,7 @@ from harness import clock_plots, plots, rate_plots, report, sweep_plots
 from harness.answer import Answer, answer
 from harness.config import Config
 from harness.labels import sweep_label, varied_keys
-from harness.notes import note, number
+from harness.notes import note, number, shortened
 from harness.recording import source_tags
 from harness.sweep_data import SweepData, load_sweep
 from harness.tracking import Store
@@ -93,7 +93,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
         (folder / "report.html").write_text(report.html(data.title, words, pictures), encoding="utf8")
         parent.folder(folder)
     parent.table("cells.json", data.cells)
-    parent.note(words)
+    parent.note(shortened(words))
 
 
 def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:

@@ -172,7 +172,7 @@ def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
         data = made_up(DEGENERATE[case], n_replicas)
     found = answer(data)
     text = notes.note(data, found)
-    assert len(text) <= 8000
+    assert len(notes.shortened(text)) <= 8000
     drawn = sweep.figures(data, found)
     page = report.html(data.title, text, dict.fromkeys(drawn, b"png"))
     assert page.count("<img") == len(drawn)
@@ -223,3 +223,13 @@ def test_many_comparisons_are_one_family_of_claims():
     same = compare(np.ones(3), np.ones(3), 0.05, rng)
     verdicts = [comparison.verdict for comparison in adjusted([weak] * 9 + [clear, same])]
     assert verdicts == ["unresolved"] * 9 + ["a lower", "equivalent"]
+
+
+def test_a_note_too_long_for_mlflow_is_cut_between_lines(grid):
+    text = notes.note(grid, answer(grid)) * 5
+    cut = notes.shortened(text)
+    assert len(cut) <= 8000
+    kept, _, rest = cut.partition("\n\nThe rest is in `report.html`")
+    assert text.startswith(kept + "\n")
+    assert rest
+    assert notes.shortened("short") == "short"
