@@ -69,6 +69,7 @@ class Answer:
     given_target: bool
     disjoint: bool  # rates chosen and reported on different replicas
     n_replicas: int
+    cells: "pd.DataFrame"  # per cell: final, best and to-target values, medians over replicas with their limits
     best: "pd.DataFrame"
     targets: "pd.DataFrame"
     fits: "pd.DataFrame"
@@ -95,6 +96,7 @@ def answer(data: SweepData) -> Answer:
         given_target=given,
         disjoint=split.disjoint,
         n_replicas=n_replicas,
+        cells=cell_intervals(data.replicas, costs, reached),
         best=best,
         targets=targets,
         fits=fits_table(targets, reached, split, rng),
@@ -142,6 +144,28 @@ def updates_to_target(
             for axis in ("updates", "epochs", "seconds")
         }
     return found
+
+
+def cell_intervals(
+    replicas: "pd.DataFrame", costs: dict[str, Array], reached: dict[str, dict[str, Array]]
+) -> "pd.DataFrame":
+    """Per cell the median over all replicas, and its limits, of final and best cost and of updates, epochs, seconds.
+
+    What did not happen is inf: a final cost after divergence, a target that was not reached.
+    """
+    import pandas as pd
+
+    rows = []
+    for cell, final in costs.items():
+        best = replicas.loc[replicas["cell"] == cell, "best_validation_cost"].to_numpy(dtype=float)
+        values = {"final_train_cost": final, "best_validation_cost": best}
+        values |= {f"{axis}_to_target": steps for axis, steps in reached[cell].items()}
+        row: dict[str, Any] = {"cell": cell}
+        for name, sample in values.items():
+            interval = median_interval(sample)
+            row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        rows.append(row)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["cell"])
 
 
 def _groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFrame"]]:

@@ -89,10 +89,11 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
         (folder / "figures").mkdir()
         for title, png in pictures.items():
             (folder / "figures" / f"{title}.png").write_bytes(png)
-        data.cells.to_csv(folder / "cells.csv", index=False)
+        table = data.cells.merge(found.cells, on="cell", how="left") if len(data.cells) else data.cells
+        table.to_csv(folder / "cells.csv", index=False)
         (folder / "report.html").write_text(report.html(data.title, words, pictures), encoding="utf8")
         parent.folder(folder)
-    parent.table("cells.json", data.cells)
+    parent.table("cells.json", table)
     parent.note(shortened(words))
 
 

@@ -42,6 +42,7 @@ def made_up(finals, n_replicas=10, n_train=1024, **params):
                     "replica": r,
                     "outcome": own["outcome"].iloc[-1],
                     "final_train_cost": own["train_cost"].iloc[-1],
+                    "best_validation_cost": own["validation_cost"].min(),
                 }
             )
         costs = [np.nan] * 3 if lost else np.quantile(final * factor, [0.25, 0.5, 0.75])
@@ -233,3 +234,12 @@ def test_a_note_too_long_for_mlflow_is_cut_between_lines(grid):
     assert text.startswith(kept + "\n")
     assert rest
     assert notes.shortened("short") == "short"
+
+
+def test_every_cell_has_its_values_with_limits(grid):
+    table = answer(grid).cells.set_index("cell")
+    assert len(table) == len(grid.cells)
+    own = table.loc["made B=8 η=0.1 mean"]
+    assert own["final_train_cost_low"] < own["final_train_cost"] < own["final_train_cost_high"]
+    assert own["updates_to_target_low"] <= own["updates_to_target"] <= own["updates_to_target_high"] < np.inf
+    assert np.isinf(table.loc["made B=64 η=3 mean", "final_train_cost"])  # diverged
