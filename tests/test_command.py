@@ -182,6 +182,7 @@ def test_nothing_but_the_three_places_is_written(sweep):
     assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlruns", "multirun"}
 
 
+@pytest.mark.slow
 @SWEEP
 def test_the_same_command_gives_the_same_numbers(sweep, tmp_path):
     """Twice in fresh folders: identical apart from clocks."""

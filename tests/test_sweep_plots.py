@@ -119,7 +119,13 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("options", SWEEPS.values(), ids=SWEEPS)
+LARGE = ("facets with long names", "200 cells")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(s, id=name, marks=[pytest.mark.slow] * (name in LARGE)) for name, s in SWEEPS.items()],
+)
 def test_no_figure_is_empty_and_every_word_stays_inside(options):
     """Words in axes lie within the figure, and the key below lies under all axes and their labels."""
     for figure in every_figure(sweep(**options), title="digits: a title that is rather long, " * 3):
