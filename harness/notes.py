@@ -41,6 +41,8 @@ def _finished(data: SweepData, found: Answer) -> str:
     text = f"{finished} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
     if not finished:
         return text
+    if not (found.best["n_rates"] > 1).any():
+        return f"{text} p-values are Holm's, within each table."
     choice = "on disjoint halves of the replicas" if found.disjoint else "on the same replicas, so best costs flatter"
     return f"{text} Learning rates are chosen and reported {choice}. p-values are Holm's, within each table."
 
@@ -105,8 +107,9 @@ def _flip(winners: list[Winner]) -> str:
 
 
 def _doubt(winner: Winner) -> str:
-    unresolved = winner.comparison is not None and winner.comparison.verdict == "unresolved"
-    return f" (unresolved against {winner.runner_up})" if unresolved else ""
+    doubts = {"unresolved": "unresolved against", "equivalent": f"equal within {MARGIN:.0%} to"}
+    verdict = winner.comparison.verdict if winner.comparison else ""
+    return f" ({doubts[verdict]} {winner.runner_up})" if verdict in doubts else ""
 
 
 def _against(comparison: Comparison | None, other: str) -> str:
