@@ -26,7 +26,7 @@ BATCH_SIZES = (64, 128, 512, "full")
 
 def configured(batch_size: int | str, diagnostics: str) -> Config:
     words = ["dataset=digits", f"batch_size={batch_size}", f"diagnostics={diagnostics}"]
-    (config,), _ = compose_cells(words, ROOT / "conf")
+    ((config, _),) = compose_cells(words, ROOT / "conf").cells
     return config
 
 

@@ -91,6 +91,9 @@ def answer(data: SweepData) -> Answer:
     split = split_replicas(n_replicas)
     best = best_rates(cells, costs, split, rng)
     targets = targets_table(cells, reached, split, rng)
+    clocks = {name: column for name, column in CLOCKS.items() if data.timing != "mixed" or column != "train_seconds"}
+    if data.timing == "mixed":
+        targets[[name for name in targets if name.startswith("seconds")]] = np.nan
     return Answer(
         targets_at=goals,
         given_target=given,
@@ -104,7 +107,7 @@ def answer(data: SweepData) -> Answer:
         exponents=exponents(cells, costs, rng),
         pairs=matched_pairs(cells, costs),
         at_best=best_against_best(best, costs, split, rng),
-        winners=winners(cells, data.histories, rng),
+        winners=winners(cells, data.histories, clocks, rng),
     )
 
 
@@ -338,13 +341,15 @@ def _adjusted(comparison: Comparison, p: float, same: float) -> Comparison:
     return replace(comparison, p=p, equivalence_p=same, verdict=verdict)
 
 
-def winners(cells: "pd.DataFrame", histories: "pd.DataFrame", rng: np.random.Generator) -> list[Winner]:
+def winners(
+    cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: dict[str, str], rng: np.random.Generator
+) -> list[Winner]:
     """Who is lowest at equal epochs, updates and train seconds: the most that every cell of the facet has spent."""
     found = []
     for facet, own in histories.groupby("facet") if len(histories) else ():
         sound = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
         curves = {cell: rows for cell, rows in own.groupby("cell") if cell in sound}
-        for clock, column in CLOCKS.items():
+        for clock, column in clocks.items():
             if len(curves) > 1:
                 found.append(_winner(str(facet), clock, column, curves, rng))
     compared = [i for i, winner in enumerate(found) if winner.comparison]

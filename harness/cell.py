@@ -101,11 +101,15 @@ class Cell:
         """Train every replica, yielding each checkpoint as it is reached."""
         config, plan = self.config, self.setting
         with pinned_blas(config.threads):
-            self._stacks = [_stack(config, plan, self.splits, replicas) for replicas in _pieces(config, plan)]
+            self._stacks = list(self.stacks())
             self._stacks[0].warm_up(plan.batch_size)
             for record in train(self._stacks, plan.updates_per_epoch, self.budget, _target(config)):
                 self._records.append(record)
                 yield record
+
+    def stacks(self) -> Iterator[Stack]:
+        """New stacks of all replicas as they are before the first update: replica 0 alone, then the others."""
+        return (_stack(self.config, self.setting, self.splits, own) for own in _pieces(self.config, self.setting))
 
     def result(self) -> CellResult:
         """Put the replicas back in order and look at the test set, once."""

@@ -1,60 +1,59 @@
-"""The command line, and the only module that knows Hydra.
+"""The command line, and with `composition` the only module that knows Hydra.
 
-Every cell is composed and checked before anything is trained or written; then the sweep's parent run is opened, Hydra
-launches the jobs, and the parent is closed with its comparison whatever happened. What a user got wrong is one line on
-stderr and exit code 2.
+Every cell is composed and checked before anything is trained or written; those that the store holds already are left
+out; then the sweep's parent run is opened, Hydra launches the others, and the parent is closed with its comparison
+whatever happened. What a user got wrong is one line on stderr and exit code 2.
 """
 
 import os
 import shlex
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config import Config, ConfigError, check
-from harness.interrupts import INTERRUPTS, KILLED
+from harness.interrupts import INTERRUPTS, Interrupted
+from harness.writing import UnreachableError, print_traceback
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from omegaconf import DictConfig
 
+    from harness.composition import Composed
+    from harness.grid import GridCell
+    from harness.tracking import Store
+
 ROOT = Path(__file__).resolve().parent.parent
-SWEEP_VARIABLE = "HARNESS_SWEEP"  # run id of the parent, handed to every job through hydra.job.env_set
+CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job knows of its sweep, handed to it through hydra.job.env_set
+ALL = -1  # joblib's word for as many workers as possible
 ONLY_ASKS = ("help", "hydra_help", "cfg", "info", "shell_completion")
-
-
-@dataclass
-class Plan:
-    """What a command line asks for: the configuration of each cell, whether they form a sweep, and how they launch."""
-
-    configs: list[Config]
-    multirun: bool
 
 
 def main() -> int:
     """Run the command line in sys.argv; returns the exit code."""
     words = sys.argv[1:]
     try:
-        if words and not any(mark in words[0] for mark in "=-+~"):
-            return _verb(words[0])(words[1:])
-        _register()
-        if _only_asks(words):
-            _hydra_main()
-            return 0
-        plan = _plan(words)
+        with INTERRUPTS:
+            if words and not any(mark in words[0] for mark in "=-+~"):
+                return _verb(words[0])(words[1:])
+            _register()
+            if _only_asks(words):
+                _hydra_main()
+                return 0
+            return _train(words)
     except ConfigError as refused:
-        print(f"harness: {refused}", file=sys.stderr)
+        _say(f"harness: {refused}")
         return 2
-    with INTERRUPTS:
-        return _run_sweep(plan) if plan.multirun else _run_single()
+    except UnreachableError as away:
+        _say(f"harness: the store does not answer: {away}")
+        return 1
 
 
 def _verb(word: str) -> Callable[[Sequence[str]], int]:
     """A first argument that is a bare word: what to do with runs that exist."""
-    verbs = {"report": _report}
+    verbs = {"deliver": _deliver, "report": _report, "verify": _verify}
     if word not in verbs:
         raise ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(verbs)})", word)
     return verbs[word]
@@ -69,10 +68,37 @@ def _report(words: Sequence[str]) -> int:
 
     store = Store.open()
     for word in words:
-        if not store.is_sweep(word):
+        if store.kind(word) != "sweep":
             raise ConfigError("report", f"the run id of a sweep in {store.uri}", word)
     write_answer(store, *words)
     _say(f"Written: report.html and figures below {store.run_link(words[0])}")
+    return 0
+
+
+def _verify(words: Sequence[str]) -> int:
+    """`verify RUN`: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
+    from harness.tracking import Store
+    from harness.verification import verify
+
+    if len(words) != 1:
+        raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
+    store = Store.open()
+    if store.kind(words[0]) is None:
+        raise ConfigError("verify", f"the run id of a cell or a sweep in {store.uri}", words[0])
+    return 0 if verify(store, words[0], _say) else 1
+
+
+def _deliver(words: Sequence[str]) -> int:
+    """`deliver`: tell the store what waits below mlruns/undelivered, close dead runs and answer their sweeps."""
+    from harness.recovery import recover
+    from harness.tracking import Store
+
+    if words:
+        raise ConfigError("deliver", "no further words", words[0])
+    store = Store.open()
+    if not recover(store, _say):
+        return 1
+    _say(f"Nothing waits to be told to {store.uri}")
     return 0
 
 
@@ -101,90 +127,151 @@ def _hydra_main() -> None:
     hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(_job)()
 
 
-def _plan(words: Sequence[str]) -> Plan:
-    """Compose every cell as Hydra will, check its values and its data. Raises ConfigError."""
+def _train(words: list[str]) -> int:
+    """Find out what is to be trained and train it. Returns 1 if a cell is missing or failed."""
+    composed = _checked(words)
+    from harness import grid, recovery
+    from harness.tracking import Store
+
+    cells = grid.grid(composed.cells)
+    store = Store.open()
+    recovery.recover(store, _say)
+    cells = grid.look_up(cells, store)
+    if any(cell.config.dry_run for cell in cells):
+        print(grid.plan(cells))
+        return 0
+    if composed.multirun:
+        return _run_sweep(composed, words, cells, store)
+    return _run_single(words, cells[0], store)
+
+
+def _checked(words: list[str]) -> "Composed":
+    """Compose every cell as Hydra will, check its values, its data and the workers. Raises ConfigError."""
     from harness.composition import compose_cells
     from harness.recording import load_dataset
 
-    configs, multirun = compose_cells(words, ROOT / "conf")
-    for config in configs:
+    composed = compose_cells(words, ROOT / "conf")
+    for config, _ in composed.cells:
         check(config)
-    for config in configs:
+    if composed.n_jobs is not None:
+        _workers(composed)
+    for config, _ in composed.cells:
         load_dataset(config.dataset)
-    return Plan(configs, multirun)
+    return composed
+
+
+def _workers(composed: "Composed") -> int:
+    """Parallel workers: as many as there are cores for their BLAS threads. Raises ConfigError for more."""
+    from joblib import cpu_count
+
+    threads = max(config.threads for config, _ in composed.cells)
+    most = max(1, cpu_count() // threads)
+    if composed.n_jobs == ALL:
+        return most
+    if composed.n_jobs is None or not 1 <= composed.n_jobs <= most:
+        allowed = f"{ALL} or 1 .. {most} ({cpu_count()} cores, threads={threads})"
+        raise ConfigError("hydra.launcher.n_jobs", allowed, composed.n_jobs)
+    return composed.n_jobs
+
+
+def _run_single(words: list[str], cell: "GridCell", store: "Store") -> int:
+    """One cell, without a parent run."""
+    from harness import recovery
+    from harness.composition import launch
+    from harness.train import Outcome
+
+    if cell.run_id:
+        _say(f"Trained already (rerun=all trains it again): {store.run_link(cell.run_id)}")
+        return 0
+    outcomes: list[str] = []
+    try:
+        outcomes += launch(words, ROOT / "conf", None, _job)
+    finally:
+        recovery.drain(store, _say)
+        _say(f"Browse: run `mlflow ui` here, then open\n  {store.table_link()}")
+    return int(Outcome.FAILED in outcomes)
+
+
+def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", store: "Store") -> int:
+    """Open the parent, launch the cells that are missing, close the parent on every path."""
+    from harness import recovery
+    from harness.grid import missing
+    from harness.sweep import close_sweep, open_sweep
+
+    started, killed, code = time.perf_counter(), False, 1
+    context = open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
+    words = [*words, f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
+    if composed.n_jobs is not None:
+        words.append(f"hydra.launcher.n_jobs={_workers(composed)}")
+    try:
+        recovery.train_all(missing(cells), store, context.run_id, lambda some: _launch(words, some))
+    except Interrupted:
+        killed = True
+        raise
+    except Exception as error:  # the launcher could not begin
+        print_traceback(error)
+    finally:
+        if recovery.drain(store, _say, context.run_id, killed):
+            if sys.stderr.isatty():
+                _say("writing the answer")
+            runs = close_sweep(store, context.run_id, killed)
+            code = _tell_end(cells, runs, time.perf_counter() - started)
+            _say("Browse: run `mlflow ui` here, then open")
+            _say(f"  {store.run_link(context.run_id)}  the comparison\n  {store.table_link(context.run_id)}  the cells")
+    return code
+
+
+def _launch(words: list[str], cells: "Sequence[GridCell]") -> None:
+    from harness.composition import launch
+
+    launch(words, ROOT / "conf", [cell.overrides for cell in cells], _job)
+
+
+def _tell_end(cells: "list[GridCell]", runs: "Sequence[Run]", seconds: float) -> int:
+    """One paragraph on how the sweep ended; returns 1 if a cell is missing or failed."""
+    status = {run.data.tags["signature"]: run for run in runs if run.info.status != "FINISHED"}
+    status |= {run.data.tags["signature"]: run for run in runs if run.info.status == "FINISHED"}
+    found = sum(cell.run_id is not None for cell in cells)
+    finished = sum(cell.signature in status and status[cell.signature].info.status == "FINISHED" for cell in cells)
+    was_there = f" ({found} found finished in the store)" if found else ""
+    _say(f"{finished} of {len(cells)} cells trained{was_there} in {seconds:.1f} s")
+    failed = [run for run in status.values() if run.info.status == "FAILED"]
+    if failed:
+        names = "; ".join(f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed)
+        _say(f"{len(failed)} failed, each with its traceback.txt in MLflow: {names}")
+    if finished < len(cells):
+        _say("The same command again trains what is missing.")
+    return int(finished < len(cells))
 
 
 def _job(composed: "DictConfig") -> str:
     """What Hydra calls for every cell, here or in a worker; returns the cell's outcome.
 
-    An exception is told once and ends this cell as failed; the other cells go on.
+    An exception, or a sys.exit in somebody's code, is told once and ends this cell as failed; the other cells go on.
     """
     from hydra.core.hydra_config import HydraConfig
 
     from harness.composition import to_config
-    from harness.recording import record_cell
+    from harness.recording import Job, SweepContext, record_cell
     from harness.tracking import Store
     from harness.train import Outcome
 
     hydra = HydraConfig.get()
-    is_sweep = hydra.mode.name == "MULTIRUN"
-    exclusive = str(hydra.launcher._target_).endswith("BasicLauncher")
+    launcher = str(hydra.launcher._target_).split(".")[-1]
+    word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only
+    alone = launcher == "BasicLauncher" or hydra.launcher.get("n_jobs") == 1
+    job = Job(int(hydra.job.num) if word else 0, alone, launcher, list(hydra.overrides.task))
     try:
-        config = to_config(composed)
-        check(config)
-        sweep = os.environ.get(SWEEP_VARIABLE) if is_sweep else None
-        return record_cell(config, Store.open(), sweep, int(hydra.job.num) if is_sweep else 0, exclusive)
-    except Exception:
-        traceback.print_exc()
-        if not is_sweep:
-            sys.exit(1)
+        with INTERRUPTS:
+            config = to_config(composed)
+            check(config)
+            sweep = SweepContext.from_word(word) if word else None
+            return record_cell(config, Store.open(sweep.experiment_id if sweep else None), sweep, job)
+    except Interrupted:
+        raise
+    except (Exception, SystemExit) as error:
+        print_traceback(error)
         return Outcome.FAILED
-
-
-def _run_single() -> int:
-    """One cell, without a parent run."""
-    from harness.tracking import Store
-
-    code = _launch()
-    _say(f"Browse: run `mlflow ui` here, then open\n  {Store.open().table_link()}")
-    return code
-
-
-def _run_sweep(plan: Plan) -> int:
-    """Open the parent, launch the cells, close the parent on every path. Returns 1 if a cell is missing or failed."""
-    from harness.sweep import close_sweep, open_sweep
-    from harness.tracking import Store
-
-    started = time.perf_counter()
-    store = Store.open()
-    sweep = open_sweep(store, plan.configs, command=shlex.join(["python", "-m", "harness", *sys.argv[1:]]))
-    sys.argv.append(f"+hydra.job.env_set.{SWEEP_VARIABLE}={sweep}")
-    code = 1
-    try:
-        code = _launch()
-    finally:
-        if sys.stderr.isatty():
-            _say("writing the answer")
-        cells = close_sweep(store, sweep, killed=code in KILLED)
-    finished = sum(cell.info.status == "FINISHED" for cell in cells)
-    seconds = time.perf_counter() - started
-    _say(f"{finished} of {len(plan.configs)} cells trained in {seconds:.1f} s")
-    failed = [cell for cell in cells if cell.info.status == "FAILED"]
-    if failed:
-        names = "; ".join(f"{cell.info.run_name}: {cell.data.tags.get('error', '')}" for cell in failed)
-        _say(f"{len(failed)} failed, each with its traceback.txt in MLflow: {names}")
-    _say("Browse: run `mlflow ui` here, then open")
-    _say(f"  {store.run_link(sweep)}  the comparison\n  {store.table_link(sweep)}  the cells")
-    return code or int(finished < len(plan.configs))
-
-
-def _launch() -> int:
-    """Let Hydra run the jobs; how that ended is an exit code, not a traceback."""
-    try:
-        _hydra_main()
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    return 0
 
 
 def _say(message: str) -> None:

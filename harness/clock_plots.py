@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.panels import evenly, key, log_axis, panels, say
-from harness.plots import DIVERGED, distinct_words, log_cost, palette, styled
+from harness.plots import DIVERGED, NOT_COMPARABLE, distinct_words, log_cost, palette, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,22 +34,23 @@ RATE_MARKS = "o^svDP*"
 Columns = dict[str, np.ndarray]  # clocks and quartiles of one cell, one value a checkpoint
 
 
-def clocks(histories: "pd.DataFrame", best: "pd.DataFrame", title: str) -> dict[str, "Figure"]:
+def clocks(histories: "pd.DataFrame", best: "pd.DataFrame", title: str, seconds: bool = True) -> dict[str, "Figure"]:
     """Facet -> training cost against epochs, updates, examples and train seconds, one line a cell.
 
-    Of more than IN_COLOUR cells, the cells of `best` are drawn in colour and others in grey.
+    Of more than IN_COLOUR cells, the cells of `best` are drawn in colour and others in grey. seconds: whether they
+    compare between cells.
     """
     facets = [] if histories.empty else list(dict.fromkeys(histories["facet"]))
     figures = {}
     for facet in facets:
         own = histories[histories["facet"] == facet]
         chosen = set() if best.empty else set(best.loc[best["facet"] == facet, "cell"])
-        figures[facet] = _clocks(own, chosen, title if len(facets) == 1 else f"{title}: {facet}")
+        figures[facet] = _clocks(own, chosen, title if len(facets) == 1 else f"{title}: {facet}", seconds)
     return figures
 
 
 @styled
-def _clocks(histories: "pd.DataFrame", best: set[str], title: str) -> "Figure":
+def _clocks(histories: "pd.DataFrame", best: set[str], title: str, seconds: bool) -> "Figure":
     cells = histories.drop_duplicates("cell").set_index("cell")
     styles = _line_styles(cells if len(cells) <= IN_COLOUR else cells[cells.index.isin(best)])
     others = evenly([cell for cell in cells.index if cell not in styles], IN_CONTEXT)
@@ -59,6 +60,10 @@ def _clocks(histories: "pd.DataFrame", best: set[str], title: str) -> "Figure":
     note = _note(histories["replica"].nunique(), len(cells) - len(styles), len(others), bool(styles))
     figure, axes = panels(2, 2, title, note, _keys(styles, others, diverged), (4.7, 2.9), sharey=True, heads=0)
     for one, clock in zip(axes.flat, CLOCKS, strict=True):
+        if clock == "train_seconds" and not seconds:
+            one.set(xlabel=CLOCKS[clock], xticks=[])
+            say(one, NOT_COMPARABLE)
+            continue
         crosses = _crosses(curves, diverged, clock, edge)
         _context(one, [curves[c] for c in others if c in curves], [crosses[c] for c in others if c in crosses], clock)
         for cell, style in styles.items():

@@ -8,7 +8,7 @@ this module know Hydra.
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +19,60 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def compose_cells(words: Sequence[str], conf: Path) -> tuple[list[Config], bool]:
-    """The configuration of every cell that the command line asks for, and whether it is a sweep. Raises ConfigError.
+@dataclass(frozen=True)
+class Composed:
+    """What a command line asks for: each cell's configuration with the overrides that make it, and how to launch."""
 
-    With a sweeper other than Hydra's basic one the cells are chosen as the sweep goes: only the first is composed.
-    """
+    cells: list[tuple[Config, list[str]]]
+    multirun: bool
+    launcher: str  # the class that Hydra's launcher is
+    n_jobs: int | None  # parallel workers, for a launcher that has the setting
+
+
+def compose_cells(words: Sequence[str], conf: Path) -> Composed:
+    """The configuration of every cell that the command line asks for. Raises ConfigError."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
     hydra, overrides, asked_multirun = _open(words, conf)
     try:
         base = _compose(hydra, overrides, RunMode.MULTIRUN)
+        settings = base.hydra.launcher
+        launcher = str(settings._target_).split(".")[-1]
         if not (asked_multirun or base.hydra.mode == RunMode.MULTIRUN):
-            return [to_config(_compose(hydra, overrides, RunMode.RUN))], False
-        loader = hydra.config_loader
-        grid = _grid(base, loader)
-        return [to_config(_refusing(loader.load_sweep_config, base, list(cell))) for cell in grid], True
+            return Composed([(to_config(_compose(hydra, overrides, RunMode.RUN)), [])], False, launcher, None)
+        _check_sweeper(base)
+        load = hydra.config_loader.load_sweep_config
+        grid = _grid(base, hydra.config_loader)
+        cells = [(to_config(_refusing(load, base, list(cell))), cell) for cell in grid]
+        return Composed(cells, True, launcher, settings.get("n_jobs"))
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def launch(words: Sequence[str], conf: Path, cells: Sequence[list[str]] | None, task: Callable[..., Any]) -> list[Any]:
+    """Let Hydra run `task`: with its launcher on each of these cells of the sweep, or (None) on the one configuration.
+
+    It is what Hydra's own sweeper does with the whole grid; here the cells that are done already are not among them.
+    Returns what the task returned; what it or a launcher raises goes to the caller.
+    """
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext, RunMode
+
+    hydra, overrides, _ = _open(words, conf)
+    try:
+        if cells is None:
+            return [hydra.run("config", task, overrides, with_log_configuration=False).return_value]
+        base = _compose(hydra, overrides, RunMode.MULTIRUN)
+        callbacks = Callbacks(base)
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
+        launcher = Plugins.instance().instantiate_launcher(config=base, hydra_context=context, task_function=task)
+        callbacks.on_multirun_start(config=base, config_name="config")
+        jobs = launcher.launch([list(cell) for cell in cells], initial_job_idx=0)
+        callbacks.on_multirun_end(config=base, config_name="config")
+        return [job.return_value for job in jobs]
     finally:
         GlobalHydra.instance().clear()
 
@@ -64,6 +102,12 @@ def _compose(hydra: "Hydra", overrides: list[str], mode: Any) -> "DictConfig":
     return composed
 
 
+def _check_sweeper(base: "DictConfig") -> None:
+    """The whole grid is known before anything is trained; a sweeper that makes it up as it goes has no place here."""
+    if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):
+        raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
+
+
 def _grid(base: "DictConfig", loader: Any) -> list[list[str]]:
     """The overrides of every cell, as Hydra's basic sweeper forms them: a study's own grid, then the command line's."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -72,9 +116,8 @@ def _grid(base: "DictConfig", loader: Any) -> list[list[str]]:
     params = base.hydra.sweeper.get("params") or {}
     words = [f"{key}={value}" for key, value in params.items()] + list(base.hydra.overrides.task)
     parsed = _refusing(OverridesParser.create(config_loader=loader).parse_overrides, words)
-    if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):
-        return [[word for word, item in zip(words, parsed, strict=True) if not item.is_sweep_override()]]
-    return BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    cells: list[list[str]] = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    return cells
 
 
 def to_config(composed: "DictConfig") -> Config:
@@ -136,11 +179,21 @@ def _missing(found: re.Match[str]) -> ConfigError:
     return ConfigError(found["key"], "a value", None)
 
 
+def _unknown_plugin(found: re.Match[str]) -> ConfigError:
+    extra = found["option"].split("_")[0]  # submitit_slurm -> submitit
+    if found["group"] == "hydra/launcher" and extra in LAUNCHERS:
+        allowed = f'a launcher that is installed: pip install -e ".[{extra}]"'
+        return ConfigError(found["group"], allowed, found["option"])
+    return _unknown_option(found)
+
+
+LAUNCHERS = ("joblib", "ray", "submitit")  # by Hydra's own plugins, each an extra of the same name
 OPTIONS = (
-    r"Could not find '(?P<group>\w+)/(?P<option>[^']+)' Available options in '\w+': (?P<options>.*?) Config search"
+    r"Could not find '(?P<group>[\w/]+)/(?P<option>[^'/]+)' Available options in '[\w/]+': "
+    r"(?P<options>.*?) Config search"
 )
 MESSAGES: list[tuple[str, Callable[[re.Match[str]], ConfigError]]] = [
-    (OPTIONS, _unknown_option),
+    (OPTIONS, _unknown_plugin),
     (r"Ambiguous value for argument '(?P<key>[^=]+)=(?P<value>[^']*)'", _not_a_list),
     (r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)", _wrong_type),
     (r"Could not (override|delete from config\.) '(?P<key>[^']+)'", lambda found: _unknown(found["key"])),

@@ -23,6 +23,7 @@ DTYPES = ("float64", "float32")
 ENGINES = ("vectorized", "per_example")
 TARGETS_ON = ("train", "validation")
 DIAGNOSTICS = ("off", "cheap", "full")
+RERUN = ("missing", "all")
 
 
 class ConfigError(ValueError):
@@ -95,6 +96,8 @@ class Config:
     engine: str
     threads: int
     diagnostics: str
+    rerun: str = "missing"  # this and dry_run are about the command, not the cell
+    dry_run: bool = False
     study: dict[str, Any] = field(default_factory=dict)
 
 
@@ -162,6 +165,7 @@ RULES: dict[str, Rule] = {
     "engine": _one_of(ENGINES),
     "threads": COUNT,
     "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
+    "rerun": _one_of(RERUN),
 }
 
 

@@ -7,6 +7,7 @@ interpreter's own callbacks runs. Both times the signal is remembered and raised
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,28 +15,40 @@ from typing import Any
 KILLED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 
 
+class Interrupted(SystemExit):
+    """What a signal raises: the process is to end. A `sys.exit` in somebody's code is a failure of that code only."""
+
+
 class Interrupts:
-    """A context in which SIGINT and SIGTERM raise SystemExit, once each, at a moment that is safe."""
+    """A context in which SIGINT and SIGTERM raise Interrupted, once each, at a moment that is safe."""
 
     def __init__(self) -> None:
         self._received: int | None = None
         self._raised = False
         self._deferred = 0
+        self._entered = 0
 
     def __enter__(self) -> None:
+        """Within itself, and in a thread that signals never reach, it changes nothing."""
+        self._entered += 1
+        if self._entered > 1 or threading.current_thread() is not threading.main_thread():
+            return
         self._hook, sys.unraisablehook = sys.unraisablehook, self._dropped
         self._handlers = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def __exit__(self, *unused: object) -> None:
+        self._entered -= 1
+        if self._entered or threading.current_thread() is not threading.main_thread():
+            return
         sys.unraisablehook = self._hook
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise SystemExit if a signal came that has not been raised yet."""
+        """Raise Interrupted if a signal came that has not been raised yet."""
         if self._received is not None and not (self._raised or self._deferred):
             self._raised = True
-            raise SystemExit(128 + self._received)
+            raise Interrupted(128 + self._received)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -54,7 +67,7 @@ class Interrupts:
 
     def _dropped(self, unraisable: Any) -> None:
         """Python reports an exception that it dropped: if it was ours, it is still to be raised, and no news."""
-        if unraisable.exc_type is SystemExit and self._raised:
+        if unraisable.exc_type is Interrupted and self._raised:
             self._raised = False
         else:
             self._hook(unraisable)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.answer import MARGIN, Answer, Pair, Winner
+from harness.answer import CLOCKS, MARGIN, Answer, Pair, Winner
 from harness.scaling import Exponent, Status
 from harness.statistics import Comparison, Interval, proportion
 from harness.sweep_data import SweepData
@@ -39,12 +39,21 @@ def shortened(text: str) -> str:
 def _finished(data: SweepData, found: Answer) -> str:
     finished = int((data.cells["status"] == "FINISHED").sum()) if len(data.cells) else 0
     text = f"{finished} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
+    text += TIMING[data.timing]
     if not finished:
         return text
     if not (found.best["n_rates"] > 1).any():
         return f"{text} p-values are Holm's, within each table."
     choice = "on disjoint halves of the replicas" if found.disjoint else "on the same replicas, so best costs flatter"
     return f"{text} Learning rates are chosen and reported {choice}. p-values are Holm's, within each table."
+
+
+TIMING = {
+    "exclusive": "",
+    "shared": " Timed while other workers trained too: seconds are longer than alone; compare them with care.",
+    "mixed": " Cells were timed in different ways (alone, beside other workers, on another machine): seconds do not "
+    "compare, and nothing is concluded from them.",
+}
 
 
 def _sections(data: SweepData, found: Answer) -> Iterator[str]:
@@ -101,7 +110,9 @@ def _by_facet(winners: list[Winner]) -> list[list[Winner]]:
 def _flip(winners: list[Winner]) -> str:
     sizes = {winner.batch_size for winner in winners}
     if len(sizes) == 1:
-        return f"**{winners[0].facet}: B={sizes.pop():g} has the lowest training cost on every clock.**"
+        clocks = " and ".join(winner.clock for winner in winners) if len(winners) < len(CLOCKS) else ""
+        where = f"at equal {clocks}" if clocks else "on every clock"
+        return f"**{winners[0].facet}: B={sizes.pop():g} has the lowest training cost {where}.**"
     wins = "; ".join(f"B={winner.batch_size:g} at equal {winner.clock}{_doubt(winner)}" for winner in winners)
     return f"**{winners[0].facet}: the winner depends on the clock.** Lowest training cost: {wins}."
 
@@ -237,7 +248,8 @@ def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
 def _reached(row: Any) -> list[str]:
     if not np.isfinite(row.updates):
         return ["", "not reached", "", ""]
-    return [number(row.learning_rate), *(number(value) for value in (row.updates, row.epochs, row.seconds))]
+    seconds = "" if np.isnan(row.seconds) else number(row.seconds)
+    return [number(row.learning_rate), number(row.updates), number(row.epochs), seconds]
 
 
 def _noise(cells: "pd.DataFrame", found: Answer, fit: Any) -> str:

@@ -111,13 +111,20 @@ def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title
     return figure
 
 
+NOT_COMPARABLE = "cells were timed in different ways:\ntheir seconds do not compare"
+
+
 @styled
-def comparison(histories: Mapping[str, "pd.DataFrame"], title: str) -> "Figure":
-    """Training cost of every cell against epochs and against train seconds, one line a cell."""
+def comparison(histories: Mapping[str, "pd.DataFrame"], title: str, seconds: bool = True) -> "Figure":
+    """Training cost of every cell against epochs and, if their seconds compare, train seconds, one line a cell."""
     names = distinct_words(list(histories))
     listed, columns, legend_width = _legend_size(names)
     figure, (by_epoch, by_second) = _canvas(2, title, legend_width)
     for axes, x in ((by_epoch, "epoch"), (by_second, "train_seconds")):
+        if x == "train_seconds" and not seconds:
+            axes.text(0.5, 0.5, NOT_COMPARABLE, ha="center", va="center", transform=axes.transAxes)
+            axes.set(xticks=[], yticks=[])
+            continue
         for name, history, colour in zip(names, histories.values(), palette(len(names)), strict=True):
             table = curve(history, "train_cost")
             if x == "train_seconds":
@@ -129,7 +136,8 @@ def comparison(histories: Mapping[str, "pd.DataFrame"], title: str) -> "Figure":
         _say_if_empty(axes)
     by_epoch.set(xlabel="epochs", ylabel="training cost per example", title="Cost per epoch")
     by_second.set(xlabel="train seconds of one replica", title="Cost per second of training")
-    log_scale(by_second, "x")
+    if seconds:
+        log_scale(by_second, "x")
     if names:
         handles, labels = by_epoch.get_legend_handles_labels()
         handles, labels = [handles[i] for i in listed], [labels[i] for i in listed]

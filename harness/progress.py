@@ -30,6 +30,7 @@ class CellProgress:
             disable=not (live and sys.stderr.isatty()),
         )
         self.cost, self.seconds = float("nan"), 0.0
+        self._told = False
 
     def __enter__(self) -> "CellProgress":
         self.bar.__enter__()
@@ -55,6 +56,12 @@ class CellProgress:
     def say(self, message: str) -> None:
         """A warning, above the live line."""
         self.console.print(f"warning: {message}", markup=False)
+
+    def tell_once(self, unreachable: Exception | None, consequence: str) -> None:
+        """That the store is away, the first time it is."""
+        if unreachable and not self._told:
+            self._told = True
+            self.say(f"the store does not answer ({unreachable}); {consequence}")
 
     def finish(self, outcome: Outcome) -> None:
         if sys.stderr.isatty():

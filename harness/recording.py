@@ -4,10 +4,10 @@ Joins the pure side (configuration in, tables out) to the edges (MLflow, figures
 the run id of its parent, and what there is to know about it is read back from the store, so any launcher will do.
 """
 
+import base64
 import json
-import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,11 @@ from harness.interrupts import INTERRUPTS
 from harness.labels import cell_label
 from harness.mlp import Parameters
 from harness.progress import CellProgress
-from harness.provenance import commit, environment, signature, uncommitted
-from harness.tracking import RunWriter, Store
+from harness.provenance import WITHOUT_EFFECT, code_digest, commit, environment, signature, uncommitted
+from harness.redaction import redacted
+from harness.tracking import Store, membership
 from harness.train import Outcome, Record
+from harness.writing import RunWriter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,39 +52,70 @@ def source_tags() -> dict[str, str]:
     return {"version": __version__, **checkout}
 
 
-def record_cell(config: Config, store: Store, sweep: str | None, number: int, exclusive: bool) -> Outcome:
-    """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED and goes on to the caller.
+@dataclass(frozen=True)
+class SweepContext:
+    """What a cell has to know of its sweep without asking the store: it travels to workers as one word."""
 
-    sweep: run id of the parent. number: of the cell in its sweep, from 0. exclusive: nothing else trains meanwhile.
+    run_id: str
+    experiment_id: str
+    n_cells: int
+    varied: list[str]
+
+    def to_word(self) -> str:
+        return base64.urlsafe_b64encode(json.dumps(asdict(self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def from_word(cls, word: str) -> "SweepContext":
+        return cls(**json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))))
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a cell is being trained: number, from 0, among those that its command trains; overrides as Hydra got them.
+
+    exclusive: nothing else trains meanwhile, so that timings mean something.
     """
+
+    number: int
+    exclusive: bool
+    launcher: str
+    overrides: list[str]
+
+
+def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: Job) -> Outcome:
+    """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED, and goes on."""
     started = time.perf_counter()
     dataset = load_dataset(config.dataset)
-    about = store.get(sweep).data.tags if sweep else {}
-    name = cell_label(config, json.loads(about.get("varied", "[]")))
+    name = cell_label(config, sweep.varied if sweep else [])
     with (
-        store.start(name, _tags(config, dataset, sweep, exclusive), parent=sweep) as run,
-        CellProgress(name, number, int(about.get("cells", 1)), live=exclusive) as progress,
+        store.start(name, _tags(config, dataset, sweep, job), parent=sweep.run_id if sweep else None) as run,
+        CellProgress(name, job.number, sweep.n_cells if sweep else 1, live=job.exclusive) as progress,
     ):
         cell = Cell(config, dataset)
         run.params(params(config, cell.setting))
+        _write_provenance(run, config, dataset, job, cell.setting.sizes[0])
         _warn_if_clipped(config, cell.setting, run, progress)
         progress.start(cell.budget, cell.setting.updates_per_epoch)
         for record in cell.train():
             _write_record(run, record, cell.setting, tables.SCORES[config.dataset.task])
             progress.show(record)
+            progress.tell_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
             INTERRUPTS.check()
-        outcome = _write_result(run, config, dataset, cell.result(), name, started)
+        outcome = _write_result(run, config, cell.result(), name, started)
         progress.finish(outcome)
     return outcome
 
 
-def _tags(config: Config, dataset: Dataset, sweep: str | None, exclusive: bool) -> dict[str, str]:
+def _tags(config: Config, dataset: Dataset, sweep: SweepContext | None, job: Job) -> dict[str, str]:
     return {
         "kind": "cell",
         "signature": signature(config, dataset.digest),
+        "data_digest": dataset.digest,
+        "code": code_digest(),
         "engine": config.engine,
-        "timing": "exclusive" if exclusive else "shared",
-        **({"sweep": sweep} if sweep else {}),
+        "timing": "exclusive" if job.exclusive else "shared",
+        "launcher": job.launcher,
+        **({"sweep": sweep.run_id, **dict([membership(sweep.run_id)])} if sweep else {}),
         **({"study": config.study["name"]} if "name" in config.study else {}),
         **source_tags(),
     }
@@ -95,7 +128,7 @@ def params(config: Config, plan: Setting) -> dict[str, Any]:
     asked = {
         key: value
         for key, value in flatten(asdict(config)).items()
-        if value is not None and key not in FIRST_PARAMS and key.split(".")[0] not in ("study", "dataset")
+        if value is not None and key not in FIRST_PARAMS and key.split(".")[0] not in (*WITHOUT_EFFECT, "dataset")
     }
     names = {"dataset": config.dataset.name, "n_parameters": Parameters.count(plan.sizes), "loss": plan.loss}
     return {**knobs, **derived, **names, **asked}
@@ -113,38 +146,55 @@ def _write_record(run: RunWriter, record: Record, plan: Setting, score: str) -> 
         run.points({"batch/cost": cost}, update)
 
 
-def _write_result(
-    run: RunWriter, config: Config, dataset: Dataset, result: CellResult, name: str, started: float
-) -> Outcome:
-    """Tables, weights, figures, provenance, summary and note; ends with the share of wall time that all this took."""
+def _write_provenance(run: RunWriter, config: Config, dataset: Dataset, job: Job, n_inputs: int) -> None:
+    """What is needed to repeat the cell, before it is trained: a cell that fails is to be repeated, too."""
+    run.dataset(dataset.name, dataset.digest, config.dataset.load, len(dataset.X), n_inputs)
+    with run.files() as folder:
+        config_text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(redacted(config_text), encoding="utf8")
+        about = {**environment(), "overrides": job.overrides, "launcher": job.launcher}
+        (folder / "environment.json").write_text(redacted(json.dumps(about, indent=2)), encoding="utf8")
+        if diff := uncommitted():
+            (folder / "uncommitted.diff").write_text(diff, encoding="utf8", newline="")
+
+
+def _write_result(run: RunWriter, config: Config, result: CellResult, name: str, started: float) -> Outcome:
+    """Tables and weights, summary, figures, note; ends with the share of wall time that all this took.
+
+    The numbers go first: what fails while drawing costs none of them.
+    """
     replicas = tables.replicas(result, config)
     outcome = tables.cell_outcome(replicas)
-    with run.timed(), tempfile.TemporaryDirectory() as folder:
-        _write_files(Path(folder), config, result, replicas, name)
-        run.client.log_artifacts(run.run_id, folder)
     summary = tables.summary(result, replicas)
-    inputs = result.setting.sizes[0]
-    run.dataset(dataset.name, dataset.digest, config.dataset.load, len(dataset.X), inputs)
+    with run.files() as folder:
+        _write_tables(folder, config, result, replicas)
+    run.points(summary)
+    with run.files() as folder:
+        _draw(folder / "figures", config, result, name)
     run.tags({"outcome": outcome, "mlflow.note.content": cell_note(name, config, outcome, replicas, summary)})
     wall = time.perf_counter() - started
-    run.points({**summary, "time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
+    run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
     return outcome
 
 
-def _write_files(folder: Path, config: Config, result: CellResult, replicas: "pd.DataFrame", name: str) -> None:
-    history, batch_costs = tables.history(result, config), tables.batch_costs(result)
-    history.to_csv(folder / "history.csv", index=False)
-    batch_costs.to_csv(folder / "batch_costs.csv", index=False)
-    replicas.to_csv(folder / "replicas.csv", index=False)
-    if len(diagnostics := tables.diagnostics(result)):
-        diagnostics.to_csv(folder / "diagnostics.csv", index=False)
-    plots.save(plots.cell_curves(history, name), folder / "figures" / "curves.png")
-    plots.save(plots.cell_batch_costs(batch_costs, history, name), folder / "figures" / "batch_costs.png")
+def _write_tables(folder: Path, config: Config, result: CellResult, replicas: "pd.DataFrame") -> None:
+    named = {
+        "history": tables.history(result, config),
+        "batch_costs": tables.batch_costs(result),
+        "replicas": replicas,
+        "fingerprints": tables.fingerprints(result),
+        "diagnostics": tables.diagnostics(result),
+    }
+    for name, table in named.items():
+        if len(table):
+            table.to_csv(folder / f"{name}.csv", index=False)
     np.savez(folder / "weights.npz", **weights(result.parameters))
-    (folder / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
-    (folder / "environment.json").write_text(json.dumps(environment(), indent=2))
-    if diff := uncommitted():
-        (folder / "uncommitted.diff").write_text(diff + "\n")
+
+
+def _draw(folder: Path, config: Config, result: CellResult, name: str) -> None:
+    history = tables.history(result, config)
+    plots.save(plots.cell_curves(history, name), folder / "curves.png")
+    plots.save(plots.cell_batch_costs(tables.batch_costs(result), history, name), folder / "batch_costs.png")
 
 
 def weights(parameters: Parameters) -> dict[str, Any]:

@@ -6,20 +6,18 @@ this process, in workers, or earlier, and the answer can be written again at any
 
 import io
 import json
-import tempfile
-import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import clock_plots, plots, rate_plots, report, sweep_plots
 from harness.answer import Answer, answer
-from harness.config import Config
+from harness.grid import GridCell, missing
 from harness.labels import sweep_label, varied_keys
 from harness.notes import note, number, shortened
-from harness.recording import source_tags
-from harness.sweep_data import SweepData, load_sweep
-from harness.tracking import Store
+from harness.recording import SweepContext, source_tags
+from harness.sweep_data import SweepData, grid_labels, load_sweep, write_grid
+from harness.tracking import PATIENCE, Store
+from harness.writing import print_traceback
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,37 +38,65 @@ VIEW = [
 FEW = 12  # cells up to which all of them are compared in one figure of coloured lines
 
 
-def open_sweep(store: Store, configs: Sequence[Config], command: str) -> str:
-    """Create the parent run; returns its run id, which is the sweep's name everywhere else."""
+def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepContext:
+    """Create the parent run and make the finished cells part of it. Raises UnreachableError if the store is away."""
+    configs = [cell.config for cell in cells]
+    todo = missing(cells)
     study = configs[0].study.get("name")
     tags = {
         "kind": "sweep",
-        "cells": str(len(configs)),
+        "cells": str(len(cells)),
+        "cells_found_finished": str(len(cells) - len(todo)),
         "varied": json.dumps(varied_keys(configs)),
         "command": command,
-        "mlflow.note.content": f"`{command}`\n\n{len(configs)} cells: training.",
+        "mlflow.note.content": f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train.",
         **({"study": study} if study else {}),
         **source_tags(),
     }
-    sweep = store.start(sweep_label(configs), tags).run_id
+    sweep = _start_parent(store, sweep_label(configs), tags, cells)
+    for cell in cells:
+        if cell.run_id:
+            store.join(cell.run_id, sweep)
     store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
-    return sweep
+    return SweepContext(sweep, store.experiment_id, len(todo), varied_keys(configs))
+
+
+def _start_parent(store: Store, name: str, tags: dict[str, str], cells: Sequence[GridCell]) -> str:
+    """A parent run that stays open: `close_sweep` ends it, or the next start if this process dies before."""
+    parent = store.start(name, tags)
+    try:
+        with parent.files() as folder:
+            write_grid(folder, cells)
+        parent.deliver(PATIENCE)
+        if parent.unreachable:
+            raise parent.unreachable
+        parent.outbox.state["ended"] = True  # as far as this writer is concerned
+    finally:
+        parent.outbox.release()
+    return str(parent.run_id)
 
 
 def close_sweep(store: Store, sweep: str, killed: bool) -> list["Run"]:
-    """Write the answer and end the parent; returns the cells. FAILED if a cell failed, or the answer did."""
-    status = "FAILED"
-    try:
-        cells = store.cells(sweep)
-        finished = sum(cell.info.status == "FINISHED" for cell in cells)
-        complete = finished == int(store.get(sweep).data.tags["cells"])
-        write_answer(store, sweep)
-        status = "KILLED" if killed else "FINISHED" if complete else "FAILED"
-    except Exception:
-        traceback.print_exc()
-        store.attach(sweep).text("traceback.txt", traceback.format_exc())
-    finally:
-        store.attach(sweep).finish(status)
+    """Write the answer and end the parent; returns the cells.
+
+    FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
+    """
+    status, cells = "FAILED", []
+    with store.attach(sweep) as parent:
+        try:
+            cells = store.cells(sweep)
+            write_answer(store, sweep)
+            finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
+            complete = finished >= grid_labels(store, sweep).keys()
+            status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
+        except Exception as error:
+            print_traceback(error)
+            parent.traceback(error)
+        except BaseException:  # a second signal: no answer then, but an end
+            status = "KILLED"
+            raise
+        finally:
+            parent.finish(status)
     return cells
 
 
@@ -80,21 +106,24 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
     others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
     """
     data = load_sweep(store, sweep, *others)
+    if data.cells.empty:
+        with store.attach(sweep) as parent:
+            parent.note(f"`{data.about['command']}`\n\nNo cell was trained.")
+        return
     found = answer(data)
     words = note(data, found)
-    parent = store.attach(sweep)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        pictures = {title: _png(figure) for title, figure in figures(data, found).items()}
-        (folder / "figures").mkdir()
-        for title, png in pictures.items():
-            (folder / "figures" / f"{title}.png").write_bytes(png)
-        table = data.cells.merge(found.cells, on="cell", how="left") if len(data.cells) else data.cells
-        table.to_csv(folder / "cells.csv", index=False)
-        (folder / "report.html").write_text(report.html(data.title, words, pictures), encoding="utf8")
-        parent.folder(folder)
-    parent.table("cells.json", table)
-    parent.note(shortened(words))
+    table = data.cells.merge(found.cells, on="cell", how="left") if len(data.cells) else data.cells
+    pictures = {title: _png(figure) for title, figure in figures(data, found).items()}
+    with store.attach(sweep) as parent:
+        with parent.files() as folder:
+            (folder / "figures").mkdir()
+            for title, png in pictures.items():
+                (folder / "figures" / f"{title}.png").write_bytes(png)
+            table.to_csv(folder / "cells.csv", index=False)
+            (folder / "report.html").write_text(report.html(data.title, words, pictures), encoding="utf8")
+        parent.table("cells.json", table)
+        parent.note(shortened(words))
+        parent.deliver(PATIENCE)
 
 
 def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
@@ -102,17 +131,17 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
     if cells.empty:
         return {}
-    facets = cells.groupby("facet")
+    facets, seconds = cells.groupby("facet"), data.timing != "mixed"
     n_sizes, n_rates = (facets[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn: dict[str, Figure] = {}
     if len(cells) <= FEW or facets.size().max() == 1:
         drawn |= _named("comparison", _comparisons(cells, data))
     if facets.size().max() > 1:
-        drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title))
+        drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title, seconds))
     if n_sizes > 1:
         goals = "; ".join(f"{facet}: {number(cost)}" for facet, cost in found.targets_at.items())
         drawn["to_target"] = sweep_plots.to_target(found.targets, found.fits, f"training cost {goals}", title)
-        drawn["timing"] = sweep_plots.timing(cells, title)
+        drawn |= {"timing": sweep_plots.timing(cells, title)} if seconds else {}
     if n_rates > 1:
         drawn["learning_rates"] = rate_plots.rate_heatmaps(cells, found.best, title)
         drawn["stability"] = rate_plots.stability(found.frontier, title)
@@ -126,7 +155,7 @@ def _comparisons(cells: "pd.DataFrame", data: SweepData) -> dict[str, "Figure"]:
     histories = dict(iter(data.histories.groupby("cell")))
     dataset = cells["facet"].str.split().str[0]
     return {
-        str(name): plots.comparison({cell: histories[cell] for cell in own["cell"]}, data.title)
+        str(name): plots.comparison({cell: histories[cell] for cell in own["cell"]}, data.title, data.timing != "mixed")
         for name, own in cells.groupby(dataset)
     }
 

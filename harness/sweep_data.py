@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+    from harness.grid import GridCell
     from harness.tracking import Store
 
 SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics that say one thing a cell
+GRID = "grid.csv"  # of the parent run
 KNOBS = ("batch_size", "learning_rate", "lr_mean", "lr_per_example", "n_train")
 
 
@@ -26,7 +30,8 @@ class SweepData:
     cells: one row per run - facet (what its label says besides B, η and reduction), cell (the label), status, outcome,
     params, summary metrics, score (median final training cost, NaN if all diverged) with q25 and q75, n_replicas,
     n_diverged, run_id. replicas and histories: the rows of replicas.csv and history.csv of the finished cells, with
-    facet, cell, batch_size, learning_rate and reduction in front.
+    facet, cell, batch_size, learning_rate and reduction in front. timing: how the cells were timed - exclusive, shared
+    (other workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds do not compare).
     """
 
     title: str
@@ -34,20 +39,36 @@ class SweepData:
     cells: "pd.DataFrame"
     replicas: "pd.DataFrame"
     histories: "pd.DataFrame"
+    timing: str = "exclusive"
+
+
+def write_grid(folder: Path, cells: "Sequence[GridCell]") -> None:
+    """The cells that a sweep consists of, by signature, and what this sweep calls them: a file for its parent run."""
+    import pandas as pd
+
+    rows = [(cell.label, cell.signature) for cell in cells]
+    pd.DataFrame(rows, columns=["cell", "signature"]).to_csv(folder / GRID, index=False)
+
+
+def grid_labels(store: "Store", sweep: str) -> dict[str, str]:
+    """Signature -> label of the cells that a sweep consists of."""
+    table = _read(store, sweep, GRID)
+    return dict(zip(table["signature"], table["cell"], strict=True))
 
 
 def load_sweep(store: "Store", sweep: str, *others: str) -> SweepData:
     """Read a sweep, and others as parts of it; cells that are not finished have a row in `cells` only.
 
-    Of cells with one label the one that was started last counts, a finished one before any that is not.
+    Of the runs of one cell the one that was started last counts, a finished one before any that is not.
     """
     import pandas as pd
 
     parent = store.get(sweep)
+    labels = {key: label for part in (*others, sweep) for key, label in grid_labels(store, part).items()}
     runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
     rows, replicas, histories = [], [], []
     for run in runs:
-        row = _cell_row(run)
+        row = _cell_row(run, labels[run.data.tags["signature"]])
         if run.info.status == "FINISHED":
             own = _read(store, run.info.run_id, "replicas.csv")
             row |= _spread(own)
@@ -55,15 +76,21 @@ def load_sweep(store: "Store", sweep: str, *others: str) -> SweepData:
             replicas.append(_with(own, shared))
             histories.append(_with(_read(store, run.info.run_id, "history.csv"), shared))
         rows.append(row)
-    tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
+    both = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
     about = dict(parent.data.tags) | ({"cells": str(len(runs))} if others else {})
-    return SweepData(parent.info.run_name, about, pd.DataFrame(rows), *tables)
+    return SweepData(parent.info.run_name, about, pd.DataFrame(rows), both[0], both[1], _timing(runs))
+
+
+def _timing(runs: list[Any]) -> str:
+    finished = [run.data.tags for run in runs if run.info.status == "FINISHED"]
+    ways = {(tags["timing"], tags["process.host"]) for tags in finished}
+    return "mixed" if len(ways) > 1 else next(iter(ways), ("exclusive",))[0]
 
 
 def _latest(runs: list[Any]) -> list[Any]:
     in_order = sorted(runs, key=lambda run: (run.info.status == "FINISHED", run.info.start_time))
-    chosen = {run.info.run_name: run for run in in_order}
-    return [run for run in runs if chosen[run.info.run_name] is run]
+    chosen = {run.data.tags["signature"]: run for run in in_order}
+    return [run for run in runs if chosen[run.data.tags["signature"]] is run]
 
 
 def _read(store: "Store", run_id: str, name: str) -> "pd.DataFrame":
@@ -78,11 +105,10 @@ def _with(table: "pd.DataFrame", shared: dict[str, Any]) -> "pd.DataFrame":
     return table.assign(**shared, outcome=outcome)
 
 
-def _cell_row(run: Any) -> dict[str, Any]:
+def _cell_row(run: Any, label: str) -> dict[str, Any]:
     params: dict[str, Any] = dict(run.data.params)
     params |= {key: float(params[key]) for key in KNOBS if key in params}
     summary = {key: value for key, value in run.data.metrics.items() if key.split("/")[0] in SUMMARIES}
-    label = run.info.run_name
     return {
         "facet": facet_of(label),
         "cell": label,

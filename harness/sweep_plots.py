@@ -25,7 +25,7 @@ from harness.panels import (
     say,
     shortened,
 )
-from harness.plots import COLOURS, DIVERGED, distinct_words, palette, styled
+from harness.plots import COLOURS, DIVERGED, NOT_COMPARABLE, distinct_words, palette, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +72,10 @@ def _target_keys(targets: "pd.DataFrame", fits: "pd.DataFrame") -> list["Line2D"
 
 def _to_target(axes: "Axes", targets: "pd.DataFrame", clock: str) -> None:
     batch_axis(axes, targets["batch_size"])
+    if targets[clock].isna().all():
+        axes.set_yticks([])
+        say(axes, NOT_COMPARABLE)
+        return
     bounds = [targets[name] for name in (clock, f"{clock}_low", f"{clock}_high")]
     log_axis(axes, "y", log_limits(bounds, 0.26 if clock == "updates" else 0.1, 0.14))
     for name in reductions_in(targets):

@@ -13,6 +13,7 @@ from harness.batches import examples_seen
 from harness.cell import CellResult, Setting
 from harness.config import Config
 from harness.diagnostics import Diagnostics
+from harness.fingerprint import Fingerprint
 from harness.noise import average_noise_scale, pooled_noise_scale
 from harness.train import SUSTAINED, Outcome, Record
 
@@ -82,6 +83,14 @@ def diagnostics(result: CellResult) -> "pd.DataFrame":
 
     rows = [{"update": r.update, **asdict(r.diagnostics)} for r in result.records if r.diagnostics]
     return pd.DataFrame(rows, columns=["update", *DIAGNOSTICS], dtype=float)
+
+
+def fingerprints(result: CellResult) -> "pd.DataFrame":
+    """One row per replica and fingerprinted update: update, replica, digest (text), norm ‖θ‖₂."""
+    import pandas as pd
+
+    rows = [(record.update, *taken) for record in result.records for taken in record.fingerprints]
+    return pd.DataFrame(rows, columns=["update", *Fingerprint._fields])
 
 
 def replicas(result: CellResult, config: Config) -> "pd.DataFrame":

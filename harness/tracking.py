@@ -1,102 +1,232 @@
-"""The only module that talks to MLflow: opens the store, writes runs, closes them on every path.
+"""The only module that talks to MLflow: opens the store, asks it, tells it what runs have to say.
 
 MLflow's default place (mlflow.db and mlruns/ in the current folder) is ours too, so `mlflow ui` finds it without flags;
-MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are honoured. Points are buffered and written in batches while training
-goes on: one write per point would cost more than the training.
+MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are honoured. A store may be away for a while: questions are asked again,
+and what runs say waits in their journals (see `writing`).
 """
 
 import getpass
 import hashlib
 import json
+import logging
 import os
-import re
 import tempfile
 import time
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from harness.interrupts import INTERRUPTS
+from harness.config import ConfigError
+from harness.outbox import Operation, Outbox
+from harness.processes import identity, is_dead
+from harness.redaction import redacted
+from harness.writing import RunWriter, UnreachableError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+T = TypeVar("T")
+
 DEFAULT_EXPERIMENT = "harness"
+UNDELIVERED = Path("mlruns") / "undelivered"  # journals of runs, below the current folder
 BATCH_POINTS = 1000  # MLflow's limit for one call
 BATCH_PARAMS = 100  # likewise
-FLUSH_SECONDS = 2.0
+PATIENCE = 60.0  # seconds that a question, or the end of a sweep, waits for a store that is away
 UI = "http://127.0.0.1:5000"
+DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while training waits; our journals retry instead
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+REFUSALS = {  # MLflow's words for what will not be any better the next time; everything else may pass
+    "BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED", "PERMISSION_DENIED",
+    "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "UNAUTHENTICATED",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What a look at the waiting journals came to: runs delivered, runs that still wait, why, and what was refused."""
+
+    n_runs: int
+    n_waiting: int
+    reason: str
+    refused: list[str]
 
 
 class Store:
     """An open tracking store and the experiment that runs go to."""
 
-    def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
-        self.client, self.experiment_id = client, experiment_id
+    def __init__(self, client: "MlflowClient", experiment_id: str, undelivered: Path) -> None:
+        self.client, self.experiment_id, self.undelivered = client, experiment_id, undelivered
 
     @classmethod
-    def open(cls) -> "Store":
-        """Open (the first time: create) the store of the current folder, or the one MLFLOW_TRACKING_URI names."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    def open(cls, experiment_id: str | None = None) -> "Store":
+        """Open (the first time: create) the store of the current folder, or the one MLFLOW_TRACKING_URI names.
+
+        experiment_id: of a sweep that is under way; then nothing is asked of a server, which may be away.
+        Raises ConfigError when the store cannot be opened.
+        """
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        uri = os.environ["MLFLOW_TRACKING_URI"]
+        _check_folder(uri)
         import mlflow
         from mlflow.tracking import MlflowClient
 
         _quiet()
-        with _creation_lock():
-            client = MlflowClient()
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
-            experiment_id = mlflow.set_experiment(name).experiment_id
-        return cls(client, experiment_id)
-
-    def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> "RunWriter":
-        """Create a run; inside a sweep, below its parent."""
-        own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
-        nested = {"mlflow.parentRunId": parent} if parent else {}
-        with INTERRUPTS.deferred():
-            run = self.client.create_run(self.experiment_id, run_name=name, tags={**own, **nested, **tags})
-        return RunWriter(self.client, run.info.run_id)
-
-    def attach(self, run_id: str) -> "RunWriter":
-        """A writer for a run that exists."""
-        return RunWriter(self.client, run_id)
+        try:
+            with _creation_lock(uri), _answering():
+                client = MlflowClient()
+                name = os.environ.get("MLFLOW_EXPERIMENT_NAME", DEFAULT_EXPERIMENT)
+                experiment_id = experiment_id or mlflow.set_experiment(name).experiment_id
+        except UnreachableError as away:
+            raise ConfigError("MLFLOW_TRACKING_URI", f"a store that answers ({away})", redacted(uri)) from away
+        return cls(client, experiment_id, Path.cwd() / UNDELIVERED)
 
     @property
     def uri(self) -> str:
         """Where the store is, without the password that a server's address may hold."""
-        return re.sub(r"://[^/@]*@", "://", self.client.tracking_uri)
+        return redacted(self.client.tracking_uri)
+
+    # Telling
+
+    def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> RunWriter:
+        """A new run; inside a sweep, below its parent."""
+        own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
+        nested = {"mlflow.parentRunId": parent} if parent else {}
+        writer = RunWriter(Outbox.create(self.undelivered, store=self.uri, creates=True, ended=False), self._send)
+        try:
+            writer.create(self.experiment_id, name, {**own, **nested, **identity(), **tags})
+        except BaseException as error:  # a signal that came meanwhile: the run may exist, and must end
+            writer.__exit__(type(error), error, error.__traceback__)
+            raise
+        return writer
+
+    def attach(self, run_id: str) -> RunWriter:
+        """A writer for a run that exists."""
+        outbox = Outbox.create(self.undelivered, store=self.uri, creates=False, ended=True)
+        outbox.state["run_id"] = run_id
+        outbox.save()
+        return RunWriter(outbox, self._send)
+
+    def deliver_waiting(self, patience: float = 0.0) -> Delivered:
+        """Deliver the journals that nobody holds any more; a run whose process died before it ended it is KILLED.
+
+        What the store refuses, as for a run that somebody has deleted, is left out: it must not keep the rest waiting.
+        """
+        n_runs, n_waiting, reason, refused = 0, 0, "", list[str]()
+        deadline = time.monotonic() + patience
+        for outbox in Outbox.idle(self.undelivered):
+            left = deadline - time.monotonic()
+            if outbox.state["store"] != self.uri:
+                continue
+            if n_waiting and left <= 0:  # one more question to a store that is away would only take time
+                n_waiting += 1
+                continue
+            try:
+                self._deliver_rest(outbox, max(0.0, left), refused)
+                n_runs += 1
+            except (UnreachableError, OSError) as away:  # OSError: the disk is full
+                n_waiting, reason = n_waiting + 1, _reason(away)
+        return Delivered(n_runs, n_waiting, reason, refused)
+
+    def _deliver_rest(self, outbox: Outbox, patience: float, refused: list[str]) -> None:
+        """Deliver a journal in place of its process. Raises UnreachableError if some of it still waits."""
+
+        def send(outbox: Outbox, operations: list[Operation]) -> None:
+            try:
+                self._send(outbox, operations)
+            except UnreachableError:
+                raise
+            except Exception as error:
+                refused.append(_reason(error))
+
+        writer = RunWriter(outbox, send)
+        if outbox.state["creates"] and not (outbox.state["ended"] or outbox.waits("finish")):
+            writer.tags({"outcome": "killed"})
+            writer.finish("KILLED")
+        if not writer.deliver(patience):
+            assert writer.unreachable is not None
+            raise writer.unreachable
+
+    def dead(self) -> list["Run"]:
+        """The runs that are RUNNING though their process is certainly dead."""
+        return [run for run in self._search("attributes.status = 'RUNNING'") if is_dead(run.data.tags)]
+
+    def is_over(self, run: "Run") -> bool:
+        """Whether the run has ended, or its process certainly has."""
+        return run.info.status != "RUNNING" or is_dead(run.data.tags)
+
+    def close_killed(self, run: "Run") -> None:
+        """Say for a run, in place of the process that cannot any more, that it was killed."""
+        with self.attach(run.info.run_id) as writer:
+            writer.tags({"outcome": "killed"})
+            writer.finish("KILLED")
+
+    def _send(self, outbox: Outbox, operations: list[Operation]) -> None:
+        """Do what neighbouring operations of one kind say. Raises UnreachableError if they may be said again later."""
+        with _answering():
+            SENDERS[operations[0].kind](self, outbox, operations)
+
+    # Asking
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        """The answer, waiting up to PATIENCE for a store that is away. Raises UnreachableError after that."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with _answering():
+                    return question()
+            except UnreachableError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
+
+    def _search(self, filter_string: str, most: int = 50_000) -> list["Run"]:
+        """Runs of the experiment in the order in which they were started."""
+        order = ["attributes.start_time ASC"]
+        return self._ask(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
 
     def get(self, run_id: str) -> "Run":
-        return self.client.get_run(run_id)
+        return self._ask(lambda: self.client.get_run(run_id))
 
-    def is_sweep(self, run_id: str) -> bool:
-        """Whether there is a parent run of this id."""
+    def kind(self, run_id: str) -> str | None:
+        """'sweep' or 'cell'; None for a run that is not there, or not ours."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return self.get(run_id).data.tags.get("kind") == "sweep"
+            return self.get(run_id).data.tags.get("kind")
         except MlflowException:
-            return False
+            return None
 
     def cells(self, sweep: str) -> list["Run"]:
-        """The cell runs of a sweep, in the order in which they were started."""
-        found = self.client.search_runs(
-            [self.experiment_id],
-            filter_string=_filter(sweep),
-            order_by=["attributes.start_time ASC"],
-            max_results=50_000,
+        """The cell runs of a sweep, those it found finished too, in the order in which they were started."""
+        return self._search(_of_sweep(sweep))
+
+    def finished_cell(self, signature: str) -> "Run | None":
+        """The newest finished run of a cell that still has its tables."""
+        found = self._search(
+            f"attributes.status = 'FINISHED' and tags.kind = 'cell' and tags.signature = '{signature}'", 1000
         )
-        return list(found)
+        return next((run for run in reversed(found) if self._has_tables(run.info.run_id)), None)
+
+    def _has_tables(self, run_id: str) -> bool:
+        return any(item.path == "history.csv" for item in self._ask(lambda: self.client.list_artifacts(run_id)))
+
+    def join(self, run_id: str, sweep: str) -> None:
+        """Make a finished cell part of another sweep."""
+        self._ask(lambda: self.client.set_tag(run_id, *membership(sweep)))
 
     def download(self, run_id: str, path: str, to: Path) -> Path:
-        return Path(self.client.download_artifacts(run_id, path, str(to)))
+        return Path(self._ask(lambda: self.client.download_artifacts(run_id, path, str(to))))
+
+    # Links into the UI
 
     def run_link(self, run_id: str) -> str:
         """The page of one run in the UI."""
@@ -114,7 +244,7 @@ class Store:
         date, which is the default, cells would stay folded under their parent.
         """
         view = {
-            "searchFilter": _filter(sweep),
+            "searchFilter": _of_sweep(sweep),
             "selectedColumns": list(columns),
             "orderByKey": order_by,
             "orderByAsc": True,
@@ -123,131 +253,133 @@ class Store:
             "modelVersionFilter": "All Runs",
             "datasetsFilter": [],
         }
-        self.client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{sweep}", json.dumps(view))
+        key, value = f"mlflow.sharedViewState.{sweep}", json.dumps(view)
+        self._ask(lambda: self.client.set_experiment_tag(self.experiment_id, key, value))
 
 
-class RunWriter:
-    """Writes one run. As a context manager it ends the run on every path: FINISHED, FAILED or KILLED."""
-
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
-        self.client, self.run_id = client, run_id
-        self.seconds = 0.0  # spent in here, in seconds of wall time
-        self._points: list[Any] = []
-        self._flushed_at = time.monotonic()
-
-    def __enter__(self) -> "RunWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.flush()
-        if error is None:
-            self.finish("FINISHED")
-        elif isinstance(error, Exception):
-            self.text("traceback.txt", "".join(traceback.format_exception(error)))
-            self.tags({"outcome": "failed", "error": f"{type(error).__name__}: {error}"[:500]})
-            self.finish("FAILED")
-        else:
-            self.tags({"outcome": "killed"})
-            self.finish("KILLED")
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Adds the time spent inside to `seconds`; a signal waits until the write is done."""
-        start = time.perf_counter()
-        with INTERRUPTS.deferred():
-            yield
-            self.seconds += time.perf_counter() - start
-
-    def params(self, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        with self.timed():
-            items = [Param(key, str(value)) for key, value in params.items()]
-            for start in range(0, len(items), BATCH_PARAMS):
-                self.client.log_batch(self.run_id, params=items[start : start + BATCH_PARAMS])
-
-    def tags(self, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        with self.timed():
-            self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
-
-    def points(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Add metrics at a step to the buffer; what is not finite is no metric."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._points += [Metric(k, float(v), now, step) for k, v in metrics.items() if np.isfinite(v)]
-        if len(self._points) >= BATCH_POINTS or time.monotonic() - self._flushed_at > FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        with self.timed():
-            for start in range(0, len(self._points), BATCH_POINTS):
-                self.client.log_batch(self.run_id, metrics=self._points[start : start + BATCH_POINTS])
-            self._points = []
-            self._flushed_at = time.monotonic()
-
-    def text(self, path: str, text: str) -> None:
-        with self.timed():
-            self.client.log_text(self.run_id, text, path)
-
-    def folder(self, folder: Path) -> None:
-        """All files below `folder` become artifacts."""
-        with self.timed():
-            self.client.log_artifacts(self.run_id, str(folder))
-
-    def table(self, path: str, table: "pd.DataFrame") -> None:
-        """A table that the UI can show and compare between runs."""
-        with self.timed():
-            self.client.log_table(self.run_id, table, path)
-
-    def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
-        """Name and digest of the data, as MLflow's own dataset record."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        record = Dataset(
-            name=name,
-            digest=digest[:36],
-            source_type="code",
-            source=json.dumps({"tags": source}),
-            profile=json.dumps({"num_rows": rows, "num_inputs": inputs}),
-        )
-        with self.timed():
-            self.client.log_inputs(self.run_id, [DatasetInput(record, [InputTag("mlflow.data.context", "training")])])
-
-    def note(self, markdown: str) -> None:
-        """The description that the UI shows on top of the run."""
-        self.tags({"mlflow.note.content": markdown})
-
-    def finish(self, status: str) -> None:
-        with self.timed():
-            self.client.set_terminated(self.run_id, status)
+def membership(sweep: str) -> tuple[str, str]:
+    """The tag that makes a cell part of a sweep: one for each, as a finished cell may serve several."""
+    return f"sweep.{sweep}", "yes"
 
 
-def _filter(sweep: str) -> str:
-    return f"tags.sweep = '{sweep}'"
+def _of_sweep(sweep: str) -> str:
+    key, value = membership(sweep)
+    return f"tags.`{key}` = '{value}'"
 
 
-def _quiet() -> None:
-    """MLflow and alembic announce the creation of the store line by line; warnings still come through."""
-    import logging
+# Telling MLflow what a journal says, by the kind of operation.
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+
+def _create(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    """Create the run, once: if an earlier attempt got no answer it may exist, and then carries the journal's name."""
+    content = operations[0].content
+    found = store.client.search_runs([content["experiment"]], f"tags.journal = '{outbox.token}'", 1, 1)
+    if outbox.state["tried"] and found:
+        outbox.state["run_id"] = found[0].info.run_id
+        return
+    outbox.state["tried"] = True
+    outbox.save()
+    tags = {**content["tags"], "journal": outbox.token}
+    run = store.client.create_run(content["experiment"], content["time"], tags, content["name"])
+    outbox.state["run_id"] = run.info.run_id
+
+
+def _params(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    from mlflow.entities import Param
+
+    items = [Param(key, value) for key, value in operations[0].content["params"].items()]
+    for start in range(0, len(items), BATCH_PARAMS):
+        store.client.log_batch(outbox.state["run_id"], params=items[start : start + BATCH_PARAMS])
+
+
+def _tags(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    from mlflow.entities import RunTag
+
+    tags = [RunTag(key, value) for key, value in operations[0].content["tags"].items()]
+    store.client.log_batch(outbox.state["run_id"], tags=tags)
+
+
+def _points(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    """A point that is told twice is one point: it keeps the time at which it was measured."""
+    from mlflow.entities import Metric
+
+    points = [Metric(*point) for operation in operations for point in operation.content["points"]]
+    for start in range(0, len(points), BATCH_POINTS):
+        store.client.log_batch(outbox.state["run_id"], metrics=points[start : start + BATCH_POINTS])
+
+
+def _files(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    folder = outbox.folder / "files" / operations[0].content["folder"]
+    if folder.exists():
+        store.client.log_artifacts(outbox.state["run_id"], str(folder))
+
+
+def _dataset(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    record = Dataset(source_type="code", **operations[0].content)
+    use = [InputTag("mlflow.data.context", "training")]
+    store.client.log_inputs(outbox.state["run_id"], [DatasetInput(record, use)])
+
+
+def _finish(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    content = operations[0].content
+    store.client.set_terminated(outbox.state["run_id"], content["status"], content["time"])
+
+
+SENDERS: dict[str, Callable[[Store, Outbox, list[Operation]], None]] = {
+    "create": _create,
+    "params": _params,
+    "tags": _tags,
+    "points": _points,
+    "files": _files,
+    "dataset": _dataset,
+    "finish": _finish,
+}
 
 
 @contextmanager
-def _creation_lock() -> Iterator[None]:
-    """One process at a time opens the store: two that create the same database at once break each other."""
+def _answering() -> Iterator[None]:
+    """Whatever may pass becomes UnreachableError, with a reason of one line; a refusal goes on as it is."""
+    from mlflow.exceptions import MlflowException
+
     try:
-        import fcntl
-    except ImportError:  # not on this platform: first use by several processes at once is then unprotected
         yield
-        return
-    digest = hashlib.sha256(os.environ["MLFLOW_TRACKING_URI"].encode()).hexdigest()[:16]
-    with open(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    except MlflowException as error:
+        if error.error_code in REFUSALS:
+            raise
+        raise UnreachableError(_reason(error)) from error
+    except OSError as error:  # the base of what `requests` raises, too
+        raise UnreachableError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(redacted(str(error)).split())
+    return text if len(text) < 200 else text[:90] + " ... " + text[-100:]
+
+
+def _check_folder(uri: str) -> None:
+    """Refuse a folder in which neither the store's files nor a journal can be written."""
+    try:
+        UNDELIVERED.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=UNDELIVERED.parent) as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        allowed = "one that can be written to, with room on its disk: runs are recorded here"
+        raise ConfigError("current folder", allowed, f"{Path.cwd()}: {error.strerror}") from error
+
+
+def _quiet() -> None:
+    """MLflow and alembic announce the creation of the store line by line, and an outage with their own tracebacks."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def _creation_lock(uri: str) -> Iterator[None]:
+    """One process at a time opens the store: two that create the same database at once break each other."""
+    from filelock import FileLock
+
+    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock"):
         yield

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.batches import Batch, Gatherer
 from harness.diagnostics import Diagnostics, Observer
 from harness.evaluation import evaluate
+from harness.fingerprint import Fingerprint, fingerprint
 from harness.mlp import MLP, Parameters
 from harness.optimizers import Optimizer
 from harness.reduction import inplace_reduce
@@ -76,10 +77,14 @@ def next_checkpoint(update: int, updates_per_epoch: int) -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """Training ends with the first that is spent; at least one is given. Seconds are train seconds of replica 0."""
+    """Training ends with the first that is spent; at least one is given. Seconds are train seconds of replica 0.
+
+    looks: updates that are checkpoints besides those of the rule, to repeat a training that spent a budget of seconds.
+    """
 
     updates: int | None = None
     seconds: float | None = None
+    looks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Record:
     train_seconds is replica 0's clock; once that replica has ended, it is extrapolated at its last rate.
     batch_costs: (update, replica, mean cost of the batch before that update) since the last record.
     diagnostics: of replica 0's last update before the checkpoint, if an observer was due there.
+    fingerprints: of every replica at update 0 and at geometric updates, elsewhere of those that ended.
     """
 
     update: int
@@ -108,6 +114,7 @@ class Record:
     outcome: list[Outcome | None]
     batch_costs: list[tuple[int, int, float]] = field(default_factory=list)
     diagnostics: Diagnostics | None = None
+    fingerprints: list[Fingerprint] = field(default_factory=list)
 
 
 class Stack:
@@ -297,7 +304,7 @@ def _spent(budget: Budget, update: int, seconds: float, no_rate: bool) -> bool:
 
 
 def _next_update(update: int, updates_per_epoch: int, budget: Budget, pace: Pace) -> int:
-    candidates = [next_checkpoint(update, updates_per_epoch)]
+    candidates = [next_checkpoint(update, updates_per_epoch), *(look for look in budget.looks if look > update)]
     if budget.updates is not None:
         candidates.append(budget.updates)
     if budget.seconds is not None:
@@ -316,7 +323,16 @@ def _measure(stacks: list[Stack], update: int, seconds: float, judge: Judge, spe
     if spent:
         outcome = [o or Outcome.COMPLETED for o in outcome]
     score = np.concatenate([score for _, score in on_validation])
-    return Record(update, seconds, replica, train_cost, validation_cost, score, outcome)
+    record = Record(update, seconds, replica, train_cost, validation_cost, score, outcome)
+    record.fingerprints = _fingerprints(stacks, update, outcome)
+    return record
+
+
+def _fingerprints(stacks: list[Stack], update: int, outcome: list[Outcome | None]) -> list[Fingerprint]:
+    """Of every replica at update 0 and on the geometric grid, which no batch size changes; then of those that ended."""
+    due = update == 0 or is_geometric(update, CHECKPOINTS_PER_DECADE)
+    rows = ((int(r), row) for stack in stacks for r, row in zip(stack.replicas, stack.network.params.flat, strict=True))
+    return [fingerprint(r, row) for (r, row), ended in zip(rows, outcome, strict=True) if due or ended]
 
 
 def _retire_ended(stacks: list[Stack], record: Record) -> list[Stack]:

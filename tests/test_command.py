@@ -338,7 +338,7 @@ def test_the_answer_can_be_written_again_from_the_store(sweep):
     [
         (["report"], "report: expected the run id of a sweep, or of several to be taken together, got None"),
         (["report", "0" * 32], "report: expected the run id of a sweep in sqlite:///"),
-        (["replay"], "command line: expected key=value, a flag, or a verb (report), got 'replay'"),
+        (["replay"], "command line: expected key=value, a flag, or a verb (deliver, report, verify), got 'replay'"),
     ],
 )
 def test_a_verb_is_refused_in_one_line(sweep, words, message):

@@ -11,7 +11,9 @@ from harness.config import RULES, ConfigError, check, flatten
 
 def compose(*words: str):
     _register()
-    return compose_cells(words, ROOT / "conf")
+    """The configurations, and whether they are a sweep."""
+    composed = compose_cells(words, ROOT / "conf")
+    return [config for config, _ in composed.cells], composed.multirun
 
 
 def compose_and_check(*words: str) -> None:
@@ -44,6 +46,34 @@ def test_a_sweep_is_the_product_in_the_order_of_the_words():
         ("full", "mean"),
     ]
     assert [c.seed for c in configs] == [0] * 4  # 0 is a seed
+
+
+def test_every_cell_knows_the_overrides_that_make_it():
+    composed = compose_cells(["-m", "batch_size=1,full", "epochs=2"], ROOT / "conf")
+    assert [overrides for _, overrides in composed.cells] == [
+        ["batch_size=1", "epochs=2"],
+        ["batch_size=full", "epochs=2"],
+    ]
+    assert (composed.launcher, composed.n_jobs) == ("BasicLauncher", None)
+
+
+def test_a_launcher_with_workers_says_how_many():
+    composed = compose_cells(["-m", "batch_size=1,2", "hydra/launcher=joblib"], ROOT / "conf")
+    assert (composed.launcher, composed.n_jobs) == ("JoblibLauncher", -1)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "allowed"),
+    [
+        (["hydra/launcher=submitit_slurm"], "hydra/launcher", 'pip install -e ".[submitit]"'),
+        (["hydra/launcher=dask"], "hydra/launcher", "basic"),
+        (["hydra/sweeper=optuna"], "hydra/sweeper", "basic"),
+    ],
+)
+def test_a_plugin_that_is_not_there_is_refused_with_what_would_help(words, key, allowed):
+    error = refusal("-m", "batch_size=1,2", *words)
+    assert error.key == key
+    assert allowed in error.allowed
 
 
 def test_groups_can_be_swept():
@@ -154,7 +184,11 @@ def test_nonsense_is_one_line_too():
 
 
 def test_every_key_has_a_rule():
-    """A key without a rule would accept anything; these four are checked elsewhere or free."""
+    """A key without a rule would accept anything; these are checked elsewhere, free, or a truth value to Hydra."""
     (config,), _ = compose()
     without = set(flatten(asdict(config))) - set(RULES)
-    assert {key for key in without if not key.startswith("dataset.load.")} == {"dataset.name", "dataset.resample"}
+    assert {key for key in without if not key.startswith("dataset.load.")} == {
+        "dataset.name",
+        "dataset.resample",
+        "dry_run",
+    }

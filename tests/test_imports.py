@@ -12,11 +12,26 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 # From the bottom up; a module may import from earlier lines and from its own line's left.
 LAYERS = [
     ["activations", "losses", "mlp", "per_example", "reduction", "optimizers"],
-    ["config", "batches", "evaluation", "noise", "sharpness", "diagnostics", "timing", "train"],
+    ["config", "batches", "evaluation", "noise", "sharpness", "diagnostics", "timing", "fingerprint", "train"],
     ["statistics", "scaling", "files", "data", "splits"],
-    ["cell", "tables", "labels", "provenance", "sweep_data", "answer", "notes"],
+    ["cell", "calibration", "tables", "labels", "redaction", "provenance", "sweep_data", "stored", "answer", "notes"],
     ["plots", "panels", "clock_plots", "rate_plots", "sweep_plots", "report"],
-    ["interrupts", "progress", "tracking", "recording", "sweep", "composition", "cli", "__main__"],
+    [
+        "interrupts",
+        "progress",
+        "outbox",
+        "processes",
+        "writing",
+        "tracking",
+        "recording",
+        "grid",
+        "sweep",
+        "recovery",
+        "verification",
+        "composition",
+        "cli",
+        "__main__",
+    ],
 ]
 ORDER = [name for layer in LAYERS for name in layer]
 ONLY_IN = {
@@ -26,6 +41,7 @@ ONLY_IN = {
     "matplotlib": {"plots", "panels", "clock_plots", "rate_plots", "sweep_plots"},
     "rich": {"progress"},
     "sklearn": {"data", "splits"},
+    "psutil": {"processes"},
 }
 KERNEL = LAYERS[0]
 

@@ -20,7 +20,7 @@ SETTING = Setting(10, 4, 0.5, "keep", 3, (2, 1), "sigmoid_cross_entropy", 0.5, 0
 @pytest.fixture(scope="module")
 def config():
     _register()
-    (config,), _ = compose_cells(["target=0.25"], ROOT / "conf")
+    ((config, _),) = compose_cells(["target=0.25"], ROOT / "conf").cells
     return config
 
 

@@ -1,0 +1,43 @@
+"""What a replica's parameters were at one update, as 16 digits and a length: what a repetition is held against.
+
+Two trainings that agree in every fingerprint have had the same bits wherever it was taken. Where they do not agree, the
+digest says from which update on, and the norm says by how much.
+"""
+
+import hashlib
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+
+class Fingerprint(NamedTuple):
+    """Of one replica at one update. norm: ‖θ‖₂, inf when the sum of the squares overflows."""
+
+    replica: int
+    digest: str
+    norm: float
+
+
+def fingerprint(replica: int, theta: Array) -> Fingerprint:
+    """theta (P,): all weights and biases of the replica. It depends on them alone, not on the stack they lie in."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverged replica has a fingerprint too
+        norm = math.sqrt(np.square(theta, dtype=np.float64).sum())
+    return Fingerprint(replica, digest(theta), norm)
+
+
+def digest(theta: Array) -> str:
+    """blake2b, 16 hexadecimal digits, over the name of the dtype and the little-endian bytes of theta (P,).
+
+    One bit of one parameter changes it, the sign of a zero too. NaN counts as one value: which of its many bit patterns
+    an operation yields is up to the processor, and may differ between a stack and a replica alone.
+    """
+    unknown = np.isnan(theta)
+    plain = np.where(unknown, np.array(np.nan, theta.dtype), theta) if unknown.any() else theta
+    little_endian = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<"))
+    hashed = hashlib.blake2b(plain.dtype.name.encode(), digest_size=8)
+    hashed.update(little_endian.data)
+    return hashed.hexdigest()

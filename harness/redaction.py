@@ -1,0 +1,96 @@
+"""Takes secrets out of a text before it goes to a run, a log or a report.
+
+Two kinds of secret are known: what stands where a URL keeps one (`scheme://user:password@host`, `?token=...`), and the
+values of environment variables that are named like a secret or hold such a URL, wherever they turn up. In doubt a text
+loses a few harmless characters rather than keeps a password: `http://localhost:8080/@x` reads as user localhost.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote, quote_plus, unquote
+
+MARK = "***"
+SHORTEST = 6  # characters; the values of environment variables below this would take ordinary words with them
+SHORTEST_TOKEN = 20  # of a URL's user info without a password: shorter, it is the name of a user
+
+_WORDS = (
+    "[A-Z]*PASSWORD|PASSWD|PASS|PASSPHRASE|SECRET|TOKEN|JWT|CREDENTIALS?|AUTH|"
+    "(?:API|ACCESS|SECRET|PRIVATE|ACCOUNT|SUBSCRIPTION|SIGNING|ENCRYPTION|MASTER)_?KEY"
+)
+_ABOUT = "FILE|PATH|DIR|SOCK|URL|URI|MODE|TYPE|METHOD|PROVIDER|BACKEND|HELPER|NAME|USER|USERNAME|ENABLED|TTL|TIMEOUT"
+_VARIABLE = re.compile(rf"(?:^|_)(?:{_WORDS})(?:_|$)(?!(?:\w*_)?(?:{_ABOUT})$)|_(?:KEY|PWD)$")
+_QUERY_NAME = re.compile(rf"(?:^|_)(?:{_WORDS}|SIGNATURE)(?:_|$)|^(?:KEY|SIG|PWD)$")
+
+# The two ways in which programs read user info. SQLAlchemy ends a password at the next @, so it may hold / : ? #;
+# everybody else ends the authority at the first / ? # and the user info at the last @ before that.
+_USER_INFO = re.compile(r"(?<=://)(?:[^:/@]*:[^@]*@(?:[^/?#]*@)?|[^/?#]+@)")
+_URLS = re.compile(r'://[^\s"<>`]*')
+_QUERY = re.compile(r"""(?<=[?&;])([\w.-]+)=(?!=)[^\s"'<>`&#;]+""")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """`text` with *** in place of each secret; environ is by default that of the process.
+
+    Not recognised: a password with a blank, a quote, < or > in a URL that no environment variable holds; a secret that
+    stands alone and in no environment variable.
+    """
+    secrets = sorted(_secrets(os.environ if environ is None else environ), key=lambda s: (-len(s), s))
+    while (clean := _redacted_once(text, secrets)) != text:  # what has become *** may make a new match
+        text = clean
+    return text
+
+
+def _redacted_once(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, MARK)
+    return _QUERY.sub(_without_value, _URLS.sub(_without_user_info, text))
+
+
+def _without_user_info(urls: re.Match[str]) -> str:
+    """Of a run of characters that begins with the :// of a URL and may hold more; what follows its last @ is safe.
+
+    Cut there, the time that the search takes is linear in the length of the run.
+    """
+    before, at, after = urls[0].rpartition("@")
+    return _USER_INFO.sub(f"{MARK}@", before + at) + after
+
+
+def _without_value(query: re.Match[str]) -> str:
+    return f"{query[1]}={MARK}" if _QUERY_NAME.search(_words(query[1])) else query[0]
+
+
+def _words(name: str) -> str:
+    """Words as environment variables have them: `X-Api-Key` and `apiKey` -> X_API_KEY, API_KEY."""
+    return re.sub(r"[-.]", "_", _CAMEL.sub("_", name)).upper()
+
+
+def _secrets(environ: Mapping[str, str]) -> set[str]:
+    """Every spelling of every secret in the environment, none too short to be told from an ordinary word."""
+    values = [value for name, item in environ.items() for value in _secret_values(name, item)]
+    return {form for value in values for form in _spellings(value) if len(form) >= SHORTEST}
+
+
+def _secret_values(name: str, value: str) -> Iterator[str]:
+    """The value itself, by the variable's name, unless it is the path of something; and the user info of its URLs."""
+    if _VARIABLE.search(_words(name)) and not (os.path.isabs(value) and os.path.exists(value)):
+        yield value
+    for match in _USER_INFO.finditer(value):
+        user_info = match[0].removesuffix("@")
+        _, colon, password = user_info.partition(":")
+        if colon:
+            yield from (user_info, password, unquote(password))
+        elif len(user_info) >= SHORTEST_TOKEN:
+            yield from (user_info, unquote(user_info))
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """As it is, line by line (a diff puts a character before each), in a URL, in JSON and Python source."""
+    yield value
+    yield from (line.strip() for line in value.splitlines())
+    yield from (quote(value, safe=safe, errors="surrogateescape") for safe in ("", "/"))
+    yield quote_plus(value, errors="surrogateescape")
+    yield from (json.dumps(value, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+    yield repr(value)[1:-1]
