@@ -148,13 +148,14 @@ def _train(words: list[str]) -> int:
 def _checked(words: list[str]) -> "Composed":
     """Compose every cell as Hydra will, check its values, its data and the workers. Raises ConfigError."""
     from harness.composition import compose_cells
-    from harness.recording import load_dataset
 
     composed = compose_cells(words, ROOT / "conf")
     for config, _ in composed.cells:
         check(config)
     if composed.n_jobs is not None:
         _workers(composed)
+    from harness.recording import load_dataset
+
     for config, _ in composed.cells:
         load_dataset(config.dataset)
     return composed

@@ -5,9 +5,10 @@ composed before the first one starts, and whatever Hydra refuses becomes one lin
 this module know Hydra.
 """
 
+import copy
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,8 @@ def compose_cells(words: Sequence[str], conf: Path) -> Composed:
         if not (asked_multirun or base.hydra.mode == RunMode.MULTIRUN):
             return Composed([(to_config(_compose(hydra, overrides, RunMode.RUN)), [])], False, launcher, None)
         _check_sweeper(base)
-        load = hydra.config_loader.load_sweep_config
         grid = _grid(base, hydra.config_loader)
-        cells = [(to_config(_refusing(load, base, list(cell))), cell) for cell in grid]
+        cells = list(zip(_configs(base, hydra.config_loader, grid), grid, strict=True))
         return Composed(cells, True, launcher, settings.get("n_jobs"))
     finally:
         GlobalHydra.instance().clear()
@@ -120,12 +120,39 @@ def _grid(base: "DictConfig", loader: Any) -> list[list[str]]:
     return cells
 
 
-def to_config(composed: "DictConfig") -> Config:
-    """The plain objects of one cell. Raises ConfigError for a value that is missing and for a key that was added."""
-    from omegaconf import OmegaConf, open_dict
+def _configs(base: "DictConfig", loader: Any, grid: list[list[str]]) -> Iterator[Config]:
+    """The configuration of every cell, as `load_sweep_config` gives it, which takes a tenth of a second each.
+
+    Cells that choose the same groups differ in values only, so they are composed once and the values set by Hydra's
+    own rule.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    chosen: dict[tuple[str, ...], DictConfig] = {}
+    for cell in grid:
+        parsed = parser.parse_overrides(cell)
+        groups = tuple(o.input_line for o in parsed if loader.repository.group_exists(o.key_or_group))
+        if groups not in chosen:
+            chosen[groups] = _without_hydra(_refusing(loader.load_sweep_config, base, list(groups)))
+        own = copy.deepcopy(chosen[groups])
+        _refusing(loader._apply_overrides_to_config, [o for o in parsed if o.input_line not in groups], own)
+        yield to_config(own)
+
+
+def _without_hydra(composed: "DictConfig") -> "DictConfig":
+    from omegaconf import open_dict
 
     with open_dict(composed):
         composed.pop("hydra", None)
+    return composed
+
+
+def to_config(composed: "DictConfig") -> Config:
+    """The plain objects of one cell. Raises ConfigError for a value that is missing and for a key that was added."""
+    from omegaconf import OmegaConf
+
+    composed = _without_hydra(composed)
     added = [str(key) for key in composed if key not in {field.name for field in fields(Config)}]
     if added:
         raise _unknown(added[0])

@@ -57,6 +57,28 @@ def test_every_cell_knows_the_overrides_that_make_it():
     assert (composed.launcher, composed.n_jobs) == ("BasicLauncher", None)
 
 
+def test_values_set_on_a_composed_group_are_what_hydra_composes():
+    """Cells of the same groups are composed once; Hydra's own composition of each, one by one, is the oracle."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    from harness.composition import _compose, _open, to_config
+
+    words = [
+        "-m", "optimizer=sgd,adam", "dataset=iris,moons", "batch_size=1,full", "model.hidden=[],[3,4]",
+        "+dataset.load.extra=7", "target=0.5", "learning_rate=0.1,1",
+    ]  # fmt: skip
+    composed = compose_cells(words, ROOT / "conf")
+    hydra, overrides, _ = _open(words, ROOT / "conf")
+    try:
+        base = _compose(hydra, overrides, RunMode.MULTIRUN)
+        for config, own in composed.cells[::5]:
+            assert config == to_config(hydra.config_loader.load_sweep_config(base, own))
+    finally:
+        GlobalHydra.instance().clear()
+    assert len(composed.cells) == 32
+
+
 def test_a_launcher_with_workers_says_how_many():
     composed = compose_cells(["-m", "batch_size=1,2", "hydra/launcher=joblib"], ROOT / "conf")
     assert (composed.launcher, composed.n_jobs) == ("JoblibLauncher", -1)
