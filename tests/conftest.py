@@ -3,7 +3,9 @@
 The fixtures are functions that draw from a seed, so a test says which problem it wants and gets the same one each time.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,3 +108,59 @@ def draw_network() -> Any:
 @pytest.fixture(scope="session")
 def fit_scikit_learn() -> Any:
     return _fit_scikit_learn
+
+
+class Project:
+    """A project folder with a store of its own: runs commands in this process, and reads what they left.
+
+    A process for each command would be as a user has it, and spend five seconds on imports; test_command has some.
+    """
+
+    def __init__(self, path: Path, experiment: str, capsys: pytest.CaptureFixture[str]) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self.path, self.experiment, self.capsys = path, experiment, capsys
+        self.uri = f"sqlite:///{path / 'mlflow.db'}"
+        self.client = MlflowClient(self.uri)
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """(exit code, what it said) of `python -m harness WORDS`."""
+        from harness import cli
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.path)
+            patch.setenv("MLFLOW_TRACKING_URI", self.uri)
+            patch.setenv("MLFLOW_EXPERIMENT_NAME", self.experiment)
+            patch.setattr(sys, "argv", ["harness", *words])
+            code = cli.main()
+        said = self.capsys.readouterr()
+        return code, said.out + said.err
+
+    def runs(self, kind: str) -> list[Any]:
+        """'cell' or 'sweep', in the order in which they were started."""
+        own = self.client.get_experiment_by_name(self.experiment).experiment_id
+        found = self.client.search_runs([own], f"tags.kind = '{kind}'", order_by=["attributes.start_time ASC"])
+        return list(found)
+
+    def artifact(self, run: Any, path: str) -> Path:
+        return Path(self.client.download_artifacts(run.info.run_id, path))
+
+    def files(self, run: Any, path: str = "") -> set[str]:
+        listed = self.client.list_artifacts(run.info.run_id, path)
+        return {f for item in listed for f in (self.files(run, item.path) if item.is_dir else {item.path})}
+
+    def table(self, run: Any, name: str) -> Any:
+        import pandas as pd
+
+        return pd.read_csv(self.artifact(run, name), keep_default_na=False, na_values=["", "nan"])
+
+
+@pytest.fixture(scope="session")
+def _project_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture
+def project(_project_folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Project:
+    """One store for all tests, as making one takes seconds; an experiment of its own for each."""
+    return Project(_project_folder, request.node.name, capsys)

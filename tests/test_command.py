@@ -218,69 +218,9 @@ def test_the_headline_command_twice_gives_the_same_numbers(tmp_path):
     assert_identical(*(Runs(folder) for folder in folders))
 
 
-def test_divergence_is_a_result(tmp_path):
-    """Digits, sum of 512 gradients at rate 1: every replica diverges, in silence, and is drawn and counted."""
-    done = harness(tmp_path, "reduction=sum", "learning_rate=1", "batch_size=512", "seeds=3")
-    assert done.returncode == 0
-    assert "Warning" not in done.stderr
-    assert "Traceback" not in done.stderr
-    (cell,) = Runs(tmp_path).cells
-    metrics = cell.data.metrics
-    assert (cell.info.status, cell.data.tags["outcome"]) == ("FINISHED", "diverged")
-    assert metrics["diverged/fraction"] == 1
-    assert 1 <= metrics["diverged/first_update"] <= 90
-    assert 0 < metrics["diverged/last_finite_cost"] < 1e300
-    assert "final/train_cost" not in metrics
-
-
-@pytest.mark.slow
-def test_a_study_needs_no_multirun_flag(tmp_path):
-    done = harness(tmp_path, "experiment=three_methods", *SMALL)
-    assert done.returncode == 0, done.stderr
-    runs = Runs(tmp_path)
-    assert [cell.data.params["batch_size"] for cell in runs.cells] == ["1", "64", "90"]
-    assert {cell.data.tags["study"] for cell in runs.cells} == {"three_methods"}
-
-
-@pytest.mark.slow
-def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(tmp_path):
-    done = harness(tmp_path, "batch_size=5000", *SMALL)
-    assert done.returncode == 0
-    assert "warning: batch_size=5000 is larger than N=90: clipped to N" in done.stderr
-    (cell,) = Runs(tmp_path).cells
-    assert cell.data.params["batch_size"] == "90"
-    assert cell.data.tags["batch_size_requested"] == "5000"
-
-
-BREAK_SECOND_CELL = """
-import sys
-import harness.plots
-curves = harness.plots.cell_curves
-def broken(history, title):
-    if "B=32" in title:
-        raise RuntimeError("no ink")
-    return curves(history, title)
-harness.plots.cell_curves = broken
-from harness.cli import main
-sys.exit(main())
-"""
-
-
-def test_a_cell_that_fails_does_not_stop_the_others(tmp_path):
-    done = harness(tmp_path, "-m", "batch_size=16,32,64", *SMALL, code=BREAK_SECOND_CELL)
-    assert done.returncode == 1
-    assert done.stderr.count("RuntimeError: no ink") == 2  # its traceback once, and the summary
-    assert "2 of 3 cells trained" in done.stderr
-    runs = Runs(tmp_path)
-    assert [cell.info.status for cell in runs.cells] == ["FINISHED", "FAILED", "FINISHED"]
-    assert runs.cells[1].data.tags["outcome"] == "failed"
-    assert "no ink" in runs.artifact(runs.cells[1], "traceback.txt").read_text()
-    (parent,) = runs.parents
-    assert parent.info.status == "FAILED"
-    assert "figures/comparison.png" in runs.files(parent)
-
-
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupt_closes_every_run(tmp_path, sent, code):
     """The first cell is finished, the second would take hours: its run and the parent end as KILLED, with a report."""
     command = [sys.executable, "-m", "harness", "-m", "epochs=1,100000000", "dataset=iris", "seeds=2"]
@@ -316,34 +256,3 @@ def test_help_shows_every_key(tmp_path):
     for key in ("batch_size", "learning_rate", "reduction", "seeds", "order", "dtype", "target"):
         assert re.search(rf"^{key}: ", done.stdout, re.MULTILINE), key
     assert list(tmp_path.iterdir()) == []
-
-
-@SWEEP
-def test_the_answer_can_be_written_again_from_the_store(sweep):
-    _, folder, runs = sweep
-    (parent,) = runs.parents
-    before = parent.data.tags["mlflow.note.content"]
-    runs.client.set_tag(parent.info.run_id, "mlflow.note.content", "lost")
-    done = harness(folder, "report", parent.info.run_id)
-    assert done.returncode == 0, done.stderr
-    assert runs.client.get_run(parent.info.run_id).data.tags["mlflow.note.content"] == before
-    page = runs.artifact(parent, "report.html").read_text(encoding="utf8")
-    assert page.count("data:image/png;base64") >= 4
-    assert "Sum or mean" in page
-
-
-@SWEEP
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["report"], "report: expected the run id of a sweep, or of several to be taken together, got None"),
-        (["report", "0" * 32], "report: expected the run id of a sweep in sqlite:///"),
-        (["replay"], "command line: expected key=value, a flag, or a verb (deliver, report, verify), got 'replay'"),
-    ],
-)
-def test_a_verb_is_refused_in_one_line(sweep, words, message):
-    _, folder, _ = sweep
-    done = harness(folder, *words)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1
