@@ -63,18 +63,22 @@ def _permutations(n_examples: int, rngs: Sequence[Generator]) -> Indices:
 class Gatherer:
     """Fetches the rows of a batch from X (N, D) shared by the stack, or (R, N, D) one set per replica; Y alike.
 
-    Gathered rows land in arrays that are kept per batch size; a slice is a view, without a copy.
+    Gathered rows land in arrays that are kept per batch size; a slice and a single row are views, without a copy.
     """
 
     def __init__(self, X: Array, Y: Array, n_stack: int) -> None:
         self.X, self.Y = X, Y
         self.rows_X, self.rows_Y = X.reshape(-1, X.shape[-1]), Y.reshape(-1, Y.shape[-1])
+        self.single_X, self.single_Y = self.rows_X[:, None], self.rows_Y[:, None]  # (N, 1, ...)
         self.offsets = np.arange(n_stack)[:, None] * X.shape[-2] if X.ndim == 3 else None
         self._gathered: dict[int, tuple[Array, Array]] = {}
 
     def __call__(self, batch: Batch) -> tuple[Array, Array]:
         if isinstance(batch, slice):
             return self.X[..., batch, :], self.Y[..., batch, :]
+        if batch.size == 1:  # of a stack of one
+            row = batch.item()
+            return self.single_X[row : row + 1], self.single_Y[row : row + 1]
         rows = batch if self.offsets is None else batch + self.offsets
         X, Y = self._buffers(rows.shape)
         self.rows_X.take(rows, axis=0, out=X, mode="clip")  # clip: any other mode copies through a temporary

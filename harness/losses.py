@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.activations import inplace_sigmoid
 
 Array = NDArray[np.floating]
+MANY = 32  # examples
 
 
 class Loss(NamedTuple):
@@ -35,7 +36,7 @@ def _sigmoid_cross_entropy(Z: Array, Y: Array) -> Array:
 def _sigmoid_delta(Z: Array, Y: Array) -> None:
     """∂/∂z = σ(z) − y."""
     inplace_sigmoid(Z)
-    np.subtract(Z, Y, out=Z)
+    np.subtract(Z, Y, Z)
 
 
 def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
@@ -51,15 +52,23 @@ def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
 
 
 def _inplace_softmax(Z: Array) -> None:
-    np.subtract(Z, np.maximum.reduce(Z, axis=-1, keepdims=True), out=Z)
-    np.exp(Z, out=Z)
-    np.divide(Z, np.add.reduce(Z, axis=-1, keepdims=True), out=Z)
+    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z)."""
+    np.subtract(Z, _largest(Z), Z)
+    np.exp(Z, Z)
+    np.divide(Z, np.add.reduce(Z, -1, None, None, True), Z)
+
+
+def _largest(Z: Array) -> Array:
+    """max_k z_k, (..., B, 1). Of many examples over a transposed copy: rows of few outputs leave SIMD idle."""
+    if Z.shape[-2] < MANY:
+        return np.maximum.reduce(Z, -1, None, None, True)
+    return np.maximum.reduce(Z.mT.copy(), -2)[..., None]
 
 
 def _softmax_delta(Z: Array, Y: Array) -> None:
     """∂/∂z = softmax(z) − y."""
     _inplace_softmax(Z)
-    np.subtract(Z, Y, out=Z)
+    np.subtract(Z, Y, Z)
 
 
 def _half_squared_error(Z: Array, Y: Array) -> Array:
@@ -69,7 +78,7 @@ def _half_squared_error(Z: Array, Y: Array) -> Array:
 
 def _half_squared_error_delta(Z: Array, Y: Array) -> None:
     """∂/∂z = z − y."""
-    np.subtract(Z, Y, out=Z)
+    np.subtract(Z, Y, Z)
 
 
 def _inplace_identity(Z: Array) -> None:

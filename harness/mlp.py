@@ -7,6 +7,7 @@ Z = A W + b, dW = Aᵀ delta, db = Σ_rows delta, and delta goes back through W�
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -27,6 +28,19 @@ INITIALIZERS: dict[str, Callable[[Generator, int, int], Array]] = {
 }
 
 
+class Layer(NamedTuple):
+    """Views of one layer's parameters or gradients as products take them, made once: see `operand`."""
+
+    W: Array
+    W_T: Array
+    b: Array
+
+
+def operand(A: Array) -> Array:
+    """(R, ...) as it is; (1, ...) without its first axis, because np.dot multiplies two matrices at less overhead."""
+    return A[0] if A.ndim == 3 and len(A) == 1 else A
+
+
 class Parameters:
     """All weights and biases of a stack in one array, so that an update touches memory once.
 
@@ -44,6 +58,8 @@ class Parameters:
             self.W.append(flat[:, start:middle].reshape(-1, n_in, n_out))
             self.b.append(flat[:, middle:end].reshape(-1, 1, n_out))
             start = end
+        self.product: Callable[[Array, Array, Array], Array] = np.dot if len(flat) == 1 else np.matmul
+        self.layers = [Layer(*map(operand, (W, W.mT, b))) for W, b in zip(self.W, self.b, strict=True)]
 
     @staticmethod
     def count(sizes: Sequence[int]) -> int:
@@ -82,18 +98,36 @@ class Parameters:
         return Parameters(self.sizes, self.flat[keep])
 
 
+class Rows:
+    """An array (R, B, n) that a pass writes: `here` takes its B rows, `whole` and `whole_T` are factors of Aᵀ delta.
+
+    np.matmul multiplies a column by a row without BLAS, at a quarter of its speed. A batch of one example in a stack
+    therefore gets a second row that stays zero: it adds 0 · 0 to every product, and BLAS does it.
+    """
+
+    def __init__(self, n_stack: int, n_examples: int, width: int, dtype: DTypeLike) -> None:
+        shape = n_stack, 2 if _is_padded(n_stack, n_examples) else n_examples, width
+        array = np.zeros(shape, dtype)
+        self.here = operand(array[:, :n_examples])
+        self.whole, self.whole_T = operand(array), operand(array.mT)
+
+
+def _is_padded(n_stack: int, n_examples: int) -> bool:
+    return n_examples == 1 and n_stack > 1
+
+
 class Buffers:
     """The arrays that one pass over a batch of B examples writes into, allocated once and used for every update."""
 
     def __init__(self, sizes: Sequence[int], n_stack: int, n_examples: int, dtype: DTypeLike) -> None:
-        self.A = layer_arrays(sizes[1:], n_stack, n_examples, dtype)  # activations; the last holds the logits
-        self.delta = layer_arrays(sizes[1:-1], n_stack, n_examples, dtype)
+        def rows(width: int) -> Rows:
+            return Rows(n_stack, n_examples, width, dtype)
+
+        self.X = rows(sizes[0]) if _is_padded(n_stack, n_examples) else None
+        self.A = [rows(n) for n in sizes[1:-1]]
+        self.delta = [rows(n) for n in sizes[1:]]  # the last one holds the logits first
+        self.Z = [own.here for own in (*self.A, self.delta[-1])]  # what the forward pass writes
         self.ones = np.ones((1, n_examples), dtype)
-
-
-def layer_arrays(widths: Sequence[int], n_stack: int, n_examples: int, dtype: DTypeLike) -> list[Array]:
-    """One uninitialised (R, B, n) for each width n."""
-    return [np.empty((n_stack, n_examples, n), dtype) for n in widths]
 
 
 class MLP:
@@ -113,9 +147,10 @@ class MLP:
     def logits(self, X: Array) -> Array:
         """Z of the last layer, (R, B, K), for X (B, D) or (R, B, D). A new array."""
         flat = self.params.flat
-        arrays = layer_arrays(self.params.sizes[1:], len(flat), X.shape[-2], flat.dtype)
+        arrays = [np.empty((len(flat), X.shape[-2], n), flat.dtype) for n in self.params.sizes[1:]]
         with np.errstate(over="ignore"):
-            return self._forward(X, arrays)
+            self._forward(self._operand(X), [operand(Z) for Z in arrays])
+        return arrays[-1]
 
     def costs(self, X: Array, Y: Array) -> Array:
         """Cost of each example, (R, B): the reported cost of a set is its mean over B."""
@@ -145,46 +180,60 @@ class MLP:
 
     def gradient_into(self, grads: Parameters, X: Array, Y: Array, squared_norms: Array | None = None) -> None:
         """`gradient` without a temporary: writes into grads, and into buffers kept per batch size."""
+        X, Y = self._operand(X), operand(Y)
         n_examples = X.shape[-2]
         buffers = self._buffers.get(n_examples)
         if buffers is None:
             flat = self.params.flat
             buffers = self._buffers[n_examples] = Buffers(self.params.sizes, len(flat), n_examples, flat.dtype)
-        self._forward(X, buffers.A)
+        self._forward(X, buffers.Z)
         self._backward(grads, X, Y, buffers, squared_norms)
 
-    def _forward(self, X: Array, arrays: list[Array]) -> Array:
-        """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l), each written into its array. Returns the last Z."""
-        A = X
-        last = len(arrays) - 1
-        for layer, (W, b, Z) in enumerate(zip(self.params.W, self.params.b, arrays, strict=True)):
-            np.matmul(A, W, out=Z)
-            np.add(Z, b, out=Z)
-            if layer != last:
+    def _operand(self, X: Array) -> Array:
+        dtype = self.params.flat.dtype
+        return operand(X) if X.dtype == dtype else operand(X).astype(dtype)
+
+    def _forward(self, A: Array, arrays: list[Array]) -> None:
+        """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l), each written into its array."""
+        product, last = self.params.product, arrays[-1]
+        for (W, _, b), Z in zip(self.params.layers, arrays, strict=True):
+            product(A, W, Z)
+            np.add(Z, b, Z)
+            if Z is not last:
                 self.activation.inplace(Z)
             A = Z
-        return A
 
     def _backward(self, grads: Parameters, X: Array, Y: Array, buffers: Buffers, squared_norms: Array | None) -> None:
-        """delta_L = ∂cost/∂Z_L; dW_l = A_(l−1)ᵀ delta_l; db_l = Σ delta_l; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)).
-
-        db is a product with a row of ones: BLAS sums it in the same order whatever else is in the stack.
-        """
-        delta = buffers.A[-1]
-        self.loss.inplace_delta(delta, Y)
-        for layer in range(len(grads.W) - 1, 0, -1):
-            A = buffers.A[layer - 1]
+        """delta_L = ∂cost/∂Z_L; dW_l = A_(l−1)ᵀ delta_l; db_l = Σ delta_l; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1))."""
+        product, delta = self.params.product, buffers.delta[-1]
+        self.loss.inplace_delta(delta.here, Y)
+        for layer in range(len(buffers.A), 0, -1):
+            A, before = buffers.A[layer - 1], buffers.delta[layer - 1]
             if squared_norms is not None:
-                squared_norms += _squared_norms(A, delta)
-            np.matmul(A.swapaxes(-1, -2), delta, out=grads.W[layer])
-            np.matmul(buffers.ones, delta, out=grads.b[layer])
-            np.matmul(delta, self.params.W[layer].swapaxes(-1, -2), out=buffers.delta[layer - 1])
-            delta = buffers.delta[layer - 1]
-            self.activation.inplace_backward(delta, A)
+                squared_norms += _squared_norms(A.here, delta.here)
+            product(A.whole_T, delta.whole, grads.layers[layer].W)
+            self._sum_over_rows(delta.here, grads.layers[layer].b, buffers.ones)
+            product(delta.here, self.params.layers[layer].W_T, before.here)
+            self.activation.inplace_backward(before.here, A.here)
+            delta = before
         if squared_norms is not None:
-            squared_norms += _squared_norms(X, delta)
-        np.matmul(X.swapaxes(-1, -2), delta, out=grads.W[0])
-        np.matmul(buffers.ones, delta, out=grads.b[0])
+            squared_norms += _squared_norms(X, delta.here)
+        product(self._padded(X, buffers).mT, delta.whole, grads.layers[0].W)
+        self._sum_over_rows(delta.here, grads.layers[0].b, buffers.ones)
+
+    def _sum_over_rows(self, delta: Array, db: Array, ones: Array) -> None:
+        """db = Σ_rows delta, as a product with a row of ones: BLAS sums in the same order whatever else is stacked."""
+        if ones.size == 1:
+            db[...] = delta
+        else:
+            self.params.product(ones, delta, db)
+
+    @staticmethod
+    def _padded(X: Array, buffers: Buffers) -> Array:
+        if buffers.X is None:
+            return X
+        buffers.X.here[...] = X
+        return buffers.X.whole
 
 
 def _squared_norms(A: Array, delta: Array) -> Array:
