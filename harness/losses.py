@@ -55,14 +55,14 @@ def _inplace_softmax(Z: Array) -> None:
     """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z)."""
     np.subtract(Z, _largest(Z), Z)
     np.exp(Z, Z)
-    np.divide(Z, np.add.reduce(Z, -1, None, None, True), Z)
+    np.divide(Z, np.add.reduce(Z, axis=-1, keepdims=True), Z)
 
 
 def _largest(Z: Array) -> Array:
     """max_k z_k, (..., B, 1). Of many examples over a transposed copy: rows of few outputs leave SIMD idle."""
     if Z.shape[-2] < MANY:
-        return np.maximum.reduce(Z, -1, None, None, True)
-    return np.maximum.reduce(Z.mT.copy(), -2)[..., None]
+        return np.maximum.reduce(Z, axis=-1, keepdims=True)
+    return np.maximum.reduce(Z.mT.copy(), axis=-2)[..., None]
 
 
 def _softmax_delta(Z: Array, Y: Array) -> None:

@@ -20,8 +20,8 @@ PACKAGE = Path(__file__).resolve().parent
 PACKAGES = ("numpy", "scikit-learn", "hydra-core", "mlflow", "scipy", "pandas", "matplotlib", "threadpoolctl")
 WITHOUT_EFFECT = ("diagnostics", "study")  # keys of the configuration that no number depends on
 NUMERIC_MODULES = (
-    "activations", "batches", "cell", "config", "data", "evaluation", "files", "losses", "mlp", "optimizers",
-    "per_example", "reduction", "splits", "train",
+    "activations", "batches", "cell", "compiled", "config", "data", "evaluation", "files", "losses", "mlp",
+    "optimizers", "per_example", "reduction", "splits", "train",
 )  # fmt: skip
 
 

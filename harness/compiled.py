@@ -1,0 +1,405 @@
+"""The updates of a replica as machine code: the equations of `mlp`, `losses`, `optimizers`, compiled by Numba.
+
+For small batches NumPy pays the interpreter for every operation, some twenty per update. Here a whole run of updates is
+one call, so an update costs its arithmetic. Each replica is trained by itself, which makes a stack and its replicas
+alone the same bits; against the vectorised engine only the order of sums and the last bit of e^x differ.
+
+Compiled once per dtype and kept on disk (`cache=True`). This is the only module that knows Numba, and it is imported
+only by who asks for `engine=compiled`. The exponential is written out because Numba would call the C library for each
+number, while a loop of multiplications and additions becomes SIMD: a quarter of the time, same error of 1 ulp.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded here, before somebody pins BLAS threads
+from numba import njit
+from numpy.typing import NDArray
+
+from harness.mlp import MLP, Parameters
+from harness.optimizers import SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
+from harness.reduction import inplace_reduce
+
+Array = NDArray[np.floating]
+Batch = slice | NDArray[np.intp]
+Function = Callable[..., Any]
+
+ACTIVATIONS = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
+LOSSES = {"half_squared_error": 0, "sigmoid_cross_entropy": 1, "softmax_cross_entropy": 2}
+RULES: dict[type[Optimizer], int] = {SGD: 0, Momentum: 1, Nesterov: 2, Adam: 3, RMSProp: 4}
+RATES = ("momentum", "beta1", "beta2", "epsilon")
+
+
+def compiled(function: Function) -> Function:
+    """IEEE semantics but for one thing: a b + c may be rounded once (fused). x / 0 is inf, as in NumPy."""
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
+
+
+inplace_compiled_reduce = compiled(inplace_reduce)  # the one place where sum becomes mean, from its own source
+
+
+# e^x = 2^k e^r, k = round(x / log 2), |r| <= ½ log 2, e^r by its Taylor series. Adding 1.5 · 2^52 rounds to an integer
+# that sits in the low bits of the sum, from where it is shifted into the exponent. NaN goes through.
+
+ROUND64, ROUND32 = 1.5 * 2.0**52, np.float32(1.5 * 2.0**23)
+LOG2_E64, LOG2_E32 = 1 / np.log(2), np.float32(1 / np.log(2))
+LN2_HIGH64, LN2_LOW64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # of fdlibm: k · high is exact
+LN2_HIGH32, LN2_LOW32 = np.float32(0.693359375), np.float32(-2.12194440e-4)  # of Cephes
+SERIES64 = tuple(1 / float(np.prod(np.arange(1.0, n + 1))) for n in range(13, -1, -1))
+SERIES32 = tuple(np.float32(c) for c in SERIES64[6:])
+LOWEST64, HIGHEST64 = -708.0, 709.0
+LOWEST32, HIGHEST32 = np.float32(-87.0), np.float32(88.0)
+
+
+@compiled
+def exp64(x: Any) -> Any:
+    x = LOWEST64 if x < LOWEST64 else (HIGHEST64 if x > HIGHEST64 else x)
+    shifted = x * LOG2_E64 + ROUND64
+    k = shifted - ROUND64
+    r = (x - k * LN2_HIGH64) - k * LN2_LOW64
+    e_r = SERIES64[0]
+    for c in SERIES64[1:]:
+        e_r = e_r * r + c
+    return e_r * np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
+
+
+@compiled
+def exp32(x: Any) -> Any:
+    x = LOWEST32 if x < LOWEST32 else (HIGHEST32 if x > HIGHEST32 else x)
+    shifted = x * LOG2_E32 + ROUND32
+    k = shifted - ROUND32
+    r = (x - k * LN2_HIGH32) - k * LN2_LOW32
+    e_r = SERIES32[0]
+    for c in SERIES32[1:]:
+        e_r = e_r * r + c
+    return e_r * np.int32((np.float32(shifted).view(np.int32) + 127) << 23).view(np.float32)
+
+
+@compiled
+def inplace_exp(z: Any) -> None:
+    """z <- e^z, z (n,); below -708 (-87 in single precision) as at it, above 709 (88) likewise: never 0, never inf."""
+    if z.itemsize == 8:
+        for i in range(z.size):
+            z[i] = exp64(z[i])
+    else:
+        for i in range(z.size):
+            z[i] = exp32(z[i])
+
+
+# Activations, of all numbers of a layer in a row: (n,).
+
+
+@compiled
+def inplace_sigmoid(z: Any) -> None:
+    """1 / (1 + e^(−z))."""
+    one = z.dtype.type(1)
+    for i in range(z.size):
+        z[i] = -z[i]
+    inplace_exp(z)
+    for i in range(z.size):
+        z[i] = one / (one + z[i])
+
+
+@compiled
+def inplace_activation(code: int, z: Any) -> None:
+    """z <- θ(z)."""
+    zero = z.dtype.type(0)
+    if code == 1:
+        inplace_sigmoid(z)
+    elif code == 2:
+        for i in range(z.size):
+            z[i] = np.tanh(z[i])
+    elif code == 3:
+        for i in range(z.size):
+            z[i] = zero if z[i] < zero else z[i]
+
+
+@compiled
+def inplace_activation_backward(code: int, delta: Any, a: Any) -> None:
+    """delta <- delta ∘ θ'(z), written in a = θ(z)."""
+    zero, one = a.dtype.type(0), a.dtype.type(1)
+    if code == 1:
+        for i in range(a.size):
+            delta[i] = delta[i] * a[i] * (one - a[i])
+    elif code == 2:
+        for i in range(a.size):
+            delta[i] = delta[i] * (one - a[i] * a[i])
+    elif code == 3:
+        for i in range(a.size):
+            delta[i] = delta[i] if a[i] > zero else delta[i] * zero
+
+
+# Losses: logits Z (b, K) become ∂cost/∂Z = prediction − Y.
+
+
+@compiled
+def inplace_softmax(Z: Any) -> None:
+    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row."""
+    n_rows, n_columns = Z.shape
+    for i in range(n_rows):
+        largest = Z[i, 0]
+        for k in range(1, n_columns):
+            largest = Z[i, k] if Z[i, k] > largest else largest
+        for k in range(n_columns):
+            Z[i, k] -= largest
+    inplace_exp(Z.reshape(Z.size))
+    for i in range(n_rows):
+        total = Z[i, 0]
+        for k in range(1, n_columns):
+            total += Z[i, k]
+        for k in range(n_columns):
+            Z[i, k] /= total
+
+
+@compiled
+def inplace_delta(code: int, Z: Any, Y: Any) -> None:
+    """Z <- prediction − Y."""
+    if code == 1:
+        inplace_sigmoid(Z.reshape(Z.size))
+    elif code == 2:
+        inplace_softmax(Z)
+    for i in range(Z.shape[0]):
+        for k in range(Z.shape[1]):
+            Z[i, k] -= Y[i, k]
+
+
+# Products. Of one row they are loops, which beat the overhead of BLAS; of more, BLAS.
+
+
+@compiled
+def forward(A: Any, W: Any, b: Any, Z: Any) -> None:
+    """Z = A W + b."""
+    if A.shape[0] > 1:
+        np.dot(A, W, Z)
+        for i in range(Z.shape[0]):
+            for j in range(Z.shape[1]):
+                Z[i, j] += b[j]
+        return
+    for j in range(b.size):
+        Z[0, j] = b[j]
+    for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            Z[0, j] += A[0, i] * W[i, j]
+
+
+@compiled
+def gradient(A: Any, delta: Any, dW: Any, db: Any) -> None:
+    """dW = Aᵀ delta; db = Σ_rows delta."""
+    if A.shape[0] > 1:
+        np.dot(A.T, delta, dW)
+    else:
+        for i in range(dW.shape[0]):
+            for j in range(dW.shape[1]):
+                dW[i, j] = A[0, i] * delta[0, j]
+    for j in range(db.size):
+        db[j] = delta[0, j]
+    for i in range(1, delta.shape[0]):
+        for j in range(db.size):
+            db[j] += delta[i, j]
+
+
+@compiled
+def back(delta: Any, W: Any, before: Any) -> None:
+    """before = delta Wᵀ."""
+    if delta.shape[0] > 1:
+        np.dot(delta, W.T, before)
+        return
+    for i in range(W.shape[0]):
+        total = delta[0, 0] * W[i, 0]
+        for j in range(1, W.shape[1]):
+            total += delta[0, j] * W[i, j]
+        before[0, i] = total
+
+
+@compiled
+def block(flat: Any, start: int, n_rows: int, n_columns: int) -> Any:
+    """A matrix that lies in a row of numbers."""
+    return flat[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+
+
+@compiled
+def gradient_into(theta: Any, grads: Any, sizes: Any, activation: int, loss: int, X: Any, Y: Any, work: Any) -> None:
+    """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l). delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)).
+
+    theta, grads: (P,), the layers' W and b one after the other. work[0] holds the A_l, work[1] the delta_l.
+    """
+    n_examples, last = X.shape[0], sizes.size - 1
+    A, start, at = X, 0, 0
+    for layer in range(1, last + 1):
+        n_in, n_out = sizes[layer - 1], sizes[layer]
+        Z, W, b = block(work[0], at, n_examples, n_out), block(theta, start, n_in, n_out), start + n_in * n_out
+        forward(A, W, theta[b : b + n_out], Z)
+        if layer < last:
+            inplace_activation(activation, Z.reshape(Z.size))
+        A, start, at = Z, b + n_out, at + Z.size
+    delta = A
+    inplace_delta(loss, delta, Y)
+    at -= delta.size
+    for layer in range(last, 0, -1):
+        n_in, n_out = sizes[layer - 1], sizes[layer]
+        start -= (n_in + 1) * n_out
+        b = start + n_in * n_out
+        A = block(work[0], at - n_examples * n_in, n_examples, n_in) if layer > 1 else X
+        gradient(A, delta, block(grads, start, n_in, n_out), grads[b : b + n_out])
+        if layer > 1:
+            at -= A.size
+            before = block(work[1], at, n_examples, n_in)
+            back(delta, block(theta, start, n_in, n_out), before)
+            inplace_activation_backward(activation, before.reshape(before.size), A.reshape(A.size))
+            delta = before
+
+
+# What a reduced gradient g (P,) does to theta: clip, decay, then the optimiser's rule; see `optimizers`.
+
+
+@compiled
+def inplace_clip(g: Any, clip_norm: float) -> None:
+    """g <- g · min(1, c / ‖g‖)."""
+    squared = 0.0
+    for i in range(g.size):
+        squared += np.float64(g[i]) * np.float64(g[i])
+    norm = np.sqrt(squared)
+    if not norm <= clip_norm:
+        scale = g.dtype.type(clip_norm / norm)
+        for i in range(g.size):
+            g[i] *= scale
+
+
+@compiled
+def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rates: Any, t: int) -> None:
+    """One step of the rule `code`; rates: η, μ, β1, β2, ε. t counts updates from 1."""
+    number = theta.dtype.type
+    eta, mu, beta1, beta2, epsilon = (
+        number(rates[0]), number(rates[1]), number(rates[2]), number(rates[3]), number(rates[4]),
+    )  # fmt: skip
+    rest1, rest2 = number(1 - rates[2]), number(1 - rates[3])
+    if code == 0:  # θ <- θ − η g
+        for i in range(g.size):
+            theta[i] -= eta * g[i]
+    elif code == 1:  # v <- μ v − η g; θ <- θ + v
+        for i in range(g.size):
+            slot[i] = mu * slot[i] - eta * g[i]
+            theta[i] += slot[i]
+    elif code == 2:  # v <- μ v − η g; θ <- θ + μ v − η g
+        for i in range(g.size):
+            slot[i] = mu * slot[i] - eta * g[i]
+            theta[i] += mu * slot[i] - eta * g[i]
+    elif code == 3:  # m <- β1 m + (1 − β1) g; v <- β2 v + (1 − β2) g²; θ <- θ − η √(1 − β2ᵗ)/(1 − β1ᵗ) · m / (√v + ε)
+        correction = np.sqrt(1 - rates[3] ** t) / (1 - rates[2] ** t)
+        corrected = eta * number(correction)
+        for i in range(g.size):
+            slot[i] = beta1 * slot[i] + rest1 * g[i]
+            slot2[i] = beta2 * slot2[i] + rest2 * (g[i] * g[i])
+            theta[i] -= corrected * (slot[i] / (np.sqrt(slot2[i]) + epsilon))
+    else:  # v <- β2 v + (1 − β2) g²; θ <- θ − η g / (√v + ε)
+        for i in range(g.size):
+            slot[i] = beta2 * slot[i] + rest2 * (g[i] * g[i])
+            theta[i] -= eta * (g[i] / (np.sqrt(slot[i]) + epsilon))
+
+
+@compiled
+def gather(X: Any, rows: Any, out: Any) -> None:
+    """out_i = X_rows[i]."""
+    for i in range(rows.size):
+        source, target = X[rows[i]], out[i]
+        for j in range(source.size):
+            target[j] = source[j]
+
+
+@compiled
+def updates(
+    theta: Any, grads: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, codes: Any, sizes: Any,
+    batch_size: int, reduction: str, work: Any, X_here: Any, Y_here: Any,
+    rates: Any, t: int, X: Any, Y: Any, rows: Any, n_rows: int,
+) -> None:  # fmt: skip
+    """One replica through n_rows examples in batches of batch_size: gradient, reduction, step; the weights move.
+
+    rows: the examples in their order; empty when they lie in order, and X and Y begin with them.
+    """
+    for start in range(0, n_rows, batch_size):
+        n = min(batch_size, n_rows - start)
+        if rows.size == 0:
+            X_batch, Y_batch = X[start : start + n], Y[start : start + n]
+        elif n == 1:
+            X_batch, Y_batch = X[rows[start] : rows[start] + 1], Y[rows[start] : rows[start] + 1]
+        else:
+            X_batch, Y_batch = X_here[:n], Y_here[:n]
+            gather(X, rows[start : start + n], X_batch)
+            gather(Y, rows[start : start + n], Y_batch)
+        gradient_into(theta, grads, sizes, codes[0], codes[1], X_batch, Y_batch, work)
+        inplace_compiled_reduce(grads, reduction, grads.dtype.type(n))
+        if clip_norm > 0:
+            inplace_clip(grads, clip_norm)
+        if decay.size:
+            for i in range(theta.size):
+                grads[i] += decay[i] * theta[i]
+        t += 1
+        inplace_step(codes[2], theta, grads, slot, slot2, rates, t)
+
+
+class Compiled:
+    """Runs the updates of a stack, replica by replica; several at the same time when threads > 1."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+        self._network: MLP | None = None  # whose replicas are bound
+        self._replicas: list[Replica] = []
+
+    def run(
+        self, network: MLP, grads: Parameters, optimizer: Optimizer, train_set: tuple[Array, Array], examples: Batch,
+        batch_size: int, reduction: str,
+    ) -> int:  # fmt: skip
+        """All updates that come of cutting `examples`, a slice or (R, n) rows, into batches; returns how many."""
+        if self._network is not network:
+            every = range(len(network.params.flat))
+            self._replicas = [Replica(r, network, grads, optimizer, train_set, batch_size, reduction) for r in every]
+            self._network = network
+        if self.threads == 1 or len(self._replicas) == 1:
+            for replica in self._replicas:
+                replica(examples)
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(lambda replica: replica(examples), self._replicas))
+        n_examples = examples.stop - examples.start if isinstance(examples, slice) else examples.shape[1]
+        n_updates = -(-n_examples // batch_size)
+        optimizer.n_steps += n_updates
+        return n_updates
+
+
+class Replica:
+    """One replica of a stack: what `updates` takes of it, gathered once."""
+
+    def __init__(
+        self, r: int, network: MLP, grads: Parameters, optimizer: Optimizer, train_set: tuple[Array, Array],
+        batch_size: int, reduction: str,
+    ) -> None:  # fmt: skip
+        self.r, self.optimizer = r, optimizer
+        self.sizes, self.dtype = network.params.sizes, network.params.flat.dtype
+        self.X, self.Y = (np.require(V if V.ndim == 2 else V[r], self.dtype, ["C", "W"]) for V in train_set)
+        self.no_rows = np.empty(0, np.intp)
+        nothing = np.empty(0, self.dtype)
+        slots = [*(slot[r] for slot in optimizer.slots), nothing, nothing]
+        codes = ACTIVATIONS[network.activation_name], LOSSES[network.loss_name], RULES[type(optimizer)]
+        self.constant = (
+            network.params.flat[r], grads.flat[r], slots[0], slots[1],
+            nothing if optimizer.decay is None else optimizer.decay[0], optimizer.clip_norm or 0.0,
+            np.array(codes), np.array(self.sizes), batch_size, reduction,
+            self._array(2, batch_size * sum(self.sizes[1:])),
+            self._array(batch_size, self.sizes[0]), self._array(batch_size, self.sizes[-1]),
+        )  # fmt: skip
+
+    def _array(self, *shape: int) -> Array:
+        return np.empty(shape, self.dtype)
+
+    def __call__(self, examples: Batch) -> None:
+        rule, X, Y, rows = self.optimizer, self.X, self.Y, self.no_rows
+        if isinstance(examples, slice):
+            X, Y, n_rows = X[examples], Y[examples], examples.stop - examples.start
+        else:
+            rows = np.ascontiguousarray(examples[self.r])
+            n_rows = rows.size
+        eta = rule.learning_rate[self.r if len(rule.learning_rate) > 1 else 0, 0]
+        rates = np.array([eta, *(getattr(rule, name, 0.0) for name in RATES)])
+        updates(*self.constant, rates, rule.n_steps, X, Y, rows, n_rows)
