@@ -131,124 +131,130 @@ def inplace_activation_backward(code: int, delta: Any, a: Any) -> None:
             delta[i] = delta[i] if a[i] > zero else delta[i] * zero
 
 
-# Losses: logits Z (b, K) become ∂cost/∂Z = prediction − Y.
+# Losses: logits z of b examples, K columns each, become ∂cost/∂z = prediction − y.
 
 
 @compiled
-def inplace_softmax(Z: Any) -> None:
+def inplace_softmax(z: Any, n_columns: int) -> None:
     """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row."""
-    n_rows, n_columns = Z.shape
-    for i in range(n_rows):
-        largest = Z[i, 0]
+    for start in range(0, z.size, n_columns):
+        row = z[start : start + n_columns]
+        largest = row[0]
         for k in range(1, n_columns):
-            largest = Z[i, k] if Z[i, k] > largest else largest
+            largest = row[k] if row[k] > largest else largest
         for k in range(n_columns):
-            Z[i, k] -= largest
-    inplace_exp(Z.reshape(Z.size))
-    for i in range(n_rows):
-        total = Z[i, 0]
+            row[k] -= largest
+    inplace_exp(z)
+    for start in range(0, z.size, n_columns):
+        row = z[start : start + n_columns]
+        total = row[0]
         for k in range(1, n_columns):
-            total += Z[i, k]
+            total += row[k]
         for k in range(n_columns):
-            Z[i, k] /= total
+            row[k] /= total
 
 
 @compiled
-def inplace_delta(code: int, Z: Any, Y: Any) -> None:
-    """Z <- prediction − Y."""
+def inplace_delta(code: int, z: Any, y: Any, n_columns: int) -> None:
+    """z <- prediction − y."""
     if code == 1:
-        inplace_sigmoid(Z.reshape(Z.size))
+        inplace_sigmoid(z)
     elif code == 2:
-        inplace_softmax(Z)
-    for i in range(Z.shape[0]):
-        for k in range(Z.shape[1]):
-            Z[i, k] -= Y[i, k]
+        inplace_softmax(z, n_columns)
+    for i in range(z.size):
+        z[i] -= y[i]
 
 
-# Products. Of one row they are loops, which beat the overhead of BLAS; of more, BLAS.
+# Products of matrices whose rows lie one after the other. Of n = 1 row they are loops, which beat the overhead of BLAS.
 
 
 @compiled
-def forward(A: Any, W: Any, b: Any, Z: Any) -> None:
+def forward(n: int, A: Any, W: Any, b: Any, Z: Any) -> None:
     """Z = A W + b."""
-    if A.shape[0] > 1:
-        np.dot(A, W, Z)
-        for i in range(Z.shape[0]):
-            for j in range(Z.shape[1]):
-                Z[i, j] += b[j]
+    n_out = b.size
+    if n > 1:
+        np.dot(A.reshape(n, A.size // n), W.reshape(A.size // n, n_out), Z.reshape(n, n_out))
+        for i in range(n):
+            row = Z[i * n_out : (i + 1) * n_out]
+            for j in range(n_out):
+                row[j] += b[j]
         return
-    for j in range(b.size):
-        Z[0, j] = b[j]
-    for i in range(W.shape[0]):
-        for j in range(W.shape[1]):
-            Z[0, j] += A[0, i] * W[i, j]
+    for j in range(n_out):
+        Z[j] = b[j]
+    for i in range(A.size):
+        row = W[i * n_out : (i + 1) * n_out]
+        for j in range(n_out):
+            Z[j] += A[i] * row[j]
 
 
 @compiled
-def gradient(A: Any, delta: Any, dW: Any, db: Any) -> None:
+def gradient(n: int, A: Any, delta: Any, dW: Any, db: Any) -> None:
     """dW = Aᵀ delta; db = Σ_rows delta."""
-    if A.shape[0] > 1:
-        np.dot(A.T, delta, dW)
+    n_out = db.size
+    if n > 1:
+        np.dot(A.reshape(n, A.size // n).T, delta.reshape(n, n_out), dW.reshape(A.size // n, n_out))
     else:
-        for i in range(dW.shape[0]):
-            for j in range(dW.shape[1]):
-                dW[i, j] = A[0, i] * delta[0, j]
-    for j in range(db.size):
-        db[j] = delta[0, j]
-    for i in range(1, delta.shape[0]):
-        for j in range(db.size):
-            db[j] += delta[i, j]
+        for i in range(A.size):
+            row = dW[i * n_out : (i + 1) * n_out]
+            for j in range(n_out):
+                row[j] = A[i] * delta[j]
+    for j in range(n_out):
+        db[j] = delta[j]
+    for i in range(1, n):
+        row = delta[i * n_out : (i + 1) * n_out]
+        for j in range(n_out):
+            db[j] += row[j]
 
 
 @compiled
-def back(delta: Any, W: Any, before: Any) -> None:
+def back(n: int, delta: Any, W: Any, before: Any) -> None:
     """before = delta Wᵀ."""
-    if delta.shape[0] > 1:
-        np.dot(delta, W.T, before)
+    n_out = delta.size // n
+    if n > 1:
+        np.dot(delta.reshape(n, n_out), W.reshape(before.size // n, n_out).T, before.reshape(n, before.size // n))
         return
-    for i in range(W.shape[0]):
-        total = delta[0, 0] * W[i, 0]
-        for j in range(1, W.shape[1]):
-            total += delta[0, j] * W[i, j]
-        before[0, i] = total
+    for i in range(before.size):
+        row = W[i * n_out : (i + 1) * n_out]
+        total = delta[0] * row[0]
+        for j in range(1, n_out):
+            total += delta[j] * row[j]
+        before[i] = total
 
 
 @compiled
-def block(flat: Any, start: int, n_rows: int, n_columns: int) -> Any:
-    """A matrix that lies in a row of numbers."""
-    return flat[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
-
-
-@compiled
-def gradient_into(theta: Any, grads: Any, sizes: Any, activation: int, loss: int, X: Any, Y: Any, work: Any) -> None:
+def gradient_into(
+    theta: Any, grads: Any, sizes: Any, activation: int, loss: int, n: int, X: Any, Y: Any, A: Any, deltas: Any
+) -> None:  # fmt: skip
     """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l). delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)).
 
-    theta, grads: (P,), the layers' W and b one after the other. work[0] holds the A_l, work[1] the delta_l.
+    n examples. theta, grads: (P,), the layers' W and b one after the other; A and deltas hold the layers' A_l, delta_l.
     """
-    n_examples, last = X.shape[0], sizes.size - 1
-    A, start, at = X, 0, 0
+    last = sizes.size - 1
+    below, start, at = X, 0, 0
     for layer in range(1, last + 1):
-        n_in, n_out = sizes[layer - 1], sizes[layer]
-        Z, W, b = block(work[0], at, n_examples, n_out), block(theta, start, n_in, n_out), start + n_in * n_out
-        forward(A, W, theta[b : b + n_out], Z)
+        n_out = sizes[layer]
+        b, end = start + sizes[layer - 1] * n_out, start + (sizes[layer - 1] + 1) * n_out
+        Z = A[at : at + n * n_out]
+        forward(n, below, theta[start:b], theta[b:end], Z)
         if layer < last:
-            inplace_activation(activation, Z.reshape(Z.size))
-        A, start, at = Z, b + n_out, at + Z.size
-    delta = A
-    inplace_delta(loss, delta, Y)
+            inplace_activation(activation, Z)
+        below, start, at = Z, end, at + Z.size
+    delta = below
+    inplace_delta(loss, delta, Y, sizes[last])
     at -= delta.size
     for layer in range(last, 0, -1):
         n_in, n_out = sizes[layer - 1], sizes[layer]
-        start -= (n_in + 1) * n_out
+        end, start = start, start - (n_in + 1) * n_out
         b = start + n_in * n_out
-        A = block(work[0], at - n_examples * n_in, n_examples, n_in) if layer > 1 else X
-        gradient(A, delta, block(grads, start, n_in, n_out), grads[b : b + n_out])
-        if layer > 1:
-            at -= A.size
-            before = block(work[1], at, n_examples, n_in)
-            back(delta, block(theta, start, n_in, n_out), before)
-            inplace_activation_backward(activation, before.reshape(before.size), A.reshape(A.size))
-            delta = before
+        if layer == 1:
+            gradient(n, X, delta, grads[start:b], grads[b:end])
+            return
+        at -= n * n_in
+        below, before = A[at : at + n * n_in], deltas[at : at + n * n_in]
+        gradient(n, below, delta, grads[start:b], grads[b:end])
+        back(n, delta, theta[start:b], before)
+        inplace_activation_backward(activation, before, below)
+        delta = before
 
 
 # What a reduced gradient g (P,) does to theta: clip, decay, then the optimiser's rule; see `optimizers`.
@@ -300,41 +306,45 @@ def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rates: An
 
 
 @compiled
-def gather(X: Any, rows: Any, out: Any) -> None:
+def gather(X: Any, rows: Any, n_columns: int, out: Any) -> None:
     """out_i = X_rows[i]."""
     for i in range(rows.size):
-        source, target = X[rows[i]], out[i]
-        for j in range(source.size):
+        source = X[rows[i] * n_columns : (rows[i] + 1) * n_columns]
+        target = out[i * n_columns : (i + 1) * n_columns]
+        for j in range(n_columns):
             target[j] = source[j]
+
+
+@compiled
+def batch_of(X: Any, rows: Any, n_columns: int, start: int, n: int, out: Any) -> Any:
+    """n examples from the place `start` of the order: as they lie if there are no rows, else gathered in `out`."""
+    if rows.size and n > 1:
+        gather(X, rows[start : start + n], n_columns, out)
+        return out[: n * n_columns]
+    first = rows[start] if rows.size else start
+    return X[first * n_columns : (first + n) * n_columns]
 
 
 @compiled
 def updates(
     theta: Any, grads: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, codes: Any, sizes: Any,
-    batch_size: int, reduction: str, work: Any, X_here: Any, Y_here: Any,
-    rates: Any, t: int, X: Any, Y: Any, rows: Any, n_rows: int,
+    batch_size: int, reduction: str, A: Any, deltas: Any, X_here: Any, Y_here: Any,
+    rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
-    """One replica through n_rows examples in batches of batch_size: gradient, reduction, step; the weights move.
+    """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
 
     rows: the examples in their order; empty when they lie in order, and X and Y begin with them.
     """
-    for start in range(0, n_rows, batch_size):
-        n = min(batch_size, n_rows - start)
-        if rows.size == 0:
-            X_batch, Y_batch = X[start : start + n], Y[start : start + n]
-        elif n == 1:
-            X_batch, Y_batch = X[rows[start] : rows[start] + 1], Y[rows[start] : rows[start] + 1]
-        else:
-            X_batch, Y_batch = X_here[:n], Y_here[:n]
-            gather(X, rows[start : start + n], X_batch)
-            gather(Y, rows[start : start + n], Y_batch)
-        gradient_into(theta, grads, sizes, codes[0], codes[1], X_batch, Y_batch, work)
+    D, K = sizes[0], sizes[sizes.size - 1]
+    for start in range(0, n_examples, batch_size):
+        n = min(batch_size, n_examples - start)
+        X_batch, Y_batch = batch_of(X, rows, D, start, n, X_here), batch_of(Y, rows, K, start, n, Y_here)
+        gradient_into(theta, grads, sizes, codes[0], codes[1], n, X_batch, Y_batch, A, deltas)
         inplace_compiled_reduce(grads, reduction, grads.dtype.type(n))
         if clip_norm > 0:
             inplace_clip(grads, clip_norm)
-        if decay.size:
-            for i in range(theta.size):
-                grads[i] += decay[i] * theta[i]
+        for i in range(decay.size):
+            grads[i] += decay[i] * theta[i]
         t += 1
         inplace_step(codes[2], theta, grads, slot, slot2, rates, t)
 
@@ -376,8 +386,9 @@ class Replica:
         batch_size: int, reduction: str,
     ) -> None:  # fmt: skip
         self.r, self.optimizer = r, optimizer
-        self.sizes, self.dtype = network.params.sizes, network.params.flat.dtype
-        self.X, self.Y = (np.require(V if V.ndim == 2 else V[r], self.dtype, ["C", "W"]) for V in train_set)
+        sizes, self.dtype = network.params.sizes, network.params.flat.dtype
+        X, Y = (np.require(V if V.ndim == 2 else V[r], self.dtype, ["C", "W"]) for V in train_set)
+        self.X, self.Y, self.n_columns = X.reshape(-1), Y.reshape(-1), (X.shape[1], Y.shape[1])
         self.no_rows = np.empty(0, np.intp)
         nothing = np.empty(0, self.dtype)
         slots = [*(slot[r] for slot in optimizer.slots), nothing, nothing]
@@ -385,21 +396,18 @@ class Replica:
         self.constant = (
             network.params.flat[r], grads.flat[r], slots[0], slots[1],
             nothing if optimizer.decay is None else optimizer.decay[0], optimizer.clip_norm or 0.0,
-            np.array(codes), np.array(self.sizes), batch_size, reduction,
-            self._array(2, batch_size * sum(self.sizes[1:])),
-            self._array(batch_size, self.sizes[0]), self._array(batch_size, self.sizes[-1]),
+            np.array(codes), np.array(sizes), batch_size, reduction,
+            *(np.empty(batch_size * n, self.dtype) for n in (sum(sizes[1:]), sum(sizes[1:]), sizes[0], sizes[-1])),
         )  # fmt: skip
-
-    def _array(self, *shape: int) -> Array:
-        return np.empty(shape, self.dtype)
 
     def __call__(self, examples: Batch) -> None:
         rule, X, Y, rows = self.optimizer, self.X, self.Y, self.no_rows
         if isinstance(examples, slice):
-            X, Y, n_rows = X[examples], Y[examples], examples.stop - examples.start
+            D, K = self.n_columns
+            X, Y, n_examples = X[examples.start * D :], Y[examples.start * K :], examples.stop - examples.start
         else:
             rows = np.ascontiguousarray(examples[self.r])
-            n_rows = rows.size
+            n_examples = rows.size
         eta = rule.learning_rate[self.r if len(rule.learning_rate) > 1 else 0, 0]
         rates = np.array([eta, *(getattr(rule, name, 0.0) for name in RATES)])
-        updates(*self.constant, rates, rule.n_steps, X, Y, rows, n_rows)
+        updates(*self.constant, rates, rule.n_steps, X, Y, rows, n_examples)
