@@ -144,13 +144,17 @@ class MLP:
         self.activation_name, self.loss_name = activation, loss
         self._buffers: dict[int, Buffers] = {}
 
-    def logits(self, X: Array) -> Array:
-        """Z of the last layer, (R, B, K), for X (B, D) or (R, B, D). A new array."""
-        flat = self.params.flat
-        arrays = [np.empty((len(flat), X.shape[-2], n), flat.dtype) for n in self.params.sizes[1:]]
+    def logits(self, X: Array, arrays: list[Array] | None = None) -> Array:
+        """Z of the last layer, (R, B, K), for X (B, D) or (R, B, D). A new array, or the last of those given."""
+        arrays = arrays or self.layer_arrays(X.shape[-2])
         with np.errstate(over="ignore"):
             self._forward(self._operand(X), [operand(Z) for Z in arrays])
         return arrays[-1]
+
+    def layer_arrays(self, n_examples: int) -> list[Array]:
+        """What a forward pass writes: one uninitialised (R, B, n) for each layer."""
+        flat = self.params.flat
+        return [np.empty((len(flat), n_examples, n), flat.dtype) for n in self.params.sizes[1:]]
 
     def costs(self, X: Array, Y: Array) -> Array:
         """Cost of each example, (R, B): the reported cost of a set is its mean over B."""
