@@ -225,6 +225,18 @@ def gradient(n: int, A: Any, delta: Any, dW: Any, db: Any) -> None:
 
 
 @compiled
+def inplace_plain_step(eta: Any, A: Any, delta: Any, W: Any, b: Any) -> None:
+    """W <- W − η Aᵀ delta; b <- b − η delta, of one example: without a pass over memory for the gradient."""
+    n_out = b.size
+    for i in range(A.size):
+        a, row = eta * A[i], W[i * n_out : (i + 1) * n_out]
+        for j in range(n_out):
+            row[j] -= a * delta[j]
+    for j in range(n_out):
+        b[j] -= eta * delta[j]
+
+
+@compiled
 def back(n: int, delta: Any, W: Any, before: Any) -> None:
     """before = delta Wᵀ."""
     n_out = delta.size // n
@@ -241,11 +253,13 @@ def back(n: int, delta: Any, W: Any, before: Any) -> None:
 
 @compiled
 def gradient_into(
-    theta: Any, grads: Any, sizes: Any, activation: int, loss: int, n: int, X: Any, Y: Any, A: Any, deltas: Any
+    theta: Any, grads: Any, sizes: Any, activation: int, loss: int, n: int, X: Any, Y: Any, A: Any, deltas: Any,
+    step_at_once: bool, eta: Any,
 ) -> None:  # fmt: skip
     """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l). delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)).
 
     n examples. theta, grads: (P,), the layers' W and b one after the other; A and deltas hold the layers' A_l, delta_l.
+    step_at_once: the plain step of a single example, layer by layer, when delta has gone back through W; no gradient.
     """
     last = sizes.size - 1
     below, start, at = X, 0, 0
@@ -264,15 +278,19 @@ def gradient_into(
         n_in, n_out = sizes[layer - 1], sizes[layer]
         end, start = start, start - (n_in + 1) * n_out
         b = start + n_in * n_out
-        if layer == 1:
-            gradient(n, X, delta, grads[start:b], grads[b:end])
-            return
-        at -= n * n_in
-        below, before = A[at : at + n * n_in], deltas[at : at + n * n_in]
-        gradient(n, below, delta, grads[start:b], grads[b:end])
-        back(n, delta, theta[start:b], before)
-        inplace_activation_backward(activation, before, below)
-        delta = before
+        below = X
+        before = delta  # of the first layer nothing goes back
+        if layer > 1:
+            at -= n * n_in
+            below, before = A[at : at + n * n_in], deltas[at : at + n * n_in]
+            back(n, delta, theta[start:b], before)
+        if step_at_once:
+            inplace_plain_step(eta, below, delta, theta[start:b], theta[b:end])
+        else:
+            gradient(n, below, delta, grads[start:b], grads[b:end])
+        if layer > 1:
+            inplace_activation_backward(activation, before, below)
+            delta = before
 
 
 # What a reduced gradient g (P,) does to theta: clip, decay, then the optimiser's rule; see `optimizers`.
@@ -354,16 +372,21 @@ def updates(
     rows: the examples in their order; empty when they lie in order, and X and Y begin with them.
     """
     D, K = sizes[0], sizes[sizes.size - 1]
+    plain = codes[2] == 0 and clip_norm == 0 and decay.size == 0
+    eta = theta.dtype.type(rates[0])
     for start in range(0, n_examples, batch_size):
         n = min(batch_size, n_examples - start)
         X_batch, Y_batch = batch_of(X, rows, D, start, n, X_here), batch_of(Y, rows, K, start, n, Y_here)
-        gradient_into(theta, grads, sizes, codes[0], codes[1], n, X_batch, Y_batch, A, deltas)
+        alone = plain and n == 1  # then sum is mean, and the step needs no gradient of all layers
+        gradient_into(theta, grads, sizes, codes[0], codes[1], n, X_batch, Y_batch, A, deltas, alone, eta)
+        t += 1
+        if alone:
+            continue
         inplace_compiled_reduce(grads, reduction, grads.dtype.type(n))
         if clip_norm > 0:
             inplace_clip(grads, clip_norm)
         for i in range(decay.size):
             grads[i] += decay[i] * theta[i]
-        t += 1
         inplace_step(codes[2], theta, grads, slot, slot2, rates, t)
 
 
