@@ -98,36 +98,34 @@ class Parameters:
         return Parameters(self.sizes, self.flat[keep])
 
 
-class Rows:
-    """An array (R, B, n) that a pass writes: `here` takes its B rows, `whole` and `whole_T` are factors of Aᵀ delta.
+class Padded:
+    """The factors of dW = Aᵀ delta for a batch of one example in a stack, with a second row each that stays zero.
 
-    np.matmul multiplies a column by a row without BLAS, at a quarter of its speed. A batch of one example in a stack
-    therefore gets a second row that stays zero: it adds 0 · 0 to every product, and BLAS does it.
+    np.matmul multiplies a column by a row without BLAS, at a quarter of its speed. With two rows BLAS does it, and the
+    second adds 0 · 0 to every product.
     """
 
-    def __init__(self, n_stack: int, n_examples: int, width: int, dtype: DTypeLike) -> None:
-        shape = n_stack, 2 if _is_padded(n_stack, n_examples) else n_examples, width
-        array = np.zeros(shape, dtype)
-        self.here = operand(array[:, :n_examples])
-        self.whole, self.whole_T = operand(array), operand(array.mT)
+    def __init__(self, n_stack: int, n_in: int, n_out: int, dtype: DTypeLike) -> None:
+        self.A, self.delta = np.zeros((n_stack, 2, n_in), dtype), np.zeros((n_stack, 2, n_out), dtype)
+        self.A_row, self.delta_row, self.A_T = self.A[:, :1], self.delta[:, :1], self.A.mT
 
-
-def _is_padded(n_stack: int, n_examples: int) -> bool:
-    return n_examples == 1 and n_stack > 1
+    def multiply_into(self, dW: Array, A: Array, delta: Array) -> None:
+        self.A_row[...], self.delta_row[...] = A, delta
+        np.matmul(self.A_T, self.delta, dW)
 
 
 class Buffers:
     """The arrays that one pass over a batch of B examples writes into, allocated once and used for every update."""
 
     def __init__(self, sizes: Sequence[int], n_stack: int, n_examples: int, dtype: DTypeLike) -> None:
-        def rows(width: int) -> Rows:
-            return Rows(n_stack, n_examples, width, dtype)
+        def rows(width: int) -> Array:
+            return operand(np.empty((n_stack, n_examples, width), dtype))
 
-        self.X = rows(sizes[0]) if _is_padded(n_stack, n_examples) else None
-        self.A = [rows(n) for n in sizes[1:-1]]
-        self.delta = [rows(n) for n in sizes[1:]]  # the last one holds the logits first
-        self.Z = [own.here for own in (*self.A, self.delta[-1])]  # what the forward pass writes
+        self.Z = [rows(n) for n in sizes[1:]]  # each becomes A_l, and the last delta_L
+        self.delta = [*(rows(n) for n in sizes[1:-1]), self.Z[-1]]
         self.ones = np.ones((1, n_examples), dtype)
+        needs_padding = n_examples == 1 and n_stack > 1
+        self.padded = [Padded(n_stack, *shape, dtype) for shape in pairwise(sizes)] if needs_padding else None
 
 
 class MLP:
@@ -209,35 +207,29 @@ class MLP:
 
     def _backward(self, grads: Parameters, X: Array, Y: Array, buffers: Buffers, squared_norms: Array | None) -> None:
         """delta_L = ∂cost/∂Z_L; dW_l = A_(l−1)ᵀ delta_l; db_l = Σ delta_l; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1))."""
-        product, delta = self.params.product, buffers.delta[-1]
-        self.loss.inplace_delta(delta.here, Y)
-        for layer in range(len(buffers.A), 0, -1):
-            A, before = buffers.A[layer - 1], buffers.delta[layer - 1]
+        delta = buffers.delta[-1]
+        self.loss.inplace_delta(delta, Y)
+        for layer in range(len(buffers.Z) - 1, -1, -1):
+            A, delta = buffers.Z[layer - 1] if layer else X, buffers.delta[layer]
             if squared_norms is not None:
-                squared_norms += _squared_norms(A.here, delta.here)
-            product(A.whole_T, delta.whole, grads.layers[layer].W)
-            self._sum_over_rows(delta.here, grads.layers[layer].b, buffers.ones)
-            product(delta.here, self.params.layers[layer].W_T, before.here)
-            self.activation.inplace_backward(before.here, A.here)
-            delta = before
-        if squared_norms is not None:
-            squared_norms += _squared_norms(X, delta.here)
-        product(self._padded(X, buffers).mT, delta.whole, grads.layers[0].W)
-        self._sum_over_rows(delta.here, grads.layers[0].b, buffers.ones)
+                squared_norms += _squared_norms(A, delta)
+            self._layer_gradient_into(grads, layer, A, delta, buffers)
+            if layer:
+                below = buffers.delta[layer - 1]
+                self.params.product(delta, self.params.layers[layer].W_T, below)
+                self.activation.inplace_backward(below, A)
 
-    def _sum_over_rows(self, delta: Array, db: Array, ones: Array) -> None:
-        """db = Σ_rows delta, as a product with a row of ones: BLAS sums in the same order whatever else is stacked."""
-        if ones.size == 1:
+    def _layer_gradient_into(self, grads: Parameters, layer: int, A: Array, delta: Array, buffers: Buffers) -> None:
+        """dW = Aᵀ delta; db = Σ_rows delta, a product with a row of ones: BLAS sums alike whatever else is stacked."""
+        dW, _, db = grads.layers[layer]
+        if buffers.padded is None:
+            self.params.product(A.mT, delta, dW)
+        else:
+            buffers.padded[layer].multiply_into(dW, A, delta)
+        if buffers.ones.size == 1:
             db[...] = delta
         else:
-            self.params.product(ones, delta, db)
-
-    @staticmethod
-    def _padded(X: Array, buffers: Buffers) -> Array:
-        if buffers.X is None:
-            return X
-        buffers.X.here[...] = X
-        return buffers.X.whole
+            self.params.product(buffers.ones, delta, db)
 
 
 def _squared_norms(A: Array, delta: Array) -> Array:
