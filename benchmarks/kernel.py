@@ -397,14 +397,14 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             own = [row for row in rows if row["arm"] == kind.name and row["dtype"] == dtype]
             if own:
                 x, y = [row["batch_size"] for row in own], [row["median_us"] for row in own]
-                ax.plot(x, y, kind.style, color=kind.color, marker="o", markersize=4, linewidth=2, label=kind.name)
+                ax.plot(x, y, kind.style, color=kind.color, marker="o", markersize=3, linewidth=2, label=kind.name)
         sizes = sorted({row["batch_size"] for row in rows})
         ax.set(xscale="log", yscale="log", xlabel="batch size B, examples", title=dtype)
         ax.set_xticks(sizes, [str(size) for size in sizes])
         ax.minorticks_off()
         ax.grid(alpha=0.3)
     axes[0][0].set_ylabel("µs per update and network")
-    axes[0][0].legend(frameon=False, fontsize=9)
+    axes[0][0].legend(frameon=False, fontsize=9, handlelength=4)
     figure.suptitle(
         "Time of one update (lower is faster): digits 64-32-10, one thread. "
         f"Dashed: {N_STACK} networks at once, per network"
@@ -416,7 +416,6 @@ def full() -> int:
     about = environment()
     kinds = tuple(kind for kind in KINDS if find_spec(kind.needs))
     versions = [f"{name} {_version(name)}" for name in ("numpy", "numba", "scikit-learn", "torch", "jax")]
-    machine = f"{about['cpu']}, Python {about['python']}, {', '.join(versions)}; {ROUNDS} rounds."
     rows: list[dict[str, Any]] = []
     for dtype in ("float64", "float32"):
         for batch_size in BATCH_SIZES:
@@ -431,6 +430,8 @@ def full() -> int:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+    machine = f"{about['cpu']}, Python {about['python']}, {', '.join(versions)}; {ROUNDS} rounds; "
+    machine += f"load average {os.getloadavg()[1]:.1f} at the end, 1 of it ours: above that, read ratios only."
     (OUT / "kernel.md").write_text(markdown(rows, machine), encoding="utf8")
     draw(rows, OUT / "kernel.png")
     return 0

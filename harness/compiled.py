@@ -9,18 +9,20 @@ only by who asks for `engine=compiled`. The exponential is written out because N
 number, while a loop of multiplications and additions becomes SIMD: a quarter of the time, same error of 1 ulp.
 """
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded here, before somebody pins BLAS threads
-from numba import njit
 from numpy.typing import NDArray
 
+from harness import reduction
 from harness.mlp import MLP, Parameters
 from harness.optimizers import SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
-from harness.reduction import inplace_reduce
 
 Array = NDArray[np.floating]
 Batch = slice | NDArray[np.intp]
@@ -32,12 +34,28 @@ RULES: dict[type[Optimizer], int] = {SGD: 0, Momentum: 1, Nesterov: 2, Adam: 3, 
 RATES = ("momentum", "beta1", "beta2", "epsilon")
 
 
+def cache_directory() -> str:
+    """Another one whenever a source changes: Numba watches the file of a function, not those of what it calls."""
+    sources = b"".join(Path(file).read_bytes() for file in (__file__, reduction.__file__))
+    digest = hashlib.sha256(sources).hexdigest()[:16]
+    return str(Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__") / f"compiled-{digest}")
+
+
+CACHE = cache_directory()
+
+
 def compiled(function: Function) -> Function:
     """IEEE semantics but for one thing: a b + c may be rounded once (fused). x / 0 is inf, as in NumPy."""
-    return njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, CACHE
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(function)
+    finally:
+        numba.config.CACHE_DIR = elsewhere
 
 
-inplace_compiled_reduce = compiled(inplace_reduce)  # the one place where sum becomes mean, from its own source
+inplace_compiled_reduce = compiled(
+    reduction.inplace_reduce
+)  # the one place where sum becomes mean, from its own source
 
 
 # e^x = 2^k e^r, k = round(x / log 2), |r| <= ½ log 2, e^r by its Taylor series. Adding 1.5 · 2^52 rounds to an integer
@@ -364,12 +382,12 @@ def batch_of(X: Any, rows: Any, n_columns: int, start: int, n: int, out: Any) ->
 @compiled
 def updates(
     theta: Any, grads: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, codes: Any, sizes: Any,
-    batch_size: int, reduction: str, A: Any, deltas: Any, X_here: Any, Y_here: Any,
+    batch_size: int, kind: str, A: Any, deltas: Any, X_here: Any, Y_here: Any,
     rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
 
-    rows: the examples in their order; empty when they lie in order, and X and Y begin with them.
+    kind: of the reduction. rows: the examples in their order; empty when X and Y begin with them and lie in order.
     """
     D, K = sizes[0], sizes[sizes.size - 1]
     plain = codes[2] == 0 and clip_norm == 0 and decay.size == 0
@@ -382,7 +400,7 @@ def updates(
         t += 1
         if alone:
             continue
-        inplace_compiled_reduce(grads, reduction, grads.dtype.type(n))
+        inplace_compiled_reduce(grads, kind, grads.dtype.type(n))
         if clip_norm > 0:
             inplace_clip(grads, clip_norm)
         for i in range(decay.size):
@@ -400,12 +418,12 @@ class Compiled:
 
     def run(
         self, network: MLP, grads: Parameters, optimizer: Optimizer, train_set: tuple[Array, Array], examples: Batch,
-        batch_size: int, reduction: str,
+        batch_size: int, kind: str,
     ) -> int:  # fmt: skip
         """All updates that come of cutting `examples`, a slice or (R, n) rows, into batches; returns how many."""
         if self._network is not network:
             every = range(len(network.params.flat))
-            self._replicas = [Replica(r, network, grads, optimizer, train_set, batch_size, reduction) for r in every]
+            self._replicas = [Replica(r, network, grads, optimizer, train_set, batch_size, kind) for r in every]
             self._network = network
         if self.threads == 1 or len(self._replicas) == 1:
             for replica in self._replicas:
@@ -424,7 +442,7 @@ class Replica:
 
     def __init__(
         self, r: int, network: MLP, grads: Parameters, optimizer: Optimizer, train_set: tuple[Array, Array],
-        batch_size: int, reduction: str,
+        batch_size: int, kind: str,
     ) -> None:  # fmt: skip
         self.r, self.optimizer = r, optimizer
         sizes, self.dtype = network.params.sizes, network.params.flat.dtype
@@ -437,7 +455,7 @@ class Replica:
         self.constant = (
             network.params.flat[r], grads.flat[r], slots[0], slots[1],
             nothing if optimizer.decay is None else optimizer.decay[0], optimizer.clip_norm or 0.0,
-            np.array(codes), np.array(sizes), batch_size, reduction,
+            np.array(codes), np.array(sizes), batch_size, kind,
             *(np.empty(batch_size * n, self.dtype) for n in (sum(sizes[1:]), sum(sizes[1:]), sizes[0], sizes[-1])),
         )  # fmt: skip
 
