@@ -33,39 +33,39 @@ def inplace_sigmoid(Z: Array) -> None:
 
     NumPy warns of that overflow; whoever calls this says once, around all updates, that it is no error.
     """
-    np.negative(Z, out=Z)
-    np.exp(Z, out=Z)
-    np.add(Z, 1, out=Z)
-    np.reciprocal(Z, out=Z)
+    np.negative(Z, Z)
+    np.exp(Z, Z)
+    np.add(Z, 1.0, Z)
+    np.divide(1.0, Z, Z)
 
 
 def _sigmoid_backward(delta: Array, A: Array) -> None:
     """θ' = A(1 − A)."""
-    np.multiply(delta, A, out=delta)
-    np.subtract(1, A, out=A)
-    np.multiply(delta, A, out=delta)
+    np.multiply(delta, A, delta)
+    np.subtract(1.0, A, A)
+    np.multiply(delta, A, delta)
 
 
 def _tanh(Z: Array) -> None:
-    np.tanh(Z, out=Z)
+    np.tanh(Z, Z)
 
 
 def _tanh_backward(delta: Array, A: Array) -> None:
     """θ' = 1 − A²."""
-    np.multiply(A, A, out=A)
-    np.subtract(1, A, out=A)
-    np.multiply(delta, A, out=delta)
+    np.multiply(A, A, A)
+    np.subtract(1.0, A, A)
+    np.multiply(delta, A, delta)
 
 
 def _relu(Z: Array) -> None:
     """θ(z) = max(z, 0)."""
-    np.maximum(Z, 0, out=Z)
+    np.maximum(Z, 0.0, out=Z)
 
 
 def _relu_backward(delta: Array, A: Array) -> None:
     """θ' = 1 where A > 0, else 0 (at the kink too): the sign of A, which is never negative."""
-    np.sign(A, out=A)
-    np.multiply(delta, A, out=delta)
+    np.sign(A, A)
+    np.multiply(delta, A, delta)
 
 
 ACTIVATIONS = {

@@ -28,19 +28,34 @@ def examples_seen(update: int, n_examples: int, batch_size: int, last_batch: str
     return epochs * per_epoch + within * batch_size
 
 
-def batches(
-    n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]
-) -> Iterator[Batch]:
+def batches(n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]) -> "Batches":
     """Batches without end: `order` is reshuffle | once | none | replacement, rngs holds one generator per replica.
 
     The whole set needs no shuffling, and data in the order in which it lies needs no gathering: both give slices.
     """
     end = n_examples if last_batch == "keep" else n_examples - n_examples % batch_size
     whole_set = batch_size == n_examples and order != "replacement"
-    for indices in _epochs(n_examples, "none" if whole_set else order, rngs):
-        for start in range(0, end, batch_size):
-            stop = min(start + batch_size, end)
-            yield slice(start, stop) if indices is None else indices[:, start:stop]
+    return Batches(_epochs(n_examples, "none" if whole_set else order, rngs), end, batch_size)
+
+
+class Batches(Iterator[Batch]):
+    """The epochs, each cut at `end` and into batches; `take` gives several at once, `next` one."""
+
+    def __init__(self, epochs: Iterator[Indices | None], end: int, batch_size: int) -> None:
+        self.epochs, self.end, self.batch_size = epochs, end, batch_size
+        self._start = end
+        self._indices: Indices | None = None
+
+    def __next__(self) -> Batch:
+        return self.take(1)
+
+    def take(self, n_batches: int) -> Batch:
+        """The examples of the next n_batches in a row, or of those that are left of this epoch."""
+        if self._start >= self.end:
+            self._start, self._indices = 0, next(self.epochs)
+        start = self._start
+        self._start = stop = min(start + n_batches * self.batch_size, self.end)
+        return slice(start, stop) if self._indices is None else self._indices[:, start:stop]
 
 
 def _epochs(n_examples: int, order: str, rngs: Sequence[Generator]) -> Iterator[Indices | None]:
@@ -63,18 +78,22 @@ def _permutations(n_examples: int, rngs: Sequence[Generator]) -> Indices:
 class Gatherer:
     """Fetches the rows of a batch from X (N, D) shared by the stack, or (R, N, D) one set per replica; Y alike.
 
-    Gathered rows land in arrays that are kept per batch size; a slice is a view, without a copy.
+    Gathered rows land in arrays that are kept per batch size; a slice and a single row are views, without a copy.
     """
 
     def __init__(self, X: Array, Y: Array, n_stack: int) -> None:
         self.X, self.Y = X, Y
         self.rows_X, self.rows_Y = X.reshape(-1, X.shape[-1]), Y.reshape(-1, Y.shape[-1])
+        self.single_X, self.single_Y = self.rows_X[:, None], self.rows_Y[:, None]  # (N, 1, ...)
         self.offsets = np.arange(n_stack)[:, None] * X.shape[-2] if X.ndim == 3 else None
         self._gathered: dict[int, tuple[Array, Array]] = {}
 
     def __call__(self, batch: Batch) -> tuple[Array, Array]:
         if isinstance(batch, slice):
             return self.X[..., batch, :], self.Y[..., batch, :]
+        if batch.size == 1:  # of a stack of one
+            row = batch.item()
+            return self.single_X[row : row + 1], self.single_Y[row : row + 1]
         rows = batch if self.offsets is None else batch + self.offsets
         X, Y = self._buffers(rows.shape)
         self.rows_X.take(rows, axis=0, out=X, mode="clip")  # clip: any other mode copies through a temporary

@@ -22,11 +22,16 @@ from harness.mlp import MLP, Parameters
 from harness.optimizers import OPTIMIZERS, Optimizer
 from harness.splits import Splits, loss_for, split
 from harness.timing import pinned_blas
-from harness.train import Budget, GradientInto, Record, Set, Stack, Target, train
+from harness.train import Budget, GradientInto, Record, Runner, Set, Stack, Target, train
 
 Array = NDArray[np.floating]
 
-ENGINES: dict[str, GradientInto] = {"vectorized": MLP.gradient_into, "per_example": per_example.gradient_into}
+# How gradients are computed; `compiled` runs whole updates by itself, and its gradient serves the warm-up only.
+ENGINES: dict[str, GradientInto] = {
+    "vectorized": MLP.gradient_into,
+    "per_example": per_example.gradient_into,
+    "compiled": MLP.gradient_into,
+}
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
 
 
@@ -95,6 +100,7 @@ class Cell:
         self.setting = setting(config, dataset, self.splits[0])
         self.budget = _budget(config, self.setting)
         self._stacks: list[Stack] = []
+        _runner(config)  # its BLAS must be loaded before it can be pinned
         self._records: list[Record] = []
 
     def train(self) -> Iterator[Record]:
@@ -154,7 +160,16 @@ def _stack(config: Config, plan: Setting, splits: list[Splits], replicas: list[i
         gradient_into=ENGINES[config.engine],
         record_batch_costs=replicas == [0],
         observer=_observer(config, plan) if replicas == [0] else None,
+        runner=_runner(config),
     )
+
+
+def _runner(config: Config) -> Runner | None:
+    if config.engine != "compiled":
+        return None
+    from harness.compiled import Compiled  # an optional extra, and slow to import
+
+    return Compiled(config.threads)
 
 
 def _observer(config: Config, plan: Setting) -> Observer | None:

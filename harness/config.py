@@ -8,6 +8,7 @@ one line that names the key, what is allowed and what came.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from harness.activations import ACTIVATIONS
@@ -20,7 +21,7 @@ LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent 
 ORDERS = ("reshuffle", "once", "none", "sorted", "replacement")
 LAST_BATCH = ("keep", "drop")
 DTYPES = ("float64", "float32")
-ENGINES = ("vectorized", "per_example")
+ENGINES = ("vectorized", "per_example", "compiled")
 TARGETS_ON = ("train", "validation")
 DIAGNOSTICS = ("off", "cheap", "full")
 RERUN = ("missing", "all")
@@ -188,11 +189,19 @@ def check(config: Config) -> None:
         if not rule.holds(values[key]):
             raise ConfigError(key, rule.allowed, values[key])
     _check_optimizer(config.optimizer)
+    check_engine(config.engine)
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
     fractions = config.dataset.validation_fraction + config.dataset.test_fraction
     if fractions >= 1:
         raise ConfigError("dataset.test_fraction", "validation_fraction + test_fraction < 1", fractions)
+
+
+def check_engine(engine: str) -> None:
+    """Refuse the compiled engine where its compiler is not installed."""
+    if engine == "compiled" and find_spec("numba") is None:
+        allowed = 'vectorized | per_example, or compiled after pip install -e ".[compiled]"'
+        raise ConfigError("engine", allowed, engine)
 
 
 def _check_optimizer(optimizer: OptimizerConfig) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.activations import inplace_sigmoid
 
 Array = NDArray[np.floating]
+MANY = 32  # examples
 
 
 class Loss(NamedTuple):
@@ -35,31 +36,43 @@ def _sigmoid_cross_entropy(Z: Array, Y: Array) -> Array:
 def _sigmoid_delta(Z: Array, Y: Array) -> None:
     """∂/∂z = σ(z) − y."""
     inplace_sigmoid(Z)
-    np.subtract(Z, Y, out=Z)
+    np.subtract(Z, Y, Z)
 
 
 def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
     """−Σ_k y_k log softmax(z)_k = log Σ_k e^(z_k − max z) − Σ_k y_k (z_k − max z); Σ_k y_k = 1.
 
-    The largest term is e^0 = 1, so log1p of the sum of the others keeps costs far below the rounding of 1.
+    The largest term is e^0 = 1, so log1p of the sum of the others keeps costs far below the rounding of 1; of several
+    that are the largest, all but one are such others. Works on a copy whose memory runs along the examples.
     """
-    largest = Z.argmax(axis=-1)[..., None]
-    shifted = Z - np.take_along_axis(Z, largest, axis=-1)
-    others = np.exp(shifted)
-    np.put_along_axis(others, largest, 0, axis=-1)
-    return np.log1p(others.sum(axis=-1)) - (Y * shifted).sum(axis=-1)
+    columns = Z.mT.copy()
+    np.subtract(columns, np.maximum.reduce(columns, axis=-2, keepdims=True), columns)
+    chosen = np.add.reduce(columns * np.atleast_2d(Y).mT, axis=-2)
+    smaller = np.less(columns, 0).astype(Z.dtype)
+    ties = Z.shape[-1] - 1 - np.add.reduce(smaller, axis=-2)
+    np.exp(columns, columns)
+    np.multiply(columns, smaller, columns)
+    return np.log1p(np.add.reduce(columns, axis=-2) + ties) - chosen
 
 
 def _inplace_softmax(Z: Array) -> None:
-    np.subtract(Z, np.maximum.reduce(Z, axis=-1, keepdims=True), out=Z)
-    np.exp(Z, out=Z)
-    np.divide(Z, np.add.reduce(Z, axis=-1, keepdims=True), out=Z)
+    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z)."""
+    np.subtract(Z, _largest(Z), Z)
+    np.exp(Z, Z)
+    np.divide(Z, np.add.reduce(Z, axis=-1, keepdims=True), Z)
+
+
+def _largest(Z: Array) -> Array:
+    """max_k z_k, (..., B, 1). Of many examples over a transposed copy: rows of few outputs leave SIMD idle."""
+    if Z.shape[-2] < MANY:
+        return np.maximum.reduce(Z, axis=-1, keepdims=True)
+    return np.maximum.reduce(Z.mT.copy(), axis=-2)[..., None]
 
 
 def _softmax_delta(Z: Array, Y: Array) -> None:
     """∂/∂z = softmax(z) − y."""
     _inplace_softmax(Z)
-    np.subtract(Z, Y, out=Z)
+    np.subtract(Z, Y, Z)
 
 
 def _half_squared_error(Z: Array, Y: Array) -> Array:
@@ -69,7 +82,7 @@ def _half_squared_error(Z: Array, Y: Array) -> Array:
 
 def _half_squared_error_delta(Z: Array, Y: Array) -> None:
     """∂/∂z = z − y."""
-    np.subtract(Z, Y, out=Z)
+    np.subtract(Z, Y, Z)
 
 
 def _inplace_identity(Z: Array) -> None:

@@ -77,8 +77,8 @@ class SGD(Optimizer):
     """θ <- θ − η g."""
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
-        np.multiply(grads, self.learning_rate, out=grads)
-        np.subtract(theta, grads, out=theta)
+        np.multiply(grads, self.learning_rate, grads)
+        np.subtract(theta, grads, theta)
 
 
 class Momentum(Optimizer):

@@ -37,7 +37,7 @@ LAUNCHERS = (
 )  # fmt: skip
 WITHOUT_EFFECT = ("study", "rerun", "dry_run")  # keys of the configuration that change nothing in what a run holds
 NUMERIC_MODULES = (
-    "activations", "batches", "cell", "config", "data", "diagnostics", "evaluation", "files", "fingerprint", "losses",
+    "activations", "batches", "cell", "compiled", "config", "data", "diagnostics", "evaluation", "files", "fingerprint", "losses",
     "mlp", "noise", "optimizers", "per_example", "reduction", "sharpness", "splits", "tables", "timing", "train",
 )  # fmt: skip
 LARGEST = 1_000_000  # bytes of a file, or of the changes in one, that are kept

@@ -13,4 +13,4 @@ REDUCTIONS = ("sum", "mean")
 def inplace_reduce(grads: NDArray[np.floating], reduction: str, n_examples: int) -> None:
     """grads <- Σ_i g_i (sum) or Σ_i g_i / b (mean), b = n_examples; grads is (R, P), summed over the batch."""
     if reduction == "mean" and n_examples != 1:
-        np.divide(grads, n_examples, out=grads)
+        np.divide(grads, n_examples, grads)

@@ -9,11 +9,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.batches import Batch, Gatherer
+from harness.batches import Batch, Batches, Gatherer
 from harness.diagnostics import Diagnostics, Observer
 from harness.evaluation import evaluate
 from harness.fingerprint import Fingerprint, fingerprint
@@ -25,6 +26,16 @@ from harness.timing import Clock
 Array = NDArray[np.floating]
 Set = tuple[Array, Array]  # X and Y: (N, D) and (N, K) shared by a stack, or one of each per replica: (R, N, ...)
 GradientInto = Callable[[MLP, Parameters, Array, Array], None]
+
+
+class Runner(Protocol):
+    """Makes many updates in one call: all that come of cutting `examples`, as they follow, into batches; how many."""
+
+    def run(
+        self, network: MLP, grads: Parameters, optimizer: Optimizer, train_set: Set, examples: Batch, batch_size: int,
+        reduction: str,
+    ) -> int: ...  # fmt: skip
+
 
 CHECKPOINTS_PER_DECADE = 10
 BATCH_COSTS_PER_DECADE = 300
@@ -120,6 +131,8 @@ class Record:
 class Stack:
     """Replicas that are trained together: their network, optimiser, data and order of batches.
 
+    gradient_into: computes the gradient of each update; or a runner makes many updates at a time: those up to the next
+    one whose batch is looked at.
     observer: diagnoses the last update before its geometric checkpoints; for a stack of one replica.
     """
 
@@ -135,12 +148,13 @@ class Stack:
         gradient_into: GradientInto = MLP.gradient_into,
         record_batch_costs: bool = True,
         observer: Observer | None = None,
+        runner: Runner | None = None,
     ) -> None:
         self.replicas = np.asarray(replicas)
         self.network, self.optimizer, self.batches = network, optimizer, batches
         self.train_set, self.validation_set = train_set, validation_set
         self.reduction, self.gradient_into = reduction, gradient_into
-        self.observer = observer
+        self.observer, self.runner = observer, runner
         self.diagnostics: Diagnostics | None = None  # of the update that the last `advance` ended with
         self.clock = Clock()
         self.update = 0
@@ -158,6 +172,8 @@ class Stack:
         X, Y = self.gather(slice(0, batch_size))
         with np.errstate(all="ignore"):  # as in `advance`
             self.gradient_into(self.network, self.grads, X, Y)
+            if self.runner:
+                self._make_updates(slice(0, 0), X, Y)
 
     def advance(self, to_update: int) -> list[tuple[int, int, float]]:
         """Train until `to_update` updates are done; returns the batch costs recorded on the way, off the clock."""
@@ -166,7 +182,8 @@ class Stack:
         with np.errstate(all="ignore"):  # divergence is a result, judged at the next checkpoint
             self.clock.start()
             while self.update < to_update:
-                X, Y = self.gather(self._next_batch())
+                examples = self._next_examples(to_update, observer)
+                X, Y = self.gather(examples if self.runner is None else _first(examples, self._batches.batch_size))
                 if self.update == self._next_batch_cost:
                     self.clock.stop()
                     batch_costs += self._batch_costs(X, Y)
@@ -175,8 +192,7 @@ class Stack:
                     self.clock.stop()
                     observer.look(self.network, X, Y, self.train_set)
                     self.clock.start()
-                inplace_update(self.network, self.grads, X, Y, self.reduction, self.optimizer, self.gradient_into)
-                self.update += 1
+                self.update += self._make_updates(examples, X, Y)
             self.clock.stop()
             self.diagnostics = observer.report(self.network) if observer else None
         return batch_costs
@@ -186,9 +202,34 @@ class Stack:
         due = self.observer is not None and is_geometric(checkpoint, self.observer.per_decade)
         return self.observer if due else None
 
-    def _next_batch(self) -> Batch:
-        batch = next(self.batches)
+    def _next_examples(self, to_update: int, observer: Observer | None) -> Batch:
+        """The next batch; for a runner those after it too, up to the one that is looked at next."""
+        if self.runner is None:
+            batch = next(self.batches)
+        else:
+            until = to_update - 1 if observer and self.update < to_update - 1 else to_update
+            due = self._next_batch_cost
+            if due is not None:
+                due = due if due > self.update else next_geometric(self.update, BATCH_COSTS_PER_DECADE)
+                until = min(until, due)
+            batch = self._batches.take(until - self.update)
         return batch if self._rows is None or isinstance(batch, slice) else batch[self._rows]
+
+    @property
+    def _batches(self) -> Batches:
+        """For a runner, which takes several at once."""
+        assert isinstance(self.batches, Batches)
+        return self.batches
+
+    def _make_updates(self, examples: Batch, X: Array, Y: Array) -> int:
+        """One update from X and Y, or all that a runner makes of the examples; returns how many."""
+        if self.runner is None:
+            inplace_update(self.network, self.grads, X, Y, self.reduction, self.optimizer, self.gradient_into)
+            return 1
+        batch_size = self._batches.batch_size
+        return self.runner.run(
+            self.network, self.grads, self.optimizer, self.train_set, examples, batch_size, self.reduction
+        )
 
     def _batch_costs(self, X: Array, Y: Array) -> list[tuple[int, int, float]]:
         self._next_batch_cost = next_geometric(self.update, BATCH_COSTS_PER_DECADE)
@@ -206,6 +247,13 @@ class Stack:
         self.optimizer.select(kept)
         self.train_set, self.validation_set = _own(self.train_set, kept), _own(self.validation_set, kept)
         self._allocate()
+
+
+def _first(examples: Batch, batch_size: int) -> Batch:
+    """The first batch of many."""
+    if isinstance(examples, slice):
+        return slice(examples.start, min(examples.start + batch_size, examples.stop))
+    return examples[:, :batch_size]
 
 
 def _own(examples: Set, kept: NDArray[np.intp]) -> Set:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from harness.cell import Cell, streams
 from harness.config import DIAGNOSTICS, Config, DatasetConfig, ModelConfig, OptimizerConfig, check
 from harness.data import Dataset
 from harness.train import Record
+
+NUMBA = pytest.mark.skipif(find_spec("numba") is None, reason="engine=compiled is an extra")
+COMPILED = pytest.param({"engine": "compiled"}, marks=[NUMBA, pytest.mark.xdist_group("compiled")])
 
 
 def draw_dataset() -> Dataset:
@@ -84,6 +88,7 @@ def start(**changes: Any) -> tuple[Cell, np.ndarray]:
         {"updates": 2},
         {"optimizer_name": "momentum", "optimizer_momentum": 0.9},
         {"engine": "per_example"},
+        COMPILED,
         {"model_activation": "relu"},
     ],
     ids=str,
@@ -179,7 +184,7 @@ def test_a_cell_repeats_itself_to_the_bit(order):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"batch_size": "full", "epochs": 9}, {"dataset_resample": True}, {"engine": "per_example"}],
+    [{}, {"batch_size": "full", "epochs": 9}, {"dataset_resample": True}, {"engine": "per_example"}, COMPILED],
     ids=str,
 )
 def test_diagnostics_change_no_bit_of_any_replica(changes):

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 # From the bottom up; a module may import from earlier lines and from its own line's left.
 LAYERS = [
-    ["activations", "losses", "mlp", "per_example", "reduction", "optimizers"],
+    ["activations", "losses", "mlp", "per_example", "reduction", "optimizers", "compiled"],
     ["config", "batches", "evaluation", "noise", "sharpness", "diagnostics", "timing", "fingerprint", "train"],
     ["statistics", "scaling", "files", "data", "splits"],
     ["cell", "calibration", "tables", "labels", "redaction", "provenance", "sweep_data", "stored", "answer", "notes"],
@@ -42,6 +42,7 @@ ONLY_IN = {
     "rich": {"progress"},
     "sklearn": {"data", "splits"},
     "psutil": {"processes"},
+    "numba": {"compiled"},
 }
 KERNEL = LAYERS[0]
 
@@ -89,15 +90,18 @@ def test_each_library_has_one_home(module):
 
 @pytest.mark.parametrize("module", KERNEL)
 def test_the_kernel_knows_numpy_and_the_standard_library_only(module):
+    """But for the compiled engine, an optional extra: Numba, and the BLAS that Numba takes from SciPy."""
     outside = {name.split(".")[0] for name in imports(module)} - {"harness", "numpy"}
-    assert outside <= set(sys.stdlib_module_names)
+    extra = {"numba", "scipy"} if module == "compiled" else set()
+    assert outside <= set(sys.stdlib_module_names) | extra
 
 
 def test_composing_a_command_line_imports_nothing_heavy():
     """--help and a refused value must answer at once."""
     code = (
         "import sys; sys.argv = ['harness', 'batch_size=0']; import harness.cli; assert harness.cli.main() == 2;"
-        "print([m for m in ('mlflow', 'sklearn', 'matplotlib', 'pandas', 'scipy', 'rich') if m in sys.modules])"
+        "heavy = 'mlflow', 'sklearn', 'matplotlib', 'numba', 'pandas', 'scipy', 'rich';"
+        "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
