@@ -132,6 +132,7 @@ class Project:
             patch.setenv("MLFLOW_TRACKING_URI", self.uri)
             patch.setenv("MLFLOW_EXPERIMENT_NAME", self.experiment)
             patch.setattr(sys, "argv", ["harness", *words])
+            self.capsys.readouterr()  # what was said before is not the command's
             code = cli.main()
         said = self.capsys.readouterr()
         return code, said.out + said.err

@@ -24,6 +24,7 @@ def test_divergence_is_a_result(project):
     assert "final/train_cost" not in metrics
 
 
+@pytest.mark.slow
 def test_a_study_needs_no_multirun_flag(project):
     code, said = project.run("experiment=three_methods", *SMALL)
     assert code == 0, said
@@ -41,7 +42,9 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(project):
     assert cell.data.tags["batch_size_requested"] == "5000"
 
 
-@pytest.mark.parametrize("stop", [RuntimeError("no ink"), SystemExit(0)], ids=["exception", "sys.exit"])
+@pytest.mark.parametrize(
+    "stop", [RuntimeError("no ink"), pytest.param(SystemExit(0), marks=pytest.mark.slow)], ids=["exception", "sys.exit"]
+)
 def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(project, monkeypatch, stop):
     curves = plots.cell_curves
 
