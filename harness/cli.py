@@ -189,7 +189,7 @@ def _run_single(words: list[str], cell: "GridCell", store: "Store") -> int:
         outcomes += launch(words, ROOT / "conf", None, _job)
     finally:
         recovery.drain(store, _say)
-        _say(f"Browse: run `mlflow ui` here, then open\n  {store.table_link()}")
+        _say(f"Browse: {store.how_to_browse}\n  {store.table_link()}")
     return int(Outcome.FAILED in outcomes)
 
 
@@ -212,13 +212,16 @@ def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", 
     except Exception as error:  # the launcher could not begin
         print_traceback(error)
     finally:
-        if recovery.drain(store, _say, context.run_id, killed):
-            if sys.stderr.isatty():
-                _say("writing the answer")
-            runs = close_sweep(store, context.run_id, killed)
-            code = _tell_end(cells, runs, time.perf_counter() - started)
-            _say("Browse: run `mlflow ui` here, then open")
-            _say(f"  {store.run_link(context.run_id)}  the comparison\n  {store.table_link(context.run_id)}  the cells")
+        with INTERRUPTS.patient():
+            if recovery.drain(store, _say, context.run_id, killed):
+                if sys.stderr.isatty():
+                    _say("writing the answer")
+                runs, answered = close_sweep(store, context.run_id, killed)
+                code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
+                recovery.drain(store, _say)
+                _say(f"Browse: {store.how_to_browse}")
+                _say(f"  {store.run_link(context.run_id)}  the comparison")
+                _say(f"  {store.table_link(context.run_id)}  the cells")
     return code
 
 
@@ -269,7 +272,12 @@ def _job(composed: "DictConfig") -> str:
             sweep = SweepContext.from_word(word) if word else None
             return record_cell(config, Store.open(sweep.experiment_id if sweep else None), sweep, job)
     except Interrupted:
-        raise
+        if launcher == "BasicLauncher":
+            raise
+        return Outcome.KILLED  # a signal to one worker is the end of one cell
+    except ConfigError as refused:
+        _say(f"harness: {refused}")
+        return Outcome.FAILED
     except (Exception, SystemExit) as error:
         print_traceback(error)
         return Outcome.FAILED

@@ -26,6 +26,7 @@ class Interrupts:
         self._received: int | None = None
         self._raised = False
         self._deferred = 0
+        self._patient, self._n_received = False, 0
         self._entered = 0
 
     def __enter__(self) -> None:
@@ -46,7 +47,8 @@ class Interrupts:
 
     def check(self) -> None:
         """Raise Interrupted if a signal came that has not been raised yet."""
-        if self._received is not None and not (self._raised or self._deferred):
+        waits = self._deferred or (self._patient and self._n_received < 2)
+        if self._received is not None and not (self._raised or waits):
             self._raised = True
             raise Interrupted(128 + self._received)
 
@@ -60,9 +62,19 @@ class Interrupts:
             self._deferred -= 1
         self.check()
 
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """As `deferred`, for what may take long: a second signal does not wait for the end of it."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+        self.check()
+
     def _handle(self, number: int, frame: object) -> None:
         """A second signal is raised again: it ends the orderly end."""
-        self._received, self._raised = number, False
+        self._received, self._raised, self._n_received = number, False, self._n_received + 1
         self.check()
 
     def _dropped(self, unraisable: Any) -> None:

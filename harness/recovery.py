@@ -97,7 +97,7 @@ def recover(store: Store, say: Say) -> bool:
     delivered = _deliver(store, say, patience=0.0)
     dead = store.dead()
     if dead:
-        say(f"closing {len(dead)} runs that a killed process left open")
+        say(f"runs that a killed process left open, closed now: {len(dead)}")
     _close_dead_cells(store)
     for run in dead:
         if _is_sweep(run):

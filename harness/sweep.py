@@ -17,7 +17,7 @@ from harness.notes import note, number, shortened
 from harness.recording import SweepContext, source_tags
 from harness.sweep_data import SweepData, grid_labels, load_sweep, write_grid
 from harness.tracking import PATIENCE, Store
-from harness.writing import print_traceback
+from harness.writing import UnreachableError, print_traceback
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,39 +53,31 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
         **({"study": study} if study else {}),
         **source_tags(),
     }
-    sweep = _start_parent(store, sweep_label(configs), tags, cells)
-    for cell in cells:
-        if cell.run_id:
-            store.join(cell.run_id, sweep)
-    store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
+    with store.start(sweep_label(configs), tags) as parent:
+        with parent.files() as folder:
+            write_grid(folder, cells)
+        if not parent.deliver(PATIENCE):
+            raise UnreachableError(parent.unreachable)
+        sweep = str(parent.run_id)
+        for cell in cells:
+            if cell.run_id:
+                store.join(cell.run_id, sweep)
+        store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
+        parent.outbox.state["ended"] = True  # as far as this writer is concerned: `close_sweep` ends the run
     return SweepContext(sweep, store.experiment_id, len(todo), varied_keys(configs))
 
 
-def _start_parent(store: Store, name: str, tags: dict[str, str], cells: Sequence[GridCell]) -> str:
-    """A parent run that stays open: `close_sweep` ends it, or the next start if this process dies before."""
-    parent = store.start(name, tags)
-    try:
-        with parent.files() as folder:
-            write_grid(folder, cells)
-        parent.deliver(PATIENCE)
-        if parent.unreachable:
-            raise parent.unreachable
-        parent.outbox.state["ended"] = True  # as far as this writer is concerned
-    finally:
-        parent.outbox.release()
-    return str(parent.run_id)
-
-
-def close_sweep(store: Store, sweep: str, killed: bool) -> list["Run"]:
-    """Write the answer and end the parent; returns the cells.
+def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], bool]:
+    """Write the answer and end the parent; returns the cells, and whether the answer is written.
 
     FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
     """
-    status, cells = "FAILED", []
+    status, cells, answered = "FAILED", [], False
     with store.attach(sweep) as parent:
         try:
             cells = store.cells(sweep)
             write_answer(store, sweep)
+            answered = True
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
             complete = finished >= grid_labels(store, sweep).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
@@ -97,7 +89,7 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> list["Run"]:
             raise
         finally:
             parent.finish(status)
-    return cells
+    return cells, answered
 
 
 def write_answer(store: Store, sweep: str, *others: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.tracking import Store
 
 SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics that say one thing a cell
+FIRST = ("batch_size", "learning_rate", "reduction")  # of the params in a table
 GRID = "grid.csv"  # of the parent run
 KNOBS = ("batch_size", "learning_rate", "lr_mean", "lr_per_example", "n_train")
 
@@ -106,9 +107,9 @@ def _with(table: "pd.DataFrame", shared: dict[str, Any]) -> "pd.DataFrame":
 
 
 def _cell_row(run: Any, label: str) -> dict[str, Any]:
-    params: dict[str, Any] = dict(run.data.params)
+    params: dict[str, Any] = dict(sorted(run.data.params.items(), key=lambda item: (item[0] not in FIRST, item)))
     params |= {key: float(params[key]) for key in KNOBS if key in params}
-    summary = {key: value for key, value in run.data.metrics.items() if key.split("/")[0] in SUMMARIES}
+    summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
     return {
         "facet": facet_of(label),
         "cell": label,

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
@@ -36,11 +36,13 @@ BATCH_POINTS = 1000  # MLflow's limit for one call
 BATCH_PARAMS = 100  # likewise
 PATIENCE = 60.0  # seconds that a question, or the end of a sweep, waits for a store that is away
 UI = "http://127.0.0.1:5000"
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+HASTY = "5"  # seconds that training waits for an answer
 DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while training waits; our journals retry instead
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    TIMEOUT: "20",
 }
 REFUSALS = {  # MLflow's words for what will not be any better the next time; everything else may pass
     "BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED", "PERMISSION_DENIED",
@@ -108,12 +110,17 @@ class Store:
             raise
         return writer
 
-    def attach(self, run_id: str) -> RunWriter:
-        """A writer for a run that exists."""
+    @contextmanager
+    def attach(self, run_id: str) -> Iterator[RunWriter]:
+        """A writer for a run that exists; at the end what it said is delivered, if the store answers in time."""
         outbox = Outbox.create(self.undelivered, store=self.uri, creates=False, ended=True)
         outbox.state["run_id"] = run_id
         outbox.save()
-        return RunWriter(outbox, self._send)
+        with RunWriter(outbox, self._send) as writer:
+            try:
+                yield writer
+            finally:
+                writer.deliver(PATIENCE)
 
     def deliver_waiting(self, patience: float = 0.0) -> Delivered:
         """Deliver the journals that nobody holds any more; a run whose process died before it ended it is KILLED.
@@ -130,30 +137,37 @@ class Store:
                 n_waiting += 1
                 continue
             try:
-                self._deliver_rest(outbox, max(0.0, left), refused)
+                refused += self._deliver_rest(outbox, max(0.0, left))
                 n_runs += 1
             except (UnreachableError, OSError) as away:  # OSError: the disk is full
                 n_waiting, reason = n_waiting + 1, _reason(away)
         return Delivered(n_runs, n_waiting, reason, refused)
 
-    def _deliver_rest(self, outbox: Outbox, patience: float, refused: list[str]) -> None:
-        """Deliver a journal in place of its process. Raises UnreachableError if some of it still waits."""
+    def _deliver_rest(self, outbox: Outbox, patience: float) -> list[str]:
+        """Deliver a journal in place of its process; returns what was refused. Raises UnreachableError."""
+        refused: list[str] = []
 
         def send(outbox: Outbox, operations: list[Operation]) -> None:
             try:
-                self._send(outbox, operations)
+                self._send(outbox, operations, hasty=False)
             except UnreachableError:
                 raise
             except Exception as error:
                 refused.append(_reason(error))
+                if outbox.state["creates"]:
+                    outbox.state["refused"] = refused[-1]
 
         writer = RunWriter(outbox, send)
         if outbox.state["creates"] and not (outbox.state["ended"] or outbox.waits("finish")):
             writer.tags({"outcome": "killed"})
             writer.finish("KILLED")
-        if not writer.deliver(patience):
-            assert writer.unreachable is not None
+        if writer.deliver(patience) and "refused" in outbox.state:  # a finished run has all its points
+            writer.tags({"outcome": "failed", "error": outbox.state["refused"]})
+            writer.finish("FAILED")
+            writer.deliver(patience)
+        if writer.unreachable:
             raise writer.unreachable
+        return refused
 
     def dead(self) -> list["Run"]:
         """The runs that are RUNNING though their process is certainly dead."""
@@ -169,9 +183,12 @@ class Store:
             writer.tags({"outcome": "killed"})
             writer.finish("KILLED")
 
-    def _send(self, outbox: Outbox, operations: list[Operation]) -> None:
-        """Do what neighbouring operations of one kind say. Raises UnreachableError if they may be said again later."""
-        with _answering():
+    def _send(self, outbox: Outbox, operations: list[Operation], hasty: bool = True) -> None:
+        """Do what neighbouring operations of one kind say. Raises UnreachableError if they may be said again later.
+
+        hasty: training waits less long for an answer than anybody else.
+        """
+        with _answering(), _timeout(HASTY if hasty else DEFAULTS[TIMEOUT]):
             SENDERS[operations[0].kind](self, outbox, operations)
 
     # Asking
@@ -224,17 +241,39 @@ class Store:
         self._ask(lambda: self.client.set_tag(run_id, *membership(sweep)))
 
     def download(self, run_id: str, path: str, to: Path) -> Path:
-        return Path(self._ask(lambda: self.client.download_artifacts(run_id, path, str(to))))
+        return Path(self._ask(lambda: self._download(run_id, path, to)))
+
+    def _download(self, run_id: str, path: str, to: Path) -> str:
+        """MLflow says of every download that fails that the path is wrong; so it is only if the path is not listed."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.download_artifacts(run_id, path, str(to))
+        except MlflowException as error:
+            folder = str(PurePosixPath(path).parent)
+            if any(item.path == path for item in self.client.list_artifacts(run_id, None if folder == "." else folder)):
+                raise UnreachableError(_reason(error)) from error
+            raise
 
     # Links into the UI
 
+    @property
+    def _ui(self) -> str:
+        """A server is its own UI."""
+        return self.uri.rstrip("/") if self.uri.startswith("http") else UI
+
+    @property
+    def how_to_browse(self) -> str:
+        """What comes before an address of the UI."""
+        return "open" if self._ui != UI else "run `mlflow ui` here, then open"
+
     def run_link(self, run_id: str) -> str:
         """The page of one run in the UI."""
-        return f"{UI}/#/experiments/{self.experiment_id}/runs/{run_id}?workflowType=machine_learning"
+        return f"{self._ui}/#/experiments/{self.experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
     def table_link(self, sweep: str | None = None) -> str:
         """The table of runs in the UI's model-training view; of a sweep, its cells with the columns of `save_view`."""
-        link = f"{UI}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
+        link = f"{self._ui}/#/experiments/{self.experiment_id}/runs?workflowType=machine_learning"
         return link + (f"&viewStateShareKey={sweep}" if sweep else "")
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
@@ -353,8 +392,21 @@ def _answering() -> Iterator[None]:
         raise UnreachableError(_reason(error)) from error
 
 
+@contextmanager
+def _timeout(seconds: str) -> Iterator[None]:
+    """MLflow looks at its variable at every request. A value that the user chose stays."""
+    usual = os.environ.get(TIMEOUT)
+    if usual == DEFAULTS[TIMEOUT]:
+        os.environ[TIMEOUT] = seconds
+    try:
+        yield
+    finally:
+        if usual == DEFAULTS[TIMEOUT]:
+            os.environ[TIMEOUT] = usual
+
+
 def _reason(error: Exception) -> str:
-    text = " ".join(redacted(str(error)).split())
+    text = " ".join(redacted(str(error)).partition("[SQL:")[0].split())  # SQLAlchemy repeats the statement
     return text if len(text) < 200 else text[:90] + " ... " + text[-100:]
 
 

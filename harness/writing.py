@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FLUSH_SECONDS = 2.0  # points wait so long for company
-PAUSES = (1.0, 30.0)  # seconds between attempts while the store is away: the first, doubled up to the last
+PAUSES = (1.0, 30.0)  # seconds between attempts while the store is away: the first, doubled up to the last, ...
+SHARE = 4  # ... and so many times as long as the last attempt took, as a store may hang
 
 Send = Callable[[Outbox, list[Operation]], None]
 
@@ -63,11 +64,19 @@ class RunWriter:
             if self.outbox.state["ended"]:
                 return
             if error is None:
-                self.finish("FINISHED")
+                self._finish_whole()
             else:
                 self._end_with(error)
         finally:
             self.outbox.release()
+
+    def _finish_whole(self) -> None:
+        """FINISHED, unless the store refuses some of the last words: a finished run has all its points."""
+        try:
+            self.finish("FINISHED")
+        except Exception as refused:
+            self._end_with(refused)
+            raise
 
     def _end_with(self, error: BaseException) -> None:
         """As much of it as disk and store take: the caller is to hear of this error and of no other."""
@@ -180,15 +189,16 @@ class RunWriter:
 
     def _attempt(self) -> None:
         """Deliver what waits, unless the store was away a moment ago. A refusal by the store is raised."""
-        if time.monotonic() < self._next_attempt:
+        begun = time.monotonic()
+        if begun < self._next_attempt:
             return
         try:
             self.outbox.deliver(self._send_or_skip)
             self.unreachable, self._pause = None, 0.0
         except UnreachableError as away:
-            self.unreachable = away
-            self._pause = min(max(PAUSES[0], 2 * self._pause), PAUSES[1])
-            self._next_attempt = time.monotonic() + self._pause
+            now, self.unreachable = time.monotonic(), away
+            self._pause = min(max(PAUSES[0], 2 * self._pause, SHARE * (now - begun)), PAUSES[1])
+            self._next_attempt = now + self._pause
         self._delivered_at = time.monotonic()
 
     def _send_or_skip(self, operations: list[Operation]) -> None:

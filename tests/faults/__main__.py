@@ -1,0 +1,161 @@
+"""`python -m tests.faults`: try every fault at random moments and write docs/reliability.md."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from .catalogue import FAULTS, Laboratory, NotHere
+from .commands import ROOT
+from .records import Tally
+from .servers import why_not
+
+PAGE = ROOT / "docs" / "reliability.md"
+PACKAGES = ("mlflow", "SQLAlchemy", "hydra-core", "joblib", "numpy")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each fault is tried (default 3)")
+    parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="this fault; writes no page")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the random moments")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    names = [name for _ in range(options.rounds) for name in options.only or FAULTS]
+    results = Results(options.seed)
+    laboratory = Laboratory(Path(tempfile.mkdtemp(prefix="faults-")))
+
+    def try_all(lane: list[str]) -> None:
+        for number, name in enumerate(lane):
+            results.add(laboratory, name, options.seed + number)
+            if not options.only:
+                PAGE.write_text(results.page(), encoding="utf8")  # after each trial: it may be stopped at any time
+
+    try:
+        _ = laboratory.reference  # alone, as its duration matters
+        with ThreadPoolExecutor() as pool:  # trials that wait for a server leave the processor to the others
+            lanes = [[name for name in names if (FAULTS[name].group == "server") == served] for served in (False, True)]
+            list(pool.map(try_all, lanes))
+    finally:
+        laboratory.close()
+    if results.good:
+        shutil.rmtree(laboratory.folder)
+    return int(not results.good)
+
+
+class Results:
+    """What the trials came to, by fault, and the page that says so."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.started = seed, time.monotonic()
+        self.tallies: dict[str, Tally] = {}
+        self.skipped: dict[str, str] = {}
+
+    @property
+    def good(self) -> bool:
+        return all(tally.good for tally in self.tallies.values())
+
+    def add(self, laboratory: Laboratory, name: str, seed: int) -> None:
+        """Try a fault once more, unless this machine does not allow it."""
+        fault, started = FAULTS[name], time.monotonic()
+        if fault.group == "server" and (missing := why_not()):
+            self.skipped[name] = missing
+        if name in self.skipped:
+            return
+        try:
+            tally = laboratory.attempt(fault, seed)
+        except NotHere as reason:
+            self.skipped[name] = str(reason)
+            return
+        except Exception as error:  # told on the page; the others are tried
+            tally = Tally(tried=1, complaints=[f"{type(error).__name__}: {error}"])
+        self.tallies[name] = self.tallies.get(name, Tally()) + tally
+        print(f"{time.monotonic() - started:6.1f} s  {name}  {'good' if tally.good else 'BAD'}", flush=True)
+        if not tally.good:
+            print(tally, file=sys.stderr, flush=True)
+
+    def page(self) -> str:
+        tallies = {FAULTS[name].title: self.tallies[name] for name in FAULTS if name in self.tallies}
+        total = sum(tallies.values(), Tally())
+        rows = [_row(title, tally) for title, tally in [*tallies.items(), ("**together**", total)]]
+        bad = [f"- {title}: {text}" for title, tally in tallies.items() for text in tally.complaints]
+        left_out = [f"- {FAULTS[name].title}: {reason}" for name, reason in self.skipped.items()]
+        packages = [*PACKAGES, *([] if why_not() else ["psycopg"])]
+        versions = ", ".join(f"{package} {version(package)}" for package in packages)
+        return TEMPLATE.format(
+            summary=f"Faults tried: **{total.tried}**, runs lost: **{total.runs_lost}**, points lost:"
+            f" **{total.points_lost}**, duplicates: **{total.duplicates}**, runs left RUNNING: **{total.running}**.",
+            rows="\n".join(rows),
+            others=_section("## Not as it must be", bad) + _section("## Not tried on this machine", left_out),
+            how=f"{date.today()}, seed {self.seed}, {(time.monotonic() - self.started) / 60:.0f} min."
+            f" Python {platform.python_version()}, {versions}; {platform.system()} {platform.release()},"
+            f" {os.cpu_count()} cores.",
+        )
+
+
+def _row(title: str, tally: Tally) -> str:
+    numbers = (tally.tried, tally.runs_lost, tally.points_lost, tally.duplicates, tally.running)
+    return f"| {title} | {' | '.join(map(str, numbers))} | {tally.identical} of {tally.tried} |"
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([title, "", *lines, "", ""]) if lines else ""
+
+
+TEMPLATE = """# What a sweep survives
+
+Each fault really happens to a small sweep (three cells on iris) at random moments: processes are killed, disks filled,
+connections cut. Then the same command is started once more, and what the store holds is compared with the same sweep
+undisturbed. {summary}
+
+| fault | tried | runs lost | points lost | duplicates | left RUNNING | bit-identical |
+|---|---|---|---|---|---|---|
+{rows}
+
+- **runs lost**: cells without a finished run after the repetition. **points lost**: points of a curve that the
+  undisturbed run has and the finished one has not, and points that were in the store or in a journal when a run was
+  killed and are not in the store afterwards. **duplicates**: a second point of a metric at a step, a second finished
+  run of a cell.
+- **bit-identical**: histories, fingerprints of the weights after every epoch, weights and the sweep's table of cells,
+  clocks apart. Where several different sweeps run at once, points are compared with each run's own table.
+- Commands are forked from a process that has imported the libraries and done nothing else, which saves most of the
+  time; joblib's workers start from nothing.
+- Each trial also checks exit codes, the one paragraph on stderr, that a traceback is told once and kept as an artifact,
+  that every sweep has a report, and that a command that ends in order leaves nothing RUNNING.
+
+```
+python -m tests.faults --rounds 3
+```
+
+{how}
+
+{others}## Limits
+
+- **A power cut takes what the kernel had not written yet.** Journals are not forced to disk at every point, so the last
+  seconds of a run that was being trained may be missing. It is KILLED at the next start and its cell trained again; the
+  points that MLflow's SQLite had taken are safe.
+- **A disk that is full** leaves no room for the traceback either: then it is on stderr only. Whatever could not be
+  written ends as KILLED or FAILED at the next start with room, and its cell is trained again.
+- **A worker whose parent was killed** ends the cell that it is at. A command that is started meanwhile trains that cell
+  too, since it cannot know whether the other one will come to its end.
+- **Two commands at once** over the same missing cells both train them. Nothing breaks; the newest run counts.
+- **A server that accepts a request and does not answer** holds up training for 5 s at each attempt, a fifth of the time
+  at most; a server that refuses connections does not. A SQLite file that another program locks holds up training for
+  up to 20 s at a time, MLflow's fixed timeout.
+- **A server that is away for more than a minute at the end of a sweep** is not waited for any longer: the command says
+  where the data lies and that `python -m harness deliver` sends it, and ends with exit code 1.
+- **A journal holds 32 MB** of points per run. Beyond that, points are counted (tag `points_left_out`) and left out of
+  the curves; the run's tables have them all.
+- **Runs of another host**, or of a container of the same host, are never closed from here, however dead they look.
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""What makes a command fail from within: each function changes the process in which the command is about to run."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+MESSAGE = "sabotaged"
+POISON = Path(__file__).parent / "poison"  # on PYTHONPATH: its sitecustomize.py is the first thing a worker runs
+
+
+def in_training() -> None:
+    """The cell of B=16 raises in its third epoch."""
+    from harness.cell import Cell
+
+    train = Cell.train
+
+    def broken(cell):
+        for record in train(cell):
+            if cell.config.batch_size == 16 and record.update > 18:
+                raise RuntimeError(MESSAGE)
+            yield record
+
+    Cell.train = broken
+
+
+def in_plotting() -> None:
+    """The figure of the cell of B=16 raises."""
+    from harness import plots
+
+    curves = plots.cell_curves
+
+    def broken(history, title):
+        if "B=16" in title:
+            raise RuntimeError(MESSAGE)
+        return curves(history, title)
+
+    plots.cell_curves = broken
+
+
+def in_the_answer() -> None:
+    """The sweep's own figures raise."""
+    from harness import sweep
+
+    def broken(*unused):
+        raise RuntimeError(MESSAGE)
+
+    sweep.figures = broken
+
+
+def in_logging() -> None:
+    """MLflow's client raises what no store says, at the first points of the cell of B=16."""
+    from mlflow.tracking import MlflowClient
+
+    log_batch, broken_runs = MlflowClient.log_batch, set()
+
+    def broken(client, run_id, metrics=(), params=(), tags=(), **options):
+        if any(param.key == "batch_size" and param.value == "16" for param in params):
+            broken_runs.add(run_id)
+        if run_id in broken_runs and metrics:
+            raise RuntimeError(MESSAGE)
+        return log_batch(client, run_id, metrics, params, tags, **options)
+
+    MlflowClient.log_batch = broken
+
+
+def by_exit() -> None:
+    """Somebody's code calls sys.exit(0) while the cell of B=16 is trained."""
+    from harness.cell import Cell
+
+    train = Cell.train
+
+    def leaving(cell):
+        if cell.config.batch_size == 16:
+            sys.exit(0)
+        yield from train(cell)
+
+    Cell.train = leaving
+
+
+class StruckAtCall:
+    """A signal to oneself at the n-th call of MLflow's client that changes something: before it, or just after it.
+
+    `witness` is a file that exists afterwards; a command that makes fewer calls is not struck.
+    """
+
+    CHANGES = (
+        "create_run",
+        "log_batch",
+        "log_artifacts",
+        "log_inputs",
+        "set_terminated",
+        "set_tag",
+        "set_experiment_tag",
+    )
+
+    def __init__(self, number: int, n: int, after: bool, witness: Path) -> None:
+        self.number, self.n, self.after, self.witness = number, n, after, witness
+
+    def __call__(self) -> None:
+        from mlflow.tracking import MlflowClient
+
+        for name in self.CHANGES:
+            setattr(MlflowClient, name, self._counted(getattr(MlflowClient, name)))
+
+    def _strike(self) -> None:
+        self.witness.touch()
+        os.kill(os.getpid(), self.number)
+
+    def _counted(self, method: Callable) -> Callable:
+        def call(*arguments, **options):
+            self.n -= 1
+            now = self.n == 0
+            if now and not self.after:
+                self._strike()
+            done = method(*arguments, **options)
+            if now and self.after:
+                self._strike()
+            return done
+
+        return call

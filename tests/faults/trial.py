@@ -1,0 +1,154 @@
+"""One sweep in a folder of its own: started, disturbed by somebody else, repeated as a user would, compared."""
+
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from .commands import Command, environment
+from .records import Records, Tally, compare, journaled, n_lost_since
+
+SWEEP = ("-m", "batch_size=8,16,32", "dataset=iris", "seeds=2", "epochs=120")
+JOBLIB = "hydra/launcher=joblib"
+REDRAWS = 4  # of a moment that came after the end of the command
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The undisturbed sweep: what it left, how long it took, and an empty store to start from."""
+
+    records: Records
+    seconds: float
+    empty_store: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "Reference":
+        """The first sweep makes the store (and warms up the machine), the second one is timed in another."""
+        (folder / "first").mkdir(parents=True)
+        Command(folder / "first", [*SWEEP, "dry_run=true"], environment()).wait()
+        (folder / "second").mkdir()
+        copy_store(folder / "first" / "mlflow.db", folder / "second")
+        command = Command(folder / "second", SWEEP, environment())
+        code = command.wait()
+        assert code == 0, command.stderr
+        seconds = time.monotonic() - command.started
+        return cls(Records(f"sqlite:///{folder / 'second' / 'mlflow.db'}"), seconds, folder / "first" / "mlflow.db")
+
+
+def copy_store(empty: Path, folder: Path) -> None:
+    """A store whose tables are made takes seconds to make; its artifacts are to lie in the new folder."""
+    shutil.copyfile(empty, folder / "mlflow.db")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        move = "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)"
+        database.execute(move, (str(empty.parent), str(folder)))
+
+
+class Trial:
+    """A sweep to be disturbed. The commands it starts are ended with it."""
+
+    words: Sequence[str] = SWEEP
+
+    def __init__(self, reference: Reference, folder: Path, rng: Random) -> None:
+        self.reference, self.folder, self.rng = reference, folder / "work", rng
+        self.folder.mkdir(parents=True)
+        self.environ = environment()
+        self.uri, self.experiment, self.artifacts = f"sqlite:///{self.folder / 'mlflow.db'}", "harness", None
+        self.complaints: list[str] = []
+        self._started: list[Command] = []
+        self._witness = None
+
+    def __enter__(self) -> "Trial":
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for command in self._started:
+            command.signal_group(signal.SIGKILL)
+
+    # Disturbing
+
+    def with_store(self) -> "Trial":
+        copy_store(self.reference.empty_store, self.folder)
+        return self
+
+    def start(self, *words: str, sabotage: Callable[[], None] | None = None, **environ: str) -> Command:
+        """The sweep, or these words, as a command."""
+        command = Command(self.folder, words or self.words, {**self.environ, **environ}, sabotage)
+        self._started.append(command)
+        return command
+
+    def struck(self, strike: Callable[[Command], None], *words: str, **options) -> Command:
+        """A command and what happens to it at a random moment of its life; returns it when it has ended.
+
+        A moment that comes after its end counts for nothing: then once more, in an empty folder, somewhat sooner.
+        """
+        span = self.reference.seconds
+        for _ in range(REDRAWS):
+            command = self.start(*words, **options)
+            moment = self.rng.uniform(0.05, span)
+            while command.running and time.monotonic() < command.started + moment:
+                time.sleep(0.005)
+            if command.running:
+                strike(command)
+                command.wait()
+                return command
+            self.start_over()
+            span *= 0.7
+        raise AssertionError(f"every command ended before it could be struck:\n{command.stderr}")
+
+    def start_over(self) -> None:
+        for path in self.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.with_store()
+
+    def wait_for_points(self, command: Command, n_cells: int = 1, seconds: float = 90.0) -> None:
+        """Until so many cells have delivered some."""
+        self.wait_until(lambda: sum(bool(cell.points) for cell in self.records().cells) >= n_cells, command, seconds)
+
+    def wait_until(self, happens: Callable[[], bool], command: Command, seconds: float = 90.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not happens():
+            assert command.running, f"ended too early, with {command.code}:\n{command.stderr}"
+            assert time.monotonic() < deadline, f"in vain for {seconds} s:\n{command.stderr}"
+            time.sleep(0.1)
+
+    # Looking
+
+    def records(self) -> Records:
+        return Records(self.uri, self.experiment, self.artifacts)
+
+    def witness(self) -> None:
+        """Remember what is in the store and in the journals: from now on it must not get lost."""
+        self._witness = self.records(), journaled(self.folder)
+
+    def expect(self, truth: object, otherwise: str) -> None:
+        if not truth:
+            self.complaints.append(otherwise)
+
+    def nothing_runs(self) -> None:
+        """A command that ended in order has left no run open."""
+        runs = [
+            f"{run.name} of {run.tags.get('kind')}" for run in self.records().runs.values() if run.status == "RUNNING"
+        ]
+        self.expect(not runs, f"left RUNNING at its end: {', '.join(runs)}")
+
+    def again(self, *words: str, once: bool = True) -> Tally:
+        """The next start: the same command, undisturbed; then the comparison."""
+        command = self.start(*words)
+        code = command.wait()
+        self.expect(code == 0, f"the next start ended with {code}: {command.stderr[-1500:]}")
+        return self.compared(once)
+
+    def compared(self, once: bool = True) -> Tally:
+        after = self.records()
+        tally = compare(self.reference.records, after, once)
+        if self._witness:
+            tally.points_lost += n_lost_since(self._witness, after)
+        undelivered = list((self.folder / "mlruns" / "undelivered").glob("[!.]*"))
+        self.expect(not undelivered, f"{len(undelivered)} journals are left")
+        tally.complaints += self.complaints
+        return tally
