@@ -243,6 +243,9 @@ def _tell_end(cells: "list[GridCell]", runs: "Sequence[Run]", seconds: float) ->
     if failed:
         names = "; ".join(f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed)
         _say(f"{len(failed)} failed, each with its traceback.txt in MLflow: {names}")
+    killed = [run.info.run_name for run in status.values() if run.info.status == "KILLED"]
+    if killed:
+        _say(f"{len(killed)} killed: {'; '.join(killed)}")
     if finished < len(cells):
         _say("The same command again trains what is missing.")
     return int(finished < len(cells))
@@ -261,8 +264,8 @@ def _job(composed: "DictConfig") -> str:
     from harness.train import Outcome
 
     hydra = HydraConfig.get()
-    launcher = str(hydra.launcher._target_).split(".")[-1]
     word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only
+    launcher = str(hydra.launcher._target_).split(".")[-1] if word else "BasicLauncher"
     alone = launcher == "BasicLauncher" or hydra.launcher.get("n_jobs") == 1
     job = Job(int(hydra.job.num) if word else 0, alone, launcher, list(hydra.overrides.task))
     try:
