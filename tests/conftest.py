@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import DTypeLike, NDArray
 
 from harness.mlp import MLP, Parameters
 from harness.timing import pinned_blas
 
 Array = NDArray[np.floating]
+
+# A machine that does something else meanwhile makes examples slow, not wrong.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 N_INPUTS = 4
 N_OUTPUTS = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "half_squared_error": 2}
