@@ -44,6 +44,7 @@ DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while trai
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     TIMEOUT: "20",
 }
+CONFLICTS = ("IntegrityError", "UniqueViolation")  # in MLflow's message when somebody else wrote the same row first
 REFUSALS = {  # MLflow's words for what will not be any better the next time; everything else may pass
     "BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED", "PERMISSION_DENIED",
     "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "UNAUTHENTICATED",
@@ -354,11 +355,18 @@ def _files(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
 
 
 def _dataset(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+    """Of two runs that name the same new dataset at once MLflow refuses one; the second time it finds the other's."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
 
     record = Dataset(source_type="code", **operations[0].content)
-    use = [InputTag("mlflow.data.context", "training")]
-    store.client.log_inputs(outbox.state["run_id"], [DatasetInput(record, use)])
+    inputs = [DatasetInput(record, [InputTag("mlflow.data.context", "training")])]
+    try:
+        store.client.log_inputs(outbox.state["run_id"], inputs)
+    except MlflowException as conflict:
+        if not any(word in str(conflict) for word in CONFLICTS):
+            raise
+        store.client.log_inputs(outbox.state["run_id"], inputs)
 
 
 def _finish(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
