@@ -54,6 +54,7 @@ def test_a_sweep_that_is_done_trains_nothing_and_answers_again(project):
     assert project.table(first, "cells.csv").equals(project.table(again, "cells.csv"))
 
 
+@pytest.mark.slow
 def test_rerun_all_trains_everything_again(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     code, said = project.run("-m", "batch_size=16,32", "rerun=all", *SMALL)
@@ -90,6 +91,7 @@ def test_failed_and_killed_cells_are_trained_again(project):
     assert [run.info.status for run in project.runs("cell")] == ["FAILED", "KILLED"] + ["FINISHED"] * 3
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_its_tables_or_was_deleted_is_not_found(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     lost, deleted = project.runs("cell")
@@ -145,6 +147,7 @@ def test_verify_notices_a_parameter_that_differs(project):
     assert said.startswith("not identical: iris B=16 η=0.1 mean, first at update 4, replica 1")
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_a_moved_clock_is_never_compared(project):
     """Cells that were timed in different ways share a sweep, but nothing is said of their seconds."""
