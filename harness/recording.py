@@ -25,6 +25,7 @@ from harness.mlp import Parameters
 from harness.progress import CellProgress
 from harness.provenance import WITHOUT_EFFECT, code_digest, commit, environment, signature, uncommitted
 from harness.redaction import redacted
+from harness.timing import pinned_blas
 from harness.tracking import Store, membership
 from harness.train import Outcome, Record
 from harness.writing import RunWriter
@@ -152,7 +153,8 @@ def _write_provenance(run: RunWriter, config: Config, dataset: Dataset, job: Job
     with run.files() as folder:
         config_text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(redacted(config_text), encoding="utf8")
-        about = {**environment(), "overrides": job.overrides, "launcher": job.launcher}
+        with pinned_blas(config.threads):  # as many threads as will train
+            about = {**environment(), "overrides": job.overrides, "launcher": job.launcher}
         (folder / "environment.json").write_text(redacted(json.dumps(about, indent=2)), encoding="utf8")
         if diff := uncommitted():
             (folder / "uncommitted.diff").write_text(diff, encoding="utf8", newline="")

@@ -21,6 +21,7 @@ from harness.interrupts import INTERRUPTS
 from harness.mlp import Parameters
 from harness.provenance import code_digest, commit, environment
 from harness.stored import Fingerprints, Stored, first_line, read
+from harness.timing import pinned_blas
 from harness.train import Budget, next_checkpoint
 
 if TYPE_CHECKING:
@@ -221,7 +222,8 @@ def _farthest(then: Parameters, now: Parameters) -> str:
 
 def _reasons(stored: Stored) -> list[str]:
     """What differs between the surroundings of the two trainings, `key: then -> now`; or that nothing does."""
-    today = environment()
+    with pinned_blas(stored.config.threads):
+        today = environment()
     then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given
     source = {"code": stored.tags.get("code"), "commit": stored.tags.get("mlflow.source.git.commit")}
     return [

@@ -27,6 +27,7 @@ from harness.config import Config, ConfigError
 from harness.data import load
 from harness.provenance import code_digest, commit, environment
 from harness.stored import FILES, config_from
+from harness.timing import pinned_blas
 from harness.train import Budget, next_checkpoint
 from harness.verification import verify
 
@@ -82,7 +83,8 @@ class FolderStore:
             folder / "weights.npz", **{k: v for i, (W, b) in layers for k, v in {f"W{i}": W, f"b{i}": b[:, 0]}.items()}
         )
         (folder / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False))
-        about = {**environment(), "launcher": "basic"}
+        with pinned_blas(1):  # as a run is recorded
+            about = {**environment(), "launcher": "basic"}
         (folder / "environment.json").write_text(json.dumps(about))
         return folder
 
