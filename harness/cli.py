@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job knows of its sweep, handed to it through hydra.job.env_set
 ALL = -1  # joblib's word for as many workers as possible
+SMALL = "size=small"
 ONLY_ASKS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
@@ -38,7 +39,7 @@ def main() -> int:
         with INTERRUPTS:
             if words and not any(mark in words[0] for mark in "=-+~"):
                 return _verb(words[0])(words[1:])
-            _register()
+            _register(words)
             if _only_asks(words):
                 _hydra_main()
                 return 0
@@ -53,7 +54,7 @@ def main() -> int:
 
 def _verb(word: str) -> Callable[[Sequence[str]], int]:
     """A first argument that is a bare word: what to do with runs that exist."""
-    verbs = {"deliver": _deliver, "report": _report, "verify": _verify}
+    verbs = {"deliver": _deliver, "report": _report, "studies": _studies, "verify": _verify}
     if word not in verbs:
         raise ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(verbs)})", word)
     return verbs[word]
@@ -102,6 +103,45 @@ def _deliver(words: Sequence[str]) -> int:
     return 0
 
 
+def _studies(words: Sequence[str]) -> int:
+    """`studies` lists claims and verdicts; `studies --all` or `studies NAME ...` runs, and --all writes the page.
+
+    key=value goes to every study: size=small, hydra/launcher=joblib.
+    """
+    from harness import studies
+    from harness.tracking import Store
+
+    overrides = [word for word in words if "=" in word]
+    chosen = [word for word in words if "=" not in word and word != "--all"]
+    for word in chosen:
+        if word not in studies.names():
+            raise ConfigError("studies", " | ".join(("--all", *studies.names())), word)
+    everything = "--all" in words
+    size = "small" if SMALL in overrides else "full"
+    if not (everything or chosen):
+        print(studies.listing(Store.open(), size))
+        return 0
+    codes = studies.run_all(studies.names() if everything else chosen, overrides, _study)
+    print(studies.listing(Store.open(), size))
+    failed = [name for name, code in codes.items() if code]
+    if failed:
+        _say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
+    elif everything and size == "full":
+        _say(f"Written: {studies.write_page(Store.open(), size, ROOT)}")
+    return int(bool(failed))
+
+
+def _study(words: list[str]) -> int:
+    """One study of several: what is wrong with it is said, and the next one goes on."""
+    _say(f"python -m harness {shlex.join(words)}")
+    try:
+        _register(words)
+        return _train(words)
+    except ConfigError as refused:
+        _say(f"harness: {refused}")
+        return 2
+
+
 def _only_asks(words: Sequence[str]) -> bool:
     """Whether the command line wants to be told something (--help, --cfg job, completion) instead of training."""
     from hydra._internal.utils import get_args_parser
@@ -110,15 +150,23 @@ def _only_asks(words: Sequence[str]) -> bool:
     return any(getattr(arguments, flag) for flag in ONLY_ASKS)
 
 
-def _register() -> None:
-    """Make the schema and the studies of experiments/ known to Hydra."""
+def _register(words: Sequence[str] = ()) -> None:
+    """Make the schema and the studies of experiments/ known to Hydra; with size=small in their small form."""
     from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for path in sorted((ROOT / "experiments").glob("*.yaml")):
-        store.store(group="experiment", name=path.stem, node=OmegaConf.load(path), package="_global_")
+        study = OmegaConf.load(path)
+        assert isinstance(study, DictConfig)
+        small = study.pop("small", {})
+        store.store(
+            group="experiment",
+            name=path.stem,
+            node=OmegaConf.merge(study, small) if SMALL in words else study,
+            package="_global_",
+        )
 
 
 def _hydra_main() -> None:
@@ -148,10 +196,13 @@ def _train(words: list[str]) -> int:
 def _checked(words: list[str]) -> "Composed":
     """Compose every cell as Hydra will, check its values, its data and the workers. Raises ConfigError."""
     from harness.composition import compose_cells
+    from harness.study import study_from
 
     composed = compose_cells(words, ROOT / "conf")
     for config, _ in composed.cells:
         check(config)
+    if "claims" in composed.cells[0][0].study:
+        study_from(composed.cells[0][0].study)
     if composed.n_jobs is not None:
         _workers(composed)
     from harness.recording import load_dataset

@@ -109,14 +109,20 @@ def _check_sweeper(base: "DictConfig") -> None:
 
 
 def _grid(base: "DictConfig", loader: Any) -> list[list[str]]:
-    """The overrides of every cell, as Hydra's basic sweeper forms them: a study's own grid, then the command line's."""
+    """The overrides of every cell, as Hydra's basic sweeper forms them: a study's own grid, then the command line's.
+
+    A study may list several grids, which is more than Hydra's basic sweeper knows: their cells follow each other.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    params = base.hydra.sweeper.get("params") or {}
-    words = [f"{key}={value}" for key, value in params.items()] + list(base.hydra.overrides.task)
-    parsed = _refusing(OverridesParser.create(config_loader=loader).parse_overrides, words)
-    cells: list[list[str]] = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+    parser = OverridesParser.create(config_loader=loader)
+    params = dict(base.hydra.sweeper.get("params") or {})
+    cells: list[list[str]] = []
+    for grid in base.study.get("grids") or [{}]:
+        words = [f"{key}={value}" for key, value in {**params, **grid}.items()] + list(base.hydra.overrides.task)
+        parsed = _refusing(parser.parse_overrides, words)
+        cells += BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
     return cells
 
 

@@ -25,6 +25,7 @@ ENGINES = ("vectorized", "per_example", "compiled")
 TARGETS_ON = ("train", "validation")
 DIAGNOSTICS = ("off", "cheap", "full")
 RERUN = ("missing", "all")
+SIZES = ("full", "small")
 
 
 class ConfigError(ValueError):
@@ -97,8 +98,9 @@ class Config:
     engine: str
     threads: int
     diagnostics: str
-    rerun: str = "missing"  # this and dry_run are about the command, not the cell
+    rerun: str = "missing"  # this and the following are about the command, not the cell
     dry_run: bool = False
+    size: str = "full"  # of a study
     study: dict[str, Any] = field(default_factory=dict)
 
 
@@ -167,6 +169,7 @@ RULES: dict[str, Rule] = {
     "threads": COUNT,
     "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
     "rerun": _one_of(RERUN),
+    "size": _one_of(SIZES),
 }
 
 
@@ -192,6 +195,8 @@ def check(config: Config) -> None:
     check_engine(config.engine)
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
+    if config.size == "small" and not config.study:
+        raise ConfigError("size", "small together with experiment=NAME only", config.size)
     fractions = config.dataset.validation_fraction + config.dataset.test_fraction
     if fractions >= 1:
         raise ConfigError("dataset.test_fraction", "validation_fraction + test_fraction < 1", fractions)

@@ -35,7 +35,12 @@ PACKAGES = (
 LAUNCHERS = (
     "hydra-joblib-launcher", "joblib", "hydra-ray-launcher", "ray", "hydra-submitit-launcher", "submitit",
 )  # fmt: skip
-WITHOUT_EFFECT = ("study", "rerun", "dry_run")  # keys of the configuration that change nothing in what a run holds
+WITHOUT_EFFECT = (
+    "study",
+    "size",
+    "rerun",
+    "dry_run",
+)  # keys that change nothing in what a run holds
 NUMERIC_MODULES = (
     "activations", "batches", "cell", "compiled", "config", "data", "diagnostics", "evaluation", "files",
     "fingerprint", "losses", "mlp", "noise", "optimizers", "per_example", "reduction", "sharpness", "splits", "tables",

@@ -6,15 +6,20 @@ this process, in workers, or earlier, and the answer can be written again at any
 
 import io
 import json
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import clock_plots, plots, rate_plots, report, sweep_plots
+import yaml
+
+from harness import clock_plots, findings, plots, rate_plots, report, studies, study_plots, sweep_plots
 from harness.answer import Answer, answer
 from harness.grid import GridCell, missing
 from harness.labels import sweep_label, varied_keys
 from harness.notes import note, number, shortened
 from harness.recording import SweepContext, source_tags
+from harness.study import Finding, Study
 from harness.sweep_data import SweepData, grid_labels, load_sweep, write_grid
 from harness.tracking import PATIENCE, Store
 from harness.writing import UnreachableError, print_traceback
@@ -50,12 +55,15 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
         "varied": json.dumps(varied_keys(configs)),
         "command": command,
         "mlflow.note.content": f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train.",
-        **({"study": study} if study else {}),
+        **({"study": study, "size": configs[0].size} if study else {}),
         **source_tags(),
     }
     with store.start(sweep_label(configs), tags) as parent:
         with parent.files() as folder:
             write_grid(folder, cells)
+            if "claims" in configs[0].study:
+                claims = yaml.safe_dump(configs[0].study, sort_keys=False, allow_unicode=True)
+                (folder / studies.CLAIMS).write_text(claims, encoding="utf8")
         if not parent.deliver(PATIENCE):
             raise UnreachableError(parent.unreachable)
         sweep = str(parent.run_id)
@@ -104,8 +112,12 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
         return
     found = answer(data)
     words = note(data, found)
+    judgement = _judgement(store, sweep, data, found)
+    if judgement:
+        words = f"{findings.note(*judgement)}\n\n{words}"
     table = data.cells.merge(found.cells, on="cell", how="left") if len(data.cells) else data.cells
-    pictures = {title: _png(figure) for title, figure in figures(data, found).items()}
+    drawn = (_finding_figures(*judgement) if judgement else {}) | figures(data, found)
+    pictures = {title: _png(figure) for title, figure in drawn.items()}
     with store.attach(sweep) as parent:
         with parent.files() as folder:
             (folder / "figures").mkdir()
@@ -113,9 +125,27 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
                 (folder / "figures" / f"{title}.png").write_bytes(png)
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(report.html(data.title, words, pictures), encoding="utf8")
+            if judgement:
+                text = json.dumps(findings.records(*judgement), indent=1, ensure_ascii=False)
+                (folder / studies.FINDINGS).write_text(text, encoding="utf8")
+        if judgement:
+            parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judgement[1]})
         parent.table("cells.json", table)
         parent.note(shortened(words))
         parent.deliver(PATIENCE)
+
+
+def _judgement(store: Store, sweep: str, data: SweepData, found: Answer) -> tuple[Study, list[Finding]] | None:
+    """A study with its findings; None for a sweep without claims."""
+    if not store.has_file(sweep, studies.CLAIMS):
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        return studies.judgement(store, sweep, data, found, Path(scratch))
+
+
+def _finding_figures(study: Study, found: Sequence[Finding]) -> dict[str, "Figure"]:
+    shown = [finding for finding in found if finding.panels]
+    return {findings.picture_name(f): study_plots.finding(*findings.caption(study, f), f.panels) for f in shown}
 
 
 def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics that say one thing a cell
 FIRST = ("batch_size", "learning_rate", "reduction")  # of the params in a table
 GRID = "grid.csv"  # of the parent run
+BUDGETS = ("epochs=", "updates=", "train_seconds=")
 KNOBS = ("batch_size", "learning_rate", "lr_mean", "lr_per_example", "n_train")
 
 
@@ -79,7 +80,11 @@ def load_sweep(store: "Store", sweep: str, *others: str) -> SweepData:
         rows.append(row)
     both = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
     about = dict(parent.data.tags) | ({"cells": str(len(runs))} if others else {})
-    return SweepData(parent.info.run_name, about, pd.DataFrame(rows), both[0], both[1], _timing(runs))
+    merged = _facets([row["cell"] for row in rows])
+    for table in (cells := pd.DataFrame(rows), *both):
+        if len(table):
+            table["facet"] = table["cell"].map(merged)
+    return SweepData(parent.info.run_name, about, cells, both[0], both[1], _timing(runs))
 
 
 def _timing(runs: list[Any]) -> str:
@@ -111,7 +116,7 @@ def _cell_row(run: Any, label: str) -> dict[str, Any]:
     params |= {key: float(params[key]) for key in KNOBS if key in params}
     summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
     return {
-        "facet": facet_of(label),
+        "facet": "",  # when all are known
         "cell": label,
         "status": run.info.status,
         "outcome": run.data.tags.get("outcome", ""),
@@ -125,6 +130,13 @@ def facet_of(label: str) -> str:
     """The label without its B, η and reduction."""
     words = [word for word in label.split() if not word.startswith(("B=", "η=")) and word not in ("sum", "mean")]
     return " ".join(words)
+
+
+def _facets(labels: "Sequence[str]") -> dict[str, str]:
+    """Label -> facet. A budget that only follows from the other knobs (few epochs at B=1, many at B=N) makes none."""
+    without = {label: " ".join(word for word in label.split() if not word.startswith(BUDGETS)) for label in labels}
+    merged = len(set(without.values())) == len(without)
+    return {label: facet_of(without[label] if merged else label) for label in labels}
 
 
 def _spread(replicas: "pd.DataFrame") -> dict[str, float]:

@@ -227,15 +227,23 @@ class Store:
         """The cell runs of a sweep, those it found finished too, in the order in which they were started."""
         return self._search(_of_sweep(sweep))
 
+    def last_study(self, name: str, size: str) -> "Run | None":
+        """The newest finished sweep of a study."""
+        found = self._search(
+            f"attributes.status = 'FINISHED' and tags.kind = 'sweep' and tags.study = '{name}' and tags.size = '{size}'"
+        )
+        return found[-1] if found else None
+
     def finished_cell(self, signature: str) -> "Run | None":
         """The newest finished run of a cell that still has its tables."""
         found = self._search(
             f"attributes.status = 'FINISHED' and tags.kind = 'cell' and tags.signature = '{signature}'", 1000
         )
-        return next((run for run in reversed(found) if self._has_tables(run.info.run_id)), None)
+        return next((run for run in reversed(found) if self.has_file(run.info.run_id, "history.csv")), None)
 
-    def _has_tables(self, run_id: str) -> bool:
-        return any(item.path == "history.csv" for item in self._ask(lambda: self.client.list_artifacts(run_id)))
+    def has_file(self, run_id: str, path: str) -> bool:
+        """Whether a file lies among a run's artifacts, in no folder."""
+        return any(item.path == path for item in self._ask(lambda: self.client.list_artifacts(run_id)))
 
     def join(self, run_id: str, sweep: str) -> None:
         """Make a finished cell part of another sweep."""

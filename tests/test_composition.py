@@ -108,10 +108,25 @@ def test_groups_can_be_swept():
 def test_a_study_brings_its_grid_and_the_command_line_wins():
     configs, is_sweep = compose("experiment=three_methods", "epochs=2")
     assert is_sweep
-    assert [c.batch_size for c in configs] == [1, 64, "full"]
+    assert {c.batch_size for c in configs} == {1, 64, "full"}
     assert {c.epochs for c in configs} == {2}
     replaced, _ = compose("experiment=three_methods", "batch_size=7,8")
-    assert [c.batch_size for c in replaced] == [7, 8]
+    assert {c.batch_size for c in replaced} == {7, 8}
+
+
+def test_the_grids_of_a_study_follow_each_other():
+    cells = [(c.dataset.name, c.batch_size, c.learning_rate) for c in compose("experiment=three_methods")[0]]
+    at = {size: {rate for _, own, rate in cells if own == size} for size in (1, 64, "full")}
+    assert max(at[1]) <= 1 < max(at[64]) < max(at["full"])
+
+
+def test_a_small_form_replaces_what_it_names():
+    from harness.cli import _register
+
+    _register(["size=small"])
+    small = compose_cells(["-m", "experiment=three_methods", "size=small"], ROOT / "conf").cells
+    assert len(small) < len(compose("experiment=three_methods")[0])
+    assert {config.seeds for config, _ in small} == {3}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)

@@ -1,0 +1,199 @@
+"""What a study is: a question, claims with what would support or refute them, and how its runs become findings.
+
+The claims stand in experiments/NAME.yaml and are stored with the sweep when it begins; experiments/NAME.py judges them
+afterwards. A judge gets tables and returns findings; it reads no store, draws nothing and draws no random numbers but
+from the generator that it is handed.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.answer import MARGIN, Answer, adjusted, final_costs, updates_to_target
+from harness.config import ConfigError
+from harness.statistics import Comparison, Interval, compare
+from harness.sweep_data import SweepData
+from harness.verdicts import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+K = TypeVar("K")
+Array = NDArray[np.floating]
+BATCH_SIZE = "batch size (examples)"  # an axis of this name has its ticks at the sizes
+TEXTS = ("says", "source", "measure", "supported", "refuted")  # of a claim, each a sentence or more
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that somebody holds to be true, and what is measured to find out - fixed before anything runs."""
+
+    id: str
+    says: str
+    source: str
+    measure: str
+    supported: str
+    refuted: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A named sweep with a question and its claims, by id."""
+
+    name: str
+    question: str
+    claims: Mapping[str, Claim]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A series of a panel, (n,) each: a line with marks, its limits as bars or a band; marks only; or a reference.
+
+    kind: "line", "marks" or "reference" (thin and dashed, no marks). Values that are not finite are left out.
+    """
+
+    label: str
+    x: ArrayLike
+    y: ArrayLike
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
+    kind: str = "line"
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Axes: what they show, their names with units, what is drawn. names: of the places 0, 1, ... of a named x axis.
+
+    log: which axes are logarithmic, "xy", "x", "y" or "".
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Sequence[Line]
+    log: str = "xy"
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What the runs say of one claim.
+
+    sentence: with its numbers, for somebody who reads nothing else. effect: the main number with its 95 % interval, of
+    what `unit` says; None where the claim is exact. replicas: per cell. panels: the figure that shows it.
+    """
+
+    claim: str
+    verdict: Verdict
+    sentence: str
+    unit: str = ""
+    effect: Interval | None = None
+    replicas: int = 0
+    panels: Sequence[Panel] = field(default=())
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a judge has: the sweep's tables, its answer, the files of its cells, and a source of randomness.
+
+    download: (run id, name of an artifact) -> a local copy of it.
+    """
+
+    data: SweepData
+    answer: Answer
+    download: Callable[[str, str], Path]
+    rng: np.random.Generator
+
+    @cached_property
+    def cells(self) -> "pd.DataFrame":
+        """The finished cells, one row each."""
+        return self.data.cells[self.data.cells["status"] == "FINISHED"]
+
+    @cached_property
+    def final_costs(self) -> dict[str, Array]:
+        """Cell -> final training cost (R,), +inf where the replica diverged."""
+        return final_costs(self.data.replicas)
+
+    @cached_property
+    def to_target(self) -> dict[str, dict[str, Array]]:
+        """Cell -> "updates", "epochs", "seconds" -> (R,) until its facet's target, +inf where it was not reached."""
+        return updates_to_target(self.data.histories, self.answer.targets_at, self.cells)
+
+    @cached_property
+    def histories(self) -> "dict[str, pd.DataFrame]":
+        """Cell -> the checkpoints of its replicas."""
+        return {str(cell): own for cell, own in self.data.histories.groupby("cell")}
+
+    def replicas(self, cell: str, column: str) -> Array:
+        """A column of replicas.csv of one cell, (R,) in the order of the replicas."""
+        own = self.data.replicas[self.data.replicas["cell"] == cell].sort_values("replica")
+        return own[column].to_numpy(dtype=float)
+
+    def table(self, cell: str, name: str) -> "pd.DataFrame":
+        """A table among the files of a cell, such as diagnostics.csv or batch_costs.csv."""
+        import pandas as pd
+
+        return pd.read_csv(self._file(cell, name), keep_default_na=False, na_values=["", "nan"])
+
+    def weights(self, cell: str) -> Array:
+        """The parameters that every replica of a cell ended with, (R, P)."""
+        with np.load(self._file(cell, "weights.npz")) as stored:
+            return np.concatenate([stored[name].reshape(len(stored[name]), -1) for name in sorted(stored)], axis=1)
+
+    def _file(self, cell: str, name: str) -> Path:
+        return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)
+
+    def compare(self, arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float = MARGIN) -> dict[K, Comparison]:
+        """Each pair of arms (R,) compared replica by replica; one family of claims, so the p-values are Holm's."""
+        found = [compare(a, b, margin=margin, rng=self.rng) for a, b in arms.values()]
+        return dict(zip(arms, adjusted(found), strict=True))
+
+
+Judge = Callable[[Evidence], Iterable[Finding]]
+
+
+def study_from(tree: Mapping[str, Any]) -> Study:
+    """The study that a file of experiments/ describes. Raises ConfigError for a claim that does not say enough."""
+    name = str(tree.get("name") or "")
+    claims = {}
+    for key in ("name", "question", "claims"):
+        if not tree.get(key):
+            raise ConfigError(f"study.{key}", "what experiments/README.md lists", tree.get(key))
+    for claim, texts in tree["claims"].items():
+        if missing := [text for text in TEXTS if not (isinstance(texts, Mapping) and texts.get(text))]:
+            raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(TEXTS)}", missing)
+        claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in TEXTS})
+    return Study(name, str(tree["question"]), claims)
+
+
+def judge_of(study: str, folder: Path) -> Judge:
+    """The function `judge` of the study's module in experiments/."""
+    spec = importlib.util.spec_from_file_location(f"experiments_{study}", folder / f"{study}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Judge = module.judge
+    return found
+
+
+def judged(study: Study, judge: Judge, evidence: Evidence) -> list[Finding]:
+    """One finding for each claim, in the study's order; nothing is concluded from a grid with holes.
+
+    Raises ValueError for a judge that leaves a claim out or makes one up.
+    """
+    missing = int((evidence.data.cells["status"] != "FINISHED").sum())
+    missing += int(evidence.data.about.get("cells", 0)) - len(evidence.data.cells)
+    if missing:
+        text = f"{missing} cells of the grid are missing, so nothing is concluded."
+        return [Finding(claim, Verdict.UNRESOLVED, text) for claim in study.claims]
+    found = {finding.claim: finding for finding in judge(evidence)}
+    if found.keys() != study.claims.keys():
+        raise ValueError(f"experiments/{study.name}.py judges {sorted(found)}, its claims are {sorted(study.claims)}")
+    return [found[claim] for claim in study.claims]

@@ -1,0 +1,93 @@
+"""The figure of a finding: its panels, as the judge of a study describes them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.panels import batch_axis, key, log_axis, log_limits, panels, say
+from harness.plots import COLOURS, styled
+from harness.study import BATCH_SIZE, Line, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "oDs^vPX"
+COLUMNS = 3
+REFERENCE = {"color": "#444444", "linewidth": 1.2, "linestyle": (0, (5, 3))}
+
+
+@styled
+def finding(title: str, note: str, shown: Sequence[Panel]) -> "Figure":
+    """Panels in rows of three, one key for all of them: a label looks the same wherever it is."""
+    styles = _styles(shown)
+    columns = min(COLUMNS, len(shown))
+    keys = [key(label, **style) for label, style in styles.items() if label]
+    size = (4.1, 3.0) if columns > 1 else (6.4, 3.4)
+    figure, grid = panels(-(-len(shown) // columns), columns, title, note, keys if len(styles) > 1 else (), size=size)
+    places = grid.ravel()
+    for axes, panel in zip(places, shown, strict=False):
+        _draw(axes, panel, styles)
+    for axes in places[len(shown) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _styles(shown: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+    """Label -> how it is drawn: a colour and a marker each, references in grey with dashes of their own."""
+    lines = {line.label: line for panel in shown for line in panel.lines}
+    styles: dict[str, dict[str, Any]] = {}
+    n_data = n_references = 0
+    for label, line in lines.items():
+        if line.kind == "reference":
+            dash = (0, (5, 3)) if not n_references else (0, (1, 1 + n_references))
+            styles[label] = {**REFERENCE, "linestyle": dash}
+            n_references += 1
+        else:
+            look = {"color": COLOURS[n_data % len(COLOURS)], "marker": MARKERS[n_data % len(MARKERS)], "markersize": 6}
+            styles[label] = {**look, "linestyle": "-" if line.kind == "line" else "", "linewidth": 1.6}
+            n_data += 1
+    return styles
+
+
+def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None:
+    known = [_finite(line) for line in panel.lines]
+    for line, (x, y, low, high) in zip(panel.lines, known, strict=True):
+        style = styles[line.label]
+        axes.plot(x, y, **style, zorder=2 if line.kind == "reference" else 3)
+        if low is not None and len(x) > 40:
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        elif low is not None:
+            axes.vlines(x, low, high, color=style["color"], linewidth=1.6, zorder=3)
+    axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+    _scale(axes, panel, known)
+    if not any(len(x) for x, *_ in known):
+        say(axes, "nothing to show")
+
+
+def _finite(line: Line) -> tuple[Any, Any, Any, Any]:
+    """x, y, low, high (None without limits) where x and y are finite; limits that are not are put at y."""
+    x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
+    kept = np.isfinite(x) & np.isfinite(y)
+    if line.low is None or line.high is None:
+        return x[kept], y[kept], None, None
+    limits = (np.asarray(limit, dtype=float) for limit in (line.low, line.high))
+    low, high = (np.where(np.isfinite(limit), limit, y)[kept] for limit in limits)
+    return x[kept], y[kept], low, high
+
+
+def _scale(axes: "Axes", panel: Panel, known: list[tuple[Any, Any, Any, Any]]) -> None:
+    """Log axes over everything drawn, and the names of the places on an axis that has names."""
+    for name, places in (("x", (0,)), ("y", (1, 2, 3))):
+        values = [line[i] for line in known for i in places if line[i] is not None]
+        if name == "x" and panel.x == BATCH_SIZE:
+            batch_axis(axes, (int(size) for size in np.concatenate(values)))
+        elif name in panel.log:
+            log_axis(axes, name, log_limits(values))
+    if panel.names:
+        slanted = max(len(text) for text in panel.names) * len(panel.names) > 36
+        look: dict[str, Any] = {"rotation": 25, "ha": "right", "fontsize": 9} if slanted else {}
+        axes.set_xticks(range(len(panel.names)), list(panel.names), **look)
+        axes.set_xlim(-0.5, len(panel.names) - 0.5)
+        axes.grid(visible=False, axis="x")

@@ -1,0 +1,126 @@
+"""Sweeps whose truth is known, made by hand: what the judges of studies are tried on.
+
+A cell is a dict: `cell(64, 0.3, final=0.1)`. Costs fall from `start` to `final` as a power of the update; replica r is
+off by a factor that it has in every cell (so pairs share it) and by one of its own. `evidence(*cells)` is what a
+judge gets.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.answer import answer
+from harness.study import Evidence
+from harness.sweep_data import SweepData
+
+START = 2.0
+PARAMS = {
+    "optimizer.name": "sgd", "optimizer.weight_decay": "0.0", "last_batch": "keep", "order": "reshuffle",
+    "target_on": "train", "engine": "vectorized", "loss": "softmax_cross_entropy", "epochs": "10", "seed": "0",
+}  # fmt: skip
+
+
+def cell(
+    batch_size: int,
+    learning_rate: float = 0.1,
+    reduction: str = "mean",
+    dataset: str = "digits",
+    extra: str = "",
+    n_train: int = 1024,
+    final: float | None = 0.1,
+    n_updates: int | None = None,
+    noise: float = 0.02,
+    update_us: float | None = None,
+    test_accuracy: float = 0.9,
+    history: pd.DataFrame | None = None,
+    files: dict[str, Any] | None = None,
+    **params: Any,
+) -> dict[str, Any]:
+    """One cell. final: its cost at the end, None for diverged. noise: standard deviation of the replicas' own factor.
+
+    extra: what the label says besides dataset, B, η, reduction, such as "optimizer=adam". history: one replica's
+    checkpoints, instead of the made-up fall. files: name -> table, or (R, P) weights for "weights.npz".
+    """
+    n_updates = n_updates or 10 * -(-n_train // batch_size)
+    update_us = 40.0 + batch_size if update_us is None else update_us
+    return {**locals(), "params": {**PARAMS, "dataset": dataset, **params}}
+
+
+def evidence(*cells: dict[str, Any], n_replicas: int = 10, shared: float = 0.1, seed: int = 0) -> Evidence:
+    """shared: standard deviation of the log factor that a replica has in every cell."""
+    rng = np.random.default_rng(seed)
+    common = np.exp(shared * rng.normal(size=n_replicas))
+    made = [_tables(own, common, rng) for own in cells]
+    rows, replicas, histories = ([made_cell[i] for made_cell in made] for i in range(3))
+    about = {"command": "python -m harness -m experiment=made_up", "cells": str(len(cells))}
+    data = SweepData(
+        "made up", about, pd.DataFrame(rows), pd.concat(replicas, ignore_index=True),
+        pd.concat(histories, ignore_index=True),
+    )  # fmt: skip
+    files = {row["run_id"]: own["files"] or {} for row, own in zip(rows, cells, strict=True)}
+    return Files(data, answer(data), lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
+
+
+class Files(Evidence):
+    """Evidence whose files are in memory."""
+
+    def __init__(self, data: Any, answer: Any, download: Any, rng: Any, files: dict[str, dict[str, Any]]) -> None:
+        super().__init__(data, answer, download, rng)
+        object.__setattr__(self, "files", files)
+
+    def table(self, cell: str, name: str) -> pd.DataFrame:
+        return self.files[cell][name]  # type: ignore[attr-defined]
+
+    def weights(self, cell: str) -> Any:
+        return self.files[cell]["weights.npz"]  # type: ignore[attr-defined]
+
+
+def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple[dict[str, Any], Any, Any]:
+    words = [own["dataset"], f"B={own['batch_size']}", f"η={own['learning_rate']:g}", own["reduction"], own["extra"]]
+    label, facet = " ".join(filter(None, words)), " ".join(filter(None, [own["dataset"], own["extra"]]))
+    head = {"facet": facet, "cell": label, "batch_size": float(own["batch_size"])}
+    head |= {"learning_rate": own["learning_rate"], "reduction": own["reduction"]}
+    factors = common * np.exp(own["noise"] * rng.normal(size=len(common)))
+    histories = [_history(own, factor).assign(replica=r, **head) for r, factor in enumerate(factors)]
+    replicas = pd.DataFrame([_replica(history, own) for history in histories])
+    lr_mean = own["learning_rate"] * (own["batch_size"] if own["reduction"] == "sum" else 1)
+    lost = own["final"] is None
+    costs = np.quantile(replicas["final_train_cost"], [0.25, 0.5, 0.75]) if not lost else [np.nan] * 3
+    row = {
+        **head, **own["params"], "status": "FINISHED", "outcome": "diverged" if lost else "completed",
+        "n_train": float(own["n_train"]), "lr_mean": lr_mean, "lr_per_example": lr_mean / own["batch_size"],
+        "q25": costs[0], "score": costs[1], "q75": costs[2], "n_replicas": len(common),
+        "n_diverged": len(common) * lost, "time/update_us": own["update_us"],
+        "time/example_us": own["update_us"] / own["batch_size"],
+        "time/train_seconds": own["update_us"] * own["n_updates"] / 1e6, "run_id": label,
+    }  # fmt: skip
+    return row, replicas, pd.concat(histories, ignore_index=True)
+
+
+def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:
+    if own["history"] is not None:
+        return own["history"].copy()
+    end, final = own["n_updates"], 100.0 if own["final"] is None else own["final"]
+    update = np.unique(np.concatenate([[0], np.geomspace(1, end, 40).round()]))
+    fall = np.log1p(update) / np.log1p(end)
+    cost = START * (final * factor / START) ** fall
+    examples = np.minimum(update * own["batch_size"], update / end * 10 * own["n_train"])
+    table = pd.DataFrame({"update": update, "epoch": examples / own["n_train"], "examples": examples})
+    table["train_seconds"] = update * own["update_us"] / 1e6
+    table["train_cost"], table["validation_cost"], table["validation_accuracy"] = cost, 1.1 * cost, 0.9
+    table["outcome"] = [""] * (len(update) - 1) + ["diverged" if own["final"] is None else "completed"]
+    return table
+
+
+def _replica(history: pd.DataFrame, own: dict[str, Any]) -> dict[str, Any]:
+    last = history.iloc[-1]
+    head = {key: last[key] for key in ("facet", "cell", "batch_size", "learning_rate", "reduction", "replica")}
+    return head | {
+        "outcome": last["outcome"], "end_update": last["update"], "final_train_cost": last["train_cost"],
+        "last_finite_cost": last["train_cost"], "final_validation_cost": last["validation_cost"],
+        "best_validation_cost": history["validation_cost"].min(), "final_test_cost": 1.2 * last["train_cost"],
+        "best_validation_accuracy": history["validation_accuracy"].max(), "final_test_accuracy": own["test_accuracy"],
+        "final_validation_accuracy": last["validation_accuracy"],
+    }  # fmt: skip
