@@ -6,6 +6,7 @@ whatever happened. What a user got wrong is one line on stderr and exit code 2.
 """
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -151,13 +152,20 @@ def _only_asks(words: Sequence[str]) -> bool:
 
 
 def _register(words: Sequence[str] = ()) -> None:
-    """Make the schema and the studies of experiments/ known to Hydra; with size=small in their small form."""
+    """Make the schema and the studies of experiments/ known to Hydra; with size=small in their small form.
+
+    Hydra copies all that is registered many times over, so of the studies that nobody asks for it gets the names only.
+    """
     from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig, OmegaConf
 
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    asked = {name for word in words if "experiment" in word for name in re.findall(r"\w+", word)}
     for path in sorted((ROOT / "experiments").glob("*.yaml")):
+        if path.stem not in asked:
+            store.store(group="experiment", name=path.stem, node={})
+            continue
         study = OmegaConf.load(path)
         assert isinstance(study, DictConfig)
         small = study.pop("small", {})

@@ -10,8 +10,8 @@ from harness.config import RULES, ConfigError, check, flatten
 
 
 def compose(*words: str):
-    _register()
     """The configurations, and whether they are a sweep."""
+    _register(words)
     composed = compose_cells(words, ROOT / "conf")
     return [config for config, _ in composed.cells], composed.multirun
 
@@ -121,10 +121,9 @@ def test_the_grids_of_a_study_follow_each_other():
 
 
 def test_a_small_form_replaces_what_it_names():
-    from harness.cli import _register
-
-    _register(["size=small"])
-    small = compose_cells(["-m", "experiment=three_methods", "size=small"], ROOT / "conf").cells
+    words = ["-m", "experiment=three_methods", "size=small"]
+    _register(words)
+    small = compose_cells(words, ROOT / "conf").cells
     assert len(small) < len(compose("experiment=three_methods")[0])
     assert {config.seeds for config, _ in small} == {3}
 
