@@ -122,9 +122,13 @@ def _studies(words: Sequence[str]) -> int:
     if not (everything or chosen):
         print(studies.listing(Store.open(), size))
         return 0
-    codes = studies.run_all(studies.names() if everything else chosen, overrides, _study)
+    failed = []
+    names = studies.names() if everything else chosen
+    for i, name in enumerate(names):
+        _say(f"\nStudy {i + 1} of {len(names)}: {name}")
+        if _study(["-m", f"experiment={name}", *overrides]):
+            failed.append(name)
     print(studies.listing(Store.open(), size))
-    failed = [name for name, code in codes.items() if code]
     if failed:
         _say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
@@ -134,7 +138,6 @@ def _studies(words: Sequence[str]) -> int:
 
 def _study(words: list[str]) -> int:
     """One study of several: what is wrong with it is said, and the next one goes on."""
-    _say(f"python -m harness {shlex.join(words)}")
     try:
         _register(words)
         return _train(words)

@@ -1,7 +1,6 @@
 """The studies of experiments/: judging one from its runs, listing last verdicts, building the page of findings."""
 
 import json
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,8 +91,3 @@ def _part(store: "Store", run: Any, folder: Path) -> dict[str, Any]:
         figures.rmdir()
     spent = (run.info.end_time - run.info.start_time) / 1000
     return part | {"command": run.data.tags["command"], "cells": run.data.tags["cells"], "seconds": spent}
-
-
-def run_all(chosen: Sequence[str], words: Sequence[str], train: Callable[[list[str]], int]) -> dict[str, int]:
-    """Train one study after the other; returns their exit codes. A study that fails does not stop the others."""
-    return {name: train(["-m", f"experiment={name}", *words]) for name in chosen}
