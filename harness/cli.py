@@ -115,7 +115,10 @@ def _register() -> None:
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
+    from harness.composition import SharedStore
+
     store = ConfigStore.instance()
+    store.__class__ = SharedStore
     store.store(name="schema", node=Config)
     for path in sorted((ROOT / "experiments").glob("*.yaml")):
         store.store(group="experiment", name=path.stem, node=OmegaConf.load(path), package="_global_")
