@@ -162,7 +162,10 @@ def _register(words: Sequence[str] = ()) -> None:
     from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig, OmegaConf
 
+    from harness.composition import SharedStore
+
     store = ConfigStore.instance()
+    store.__class__ = SharedStore
     store.store(name="schema", node=Config)
     asked = {name for word in words if "experiment" in word for name in re.findall(r"\w+", word)}
     for path in sorted((ROOT / "experiments").glob("*.yaml")):

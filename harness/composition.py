@@ -8,16 +8,81 @@ this module know Hydra.
 import copy
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from hydra.version import setbase
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from harness.config import RULES, Config, ConfigError
 
-if TYPE_CHECKING:
-    from hydra._internal.hydra import Hydra
-    from omegaconf import DictConfig
+
+class SharedStore(ConfigStore):  # type: ignore[misc]
+    """Hydra's store of schemas and studies. It copies what it hands out, and need not be copied itself.
+
+    Hydra does that with everything it may ask, whenever it asks: seventy times for --help.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SharedStore":
+        return self
+
+
+class CellLoader(ConfigLoaderImpl):  # type: ignore[misc]
+    """Hydra's loader of configurations, which takes a tenth of a second for each cell, made quick for a sweep.
+
+    Cells that choose the same groups differ in values only, so they are composed once and the values set by Hydra's
+    own rule.
+    """
+
+    def __init__(self, search_path: Any) -> None:
+        super().__init__(search_path)
+        self._chosen: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}  # groups -> cell, hydra
+
+    def load_cell(self, base: DictConfig, words: list[str]) -> DictConfig:
+        """The configuration of the cell that these overrides make, without what Hydra needs to run its job."""
+        return self._cell(base, OverridesParser.create().parse_overrides(words))[0]
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """The same with it: what Hydra's launchers ask for."""
+        parsed = OverridesParser.create().parse_overrides(sweep_overrides)
+        own, hydra = self._cell(master_config, parsed)
+        with open_dict(own):
+            own.hydra = hydra  # a copy
+        own.hydra.overrides.task = sweep_overrides
+        own.hydra.job.override_dirname = get_overrides_dirname(parsed, **_dirname_words(hydra))
+        OmegaConf.copy_cache(from_config=master_config, to_config=own)
+        return own
+
+    def _cell(self, base: DictConfig, parsed: list[Override]) -> tuple[DictConfig, DictConfig]:
+        groups = tuple(o.input_line for o in parsed if self.repository.group_exists(o.key_or_group))
+        if groups not in self._chosen:
+            composed = super().load_sweep_config(base, list(groups))
+            hydra = composed.hydra
+            self._chosen[groups] = _without_hydra(composed), hydra
+        cell, hydra = self._chosen[groups]
+        own = copy.deepcopy(cell)
+        self._apply_overrides_to_config([o for o in parsed if o.input_line not in groups], own)
+        return own, hydra
+
+
+def _dirname_words(hydra: DictConfig) -> dict[str, Any]:
+    settings = hydra.job.config.override_dirname
+    return {key: settings[key] for key in ("kv_sep", "item_sep", "exclude_keys")}
 
 
 @dataclass(frozen=True)
@@ -32,9 +97,6 @@ class Composed:
 
 def compose_cells(words: Sequence[str], conf: Path) -> Composed:
     """The configuration of every cell that the command line asks for. Raises ConfigError."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
-
     hydra, overrides, asked_multirun = _open(words, conf)
     try:
         base = _compose(hydra, overrides, RunMode.MULTIRUN)
@@ -44,7 +106,7 @@ def compose_cells(words: Sequence[str], conf: Path) -> Composed:
             return Composed([(to_config(_compose(hydra, overrides, RunMode.RUN)), [])], False, launcher, None)
         _check_sweeper(base)
         grid = _grid(base, hydra.config_loader)
-        cells = list(zip(_configs(base, hydra.config_loader, grid), grid, strict=True))
+        cells = [(to_config(_refusing(hydra.config_loader.load_cell, base, words)), words) for words in grid]
         return Composed(cells, True, launcher, settings.get("n_jobs"))
     finally:
         GlobalHydra.instance().clear()
@@ -56,11 +118,6 @@ def launch(words: Sequence[str], conf: Path, cells: Sequence[list[str]] | None, 
     It is what Hydra's own sweeper does with the whole grid; here the cells that are done already are not among them.
     Returns what the task returned; what it or a launcher raises goes to the caller.
     """
-    from hydra._internal.callbacks import Callbacks
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.plugins import Plugins
-    from hydra.types import HydraContext, RunMode
-
     hydra, overrides, _ = _open(words, conf)
     try:
         if cells is None:
@@ -77,20 +134,18 @@ def launch(words: Sequence[str], conf: Path, cells: Sequence[list[str]] | None, 
         GlobalHydra.instance().clear()
 
 
-def _open(words: Sequence[str], conf: Path) -> tuple["Hydra", list[str], bool]:
-    from hydra._internal.hydra import Hydra
-    from hydra._internal.utils import create_config_search_path, get_args_parser
-    from hydra.version import setbase
-
+def _open(words: Sequence[str], conf: Path) -> tuple[Hydra, list[str], bool]:
     arguments = get_args_parser().parse_args(list(words))
     setbase("1.3")
     search_path = create_config_search_path(str(conf))
     if arguments.config_dir:
         search_path.prepend("command-line", f"file://{Path(arguments.config_dir).resolve()}")
-    return Hydra.create_main_hydra2("harness", search_path), arguments.overrides, arguments.multirun
+    hydra = Hydra("harness", CellLoader(search_path))
+    GlobalHydra.instance().initialize(hydra)
+    return hydra, arguments.overrides, arguments.multirun
 
 
-def _compose(hydra: "Hydra", overrides: list[str], mode: Any) -> "DictConfig":
+def _compose(hydra: Hydra, overrides: list[str], mode: Any) -> DictConfig:
     composed: DictConfig = _refusing(
         hydra.compose_config,
         config_name="config",
@@ -102,18 +157,17 @@ def _compose(hydra: "Hydra", overrides: list[str], mode: Any) -> "DictConfig":
     return composed
 
 
-def _check_sweeper(base: "DictConfig") -> None:
+def _check_sweeper(base: DictConfig) -> None:
     """The whole grid is known before anything is trained; a sweeper that makes it up as it goes has no place here."""
     if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):
         raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
 
 
-def _grid(base: "DictConfig", loader: Any) -> list[list[str]]:
+def _grid(base: DictConfig, loader: Any) -> list[list[str]]:
     """The overrides of every cell, as Hydra's basic sweeper forms them: a study's own grid, then the command line's.
 
     A study may list several grids, which is more than Hydra's basic sweeper knows: their cells follow each other.
     """
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parser = OverridesParser.create(config_loader=loader)
@@ -126,38 +180,14 @@ def _grid(base: "DictConfig", loader: Any) -> list[list[str]]:
     return cells
 
 
-def _configs(base: "DictConfig", loader: Any, grid: list[list[str]]) -> Iterator[Config]:
-    """The configuration of every cell, as `load_sweep_config` gives it, which takes a tenth of a second each.
-
-    Cells that choose the same groups differ in values only, so they are composed once and the values set by Hydra's
-    own rule.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parser = OverridesParser.create()
-    chosen: dict[tuple[str, ...], DictConfig] = {}
-    for cell in grid:
-        parsed = parser.parse_overrides(cell)
-        groups = tuple(o.input_line for o in parsed if loader.repository.group_exists(o.key_or_group))
-        if groups not in chosen:
-            chosen[groups] = _without_hydra(_refusing(loader.load_sweep_config, base, list(groups)))
-        own = copy.deepcopy(chosen[groups])
-        _refusing(loader._apply_overrides_to_config, [o for o in parsed if o.input_line not in groups], own)
-        yield to_config(own)
-
-
-def _without_hydra(composed: "DictConfig") -> "DictConfig":
-    from omegaconf import open_dict
-
+def _without_hydra(composed: DictConfig) -> DictConfig:
     with open_dict(composed):
         composed.pop("hydra", None)
     return composed
 
 
-def to_config(composed: "DictConfig") -> Config:
+def to_config(composed: DictConfig) -> Config:
     """The plain objects of one cell. Raises ConfigError for a value that is missing and for a key that was added."""
-    from omegaconf import OmegaConf
-
     composed = _without_hydra(composed)
     added = [str(key) for key in composed if key not in {field.name for field in fields(Config)}]
     if added:
@@ -167,9 +197,6 @@ def to_config(composed: "DictConfig") -> Config:
 
 def _refusing(call: Any, *arguments: Any, **options: Any) -> Any:
     """Call Hydra or OmegaConf, and say what they refuse in one line."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     try:
         return call(*arguments, **options)
     except (HydraException, OmegaConfBaseException) as refused:

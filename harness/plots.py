@@ -191,15 +191,18 @@ def log_cost(axes: "Axes") -> None:
 
 
 def log_scale(axes: "Axes", name: str) -> None:
-    """A log axis with plain numbers: 0.01 reads faster than a power of ten, and is drawn faster."""
-    from matplotlib.ticker import LogLocator
+    """A log axis with plain numbers: 0.01 reads faster than a power of ten, and is drawn faster.
+
+    Minor ticks would not be seen, and making them takes half of the time that a figure takes.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axes.set(**{f"{name}scale": "log"})
     axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axes.dataLim.intervalx if name == "x" else axes.dataLim.intervaly
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * low else (1,)))
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("")
+    axis.set_minor_locator(NullLocator())
 
 
 def _cut_off(axes: "Axes", top: float) -> None:

@@ -83,7 +83,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "cores": _usable_cores(),
-        "packages": _versions(),
+        "packages": dict(_versions()),
         "blas": [
             {key: lib.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
             for lib in threadpool_info()
@@ -92,6 +92,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def _cpu_model() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
@@ -103,6 +104,7 @@ def _usable_cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+@cache
 def _versions() -> dict[str, str | None]:
     """Of every package that a run needs, None if it is not installed; of the launchers, those that are."""
     launchers = {name: found for name in LAUNCHERS if (found := _version(name))}

@@ -168,9 +168,9 @@ def _write_result(run: RunWriter, config: Config, result: CellResult, name: str,
     replicas = tables.replicas(result, config)
     outcome = tables.cell_outcome(replicas)
     summary = tables.summary(result, replicas)
+    run.points(summary)
     with run.files() as folder:
         _write_tables(folder, config, result, replicas)
-    run.points(summary)
     with run.files() as folder:
         _draw(folder / "figures", config, result, name)
     run.tags({"outcome": outcome, "mlflow.note.content": cell_note(name, config, outcome, replicas, summary)})

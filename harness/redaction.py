@@ -8,7 +8,8 @@ loses a few harmless characters rather than keeps a password: `http://localhost:
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote
 
 MARK = "***"
@@ -37,13 +38,13 @@ def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
     Not recognised: a password with a blank, a quote, < or > in a URL that no environment variable holds; a secret that
     stands alone and in no environment variable.
     """
-    secrets = sorted(_secrets(os.environ if environ is None else environ), key=lambda s: (-len(s), s))
+    secrets = _secrets(tuple((os.environ if environ is None else environ).items()))
     while (clean := _redacted_once(text, secrets)) != text:  # what has become *** may make a new match
         text = clean
     return text
 
 
-def _redacted_once(text: str, secrets: list[str]) -> str:
+def _redacted_once(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, MARK)
     return _QUERY.sub(_without_value, _URLS.sub(_without_user_info, text))
@@ -67,10 +68,15 @@ def _words(name: str) -> str:
     return re.sub(r"[-.]", "_", _CAMEL.sub("_", name)).upper()
 
 
-def _secrets(environ: Mapping[str, str]) -> set[str]:
-    """Every spelling of every secret in the environment, none too short to be told from an ordinary word."""
-    values = [value for name, item in environ.items() for value in _secret_values(name, item)]
-    return {form for value in values for form in _spellings(value) if len(form) >= SHORTEST}
+@lru_cache(maxsize=4)
+def _secrets(environ: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Every spelling of every secret in the environment, none too short to be told from an ordinary word.
+
+    The longest first: a secret may be a part of another.
+    """
+    values = [value for name, item in environ for value in _secret_values(name, item)]
+    forms = {form for value in values for form in _spellings(value) if len(form) >= SHORTEST}
+    return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
 def _secret_values(name: str, value: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ over survivors without a count beside it. scipy is imported by the first call, n
 """
 
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -149,16 +150,23 @@ def median_interval(values: ArrayLike) -> Interval:
     `confidence` is what they really have. Fewer than six values cannot have 95 %: k is 1 and `confidence` says less
     (.9375 of five, .75 of three, 0 of one). Estimate and limits can be +inf. Checks no independence.
     """
-    from scipy import stats
-
     ranked = np.sort(censored(values))
     n = len(ranked)
     if n == 0:
         return Interval(np.nan, np.nan, np.nan, 0.0)
+    k, confidence = _rank_of_limits(n)
+    middle = (ranked[(n - 1) // 2] + ranked[n // 2]) / 2
+    return Interval(float(middle), float(ranked[k - 1]), float(ranked[n - k]), confidence)
+
+
+@cache
+def _rank_of_limits(n: int) -> tuple[int, float]:
+    """k and the confidence for n values: scipy takes a millisecond, and a report asks a thousand times."""
+    from scipy import stats
+
     half = stats.binom(n, 0.5)
     k = max(1, int(half.ppf(SIGNIFICANCE / 2)))
-    middle = (ranked[(n - 1) // 2] + ranked[n // 2]) / 2
-    return Interval(float(middle), float(ranked[k - 1]), float(ranked[n - k]), float(1 - 2 * half.cdf(k - 1)))
+    return k, float(1 - 2 * half.cdf(k - 1))
 
 
 def percentile_interval(estimate: float, draws: Array) -> Interval:

@@ -53,7 +53,7 @@ def read(store: "Store", run: Any) -> Stored:
         raise ConfigError("verify", "a run with the tag data_digest (older versions wrote none)", run.info.run_name)
     readers = (_config, _environment, _fingerprints, _history, _parameters)
     with tempfile.TemporaryDirectory() as folder:
-        paths = [_download(store, run.info.run_id, name, Path(folder)) for name in FILES]
+        paths = [_download(store, run, name, Path(folder)) for name in FILES]
         contents = [_readable(reader, path) for reader, path in zip(readers, paths, strict=True)]
     return Stored(run.info.run_name, tags, *contents)
 
@@ -63,11 +63,12 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _download(store: "Store", run_id: str, name: str, folder: Path) -> Path:
+def _download(store: "Store", run: Any, name: str, folder: Path) -> Path:
     try:
-        return store.download(run_id, name, folder)
+        return store.download(run, name, folder)
     except Exception as error:  # MLflow's own, which only `tracking` knows
-        raise ConfigError(name, f"a file that run {run_id} left when it finished", first_line(error)) from error
+        allowed = f"a file that run {run.info.run_id} left when it finished"
+        raise ConfigError(name, allowed, first_line(error)) from error
 
 
 def _readable(reader: Callable[[Path], Any], path: Path) -> Any:

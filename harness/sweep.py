@@ -87,7 +87,7 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], bo
             write_answer(store, sweep)
             answered = True
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
-            complete = finished >= grid_labels(store, sweep).keys()
+            complete = finished >= grid_labels(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
         except Exception as error:
             print_traceback(error)

@@ -52,8 +52,8 @@ def write_grid(folder: Path, cells: "Sequence[GridCell]") -> None:
     pd.DataFrame(rows, columns=["cell", "signature"]).to_csv(folder / GRID, index=False)
 
 
-def grid_labels(store: "Store", sweep: str) -> dict[str, str]:
-    """Signature -> label of the cells that a sweep consists of."""
+def grid_labels(store: "Store", sweep: Any) -> dict[str, str]:
+    """Signature -> label of the cells that a sweep, given as its run, consists of."""
     table = _read(store, sweep, GRID)
     return dict(zip(table["signature"], table["cell"], strict=True))
 
@@ -65,18 +65,18 @@ def load_sweep(store: "Store", sweep: str, *others: str) -> SweepData:
     """
     import pandas as pd
 
-    parent = store.get(sweep)
-    labels = {key: label for part in (*others, sweep) for key, label in grid_labels(store, part).items()}
+    parent, *more = (store.get(run_id) for run_id in (sweep, *others))
+    labels = {key: label for part in (*more, parent) for key, label in grid_labels(store, part).items()}
     runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
     rows, replicas, histories = [], [], []
     for run in runs:
         row = _cell_row(run, labels[run.data.tags["signature"]])
         if run.info.status == "FINISHED":
-            own = _read(store, run.info.run_id, "replicas.csv")
+            own = _read(store, run, "replicas.csv")
             row |= _spread(own)
             shared = {key: row[key] for key in ("facet", "cell", "batch_size", "learning_rate", "reduction")}
             replicas.append(_with(own, shared))
-            histories.append(_with(_read(store, run.info.run_id, "history.csv"), shared))
+            histories.append(_with(_read(store, run, "history.csv"), shared))
         rows.append(row)
     both = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
     about = dict(parent.data.tags) | ({"cells": str(len(runs))} if others else {})
@@ -99,11 +99,11 @@ def _latest(runs: list[Any]) -> list[Any]:
     return [run for run in runs if chosen[run.data.tags["signature"]] is run]
 
 
-def _read(store: "Store", run_id: str, name: str) -> "pd.DataFrame":
+def _read(store: "Store", run: Any, name: str) -> "pd.DataFrame":
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        return pd.read_csv(store.download(run_id, name, Path(scratch)), keep_default_na=False, na_values=["", "nan"])
+        return pd.read_csv(store.download(run, name, Path(scratch)), keep_default_na=False, na_values=["", "nan"])
 
 
 def _with(table: "pd.DataFrame", shared: dict[str, Any]) -> "pd.DataFrame":

@@ -4,10 +4,12 @@ Everything downstream (metrics, figures, notes) reads these tables, never the ar
 replicas is the interquartile range around the median; diverged replicas are counted, never averaged in.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.batches import examples_seen
 from harness.cell import CellResult, Setting
@@ -42,24 +44,28 @@ def history(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica and checkpoint: update, epoch, examples, train_seconds, costs, score, outcome (or empty)."""
     import pandas as pd
 
-    score = f"validation_{SCORES[config.dataset.task]}"
-    frames = [
-        pd.DataFrame(
-            {
-                "replica": record.replica,
-                "update": record.update,
-                "epoch": _examples(result.setting, record.update) / result.setting.n_train,
-                "examples": _examples(result.setting, record.update),
-                "train_seconds": record.train_seconds,
-                "train_cost": record.train_cost,
-                "validation_cost": record.validation_cost,
-                score: record.validation_score,
-                "outcome": [outcome or "" for outcome in record.outcome],
-            }
-        )
-        for record in result.records
-    ]
-    return pd.concat(frames, ignore_index=True)
+    records, counts = result.records, [len(record.replica) for record in result.records]
+    examples = [_examples(result.setting, record.update) for record in records]
+
+    def of_checkpoint(values: Sequence[float]) -> NDArray[Any]:
+        return np.repeat(values, counts)
+
+    def of_replica(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(record, name) for record in records])
+
+    return pd.DataFrame(
+        {
+            "replica": of_replica("replica"),
+            "update": of_checkpoint([record.update for record in records]),
+            "epoch": of_checkpoint([n / result.setting.n_train for n in examples]),
+            "examples": of_checkpoint(examples),
+            "train_seconds": of_checkpoint([record.train_seconds for record in records]),
+            "train_cost": of_replica("train_cost"),
+            "validation_cost": of_replica("validation_cost"),
+            f"validation_{SCORES[config.dataset.task]}": of_replica("validation_score"),
+            "outcome": [outcome or "" for record in records for outcome in record.outcome],
+        }
+    )
 
 
 def _examples(setting: Setting, update: int) -> int:

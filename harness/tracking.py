@@ -249,10 +249,22 @@ class Store:
         """Make a finished cell part of another sweep."""
         self._ask(lambda: self.client.set_tag(run_id, *membership(sweep)))
 
-    def download(self, run_id: str, path: str, to: Path) -> Path:
-        return Path(self._ask(lambda: self._download(run_id, path, to)))
+    def download(self, run: "Run", path: str, to: Path) -> Path:
+        """One of a run's files, copied into a folder."""
+        return Path(self._ask(lambda: self._download(run, path, to)))
 
-    def _download(self, run_id: str, path: str, to: Path) -> str:
+    def _download(self, run: "Run", path: str, to: Path) -> str:
+        """Straight from where the run says that its files are: by its id, MLflow asks again, and for models, too."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        try:
+            files = get_artifact_repository(run.info.artifact_uri, tracking_uri=self.client.tracking_uri)
+            return files.download_artifacts(path, str(to))
+        except (MlflowException, OSError):
+            return self._download_by_id(run.info.run_id, path, to)
+
+    def _download_by_id(self, run_id: str, path: str, to: Path) -> str:
         """MLflow says of every download that fails that the path is wrong; so it is only if the path is not listed."""
         from mlflow.exceptions import MlflowException
 

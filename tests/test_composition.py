@@ -57,26 +57,43 @@ def test_every_cell_knows_the_overrides_that_make_it():
     assert (composed.launcher, composed.n_jobs) == ("BasicLauncher", None)
 
 
-def test_values_set_on_a_composed_group_are_what_hydra_composes():
-    """Cells of the same groups are composed once; Hydra's own composition of each, one by one, is the oracle."""
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["optimizer=sgd,adam", "dataset=iris,moons", "batch_size=1,full", "model.hidden=[],[3,4]", "target=0.5",
+         "+dataset.load.extra=7", "learning_rate=0.1,1"],
+        ["experiment=three_methods", "seed=1,2", "~study.question", "+hydra.job.env_set.WHOSE=mine"],
+    ],
+    ids=["groups and values", "a study"],
+)  # fmt: skip
+def test_values_set_on_a_composed_group_are_what_hydra_composes(words):
+    """Cells of the same groups are composed once; Hydra's own composition of each, one by one, is the oracle.
+
+    Also of what it adds for its launchers, which ask the same loader, and of the folders that only resolve with a time.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
     from harness.composition import _compose, _open, to_config
 
-    words = [
-        "-m", "optimizer=sgd,adam", "dataset=iris,moons", "batch_size=1,full", "model.hidden=[],[3,4]",
-        "+dataset.load.extra=7", "target=0.5", "learning_rate=0.1,1",
-    ]  # fmt: skip
-    composed = compose_cells(words, ROOT / "conf")
-    hydra, overrides, _ = _open(words, ROOT / "conf")
+    _register(words)
+    composed = compose_cells(["-m", *words], ROOT / "conf")
+    hydra, overrides, _ = _open(["-m", *words], ROOT / "conf")
     try:
         base = _compose(hydra, overrides, RunMode.MULTIRUN)
+        sweep_dir, loader = base.hydra.sweep.dir, hydra.config_loader
         for config, own in composed.cells[::5]:
-            assert config == to_config(hydra.config_loader.load_sweep_config(base, own))
+            expected = ConfigLoaderImpl.load_sweep_config(loader, base, own)
+            found = loader.load_sweep_config(base, own)
+            assert OmegaConf.to_container(found) == OmegaConf.to_container(expected)
+            assert (OmegaConf.is_struct(found), OmegaConf.is_readonly(found.hydra)) == (True, False)
+            assert found.hydra.sweep.dir == expected.hydra.sweep.dir == sweep_dir
+            assert config == to_config(expected)
     finally:
         GlobalHydra.instance().clear()
-    assert len(composed.cells) == 32
+    assert len(composed.cells) == {"optimizer=sgd,adam": 32, "experiment=three_methods": 6}[words[0]]
 
 
 def test_a_launcher_with_workers_says_how_many():

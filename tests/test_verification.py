@@ -56,8 +56,8 @@ class FolderStore:
     def cells(self, sweep: str) -> list[Any]:
         return [run for run in self.runs.values() if run.data.tags.get("sweep") == sweep]
 
-    def download(self, run_id: str, path: str, to: Path) -> Path:
-        return Path(shutil.copy(self.root / run_id / path, to))
+    def download(self, run: Any, path: str, to: Path) -> Path:
+        return Path(shutil.copy(self.root / run.info.run_id / path, to))
 
     def add(self, run_id: str, name: str, status: str = "FINISHED", **tags: str) -> Path:
         """A run without files; returns its folder."""
