@@ -4,8 +4,8 @@ A cell trains `seeds` replicas with common random numbers: replica r draws its s
 of examples from three independent streams that depend on the root seed and on r only, never on what is swept.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +18,9 @@ from harness.config import Config, OptimizerConfig, effective_batch_size, effect
 from harness.data import Dataset
 from harness.diagnostics import OBSERVERS, Observer
 from harness.evaluation import evaluate
-from harness.mlp import MLP, Parameters
+from harness.mlp import MLP, Memory, Parameters
 from harness.optimizers import OPTIMIZERS, Optimizer
-from harness.splits import Splits, loss_for, split
+from harness.splits import Examples, Splits, loss_for, split
 from harness.timing import pinned_blas
 from harness.train import Budget, GradientInto, Record, Runner, Set, Stack, Target, train
 
@@ -32,6 +32,7 @@ ENGINES: dict[str, GradientInto] = {
     "per_example": per_example.gradient_into,
     "compiled": MLP.gradient_into,
 }
+PARTS = ("train", "validation", "test")
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
 
 
@@ -96,7 +97,7 @@ class Cell:
     def __init__(self, config: Config, dataset: Dataset) -> None:
         self.config = config
         n_splits = config.seeds if config.dataset.resample else 1
-        self.splits = [_split(config, dataset, replica) for replica in range(n_splits)]
+        self.splits, self.sets = _side_by_side(lambda replica: _split(config, dataset, replica), n_splits)
         self.setting = setting(config, dataset, self.splits[0])
         self.budget = _budget(config, self.setting)
         self._stacks: list[Stack] = []
@@ -115,22 +116,58 @@ class Cell:
 
     def stacks(self) -> Iterator[Stack]:
         """New stacks of all replicas as they are before the first update: replica 0 alone, then the others."""
-        return (_stack(self.config, self.setting, self.splits, own) for own in _pieces(self.config, self.setting))
+        pieces, memories = _pieces(self.config, self.setting), (Memory(), Memory())
+        return (_stack(self.config, self.setting, self.sets, own, *memories) for own in pieces)
 
     def result(self) -> CellResult:
         """Put the replicas back in order and look at the test set, once."""
         config, plan = self.config, self.setting
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
-        network = MLP(parameters, config.model.activation, plan.loss)
-        test_set = _set(self.splits, list(range(config.seeds)), "test")
+        memory, verdicts = self._stacks[0].network.memory, []
         with pinned_blas(config.threads):
-            return CellResult(plan, self._records, parameters, *evaluate(network, *test_set))
+            for own in _pieces(config, plan):  # not all at once: memory for one stack will do
+                network = MLP(parameters.select(np.array(own)), config.model.activation, plan.loss, memory)
+                verdicts.append(evaluate(network, *_set_of(own, self.sets["test"])))
+        return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*verdicts, strict=True)))
 
 
 def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
+    """The parts of one replica; with order=sorted its training examples lie by label."""
     fractions = config.dataset.validation_fraction, config.dataset.test_fraction
-    return split(dataset, *fractions, streams(config.seed, replica).split, np.dtype(config.dtype))
+    drawn = split(dataset, *fractions, streams(config.seed, replica).split, np.dtype(config.dtype))
+    if config.order != "sorted":
+        return drawn
+    rows = np.argsort(drawn.sort_key, kind="stable")
+    train = Examples(drawn.train.X[rows], drawn.train.Y[rows])
+    return replace(drawn, train=train, sort_key=drawn.sort_key[rows])
+
+
+def _side_by_side(draw: Callable[[int], Splits], n_splits: int) -> tuple[list[Splits], dict[str, Set]]:
+    """The splits, and each part of all of them: (n, D) of a single one, which replicas share, or (R, n, D).
+
+    Splits of several are views of these arrays, and so is the set of any stack: examples are held once.
+    """
+    if n_splits == 1:
+        one = draw(0)
+        return [one], {name: (getattr(one, name).X, getattr(one, name).Y) for name in PARTS}
+    sets: dict[str, Set] = {}
+    splits = []
+    for r in range(n_splits):
+        one = draw(r)
+        for name in PARTS:
+            examples = getattr(one, name)
+            X, Y = sets[name] = sets.get(name) or _room_for(examples, n_splits)
+            X[r], Y[r] = examples.X, examples.Y
+        train, validation, test = (Examples(X[r], Y[r]) for X, Y in sets.values())
+        splits.append(Splits(train, validation, test, one.sort_key))
+        del one, examples  # before the next is drawn
+    return splits, sets
+
+
+def _room_for(examples: Examples, n_splits: int) -> Set:
+    X, Y = examples.X, examples.Y
+    return np.empty((n_splits, *X.shape), X.dtype), np.empty((n_splits, *Y.shape), Y.dtype)
 
 
 def _pieces(config: Config, plan: Setting) -> Iterator[list[int]]:
@@ -143,7 +180,11 @@ def _pieces(config: Config, plan: Setting) -> Iterator[list[int]]:
         yield list(range(start, min(start + width, config.seeds)))
 
 
-def _stack(config: Config, plan: Setting, splits: list[Splits], replicas: list[int]) -> Stack:
+def _stack(
+    config: Config, plan: Setting, sets: dict[str, Set], replicas: list[int], passes: Memory, gathered: Memory
+) -> Stack:
+    """passes, gathered: the memory of the network and of its batches, which all stacks of a cell share."""
+
     def rngs(stream: str) -> list[Generator]:
         return [default_rng(getattr(streams(config.seed, r), stream)) for r in replicas]
 
@@ -151,16 +192,17 @@ def _stack(config: Config, plan: Setting, splits: list[Splits], replicas: list[i
     order = "none" if config.order == "sorted" else config.order
     return Stack(
         replicas=replicas,
-        network=MLP(params, config.model.activation, plan.loss),
+        network=MLP(params, config.model.activation, plan.loss, passes),
         optimizer=_optimizer(config.optimizer, params, plan.learning_rate),
-        train_set=_set(splits, replicas, "train", in_order=config.order == "sorted"),
-        validation_set=_set(splits, replicas, "validation"),
+        train_set=_set_of(replicas, sets["train"]),
+        validation_set=_set_of(replicas, sets["validation"]),
         batches=batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
         reduction=config.reduction,
         gradient_into=ENGINES[config.engine],
         record_batch_costs=replicas == [0],
         observer=_observer(config, plan) if replicas == [0] else None,
         runner=_runner(config),
+        gathered=gathered,
     )
 
 
@@ -180,17 +222,11 @@ def _observer(config: Config, plan: Setting) -> Observer | None:
     return OBSERVERS[config.diagnostics](population, plan.lr_mean, streams(config.seed, 0).diagnostics)
 
 
-def _set(splits: list[Splits], replicas: list[int], name: str, in_order: bool = False) -> Set:
-    """X and Y of one part: shared when there is one split, else one of each per replica. in_order sorts by label."""
-    own = [splits[0]] if len(splits) == 1 else [splits[r] for r in replicas]
-    pairs = []
-    for splits_of_one in own:
-        examples = getattr(splits_of_one, name)
-        rows = np.argsort(splits_of_one.sort_key, kind="stable") if in_order else slice(None)
-        pairs.append((examples.X[rows], examples.Y[rows]))
-    if len(splits) == 1:
-        return pairs[0]
-    return np.stack([X for X, _ in pairs]), np.stack([Y for _, Y in pairs])
+def _set_of(replicas: list[int], examples: Set) -> Set:
+    """What a stack of replicas, which follow each other, sees of a part: all when it is shared, else a slice."""
+    X, Y = examples
+    own = slice(replicas[0], replicas[-1] + 1)
+    return (X[own], Y[own]) if X.ndim == 3 else examples
 
 
 def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float) -> Optimizer:

@@ -19,14 +19,11 @@ def evaluate(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
     n_examples, n_stack = X.shape[-2], len(network.params.flat)
     cost = np.zeros(n_stack)
     quality = np.zeros((n_stack, 1))
-    arrays: list[Array] = []
     summed_quality = QUALITY[network.loss_name]
     with np.errstate(all="ignore"):
         for start in range(0, n_examples, PIECE):
             rows = slice(start, min(start + PIECE, n_examples))
-            if not arrays or arrays[0].shape[1] != rows.stop - start:
-                arrays = network.layer_arrays(rows.stop - start)
-            Z, Y_piece = network.logits(X[..., rows, :], arrays), Y[..., rows, :]
+            Z, Y_piece = network.logits(X[..., rows, :], network.layer_arrays(rows.stop - start)), Y[..., rows, :]
             cost += network.loss.costs(Z, Y_piece).sum(axis=-1, dtype=np.float64)
             quality = quality + summed_quality(Z, Y_piece)
         return cost / n_examples, _score(network.loss_name, quality, Y)

@@ -5,9 +5,10 @@ know what is stacked, and each network of a stack gets the same bits as it would
 Z = A W + b, dW = Aᵀ delta, db = Σ_rows delta, and delta goes back through Wᵀ. Gradients are *summed* over the batch.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Hashable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -34,6 +35,9 @@ class Layer(NamedTuple):
     W: Array
     W_T: Array
     b: Array
+
+
+LINE = 64  # bytes of a line of the cache, on which arrays begin
 
 
 def operand(A: Array) -> Array:
@@ -98,6 +102,30 @@ class Parameters:
         return Parameters(self.sizes, self.flat[keep])
 
 
+class Memory:
+    """What passes over batches write into, one after the other: there is as much of it as the largest of them takes.
+
+    Those that take turns may share one: networks of one shape and dtype, or whoever gathers their batches. `kept` holds
+    what was made of its arrays, by whatever tells one from another, until there has to be more memory.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[Hashable, Any] = {}
+        self._bytes = np.empty(0, np.uint8)
+
+    def arrays(self, shapes: Sequence[tuple[int, ...]], dtype: DTypeLike) -> list[Array]:
+        """Uninitialised arrays side by side, over those that were given before."""
+        itemsize = np.dtype(dtype).itemsize
+        ends = np.cumsum([-(-math.prod(shape) * itemsize // LINE) * LINE for shape in shapes]).tolist()
+        if ends[-1] + LINE > self._bytes.size:
+            self.kept.clear()
+            self._bytes = np.empty(0, np.uint8)  # what there was is free before there is more
+            self._bytes = np.empty(ends[-1] + LINE, np.uint8)
+        first = -self._bytes.ctypes.data % LINE
+        starts = [first, *(first + end for end in ends[:-1])]
+        return [np.ndarray(shape, dtype, self._bytes, at) for shape, at in zip(shapes, starts, strict=True)]
+
+
 class Padded:
     """The factors of dW = Aᵀ delta for a batch of one example in a stack, with a second row each that stays zero.
 
@@ -115,14 +143,15 @@ class Padded:
 
 
 class Buffers:
-    """The arrays that one pass over a batch of B examples writes into, allocated once and used for every update."""
+    """The arrays that one pass over a batch of B examples writes into, made once and used for every update."""
 
-    def __init__(self, sizes: Sequence[int], n_stack: int, n_examples: int, dtype: DTypeLike) -> None:
-        def rows(width: int) -> Array:
-            return operand(np.empty((n_stack, n_examples, width), dtype))
-
-        self.Z = [rows(n) for n in sizes[1:]]  # each becomes A_l, and the last delta_L
-        self.delta = [*(rows(n) for n in sizes[1:-1]), self.Z[-1]]
+    def __init__(
+        self, sizes: Sequence[int], n_stack: int, n_examples: int, dtype: DTypeLike, memory: Memory | None = None
+    ) -> None:
+        shapes = [(n_stack, n_examples, n) for n in (*sizes[1:], *sizes[1:-1])]
+        arrays = [operand(V) for V in (memory or Memory()).arrays(shapes, dtype)]
+        self.Z = arrays[: len(sizes) - 1]  # each becomes A_l, and the last delta_L
+        self.delta = [*arrays[len(sizes) - 1 :], self.Z[-1]]
         self.ones = np.ones((1, n_examples), dtype)
         needs_padding = n_examples == 1 and n_stack > 1
         self.padded = [Padded(n_stack, *shape, dtype) for shape in pairwise(sizes)] if needs_padding else None
@@ -133,30 +162,39 @@ class MLP:
 
     Layer l computes Z = A W[l] + b[l]; `activation` follows every layer but the last, whose Z are the logits that
     `loss` turns into a cost per example. sizes [D, K] is a single layer: a neuron, softmax or linear regression.
+    memory: what passes write into; its own, or one that it shares with networks that take turns with it.
     """
 
-    def __init__(self, params: Parameters, activation: str = "sigmoid", loss: str = "softmax_cross_entropy") -> None:
+    def __init__(
+        self,
+        params: Parameters,
+        activation: str = "sigmoid",
+        loss: str = "softmax_cross_entropy",
+        memory: Memory | None = None,
+    ) -> None:
         self.params = params
+        self.memory = memory or Memory()
         self.activation = ACTIVATIONS[activation]
         self.loss = LOSSES[loss]
         self.activation_name, self.loss_name = activation, loss
-        self._buffers: dict[int, Buffers] = {}
 
     def logits(self, X: Array, arrays: list[Array] | None = None) -> Array:
         """Z of the last layer, (R, B, K), for X (B, D) or (R, B, D). A new array, or the last of those given."""
-        arrays = arrays or self.layer_arrays(X.shape[-2])
+        arrays = arrays or [np.empty(shape, self.params.flat.dtype) for shape in self._shapes(X.shape[-2])]
         with np.errstate(over="ignore"):
             self._forward(self._operand(X), [operand(Z) for Z in arrays])
         return arrays[-1]
 
     def layer_arrays(self, n_examples: int) -> list[Array]:
-        """What a forward pass writes: one uninitialised (R, B, n) for each layer."""
-        flat = self.params.flat
-        return [np.empty((len(flat), n_examples, n), flat.dtype) for n in self.params.sizes[1:]]
+        """What a forward pass writes, one (R, B, n) for each layer, in memory: they hold until the next pass."""
+        return self.memory.arrays(self._shapes(n_examples), self.params.flat.dtype)
+
+    def _shapes(self, n_examples: int) -> list[tuple[int, ...]]:
+        return [(len(self.params.flat), n_examples, n) for n in self.params.sizes[1:]]
 
     def costs(self, X: Array, Y: Array) -> Array:
         """Cost of each example, (R, B): the reported cost of a set is its mean over B."""
-        return self.loss.costs(self.logits(X), Y)
+        return self.loss.costs(self.logits(X, self.layer_arrays(X.shape[-2])), Y)
 
     def predict(self, X: Array) -> Array:
         """Probabilities (cross-entropies) or values (squared error), (R, B, K)."""
@@ -181,13 +219,13 @@ class MLP:
         return grads, squared_norms
 
     def gradient_into(self, grads: Parameters, X: Array, Y: Array, squared_norms: Array | None = None) -> None:
-        """`gradient` without a temporary: writes into grads, and into buffers kept per batch size."""
+        """`gradient` without a temporary: writes into grads, and into memory."""
         X, Y = self._operand(X), operand(Y)
-        n_examples = X.shape[-2]
-        buffers = self._buffers.get(n_examples)
+        shape = len(self.params.flat), X.shape[-2]
+        buffers = self.memory.kept.get(shape)
         if buffers is None:
-            flat = self.params.flat
-            buffers = self._buffers[n_examples] = Buffers(self.params.sizes, len(flat), n_examples, flat.dtype)
+            buffers = Buffers(self.params.sizes, *shape, self.params.flat.dtype, self.memory)
+            self.memory.kept[shape] = buffers
         self._forward(X, buffers.Z)
         self._backward(grads, X, Y, buffers, squared_norms)
 

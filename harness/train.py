@@ -18,7 +18,7 @@ from harness.batches import Batch, Batches, Gatherer
 from harness.diagnostics import Diagnostics, Observer
 from harness.evaluation import evaluate
 from harness.fingerprint import Fingerprint, fingerprint
-from harness.mlp import MLP, Parameters
+from harness.mlp import MLP, Memory, Parameters
 from harness.optimizers import Optimizer
 from harness.reduction import inplace_reduce
 from harness.timing import Clock
@@ -134,6 +134,7 @@ class Stack:
     gradient_into: computes the gradient of each update; or a runner makes many updates at a time: those up to the next
     one whose batch is looked at.
     observer: diagnoses the last update before its geometric checkpoints; for a stack of one replica.
+    gathered: where the rows of batches go; stacks that take turns may share it.
     """
 
     def __init__(
@@ -143,12 +144,13 @@ class Stack:
         optimizer: Optimizer,
         train_set: Set,
         validation_set: Set,
-        batches: Iterator[Batch],
+        batches: Batches,
         reduction: str,
         gradient_into: GradientInto = MLP.gradient_into,
         record_batch_costs: bool = True,
         observer: Observer | None = None,
         runner: Runner | None = None,
+        gathered: Memory | None = None,
     ) -> None:
         self.replicas = np.asarray(replicas)
         self.network, self.optimizer, self.batches = network, optimizer, batches
@@ -159,13 +161,12 @@ class Stack:
         self.clock = Clock()
         self.update = 0
         self.final: dict[int, Array] = {}  # replica -> its parameters (P,) when it ended
-        self._rows: NDArray[np.intp] | None = None  # the surviving rows of a batch's indices; None is all
         self._next_batch_cost: int | None = 0 if record_batch_costs else None
-        self._allocate()
+        self._allocate(gathered)
 
-    def _allocate(self) -> None:
+    def _allocate(self, gathered: Memory | None) -> None:
         self.grads = Parameters(self.network.params.sizes, np.empty_like(self.network.params.flat))
-        self.gather = Gatherer(*self.train_set, n_stack=len(self.replicas))
+        self.gather = Gatherer(*self.train_set, n_stack=len(self.replicas), memory=gathered)
 
     def warm_up(self, batch_size: int) -> None:
         """Touch the code and the memory of one update without moving anything."""
@@ -183,7 +184,7 @@ class Stack:
             self.clock.start()
             while self.update < to_update:
                 examples = self._next_examples(to_update, observer)
-                X, Y = self.gather(examples if self.runner is None else _first(examples, self._batches.batch_size))
+                X, Y = self.gather(examples if self.runner is None else _first(examples, self.batches.batch_size))
                 if self.update == self._next_batch_cost:
                     self.clock.stop()
                     batch_costs += self._batch_costs(X, Y)
@@ -205,28 +206,20 @@ class Stack:
     def _next_examples(self, to_update: int, observer: Observer | None) -> Batch:
         """The next batch; for a runner those after it too, up to the one that is looked at next."""
         if self.runner is None:
-            batch = next(self.batches)
-        else:
-            until = to_update - 1 if observer and self.update < to_update - 1 else to_update
-            due = self._next_batch_cost
-            if due is not None:
-                due = due if due > self.update else next_geometric(self.update, BATCH_COSTS_PER_DECADE)
-                until = min(until, due)
-            batch = self._batches.take(until - self.update)
-        return batch if self._rows is None or isinstance(batch, slice) else batch[self._rows]
-
-    @property
-    def _batches(self) -> Batches:
-        """For a runner, which takes several at once."""
-        assert isinstance(self.batches, Batches)
-        return self.batches
+            return next(self.batches)
+        until = to_update - 1 if observer and self.update < to_update - 1 else to_update
+        due = self._next_batch_cost
+        if due is not None:
+            due = due if due > self.update else next_geometric(self.update, BATCH_COSTS_PER_DECADE)
+            until = min(until, due)
+        return self.batches.take(until - self.update)
 
     def _make_updates(self, examples: Batch, X: Array, Y: Array) -> int:
         """One update from X and Y, or all that a runner makes of the examples; returns how many."""
         if self.runner is None:
             inplace_update(self.network, self.grads, X, Y, self.reduction, self.optimizer, self.gradient_into)
             return 1
-        batch_size = self._batches.batch_size
+        batch_size = self.batches.batch_size
         return self.runner.run(
             self.network, self.grads, self.optimizer, self.train_set, examples, batch_size, self.reduction
         )
@@ -242,11 +235,12 @@ class Stack:
         self.final |= {int(r): flat[i].copy() for i, r in enumerate(self.replicas) if ended[i]}
         kept = np.flatnonzero(~ended)
         self.replicas = self.replicas[kept]
-        self._rows = kept if self._rows is None else self._rows[kept]
-        self.network = MLP(self.network.params.select(kept), self.network.activation_name, self.network.loss_name)
+        old = self.network
+        self.network = MLP(old.params.select(kept), old.activation_name, old.loss_name, old.memory)
         self.optimizer.select(kept)
+        self.batches.select(kept)
         self.train_set, self.validation_set = _own(self.train_set, kept), _own(self.validation_set, kept)
-        self._allocate()
+        self._allocate(self.gather.memory)
 
 
 def _first(examples: Batch, batch_size: int) -> Batch:

@@ -1,5 +1,6 @@
 """Which examples are in which batch: properties that hold for every N, B, order and number of replicas."""
 
+import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.batches import Batch, Gatherer, batches, examples_seen, updates_per_epoch
+from harness.batches import PIECE, Batch, Gatherer, Order, batches, examples_seen, updates_per_epoch
 from harness.optimizers import OPTIMIZERS
 from harness.train import Stack
 
@@ -34,7 +35,7 @@ def generators(replicas: range) -> list[np.random.Generator]:
 
 def indices(batch: Batch, n_examples: int, n_stack: int) -> np.ndarray:
     """(R, b): a slice means the same rows for every replica."""
-    return np.tile(np.arange(n_examples)[batch], (n_stack, 1)) if isinstance(batch, slice) else batch
+    return np.tile(np.arange(n_examples)[batch], (n_stack, 1)) if isinstance(batch, slice) else batch.copy()
 
 
 def epochs(
@@ -147,6 +148,40 @@ def shuffled_batches(n_examples: int, batch_size: int) -> Iterator[np.ndarray]:
     while True:
         for batch in rng.permutation(len(cut)):
             yield cut[batch][None]
+
+
+@pytest.mark.parametrize("n_examples", [1, 40, 3 * PIECE, 3 * PIECE + 1])
+def test_orders_are_those_of_the_generator_itself(n_examples):
+    """Drawn in pieces into an array that is kept, and yet the bits of `permutation` and `integers`, epoch for epoch."""
+    own, theirs = np.random.default_rng(0), np.random.default_rng(0)
+    for rule, draw in (("reshuffle", theirs.permutation), ("replacement", lambda n: theirs.integers(n, size=n))):
+        order = Order(n_examples, rule, [own])
+        for _ in range(3):
+            assert (order.draw()[0] == draw(n_examples)).all()
+    assert own.bit_generator.state == theirs.bit_generator.state
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_replicas_that_stay_keep_their_orders_when_others_leave(order):
+    """In the middle of an epoch and in the epochs after it."""
+    whole, some = (batches(23, 5, order, "keep", generators(range(5))) for _ in range(2))
+    for update in range(12):
+        if update in (2, 7):
+            some.select(np.array([1, 2, 4]) if update == 2 else np.array([0, 2]))
+        stayed = [0, 1, 2, 3, 4] if update < 2 else [1, 2, 4] if update < 7 else [1, 4]
+        one, other = (indices(next(drawn), 23, n) for drawn, n in ((whole, 5), (some, len(stayed))))
+        assert (one[stayed] == other).all()
+
+
+def test_orders_take_eight_bytes_per_example_and_replica():
+    """And drawing them next to nothing more, for a moment."""
+    tracemalloc.start()
+    endless = batches(200_000, 1000, "reshuffle", "keep", generators(range(3)))
+    for _ in range(3 * 200):
+        next(endless)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.05 * 3 * 8 * 200_000
 
 
 def test_examples_are_shuffled_not_batches():

@@ -176,6 +176,19 @@ def test_a_replica_does_not_depend_on_how_stacks_are_cut(monkeypatch, resample):
         assert numbers(together.result().records, r) == numbers(one_by_one.result().records, r)
 
 
+@pytest.mark.parametrize("order", ["reshuffle", "sorted"])
+@pytest.mark.parametrize("resample", [False, True], ids=["one split", "split per replica"])
+def test_examples_are_held_once_and_stacks_that_take_turns_share_their_memory(resample, order):
+    cell = Cell(configured(seeds=6, dataset_resample=resample, order=order), draw_dataset())
+    one, others = cell.stacks()
+    for stack in (one, others):
+        for part in ("train", "validation"):
+            mine = getattr(cell.splits[stack.replicas[0] if resample else 0], part).X
+            assert np.shares_memory(getattr(stack, f"{part}_set")[0], mine)
+    assert one.network.memory is others.network.memory
+    assert one.gather.memory is others.gather.memory
+
+
 @pytest.mark.parametrize("order", ["reshuffle", "once", "none", "sorted", "replacement"])
 def test_a_cell_repeats_itself_to_the_bit(order):
     (_, one), (_, two) = run(order=order), run(order=order)

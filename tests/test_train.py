@@ -367,7 +367,7 @@ def test_the_clock_runs_while_updating_and_for_nothing_else(make_stack, ticker, 
     observer = FullObserver(N, 0.1, np.random.SeedSequence(0))
     observer.look, observer.report = ticker.tick(1e6, observer.look), ticker.tick(1e6, observer.report)
     stack = make_stack(gradient_into=ticker.tick(1.0, MLP.gradient_into), observer=observer)
-    stack.batches = map(ticker.tick(10.0, lambda batch: batch), stack.batches)
+    stack.batches.take = ticker.tick(10.0, stack.batches.take)
     monkeypatch.setattr(stack.network, "costs", ticker.tick(1e6, stack.network.costs))
     for record in train([stack], PER_EPOCH, Budget(updates=40)):
         ticker.now += 1e6
