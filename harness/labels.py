@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from harness.config import Config, flatten
 
@@ -9,24 +10,35 @@ ALWAYS = ("dataset.name", "batch_size", "learning_rate", "reduction")
 
 
 def varied_keys(configs: Sequence[Config]) -> list[str]:
-    """The flat keys in which the cells of a sweep differ."""
+    """The flat keys in which the cells of a sweep differ, without those that the name of their group decides."""
     flat = [flatten(asdict(config)) for config in configs]
     keys = dict.fromkeys(key for values in flat for key in values)
-    return [key for key in keys if any(values.get(key) != flat[0].get(key) for values in flat)]
+    return [key for key in keys if any(_differ(key, values, flat[0]) for values in flat) and not _implied(key, flat)]
+
+
+def _differ(key: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return bool(one.get(key) != other.get(key))
+
+
+def _implied(key: str, flat: Sequence[dict[str, Any]]) -> bool:
+    """Whether the name of the key's group decides its value, as adam decides that there is a beta2."""
+    name = f"{key.split('.')[0]}.name"
+    if key == name or name not in flat[0]:
+        return False
+    by_name = {values[name]: values for values in flat}
+    return not any(_differ(key, values, by_name[values[name]]) for values in flat)
 
 
 def distinguishing(varied: Sequence[str]) -> list[str]:
-    """Of the keys that vary, those that a name needs besides the ones it always has: a group's name stands for all."""
-    named_groups = {key.split(".")[0] for key in varied if key.endswith(".name")}
-    return [
-        key for key in varied if key not in ALWAYS and (key.split(".")[0] not in named_groups or key.endswith(".name"))
-    ]
+    """Of the keys that vary, those that a name needs besides the ones it always has."""
+    return [key for key in varied if key not in ALWAYS]
 
 
 def cell_label(config: Config, varied: Sequence[str]) -> str:
-    """`digits B=64 η=0.1 mean`, then `key=value` for what else varies."""
+    """`digits B=64 η=0.1 mean`, then `key=value` for what else varies, unless the cell has no such thing (null)."""
     values = flatten(asdict(config))
-    extra = [f"{short_name(key)}={_text(values.get(key))}" for key in distinguishing(varied)]
+    named = [key for key in distinguishing(varied) if values.get(key) is not None]
+    extra = [f"{short_name(key)}={_text(values[key])}" for key in named]
     knobs = [config.dataset.name, f"B={config.batch_size}", f"η={config.learning_rate:g}", config.reduction]
     return " ".join([*knobs, *extra])
 

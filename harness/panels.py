@@ -114,13 +114,13 @@ def shortened(text: str, most: int) -> str:
 
 
 def plain(value: float, _: Any = None) -> str:
-    """A number as it is spoken: 0.00001, 0.3, 512, 20k, 3M."""
+    """A number as it is spoken: 0.00001, 0.3, 512, 20k, 3M; 1e-12 where nobody would count the zeros."""
     for size, letter in ((1e6, "M"), (1e4, "k")):
         if value >= size:
             return f"{value / (1e6 if letter == 'M' else 1e3):g}{letter}"
     return (
         f"{value:g}"
-        if value >= 1e-4 or value <= 0
+        if value >= 1e-4 or value < 9e-6
         else np.format_float_positional(value, precision=3, fractional=False, trim="-")
     )
 

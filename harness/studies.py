@@ -54,9 +54,10 @@ def listing(store: "Store", size: str) -> str:
         study, run = definition(name), store.last_study(name, size)
         when = f"last run {run.info.run_id}" if run else "not run yet"
         lines = [f"{name}: {study.question}  ({when})"]
+        width = max(len(claim) for claim in study.claims)
         for claim in study.claims.values():
             verdict = run.data.tags.get(f"{TAG}{claim.id}", "-") if run else "-"
-            lines.append(f"  {claim.id:<5} {verdict:<12} {claim.says}")
+            lines.append(f"  {claim.id:<{width}} {verdict:<12} {claim.says}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 

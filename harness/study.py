@@ -68,9 +68,10 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Axes: what they show, their names with units, what is drawn. names: of the places 0, 1, ... of a named x axis.
+    """Axes: what they show, their names with units, what is drawn.
 
-    log: which axes are logarithmic, "xy", "x", "y" or "".
+    log: which axes are logarithmic, "xy", "x", "y" or "". names: of the places 0, 1, ... along the axis `named`: on x
+    from the left, on y from the top, which makes the panel a table with a row for each name.
     """
 
     title: str
@@ -79,6 +80,7 @@ class Panel:
     lines: Sequence[Line]
     log: str = "xy"
     names: Sequence[str] = ()
+    named: str = "x"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.panels import batch_axis, key, log_axis, log_limits, panels, say
+from harness.panels import LEFT, batch_axis, key, log_axis, log_limits, panels, say
 from harness.plots import COLOURS, styled
 from harness.study import BATCH_SIZE, Line, Panel
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 MARKERS = "oDs^vPX"
 COLUMNS = 3
+ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
 REFERENCE = {"color": "#444444", "linewidth": 1.2, "linestyle": (0, (5, 3))}
 
 
@@ -24,8 +25,12 @@ def finding(title: str, note: str, shown: Sequence[Panel]) -> "Figure":
     styles = _styles(shown)
     columns = min(COLUMNS, len(shown))
     keys = [key(label, **style) for label, style in styles.items() if label]
-    size = (4.1, 3.0) if columns > 1 else (6.4, 3.4)
-    figure, grid = panels(-(-len(shown) // columns), columns, title, note, keys if len(styles) > 1 else (), size=size)
+    rows = [panel.names for panel in shown if panel.named == "y"]
+    height = max([3.0 if columns > 1 else 3.4, *(ROW * len(names) for names in rows)])
+    size = (4.1 if columns > 1 else 6.4, height)
+    left = max([LEFT, *(0.4 + LETTER * len(name) for names in rows for name in names)])
+    keys = keys if len(styles) > 1 else []
+    figure, grid = panels(-(-len(shown) // columns), columns, title, note, keys, size=size, left=left)
     places = grid.ravel()
     for axes, panel in zip(places, shown, strict=False):
         _draw(axes, panel, styles)
@@ -85,7 +90,10 @@ def _scale(axes: "Axes", panel: Panel, known: list[tuple[Any, Any, Any, Any]]) -
             batch_axis(axes, (int(size) for size in np.concatenate(values)))
         elif name in panel.log:
             log_axis(axes, name, log_limits(values))
-    if panel.names:
+    if panel.names and panel.named == "y":
+        axes.set_yticks(range(len(panel.names)), list(panel.names), fontsize=10)
+        axes.set_ylim(len(panel.names) - 0.5, -0.5)
+    elif panel.names:
         slanted = max(len(text) for text in panel.names) * len(panel.names) > 36
         look: dict[str, Any] = {"rotation": 25, "ha": "right", "fontsize": 9} if slanted else {}
         axes.set_xticks(range(len(panel.names)), list(panel.names), **look)
