@@ -5,6 +5,7 @@ out; then the sweep's parent run is opened, Hydra launches the others, and the p
 whatever happened. What a user got wrong is one line on stderr and exit code 2.
 """
 
+import gc
 import os
 import re
 import shlex
@@ -30,11 +31,13 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job knows of its sweep, handed to it through hydra.job.env_set
 ALL = -1  # joblib's word for as many workers as possible
 SMALL = "size=small"
+YOUNG = 50_000  # objects between two looks of the garbage collector, in place of 700
 ONLY_ASKS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
 
 def main() -> int:
     """Run the command line in sys.argv; returns the exit code."""
+    gc.set_threshold(YOUNG)  # libraries make a million objects that stay; looking through them takes a second
     words = sys.argv[1:]
     try:
         with INTERRUPTS:
