@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
-from harness import per_example
+from harness import errata, per_example
 from harness.batches import batches, updates_per_epoch
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset
@@ -157,11 +157,17 @@ def _stack(config: Config, plan: Setting, splits: list[Splits], replicas: list[i
         validation_set=_set(splits, replicas, "validation"),
         batches=batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
         reduction=config.reduction,
-        gradient_into=ENGINES[config.engine],
+        gradient_into=_gradient(config, plan),
         record_batch_costs=replicas == [0],
         observer=_observer(config, plan) if replicas == [0] else None,
         runner=_runner(config),
     )
+
+
+def _gradient(config: Config, plan: Setting) -> GradientInto:
+    if config.formula == errata.DERIVED:
+        return ENGINES[config.engine]
+    return errata.printed(config.formula, plan.learning_rate)
 
 
 def _runner(config: Config) -> Runner | None:
