@@ -210,7 +210,8 @@ def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
     """C2: with the learning rate alone."""
     settings = {
         "whole batches of B=64": POWER,
-        "whole batches of B=50": [*OTHER_B, *SINGLE],
+        "of B=50": OTHER_B,
+        "of B=50 in single precision": SINGLE,
         "a short last batch": KEPT,
         "weight decay": DECAYED[:1],
         "clipping": CLIPPED[:1],

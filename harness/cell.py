@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
-from harness import per_example
+from harness import errata, per_example
 from harness.batches import batches, updates_per_epoch
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset
@@ -198,12 +198,18 @@ def _stack(
         validation_set=_set_of(replicas, sets["validation"]),
         batches=batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
         reduction=config.reduction,
-        gradient_into=ENGINES[config.engine],
+        gradient_into=_gradient(config, plan),
         record_batch_costs=replicas == [0],
         observer=_observer(config, plan) if replicas == [0] else None,
         runner=_runner(config),
         gathered=gathered,
     )
+
+
+def _gradient(config: Config, plan: Setting) -> GradientInto:
+    if config.formula == errata.DERIVED:
+        return ENGINES[config.engine]
+    return errata.printed(config.formula, plan.learning_rate)
 
 
 def _runner(config: Config) -> Runner | None:

@@ -42,7 +42,7 @@ WITHOUT_EFFECT = (
     "dry_run",
 )  # keys that change nothing in what a run holds
 NUMERIC_MODULES = (
-    "activations", "batches", "cell", "compiled", "config", "data", "diagnostics", "evaluation", "files",
+    "activations", "batches", "cell", "compiled", "config", "data", "diagnostics", "errata", "evaluation", "files",
     "fingerprint", "losses", "mlp", "noise", "optimizers", "per_example", "reduction", "sharpness", "splits", "tables",
     "timing", "train",
 )  # fmt: skip

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 # From the bottom up; a module may import from earlier lines and from its own line's left.
 LAYERS = [
-    ["activations", "losses", "mlp", "per_example", "reduction", "optimizers", "compiled"],
+    ["activations", "losses", "mlp", "per_example", "reduction", "optimizers", "errata", "compiled"],
     ["config", "batches", "evaluation", "noise", "sharpness", "diagnostics", "timing", "fingerprint", "train"],
     ["statistics", "scaling", "files", "data", "splits"],
     ["cell", "calibration", "tables", "labels", "redaction", "provenance", "sweep_data", "stored", "answer", "notes"],

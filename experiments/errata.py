@@ -1,0 +1,343 @@
+"""Judges errata: printed formulas against derived ones, in training and against central differences."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.activations import ACTIVATIONS, inplace_sigmoid
+from harness.errata import DERIVED, MISPRINTS, printed
+from harness.losses import LOSSES
+from harness.mlp import MLP, Parameters
+from harness.notes import interval, number
+from harness.reduction import REDUCTIONS, inplace_reduce
+from harness.statistics import Comparison
+from harness.study import Evidence, Finding, Line, Panel
+from harness.verdicts import Verdict, equal, exactly, opposite, together
+
+Array = NDArray[np.floating]
+CLAIMS = {
+    "E1": "bias_without_rate",
+    "E2": "bias_mean_without_rate",
+    "E3": "bias_of_one_example",
+    "E4": "bias_from_weights",
+    "E5": "lost_sign",
+    "E6": "divided_twice",
+}
+MARGIN = 0.05
+GRADIENT = 1e-7
+STEP = 1e-5  # of the central differences
+KINK = 1e-6  # where two steps give other slopes, as they do across a kink
+VALUE = 1e-6
+SHOWN_RATE = 0.1
+Key = tuple[str, str, float]  # formula, dataset, learning rate
+
+
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    cells = {
+        (str(row["formula"]), str(row["dataset"]), float(row["learning_rate"])): str(row["cell"])
+        for _, row in evidence.cells.iterrows()
+    }
+    found = _compared(evidence, cells)
+    for claim, formula in CLAIMS.items():
+        yield _in_training(claim, formula, evidence, cells, found)
+    yield _in_the_cost(found, evidence.rng)
+    yield _shapes()
+    yield _values()
+    yield _output_layer(evidence.rng)
+    yield _recursion(evidence.rng)
+    yield _minimum(evidence.rng)
+
+
+# E1 to E7: what a printed formula does to training.
+
+
+def _compared(evidence: Evidence, cells: dict[Key, str]) -> dict[Key, Comparison]:
+    """Each printed formula against the derived one where both were trained."""
+    arms = {
+        key: (evidence.final_costs[cell], evidence.final_costs[cells[DERIVED, *key[1:]]])
+        for key, cell in cells.items()
+        if key[0] != DERIVED and (DERIVED, *key[1:]) in cells
+    }
+    return evidence.compare(arms, margin=MARGIN)
+
+
+def _in_training(
+    claim: str, formula: str, evidence: Evidence, cells: dict[Key, str], found: dict[Key, Comparison]
+) -> Finding:
+    own = {key: comparison for key, comparison in found.items() if key[0] == formula}
+    if not own:
+        return Finding(claim, Verdict.UNRESOLVED, "Printed and derived formula were not both trained.")
+    words = "; ".join(f"{key[1]} at η={key[2]:g} {_what(evidence, cells[key], own[key])}" for key in own)
+    first = next(iter(own.values()))
+    return Finding(
+        claim,
+        together(equal(comparison) for comparison in own.values()),
+        f"Printed against derived: {words}.",
+        unit="× the cost of the derived update (first dataset)",
+        effect=first.ratio if np.isfinite(first.ratio.estimate) else None,
+        replicas=int(evidence.cells["n_replicas"].min()),
+        panels=list(_curves(evidence, cells, formula)),
+    )
+
+
+def _what(evidence: Evidence, cell: str, comparison: Comparison) -> str:
+    """diverges, ascends, or the ratio of the costs."""
+    cost = evidence.final_costs[cell]
+    start = evidence.histories[cell].query("update == 0")["train_cost"].median()
+    lost, above = int(np.isinf(cost).sum()), int((cost > start).sum())
+    ratio = f"{interval(comparison.ratio)} × the cost ({comparison.verdict.replace('a lower', 'lower')})"
+    ratio = ratio.replace("b lower", "higher")
+    if 2 * lost > len(cost):
+        return f"diverges in {lost} of {len(cost)} replicas"
+    if 2 * above > len(cost):
+        return f"ends above the initial cost in {above} of {len(cost)} replicas, {ratio}"
+    return ratio + (f", diverged in {lost}" if lost else "")
+
+
+def _curves(evidence: Evidence, cells: dict[Key, str], formula: str) -> Iterator[Panel]:
+    """A panel for each dataset: the cost of both formulas along the epochs."""
+    for dataset in dict.fromkeys(key[1] for key in cells):
+        keys = {name: (name, dataset, SHOWN_RATE) for name in (DERIVED, formula)}
+        lines = [_curve(evidence, cells[key], name) for name, key in keys.items() if key in cells]
+        yield Panel(f"{dataset}, η={SHOWN_RATE:g}", "epochs", "training cost per example", lines, log="y")
+
+
+def _curve(evidence: Evidence, cell: str, label: str) -> Line:
+    by_epoch = evidence.histories[cell].groupby("epoch")["train_cost"]
+    low, middle, high = (by_epoch.quantile(q) for q in (0.25, 0.5, 0.75))
+    return Line(label, middle.index, middle, low, high)
+
+
+def _in_the_cost(found: dict[Key, Comparison], rng: np.random.Generator) -> Finding:
+    """E7: a wrong step need not be a wrong cost."""
+    wrong = {formula: distance for formula, distance in _step_distances(rng).items() if distance > GRADIENT}
+    hidden = {
+        formula: [equal(comparison) for key, comparison in found.items() if key[0] == formula] for formula in wrong
+    }
+    hidden = {formula: verdicts for formula, verdicts in hidden.items() if verdicts}
+    words = "; ".join(
+        f"{formula} {number(wrong[formula])} and {sum(v is Verdict.SUPPORTED for v in verdicts)} of {len(verdicts)}"
+        for formula, verdicts in hidden.items()
+    )
+    sentence = f"Relative error of a step, and settings with the same cost (within 5 %): {words}."
+    sentence = sentence if words else "Printed and derived formulas were not both trained."
+    return Finding("E7", _shows(list(hidden.values())), sentence, panels=[_scatter(found, wrong)] if words else ())
+
+
+def _shows(hidden: Sequence[Sequence[Verdict]]) -> Verdict:
+    """hidden: for each wrong formula whether its cost is that of the derived one, setting by setting."""
+    if not hidden:
+        return Verdict.UNRESOLVED
+    if any(set(verdicts) == {Verdict.SUPPORTED} for verdicts in hidden):
+        return Verdict.REFUTED
+    if any(Verdict.SUPPORTED in verdicts for verdicts in hidden):
+        return Verdict.CONDITIONAL
+    return opposite(together(verdict for verdicts in hidden for verdict in verdicts))
+
+
+def _scatter(found: dict[Key, Comparison], wrong: dict[str, float]) -> Panel:
+    """A row for each formula: the ratio of costs in every setting, where it is finite."""
+    names = list(wrong)
+    lines = []
+    for dataset in dict.fromkeys(key[1] for key in found):
+        own = [
+            (found[key].ratio.estimate, names.index(key[0])) for key in found if key[1] == dataset and key[0] in names
+        ]
+        lines.append(Line(dataset, [x for x, _ in own], [y for _, y in own], kind="marks"))
+    lines.append(Line("the same cost", [1.0, 1.0], [-0.5, len(names) - 0.5], kind="reference"))
+    rows = [f"{name}: step off by {number(wrong[name])}" for name in names]
+    title, axis = "Wrong steps and their costs (diverged: no mark)", "final cost, printed over derived"
+    return Panel(title, axis, "", lines, log="x", names=rows, named="y")
+
+
+def _step_distances(rng: np.random.Generator) -> dict[str, float]:
+    """Formula -> smallest ‖step − derived step‖/‖derived step‖ over random networks and batches of eight."""
+    nearest = dict.fromkeys(MISPRINTS, np.inf)
+    for network, X, Y in networks(rng, depths=(1,)):
+        derived = network.gradient(X, Y)
+        for formula in MISPRINTS:
+            own = Parameters(network.params.sizes, np.empty_like(derived.flat))
+            printed(formula, SHOWN_RATE)(network, own, X, Y)
+            gap = np.linalg.norm(own.flat - derived.flat) / np.linalg.norm(derived.flat)
+            nearest[formula] = min(nearest[formula], float(gap))
+    return nearest
+
+
+# E8 and E9: what can be evaluated at all.
+
+
+def _shapes() -> Finding:
+    m, n_in, n_out, n_classes = 64, 5, 4, 3
+    dJ_dz, Y = np.ones((m, n_out)), np.ones((n_classes, m))
+    right = {
+        "(W)ᵀ ∂J/∂z with W of shape (inputs, outputs)": _has_shape(lambda: np.ones((n_in, n_out)).T @ dJ_dz, (m, n_in)),
+        "the same with W of shape (outputs, inputs)": _has_shape(lambda: np.ones((n_out, n_in)).T @ dJ_dz, (m, n_in)),
+        "reshape((1, m)) of one-hot targets": _has_shape(lambda: Y.reshape((1, m)), (n_classes, m)),
+    }
+    failed = [name for name, conforms in right.items() if not conforms]
+    verdict = together(Verdict.SUPPORTED if conforms else Verdict.REFUTED for conforms in right.values())
+    words = "; ".join(failed) or "none"
+    return Finding("E8", verdict, f"Of {len(right)} expressions {len(failed)} cannot be evaluated: {words}.")
+
+
+def _has_shape(expression: Callable[[], Array], shape: tuple[int, ...]) -> bool:
+    try:
+        return expression().shape == shape
+    except ValueError:
+        return False
+
+
+def _values() -> Finding:
+    """E9: the formulas as printed, where e^(−z) overflows and log gets 0."""
+    z = np.arange(-1000.0, 1001.0)
+    stable = z.copy()
+    with np.errstate(all="ignore"):
+        slope = np.exp(-z) / (1 + np.exp(-z)) ** 2
+        prediction = 1 / (1 + np.exp(-z))
+        inplace_sigmoid(stable)
+        costs = {y: -(y * np.log(prediction) + (1 - y) * np.log(1 - prediction)) for y in (0.0, 1.0)}
+        lost = {"derivative": _wrong(slope, stable * (1 / (1 + np.exp(z))))}
+    exact = {y: LOSSES["sigmoid_cross_entropy"].costs(z[:, None], np.full((len(z), 1), y)) for y in costs}
+    lost |= {f"cost at y={y:g}": _wrong(costs[y], exact[y]) for y in costs}
+    words = "; ".join(
+        f"the {name} at {int(bad.sum())} of {len(z)} inputs" + _first(z, bad) for name, bad in lost.items()
+    )
+    worst = max(float(bad.sum()) for bad in lost.values())
+    lines = [
+        Line("from the logit", z[::25], exact[0.0][::25]),
+        Line("as printed", z[::25], costs[0.0][::25], kind="marks"),
+    ]
+    panel = Panel("Cost of a sigmoid neuron, y = 0", "z", "cost", lines, log="")
+    return Finding("E9", exactly(worst, 0), f"As printed, no finite or no right value: {words}.", panels=[panel])
+
+
+def _wrong(value: Array, truth: Array) -> NDArray[np.bool_]:
+    """Not finite, or off by more than VALUE, relative; below the smallest normal number anything will do."""
+    tiny = np.abs(truth) < np.finfo(float).tiny
+    close = np.isclose(value, truth, rtol=VALUE, atol=0) | (tiny & (np.abs(value) <= np.finfo(float).tiny))
+    wrong: NDArray[np.bool_] = ~close
+    return wrong
+
+
+def _first(z: Array, bad: NDArray[np.bool_]) -> str:
+    return f" (from |z| = {np.abs(z[bad]).min():g})" if bad.any() else ""
+
+
+# C6 to C8: what is right.
+
+
+def networks(rng: np.random.Generator, depths: Sequence[int]) -> Iterator[tuple[MLP, Array, Array]]:
+    """Every activation × cost × number of hidden layers, with eight random examples."""
+    for activation in ACTIVATIONS:
+        for loss in LOSSES:
+            for depth in depths:
+                yield draw(rng, activation, loss, depth)
+
+
+def draw(rng: np.random.Generator, activation: str, loss: str, depth: int) -> tuple[MLP, Array, Array]:
+    sizes = (4, *(5, 4, 3, 3)[:depth], 3)
+    params = Parameters.initialized(sizes, "glorot_normal", [rng])
+    for b in params.b:
+        b[:] = rng.normal(size=b.shape) / 2
+    return MLP(params, activation, loss), rng.normal(size=(8, 4)), np.eye(3)[rng.integers(3, size=8)]
+
+
+def slopes(network: MLP, X: Array, Y: Array, step: float) -> Array:
+    """Central differences of the mean cost per example along every parameter, (P,): all moved networks in one stack."""
+    theta = network.params.flat[0]
+    moved = theta + step * np.concatenate([np.eye(len(theta)), -np.eye(len(theta))])
+    stack = MLP(Parameters(network.params.sizes, moved), network.activation_name, network.loss_name)
+    above, below = stack.costs(X, Y).mean(axis=-1).reshape(2, -1)
+    found: Array = (above - below) / (2 * step)
+    return found
+
+
+def error(network: MLP, X: Array, Y: Array, gradient: Array) -> tuple[float, int]:
+    """(largest distance from the slopes over the largest slope, coordinates at a kink) of the mean's gradient (P,)."""
+    near, far = slopes(network, X, Y, STEP / 2), slopes(network, X, Y, STEP)
+    largest = np.abs(near).max()
+    smooth = np.abs(near - far) <= KINK * largest
+    return float(np.abs(gradient - far)[smooth].max() / largest), int((~smooth).sum())
+
+
+def _output_layer(rng: np.random.Generator) -> Finding:
+    errors = {}
+    for loss in LOSSES:
+        network, X, Y = draw(rng, "identity", loss, depth=0)
+        wrong = network.predict(X)[0] - Y
+        printed_gradient = Parameters.from_weights([X.T @ wrong / len(X)], [wrong.mean(axis=0)]).flat[0]
+        errors[loss], _ = error(network, X, Y, printed_gradient)
+    words = ", ".join(f"{loss.replace('_', ' ')} {value:.0e}" for loss, value in errors.items())
+    text = f"(ŷ − y)x and ŷ − y, averaged over a batch, against central differences: {words}."
+    return Finding("C6", exactly(max(errors.values()), GRADIENT), text)
+
+
+def _recursion(rng: np.random.Generator) -> Finding:
+    depths = (1, 2, 3, 4)
+    errors: dict[tuple[str, str], float] = {}
+    n = kinks = 0
+    for network, X, Y in networks(rng, depths):
+        for reduction in REDUCTIONS:
+            gradient = network.gradient(X, Y).flat
+            inplace_reduce(gradient, reduction, len(X))
+            own, skipped = error(network, X, Y, gradient[0] / (len(X) if reduction == "sum" else 1))
+            key = network.activation_name, network.loss_name
+            errors[key] = max(own, errors.get(key, 0.0))
+            n, kinks = n + 1, kinks + skipped
+    worst = max(errors.values())
+    lines = [
+        Line(loss.replace("_", " "), range(len(ACTIVATIONS)), [errors[a, loss] for a in ACTIVATIONS], kind="marks")
+        for loss in LOSSES
+    ]
+    lines.append(Line("1e-7", [-0.5, len(ACTIVATIONS) - 0.5], [GRADIENT] * 2, kind="reference"))
+    title, axis = "Gradient against central differences", "largest distance / largest slope"
+    return Finding(
+        "C7",
+        exactly(worst, GRADIENT),
+        f"In {n} combinations of activation, cost, depth 1 to 4 and reduction the gradient is within {worst:.0e} of "
+        f"central differences, relative to the largest slope; {kinks} coordinates lay at a kink.",
+        panels=[Panel(title, "", axis, lines, log="y", names=list(ACTIVATIONS))],
+    )
+
+
+def _minimum(rng: np.random.Generator) -> Finding:
+    two, scanned = _scan_of_two()
+    three = _scan_of_three(rng)
+    below = int((two < 0).sum() + (three < 0).sum())
+    lines = [Line(f"y = {y:g}", *scanned[y]) for y in (0.0, 0.2, 0.5, 1.0)]
+    return Finding(
+        "C8",
+        exactly(below, 0),
+        f"Of {two.size + three.size} other predictions {below} cost less than the target itself; at a target of 0.5 "
+        f"that smallest cost is {number(np.log(2))}, it is 0 for targets of 0 and 1 only.",
+        panels=[Panel("Binary cross-entropy by prediction", "prediction ŷ", "cost", lines, log="")],
+    )
+
+
+def _scan_of_two() -> tuple[Array, dict[float, tuple[Array, Array]]]:
+    """Excess over the cost at ŷ = y, (11, 1999), and the curves themselves."""
+    predictions = np.linspace(0, 1, 2001)[1:-1]
+    costs_at = LOSSES["sigmoid_cross_entropy"].costs
+    excess: list[Array] = []
+    curves: dict[float, tuple[Array, Array]] = {}
+    for y in np.linspace(0, 1, 11):
+        costs = costs_at(_logit(predictions)[:, None], np.full((len(predictions), 1), y))
+        smallest = float(costs_at(_logit(np.array([[y]])), np.array([[y]]))[0]) if 0 < y < 1 else 0.0
+        others = np.abs(predictions - y) > 1e-9
+        excess.append(np.where(others, costs - smallest, 0.0))
+        curves[float(y)] = predictions[::40], costs[::40]
+    return np.array(excess), curves
+
+
+def _logit(p: Array) -> Array:
+    logit: Array = np.log(p) - np.log1p(-p)
+    return logit
+
+
+def _scan_of_three(rng: np.random.Generator) -> Array:
+    """Excess over the cost at the target, (50, 2000)."""
+    targets, others = rng.dirichlet(np.ones(3), size=50), rng.dirichlet(np.ones(3), size=2000)
+    costs_at = LOSSES["softmax_cross_entropy"].costs
+    at_target = np.array([costs_at(np.log(y)[None], y[None])[0] for y in targets])
+    return np.array([costs_at(np.log(others), np.tile(y, (2000, 1))) for y in targets]) - at_target[:, None]
