@@ -32,6 +32,8 @@ ENGINES: dict[str, GradientInto] = {
     "per_example": per_example.gradient_into,
     "compiled": MLP.gradient_into,
 }
+# Orders in which the examples of the training part lie, by the field of Splits that sorts them.
+LYING = {"sorted": "sort_key", "source": "rows"}
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
 
 
@@ -148,12 +150,12 @@ def _stack(config: Config, plan: Setting, splits: list[Splits], replicas: list[i
         return [default_rng(getattr(streams(config.seed, r), stream)) for r in replicas]
 
     params = Parameters.initialized(plan.sizes, config.model.initializer, rngs("weights"), np.dtype(config.dtype))
-    order = "none" if config.order == "sorted" else config.order
+    order = "none" if config.order in LYING else config.order
     return Stack(
         replicas=replicas,
         network=MLP(params, config.model.activation, plan.loss),
         optimizer=_optimizer(config.optimizer, params, plan.learning_rate),
-        train_set=_set(splits, replicas, "train", in_order=config.order == "sorted"),
+        train_set=_set(splits, replicas, "train", LYING.get(config.order)),
         validation_set=_set(splits, replicas, "validation"),
         batches=batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
         reduction=config.reduction,
@@ -173,20 +175,20 @@ def _runner(config: Config) -> Runner | None:
 
 
 def _observer(config: Config, plan: Setting) -> Observer | None:
-    """Of replica 0. Batches of data sorted by label are no random samples: nothing is estimated from one."""
+    """Of replica 0. Batches of data in an order of its own are no random samples: nothing is estimated from one."""
     if config.diagnostics == "off":
         return None
-    population = {"replacement": np.inf, "sorted": np.nan}.get(config.order, plan.n_train)
+    population = {"replacement": np.inf, **dict.fromkeys(LYING, np.nan)}.get(config.order, plan.n_train)
     return OBSERVERS[config.diagnostics](population, plan.lr_mean, streams(config.seed, 0).diagnostics)
 
 
-def _set(splits: list[Splits], replicas: list[int], name: str, in_order: bool = False) -> Set:
-    """X and Y of one part: shared when there is one split, else one of each per replica. in_order sorts by label."""
+def _set(splits: list[Splits], replicas: list[int], name: str, key: str | None = None) -> Set:
+    """X and Y of one part: shared when there is one split, else one of each per replica. key: what sorts its rows."""
     own = [splits[0]] if len(splits) == 1 else [splits[r] for r in replicas]
     pairs = []
     for splits_of_one in own:
         examples = getattr(splits_of_one, name)
-        rows = np.argsort(splits_of_one.sort_key, kind="stable") if in_order else slice(None)
+        rows = np.argsort(getattr(splits_of_one, key), kind="stable") if key else slice(None)
         pairs.append((examples.X[rows], examples.Y[rows]))
     if len(splits) == 1:
         return pairs[0]
