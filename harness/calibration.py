@@ -15,7 +15,7 @@ from harness.diagnostics import Observer
 from harness.evaluation import evaluate
 from harness.fingerprint import fingerprint
 from harness.timing import pinned_blas
-from harness.train import BATCH_COSTS_PER_DECADE, CHECKPOINTS_PER_DECADE, Budget, Stack, next_geometric
+from harness.train import CHECKPOINTS_PER_DECADE, Budget, Stack, next_geometric
 
 # Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
 CELL_SECONDS = 0.6  # a run's start and end, its files, and two figures that are most of it
@@ -49,7 +49,8 @@ def estimate_seconds(cell: Cell, patience: float) -> float:
     Not included: loading libraries and data, and the first moments of a process.
     """
     seconds, work = training_seconds(cell, patience)
-    return seconds + CELL_SECONDS + work.checkpoints * CHECKPOINT_SECONDS + work.batch_costs * BATCH_COST_SECONDS
+    points = min(work.batch_costs, 1 + len(_grid(work.updates - 1, Observer.batch_costs_per_decade)))
+    return seconds + CELL_SECONDS + work.checkpoints * CHECKPOINT_SECONDS + points * BATCH_COST_SECONDS
 
 
 def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
@@ -87,7 +88,7 @@ def count_work(n_updates: int, updates_per_epoch: int, observer: Observer | None
     return Work(
         updates=n_updates,
         checkpoints=1 + looks + last,
-        batch_costs=1 + len(_grid(n_updates - 1, BATCH_COSTS_PER_DECADE)),
+        batch_costs=1 + len(_grid(n_updates - 1, (observer or Observer).batch_costs_per_decade)),
         observations=len(_grid(n_updates, observer.per_decade)) if observer else 0,
     )
 

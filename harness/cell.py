@@ -33,6 +33,8 @@ ENGINES: dict[str, GradientInto] = {
     "compiled": MLP.gradient_into,
 }
 PARTS = ("train", "validation", "test")
+# Orders in which the examples of the training part lie, by the field of Splits that sorts them.
+LYING = {"sorted": "sort_key", "source": "rows"}
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
 
 
@@ -133,14 +135,14 @@ class Cell:
 
 
 def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
-    """The parts of one replica; with order=sorted its training examples lie by label."""
+    """The parts of one replica; its training examples lie as the order wants them, if it is one of LYING."""
     fractions = config.dataset.validation_fraction, config.dataset.test_fraction
     drawn = split(dataset, *fractions, streams(config.seed, replica).split, np.dtype(config.dtype))
-    if config.order != "sorted":
+    if config.order not in LYING:
         return drawn
-    rows = np.argsort(drawn.sort_key, kind="stable")
-    train = Examples(drawn.train.X[rows], drawn.train.Y[rows])
-    return replace(drawn, train=train, sort_key=drawn.sort_key[rows])
+    places = np.argsort(getattr(drawn, LYING[config.order]), kind="stable")
+    train = Examples(drawn.train.X[places], drawn.train.Y[places])
+    return replace(drawn, train=train, sort_key=drawn.sort_key[places], rows=drawn.rows[places])
 
 
 def _side_by_side(draw: Callable[[int], Splits], n_splits: int) -> tuple[list[Splits], dict[str, Set]]:
@@ -160,7 +162,7 @@ def _side_by_side(draw: Callable[[int], Splits], n_splits: int) -> tuple[list[Sp
             X, Y = sets[name] = sets.get(name) or _room_for(examples, n_splits)
             X[r], Y[r] = examples.X, examples.Y
         train, validation, test = (Examples(X[r], Y[r]) for X, Y in sets.values())
-        splits.append(Splits(train, validation, test, one.sort_key))
+        splits.append(Splits(train, validation, test, one.sort_key, one.rows))
         del one, examples  # before the next is drawn
     return splits, sets
 
@@ -189,7 +191,7 @@ def _stack(
         return [default_rng(getattr(streams(config.seed, r), stream)) for r in replicas]
 
     params = Parameters.initialized(plan.sizes, config.model.initializer, rngs("weights"), np.dtype(config.dtype))
-    order = "none" if config.order == "sorted" else config.order
+    order = "none" if config.order in LYING else config.order
     return Stack(
         replicas=replicas,
         network=MLP(params, config.model.activation, plan.loss, passes),
@@ -221,10 +223,10 @@ def _runner(config: Config) -> Runner | None:
 
 
 def _observer(config: Config, plan: Setting) -> Observer | None:
-    """Of replica 0. Batches of data sorted by label are no random samples: nothing is estimated from one."""
+    """Of replica 0. Batches of data in an order of its own are no random samples: nothing is estimated from one."""
     if config.diagnostics == "off":
         return None
-    population = {"replacement": np.inf, "sorted": np.nan}.get(config.order, plan.n_train)
+    population = {"replacement": np.inf, **dict.fromkeys(LYING, np.nan)}.get(config.order, plan.n_train)
     return OBSERVERS[config.diagnostics](population, plan.lr_mean, streams(config.seed, 0).diagnostics)
 
 

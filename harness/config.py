@@ -19,7 +19,7 @@ from harness.reduction import REDUCTIONS
 
 TASKS = ("classification", "regression")
 LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent of B / reference_batch_size
-ORDERS = ("reshuffle", "once", "none", "sorted", "replacement")
+ORDERS = ("reshuffle", "once", "none", "sorted", "source", "replacement")
 LAST_BATCH = ("keep", "drop")
 DTYPES = ("float64", "float32")
 ENGINES = ("vectorized", "per_example", "compiled")

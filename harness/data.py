@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from harness.config import ConfigError, DatasetConfig
 from harness.files import listing, one_line
 
-LOADERS = re.compile(r"sklearn\.datasets\.(load|make|fetch)_\w+|harness\.files\.read_\w+")
+LOADERS = re.compile(r"sklearn\.datasets\.(load|make|fetch)_\w+|harness\.files\.read_\w+|harness\.blocks\.make_\w+")
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
 PATIENCE = 10.0  # seconds that a server may stay silent during a download
 LARGEST = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
@@ -84,7 +84,7 @@ def _call(config: DatasetConfig) -> Any:
 
 
 def _resolve(target: object) -> Callable[..., Any]:
-    allowed = "sklearn.datasets.load_* | make_* | fetch_*, or harness.files.read_file"
+    allowed = "sklearn.datasets.load_* | make_* | fetch_*, harness.files.read_file or harness.blocks.make_blocks"
     if not (isinstance(target, str) and LOADERS.fullmatch(target)):
         raise ConfigError("dataset.load._target_", allowed, target)
     try:

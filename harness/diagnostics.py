@@ -49,6 +49,7 @@ class Observer:
     """
 
     per_decade = 5  # of the geometric grid of updates: sparse, because at B = N a cell has few updates to hide it in
+    batch_costs_per_decade = 300  # of the grid on which the costs of single batches are recorded
 
     def __init__(self, population: float, learning_rate: float, stream: SeedSequence) -> None:
         self.population, self.learning_rate, self.stream = population, learning_rate, stream
@@ -86,6 +87,7 @@ class FullObserver(Observer):
     """
 
     per_decade = 10
+    batch_costs_per_decade = 30_000  # every batch of the first 13 000 updates: averages over whole epochs
 
     def _whole_set(self, network: MLP, gradient: Array, train_set: Set) -> dict[str, float]:
         mean, mean_squared_norm = mean_gradient(network, *train_set)

@@ -19,6 +19,7 @@ from harness import __version__, plots, tables
 from harness.cell import Cell, CellResult, Setting
 from harness.config import Config, DatasetConfig, flatten
 from harness.data import Dataset, load
+from harness.diagnostics import Observer
 from harness.interrupts import INTERRUPTS
 from harness.labels import cell_label
 from harness.mlp import Parameters
@@ -27,7 +28,7 @@ from harness.provenance import WITHOUT_EFFECT, code_digest, commit, environment,
 from harness.redaction import redacted
 from harness.timing import pinned_blas
 from harness.tracking import Store, membership
-from harness.train import Outcome, Record
+from harness.train import Outcome, Record, is_geometric
 from harness.writing import RunWriter
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ def _warn_if_clipped(config: Config, plan: Setting, run: RunWriter, progress: Ce
 def _write_record(run: RunWriter, record: Record, plan: Setting, score: str) -> None:
     run.points(tables.checkpoint_metrics(record, plan, score), record.update)
     for update, _, cost in record.batch_costs:
-        run.points({"batch/cost": cost}, update)
+        if update == 0 or is_geometric(update, Observer.batch_costs_per_decade):
+            run.points({"batch/cost": cost}, update)
 
 
 def _write_provenance(run: RunWriter, config: Config, dataset: Dataset, job: Job, n_inputs: int) -> None:

@@ -28,12 +28,14 @@ class Splits:
     """Three disjoint parts that together are the dataset.
 
     sort_key (n_train,): class index, or first target in its own unit, of each training example in training order.
+    rows (n_train,): its row number in the dataset. Training order is random, whatever the order of the source.
     """
 
     train: Examples
     validation: Examples
     test: Examples
     sort_key: NDArray[Any]
+    rows: NDArray[np.intp]
 
     @property
     def n_train(self) -> int:
@@ -69,7 +71,8 @@ def split(
     parts = _partition(dataset, validation_fraction, test_fraction, seed)
     X, Y = _standardised(dataset.X, parts), _target_matrices(dataset, parts)
     train, validation, test = (_examples(x, y, dtype) for x, y in zip(X, Y, strict=True))
-    return Splits(train, validation, test, sort_key=dataset.y.reshape(len(dataset.y), -1)[parts[0], 0])
+    sort_key = dataset.y.reshape(len(dataset.y), -1)[parts[0], 0]
+    return Splits(train, validation, test, sort_key, rows=parts[0])
 
 
 def loss_for(dataset: Dataset) -> str:

@@ -133,6 +133,21 @@ def _log_limits(values: Array, rng: np.random.Generator) -> tuple[float, float]:
     return found.confidence_interval
 
 
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of values (n,) with Student's limits, for independent values of a law that is not far from normal.
+
+    Fewer than three values, or one that is not finite: NaN limits.
+    """
+    from scipy import stats
+
+    sample = np.asarray(values, dtype=np.float64)
+    middle = float(sample.mean()) if len(sample) else np.nan
+    if len(sample) < FEWEST_REPLICAS or not np.isfinite(middle):
+        return Interval(middle, np.nan, np.nan, confidence)
+    half = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample)))
+    return Interval(middle, middle - half, middle + half, confidence)
+
+
 def proportion(count: int, n: int) -> Interval:
     """count of n, with Clopper and Pearson's exact limits (1934); no trials: the limits 0 and 1."""
     from scipy import stats

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "oDs^vPX"
+LINESTYLES = {"line": "-", "marks": ""}
 COLUMNS = 3
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
 REFERENCE = {"color": "#444444", "linewidth": 1.2, "linestyle": (0, (5, 3))}
@@ -41,7 +42,9 @@ def finding(title: str, note: str, shown: Sequence[Panel]) -> "Figure":
 
 def _styles(shown: Sequence[Panel]) -> dict[str, dict[str, Any]]:
     """Label -> how it is drawn: a colour and a marker each, references in grey with dashes of their own."""
-    lines = {line.label: line for panel in shown for line in panel.lines}
+    every = [line for panel in shown for line in panel.lines]
+    lines = {line.label: line for line in sorted(every, key=lambda line: line.kind == "line")}  # the key shows a line
+    lines = {label: lines[label] for label in dict.fromkeys(line.label for line in every)}
     styles: dict[str, dict[str, Any]] = {}
     n_data = n_references = 0
     for label, line in lines.items():
@@ -51,7 +54,7 @@ def _styles(shown: Sequence[Panel]) -> dict[str, dict[str, Any]]:
             n_references += 1
         else:
             look = {"color": COLOURS[n_data % len(COLOURS)], "marker": MARKERS[n_data % len(MARKERS)], "markersize": 6}
-            styles[label] = {**look, "linestyle": "-" if line.kind == "line" else "", "linewidth": 1.6}
+            styles[label] = {**look, "linestyle": LINESTYLES[line.kind], "linewidth": 1.6}
             n_data += 1
     return styles
 
@@ -60,7 +63,8 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
     known = [_finite(line) for line in panel.lines]
     for line, (x, y, low, high) in zip(panel.lines, known, strict=True):
         style = styles[line.label]
-        axes.plot(x, y, **style, zorder=2 if line.kind == "reference" else 3)
+        own = {} if line.kind == "reference" else {"linestyle": LINESTYLES[line.kind]}
+        axes.plot(x, y, **style | own, zorder=2 if line.kind == "reference" else 3)
         if low is not None and len(x) > 40:
             axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
         elif low is not None:

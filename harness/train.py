@@ -38,7 +38,6 @@ class Runner(Protocol):
 
 
 CHECKPOINTS_PER_DECADE = 10
-BATCH_COSTS_PER_DECADE = 300
 DIVERGED_AT = 10  # times the initial cost ...
 SUSTAINED = 2  # ... at so many checkpoints in a row; a target counts as reached likewise
 
@@ -161,6 +160,7 @@ class Stack:
         self.clock = Clock()
         self.update = 0
         self.final: dict[int, Array] = {}  # replica -> its parameters (P,) when it ended
+        self._batch_costs_per_decade = (observer or Observer).batch_costs_per_decade
         self._next_batch_cost: int | None = 0 if record_batch_costs else None
         self._allocate(gathered)
 
@@ -210,7 +210,7 @@ class Stack:
         until = to_update - 1 if observer and self.update < to_update - 1 else to_update
         due = self._next_batch_cost
         if due is not None:
-            due = due if due > self.update else next_geometric(self.update, BATCH_COSTS_PER_DECADE)
+            due = due if due > self.update else next_geometric(self.update, self._batch_costs_per_decade)
             until = min(until, due)
         return self.batches.take(until - self.update)
 
@@ -225,7 +225,7 @@ class Stack:
         )
 
     def _batch_costs(self, X: Array, Y: Array) -> list[tuple[int, int, float]]:
-        self._next_batch_cost = next_geometric(self.update, BATCH_COSTS_PER_DECADE)
+        self._next_batch_cost = next_geometric(self.update, self._batch_costs_per_decade)
         costs = self.network.costs(X, Y).mean(axis=-1)
         return [(self.update, int(r), float(c)) for r, c in zip(self.replicas, costs, strict=True)]
 

@@ -65,3 +65,9 @@ def together(parts: Iterable[Verdict]) -> Verdict:
     if Verdict.CONDITIONAL in found or {Verdict.SUPPORTED, Verdict.REFUTED} <= found:
         return Verdict.CONDITIONAL
     return Verdict.UNRESOLVED
+
+
+def all_hold(parts: Iterable[Verdict]) -> Verdict:
+    """A claim of several parts that are not settings of one another: refuted as soon as one is, else `together`."""
+    found = list(parts)
+    return Verdict.REFUTED if Verdict.REFUTED in found else together(found)

@@ -48,8 +48,13 @@ def cell(
     return {**locals(), "params": {**PARAMS, "dataset": dataset, **params}}
 
 
-def evidence(*cells: dict[str, Any], n_replicas: int = 10, shared: float = 0.1, seed: int = 0) -> Evidence:
-    """shared: standard deviation of the log factor that a replica has in every cell."""
+def evidence(
+    *cells: dict[str, Any], n_replicas: int = 10, shared: float = 0.1, seed: int = 0, answered: bool = True
+) -> Evidence:
+    """shared: standard deviation of the log factor that a replica has in every cell.
+
+    answered: whether there is a sweep's answer too, most of the time that this takes.
+    """
     rng = np.random.default_rng(seed)
     common = np.exp(shared * rng.normal(size=n_replicas))
     made = [_tables(own, common, rng) for own in cells]
@@ -60,7 +65,8 @@ def evidence(*cells: dict[str, Any], n_replicas: int = 10, shared: float = 0.1, 
         pd.concat(histories, ignore_index=True),
     )  # fmt: skip
     files = {row["run_id"]: own["files"] or {} for row, own in zip(rows, cells, strict=True)}
-    return Files(data, answer(data), lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
+    found: Any = answer(data) if answered else None
+    return Files(data, found, lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
 
 
 class Files(Evidence):

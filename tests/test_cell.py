@@ -189,7 +189,7 @@ def test_examples_are_held_once_and_stacks_that_take_turns_share_their_memory(re
     assert one.gather.memory is others.gather.memory
 
 
-@pytest.mark.parametrize("order", ["reshuffle", "once", "none", "sorted", "replacement"])
+@pytest.mark.parametrize("order", ["reshuffle", "once", "none", "sorted", "source", "replacement"])
 def test_a_cell_repeats_itself_to_the_bit(order):
     (_, one), (_, two) = run(order=order), run(order=order)
     assert one.tobytes() == two.tobytes()
@@ -226,7 +226,9 @@ def test_the_sharpness_is_set_against_the_learning_rate_of_the_mean_gradient():
     assert figures.eta_lambda_max == 0.1 * figures.lambda_max
 
 
-@pytest.mark.parametrize(("order", "known"), [("reshuffle", True), ("replacement", True), ("sorted", False)])
+@pytest.mark.parametrize(
+    ("order", "known"), [("reshuffle", True), ("replacement", True), ("sorted", False), ("source", False)]
+)
 def test_nothing_is_estimated_from_batches_that_are_no_random_sample(order, known):
     cell, _ = run(order=order, diagnostics="cheap")
     figures = [r.diagnostics for r in cell.result().records if r.diagnostics]
@@ -240,6 +242,16 @@ def test_sorted_matters_for_small_batches_only():
     assert np.abs(lying - by_label).max() > 1e-2
     (_, lying), (_, by_label) = run(order="none", batch_size="full"), run(order="sorted", batch_size="full")
     assert 0 < np.abs(lying - by_label).max() <= 1e-12
+
+
+def test_source_is_the_order_in_which_the_rows_came():
+    """`none` is the random order of the split."""
+    cells = {order: run(order=order, batch_size=8)[0] for order in ("source", "none")}
+    labels = {order: next(cell.stacks()).train_set[1].argmax(axis=1) for order, cell in cells.items()}
+    rows = cells["source"].splits[0].rows
+    np.testing.assert_array_equal(labels["source"], draw_dataset().y[np.sort(rows)])
+    np.testing.assert_array_equal(labels["none"], draw_dataset().y[rows])
+    assert (rows != np.sort(rows)).any()
 
 
 def test_sum_and_mean_of_a_cell_meet_in_the_canonical_coordinates():

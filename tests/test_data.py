@@ -45,6 +45,7 @@ BUNDLED = {
     "blobs": (2000, 2, 4, 1600, "softmax_cross_entropy"),
     "classification": (2000, 20, 3, 1600, "softmax_cross_entropy"),
     "regression": (2000, 20, 1, 1600, "half_squared_error"),
+    "blocks": (8000, 10, 4, 6400, "softmax_cross_entropy"),
 }
 ELSEWHERE = {"california_housing", "covtype", "openml", "file"}
 
@@ -212,6 +213,7 @@ def test_regression_targets_are_scaled_by_the_training_rows():
     for part, own in zip((splits.train, splits.validation, splits.test), rows, strict=True):
         np.testing.assert_allclose(part.Y * deviation + mean, y[own], rtol=1e-12)
     np.testing.assert_array_equal(splits.sort_key, y[rows[0], 0])
+    np.testing.assert_array_equal(splits.rows, rows[0])
 
 
 def test_predicting_the_mean_costs_half_the_variance_which_is_one():

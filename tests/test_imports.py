@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 LAYERS = [
     ["activations", "losses", "mlp", "per_example", "reduction", "optimizers", "errata", "compiled"],
     ["config", "batches", "evaluation", "noise", "sharpness", "diagnostics", "timing", "fingerprint", "train"],
-    ["statistics", "scaling", "files", "data", "splits"],
+    ["statistics", "scaling", "blocks", "files", "data", "splits"],
     ["cell", "calibration", "tables", "labels", "redaction", "provenance", "sweep_data", "stored", "answer", "notes"],
     ["verdicts", "study", "findings"],
     ["plots", "panels", "clock_plots", "rate_plots", "sweep_plots", "study_plots", "report"],

@@ -14,6 +14,7 @@ from harness.statistics import (
     equivalence_p,
     geometric_mean_ratio,
     holm,
+    mean_interval,
     median_interval,
     percentile_interval,
     proportion,
@@ -179,7 +180,20 @@ def test_one_pair_unlike_the_others_is_no_degenerate_bootstrap(tiny, level):
     assert ratio.low <= ratio.estimate <= ratio.high
 
 
-# proportions and medians
+# means, proportions and medians
+
+
+def test_a_mean_has_students_limits():
+    values = [4.9, 5.1, 5.6, 5.0]
+    found = mean_interval(values, confidence=0.9)
+    expected = stats.t.interval(0.9, 3, np.mean(values), stats.sem(values))
+    np.testing.assert_allclose([found.low, found.high], expected)
+    assert found.estimate == pytest.approx(5.15)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, 2.0], [1.0, 2.0, INF, 4.0]])
+def test_a_mean_without_limits(values):
+    assert np.isnan([mean_interval(values).low, mean_interval(values).high]).all()
 
 
 @pytest.mark.parametrize(

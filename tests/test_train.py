@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 import harness.train
 from harness.batches import batches, updates_per_epoch
-from harness.diagnostics import FullObserver
+from harness.diagnostics import FullObserver, Observer
 from harness.evaluation import evaluate
 from harness.mlp import MLP, Parameters
 from harness.optimizers import SGD
 from harness.train import (
-    BATCH_COSTS_PER_DECADE,
     CHECKPOINTS_PER_DECADE,
     Budget,
     Judge,
@@ -82,7 +81,7 @@ def ticker(monkeypatch) -> Ticker:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 10**7), st.sampled_from([1, 3, CHECKPOINTS_PER_DECADE, BATCH_COSTS_PER_DECADE]))
+@given(st.integers(0, 10**7), st.sampled_from([1, 3, CHECKPOINTS_PER_DECADE, Observer.batch_costs_per_decade]))
 def test_next_geometric_is_the_next_of_one_grid_for_all(update, per_decade):
     """The rounded powers of 10^(1/per_decade), listed and searched."""
     grid = sorted({round(10 ** (k / per_decade)) for k in range(8 * per_decade + 1)})
@@ -348,7 +347,13 @@ def test_batch_costs_are_thinned_geometrically_and_come_with_the_next_record(mak
         assert all(before <= update < record.update for update, _, _ in record.batch_costs)
         recorded += [update for update, _, _ in record.batch_costs]
         before = record.update
-    assert recorded == [0] + [u for u in range(1, 1500) if is_geometric(u, BATCH_COSTS_PER_DECADE)]
+    assert recorded == [0] + [u for u in range(1, 1500) if is_geometric(u, Observer.batch_costs_per_decade)]
+
+
+def test_a_full_observer_has_the_cost_of_every_batch(make_stack):
+    stack = make_stack(observer=FullObserver(N, 0.1, np.random.SeedSequence(0)))
+    records = train([stack], PER_EPOCH, Budget(updates=1500))
+    assert [update for record in records for update, *_ in record.batch_costs] == list(range(1500))
 
 
 def test_batch_costs_can_be_left_out_without_changing_the_training(make_stack):

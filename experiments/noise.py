@@ -1,0 +1,253 @@
+"""Judges noise: how far a curve's look depends on what was recorded, and one example's gradient from the true one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from harness.notes import interval, number
+from harness.statistics import SIGNIFICANCE, Interval, geometric_mean_ratio, mean_interval
+from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.verdicts import Verdict, all_hold, inside, together
+
+Array = NDArray[np.floating]
+
+NOISY = 0.2  # share of up-moves
+LAW = 1.25  # factor within which the law of sampling has to hold
+RECORDINGS = {
+    "last": "last batch of the epoch",
+    "average": "average over the epoch's batches",
+    "full": "training set after the epoch",
+}
+
+
+CLAIMED = 1.0  # batch size
+
+
+@dataclass(frozen=True)
+class Noisiness:
+    """Of a curve y (E,) of positive costs.
+
+    jitter: standard deviation of the differences of log y from one epoch to the next, less those of its trend.
+    ups: share of the steps that go up, ½ for noise around no trend and 0 for a curve that always falls.
+    von_neumann: mean squared difference of neighbours over the variance of log y around its trend: 2 for independent
+    noise, towards 0 for what is smooth (von Neumann 1941).
+    """
+
+    jitter: float
+    ups: float
+    von_neumann: float
+
+
+def noisiness(curve: ArrayLike) -> Noisiness:
+    """The trend is a parabola of log y over the logarithm of the epoch. Needs five points; not finite ones give NaN."""
+    y = np.asarray(curve, dtype=float)
+    if len(y) < 5 or not (np.isfinite(y) & (y > 0)).all():
+        return Noisiness(np.nan, np.nan, np.nan)
+    place, log_y = np.log(np.arange(1, len(y) + 1)), np.log(y)
+    left = log_y - np.polyval(np.polyfit(place, log_y, 2), place)
+    steps, variance = np.diff(left), left.var()
+    ratio = float(np.square(steps).mean() / variance) if variance > 0 else 0.0
+    return Noisiness(float(steps.std()), float((np.diff(y) > 0).mean()), ratio)
+
+
+def recordings(batches: pd.DataFrame, history: pd.DataFrame, per_epoch: int) -> dict[str, Array]:
+    """One run's three curves, (E,) each: a point for each whole epoch.
+
+    batches: cost of every batch before its update. history: the checkpoints of the same replica. Raises ValueError
+    when an epoch's batches were not all recorded.
+    """
+    n_epochs = int(history["update"].max()) // per_epoch
+    cost = batches.sort_values("update")["batch_cost"].to_numpy()[: n_epochs * per_epoch]
+    if len(batches) < n_epochs * per_epoch:
+        raise ValueError(f"{len(batches)} recorded batches of {n_epochs * per_epoch}: averages need diagnostics=full")
+    by_epoch = cost.reshape(n_epochs, per_epoch)
+    after = history.set_index("update")["train_cost"].loc[per_epoch * np.arange(1, n_epochs + 1)]
+    return {"last": by_epoch[:, -1], "average": by_epoch.mean(axis=1), "full": after.to_numpy()}
+
+
+def sizes(updates: ArrayLike, n_train: int, batch_size: int) -> Array:
+    """Examples in the batch of each update, numbered from 1: the last of an epoch may be short."""
+    per_epoch = -(-n_train // batch_size)
+    last = np.asarray(updates) % per_epoch == 0
+    return np.where(last, n_train - (per_epoch - 1) * batch_size, batch_size).astype(float)
+
+
+def law(S: ArrayLike, B: ArrayLike, N: int) -> Array:
+    """E‖g_B − G‖² of B examples drawn without replacement from N: (S/B)(N − B)/(N − 1)."""
+    size = np.asarray(B, dtype=float)
+    return np.asarray(S) / size * (N - size) / (N - 1)
+
+
+def clipped(value: Interval, low: float, high: float) -> Interval:
+    """With limits that the quantity cannot pass."""
+    return replace(value, low=max(value.low, low), high=min(value.high, high))
+
+
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    yield noisy_curve(evidence)
+    yield one_gradient(evidence)
+
+
+# C11
+
+
+def noisy_curve(evidence: Evidence) -> Finding:
+    """C11: three recordings of each run at B=1, and for comparison at B=N."""
+    runs = _runs(evidence)
+    datasets = [dataset for dataset, arm in runs if arm == "B=1"]
+    looks = {
+        arm: [{name: noisiness(curve) for name, curve in run.items()} for run in found] for arm, found in runs.items()
+    }
+    ups = {
+        (*arm, name): clipped(mean_interval([look[name].ups for look in found]), 0, 1)
+        for arm, found in looks.items()
+        for name in RECORDINGS
+    }
+    own = {(dataset, name): ups[dataset, "B=1", name] for name in RECORDINGS for dataset in datasets}
+    whole = [value.estimate for (_, arm, name), value in ups.items() if arm == "B=N" and name == "full"]
+    compared = f" At B=N the training set's cost has {number(max(whole))}." if whole else ""
+    jitter = [np.log(look["last"].jitter / look["full"].jitter) for look in looks[datasets[0], "B=1"]]
+    shown = [(arm, found[0]) for arm, found in runs.items() if arm[0] == datasets[0]]
+    return Finding(
+        "C11",
+        together(inside(value, NOISY, 1) for value in own.values()),
+        f"Share of epochs at B=1 after which the curve is higher than before - {_listed(own, datasets)}.{compared} "
+        "The same weights make a wild or a smooth curve: say which is plotted.",
+        unit=f"× as much jitter in the last batch's cost as in the training set's ({datasets[0]})",
+        effect=geometric_mean_ratio(jitter, evidence.rng),
+        replicas=min(len(runs[dataset, "B=1"]) for dataset in datasets),
+        panels=[*(_run(arm, curves) for arm, curves in shown), _ups(own, datasets)],
+    )
+
+
+def _listed(ups: dict[tuple[str, str], Interval], datasets: list[str]) -> str:
+    parts = []
+    for name, text in RECORDINGS.items():
+        values = ", ".join(f"{interval(ups[dataset, name])} on {dataset}" for dataset in datasets)
+        parts.append(f"{text}: {values}")
+    return "; ".join(parts)
+
+
+def _runs(evidence: Evidence) -> dict[tuple[str, str], list[dict[str, Array]]]:
+    """(dataset, "B=1" or "B=N") -> the recordings of each run."""
+    found: dict[tuple[str, str], list[dict[str, Array]]] = {}
+    for _, cell in evidence.cells.iterrows():
+        arm = {CLAIMED: "B=1", cell["n_train"]: "B=N"}.get(cell["batch_size"])
+        if arm:
+            found.setdefault((str(cell["dataset"]), arm), []).append(_curves(evidence, cell))
+    return found
+
+
+def _curves(evidence: Evidence, cell: pd.Series) -> dict[str, Array]:
+    history = evidence.histories[cell["cell"]]
+    per_epoch = -(-int(cell["n_train"]) // int(cell["batch_size"]))
+    return recordings(evidence.table(cell["cell"], "batch_costs.csv"), history[history["replica"] == 0], per_epoch)
+
+
+def _run(arm: tuple[str, str], curves: dict[str, Array]) -> Panel:
+    lines = [Line(text, np.arange(1, len(curves[name]) + 1), curves[name]) for name, text in RECORDINGS.items()]
+    return Panel(f"One run, {arm[0]}, {arm[1]}", "epoch", "cost per example", lines, log="")
+
+
+def _ups(ups: dict[tuple[str, str], Interval], datasets: list[str]) -> Panel:
+    lines = []
+    for i, (name, text) in enumerate(RECORDINGS.items()):
+        found = [ups[dataset, name] for dataset in datasets]
+        x = np.arange(len(datasets)) + 0.15 * (i - 1)
+        y, low, high = ([getattr(value, part) for value in found] for part in ("estimate", "low", "high"))
+        lines.append(Line(text, x, y, low, high, kind="marks"))
+    limit = Line(f"noisy above {NOISY}", [-0.5, len(datasets) - 0.5], [NOISY, NOISY], kind="reference")
+    return Panel("Share of epochs that end higher, B=1", "", "share of epochs", [*lines, limit], log="", names=datasets)
+
+
+# C12
+
+
+def one_gradient(evidence: Evidence) -> Finding:
+    """C12: measured at the updates that were diagnosed, along training."""
+    measured = pd.DataFrame([_distances(evidence, cell) for _, cell in evidence.cells.iterrows()])
+    datasets = list(dict.fromkeys(measured["dataset"]))
+    confidence = 1 - SIGNIFICANCE / len(datasets)
+    far, ratios, cosines = {}, {}, {}
+    for dataset, own in measured.groupby("dataset"):
+        one, part = own[own["batch_size"] == CLAIMED], own[own["batch_size"] < own["n_train"]]
+        far[dataset] = geometric_mean_ratio(np.log(one["far"]), evidence.rng)
+        ratios[dataset] = mean_interval(part["ratio"], confidence)
+        cosines[dataset] = clipped(mean_interval(one["cosine"]), -1, 1)
+    words = "; ".join(
+        f"{dataset}: ‖g_1 − G‖ is {interval(far[dataset])} × ‖G‖, cosine {interval(cosines[dataset])}, "
+        f"squared distances {interval(ratios[dataset])} × the law's"
+        for dataset in datasets
+    )
+    distances, laws = (
+        together(rule(value) for value in found.values()) for rule, found in ((_far, far), (_holds, ratios))
+    )
+    return Finding(
+        "C12",
+        all_hold([distances, laws]),
+        f"{words}. One example's gradient is far from the true one: {distances}; sampling without replacement: {laws}.",
+        unit=f"× ‖G‖, distance at B=1 ({datasets[0]})",
+        effect=far[datasets[0]],
+        replicas=int(measured[measured["batch_size"] == CLAIMED].groupby("dataset").size().min()),
+        panels=[_scaled(measured, datasets), _cosines(measured, datasets), _held(ratios, datasets)],
+    )
+
+
+def _far(distance: Interval) -> Verdict:
+    return inside(distance, 1, np.inf)
+
+
+def _holds(ratio: Interval) -> Verdict:
+    """Within the margin but without 1: the law holds to some per cent, and not exactly."""
+    verdict = inside(ratio, 1 / LAW, LAW)
+    return Verdict.CONDITIONAL if verdict is Verdict.SUPPORTED and 1 not in ratio else verdict
+
+
+def _distances(evidence: Evidence, cell: pd.Series) -> dict[str, object]:
+    """One run: far, cosine (medians over its updates), ratio of measured to predicted, and E‖g_B − G‖²/S."""
+    table = evidence.table(cell["cell"], "diagnostics.csv")
+    B, N = int(cell["batch_size"]), int(cell["n_train"])
+    full = table[sizes(table["update"], N, B) == B]  # for the figure, where a short batch has no place
+    squared, predicted = table["squared_distance"], law(table["variance"], sizes(table["update"], N, B), N)
+    return {
+        "dataset": str(cell["dataset"]),
+        "batch_size": B,
+        "n_train": N,
+        "far": float(np.sqrt(squared / table["squared_norm"]).median()),
+        "cosine": float(table["cosine"].median()),
+        "ratio": float(squared.sum() / predicted.sum()) if B < N else np.nan,
+        "scaled": float(full["squared_distance"].sum() / full["variance"].sum()) * (N - 1) / (N - B)
+        if B < N
+        else np.nan,
+    }
+
+
+def _by_size(measured: pd.DataFrame, dataset: str, column: str) -> Line:
+    own = measured[measured["dataset"] == dataset].dropna(subset=column).groupby("batch_size")[column]
+    return Line(dataset, own.median().index, own.median(), own.min(), own.max(), kind="marks")
+
+
+def _scaled(measured: pd.DataFrame, datasets: list[str]) -> Panel:
+    B = np.array(sorted(measured.loc[measured["batch_size"] < measured["n_train"], "batch_size"].unique()))
+    lines = [_by_size(measured, dataset, "scaled") for dataset in datasets]
+    return Panel(
+        "Distance from the true gradient", BATCH_SIZE, "‖g_B − G‖² (N−1)/(N−B) / S",
+        [*lines, Line("law", B, 1 / B, kind="reference")],
+    )  # fmt: skip
+
+
+def _cosines(measured: pd.DataFrame, datasets: list[str]) -> Panel:
+    lines = [_by_size(measured, dataset, "cosine") for dataset in datasets]
+    return Panel("Cosine to the true gradient (median of a run)", BATCH_SIZE, "cosine", lines, log="x")
+
+
+def _held(ratios: dict[str, Interval], datasets: list[str]) -> Panel:
+    lines = [
+        Line(name, [i], [ratios[name].estimate], [ratios[name].low], [ratios[name].high], kind="marks")
+        for i, name in enumerate(datasets)
+    ]
+    limits = [Line("law", [-0.5, len(datasets) - 0.5], [1, 1], kind="reference")]
+    return Panel("Measured / predicted", "", "ratio of squared distances", [*lines, *limits], log="", names=datasets)

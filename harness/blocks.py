@@ -1,0 +1,38 @@
+"""Data that come in correlated blocks, as recordings do: what shuffling is for.
+
+Generated, with a correlation that is known for whatever is computed from an example.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def make_blocks(
+    n_samples: int = 8000,
+    block: int = 64,
+    correlation: float = 0.5,
+    n_features: int = 10,
+    n_classes: int = 4,
+    noise: float = 1.5,
+    random_state: int = 0,
+) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """X (n, D) and labels y (n,): Gaussian clouds, one for each class, in blocks of `block` consecutive examples.
+
+    Each example is with probability √ρ a copy of its block's prototype, else drawn by itself. Two of one block are then
+    the same example with probability ρ and independent otherwise, so that Cov(f(i), f(j)) = ρ Var f for every function
+    f of an example, its gradient too, whatever the weights; the mean of B consecutive ones has the variance
+    (Var f / B)(1 + (B − 1) ρ̄), with ρ̄ the mean of ρ over their pairs, 0 for those of different blocks.
+    Copies of training examples are in the other parts as well: their costs say nothing of new data.
+    Raises ValueError for arguments that make no sense.
+    """
+    if block < 1 or not 0 <= correlation <= 1 or n_classes < 2:
+        raise ValueError(f"block >= 1, 0 <= correlation <= 1, n_classes >= 2; not {block}, {correlation}, {n_classes}")
+    rng = np.random.default_rng(random_state)
+    places = np.arange(n_samples)
+    prototypes = n_samples + places // block
+    y = rng.integers(n_classes, size=int(prototypes.max()) + 1)
+    X = rng.normal(size=(n_classes, n_features))[y] + noise * rng.normal(size=(len(y), n_features))
+    rows = np.where(rng.random(n_samples) < np.sqrt(correlation), prototypes, places)
+    return X[rows], y[rows]
