@@ -248,7 +248,7 @@ def test_source_is_the_order_in_which_the_rows_came():
     """`none` is the random order of the split."""
     cells = {order: run(order=order, batch_size=8)[0] for order in ("source", "none")}
     labels = {order: next(cell.stacks()).train_set[1].argmax(axis=1) for order, cell in cells.items()}
-    rows = cells["source"].splits[0].rows
+    rows = cells["none"].splits[0].rows
     np.testing.assert_array_equal(labels["source"], draw_dataset().y[np.sort(rows)])
     np.testing.assert_array_equal(labels["none"], draw_dataset().y[rows])
     assert (rows != np.sort(rows)).any()
