@@ -76,27 +76,39 @@ def grid():
     return made_up(finals)
 
 
-def test_the_best_rate_of_each_batch_size(grid):
-    best = answer(grid).best.set_index(["reduction", "batch_size"])
+@pytest.fixture(scope="module")
+def answered(grid):
+    """It takes a second: the tests that only read it share it, in one worker."""
+    return answer(grid)
+
+
+ANSWERED = pytest.mark.xdist_group("answered")
+
+
+@ANSWERED
+def test_the_best_rate_of_each_batch_size(answered):
+    best = answered.best.set_index(["reduction", "batch_size"])
     assert best.loc["mean", "learning_rate"].to_dict() == {1: 0.03, 8: 0.1, 64: 0.3}
     assert best.loc["sum", "lr_mean"].to_dict() == pytest.approx({1: 0.03, 8: 0.1, 64: 0.3})
     assert set(best["edge"]) == {""}
 
 
-def test_the_square_root_rule_is_found_and_the_others_refuted(grid):
-    found = answer(grid).exponents["made", "mean"]
+@ANSWERED
+def test_the_square_root_rule_is_found_and_the_others_refuted(answered):
+    found = answered.exponents["made", "mean"]
     assert found.p.estimate == pytest.approx(0.5, abs=1e-6)
     assert found.verdicts["sqrt"] == "supported"
     assert found.verdicts["linear"] == found.verdicts["constant"] == "refuted"
-    same = answer(grid).exponents["made", "sum"].p.estimate  # in canonical units there is one rule for both
+    same = answered.exponents["made", "sum"].p.estimate  # in canonical units there is one rule for both
     assert same == pytest.approx(found.p.estimate)
 
 
-def test_sum_and_mean_at_one_canonical_rate_are_found_equal(grid):
-    pairs = answer(grid).pairs
+@ANSWERED
+def test_sum_and_mean_at_one_canonical_rate_are_found_equal(grid, answered):
+    pairs = answered.pairs
     assert len(pairs) == len(SIZES) * len(RATES)
     assert max(pair.difference for pair in pairs) == 0
-    assert "18 pairs of cells with one lr_mean" in notes.note(grid, answer(grid))
+    assert "18 pairs of cells with one lr_mean" in notes.note(grid, answered)
 
 
 def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
@@ -109,15 +121,17 @@ def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
     assert "mean lower" in text
 
 
-def test_the_frontier_lies_below_the_first_rate_that_diverged(grid):
-    frontier = answer(grid).frontier.set_index(["reduction", "batch_size"])
+@ANSWERED
+def test_the_frontier_lies_below_the_first_rate_that_diverged(answered):
+    frontier = answered.frontier.set_index(["reduction", "batch_size"])
     assert frontier.loc[("mean", 64.0), ["stable", "unstable"]].tolist() == [1.0, 3.0]
     assert np.isnan(frontier.loc[("mean", 8.0), "unstable"])
 
 
 def test_a_best_rate_on_the_edge_voids_the_claim_and_names_what_to_add():
     data = made_up({(B, rate, "mean"): 1 / rate for B in SIZES for rate in RATES})
-    found, text = answer(data), notes.note(data, answer(data))
+    found = answer(data)
+    text = notes.note(data, found)
     assert set(found.best["edge"]) == {"high"}
     assert "extend the grid to learning_rate=9**" in text
     assert "supported" not in text
@@ -126,9 +140,10 @@ def test_a_best_rate_on_the_edge_voids_the_claim_and_names_what_to_add():
 def test_the_winner_depends_on_the_clock():
     """Both make 64 updates. B=64 ends lower; an epoch of B=1 has 64 times as many updates, so it is far ahead there."""
     data = made_up({(1, 0.1, "mean"): 0.1, (64, 0.1, "mean"): 0.05})
-    winners = {winner.clock: winner.batch_size for winner in answer(data).winners}
+    found = answer(data)
+    winners = {winner.clock: winner.batch_size for winner in found.winners}
     assert winners == {"epochs": 1, "updates": 64, "train seconds": 64}
-    assert notes.note(data, answer(data)).startswith("**made: the winner depends on the clock.**")
+    assert notes.note(data, found).startswith("**made: the winner depends on the clock.**")
 
 
 def test_one_winner_on_every_clock_is_said_too():
@@ -143,8 +158,9 @@ def test_costs_at_a_budget_are_log_linear():
     assert costs_at(wild, "update", 3.0).tolist() == [np.inf]
 
 
-def test_the_default_target_is_a_tenth_of_the_initial_cost(grid):
-    found = answer(grid)
+@ANSWERED
+def test_the_default_target_is_a_tenth_of_the_initial_cost(answered):
+    found = answered
     assert found.targets_at == pytest.approx({"made": 0.4})
     assert not found.given_target
     assert (found.targets["n_reached"] == found.targets["n_replicas"]).all()
@@ -152,8 +168,9 @@ def test_the_default_target_is_a_tenth_of_the_initial_cost(grid):
 
 def test_a_target_that_nobody_reaches_is_said():
     data = made_up({(B, 0.1, "mean"): 3.0 for B in SIZES})
-    assert np.isinf(answer(data).targets["updates"]).all()
-    assert notes.note(data, answer(data)).count("not reached") == len(SIZES)
+    found = answer(data)
+    assert np.isinf(found.targets["updates"]).all()
+    assert notes.note(data, found).count("not reached") == len(SIZES)
 
 
 DEGENERATE = {
@@ -228,8 +245,9 @@ def test_many_comparisons_are_one_family_of_claims():
     assert verdicts == ["unresolved"] * 9 + ["a lower", "equivalent"]
 
 
-def test_a_note_too_long_for_mlflow_is_cut_between_lines(grid):
-    text = notes.note(grid, answer(grid)) * 5
+@ANSWERED
+def test_a_note_too_long_for_mlflow_is_cut_between_lines(grid, answered):
+    text = notes.note(grid, answered) * 5
     cut = notes.shortened(text)
     assert len(cut) <= 8000
     kept, _, rest = cut.partition("\n\nThe rest is in `report.html`")
@@ -238,8 +256,9 @@ def test_a_note_too_long_for_mlflow_is_cut_between_lines(grid):
     assert notes.shortened("short") == "short"
 
 
-def test_every_cell_has_its_values_with_limits(grid):
-    table = answer(grid).cells.set_index("cell")
+@ANSWERED
+def test_every_cell_has_its_values_with_limits(grid, answered):
+    table = answered.cells.set_index("cell")
     assert len(table) == len(grid.cells)
     own = table.loc["made B=8 η=0.1 mean"]
     assert own["final_train_cost_low"] < own["final_train_cost"] < own["final_train_cost_high"]
