@@ -38,8 +38,8 @@ LAUNCHERS = (
 WITHOUT_EFFECT = ("study", "rerun", "dry_run")  # keys of the configuration that change nothing in what a run holds
 NUMERIC_MODULES = (
     "activations", "batches", "cell", "compiled", "config", "data", "diagnostics", "evaluation", "files",
-    "fingerprint", "losses", "mlp", "noise", "optimizers", "per_example", "reduction", "sharpness", "splits", "tables",
-    "timing", "train",
+    "fingerprint", "lanes", "losses", "mlp", "noise", "optimizers", "per_example", "reduction", "sharpness", "splits",
+    "tables", "timing", "train",
 )  # fmt: skip
 LARGEST = 1_000_000  # bytes of a file, or of the changes in one, that are kept
 SECONDS = 30.0  # that git may take
