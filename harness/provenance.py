@@ -35,16 +35,11 @@ PACKAGES = (
 LAUNCHERS = (
     "hydra-joblib-launcher", "joblib", "hydra-ray-launcher", "ray", "hydra-submitit-launcher", "submitit",
 )  # fmt: skip
-WITHOUT_EFFECT = (
-    "study",
-    "size",
-    "rerun",
-    "dry_run",
-)  # keys that change nothing in what a run holds
+WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run")  # keys that change nothing in what a run holds
 NUMERIC_MODULES = (
     "activations", "batches", "cell", "compiled", "config", "data", "diagnostics", "errata", "evaluation", "files",
-    "fingerprint", "losses", "mlp", "noise", "optimizers", "per_example", "reduction", "sharpness", "splits", "tables",
-    "timing", "train",
+    "fingerprint", "lanes", "losses", "mlp", "noise", "optimizers", "per_example", "reduction", "sharpness", "splits",
+    "tables", "timing", "train",
 )  # fmt: skip
 LARGEST = 1_000_000  # bytes of a file, or of the changes in one, that are kept
 SECONDS = 30.0  # that git may take

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "harness"
 
 # From the bottom up; a module may import from earlier lines and from its own line's left.
 LAYERS = [
-    ["activations", "losses", "mlp", "per_example", "reduction", "optimizers", "errata", "compiled"],
+    ["activations", "losses", "mlp", "per_example", "reduction", "optimizers", "errata", "lanes", "compiled"],
     ["config", "batches", "evaluation", "noise", "sharpness", "diagnostics", "timing", "fingerprint", "train"],
     ["statistics", "scaling", "blocks", "files", "data", "splits"],
     ["cell", "calibration", "tables", "labels", "redaction", "provenance", "sweep_data", "stored", "answer", "notes"],
@@ -44,7 +44,7 @@ ONLY_IN = {
     "rich": {"progress"},
     "sklearn": {"data", "splits"},
     "psutil": {"processes"},
-    "numba": {"compiled"},
+    "numba": {"lanes"},
 }
 KERNEL = LAYERS[0]
 
@@ -94,7 +94,7 @@ def test_each_library_has_one_home(module):
 def test_the_kernel_knows_numpy_and_the_standard_library_only(module):
     """But for the compiled engine, an optional extra: Numba, and the BLAS that Numba takes from SciPy."""
     outside = {name.split(".")[0] for name in imports(module)} - {"harness", "numpy"}
-    extra = {"numba", "scipy"} if module == "compiled" else set()
+    extra = {"compiled": {"scipy", "threadpoolctl"}, "lanes": {"numba", "llvmlite"}}.get(module, set())
     assert outside <= set(sys.stdlib_module_names) | extra
 
 
