@@ -170,12 +170,15 @@ class Evidence:
         return 1e6 * weighted_median(seconds[examples > 0] / examples[examples > 0], examples[examples > 0])
 
     def steady_seconds(self, cell: str) -> Array:
-        """Train seconds to target, (R,): the examples that it takes, each at `example_us`; +inf: not reached.
+        """Train seconds to target, (R,): the examples that it takes, each at the time of an example; +inf: not reached.
 
-        Those of `to_target` are read from the clock as it went, with whatever the machine did besides.
+        That time is the median `example_us` of the cells of the facet with this batch size: it does not depend on the
+        learning rate. The seconds of `to_target` are those of one clock as it went, whatever the machine did besides.
         """
-        n_train = float(self.cells.set_index("cell").loc[cell, "n_train"])
-        return self.to_target[cell]["epochs"] * n_train * self.example_us(cell) / 1e6
+        own = self.cells.set_index("cell").loc[cell]
+        same = (self.cells["facet"] == own["facet"]) & (self.cells["batch_size"] == own["batch_size"])
+        us = np.nanmedian([self.example_us(other) for other in self.cells.loc[same, "cell"]])
+        return self.to_target[cell]["epochs"] * float(own["n_train"]) * us / 1e6
 
     def blocks(self, cells: "pd.DataFrame") -> "pd.DataFrame":
         """`example_us` of cells that were repeated with several root seeds: a row for each seed, a column for each B.
