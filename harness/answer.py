@@ -178,6 +178,12 @@ def _groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFra
             yield dict(zip(GROUP, key, strict=True)), own.sort_values("learning_rate")
 
 
+def _own(split: Split, arms: dict[Any, Array]) -> Split:
+    """The sweep's split of its replicas; where all arms have fewer of them, one of their own."""
+    fewest = min(len(values) for values in arms.values())
+    return split if fewest > max(split.selection.max(), split.report.max()) else split_replicas(fewest)
+
+
 def best_rates(
     cells: "pd.DataFrame", costs: dict[str, Array], split: Split, rng: np.random.Generator
 ) -> "pd.DataFrame":
@@ -187,7 +193,8 @@ def best_rates(
     rows = []
     for key, own in _groups(cells):
         by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
-        found = best_learning_rate({rate: costs[cell] for rate, cell in by_rate.items()}, split, rng)
+        by_cost = {rate: costs[cell] for rate, cell in by_rate.items()}
+        found = best_learning_rate(by_cost, _own(split, by_cost), rng)
         if np.isnan(found.rate):
             continue
         lr_mean = float(own.set_index("cell").loc[by_rate[found.rate], "lr_mean"])
@@ -220,9 +227,11 @@ def targets_table(
     rows = []
     for key, own in _groups(cells):
         by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
-        found = best_learning_rate({r: reached[cell]["updates"] for r, cell in by_rate.items()}, split, rng)
+        by_updates = {rate: reached[cell]["updates"] for rate, cell in by_rate.items()}
+        parts = _own(split, by_updates)
+        found = best_learning_rate(by_updates, parts, rng)
         cell = by_rate.get(found.rate, own["cell"].iloc[0])
-        report = {axis: values[split.report[split.report < len(values)]] for axis, values in reached[cell].items()}
+        report = {axis: values[parts.report] for axis, values in reached[cell].items()}
         row = {**key, "cell": cell, "learning_rate": found.rate, "edge": found.edge if len(own) > 1 else ""}
         for axis, values in report.items():
             interval = median_interval(values)
@@ -243,7 +252,8 @@ def fits_table(
         updates = [reached[cell]["updates"] for cell in own["cell"]]
         if len(own) < 2 or len({len(values) for values in updates}) > 1:
             continue
-        fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, split.report], rng)
+        report = _own(split, dict(enumerate(updates))).report
+        fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, report], rng)
         status = Status.EDGE if (own["edge"] != "").any() else fit.status
         intervals = {"s_min": fit.s_min, "b_crit": fit.b_crit}
         row = {"facet": facet, "reduction": reduction, "resolved": status is Status.RESOLVED}
@@ -315,7 +325,9 @@ def best_against_best(
     for (facet, B), own in best.groupby(["facet", "batch_size"]) if len(best) else ():
         cells = own.set_index("reduction")["cell"]
         if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
-            arms = (costs[cells["sum"]][split.report], costs[cells["mean"]][split.report])
+            a, b = costs[cells["sum"]], costs[cells["mean"]]
+            report = _own(split, {0: a, 1: b}).report
+            arms = (a[report], b[report])
             found[str(facet), float(B)] = compare(*arms, margin=MARGIN, rng=rng)
     return dict(zip(found, adjusted(list(found.values())), strict=True))
 

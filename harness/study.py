@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from harness.answer import MARGIN, Answer, adjusted, final_costs, updates_to_target
@@ -23,6 +24,8 @@ from harness.verdicts import Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from harness.cell import Cell
 
 K = TypeVar("K")
 Array = NDArray[np.floating]
@@ -148,6 +151,46 @@ class Evidence:
         with np.load(self._file(cell, "weights.npz")) as stored:
             return np.concatenate([stored[name].reshape(len(stored[name]), -1) for name in sorted(stored)], axis=1)
 
+    def again(self, cell: str) -> "Cell":
+        """The cell as its run's configuration describes it, before its first update."""
+        from harness.cell import Cell
+        from harness.data import load
+        from harness.stored import config_from
+
+        config = config_from(yaml.safe_load(self._file(cell, "config.yaml").read_text(encoding="utf8")))
+        return Cell(config, load(config.dataset))
+
+    def example_us(self, cell: str) -> float:
+        """Train time per example of replica 0 in µs: the median over the stretches between its checkpoints.
+
+        Weighted by their examples; what interrupts a stretch on a busy machine then counts little, unlike in the
+        `time/example_us` of the whole run. NaN without an update.
+        """
+        own = self.histories[cell]
+        own = own[own["replica"] == 0]
+        examples, seconds = (np.diff(own[name].to_numpy(dtype=float)) for name in ("examples", "train_seconds"))
+        return 1e6 * weighted_median(seconds[examples > 0] / examples[examples > 0], examples[examples > 0])
+
+    def steady_seconds(self, cell: str) -> Array:
+        """Train seconds to target, (R,): the examples that it takes, each at the time of an example; +inf: not reached.
+
+        That time is the median `example_us` of the cells of the facet with this batch size: it does not depend on the
+        learning rate. The seconds of `to_target` are those of one clock as it went, whatever the machine did besides.
+        """
+        own = self.cells.set_index("cell").loc[cell]
+        same = (self.cells["facet"] == own["facet"]) & (self.cells["batch_size"] == own["batch_size"])
+        us = np.nanmedian([self.example_us(other) for other in self.cells.loc[same, "cell"]])
+        return self.to_target[cell]["epochs"] * float(own["n_train"]) * us / 1e6
+
+    def blocks(self, cells: "pd.DataFrame") -> "pd.DataFrame":
+        """`example_us` of cells that were repeated with several root seeds: a row for each seed, a column for each B.
+
+        The first block is left out, unless it is the only one: it pays for what the machine does once.
+        """
+        timed = cells.assign(us=cells["cell"].map(self.example_us), block=cells["seed"].astype(int))
+        table = timed.pivot(index="block", columns="batch_size", values="us").sort_index()
+        return table.iloc[1:] if len(table) > 1 else table
+
     def _file(self, cell: str, name: str) -> Path:
         return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)
 
@@ -155,6 +198,34 @@ class Evidence:
         """Each pair of arms (R,) compared replica by replica; one family of claims, so the p-values are Holm's."""
         found = [compare(a, b, margin=margin, rng=self.rng) for a, b in arms.values()]
         return dict(zip(arms, adjusted(found), strict=True))
+
+
+def limits(intervals: Iterable[Interval]) -> tuple[list[float], list[float], list[float]]:
+    """The estimates, the lower and the upper limits: what a `Line` takes after x."""
+    found = list(intervals)
+    return [i.estimate for i in found], [i.low for i in found], [i.high for i in found]
+
+
+def weighted_median(values: Array, weights: Array) -> float:
+    """The smallest of the values (n,) that at least half of the weight is not above; NaN of none."""
+    if not len(values):
+        return float("nan")
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][np.searchsorted(share, 0.5)])
+
+
+def at_the_edge(best: "pd.DataFrame") -> str:
+    """Which best rates lie on the edge of their grid, and where to extend it, as a sentence; empty if none does.
+
+    best: rows of `Answer.best` or `Answer.targets`.
+    """
+    parts = []
+    for row in best[best["edge"] != ""].itertuples():
+        side = {"low": "lower rates", "high": "higher rates"}.get(row.edge, "more rates")
+        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side}"
+        parts.append(f"{row.facet} B={row.batch_size:g}: {found}")
+    return f" A best rate lies on the edge of its grid ({'; '.join(parts)})." if parts else ""
 
 
 Judge = Callable[[Evidence], Iterable[Finding]]

@@ -82,6 +82,9 @@ class Files(Evidence):
     def weights(self, cell: str) -> Any:
         return self.files[cell]["weights.npz"]  # type: ignore[attr-defined]
 
+    def again(self, cell: str) -> Any:
+        return self.files[cell]["cell"]  # type: ignore[attr-defined]
+
 
 def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple[dict[str, Any], Any, Any]:
     words = [own["dataset"], f"B={own['batch_size']}", f"η={own['learning_rate']:g}", own["reduction"], own["extra"]]
@@ -113,11 +116,14 @@ def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:
     fall = np.log1p(update) / np.log1p(end)
     cost = START * (final * factor / START) ** fall
     examples = np.minimum(update * own["batch_size"], update / end * 10 * own["n_train"])
-    table = pd.DataFrame({"update": update, "epoch": examples / own["n_train"], "examples": examples})
-    table["train_seconds"] = update * own["update_us"] / 1e6
-    table["train_cost"], table["validation_cost"], table["validation_accuracy"] = cost, 1.1 * cost, 0.9
-    table["outcome"] = [""] * (len(update) - 1) + ["diverged" if own["final"] is None else "completed"]
-    return table
+    return pd.DataFrame(
+        {
+            "update": update, "epoch": examples / own["n_train"], "examples": examples,
+            "train_seconds": update * own["update_us"] / 1e6, "train_cost": cost, "validation_cost": 1.1 * cost,
+            "validation_accuracy": 0.9,
+            "outcome": [""] * (len(update) - 1) + ["diverged" if own["final"] is None else "completed"],
+        }
+    )  # fmt: skip
 
 
 def _replica(history: pd.DataFrame, own: dict[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,22 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from harness import studies
 from harness.tracking import Store
+from harness.answer import answer
+from harness.study import at_the_edge
+from harness.sweep_data import SweepData
 from harness.verdicts import Verdict
+from tests.synthetic import cell, evidence
 
 NAMES = studies.names()
 
 
 def test_there_are_studies():
-    assert "three_methods" in NAMES
+    assert {"three_methods", "vectorisation", "large_n", "typical_sizes"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -21,6 +26,43 @@ def test_a_study_fixes_what_would_support_and_refute_every_claim(name):
     study = studies.definition(name)
     assert study.name == name
     assert study.claims
+
+
+def test_times_per_example_come_in_blocks_without_the_first():
+    cells = [
+        cell(B, update_us=B * (5.0 if block == 0 else 1.0 + B / 1000), extra=f"seed={block}", seed=str(block))
+        for block in range(11)  # whose names would sort 0, 1, 10, 2
+        for B in (64, 32)
+    ]
+    of = evidence(*cells, n_replicas=1)
+    table = of.blocks(of.cells)
+    assert list(table.index) == list(range(1, 11))
+    assert table[32].to_numpy() == pytest.approx(1.032)
+    assert table[64].to_numpy() == pytest.approx(1.064)
+
+
+def test_an_interruption_of_the_machine_counts_little():
+    of = evidence(cell(64, update_us=64.0), n_replicas=1)
+    name = of.cells["cell"].iloc[0]
+    of.data.histories.loc[20:, "train_seconds"] += 10
+    assert of.example_us(name) == pytest.approx(1)
+    assert of.steady_seconds(name)[0] == pytest.approx(of.to_target[name]["epochs"][0] * 1024 / 1e6)
+
+
+def test_an_edge_says_where_to_extend_the_grid():
+    of = evidence(*(cell(64, rate, final=0.1 / rate) for rate in (0.1, 1.0, 2.0)), n_replicas=3)
+    assert "digits B=64: extend it to higher rates" in at_the_edge(of.answer.best)
+    assert at_the_edge(of.answer.best.iloc[:0]) == ""
+
+
+def test_cells_with_fewer_replicas_than_others_choose_their_own_rates():
+    rates = (0.1, 1.0, 10.0)
+    of = [evidence(*(cell(64, rate, extra=f"n={n}") for rate in rates), n_replicas=n) for n in (1, 12)]
+    names = ("cells", "replicas", "histories")
+    tables = [pd.concat([getattr(one.data, name) for one in of], ignore_index=True) for name in names]
+    merged = SweepData("both", {"command": "", "cells": "6"}, *tables)
+    found = answer(merged).targets.set_index("facet")
+    assert found["n_replicas"].to_dict() == {"digits n=1": 1, "digits n=12": 6}
 
 
 @pytest.mark.slow
