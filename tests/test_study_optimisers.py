@@ -1,4 +1,4 @@
-"""The judge of optimisers on sweeps made by hand: momentum that helps at large batches, ridges of Adam, sums and means."""
+"""The judge of optimisers on sweeps made by hand: momentum at large batches, ridges of Adam, sums and means."""
 
 from typing import Any
 
