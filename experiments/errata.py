@@ -68,14 +68,16 @@ def _in_training(
     own = {key: comparison for key, comparison in found.items() if key[0] == formula}
     if not own:
         return Finding(claim, Verdict.UNRESOLVED, "Printed and derived formula were not both trained.")
-    words = "; ".join(f"{key[1]} at η={key[2]:g} {_what(evidence, cells[key], own[key])}" for key in own)
+    words = "; ".join(
+        f"{key[1]} at η={key[2]:g} {_what(evidence, cells[key], own[key])}{_also(own[key])}" for key in own
+    )
     first = next(iter(own.values()))
     return Finding(
         claim,
         together(equal(comparison) for comparison in own.values()),
         f"Printed against derived: {words}.",
         unit="× the cost of the derived update (first dataset)",
-        effect=first.ratio if np.isfinite(first.ratio.estimate) else None,
+        effect=first.ratio if np.isfinite(first.ratio.low) else None,
         replicas=int(evidence.cells["n_replicas"].min()),
         panels=list(_curves(evidence, cells, formula)),
     )
@@ -86,13 +88,20 @@ def _what(evidence: Evidence, cell: str, comparison: Comparison) -> str:
     cost = evidence.final_costs[cell]
     start = evidence.histories[cell].query("update == 0")["train_cost"].median()
     lost, above = int(np.isinf(cost).sum()), int((cost > start).sum())
-    ratio = f"{interval(comparison.ratio)} × the cost ({comparison.verdict.replace('a lower', 'lower')})"
-    ratio = ratio.replace("b lower", "higher")
+    verdict = {"a lower": "lower", "b lower": "higher"}.get(comparison.verdict, comparison.verdict)
+    known = comparison.pairs > 0
+    ratio = f"{interval(comparison.ratio)} × the cost ({verdict})" if known else "is not to be compared"
     if 2 * lost > len(cost):
         return f"diverges in {lost} of {len(cost)} replicas"
     if 2 * above > len(cost):
         return f"ends above the initial cost in {above} of {len(cost)} replicas, {ratio}"
     return ratio + (f", diverged in {lost}" if lost else "")
+
+
+def _also(comparison: Comparison) -> str:
+    """A derived update that diverges says nothing of the printed one."""
+    lost = comparison.diverged[1]
+    return f" (the derived one diverges in {lost} replicas)" if lost else ""
 
 
 def _curves(evidence: Evidence, cells: dict[Key, str], formula: str) -> Iterator[Panel]:
