@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from harness.config import Config, flatten
 
@@ -9,18 +10,28 @@ ALWAYS = ("dataset.name", "batch_size", "learning_rate", "reduction")
 
 
 def varied_keys(configs: Sequence[Config]) -> list[str]:
-    """The flat keys in which the cells of a sweep differ."""
+    """The flat keys in which the cells of a sweep differ; a group's name stands for all keys that follow from it."""
     flat = [flatten(asdict(config)) for config in configs]
     keys = dict.fromkeys(key for values in flat for key in values)
-    return [key for key in keys if any(values.get(key) != flat[0].get(key) for values in flat)]
+    return [
+        key
+        for key in keys
+        if any(values.get(key) != flat[0].get(key) for values in flat) and not _follows_from_the_name(key, flat)
+    ]
+
+
+def _follows_from_the_name(key: str, flat: Sequence[dict[str, Any]]) -> bool:
+    """dataset.load.noise from dataset.name, unless two datasets of one name differ in it."""
+    name = f"{key.split('.')[0]}.name"
+    if name == key or name not in flat[0]:
+        return False
+    found: dict[object, object] = {}
+    return all(found.setdefault(values[name], values.get(key)) == values.get(key) for values in flat)
 
 
 def distinguishing(varied: Sequence[str]) -> list[str]:
-    """Of the keys that vary, those that a name needs besides the ones it always has: a group's name stands for all."""
-    named_groups = {key.split(".")[0] for key in varied if key.endswith(".name")}
-    return [
-        key for key in varied if key not in ALWAYS and (key.split(".")[0] not in named_groups or key.endswith(".name"))
-    ]
+    """Of the keys that vary, those that a name needs besides the ones it always has."""
+    return [key for key in varied if key not in ALWAYS]
 
 
 def cell_label(config: Config, varied: Sequence[str]) -> str:
