@@ -5,13 +5,15 @@ off by a factor that it has in every cell (so pairs share it) and by one of its 
 judge gets.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.answer import answer
+from harness.answer import SEED, answer, best_rates, final_costs, target_costs, targets_table, updates_to_target
+from harness.scaling import split_replicas
 from harness.study import Evidence
 from harness.sweep_data import SweepData
 
@@ -53,7 +55,8 @@ def evidence(
 ) -> Evidence:
     """shared: standard deviation of the log factor that a replica has in every cell.
 
-    answered: whether there is a sweep's answer too, most of the time that this takes.
+    answered: whether the sweep's whole answer is computed, most of the time that this takes; else only the tables of
+    best rates, of those that a judge asks for.
     """
     rng = np.random.default_rng(seed)
     common = np.exp(shared * rng.normal(size=n_replicas))
@@ -65,8 +68,30 @@ def evidence(
         pd.concat(histories, ignore_index=True),
     )  # fmt: skip
     files = {row["run_id"]: own["files"] or {} for row, own in zip(rows, cells, strict=True)}
-    found: Any = answer(data) if answered else None
+    found: Any = answer(data) if answered else Rates(data)
     return Files(data, found, lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
+
+
+class Rates:
+    """Of an answer, what judges ask for most, when they do."""
+
+    def __init__(self, data: SweepData) -> None:
+        self.data, self.costs, self.rng = data, final_costs(data.replicas), np.random.default_rng(SEED)
+        self.n_replicas = max(len(row) for row in self.costs.values())
+        self.split = split_replicas(self.n_replicas)
+
+    @cached_property
+    def best(self) -> pd.DataFrame:
+        return best_rates(self.data.cells, self.costs, self.split, self.rng)
+
+    @cached_property
+    def targets_at(self) -> dict[str, float]:
+        return target_costs(self.data.cells, self.data.histories)[0]
+
+    @cached_property
+    def targets(self) -> pd.DataFrame:
+        reached = updates_to_target(self.data.histories, self.targets_at, self.data.cells)
+        return targets_table(self.data.cells, reached, self.split, self.rng)
 
 
 class Files(Evidence):

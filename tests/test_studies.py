@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from harness import studies
-from harness.tracking import Store
 from harness.answer import answer
 from harness.study import at_the_edge
 from harness.sweep_data import SweepData
+from harness.tracking import Store
 from harness.verdicts import Verdict
 from tests.synthetic import cell, evidence
 

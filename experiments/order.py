@@ -1,0 +1,215 @@
+"""Judges order: what shuffling is worth, and what correlated examples do to a batch without it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.notes import interval, number
+from harness.statistics import Interval, geometric_mean_ratio, mean_interval
+from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.verdicts import Verdict, all_hold, exactly, inside, lower, together
+
+Array = NDArray[np.floating]
+
+SMALL = 8  # the batch size at which orders are compared
+ROUNDING = 1e-6  # relative difference of costs at B=N that a different order of summation may grow to
+LAW = 1.25  # factor within which the laws have to hold
+CORRELATION = 0.5  # of two examples of a block, as order.yaml has it
+KEPT = 0.8  # share of a block's examples that are in the training part
+ORDERS = ("once", "none", "replacement", "sorted")  # against reshuffle
+
+
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    blocks = evidence.cells["dataset"].str.startswith("blocks")
+    yield shuffled(evidence, evidence.cells[~blocks])
+    yield independent(evidence, evidence.cells[blocks])
+
+
+# C18
+
+
+def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
+    """C18: sorted against reshuffled where batches are small, and where the batch is the whole set."""
+    best = evidence.answer.best.merge(cells[["cell", "dataset", "order"]], on="cell")
+    chosen = best[best["batch_size"] == SMALL].set_index(["dataset", "order"])
+    datasets = list(dict.fromkeys(cells["dataset"]))
+    cost = {key: evidence.final_costs[cell] for key, cell in chosen["cell"].items()}
+    found = evidence.compare({name: (cost[name, "reshuffle"], cost[name, "sorted"]) for name in datasets})
+    ratio = {name: _inverse(comparison.ratio) for name, comparison in found.items()}
+    edges = {name: _edges(chosen.loc[name]) for name in datasets}
+    small = together(Verdict.UNRESOLVED if edges[name] else lower(found[name]) for name in datasets)
+    whole = max(_whole(evidence, cells).values())
+    words = "; ".join(f"{name} {interval(ratio[name])}{edges[name]}" for name in datasets)
+    return Finding(
+        "C18",
+        all_hold([small, exactly(whole, ROUNDING)]),
+        f"Final cost at B={SMALL}, sorted by label over reshuffled, each at its best rate: {words}."
+        f"{_others(evidence, cells)} At B=N the two differ by at most {whole:.0e}, relatively.",
+        unit=f"× the final cost of reshuffled examples at B={SMALL} ({datasets[0]})",
+        effect=ratio[datasets[0]],
+        replicas=evidence.answer.n_replicas,
+        panels=[_rates(cells, datasets[0]), _by_order(evidence, cells)],
+    )
+
+
+def _inverse(ratio: Interval) -> Interval:
+    return replace(ratio, estimate=1 / ratio.estimate, low=1 / ratio.high, high=1 / ratio.low)
+
+
+def _edges(chosen: pd.DataFrame) -> str:
+    """What to extend, in words, if a best rate of the orders compared is the last of its grid."""
+    rows = [chosen.loc[order] for order in ("sorted", "reshuffle")]
+    at = [
+        f"{row['edge']} end, {number(row['learning_rate'])}, of the rates for {row.name}" for row in rows if row["edge"]
+    ]
+    return f" (best at the {' and at the '.join(at)}: extend them)" if at else ""
+
+
+def _whole(evidence: Evidence, cells: pd.DataFrame) -> dict[str, float]:
+    """Dataset -> largest relative difference of final costs at B=N between sorted and reshuffled."""
+    found = {}
+    for name, own in cells[cells["batch_size"] == cells["n_train"]].groupby("dataset"):
+        cell = own.set_index("order")["cell"]
+        a, b = (evidence.final_costs[cell[order]] for order in ("sorted", "reshuffle"))
+        found[str(name)] = float(np.max(np.abs(a - b) / b))
+    return found
+
+
+def _ratios(evidence: Evidence, cells: pd.DataFrame) -> dict[tuple[str, str], Interval]:
+    """(dataset, order) -> final cost over that of reshuffled, at B=8 and the rate at which every order was run."""
+    found = {}
+    for name, own in cells[cells["batch_size"] == SMALL].groupby("dataset"):
+        shared = own.groupby("learning_rate")["order"].nunique()
+        at = own[own["learning_rate"] == shared.idxmax()].set_index("order")["cell"]
+        for order in (order for order in ORDERS if order in at):
+            a, b = (evidence.final_costs[at[key]] for key in (order, "reshuffle"))
+            usable = np.isfinite(a) & np.isfinite(b)
+            found[str(name), order] = geometric_mean_ratio(np.log(a[usable] / b[usable]), evidence.rng)
+    return found
+
+
+def _others(evidence: Evidence, cells: pd.DataFrame) -> str:
+    """What the orders that are neither make of it, in the first dataset that has them."""
+    ratios = _ratios(evidence, cells)
+    shown = [key for key in ratios if key[1] not in ("sorted",)]
+    if not shown:
+        return ""
+    words = ", ".join(f"{order} {interval(ratios[name, order])}" for name, order in shown if name == shown[0][0])
+    return f" At one rate on {shown[0][0]}, over reshuffled: {words}."
+
+
+def _rates(cells: pd.DataFrame, dataset: str) -> Panel:
+    own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == SMALL)].sort_values("learning_rate")
+    lines = []
+    for order in ("reshuffle", "sorted"):
+        at = own[own["order"] == order]
+        lines.append(Line(order, at["learning_rate"], at["score"], at["q25"], at["q75"]))
+    return Panel(f"Final cost, {dataset}, B={SMALL}", "learning rate", "training cost per example", lines)
+
+
+def _by_order(evidence: Evidence, cells: pd.DataFrame) -> Panel:
+    ratios = _ratios(evidence, cells)
+    datasets = list(dict.fromkeys(name for name, _ in ratios))
+    orders = [order for order in ORDERS if any(key[1] == order for key in ratios)]
+    lines = []
+    for i, name in enumerate(datasets):
+        found = [ratios.get((name, order), Interval(np.nan, np.nan, np.nan)) for order in orders]
+        x = np.arange(len(orders)) + 0.15 * (i - (len(datasets) - 1) / 2)
+        y, low, high = ([getattr(value, part) for value in found] for part in ("estimate", "low", "high"))
+        lines.append(Line(name, x, y, low, high, kind="marks"))
+    one = Line("reshuffled", [-0.5, len(orders) - 0.5], [1, 1], kind="reference")
+    return Panel(f"Final cost over that of reshuffled, B={SMALL}", "", "ratio", [*lines, one], log="y", names=orders)
+
+
+# C19
+
+
+def inflation(batch_size: int, block: float, correlation: float) -> float:
+    """1 + (B − 1) ρ̄ of B consecutive examples that begin anywhere in blocks of so many examples.
+
+    Two that are k apart are of one block with probability 1 − k/block, or never.
+    """
+    k = np.arange(1, batch_size)
+    return float(1 + 2 * correlation * np.sum((1 - k / batch_size) * np.maximum(0, 1 - k / block)))
+
+
+def apart(updates: NDArray[np.integer], gap: float) -> NDArray[np.bool_]:
+    """Which of the updates, ascending, to keep so that neighbours are at least `gap` apart: each as early as it can."""
+    kept, last = np.zeros(len(updates), dtype=bool), -np.inf
+    for i, update in enumerate(updates):
+        if update - last >= gap:
+            kept[i], last = True, update
+    return kept
+
+
+def independent(evidence: Evidence, cells: pd.DataFrame) -> Finding:
+    """C19: the two laws, and what it costs."""
+    observed = cells[cells["diagnostics"] == "full"]
+    measured = pd.DataFrame([_distance(evidence, cell) for _, cell in observed.iterrows()])
+    held = {order: mean_interval(own["ratio"]) for order, own in measured.groupby("order")}
+    laws = [inside(held[order], 1 / LAW, LAW) for order in ("source", "reshuffle")]
+    costs = _costs(evidence, cells[cells["diagnostics"] != "full"])
+    found = evidence.compare(costs)
+    worse = together(lower(comparison) for comparison in found.values())
+    added = measured[measured["order"] == "source"].groupby(["block", "batch_size"])["inflation"].median()
+    words = ", ".join(f"{number(value)} at B={B} in blocks of {L}" for (L, B), value in added.items())
+    after = "; ".join(f"{interval(found[B].ratio)} at B={B}" for B in found)
+    return Finding(
+        "C19",
+        all_hold([*laws, worse]),
+        f"In the order of the source a batch's squared distance from the true gradient is {words} times that of "
+        f"independent examples, {interval(held['source'])} × what their correlation predicts; reshuffled it is "
+        f"{interval(held['reshuffle'])} × the law of independent ones. Final cost, reshuffled over in order: {after}.",
+        unit="× the variance that the correlation predicts, in order",
+        effect=held["source"],
+        replicas=int(measured.groupby(["block", "batch_size", "order"]).size().min()),
+        panels=[_variances(measured), _ends(evidence, cells[cells["diagnostics"] != "full"])],
+    )
+
+
+def _distance(evidence: Evidence, cell: pd.Series) -> dict[str, object]:
+    """One run: ‖g_B − G‖² over that of independent examples (inflation), and over what the law says (ratio)."""
+    table = evidence.table(cell["cell"], "diagnostics.csv")
+    B, N, block = int(cell["batch_size"]), int(cell["n_train"]), int(str(cell["dataset"]).removeprefix("blocks"))
+    source = cell["order"] == "source"
+    if source:
+        table = table[apart(table["update"].to_numpy(), 1 + block / B)]
+    inflated = float((table["squared_distance"] / (table["variance"] / B)).mean())
+    expected = inflation(B, block * KEPT, CORRELATION) if source else (N - B) / (N - 1)
+    return {
+        "order": str(cell["order"]), "block": block, "batch_size": B, "inflation": inflated,
+        "ratio": inflated / expected, "expected": expected,
+    }  # fmt: skip
+
+
+def _costs(evidence: Evidence, cells: pd.DataFrame) -> dict[int, tuple[Array, Array]]:
+    """Batch size -> final costs reshuffled, and in the order of the source."""
+    found = {}
+    for B, own in cells.groupby("batch_size"):
+        cell = own.set_index("order")["cell"]
+        found[int(B)] = (evidence.final_costs[cell["reshuffle"]], evidence.final_costs[cell["source"]])
+    return found
+
+
+def _variances(measured: pd.DataFrame) -> Panel:
+    lines = []
+    for (order, block), own in measured.groupby(["order", "block"], sort=False):
+        by_size = own.groupby("batch_size")["inflation"]
+        name = f"{'in order' if order == 'source' else 'shuffled'}, blocks of {block}"
+        lines.append(Line(name, by_size.mean().index, by_size.mean(), by_size.min(), by_size.max(), kind="marks"))
+    sizes = np.unique(np.geomspace(1, measured["batch_size"].max() * 1.5, 40).round()).astype(int)
+    for block in sorted(measured["block"].unique()):
+        law = [inflation(int(B), block * KEPT, CORRELATION) for B in sizes]
+        lines.append(Line(f"law, blocks of {block}", sizes, law, kind="reference"))
+    return Panel("Variance of a batch's gradient", "batch size B (examples)", "× that of B independent examples", lines)
+
+
+def _ends(evidence: Evidence, cells: pd.DataFrame) -> Panel:
+    lines = []
+    for order, own in cells.sort_values("batch_size").groupby("order", sort=False):
+        label = f"{'in order' if order == 'source' else 'shuffled'}, blocks of 64"
+        lines.append(Line(label, own["batch_size"], own["score"], own["q25"], own["q75"], kind="marks"))
+    return Panel("Final training cost, blocks of 64", BATCH_SIZE, "cost per example", lines, log="x")
