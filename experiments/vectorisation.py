@@ -60,7 +60,7 @@ def _ratios_of(dataset: str, ratios: dict[tuple[str, float], Interval]) -> str:
 
 def _caution(times: "dict[str, dict[str, pd.DataFrame]]") -> str:
     blocks = min(len(table) for own in times.values() for table in own.values())
-    return "" if blocks >= FEWEST_BLOCKS else f" Read in {blocks} blocks only, too few to tell how sure that is."
+    return "" if blocks >= FEWEST_BLOCKS else f" Too few blocks ({blocks}) to tell how sure that is."
 
 
 def _gains(times: "dict[str, dict[str, pd.DataFrame]]", ratios: dict[tuple[str, float], Interval]) -> list[Panel]:
@@ -81,8 +81,8 @@ def whole_set_in_one(evidence: Evidence, times: "dict[str, dict[str, pd.DataFram
     sizes = {dataset: float(max(own["vectorized"])) for dataset, own in times.items()}
     first = next(iter(enough))
     said = "; ".join(
-        f"{dataset} from B={found.estimate:g}{_limits(found)} of N={sizes[dataset]:g} on, where B=1 takes "
-        f"{number(_over_best(times[dataset]['vectorized']))} times the best"
+        f"{dataset} from B={found.estimate:g}{_limits(found)} of N={sizes[dataset]:g} on, where "
+        f"{_smallest_takes(times[dataset]['vectorized'])} times the best"
         for dataset, found in enough.items()
     )
     return Finding(
@@ -116,9 +116,9 @@ def _limits(found: Interval) -> str:
     return "" if np.isnan(found.low) else f" [{found.low:g}, {found.high:g}]"
 
 
-def _over_best(table: "pd.DataFrame") -> float:
+def _smallest_takes(table: "pd.DataFrame") -> str:
     middle = table.median()
-    return float(middle.iloc[0] / middle.min())
+    return f"B={middle.index[0]:g} takes {number(float(middle.iloc[0] / middle.min()))}"
 
 
 def _saturation_panel(times: "dict[str, dict[str, pd.DataFrame]]") -> Panel:
