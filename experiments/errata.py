@@ -148,12 +148,12 @@ def _shows(hidden: Sequence[Sequence[Verdict]]) -> Verdict:
 def _scatter(found: dict[Key, Comparison], wrong: dict[str, float]) -> Panel:
     """A row for each formula: the ratio of costs in every setting, where it is finite."""
     names = list(wrong)
+    datasets = list(dict.fromkeys(key[1] for key in found))
     lines = []
-    for dataset in dict.fromkeys(key[1] for key in found):
-        own = [
-            (found[key].ratio.estimate, names.index(key[0])) for key in found if key[1] == dataset and key[0] in names
-        ]
-        lines.append(Line(dataset, [x for x, _ in own], [y for _, y in own], kind="marks"))
+    for i, dataset in enumerate(datasets):
+        own = [key for key in found if key[1] == dataset and key[0] in names and not found[key].by_divergence]
+        places = [names.index(key[0]) + 0.22 * (i - (len(datasets) - 1) / 2) for key in own]
+        lines.append(Line(dataset, [found[key].ratio.estimate for key in own], places, kind="marks"))
     lines.append(Line("the same cost", [1.0, 1.0], [-0.5, len(names) - 0.5], kind="reference"))
     rows = [f"{name}: step off by {number(wrong[name])}" for name in names]
     title, axis = "Wrong steps and their costs (diverged: no mark)", "final cost, printed over derived"
@@ -206,19 +206,24 @@ def _values() -> Finding:
         prediction = 1 / (1 + np.exp(-z))
         inplace_sigmoid(stable)
         costs = {y: -(y * np.log(prediction) + (1 - y) * np.log(1 - prediction)) for y in (0.0, 1.0)}
-        lost = {"derivative": _wrong(slope, stable * (1 / (1 + np.exp(z))))}
+        pairs = {"derivative": (slope, stable * (1 / (1 + np.exp(z))))}
     exact = {y: LOSSES["sigmoid_cross_entropy"].costs(z[:, None], np.full((len(z), 1), y)) for y in costs}
-    lost |= {f"cost at y={y:g}": _wrong(costs[y], exact[y]) for y in costs}
-    words = "; ".join(
-        f"the {name} at {int(bad.sum())} of {len(z)} inputs" + _first(z, bad) for name, bad in lost.items()
-    )
-    worst = max(float(bad.sum()) for bad in lost.values())
+    pairs |= {f"cost at y={y:g}": (costs[y], exact[y]) for y in costs}
+    worst = max(float(_wrong(*pair).sum()) for pair in pairs.values())
+    words = "; ".join(f"the {name} {_lost(z, *pair)}" for name, pair in pairs.items())
+    near = np.abs(z) <= 100
     lines = [
-        Line("from the logit", z[::25], exact[0.0][::25]),
-        Line("as printed", z[::25], costs[0.0][::25], kind="marks"),
+        Line("from the logit", z[near][::4], exact[0.0][near][::4]),
+        Line("as printed", z[near][::4], costs[0.0][near][::4], kind="marks"),
     ]
     panel = Panel("Cost of a sigmoid neuron, y = 0", "z", "cost", lines, log="")
-    return Finding("E9", exactly(worst, 0), f"As printed, no finite or no right value: {words}.", panels=[panel])
+    return Finding("E9", exactly(worst, 0), f"As printed, of {len(z)} inputs: {words}.", panels=[panel])
+
+
+def _lost(z: Array, value: Array, truth: Array) -> str:
+    endless = ~np.isfinite(value)
+    off = _wrong(value, truth) & ~endless
+    return f"is not finite at {int(endless.sum())}{_first(z, endless)}, off at {int(off.sum())} more{_first(z, off)}"
 
 
 def _wrong(value: Array, truth: Array) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MARKERS = "oDs^vPX"
 LINESTYLES = {"line": "-", "marks": ""}
 COLUMNS = 3
+MARKS = 12  # along a line of many points
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
 REFERENCE = {"color": "#444444", "linewidth": 1.2, "linestyle": (0, (5, 3))}
 
@@ -64,7 +65,8 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
     for line, (x, y, low, high) in zip(panel.lines, known, strict=True):
         style = styles[line.label]
         own = {} if line.kind == "reference" else {"linestyle": LINESTYLES[line.kind]}
-        axes.plot(x, y, **style | own, zorder=2 if line.kind == "reference" else 3)
+        every = max(1, len(x) // MARKS) if line.kind == "line" else 1
+        axes.plot(x, y, **style | own, markevery=every, zorder=2 if line.kind == "reference" else 3)
         if low is not None and len(x) > 40:
             axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
         elif low is not None:
