@@ -115,11 +115,11 @@ def target_costs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> tuple[dict
     """The target of each facet: the configured one, else a tenth of the median cost before the first update."""
     if cells.empty:
         return {}, False
-    given = "target" in cells and cells["target"].notna().any()
-    if given:
-        return {facet: float(own["target"].dropna().iloc[0]) for facet, own in cells.groupby("facet")}, True
     start = histories[histories["update"] == 0].groupby("facet")["train_cost"].median()
-    return {str(facet): float(cost) / FALL for facet, cost in start.items()}, False
+    goals = {str(facet): float(cost) / FALL for facet, cost in start.items()}
+    given = cells[cells["target"].notna()] if "target" in cells else cells.iloc[:0]
+    goals |= {str(facet): float(own["target"].iloc[0]) for facet, own in given.groupby("facet")}
+    return goals, len(given) > 0
 
 
 def final_costs(replicas: "pd.DataFrame") -> dict[str, Array]:
