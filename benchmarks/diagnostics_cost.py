@@ -8,7 +8,7 @@ the ratios and its quartiles stands the share that the observer itself measured 
 by whatever else the machine does. Wall seconds include evaluation, which every level does alike.
 """
 
-import sys
+import argparse
 from time import perf_counter
 
 import numpy as np
@@ -17,7 +17,7 @@ from harness.cell import Cell
 from harness.cli import ROOT, _register
 from harness.composition import compose_cells
 from harness.config import Config
-from harness.diagnostics import Diagnostics, Observer
+from harness.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.provenance import environment
 from harness.recording import load_dataset
 
@@ -68,8 +68,15 @@ def measure(batch_size: int | str, level: str, n_blocks: int, spent: list[float]
 
 
 def main() -> None:
-    n_blocks = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    level = sys.argv[2] if len(sys.argv) > 2 else "cheap"
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.diagnostics_cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("blocks", nargs="?", type=int, default=15)
+    parser.add_argument("level", nargs="?", choices=list(OBSERVERS), default="cheap")
+    arguments = parser.parse_args()
+    n_blocks, level = arguments.blocks, arguments.level
     about = environment()
     packages = {name: about["packages"][name] for name in ("numpy", "scikit-learn")}
     print(f"{about['cpu']}, {about['platform']}, python {about['python']}, {packages}, n = {n_blocks} blocks")

@@ -13,10 +13,10 @@ compilation (reported apart). An arm whose library is missing is left out. `--sh
 fails when the ratio falls below a floor: no absolute time is asserted.
 """
 
+import argparse
 import csv
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -446,14 +446,19 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.kernel", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--short", action="store_true", help="against scikit-learn only; fails below a floor")
+    arguments = parser.parse_args(words)
     os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    if find_spec("numba") and "--short" not in sys.argv:
+    if find_spec("numba") and not arguments.short:
         import harness.compiled  # noqa: F401  its BLAS must be loaded before it is pinned
     with pinned_blas(1):
-        return short() if "--short" in sys.argv else full()
+        return short() if arguments.short else full()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ of the one and a stretch of the other in turns, with a look at the clock between
 over turns. The loop around an update is not in it: drawing a batch, calls, the optimiser's bookkeeping.
 """
 
+import argparse
 import csv
 from collections.abc import Callable
 from itertools import pairwise
@@ -138,6 +139,9 @@ def profile(n_stack: int, n_examples: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        "python -m benchmarks.kernel_profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with pinned_blas(1), np.errstate(all="ignore"):
         rows = [row for R in (1, 9) for B in (1, 64, 512) for row in profile(R, B)]
     with OUT.open("w", newline="", encoding="utf8") as file:

@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,15 +12,34 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
-from benchmarks import command, markdown_table, number, scaling, spread  # noqa: E402
-from benchmarks.scaling import Memory, Point, Timing  # noqa: E402
+from benchmarks import markdown_table, number, spread  # noqa: E402
+from benchmarks.command import checks as command_checks  # noqa: E402
+from benchmarks.command.probe import Ledger, _replace, _training  # noqa: E402
+from benchmarks.command.report import _holds, goals, grouped, write_csv  # noqa: E402
+from benchmarks.command.runs import HELP, OLD, OUTSIDE, REFUSED, UNKNOWN, Run, account, grid  # noqa: E402
+from benchmarks.scaling import checks as scaling_checks  # noqa: E402
+from benchmarks.scaling.laws import (  # noqa: E402
+    _columns,
+    checkpoint_terms,
+    fit,
+    fit_laws,
+    linear,
+    n_checkpoints,
+    predict,
+    update_terms,
+)
+from benchmarks.scaling.measurement import slope  # noqa: E402
+from benchmarks.scaling.memory import Memory, copies_of_parameters, floats_per_example, trace  # noqa: E402
+from benchmarks.scaling.points import FULL, Point, configured, synthetic  # noqa: E402
+from benchmarks.scaling.report import _verdict  # noqa: E402
+from benchmarks.scaling.times import Cell, Timing, _rounds, train_timed  # noqa: E402
 
 # Laws.
 
 
 def test_a_law_recovers_planted_coefficients():
     x = np.geomspace(1, 8192, 14)
-    law = scaling.linear(x, 40 + 0.7 * x)
+    law = linear(x, 40 + 0.7 * x)
     assert law.coefficients == pytest.approx({"1": 40, "x": 0.7})
     assert law.worst < 1e-9
     assert law({"1": 1, "x": 100}) == pytest.approx(110)
@@ -27,33 +47,33 @@ def test_a_law_recovers_planted_coefficients():
 
 def test_a_law_of_many_terms_recovers_them_over_decades():
     planted = {"1": 2e-5, "L": 8e-6, "B·P": 3e-10, "B·U": 4e-9, "P": 1e-9}
-    points = [point for points in scaling.FULL.timed.values() for point in points]
-    terms = [scaling.update_terms(point) for point in points]
-    law = scaling.fit(scaling._columns(terms), [sum(planted[k] * row[k] for k in planted) for row in terms])
+    points = [point for points in FULL.timed.values() for point in points]
+    terms = [update_terms(point) for point in points]
+    law = fit(_columns(terms), [sum(planted[k] * row[k] for k in planted) for row in terms])
     assert law.coefficients == pytest.approx(planted, rel=1e-6)
 
 
 def test_no_cost_is_negative():
-    law = scaling.linear([1, 2, 4], [4.0, 2.0, 1.0])
+    law = linear([1, 2, 4], [4.0, 2.0, 1.0])
     assert min(law.coefficients.values()) >= 0
 
 
 def test_relative_errors_let_small_values_count():
     x = np.array([1.0, 10, 100, 1000])
-    law = scaling.linear(x, (5 + x) * [1, 1, 1, 1.1])
+    law = linear(x, (5 + x) * [1, 1, 1, 1.1])
     assert law.coefficients["1"] == pytest.approx(5, rel=0.2)
     assert law.typical <= law.worst < 0.1
 
 
 def planted_times() -> dict[Point, list[Timing]]:
     """What training would take if it followed the laws exactly."""
-    points = [point for points in scaling.FULL.timed.values() for point in points]
-    looks = {p: 1e-4 + 2e-8 * scaling.checkpoint_terms(p)["N·U"] for p in points}
+    points = [point for points in FULL.timed.values() for point in points]
+    looks = {p: 1e-4 + 2e-8 * checkpoint_terms(p)["N·U"] for p in points}
     return {p: [Timing(5e-5 + 1e-6 * p.batch_size, looks[p], 0.1 + 0.05 * p.replicas)] * 3 for p in points}
 
 
 def test_the_laws_of_time_come_from_their_own_axes():
-    laws = scaling.fit_laws(planted_times())
+    laws = fit_laws(planted_times())
     assert laws.replicas.coefficients == pytest.approx({"1": 0.1, "x": 0.05})
     assert laws.batch.coefficients == pytest.approx({"1": 5e-5, "x": 1e-6})
     assert laws.checkpoint.coefficients["N·U"] == pytest.approx(2e-8)
@@ -61,52 +81,52 @@ def test_the_laws_of_time_come_from_their_own_axes():
 
 def test_a_prediction_grows_with_replicas_and_epochs():
     """A stack takes once what does not grow with the work, so three replicas take less than three times as long."""
-    laws = scaling.fit_laws(planted_times())
-    one, two, three = (scaling.predict(Point("", 1000, replicas=R), laws, epochs=1) for R in (1, 2, 3))
+    laws = fit_laws(planted_times())
+    one, two, three = (predict(Point("", 1000, replicas=R), laws, epochs=1) for R in (1, 2, 3))
     assert two == pytest.approx(2 * one)
     assert 2 * one < three < 3 * one
-    assert scaling.predict(Point("", 1000), laws, epochs=10) > one
+    assert predict(Point("", 1000), laws, epochs=10) > one
 
 
 def test_checkpoints_are_counted_as_training_makes_them():
-    cell = scaling.Cell(scaling.configured(Point("", 500, 16), epochs=7), scaling.synthetic(500))
-    assert scaling.n_checkpoints(7 * 25, 25) == sum(1 for _ in cell.train())
+    cell = Cell(configured(Point("", 500, 16), epochs=7), synthetic(500))
+    assert n_checkpoints(7 * 25, 25) == sum(1 for _ in cell.train())
 
 
 def test_a_slope_of_memory_is_the_planted_one():
     by_size = {Point("examples", n): Memory(400.0 * n, 0, 5e5 + 8 * n, 0) for n in (1000, 10_000, 100_000)}
-    assert scaling.slope(by_size, "data", lambda p: p.n_examples) == pytest.approx(400)
-    assert scaling.slope(by_size, "training", lambda p: p.n_examples) == pytest.approx(8)
+    assert slope(by_size, "data", lambda p: p.n_examples) == pytest.approx(400)
+    assert slope(by_size, "training", lambda p: p.n_examples) == pytest.approx(8)
 
 
 def test_what_grows_with_the_examples_is_said():
-    assert scaling._verdict(8.0).startswith("Nothing but the order")
-    assert "as if there were 3" in scaling._verdict(24.0)
+    assert _verdict(8.0).startswith("Nothing but the order")
+    assert "as if there were 3" in _verdict(24.0)
 
 
 def test_a_point_knows_its_sizes():
     point = Point("width", 2000, hidden=(64, 32))
     assert point.n_train == 1600
     assert point.n_params == 21 * 64 + 65 * 32 + 33 * 10
-    assert scaling.floats_per_example(point.sizes) == 20 + 10 + (64 + 32 + 10) + (64 + 32) + 1
-    assert scaling.copies_of_parameters("adam") == scaling.copies_of_parameters("sgd") + 2
+    assert floats_per_example(point.sizes) == 20 + 10 + (64 + 32 + 10) + (64 + 32) + 1
+    assert copies_of_parameters("adam") == copies_of_parameters("sgd") + 2
 
 
 def test_rounds_go_on_until_the_seconds_are_spent():
-    found = scaling._rounds(["a", "b"], lambda point: point, {"a": [], "b": []}, seconds=0.0, least=2)
+    found = _rounds(["a", "b"], lambda point: point, {"a": [], "b": []}, seconds=0.0, least=2)
     assert found == {"a": ["a", "a"], "b": ["b", "b"]}
 
 
 def test_a_cell_is_timed_on_its_own_clock():
-    timing, n_updates = scaling.train_timed(scaling.Cell(scaling.configured(Point("", 200)), scaling.synthetic(200)))
+    timing, n_updates = train_timed(Cell(configured(Point("", 200)), synthetic(200)))
     assert n_updates == 3  # 160 of the examples, 64 at a time
     assert 0 < timing.update * n_updates < timing.wall
 
 
 def test_memory_of_training_is_counted():
     point = Point("", 1000, hidden=(256,), replicas=2)
-    scaling.trace(point)  # whatever is imported on the way is no memory of training
-    memory = scaling.trace(point)
+    trace(point)  # whatever is imported on the way is no memory of training
+    memory = trace(point)
     assert memory.data >= 2 * 0.8 * 1000 * 20 * 8
     assert memory.training >= 2 * 4 * point.n_params * 8
 
@@ -131,7 +151,7 @@ def hands():
 
 @pytest.fixture
 def ledger(hands):
-    return command.Ledger(hands, lambda: hands.now / 2)
+    return Ledger(hands, lambda: hands.now / 2)
 
 
 def test_time_is_charged_to_the_innermost_phase(ledger, hands):
@@ -153,11 +173,11 @@ def test_a_phase_ends_with_an_exception(ledger, hands):
 
 def test_an_account_adds_up():
     found = {"phases": {"data": [1.0, 0.9], "tracking": [2.0, 1.0]}, "calls": {"log_batch": [3, 0.2]}, "missing": []}
-    one = command.account(found, wall=5.0, cpu=4.0)
-    assert one.phases[command.OUTSIDE] == (2.0, pytest.approx(2.1))
+    one = account(found, wall=5.0, cpu=4.0)
+    assert one.phases[OUTSIDE] == (2.0, pytest.approx(2.1))
     for i in (0, 1):
         assert sum(seconds[i] for seconds in one.phases.values()) == pytest.approx((one.wall, one.cpu)[i])
-        assert sum(command.grouped(one.phases, i).values()) == pytest.approx((one.wall, one.cpu)[i])
+        assert sum(grouped(one.phases, i).values()) == pytest.approx((one.wall, one.cpu)[i])
 
 
 def test_training_is_split_by_the_train_clock(ledger, hands):
@@ -170,7 +190,7 @@ def test_training_is_split_by_the_train_clock(ledger, hands):
             hands.now += 4
             yield Record(seconds)
 
-    records = [record.train_seconds for record in command._training(train, ledger)(None)]
+    records = [record.train_seconds for record in _training(train, ledger)(None)]
     assert records == [0.0, 1.0, 3.0]
     wall = {name: seconds[0] for name, seconds in ledger.phases.items()}
     assert wall["training, replica 0 (the train clock)"] == pytest.approx(3)
@@ -178,26 +198,26 @@ def test_training_is_split_by_the_train_clock(ledger, hands):
 
 
 def test_a_function_that_is_gone_is_named(ledger):
-    command._replace("benchmarks.command", "Ledger.nowhere", ledger, lambda function: function)
-    command._replace("benchmarks.command", "Nobody.nowhere", ledger, lambda function: function)
-    assert ledger.missing == ["benchmarks.command.Ledger.nowhere", "benchmarks.command.Nobody.nowhere"]
+    _replace("benchmarks.command.probe", "Ledger.nowhere", ledger, lambda function: function)
+    _replace("benchmarks.command.probe", "Nobody.nowhere", ledger, lambda function: function)
+    assert ledger.missing == ["benchmarks.command.probe.Ledger.nowhere", "benchmarks.command.probe.Nobody.nowhere"]
 
 
-def a_run(wall: float, **phases: float) -> command.Run:
+def a_run(wall: float, **phases: float) -> Run:
     named = {name: (seconds, seconds / 2) for name, seconds in phases.items()}
-    return command.Run(wall, wall / 2, named, {}, [])
+    return Run(wall, wall / 2, named, {}, [])
 
 
 def test_goals_are_held_against_cpu_and_wall_time():
-    answers = {name: [a_run(1.5)] * 3 for name in (command.HELP, command.REFUSED, command.UNKNOWN)}
+    answers = {name: [a_run(1.5)] * 3 for name in (HELP, REFUSED, UNKNOWN)}
     largest = {"report of 200 cells": [a_run(50.0)]}
-    found = {**answers, command.OLD: [a_run(20.0, tracking=1.0, report=1.0, training=10.0)], **largest}
-    verdicts = [command._holds(goal) for goal in command.goals(found, "report of 200 cells")]
+    found = {**answers, OLD: [a_run(20.0, tracking=1.0, report=1.0, training=10.0)], **largest}
+    verdicts = [_holds(goal) for goal in goals(found, "report of 200 cells")]
     assert verdicts == ["by CPU time only"] * 3 + ["yes", "yes", "yes", "no"]
 
 
 def test_a_grid_has_the_cells_it_says():
-    words = command.grid(5, 20, 2)
+    words = grid(5, 20, 2)
     counts = [len(word.split("=")[1].split(",")) for word in words if "," in word]
     assert counts == [5, 20, 2]
 
@@ -228,10 +248,67 @@ def test_a_spread_is_median_and_quartiles():
 
 
 def test_phases_are_written_to_csv(tmp_path):
-    command.write_csv(tmp_path / "command.csv", {"--help": [a_run(2.0, training=1.0)]})
+    write_csv(tmp_path / "command.csv", {"--help": [a_run(2.0, training=1.0)]})
     with (tmp_path / "command.csv").open(encoding="utf8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["phase"], row["wall_seconds"]) for row in rows] == [("all", "2.0000"), ("training", "1.0000")]
+
+
+# What short benchmarks hold against.
+
+
+class Measured(NamedTuple):
+    """As much of what was found as the checks look at."""
+
+    times: dict[Point, list[Timing]]
+    memory: dict[str, dict[Point, Memory]]
+    expected: dict[Point, float]
+
+
+def measured(update: float = 1e-4, per_example: float = 1e-6, replica: float = 0.05, training: float = 5e6) -> Measured:
+    """update: seconds where there are most examples; 1e-4 elsewhere."""
+    times = {p: t for p, t in planted_times().items() if p.axis not in ("examples", "batch size", "replicas")}
+    for n, seconds in ((1000, 1e-4), (10_000, update)):
+        times[Point("examples", n)] = [Timing(seconds, 0.0, 0.1)]
+    for B in (1, 1000):
+        times[Point("batch size", batch_size=B)] = [Timing(5e-5 + per_example * B, 0.0, 0.1)]
+    for R in (1, 8):
+        times[Point("replicas", replicas=R)] = [Timing(1e-4, 0.0, replica * R)]
+    point = Point("examples", 100_000)
+    return Measured(times, {"examples": {point: Memory(4e7, 0, training, 0)}}, {point: 5e6})
+
+
+def test_what_holds_is_not_broken():
+    assert not list(scaling_checks.broken(measured()))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"training": 7e6}, "the formula says"),
+        ({"update": 1e-3}, "ten times the examples"),
+        ({"per_example": 1e-4}, "hardly cheaper"),
+    ],
+    ids=str,
+)
+def test_what_is_broken_is_said(change, says):
+    (line,) = scaling_checks.broken(measured(**change))
+    assert says in line
+
+
+def test_an_answer_that_takes_as_long_as_a_sweep_is_said():
+    answers = {name: [a_run(1.0)] for name in (HELP, REFUSED, UNKNOWN)}
+    assert not list(command_checks.broken({**answers, OLD: [a_run(5.0)]}))
+    assert len(list(command_checks.broken({**answers, OLD: [a_run(1.1)]}))) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kernel", "kernel_profile", "diagnostics_cost", "scaling", "command"])
+def test_help_is_printed_and_nothing_else_happens(name):
+    words = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: python -m benchmarks.{name}")
 
 
 @pytest.mark.slow
