@@ -5,6 +5,7 @@ off by a factor that it has in every cell (so pairs share it) and by one of its 
 judge gets.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,15 @@ def cell(
     noise: float = 0.02,
     update_us: float | None = None,
     test_accuracy: float = 0.9,
-    history: pd.DataFrame | None = None,
+    history: pd.DataFrame | Callable[[float], pd.DataFrame] | None = None,
     files: dict[str, Any] | None = None,
     **params: Any,
 ) -> dict[str, Any]:
     """One cell. final: its cost at the end, None for diverged. noise: standard deviation of the replicas' own factor.
 
     extra: what the label says besides dataset, B, η, reduction, such as "optimizer=adam". history: one replica's
-    checkpoints, instead of the made-up fall. files: name -> table, or (R, P) weights for "weights.npz".
+    checkpoints, instead of the made-up fall, or what makes them from the replica's factor. files: name -> table, or
+    (R, P) weights for "weights.npz".
     """
     n_updates = n_updates or 10 * -(-n_train // batch_size)
     update_us = 40.0 + batch_size if update_us is None else update_us
@@ -101,7 +103,7 @@ def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple
 
 def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:
     if own["history"] is not None:
-        return own["history"].copy()
+        return own["history"](factor) if callable(own["history"]) else own["history"].copy()
     end, final = own["n_updates"], 100.0 if own["final"] is None else own["final"]
     update = np.unique(np.concatenate([[0], np.geomspace(1, end, 40).round()]))
     fall = np.log1p(update) / np.log1p(end)
