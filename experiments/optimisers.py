@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.answer import targets_table, updates_to_target
 from harness.notes import interval, number
-from harness.scaling import Exponent, Status, split_replicas
+from harness.scaling import Exponent, Status
 from harness.statistics import Comparison
 from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
 from harness.verdicts import Verdict, equal, lower, opposite, together
@@ -64,7 +64,7 @@ def best_rates(evidence: Evidence) -> "tuple[pd.DataFrame, dict[str, dict[str, n
     goals = {str(row["facet"]): GOALS[str(row["dataset"])] for _, row in cells.iterrows()}
     histories = evidence.data.histories[evidence.data.histories["cell"].isin(cells["cell"])]
     reached = updates_to_target(histories, goals, cells)
-    best = targets_table(cells, reached, split_replicas(evidence.answer.n_replicas), evidence.rng)
+    best = targets_table(cells, reached, evidence.rng)
     named = cells[["cell", "dataset", "optimizer.name"]]
     return best.merge(named, on="cell", how="left"), reached
 

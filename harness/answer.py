@@ -4,7 +4,7 @@ Tables in, tables out, through the tests and intervals of `statistics` and `scal
 and reported on others where there are enough of them. Nothing here knows how the tables were loaded or will be shown.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -88,25 +88,24 @@ def answer(data: SweepData) -> Answer:
     costs = final_costs(data.replicas)
     reached = updates_to_target(data.histories, goals, cells)
     n_replicas = max((len(row) for row in costs.values()), default=0)
-    split = split_replicas(n_replicas)
-    best = best_rates(cells, costs, split, rng)
-    targets = targets_table(cells, reached, split, rng)
+    best = best_rates(cells, costs, rng)
+    targets = targets_table(cells, reached, rng)
     clocks = {name: column for name, column in CLOCKS.items() if data.timing != "mixed" or column != "train_seconds"}
     if data.timing == "mixed":
         targets[[name for name in targets if name.startswith("seconds")]] = np.nan
     return Answer(
         targets_at=goals,
         given_target=given,
-        disjoint=split.disjoint,
+        disjoint=split_replicas(n_replicas).disjoint,
         n_replicas=n_replicas,
         cells=cell_intervals(data.replicas, costs, reached),
         best=best,
         targets=targets,
-        fits=fits_table(targets, reached, split, rng),
+        fits=fits_table(targets, reached, rng),
         frontier=frontier_table(cells),
         exponents=exponents(cells, costs, rng),
         pairs=matched_pairs(cells, costs),
-        at_best=best_against_best(best, costs, split, rng),
+        at_best=best_against_best(best, costs, rng),
         winners=winners(cells, data.histories, clocks, rng),
     )
 
@@ -178,15 +177,12 @@ def _groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFra
             yield dict(zip(GROUP, key, strict=True)), own.sort_values("learning_rate")
 
 
-def _own(split: Split, arms: dict[Any, Array]) -> Split:
-    """The sweep's split of its replicas; where all arms have fewer of them, one of their own."""
-    fewest = min(len(values) for values in arms.values())
-    return split if fewest > max(split.selection.max(), split.report.max()) else split_replicas(fewest)
+def _split(cells: Iterable[Array]) -> Split:
+    """Who chooses and who reports among the replicas that these cells have; facets may differ in their number."""
+    return split_replicas(min(len(values) for values in cells))
 
 
-def best_rates(
-    cells: "pd.DataFrame", costs: dict[str, Array], split: Split, rng: np.random.Generator
-) -> "pd.DataFrame":
+def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator) -> "pd.DataFrame":
     """The rate of each group with the lowest median final cost, how sure that is, its cost on the report replicas."""
     import pandas as pd
 
@@ -194,7 +190,7 @@ def best_rates(
     for key, own in _groups(cells):
         by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
         by_cost = {rate: costs[cell] for rate, cell in by_rate.items()}
-        found = best_learning_rate(by_cost, _own(split, by_cost), rng)
+        found = best_learning_rate(by_cost, _split(by_cost.values()), rng)
         if np.isnan(found.rate):
             continue
         lr_mean = float(own.set_index("cell").loc[by_rate[found.rate], "lr_mean"])
@@ -219,7 +215,7 @@ def best_rates(
 
 
 def targets_table(
-    cells: "pd.DataFrame", reached: dict[str, dict[str, Array]], split: Split, rng: np.random.Generator
+    cells: "pd.DataFrame", reached: dict[str, dict[str, Array]], rng: np.random.Generator
 ) -> "pd.DataFrame":
     """Each group at the rate that takes the fewest updates: updates, epochs and seconds to target with intervals."""
     import pandas as pd
@@ -228,10 +224,10 @@ def targets_table(
     for key, own in _groups(cells):
         by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
         by_updates = {rate: reached[cell]["updates"] for rate, cell in by_rate.items()}
-        parts = _own(split, by_updates)
-        found = best_learning_rate(by_updates, parts, rng)
+        split = _split(by_updates.values())
+        found = best_learning_rate(by_updates, split, rng)
         cell = by_rate.get(found.rate, own["cell"].iloc[0])
-        report = {axis: values[parts.report] for axis, values in reached[cell].items()}
+        report = {axis: values[split.report] for axis, values in reached[cell].items()}
         row = {**key, "cell": cell, "learning_rate": found.rate, "edge": found.edge if len(own) > 1 else ""}
         for axis, values in report.items():
             interval = median_interval(values)
@@ -242,7 +238,7 @@ def targets_table(
 
 
 def fits_table(
-    targets: "pd.DataFrame", reached: dict[str, dict[str, Array]], split: Split, rng: np.random.Generator
+    targets: "pd.DataFrame", reached: dict[str, dict[str, Array]], rng: np.random.Generator
 ) -> "pd.DataFrame":
     """S_min (1 + B_crit/B) through the updates to target of each facet and reduction, on the report replicas."""
     import pandas as pd
@@ -252,8 +248,7 @@ def fits_table(
         updates = [reached[cell]["updates"] for cell in own["cell"]]
         if len(own) < 2 or len({len(values) for values in updates}) > 1:
             continue
-        report = _own(split, dict(enumerate(updates))).report
-        fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, report], rng)
+        fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, _split(updates).report], rng)
         status = Status.EDGE if (own["edge"] != "").any() else fit.status
         intervals = {"s_min": fit.s_min, "b_crit": fit.b_crit}
         row = {"facet": facet, "reduction": reduction, "resolved": status is Status.RESOLVED}
@@ -315,7 +310,7 @@ def _pair(facet: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> 
 
 
 def best_against_best(
-    best: "pd.DataFrame", costs: dict[str, Array], split: Split, rng: np.random.Generator
+    best: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
 ) -> dict[tuple[str, float], Comparison]:
     """Sum against mean at each batch size, each at its own best rate, on the report replicas.
 
@@ -325,10 +320,9 @@ def best_against_best(
     for (facet, B), own in best.groupby(["facet", "batch_size"]) if len(best) else ():
         cells = own.set_index("reduction")["cell"]
         if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
-            a, b = costs[cells["sum"]], costs[cells["mean"]]
-            report = _own(split, {0: a, 1: b}).report
-            arms = (a[report], b[report])
-            found[str(facet), float(B)] = compare(*arms, margin=MARGIN, rng=rng)
+            a, b = (costs[cells[reduction]] for reduction in ("sum", "mean"))
+            report = _split([a, b]).report
+            found[str(facet), float(B)] = compare(a[report], b[report], margin=MARGIN, rng=rng)
     return dict(zip(found, adjusted(list(found.values())), strict=True))
 
 

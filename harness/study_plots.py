@@ -72,8 +72,9 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
         elif low is not None:
             axes.vlines(x, low, high, color=style["color"], linewidth=1.6, zorder=3)
     axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
-    _scale(axes, panel, known)
-    if not any(len(x) for x, *_ in known):
+    if any(len(x) for x, *_ in known):
+        _scale(axes, panel, known)
+    else:
         say(axes, "nothing to show")
 
 
@@ -93,7 +94,8 @@ def _scale(axes: "Axes", panel: Panel, known: list[tuple[Any, Any, Any, Any]]) -
     for name, places in (("x", (0,)), ("y", (1, 2, 3))):
         values = [line[i] for line in known for i in places if line[i] is not None]
         if name == "x" and panel.x == BATCH_SIZE:
-            batch_axis(axes, (int(size) for size in np.concatenate(values)))
+            data = [x for x, line in zip(values, panel.lines, strict=True) if line.kind != "reference"]
+            batch_axis(axes, (round(size) for x in data for size in x))
         elif name in panel.log:
             log_axis(axes, name, log_limits(values))
     if panel.names and panel.named == "y":

@@ -5,6 +5,7 @@ off by a factor that it has in every cell (so pairs share it) and by one of its 
 judge gets.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from harness.answer import SEED, answer, best_rates, final_costs, target_costs, targets_table, updates_to_target
-from harness.scaling import split_replicas
 from harness.study import Evidence
 from harness.sweep_data import SweepData
 
@@ -36,14 +36,15 @@ def cell(
     noise: float = 0.02,
     update_us: float | None = None,
     test_accuracy: float = 0.9,
-    history: pd.DataFrame | None = None,
+    history: pd.DataFrame | Callable[[float], pd.DataFrame] | None = None,
     files: dict[str, Any] | None = None,
     **params: Any,
 ) -> dict[str, Any]:
     """One cell. final: its cost at the end, None for diverged. noise: standard deviation of the replicas' own factor.
 
     extra: what the label says besides dataset, B, η, reduction, such as "optimizer=adam". history: one replica's
-    checkpoints, instead of the made-up fall. files: name -> table, or (R, P) weights for "weights.npz".
+    checkpoints, instead of the made-up fall, or what makes them from the replica's factor. files: name -> table, or
+    (R, P) weights for "weights.npz".
     """
     n_updates = n_updates or 10 * -(-n_train // batch_size)
     update_us = 40.0 + batch_size if update_us is None else update_us
@@ -78,11 +79,10 @@ class Rates:
     def __init__(self, data: SweepData) -> None:
         self.data, self.costs, self.rng = data, final_costs(data.replicas), np.random.default_rng(SEED)
         self.n_replicas = max(len(row) for row in self.costs.values())
-        self.split = split_replicas(self.n_replicas)
 
     @cached_property
     def best(self) -> pd.DataFrame:
-        return best_rates(self.data.cells, self.costs, self.split, self.rng)
+        return best_rates(self.data.cells, self.costs, self.rng)
 
     @cached_property
     def targets_at(self) -> dict[str, float]:
@@ -91,7 +91,7 @@ class Rates:
     @cached_property
     def targets(self) -> pd.DataFrame:
         reached = updates_to_target(self.data.histories, self.targets_at, self.data.cells)
-        return targets_table(self.data.cells, reached, self.split, self.rng)
+        return targets_table(self.data.cells, reached, self.rng)
 
 
 class Files(Evidence):
@@ -135,7 +135,7 @@ def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple
 
 def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:
     if own["history"] is not None:
-        return own["history"].copy()
+        return own["history"](factor) if callable(own["history"]) else own["history"].copy()
     end, final = own["n_updates"], 100.0 if own["final"] is None else own["final"]
     update = np.unique(np.concatenate([[0], np.geomspace(1, end, 40).round()]))
     fall = np.log1p(update) / np.log1p(end)

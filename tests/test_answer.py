@@ -264,3 +264,16 @@ def test_every_cell_has_its_values_with_limits(grid, answered):
     assert own["final_train_cost_low"] < own["final_train_cost"] < own["final_train_cost_high"]
     assert own["updates_to_target_low"] <= own["updates_to_target"] <= own["updates_to_target_high"] < np.inf
     assert np.isinf(table.loc["made B=64 η=3 mean", "final_train_cost"])  # diverged
+
+
+def test_cells_with_few_replicas_beside_cells_with_many_are_answered_from_what_each_has():
+    """A study may look into a single training of one setting and repeat another."""
+    many = made_up({(8, rate, "mean"): final for rate, final in {0.1: 0.3, 0.3: 0.1, 1: 0.2}.items()}, n_replicas=14)
+    one = made_up({(8, 0.1, "mean"): 0.2}, n_replicas=1)
+    tables = [
+        pd.concat([a, b.assign(facet="looked into", cell="looked into B=8")], ignore_index=True)
+        for a, b in ((many.cells, one.cells), (many.replicas, one.replicas), (many.histories, one.histories))
+    ]
+    best = answer(SweepData("made up", many.about, *tables)).best.set_index("facet")
+    assert best.loc["made", "learning_rate"] == 0.3
+    assert best.loc["looked into", "learning_rate"] == 0.1
