@@ -25,6 +25,7 @@ from harness.lanes import (
     LINE,
     all_of,
     compiled,
+    fetch_ahead,
     inplace_exp,
     largest,
     line_at,
@@ -435,6 +436,9 @@ def updates(
                 )
             else:
                 first = rows[here] if rows.size else here
+                if rows.size > here + 1:  # the next example may lie anywhere: it is on its way during this update
+                    for j in range(rows[here + 1] * D, (rows[here + 1] + 1) * D, LINE // X.itemsize):
+                        fetch_ahead(X, j)
                 add_gradients(
                     theta,
                     g,

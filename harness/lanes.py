@@ -139,6 +139,21 @@ def number_at(_: Any, array: Any, i: Any) -> Any:
 
 
 @instruction
+def fetch_ahead(_: Any, array: Any, i: Any) -> Any:
+    """Tell the cache that array[i] will be read soon; i may lie beyond the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data, number = make_array(signature.args[0])(context, builder, arguments[0]).data, ir.IntType(32)
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@instruction
 def plus(_: Any, line: Any, a: Any, other: Any) -> Any:
     """line + a · other, rounded once where the processor can; a is a number or a line."""
 
