@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.notes import interval, number
-from harness.statistics import Comparison
+from harness.statistics import Comparison, median_interval
 from harness.study import Evidence, Finding, Line, Panel
 from harness.verdicts import Verdict, lower, together
 
@@ -92,7 +92,8 @@ def _median(arm: Arm) -> str:
 def _ratio(comparison: Comparison) -> str:
     if not comparison.pairs:
         return "not reached by one of them"
-    return interval(comparison.ratio)
+    missed = sum(comparison.diverged)
+    return interval(comparison.ratio) + (f", {missed} trainings did not reach it" if missed else "")
 
 
 def _accuracy(comparison: Comparison) -> str:
@@ -126,11 +127,7 @@ def _rates(evidence: Evidence, dataset: str) -> Panel:
     own = evidence.cells[evidence.cells["dataset"] == dataset].sort_values("learning_rate")
     lines = []
     for label, at in zip(ARMS, (own[own["batch_size"] == 1], own[own["batch_size"] == own["n_train"]]), strict=True):
-        epochs = np.array(
-            [
-                np.quantile(evidence.to_target[cell]["epochs"], [0.25, 0.5, 0.75], method="nearest")
-                for cell in at["cell"]
-            ]
-        )
-        lines.append(Line(label, at["learning_rate"], epochs[:, 1], epochs[:, 0], epochs[:, 2]))
+        found = [median_interval(evidence.to_target[cell]["epochs"]) for cell in at["cell"]]
+        y, low, high = (np.array([getattr(value, part) for value in found]) for part in ("estimate", "low", "high"))
+        lines.append(Line(label, at["learning_rate"], y, low, high))
     return Panel(f"Epochs to a tenth of the cost, {dataset}", "learning rate (of the sum)", "epochs", lines)

@@ -81,7 +81,7 @@ def _whole(evidence: Evidence, cells: pd.DataFrame) -> dict[str, float]:
 def _ratios(evidence: Evidence, cells: pd.DataFrame) -> dict[tuple[str, str], Interval]:
     """(dataset, order) -> final cost over that of reshuffled, at B=8 and the rate at which every order was run."""
     found = {}
-    for name, own in cells[cells["batch_size"] == SMALL].groupby("dataset"):
+    for name, own in cells[cells["batch_size"] == SMALL].groupby("dataset", sort=False):
         shared = own.groupby("learning_rate")["order"].nunique()
         at = own[own["learning_rate"] == shared.idxmax()].set_index("order")["cell"]
         for order in (order for order in ORDERS if order in at):
@@ -120,7 +120,7 @@ def _by_order(evidence: Evidence, cells: pd.DataFrame) -> Panel:
         x = np.arange(len(orders)) + 0.15 * (i - (len(datasets) - 1) / 2)
         y, low, high = ([getattr(value, part) for value in found] for part in ("estimate", "low", "high"))
         lines.append(Line(name, x, y, low, high, kind="marks"))
-    one = Line("reshuffled", [-0.5, len(orders) - 0.5], [1, 1], kind="reference")
+    one = Line("", [-0.5, len(orders) - 0.5], [1, 1], kind="reference")
     return Panel(f"Final cost over that of reshuffled, B={SMALL}", "", "ratio", [*lines, one], log="y", names=orders)
 
 
