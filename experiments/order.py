@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.notes import interval, number
-from harness.statistics import Interval, geometric_mean_ratio, mean_interval
+from harness.statistics import Comparison, Interval, geometric_mean_ratio, mean_interval
 from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
 from harness.verdicts import Verdict, all_hold, exactly, inside, lower, together
 
@@ -42,7 +42,7 @@ def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     edges = {name: _edges(chosen.loc[name]) for name in datasets}
     small = together(Verdict.UNRESOLVED if edges[name] else lower(found[name]) for name in datasets)
     whole = max(_whole(evidence, cells).values())
-    words = "; ".join(f"{name} {interval(ratio[name])}{edges[name]}" for name in datasets)
+    words = "; ".join(f"{name} {interval(ratio[name])}{edges[name] or _needed(found[name])}" for name in datasets)
     return Finding(
         "C18",
         all_hold([small, exactly(whole, ROUNDING)]),
@@ -66,6 +66,10 @@ def _edges(chosen: pd.DataFrame) -> str:
         f"{row['edge']} end, {number(row['learning_rate'])}, of the rates for {row.name}" for row in rows if row["edge"]
     ]
     return f" (best at the {' and at the '.join(at)}: extend them)" if at else ""
+
+
+def _needed(comparison: Comparison) -> str:
+    return f" (unresolved, about {comparison.seeds_needed} seeds would tell)" if comparison.seeds_needed else ""
 
 
 def _whole(evidence: Evidence, cells: pd.DataFrame) -> dict[str, float]:
