@@ -25,7 +25,7 @@ TAG = "claim."  # and the verdict of each claim as a tag
 
 def judgement(store: "Store", sweep: str, data: SweepData, found: Answer, scratch: Path) -> tuple[Study, list[Finding]]:
     """The findings of a study's sweep, by the claims that were stored with it and the module as it is now."""
-    tree = yaml.safe_load(store.download(sweep, CLAIMS, scratch).read_text(encoding="utf8"))
+    tree = yaml.safe_load(store.download(store.get(sweep), CLAIMS, scratch).read_text(encoding="utf8"))
     study = study_from(tree)
     evidence = Evidence(data, found, partial(_download, store, scratch), np.random.default_rng(SEED))
     return study, judged(study, judge_of(study.name, EXPERIMENTS), evidence)
@@ -34,7 +34,7 @@ def judgement(store: "Store", sweep: str, data: SweepData, found: Answer, scratc
 def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
     folder = scratch / run_id
     folder.mkdir(exist_ok=True)
-    return store.download(run_id, name, folder)
+    return store.download(store.get(run_id), name, folder)
 
 
 def names() -> list[str]:
@@ -81,12 +81,12 @@ def write_page(store: "Store", size: str, root: Path) -> Path:
 
 def _part(store: "Store", run: Any, folder: Path) -> dict[str, Any]:
     """What `findings.page` says of one sweep; its pictures go into the folder."""
-    path = store.download(run.info.run_id, FINDINGS, folder)
+    path = store.download(run, FINDINGS, folder)
     part: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
     path.unlink()
     for row in part["findings"]:
         if row["picture"]:
-            store.download(run.info.run_id, f"figures/{row['picture']}", folder).rename(folder / row["picture"])
+            store.download(run, f"figures/{row['picture']}", folder).rename(folder / row["picture"])
     figures = folder / "figures"
     if figures.exists():
         figures.rmdir()
