@@ -48,11 +48,16 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
         + ", ".join(f"B={B} {_said(found[name, B])}" for other, B in larger if other == name)
         for name in datasets
     )
+    stopped = [evidence.replicas(str(row["cell"]), "final_train_cost") for row in chosen.values()]
+    middle = [
+        float(np.nanmedian(cost)) / float(row["target"]) for cost, row in zip(stopped, chosen.values(), strict=True)
+    ]
     extend = f" Best at the edge of its rates, extend them: {', '.join(edges)}." if edges else ""
     return Finding(
         "L5",
         together(verdicts),
-        f"Test accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}.{extend}"
+        f"Test accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}. They stopped at medians of "
+        f"{number(min(middle))} to {number(max(middle))} × that cost.{extend}"
         f"{_untuned(evidence, others)}",
         unit=f"× the test accuracy of B={REFERENCE}, at B={larger[-1][1]} ({larger[-1][0]})",
         effect=found[larger[-1]].ratio,
@@ -80,7 +85,7 @@ def _said(comparison: Comparison) -> str:
         return "not reached"
     words = {"equivalent": f"equal within {MARGIN:.0%}", "a lower": "lower", "b lower": "higher"}
     needed = f", about {comparison.seeds_needed} seeds would tell" if comparison.seeds_needed else ""
-    missed = f", {comparison.dropped} pairs did not reach it" if comparison.dropped else ""
+    missed = f", not reached in {comparison.dropped} pairs" if comparison.dropped else ""
     return f"{interval(comparison.ratio)} ({words.get(comparison.verdict, 'unresolved')}{needed}{missed})"
 
 
@@ -181,14 +186,14 @@ def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
             arms[name] = (small.penalty, large.penalty)
     found = evidence.compare(arms)
     words = "; ".join(_penalties(name, pair, found.get(name)) for name, pair in chosen.items())
-    first = next(iter(found.values()), None)
+    first = next((name for name, comparison in found.items() if comparison.pairs), None)
     return Finding(
         "L10",
         together(lower(found[name]) if name in found else Verdict.UNRESOLVED for name in chosen),
-        f"Test cost a factor √10 beside the best rate over that at it, B={ROBUST} against B={OTHER}, equal epochs: "
+        f"Test cost at twice and half the best rate over that at it, B={ROBUST} against B={OTHER}, equal epochs: "
         f"{words}.",
-        unit=f"× the penalty of B={OTHER}, of B={ROBUST} ({next(iter(found), '')})",
-        effect=first.ratio if first else None,
+        unit=f"× the penalty of B={OTHER}, of B={ROBUST} ({first})" if first else "",
+        effect=found[first].ratio if first else None,
         replicas=evidence.answer.n_replicas,
         panels=[_by_rate(evidence, cells, name) for name in chosen],
     )
@@ -202,7 +207,8 @@ def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None) -> 
             if one.edge
         ]
         return f"{name}: {' and '.join(at)}, extend them"
-    small, large = (number(float(np.median(one.penalty))) for one in pair if one.penalty is not None)
+    medians = [float(np.median(one.penalty)) for one in pair if one.penalty is not None]
+    small, large = (number(value) if np.isfinite(value) else "divergence" for value in medians)
     words = {"equivalent": "equal within 5 %", "a lower": f"B={ROBUST} is more robust", "b lower": f"B={OTHER} is"}
     needed = f", about {comparison.seeds_needed} seeds would tell" if comparison.seeds_needed else ""
     said = words.get(comparison.verdict, f"unresolved{needed}")
@@ -216,4 +222,4 @@ def _by_rate(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:
         own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == B)].sort_values("learning_rate")
         q = np.array([_quartiles(_cost(evidence, cell, "test")) for cell in own["cell"]])
         lines.append(Line(f"B={B}", own["learning_rate"], q[:, 1], q[:, 0], q[:, 2]))
-    return Panel(f"Final test cost, {dataset}", "learning rate", "cost per example", lines)
+    return Panel(f"Final test cost, {dataset}", "learning rate", "cost per example, of who did not diverge", lines)

@@ -98,7 +98,7 @@ def test_replicas_that_did_not_reach_the_target_have_no_say():
     evidence.data.histories.loc[lost, "train_cost"] = 1.0
     found = at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
     assert found.verdict != Verdict.REFUTED
-    assert "10 pairs did not reach it" in found.sentence
+    assert "not reached in 10 pairs" in found.sentence
 
 
 def test_a_loss_as_large_as_the_margin_is_seldom_called_none():
