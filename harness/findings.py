@@ -36,7 +36,7 @@ def picture_name(finding: Finding) -> str:
 
 def caption(study: Study, finding: Finding) -> tuple[str, str]:
     """Title and note of the figure that shows a finding."""
-    return f"{finding.claim}: {study.claims[finding.claim].says}", f"{finding.verdict}. {finding.sentence}"
+    return f"{finding.claim}: {study.claims[finding.claim].says}", f"{finding.verdict.capitalize()}. {finding.sentence}"
 
 
 def records(study: Study, findings: Iterable[Finding]) -> dict[str, Any]:
