@@ -1,8 +1,10 @@
 """From the words of a command line to configurations, and the one line that a mistake gets."""
 
 from dataclasses import asdict
+from math import prod
 
 import pytest
+import yaml
 
 from harness.cli import ROOT, _register
 from harness.composition import compose_cells
@@ -132,9 +134,13 @@ def test_a_study_brings_its_grid_and_the_command_line_wins():
 
 
 def test_the_grids_of_a_study_follow_each_other():
-    cells = [(c.dataset.name, c.batch_size, c.learning_rate) for c in compose("experiment=three_methods")[0]]
-    at = {size: {rate for _, own, rate in cells if own == size} for size in (1, 64, "full")}
-    assert max(at[1]) <= 1 < max(at[64]) < max(at["full"])
+    """As many cells as their products, those of the first grid first."""
+    text = (ROOT / "experiments" / "three_methods.yaml").read_text(encoding="utf8")
+    grids = yaml.safe_load(text)["study"]["grids"]
+    sizes = [prod(len(str(values).split(",")) for values in grid.values()) for grid in grids]
+    cells = compose("experiment=three_methods")[0]
+    assert len(cells) == sum(sizes) > max(sizes)
+    assert {cell.batch_size for cell in cells[: sizes[0]]} == {grids[0]["batch_size"]}
 
 
 def test_a_small_form_replaces_what_it_names():
