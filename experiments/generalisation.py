@@ -1,4 +1,4 @@
-"""Judges generalisation: test accuracy at one training cost, and what a rate beside the best one costs on new data."""
+"""Judges generalisation: held-out accuracy at one training cost, and the cost of a rate that is not the best."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
     columns = ["cell", "dataset", "n_train", "target"]
     best = evidence.answer.targets.merge(cells[columns], on="cell").sort_values("batch_size")
     chosen = {(str(row["dataset"]), int(row["batch_size"])): row for _, row in best.iterrows()}
-    accuracy = {key: _when_reached(evidence, str(row["cell"])) for key, row in chosen.items()}
+    accuracy = {key: _where_it_crosses(evidence, str(row["cell"])) for key, row in chosen.items()}
     larger = [key for key in chosen if key[1] > REFERENCE]
     found = evidence.compare({key: (accuracy[key], accuracy[key[0], REFERENCE]) for key in larger}, margin=MARGIN)
     datasets = list(dict.fromkeys(name for name, _ in larger))
@@ -48,21 +48,16 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
         + ", ".join(f"B={B} {_said(found[name, B])}" for other, B in larger if other == name)
         for name in datasets
     )
-    stopped = [evidence.replicas(str(row["cell"]), "final_train_cost") for row in chosen.values()]
-    middle = [
-        float(np.nanmedian(cost)) / float(row["target"]) for cost, row in zip(stopped, chosen.values(), strict=True)
-    ]
     extend = f" Best at the edge of its rates, extend them: {', '.join(edges)}." if edges else ""
     return Finding(
         "L5",
         together(verdicts),
-        f"Test accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}. They stopped at medians of "
-        f"{number(min(middle))} to {number(max(middle))} × that cost.{extend}"
+        f"Held-out accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}.{extend}"
         f"{_untuned(evidence, others)}",
-        unit=f"× the test accuracy of B={REFERENCE}, at B={larger[-1][1]} ({larger[-1][0]})",
+        unit=f"× the accuracy of B={REFERENCE}, at B={larger[-1][1]} ({larger[-1][0]})",
         effect=found[larger[-1]].ratio,
         replicas=evidence.answer.n_replicas,
-        panels=[_accuracies(chosen, accuracy), _costs(evidence, chosen)],
+        panels=[_accuracies(accuracy), _updates(evidence, chosen)],
     )
 
 
@@ -74,10 +69,12 @@ def as_good(comparison: Comparison) -> Verdict:
     return Verdict.REFUTED if worse else Verdict.UNRESOLVED
 
 
-def _when_reached(evidence: Evidence, cell: str) -> Array:
-    """Test accuracy (R,), NaN of the replicas that did not come down to the target."""
-    reached = np.isfinite(evidence.to_target[cell]["updates"])
-    return np.where(reached, evidence.replicas(cell, "final_test_accuracy"), np.nan)
+def _where_it_crosses(evidence: Evidence, cell: str) -> Array:
+    """Validation accuracy (R,) at the update that `to_target` names; NaN of replicas that did not come down to it."""
+    updates = evidence.to_target[cell]["updates"]
+    own = evidence.histories[cell].groupby("replica")
+    found = [np.interp(at, h["update"], h["validation_accuracy"]) for at, (_, h) in zip(updates, own, strict=True)]
+    return np.where(np.isfinite(updates), found, np.nan)
 
 
 def _said(comparison: Comparison) -> str:
@@ -121,19 +118,14 @@ def _lines(values: dict[tuple[str, int], Array]) -> list[Line]:
     return lines
 
 
-def _accuracies(chosen: dict[tuple[str, int], pd.Series], accuracy: dict[tuple[str, int], Array]) -> Panel:
-    return Panel(
-        "Test accuracy at one training cost",
-        BATCH_SIZE,
-        "accuracy (quartiles of the splits)",
-        _lines(accuracy),
-        log="x",
-    )
+def _accuracies(accuracy: dict[tuple[str, int], Array]) -> Panel:
+    title = "Held-out accuracy at one training cost"
+    return Panel(title, BATCH_SIZE, "accuracy (quartiles of the splits)", _lines(accuracy), log="x")
 
 
-def _costs(evidence: Evidence, chosen: dict[tuple[str, int], pd.Series]) -> Panel:
-    costs = {key: evidence.replicas(str(row["cell"]), "final_train_cost") for key, row in chosen.items()}
-    return Panel("Training cost when it was stopped", BATCH_SIZE, "cost per example", _lines(costs))
+def _updates(evidence: Evidence, chosen: dict[tuple[str, int], pd.Series]) -> Panel:
+    updates = {key: evidence.to_target[str(row["cell"])]["updates"] for key, row in chosen.items()}
+    return Panel("Updates to that cost", BATCH_SIZE, "updates", _lines(updates))
 
 
 # L10
@@ -163,15 +155,16 @@ def _best(evidence: Evidence, cells: pd.DataFrame) -> Chosen:
     penalty = None
     if not edge:
         below, at, above = (np.log(_cost(evidence, names[j], "test")[split.report]) for j in (i - 1, i, i + 1))
-        with np.errstate(invalid="ignore"):
-            penalty = np.exp((below + above) / 2 - at)
+        penalty = np.exp((below + above) / 2 - at)
     return Chosen(float(rates[i]), names[i], edge, penalty)
 
 
 def _cost(evidence: Evidence, cell: str, part: str) -> Array:
-    """Final cost of a part (R,), +inf where the replica diverged."""
+    """Final cost of a part (R,), at most that of the network before it was trained: so of a replica that diverged."""
     diverged = np.isinf(evidence.final_costs[cell])
-    return np.where(diverged, np.inf, censored(evidence.replicas(cell, f"final_{part}_cost")))
+    history = evidence.histories[cell].sort_values("replica")
+    untrained = history.loc[history["update"] == 0, "validation_cost"].to_numpy(dtype=float)
+    return np.minimum(untrained, np.where(diverged, np.inf, censored(evidence.replicas(cell, f"final_{part}_cost"))))
 
 
 def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
@@ -207,8 +200,7 @@ def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None) -> 
             if one.edge
         ]
         return f"{name}: {' and '.join(at)}, extend them"
-    medians = [float(np.median(one.penalty)) for one in pair if one.penalty is not None]
-    small, large = (number(value) if np.isfinite(value) else "divergence" for value in medians)
+    small, large = (number(float(np.median(one.penalty))) for one in pair if one.penalty is not None)
     words = {"equivalent": "equal within 5 %", "a lower": f"B={ROBUST} is more robust", "b lower": f"B={OTHER} is"}
     needed = f", about {comparison.seeds_needed} seeds would tell" if comparison.seeds_needed else ""
     said = words.get(comparison.verdict, f"unresolved{needed}")
@@ -222,4 +214,4 @@ def _by_rate(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:
         own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == B)].sort_values("learning_rate")
         q = np.array([_quartiles(_cost(evidence, cell, "test")) for cell in own["cell"]])
         lines.append(Line(f"B={B}", own["learning_rate"], q[:, 1], q[:, 0], q[:, 2]))
-    return Panel(f"Final test cost, {dataset}", "learning rate", "cost per example, of who did not diverge", lines)
+    return Panel(f"Final test cost, {dataset}", "learning rate", "cost per example", lines)

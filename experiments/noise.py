@@ -68,8 +68,10 @@ def recordings(batches: pd.DataFrame, history: pd.DataFrame, per_epoch: int) -> 
     return {"last": by_epoch[:, -1], "average": by_epoch.mean(axis=1), "full": after.to_numpy()}
 
 
-def sizes(updates: ArrayLike, n_train: int, batch_size: int) -> Array:
+def sizes(updates: ArrayLike, n_train: int, batch_size: int, last_batch: str = "keep") -> Array:
     """Examples in the batch of each update, numbered from 1: the last of an epoch may be short."""
+    if last_batch == "drop":
+        return np.full(np.shape(updates), float(batch_size))
     per_epoch = -(-n_train // batch_size)
     last = np.asarray(updates) % per_epoch == 0
     return np.where(last, n_train - (per_epoch - 1) * batch_size, batch_size).astype(float)
@@ -210,8 +212,9 @@ def _distances(evidence: Evidence, cell: pd.Series) -> dict[str, object]:
     """One run: far, cosine (medians over its updates), ratio of measured to predicted, and E‖g_B − G‖²/S."""
     table = evidence.table(cell["cell"], "diagnostics.csv")
     B, N = int(cell["batch_size"]), int(cell["n_train"])
-    full = table[sizes(table["update"], N, B) == B]  # for the figure, where a short batch has no place
-    squared, predicted = table["squared_distance"], law(table["variance"], sizes(table["update"], N, B), N)
+    b = sizes(table["update"], N, B, str(cell["last_batch"]))
+    full = table[b == B]  # for the figure, where a short batch has no place
+    squared, predicted = table["squared_distance"], law(table["variance"], b, N)
     return {
         "dataset": str(cell["dataset"]),
         "batch_size": B,

@@ -46,10 +46,11 @@ def valleys(dataset, small=1.3, large=3.0, best=1):
 def made(cells, accuracy=None, n_replicas=12, seed=0):
     """accuracy: (dataset, B) -> test accuracy; every replica's own differs by half a point."""
     evidence = synthetic.evidence(*cells, n_replicas=n_replicas, seed=seed, answered=False)
-    table, rng = evidence.data.replicas, np.random.default_rng(seed)
+    table, rng = evidence.data.histories, np.random.default_rng(seed)
+    shift = table.groupby(["cell", "replica"])["update"].transform(lambda own: 0.005 * rng.normal())
     name = table["facet"].str.split().str[0]
     middle = [(accuracy or {}).get((d, int(B)), 0.95) for d, B in zip(name, table["batch_size"], strict=True)]
-    table["final_test_accuracy"] = np.array(middle) + 0.005 * rng.normal(size=len(table))
+    table["validation_accuracy"] = np.array(middle) + shift
     return evidence
 
 
@@ -88,6 +89,16 @@ def test_a_best_rate_on_the_edge_makes_no_claim(how):
     assert "extend" in found.sentence
 
 
+def test_the_accuracy_is_that_at_the_crossing_not_that_at_the_end():
+    """Whoever overshoots the target has trained longer."""
+    evidence = made(stopped("wine"))
+    table = evidence.data.histories
+    later = (table["batch_size"] == 8) & (table["train_cost"] < 0.5 * TARGET)
+    assert later.any()
+    table.loc[later, "validation_accuracy"] = 1.0
+    assert at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0]).verdict == Verdict.SUPPORTED
+
+
 def test_three_replicas_do_not_tell():
     assert l5(stopped("wine"), n_replicas=3).verdict == Verdict.UNRESOLVED
 
@@ -123,6 +134,15 @@ def test_robustness(small, large, verdict):
     found = l10(*valleys("wine", small, large))
     assert found.verdict == verdict
     assert "nan" not in found.sentence
+
+
+def test_a_training_that_diverged_counts_as_untrained():
+    """The cost at the start is 2: a penalty of √(3 · 2/0.1) that is larger than that of any valley here."""
+    cells = valleys("wine", 1.3, 3.0)
+    cells[-1]["final"] = None
+    found = l10(*cells)
+    assert found.verdict == Verdict.SUPPORTED
+    assert "against 7." in found.sentence
 
 
 def test_datasets_may_disagree():

@@ -102,6 +102,7 @@ def test_averages_are_refused_where_batches_are_missing():
 def test_the_last_batch_of_an_epoch_may_be_short():
     assert sizes(np.arange(1, 7), n_train=10, batch_size=4).tolist() == [4, 4, 2, 4, 4, 2]
     assert sizes([1, 2], n_train=10, batch_size=10).tolist() == [10, 10]
+    assert sizes([1, 2, 3], n_train=10, batch_size=4, last_batch="drop").tolist() == [4, 4, 4]
 
 
 @pytest.mark.parametrize("B", [1, 2, 3, 6])
