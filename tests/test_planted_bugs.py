@@ -4,14 +4,14 @@ The tests are those of the suite, called as they are: they pass, and with the mi
 would report the mistake too, its judge looks at small cells that were trained with it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import harness.train
 from experiments import errata, sum_vs_mean
-from harness.batches import Batches
+from harness.batches import Batches, Order
 from harness.mlp import MLP
 from harness.reduction import inplace_reduce
 from harness.train import Stack
@@ -58,17 +58,21 @@ def decay_inside_the_sum(patch: Patch) -> None:
 
 def shuffle_batches(patch: Patch) -> None:
     """Batches cut once from the data as it lies; what is shuffled is their order."""
-    right = Batches.__init__
+    right_init, right_draw = Batches.__init__, Order.draw
 
-    def wrong(self, epochs, end, batch_size):
-        right(self, _in_blocks(epochs, batch_size), end, batch_size)
+    def init(self, order, end, batch_size):
+        right_init(self, order, end, batch_size)
+        if order:
+            order.batch_size = batch_size
 
-    patch.setattr(Batches, "__init__", wrong)
+    def draw(self):
+        indices = right_draw(self)
+        for row in indices:
+            row[:] = _blocks(row.copy(), self.batch_size)
+        return indices
 
-
-def _in_blocks(epochs: Iterator, batch_size: int) -> Iterator:
-    for indices in epochs:
-        yield indices if indices is None else np.stack([_blocks(own, batch_size) for own in indices])
+    patch.setattr(Batches, "__init__", init)
+    patch.setattr(Order, "draw", draw)
 
 
 def _blocks(permutation: np.ndarray, batch_size: int) -> np.ndarray:
