@@ -151,6 +151,7 @@ def test_a_small_form_replaces_what_it_names():
     assert {config.seeds for config, _ in small} == {3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_study_composes_and_says_what_it_asks(path):
     for config in compose(f"experiment={path.stem}")[0]:

@@ -44,6 +44,7 @@ def test_finished_cells_are_found_and_the_grid_is_whole(project):
     assert parent.data.tags["cells_found_finished"] == "1"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_done_trains_nothing_and_answers_again(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     code, said = project.run("-m", "batch_size=16,32", *SMALL)
@@ -66,6 +67,7 @@ def test_rerun_all_trains_everything_again(project):
     assert set(project.table(again, "cells.csv")["run_id"]) == {run.info.run_id for run in project.runs("cell")[2:]}
 
 
+@pytest.mark.slow
 def test_what_changes_the_numbers_makes_another_cell(project):
     for words in ([], ["seed=1"], ["diagnostics=full"]):
         code, said = project.run("-m", "batch_size=16", *SMALL, *words)
@@ -102,6 +104,7 @@ def test_a_run_that_lost_its_tables_or_was_deleted_is_not_found(project):
     assert said.startswith("2 of 2 cells trained in")
 
 
+@pytest.mark.slow
 def test_one_cell_alone_is_found_too(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     code, said = project.run("batch_size=16", *SMALL)
@@ -123,6 +126,7 @@ def test_a_dry_run_says_what_is_done_and_trains_nothing(project):
     assert len(project.runs("sweep")) == 1
 
 
+@pytest.mark.slow
 def test_verify_repeats_a_cell_and_a_sweep(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     (parent,) = project.runs("sweep")
@@ -163,6 +167,7 @@ def test_a_moved_clock_is_never_compared(project):
     assert "figures/timing.png" not in figures
 
 
+@pytest.mark.slow
 def test_the_overrides_and_the_process_are_recorded(project):
     project.run("-m", "batch_size=16", *SMALL)
     (cell,) = project.runs("cell")

@@ -368,6 +368,7 @@ def standard_error(draws):
     return np.sqrt(0.05 * 0.95 / draws)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", MANY)
 @pytest.mark.parametrize("n_replicas", [5, 10])
 def test_the_intervals_cover_s_min_and_b_crit_as_often_as_they_say(draws, n_replicas):
@@ -381,6 +382,7 @@ def test_the_intervals_cover_s_min_and_b_crit_as_often_as_they_say(draws, n_repl
     assert np.mean([f.status is Status.RESOLVED for f in fits]) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("b_crit", "B", "status"), [(5000, BATCH_SIZES, "NO_BEND"), (2, [64, 128, 256, 512], "NO_FALL")]
 )
@@ -391,6 +393,7 @@ def test_a_b_crit_outside_the_sweep_is_never_resolved(b_crit, B, status):
     assert found[Status.RESOLVED] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", MANY)
 @pytest.mark.parametrize("shape", [parabola, kink, cliff])
 def test_the_interval_covers_the_exponent_whatever_the_shape_of_the_cost(draws, shape):

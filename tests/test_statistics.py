@@ -382,6 +382,7 @@ def test_at_the_margin_equivalence_is_claimed_no_more_often_than_it_says(draws, 
     assert at_most(np.mean(np.array(p) <= 0.05), 0.05, draws)
 
 
+@pytest.mark.slow
 def test_within_the_margin_equivalence_is_found():
     source = rng(13)
     p = [equivalence_p(0.03 * source.normal(size=10), 0.05, source) for _ in range(200)]
@@ -416,6 +417,7 @@ def test_median_intervals_cover_as_often_as_they_say_with_a_share_unreached(n):
     assert covered == pytest.approx(confidence, abs=3 * np.sqrt(confidence * (1 - confidence) / 1000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws", MANY)
 def test_a_comparison_without_an_effect_claims_one_in_at_most_five_percent(draws):
     source = rng(17)

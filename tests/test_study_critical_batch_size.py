@@ -14,6 +14,8 @@ from harness.studies import EXPERIMENTS
 from harness.study import judge_of
 from harness.verdicts import Verdict, inside
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 judge = judge_of("critical_batch_size", EXPERIMENTS)
 module = SimpleNamespace(**judge.__globals__)  # type: ignore[attr-defined]
 

@@ -13,6 +13,8 @@ from harness.study import judged
 from harness.verdicts import Verdict
 from tests.synthetic import cell, evidence
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 SUPPORTED, REFUTED, UNRESOLVED = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.UNRESOLVED
 FINAL = 0.1
 

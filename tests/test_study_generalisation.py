@@ -10,6 +10,8 @@ from harness.studies import EXPERIMENTS
 from harness.study import judge_of
 from harness.verdicts import Verdict
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 judge = judge_of("generalisation", EXPERIMENTS)
 at_one_cost, robustness, as_good = (judge.__globals__[name] for name in ("at_one_cost", "robustness", "as_good"))
 N, TARGET = 512, 0.2

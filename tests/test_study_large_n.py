@@ -9,6 +9,8 @@ from harness.study import judge_of
 from harness.verdicts import Verdict
 from tests.synthetic import cell, evidence
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 JUDGE = judge_of("large_n", studies.EXPERIMENTS)
 SIZES = [256 * 2**k for k in range(9)]
 MODULE = JUDGE.__globals__

@@ -17,6 +17,8 @@ from harness.studies import EXPERIMENTS
 from harness.study import Evidence, judge_of
 from harness.verdicts import Verdict, inside
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 judge = judge_of("learning_rate_scaling", EXPERIMENTS)
 module = SimpleNamespace(**judge.__globals__)  # type: ignore[attr-defined]
 

@@ -13,6 +13,8 @@ from harness.studies import EXPERIMENTS
 from harness.study import judge_of
 from harness.verdicts import Verdict
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 judge = judge_of("noise", EXPERIMENTS)
 noisiness, recordings, sizes, law, holds = (
     judge.__globals__[name] for name in ("noisiness", "recordings", "sizes", "law", "_holds")

@@ -10,6 +10,8 @@ from harness.studies import EXPERIMENTS
 from harness.study import judge_of
 from harness.verdicts import Verdict, lower
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 judge = judge_of("online_vs_batch", EXPERIMENTS)
 N = 128
 RATES = {1: (0.03, 0.1, 0.3), N: (0.003, 0.01, 0.03)}

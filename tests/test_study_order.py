@@ -13,6 +13,8 @@ from harness.studies import EXPERIMENTS
 from harness.study import judge_of
 from harness.verdicts import Verdict, inside
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 judge = judge_of("order", EXPERIMENTS)
 inflation, apart, shuffled, independent, LAW, KEPT, CORRELATION = (
     judge.__globals__[name] for name in ("inflation", "apart", "shuffled", "independent", "LAW", "KEPT", "CORRELATION")

@@ -1,9 +1,12 @@
 """Figures of findings: a panel that is a table, and lines of many points."""
 
 import numpy as np
+import pytest
 
 from harness.study import Line, Panel
 from harness.study_plots import MARKS, finding
+
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
 NAMES = ["sgd, B=64: η/B", "weight decay λ: η/B, λB", "adam: η, εB"]
 

@@ -12,6 +12,8 @@ from harness.studies import EXPERIMENTS
 from harness.study import judge_of
 from harness.verdicts import Verdict
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 judge = judge_of("stability", EXPERIMENTS)
 module = SimpleNamespace(**judge.__globals__)  # type: ignore[attr-defined]
 

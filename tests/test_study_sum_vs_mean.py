@@ -13,6 +13,8 @@ from harness.verdicts import Verdict
 from tests.synthetic import Files, cell, evidence
 from tests.test_cell import run
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 REFUTED, SUPPORTED, UNRESOLVED = Verdict.REFUTED, Verdict.SUPPORTED, Verdict.UNRESOLVED
 RATE, KNOB = 0.05, {"optimizer.weight_decay": 0.05, "optimizer.clip_norm": 0.2, "optimizer.epsilon": 1e-8}
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 40))

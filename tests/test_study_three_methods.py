@@ -11,6 +11,8 @@ from harness.study import judge_of
 from harness.verdicts import Verdict
 from tests.synthetic import cell, evidence
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 JUDGE = judge_of("three_methods", studies.EXPERIMENTS)
 UPDATES = 20
 

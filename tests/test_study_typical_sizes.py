@@ -9,6 +9,8 @@ from harness.study import judge_of
 from harness.verdicts import Verdict
 from tests.synthetic import cell, evidence
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 JUDGE = judge_of("typical_sizes", studies.EXPERIMENTS)
 MODULE = JUDGE.__globals__
 TIMED = (63, 64, 65, 96, 100, 127, 128, 129)

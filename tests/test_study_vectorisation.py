@@ -9,6 +9,8 @@ from harness.study import judge_of
 from harness.verdicts import Verdict
 from tests.synthetic import cell, evidence
 
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
 JUDGE = judge_of("vectorisation", studies.EXPERIMENTS)
 SIZES = (1, 16, 128, 1024)
 LOOP = dict.fromkeys(SIZES, 30.0)  # µs per example

@@ -122,6 +122,7 @@ SWEEPS = {
 LARGE = ("facets with long names", "200 cells")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [pytest.param(s, id=name, marks=[pytest.mark.slow] * (name in LARGE)) for name, s in SWEEPS.items()],
