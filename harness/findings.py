@@ -68,7 +68,7 @@ def _effect_of(row: dict[str, Any]) -> str:
 
 
 def page(studies: Sequence[dict[str, Any]]) -> str:
-    """Markdown of all studies, each as `records` gives it with "command", "cells" and "seconds" of its sweep added.
+    """Markdown of all studies, each as `records` gives it with "command", "cells" and their "seconds" added.
 
     Pictures are expected below findings/STUDY/.
     """
@@ -78,11 +78,15 @@ def page(studies: Sequence[dict[str, Any]]) -> str:
         for row in study["findings"]
     ]
     head = "\n".join(table(("claim", "says", "verdict", "effect"), summary))
-    return "\n\n".join([INTRODUCTION.strip(), head, *(_section(study) for study in studies)]) + "\n"
+    minutes = sum(study["seconds"] for study in studies) / 60
+    spent = (
+        f"{len(studies)} studies, {len(summary)} claims; training and recording their cells took {minutes:.0f} minutes."
+    )
+    return "\n\n".join([INTRODUCTION.strip(), spent, head, *(_section(study) for study in studies)]) + "\n"
 
 
 def _section(study: dict[str, Any]) -> str:
-    spent = f"{study['cells']} cells, {study['seconds'] / 60:.1f} minutes"
+    spent = f"{study['cells']} cells, {study['seconds'] / 60:.1f} minutes one after the other"
     head = f'<a id="{study["study"]}"></a>\n\n## {study["question"]}\n\n`{study["command"]}` ({spent})'
     return "\n\n".join([head, *(_claim(study["study"], row) for row in study["findings"])])
 

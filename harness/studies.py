@@ -90,5 +90,5 @@ def _part(store: "Store", run: Any, folder: Path) -> dict[str, Any]:
     figures = folder / "figures"
     if figures.exists():
         figures.rmdir()
-    spent = (run.info.end_time - run.info.start_time) / 1000
+    spent = sum(cell.data.metrics.get("time/wall_seconds", 0.0) for cell in store.cells(run.info.run_id))
     return part | {"command": run.data.tags["command"], "cells": run.data.tags["cells"], "seconds": spent}

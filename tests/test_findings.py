@@ -75,7 +75,7 @@ def test_note_file_and_page_say_the_same(found):
     assert "| A1 | **supported** | Two is more than one. 2 > 1. | 0.5 [0.4, inf] × one |" in text
     kept = findings.records(study, found)
     page = findings.page([kept | {"command": "python -m harness -m experiment=made_up", "cells": "2", "seconds": 90}])
-    assert "(2 cells, 1.5 minutes)" in page
+    assert "(2 cells, 1.5 minutes one after the other)" in page
     assert "**supported.** 2 > 1. Effect: 0.5 [0.4, inf] × one. 10 replicas." in page
     assert "![A1](findings/made_up/claim%20A1.png)" in page
     assert "![A2]" not in page
