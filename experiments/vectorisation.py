@@ -88,8 +88,8 @@ def whole_set_in_one(evidence: Evidence, times: "dict[str, dict[str, pd.DataFram
     return Finding(
         "V1",
         together(inside(found, sizes[dataset], np.inf) for dataset, found in enough.items()),
-        f"The time per example in one matrix is within 10 % of the best: {said}. Part of it is not the matrix: the whole "
-        f"set is taken as it lies, smaller batches are shuffled and gathered.{_caution(times)}",
+        f"The time per example in one matrix is within 10 % of the best: {said}. Not all of that is the matrix: the "
+        f"whole set is taken as it lies, smaller batches are shuffled and gathered.{_caution(times)}",
         unit=f"examples in a batch that is nearly as fast per example as any ({first})",
         effect=enough[first],
         replicas=1,
