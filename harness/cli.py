@@ -123,7 +123,7 @@ def _studies(words: Sequence[str]) -> int:
     everything = "--all" in words
     size = "small" if SMALL in overrides else "full"
     if not (everything or chosen):
-        print(studies.listing(Store.open(), size))
+        _show(studies.listing(Store.open(), size))
         return 0
     failed = []
     names = studies.names() if everything else chosen
@@ -131,7 +131,7 @@ def _studies(words: Sequence[str]) -> int:
         _say(f"\nStudy {i + 1} of {len(names)}: {name}")
         if _study(["-m", f"experiment={name}", *overrides]):
             failed.append(name)
-    print(studies.listing(Store.open(), size))
+    _show(studies.listing(Store.open(), size))
     if failed:
         _say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
@@ -203,7 +203,7 @@ def _train(words: list[str]) -> int:
     recovery.recover(store, _say)
     cells = grid.look_up(cells, store)
     if any(cell.config.dry_run for cell in cells):
-        print(grid.plan(cells))
+        _show(grid.plan(cells))
         return 0
     if composed.multirun:
         return _run_sweep(composed, words, cells, store)
@@ -352,6 +352,14 @@ def _job(composed: "DictConfig") -> str:
     except (Exception, SystemExit) as error:
         print_traceback(error)
         return Outcome.FAILED
+
+
+def _show(answer: str) -> None:
+    """An answer on stdout; whoever reads it may have enough before its end, like `head`."""
+    try:
+        print(answer, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left for the exit to flush
 
 
 def _say(message: str) -> None:

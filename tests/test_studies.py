@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -114,3 +116,10 @@ def test_a_study_whose_claims_say_too_little_is_refused_before_anything_is_writt
     assert code == 2
     assert "study.claims.C4: expected a sentence for each of" in said
     assert project.client.get_experiment_by_name(project.experiment) is None
+
+
+def test_whoever_reads_the_list_may_stop(tmp_path):
+    code = "from harness.cli import _show; _show('a claim\\n' * 100_000)"
+    done = subprocess.run(f'{sys.executable} -c "{code}" | head -1', shell=True, capture_output=True, text=True)
+    assert done.stdout == "a claim\n"
+    assert done.stderr == ""
