@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from harness.statistics import Comparison, Interval
+from harness.statistics import SIGNIFICANCE, Comparison, Interval
 
 
 class Verdict(StrEnum):
@@ -39,13 +39,26 @@ def inside(effect: Interval, low: float, high: float) -> Verdict:
 def lower(comparison: Comparison) -> Verdict:
     """The claim that arm a is lower than arm b; "equivalent" refutes it."""
     decided = {"a lower": Verdict.SUPPORTED, "b lower": Verdict.REFUTED, "equivalent": Verdict.REFUTED}
-    return decided.get(comparison.verdict, Verdict.UNRESOLVED)
+    return decided.get(comparison.verdict, Verdict.UNRESOLVED) if _not_chance(comparison) else Verdict.UNRESOLVED
 
 
 def equal(comparison: Comparison) -> Verdict:
     """The claim that the arms do not differ by more than the margin that the comparison was made with."""
     decided = {"a lower": Verdict.REFUTED, "b lower": Verdict.REFUTED, "equivalent": Verdict.SUPPORTED}
-    return decided.get(comparison.verdict, Verdict.UNRESOLVED)
+    return decided.get(comparison.verdict, Verdict.UNRESOLVED) if _not_chance(comparison) else Verdict.UNRESOLVED
+
+
+def _not_chance(comparison: Comparison) -> bool:
+    """Whether an arm that lost because most of its replicas diverged, or missed the target, did so by more than chance.
+
+    Fisher's exact test (1922) of the two counts; of three replicas in each arm not even 3 against 0 can tell.
+    """
+    if not comparison.by_divergence:
+        return True
+    from scipy.stats import fisher_exact
+
+    n = comparison.pairs + comparison.dropped
+    return bool(fisher_exact([[lost, n - lost] for lost in comparison.diverged]).pvalue < SIGNIFICANCE)
 
 
 def opposite(verdict: Verdict) -> Verdict:

@@ -52,6 +52,19 @@ def test_equality_within_the_margin_is_found_and_refutes_a_difference():
     assert lower(same) is REFUTED
 
 
+@pytest.mark.parametrize(
+    ("n", "lost_a", "lost_b", "verdict"),
+    [(10, 0, 10, SUPPORTED), (10, 10, 0, REFUTED), (3, 0, 3, UNRESOLVED), (10, 4, 6, UNRESOLVED)],
+)
+def test_an_arm_that_diverged_loses_if_that_is_more_than_chance(n, lost_a, lost_b, verdict):
+    a, b = np.ones(n), np.ones(n)
+    a[:lost_a], b[:lost_b] = np.inf, np.inf
+    found = compare(a, b, margin=MARGIN, rng=np.random.default_rng(0))
+    assert found.by_divergence
+    assert lower(found) is verdict
+    assert equal(found) is (UNRESOLVED if verdict is UNRESOLVED else REFUTED)
+
+
 def test_noise_larger_than_the_margin_settles_nothing():
     noisy = compared(1.0, noise=0.5)
     assert lower(noisy) is equal(noisy) is UNRESOLVED
