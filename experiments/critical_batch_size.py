@@ -11,7 +11,7 @@ from harness.noise import average_noise_scale
 from harness.notes import interval, number
 from harness.scaling import BatchScaling, Status, fit_batch_scaling, resampled_medians
 from harness.statistics import Interval, geometric_mean_ratio, percentile_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
 from harness.verdicts import Verdict, exactly, inside, together
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def _regimes(own: Curve, verdicts: list[Verdict]) -> str:
 
 
 def _curve_panel(own: Curve) -> Panel:
-    low, middle, high = (np.quantile(own.updates, q, axis=1, method="nearest") for q in (0.25, 0.5, 0.75))
-    lines = [Line("median and quartiles", own.batch_sizes, middle, low, high, kind="marks")]
+    lines = [Line("median and quartiles", own.batch_sizes, *quartiles(own.updates), kind="marks")]
     fine = np.geomspace(own.batch_sizes[0], own.batch_sizes[-1], 60)
     if np.isfinite(own.fit.s_min.estimate) and np.isfinite(own.fit.b_crit.estimate):
         fitted = own.fit.s_min.estimate * (1 + own.fit.b_crit.estimate / fine)

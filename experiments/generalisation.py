@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness.notes import interval, number
 from harness.scaling import split_replicas
 from harness.statistics import Comparison, censored
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
 from harness.verdicts import Verdict, lower, together
 
 Array = NDArray[np.floating]
@@ -30,60 +30,98 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 
 def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -> Finding:
-    """L5: every batch size at its best rate, when the training cost has come down to the target."""
-    columns = ["cell", "dataset", "n_train", "target"]
-    best = evidence.answer.targets.merge(cells[columns], on="cell").sort_values("batch_size")
-    chosen = {(str(row["dataset"]), int(row["batch_size"])): row for _, row in best.iterrows()}
-    accuracy = {key: _where_it_crosses(evidence, str(row["cell"])) for key, row in chosen.items()}
-    larger = [key for key in chosen if key[1] > REFERENCE]
-    found = evidence.compare({key: (accuracy[key], accuracy[key[0], REFERENCE]) for key in larger}, margin=MARGIN)
-    datasets = list(dict.fromkeys(name for name, _ in larger))
-    edges = [f"{name} at B={B} ({row['edge']})" for (name, B), row in chosen.items() if row["edge"]]
-    verdicts = [
-        Verdict.UNRESOLVED if chosen[key]["edge"] or chosen[key[0], REFERENCE]["edge"] else as_good(found[key])
+    """L5: every batch size at its best rate, where the training cost crosses the target."""
+    groups = cells.sort_values("batch_size").groupby(["dataset", "batch_size"])
+    tuned = {(str(name), int(B)): _tuned(evidence, own) for (name, B), own in groups}
+    larger = [key for key in tuned if key[1] > REFERENCE]
+    arms = {key: (tuned[key].accuracy, tuned[key[0], REFERENCE].accuracy) for key in larger}
+    found = evidence.compare(arms, margin=MARGIN)
+    verdicts = {
+        key: Verdict.UNRESOLVED if tuned[key].edge or tuned[key[0], REFERENCE].edge else as_good(found[key])
         for key in larger
-    ]
+    }
     words = "; ".join(
-        f"{name} (cost {number(float(chosen[name, REFERENCE]['target']))}): "
+        f"{name} (cost {number(tuned[name, REFERENCE].target)}): "
         + ", ".join(f"B={B} {_said(found[name, B])}" for other, B in larger if other == name)
-        for name in datasets
+        for name in dict.fromkeys(name for name, _ in larger)
     )
+    edges = [f"{name} at B={B} ({one.edge}, {number(one.rate)})" for (name, B), one in tuned.items() if one.edge]
     extend = f" Best at the edge of its rates, extend them: {', '.join(edges)}." if edges else ""
     return Finding(
         "L5",
-        together(verdicts),
+        together(verdicts.values()),
         f"Held-out accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}.{extend}"
         f"{_untuned(evidence, others)}",
         unit=f"× the accuracy of B={REFERENCE}, at B={larger[-1][1]} ({larger[-1][0]})",
         effect=found[larger[-1]].ratio,
         replicas=evidence.answer.n_replicas,
-        panels=[_accuracies(accuracy), _updates(evidence, chosen)],
+        panels=[
+            _accuracies(tuned),
+            *(_by_rate_at_one_cost(evidence, cells, str(n)) for n in cells["dataset"].unique()[:2]),
+        ],
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A batch size at the rate whose held-out cost is lowest where the training cost crosses the target.
+
+    Chosen by the choosing replicas; accuracy: of the reporting ones, NaN of those that did not come down to the target.
+    """
+
+    rate: float
+    edge: str
+    target: float
+    accuracy: Array
+
+
+def _tuned(evidence: Evidence, cells: pd.DataFrame) -> Tuned:
+    own = cells.sort_values("learning_rate")
+    split = split_replicas(evidence.answer.n_replicas)
+    costs = [censored(_where_it_crosses(evidence, cell, "validation_cost")) for cell in own["cell"]]
+    i = int(np.argmin([np.median(cost[split.selection]) for cost in costs]))
+    chosen = own.iloc[i]
+    accuracy = _where_it_crosses(evidence, chosen["cell"], "validation_accuracy")[split.report]
+    return Tuned(float(chosen["learning_rate"]), _edge(i, len(own)), float(chosen["target"]), accuracy)
+
+
+def _edge(i: int, n: int) -> str:
+    return "" if 0 < i < n - 1 else "low" if i == 0 else "high"
+
+
 def as_good(comparison: Comparison) -> Verdict:
-    """The claim that a, an accuracy, is not lower than b by the margin."""
-    if comparison.verdict in ("equivalent", "b lower"):
-        return Verdict.SUPPORTED
+    """The claim that a, an accuracy, is not lower than b by the margin: non-inferiority.
+
+    All comparisons have to support it, so none needs an adjusted p for that; one that refutes it does.
+    """
     worse = comparison.verdict == "a lower" and comparison.ratio.high < 1 - MARGIN
-    return Verdict.REFUTED if worse else Verdict.UNRESOLVED
+    return Verdict.REFUTED if worse else Verdict.SUPPORTED if comparison.ratio.low >= 1 - MARGIN else Verdict.UNRESOLVED
 
 
-def _where_it_crosses(evidence: Evidence, cell: str) -> Array:
-    """Validation accuracy (R,) at the update that `to_target` names; NaN of replicas that did not come down to it."""
+def seeds_to_tell(comparison: Comparison) -> str:
+    """How many replicas would bring the interval's lower limit above the margin, if the estimate is right."""
+    ratio, margin = comparison.ratio, np.log(1 - MARGIN)
+    if as_good(comparison) is not Verdict.UNRESOLVED or not np.log(ratio.estimate) > margin or not ratio.low > 0:
+        return ""
+    needed = comparison.pairs * (np.log(ratio.estimate / ratio.low) / (np.log(ratio.estimate) - margin)) ** 2
+    return f", about {2 * max(6, int(np.ceil(needed)))} seeds would tell"  # one half of them chooses the rate
+
+
+def _where_it_crosses(evidence: Evidence, cell: str, column: str) -> Array:
+    """A column of the history (R,) at the update that `to_target` names; NaN of replicas that did not reach it."""
     updates = evidence.to_target[cell]["updates"]
     own = evidence.histories[cell].groupby("replica")
-    found = [np.interp(at, h["update"], h["validation_accuracy"]) for at, (_, h) in zip(updates, own, strict=True)]
+    found = [np.interp(at, h["update"], h[column]) for at, (_, h) in zip(updates, own, strict=True)]
     return np.where(np.isfinite(updates), found, np.nan)
 
 
 def _said(comparison: Comparison) -> str:
     if not comparison.pairs:
         return "not reached"
-    words = {"equivalent": f"equal within {MARGIN:.0%}", "a lower": "lower", "b lower": "higher"}
-    needed = f", about {comparison.seeds_needed} seeds would tell" if comparison.seeds_needed else ""
+    words = {Verdict.SUPPORTED: "as good", Verdict.REFUTED: "worse"}
     missed = f", not reached in {comparison.dropped} pairs" if comparison.dropped else ""
-    return f"{interval(comparison.ratio)} ({words.get(comparison.verdict, 'unresolved')}{needed}{missed})"
+    said = words.get(as_good(comparison), f"unresolved{seeds_to_tell(comparison)}")
+    return f"{interval(comparison.ratio)} ({said}{missed})"
 
 
 def _untuned(evidence: Evidence, cells: pd.DataFrame) -> str:
@@ -104,28 +142,22 @@ def _untuned(evidence: Evidence, cells: pd.DataFrame) -> str:
     )
 
 
-def _quartiles(values: Array) -> Array:
-    known = values[np.isfinite(values)]
-    return np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else np.full(3, np.nan)
-
-
-def _lines(values: dict[tuple[str, int], Array]) -> list[Line]:
+def _accuracies(tuned: dict[tuple[str, int], Tuned]) -> Panel:
     lines = []
-    for name in dict.fromkeys(name for name, _ in values):
-        sizes = [B for other, B in values if other == name]
-        q = np.array([_quartiles(values[name, B]) for B in sizes])
-        lines.append(Line(name, sizes, q[:, 1], q[:, 0], q[:, 2]))
-    return lines
+    for name in dict.fromkeys(name for name, _ in tuned):
+        sizes = [B for other, B in tuned if other == name]
+        lines.append(Line(name, sizes, *quartiles(tuned[name, B].accuracy for B in sizes)))
+    return Panel("Accuracy at one training cost, tuned", BATCH_SIZE, "held-out accuracy", lines, log="x")
 
 
-def _accuracies(accuracy: dict[tuple[str, int], Array]) -> Panel:
-    title = "Held-out accuracy at one training cost"
-    return Panel(title, BATCH_SIZE, "accuracy (quartiles of the splits)", _lines(accuracy), log="x")
-
-
-def _updates(evidence: Evidence, chosen: dict[tuple[str, int], pd.Series]) -> Panel:
-    updates = {key: evidence.to_target[str(row["cell"])]["updates"] for key, row in chosen.items()}
-    return Panel("Updates to that cost", BATCH_SIZE, "updates", _lines(updates))
+def _by_rate_at_one_cost(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:
+    lines = []
+    own = cells[cells["dataset"] == dataset].sort_values(["batch_size", "learning_rate"])
+    for B, at in own.groupby("batch_size"):
+        accuracy = [_where_it_crosses(evidence, cell, "validation_accuracy") for cell in at["cell"]]
+        name = "B=N" if at["n_train"].iloc[0] == B else f"B={B:g}"
+        lines.append(Line(name, at["learning_rate"], *quartiles(accuracy)))
+    return Panel(f"The same, all rates, {dataset}", "learning rate", "held-out accuracy", lines, log="x")
 
 
 # L10
@@ -151,8 +183,7 @@ def _best(evidence: Evidence, cells: pd.DataFrame) -> Chosen:
     split = split_replicas(evidence.answer.n_replicas)
     validation = [np.median(_cost(evidence, cell, "validation")[split.selection]) for cell in names]
     i = int(np.argmin(validation))
-    edge = "low" if i == 0 else "high" if i == len(names) - 1 else ""
-    penalty = None
+    edge, penalty = _edge(i, len(names)), None
     if not edge:
         below, at, above = (np.log(_cost(evidence, names[j], "test")[split.report]) for j in (i - 1, i, i + 1))
         penalty = np.exp((below + above) / 2 - at)
@@ -212,6 +243,6 @@ def _by_rate(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:
     lines = []
     for B in (ROBUST, OTHER):
         own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == B)].sort_values("learning_rate")
-        q = np.array([_quartiles(_cost(evidence, cell, "test")) for cell in own["cell"]])
-        lines.append(Line(f"B={B}", own["learning_rate"], q[:, 1], q[:, 0], q[:, 2]))
+        costs = quartiles(_cost(evidence, cell, "test") for cell in own["cell"])
+        lines.append(Line(f"B={B}", own["learning_rate"], *costs))
     return Panel(f"Final test cost, {dataset}", "learning rate", "cost per example", lines)

@@ -10,7 +10,7 @@ from harness.answer import costs_at
 from harness.notes import interval, number
 from harness.scaling import Exponent, Status, resampled_medians, scaling_exponent
 from harness.statistics import Interval, censored, percentile_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
 from harness.verdicts import Verdict, equal, inside, lower, together
 
 Array = NDArray[np.floating]
@@ -278,8 +278,7 @@ def _rule_panel(own: Reading) -> Panel:
     lines = []
     for name in ("tuned", *RULES):
         at = [B for B in sizes if name in costs[B]]
-        low, middle, high = ([np.quantile(costs[B][name], q, method="nearest") for B in at] for q in (0.25, 0.5, 0.75))
-        lines.append(Line(name, at, middle, low, high))
+        lines.append(Line(name, at, *quartiles(costs[B][name] for B in at)))
     return Panel(f"{own.dataset}, {own.budget:g} epochs", BATCH_SIZE, "training cost (diverged: not drawn)", lines)
 
 

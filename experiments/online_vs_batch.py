@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.notes import interval, number
 from harness.statistics import Comparison, median_interval
-from harness.study import Evidence, Finding, Line, Panel
+from harness.study import Evidence, Finding, Line, Panel, quartiles
 from harness.verdicts import Verdict, lower, together
 
 Array = NDArray[np.floating]
@@ -108,9 +108,8 @@ def _by_dataset(arms: dict[str, tuple[Arm, Arm]], column: str) -> list[Line]:
     """Medians with their quartiles."""
     lines = []
     for i, label in enumerate(ARMS):
-        values = np.array([np.quantile(getattr(pair[i], column), [0.25, 0.5, 0.75]) for pair in arms.values()])
         x = np.arange(len(arms)) + 0.16 * (i - 0.5)
-        lines.append(Line(label, x, values[:, 1], values[:, 0], values[:, 2], kind="marks"))
+        lines.append(Line(label, x, *quartiles(getattr(pair[i], column) for pair in arms.values()), kind="marks"))
     return lines
 
 

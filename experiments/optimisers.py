@@ -15,7 +15,7 @@ from harness.verdicts import Verdict, equal, lower, opposite, together
 if TYPE_CHECKING:
     import pandas as pd
 
-GOALS = {"digits": 0.02, "breast_cancer": 0.04}  # cost per example
+GOALS = {"digits": 0.02, "breast_cancer": 0.04, "classification": 0.3}  # cost per example
 RULES = ("sgd", "momentum")
 SMALL = 4.0
 CLOSE = 0.2  # updates within 20 % count as the same at the small batch size
@@ -53,7 +53,7 @@ def momentum(evidence: Evidence) -> Finding:
         f"Updates with momentum over updates without, to a fixed cost: {words or 'not measured'}.{edges}",
         unit=f"× the updates without momentum ({next(reversed(found))[0]}, B=N)" if found else "",
         effect=largest[0].ratio if largest and np.isfinite(largest[0].ratio.low) else None,
-        replicas=int(evidence.answer.n_replicas),
+        replicas=min((c.pairs for c in found.values()), default=0),
         panels=[_updates(best, str(dataset)) for dataset in dict.fromkeys(best["dataset"])],
     )
 
@@ -125,7 +125,7 @@ def square_root(evidence: Evidence) -> Finding:
         f"Best learning rate of Adam ∝ B^p: {words}.",
         unit="(exponent, first dataset)",
         effect=first.p if np.isfinite(first.p.low) else None,
-        replicas=int(evidence.answer.n_replicas),
+        replicas=int(chosen["n_replicas"].min()),
         panels=[_best(found)],
     )
 
@@ -187,7 +187,7 @@ def _reduction(
         f"Cost of the sum over that of the mean at one learning rate and epsilon {epsilon:g}: {'; '.join(words)}.",
         unit="× the cost of the mean (first dataset)",
         effect=first.ratio if np.isfinite(first.ratio.low) else None,
-        replicas=int(evidence.answer.n_replicas),
+        replicas=min(c.pairs for c in found.values()),
         panels=[_curves(evidence, cell, dataset, epsilon) for dataset in found],
     )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from harness.cell import Cell
 from harness.notes import interval, number
 from harness.statistics import Comparison, Interval, geometric_mean_ratio, median_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits
+from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits, quartiles
 from harness.timing import pinned_blas
 from harness.train import inplace_update
 from harness.verdicts import Verdict, exactly, inside, lower, together
@@ -132,8 +132,7 @@ def _times_panel(times: dict[str, dict[float, Array]], unit: str) -> Panel:
     lines = []
     for name, own in times.items():
         factor = {B: B if unit == "update" else 1.0 for B in own}
-        low, middle, high = ([np.quantile(own[B], q) * factor[B] for B in own] for q in (0.25, 0.5, 0.75))
-        lines.append(Line(name, list(own), middle, low, high))
+        lines.append(Line(name, list(own), *quartiles(own[B] * factor[B] for B in own)))
     return Panel(f"Time per {unit}", BATCH_SIZE, f"µs per {unit}", lines)
 
 

@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job knows of its sweep, handed to it through hydra.job.env_set
 ALL = -1  # joblib's word for as many workers as possible
 SMALL = "size=small"
+LAUNCHER = ("hydra/launcher", "hydra.launcher")  # how overrides of it begin
 YOUNG = 50_000  # objects between two looks of the garbage collector, in place of 700
 ONLY_ASKS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 
@@ -110,7 +111,7 @@ def _deliver(words: Sequence[str]) -> int:
 def _studies(words: Sequence[str]) -> int:
     """`studies` lists claims and verdicts; `studies --all` or `studies NAME ...` runs, and --all writes the page.
 
-    key=value goes to every study: size=small, hydra/launcher=joblib.
+    key=value goes to every study: size=small, hydra/launcher=joblib - but the launcher not to one about seconds.
     """
     from harness import studies
     from harness.tracking import Store
@@ -129,7 +130,7 @@ def _studies(words: Sequence[str]) -> int:
     names = studies.names() if everything else chosen
     for i, name in enumerate(names):
         _say(f"\nStudy {i + 1} of {len(names)}: {name}")
-        if _study(["-m", f"experiment={name}", *overrides]):
+        if _study(name, overrides):
             failed.append(name)
     _show(studies.listing(Store.open(), size))
     if failed:
@@ -139,8 +140,14 @@ def _studies(words: Sequence[str]) -> int:
     return int(bool(failed))
 
 
-def _study(words: list[str]) -> int:
+def _study(name: str, overrides: list[str]) -> int:
     """One study of several: what is wrong with it is said, and the next one goes on."""
+    from harness import studies
+
+    if studies.definition(name).timed and any(word.startswith(LAUNCHER) for word in overrides):
+        _say("Its verdicts rest on seconds: one cell after the other, in this process.")
+        overrides = [word for word in overrides if not word.startswith(LAUNCHER)]
+    words = ["-m", f"experiment={name}", *overrides]
     try:
         _register(words)
         return _train(words)

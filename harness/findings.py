@@ -17,8 +17,9 @@ runs. What is measured, and what would support or refute a claim, is fixed in `e
 verdict is computed from its runs. Intervals are 95 %. Written by `python -m harness studies --all`; one study is
 repeated by the command under its name, and `python -m harness studies` lists the verdicts of your own runs.
 
-Grids, budgets and some rules (those of C10, C12-C14, C18, C19, G1, L3-L5, L7, L8, L10) were settled on pilot runs with
-the same root seed as the runs shown. Confirm what matters to you on fresh draws: the same command with `seed=1`.
+Grids, budgets and rules were settled on pilot runs with root seed 0; the runs shown have other seeds, and every study
+ran with them once. Seconds cannot be drawn anew like that: what rests on them is as good as its intervals and the
+machine it ran on.
 """
 
 

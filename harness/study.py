@@ -47,11 +47,15 @@ class Claim:
 
 @dataclass(frozen=True)
 class Study:
-    """A named sweep with a question and its claims, by id."""
+    """A named sweep with a question and its claims, by id.
+
+    timed: whether its verdicts rest on seconds, so that its cells are never trained side by side.
+    """
 
     name: str
     question: str
     claims: Mapping[str, Claim]
+    timed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +210,18 @@ def limits(intervals: Iterable[Interval]) -> tuple[list[float], list[float], lis
     return [i.estimate for i in found], [i.low for i in found], [i.high for i in found]
 
 
+def quartiles(samples: Iterable[ArrayLike]) -> tuple[list[float], list[float], list[float]]:
+    """The medians of samples, and their lower and upper quartiles: what a `Line` takes after x.
+
+    Values that were observed, not between two, since a training that never arrives has infinitely many updates; NaN is
+    left out.
+    """
+    known = [np.asarray(own)[~np.isnan(own)] for own in samples]
+    found = [np.quantile(own, [0.5, 0.25, 0.75], method="nearest") if len(own) else [np.nan] * 3 for own in known]
+    middle, low, high = ([float(own[i]) for own in found] for i in range(3))
+    return middle, low, high
+
+
 def weighted_median(values: Array, weights: Array) -> float:
     """The smallest of the values (n,) that at least half of the weight is not above; NaN of none."""
     if not len(values):
@@ -242,7 +258,7 @@ def study_from(tree: Mapping[str, Any]) -> Study:
         if missing := [text for text in TEXTS if not (isinstance(texts, Mapping) and texts.get(text))]:
             raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(TEXTS)}", missing)
         claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in TEXTS})
-    return Study(name, str(tree["question"]), claims)
+    return Study(name, str(tree["question"]), claims, bool(tree.get("timed", False)))
 
 
 def judge_of(study: str, folder: Path) -> Judge:

@@ -117,8 +117,10 @@ def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple
     head = {"facet": facet, "cell": label, "batch_size": float(own["batch_size"])}
     head |= {"learning_rate": own["learning_rate"], "reduction": own["reduction"]}
     factors = common * np.exp(own["noise"] * rng.normal(size=len(common)))
-    histories = [_history(own, factor).assign(replica=r, **head) for r, factor in enumerate(factors)]
-    replicas = pd.DataFrame([_replica(history, own) for history in histories])
+    parts = [_history(own, factor) for factor in factors]
+    replicas = pd.DataFrame([head | {"replica": r} | _replica(part, own) for r, part in enumerate(parts)])
+    histories = pd.concat(parts, ignore_index=True)
+    histories = histories.assign(replica=np.repeat(np.arange(len(parts)), [len(part) for part in parts]), **head)
     lr_mean = own["learning_rate"] * (own["batch_size"] if own["reduction"] == "sum" else 1)
     lost = own["final"] is None
     costs = np.quantile(replicas["final_train_cost"], [0.25, 0.5, 0.75]) if not lost else [np.nan] * 3
@@ -130,7 +132,7 @@ def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple
         "time/example_us": own["update_us"] / own["batch_size"],
         "time/train_seconds": own["update_us"] * own["n_updates"] / 1e6, "run_id": label,
     }  # fmt: skip
-    return row, replicas, pd.concat(histories, ignore_index=True)
+    return row, replicas, histories
 
 
 def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:
@@ -153,8 +155,7 @@ def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:
 
 def _replica(history: pd.DataFrame, own: dict[str, Any]) -> dict[str, Any]:
     last = history.iloc[-1]
-    head = {key: last[key] for key in ("facet", "cell", "batch_size", "learning_rate", "reduction", "replica")}
-    return head | {
+    return {
         "outcome": last["outcome"], "end_update": last["update"], "final_train_cost": last["train_cost"],
         "last_finite_cost": last["train_cost"], "final_validation_cost": last["validation_cost"],
         "best_validation_cost": history["validation_cost"].min(), "final_test_cost": 1.2 * last["train_cost"],

@@ -18,14 +18,13 @@ N, TARGET = 512, 0.2
 RATES = (0.1, 0.3, 1.0)
 
 
-def stopped(dataset, best=1):
-    """B=8, 64 and N at three rates, of which that with the number `best` is the fastest; all come to the target."""
+def stopped(dataset):
+    """B=8, 64 and N at three rates, which all come to the target."""
     return [
-        synthetic.cell(B, rate, dataset=dataset, extra=f"target={TARGET}", n_train=N, final=0.05, target=TARGET,
-                       n_updates=400 * (1 + abs(i - best)))
+        synthetic.cell(B, rate, dataset=dataset, extra=f"target={TARGET}", n_train=N, final=0.05, target=TARGET)
         for B in (8, 64, N)
-        for i, rate in enumerate(RATES)
-    ]  # fmt: skip
+        for rate in RATES
+    ]
 
 
 def valleys(dataset, small=1.3, large=3.0, best=1):
@@ -45,14 +44,19 @@ def valleys(dataset, small=1.3, large=3.0, best=1):
     ]
 
 
-def made(cells, accuracy=None, n_replicas=12, seed=0):
-    """accuracy: (dataset, B) -> test accuracy; every replica's own differs by half a point."""
+def made(cells, accuracy=None, n_replicas=16, seed=0, best=1):
+    """accuracy: (dataset, B) -> held-out accuracy; every replica's own differs by a third of a point.
+
+    best: number of the rate whose held-out cost is lowest.
+    """
     evidence = synthetic.evidence(*cells, n_replicas=n_replicas, seed=seed, answered=False)
     table, rng = evidence.data.histories, np.random.default_rng(seed)
-    shift = table.groupby(["cell", "replica"])["update"].transform(lambda own: 0.005 * rng.normal())
+    shift = table.groupby(["cell", "replica"])["update"].transform(lambda own: 0.003 * rng.normal())
     name = table["facet"].str.split().str[0]
     middle = [(accuracy or {}).get((d, int(B)), 0.95) for d, B in zip(name, table["batch_size"], strict=True)]
     table["validation_accuracy"] = np.array(middle) + shift
+    at = table["facet"].str.contains(f"target={TARGET}")
+    table.loc[at, "validation_cost"] *= 1 + abs(np.log(table.loc[at, "learning_rate"] / RATES[best]))
     return evidence
 
 
@@ -84,9 +88,9 @@ def test_a_loss_of_accuracy(accuracy, verdict):
     assert "nan" not in found.sentence
 
 
-@pytest.mark.parametrize("how", [{"best": 0}, {"best": 2}])
-def test_a_best_rate_on_the_edge_makes_no_claim(how):
-    found = l5(stopped("wine", **how))
+@pytest.mark.parametrize("best", [0, 2])
+def test_a_best_rate_on_the_edge_makes_no_claim(best):
+    found = l5(stopped("wine"), best=best)
     assert found.verdict == Verdict.UNRESOLVED
     assert "extend" in found.sentence
 
@@ -107,15 +111,15 @@ def test_three_replicas_do_not_tell():
 
 def test_replicas_that_did_not_reach_the_target_have_no_say():
     evidence = made(stopped("wine"), {("wine", N): 0.9})
-    lost = (evidence.data.histories["batch_size"] == N) & (evidence.data.histories["replica"] < 10)
+    lost = (evidence.data.histories["batch_size"] == N) & (evidence.data.histories["replica"] >= 10)
     evidence.data.histories.loc[lost, "train_cost"] = 1.0
     found = at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
     assert found.verdict != Verdict.REFUTED
-    assert "not reached in 10 pairs" in found.sentence
+    assert "not reached in 6 pairs" in found.sentence
 
 
 def test_a_loss_as_large_as_the_margin_is_seldom_called_none():
-    """The null of the equivalence: exactly 1 % lower, in replicas that differ by two points."""
+    """Exactly 1 % lower, in replicas that differ by two points."""
     rng = np.random.default_rng(0)
     wrong = 0
     for _ in range(40):
@@ -148,7 +152,7 @@ def test_a_training_that_diverged_counts_as_untrained():
 
 
 def test_datasets_may_disagree():
-    assert l10(*valleys("wine"), *valleys("iris", 3.0, 1.3), n_replicas=14).verdict == Verdict.CONDITIONAL
+    assert l10(*valleys("wine"), *valleys("iris", 3.0, 1.3)).verdict == Verdict.CONDITIONAL
 
 
 @pytest.mark.parametrize("best", [0, 2])
