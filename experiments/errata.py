@@ -30,6 +30,7 @@ STEP = 1e-5  # of the central differences
 KINK = 1e-6  # where two steps give other slopes, as they do across a kink
 VALUE = 1e-6
 SHOWN_RATE = 0.1
+AGAINST, DISTANCE = "Gradient against central differences", "largest distance / largest slope"
 Key = tuple[str, str, float]  # formula, dataset, learning rate
 
 
@@ -284,7 +285,13 @@ def _output_layer(rng: np.random.Generator) -> Finding:
         errors[loss], _ = error(network, X, Y, printed_gradient)
     words = ", ".join(f"{loss.replace('_', ' ')} {value:.0e}" for loss, value in errors.items())
     text = f"(ŷ − y)x and ŷ − y, averaged over a batch, against central differences: {words}."
-    return Finding("C6", exactly(max(errors.values()), GRADIENT), text)
+    names = [loss.replace("_", " ") for loss in errors]
+    lines = [
+        Line("measured", list(errors.values()), range(len(errors)), kind="marks"),
+        Line("1e-7", [GRADIENT] * 2, [-0.5, len(errors) - 0.5], kind="reference"),
+    ]
+    panel = Panel(AGAINST, DISTANCE, "", lines, log="x", names=names, named="y")
+    return Finding("C6", exactly(max(errors.values()), GRADIENT), text, panels=[panel])
 
 
 def _recursion(rng: np.random.Generator) -> Finding:
@@ -305,13 +312,12 @@ def _recursion(rng: np.random.Generator) -> Finding:
         for loss in LOSSES
     ]
     lines.append(Line("1e-7", [-0.5, len(ACTIVATIONS) - 0.5], [GRADIENT] * 2, kind="reference"))
-    title, axis = "Gradient against central differences", "largest distance / largest slope"
     return Finding(
         "C7",
         exactly(worst, GRADIENT),
         f"In {n} combinations of activation, cost, depth 1 to 4 and reduction the gradient is within {worst:.0e} of "
         f"central differences, relative to the largest slope; {kinks} coordinates lay at a kink.",
-        panels=[Panel(title, "", axis, lines, log="y", names=list(ACTIVATIONS))],
+        panels=[Panel(AGAINST, "", DISTANCE, lines, log="y", names=list(ACTIVATIONS))],
     )
 
 

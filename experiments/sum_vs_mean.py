@@ -12,7 +12,7 @@ from harness.mlp import MLP, Parameters
 from harness.notes import number
 from harness.reduction import inplace_reduce
 from harness.statistics import geometric_mean_ratio
-from harness.study import Evidence, Finding, Line, Panel
+from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
 from harness.verdicts import Verdict, exactly, together
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ UNCHANGED = [Case(f"{rule}: η, ε", _other(rule), ()) for rule in ADAPTIVE]
 SCALED = [Case(f"{rule}: η, εB", _other(rule), (EPSILON,)) for rule in ADAPTIVE]
 NOT_SCALED = [Case("sgd, B=64: η", _plain("sgd", 64), ())]
 LOOPED = [Case("sgd, a loop over the examples: η/B", _plain("sgd", 64), engine="per_example")]
+LOOP = Case("sgd, sum: loop and matrix", {})
 LIST = [*POWER, *OTHER_B, *SINGLE, *LOOPED, *KEPT, *DECAYED, *CLIPPED, *DIVIDED, *UNCHANGED, *SCALED, *NOT_SCALED]
 
 Residuals = dict[str, dict[str, Array]]  # name of a case -> dataset -> (R,)
@@ -203,7 +204,8 @@ def _sum_of_examples(evidence: Evidence) -> Finding:
             own[str(loop["dataset"])] = relative(evidence.weights(loop["cell"]), evidence.weights(matrix))
     worst = max((residual.max() for residual in own.values()), default=float("nan"))
     text = f"One pass over the batch and a loop over its examples end {_said(worst)} apart on {', '.join(own) or '-'}."
-    return Finding("C1", _at_most(worst, ROUNDING["float64"]), text)
+    panel = _table({LOOP.name: own}, [LOOP], "How far a loop over the examples ends from a matrix")
+    return Finding("C1", _at_most(worst, ROUNDING["float64"]), text, panels=[panel] if own else [])
 
 
 def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
@@ -235,9 +237,9 @@ def _size(found: Residuals, cases: Sequence[Case], verdict: Verdict) -> str:
     return f"{_said(worst)}" if verdict is not Verdict.REFUTED else _range(found, cases)
 
 
-def _table(found: Residuals) -> Panel:
+def _table(found: Residuals, cases: Sequence[Case] = LIST, title: str = "How far sum ends from mean at η") -> Panel:
     """A row for each case, a mark for each dataset: the largest residual of a replica."""
-    shown = [case.name for case in LIST if found[case.name]]
+    shown = [case.name for case in cases if found[case.name]]
     datasets = dict.fromkeys(name for case in shown for name in found[case])
     lines = []
     for i, dataset in enumerate(datasets):
@@ -246,7 +248,6 @@ def _table(found: Residuals) -> Panel:
         offset = 0.22 * (i - (len(datasets) - 1) / 2)
         lines.append(Line(dataset, worst, [row + offset for row in rows], kind="marks"))
     bound = Line("1e-10: more is not rounding", [ROUNDING["float64"]] * 2, [-0.5, len(shown) - 0.5], kind="reference")
-    title = "How far sum ends from mean at η"
     axis = "relative difference of the parameters (1e-18: none, to the bit)"
     return Panel(title, axis, "", [*lines, bound], log="x", names=shown, named="y")
 
@@ -256,7 +257,7 @@ def _power(found: Residuals) -> Finding:
         return lacking
     worst = _worst(found, POWER)
     text = f"At B=64 sgd, momentum and nesterov differ by {_said(worst)}, on {_datasets(found, POWER)}."
-    return Finding("C2.power", _at_most(worst, 0.0), text)
+    return Finding("C2.power", _at_most(worst, 0.0), text, panels=[_table(found, POWER)])
 
 
 def _rounding(found: Residuals) -> Finding:
@@ -268,7 +269,7 @@ def _rounding(found: Residuals) -> Finding:
         f"At B=50 sgd, momentum and nesterov differ by {_said(double)}, on {_datasets(found, OTHER_B)}; in single "
         f"precision by {_said(single)}."
     )
-    return Finding("C2.rounding", verdict, text)
+    return Finding("C2.rounding", verdict, text, panels=[_table(found, [*OTHER_B, *SINGLE])])
 
 
 def _ragged(evidence: Evidence, found: Residuals) -> Finding:
@@ -287,6 +288,7 @@ def _ragged(evidence: Evidence, found: Residuals) -> Finding:
         unit="relative difference of the parameters (sgd, first dataset)",
         effect=geometric_mean_ratio(np.log(own), evidence.rng) if usable else None,
         replicas=len(own),
+        panels=[_table(found, [*KEPT, *POWER[:3]])],
     )
 
 
@@ -300,6 +302,7 @@ def _two_ways(claim: str, found: Residuals, wrong: Sequence[Case], right: Sequen
         verdict,
         f"With {a} sum and mean end {_range(found, wrong)} apart, relative to the parameters; with {b} "
         f"{_said(_worst(found, right))}, on {_datasets(found, right)}.",
+        panels=[_table(found, [*wrong, *right])],
     )
 
 
@@ -336,8 +339,16 @@ def _scikit_learn() -> Finding:
     verdict = Verdict.SUPPORTED if high <= (1 + SAME) * low else Verdict.REFUTED
     words = ", ".join(f"{number(value)} at B={size}" for size, value in penalties.items())
     text = f"alpha=1 is a weight decay of {words}: alpha/B, since the penalty is divided by the size of the batch."
+    sizes = list(penalties)
+    lines = [
+        Line("measured", sizes, list(penalties.values()), kind="marks"),
+        Line("1/B", sizes, [1 / size for size in sizes], kind="reference"),
+    ]
     return Finding(
-        "C2.sklearn", verdict, text if verdict is Verdict.REFUTED else f"alpha=1 is a weight decay of {words}."
+        "C2.sklearn",
+        verdict,
+        text if verdict is Verdict.REFUTED else f"alpha=1 is a weight decay of {words}.",
+        panels=[Panel("What alpha=1 is", BATCH_SIZE, "weight decay λ", lines)],
     )
 
 
@@ -366,7 +377,7 @@ def _penalty(batch_size: int) -> float:
 def _signs(rng: np.random.Generator) -> Finding:
     """C3: signs and direction of sum and mean of the same per-example gradients."""
     n_components = n_mixed = n_turned = 0
-    largest = 0.0
+    largest, lines = 0.0, {}
     for network, X, Y in random_networks(rng):
         each = np.concatenate([network.gradient(X[i : i + 1], Y[i : i + 1]).flat for i in range(len(X))])
         total, mean = (network.gradient(X, Y).flat[0] for _ in range(2))
@@ -375,13 +386,16 @@ def _signs(rng: np.random.Generator) -> Finding:
         n_mixed += int(((each > 0).any(axis=0) & (each < 0).any(axis=0)).sum())
         n_turned += int((np.sign(total) != np.sign(mean)).sum())
         largest = max(largest, abs(1 - total @ mean / (np.linalg.norm(total) * np.linalg.norm(mean))))
+        lines[len(X)] = Line(f"B={len(X)}", mean, total, kind="marks")
     lost = Verdict.SUPPORTED if n_turned or largest > COSINE else Verdict.REFUTED
+    title = "Components of the gradient, one network for each B"
     return Finding(
         "C3",
         lost if n_mixed else Verdict.UNRESOLVED,
         f"In {n_mixed} of {n_components} components the examples of a batch pull both ways, and in {n_turned} of all "
         f"components sum and mean differ in sign; the cosine between the two is 1 within {largest:.0e}. Cancelling is "
         "done by the addition, which both have; a positive factor turns nothing.",
+        panels=[Panel(title, "mean over the examples", "sum over the examples", [*lines.values()], log="")],
     )
 
 
@@ -408,7 +422,7 @@ def _prose_and_formulas(found: Residuals) -> Finding:
         f"{_datasets(found, cases)}; at η/B {_said(_worst(found, POWER))}. The prose and the formulas agree only "
         "after the rate is rescaled."
     )
-    return Finding("C20", together(parts), text)
+    return Finding("C20", together(parts), text, panels=[_table(found, [*NOT_SCALED, *POWER[:1]])])
 
 
 def _one_training(residual: Array) -> Verdict:

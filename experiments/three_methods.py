@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 CLOCKS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}
 ROUNDING = 1e-10
+LOWEST = 1e-18  # where a figure with a log axis shows zero
 SEEN = 1e-3  # what sampling with replacement must change at least, or the comparison is blind
 FASTER = 0.95  # a ratio of times below which one is faster
 CLOCK = 1.25  # factor by which the clock of a cell, read once, may be off on a machine that does other things too
@@ -47,6 +48,10 @@ def order_of_a_whole_set(evidence: Evidence) -> Finding:
         shuffled[str(name)] = _apart(trained, train_in_new_orders(evidence.again(still), evidence.rng))
         drawn[str(name)] = _apart(trained, evidence.weights(other)[0])
     worst, control = max(shuffled.values()), min(drawn.values())
+    lines = [
+        Line(label, range(len(found)), [max(LOWEST, value) for value in found.values()], kind="marks")
+        for label, found in (("in a new order each time", shuffled), ("drawn with replacement", drawn))
+    ]
     return Finding(
         "C4",
         exactly(worst, ROUNDING) if control > SEEN else Verdict.UNRESOLVED,
@@ -54,6 +59,9 @@ def order_of_a_whole_set(evidence: Evidence) -> Finding:
         f"when the rows of the set are put in a new order before every update; drawn with replacement, by at least "
         f"{control:.1e}.",
         replicas=1,
+        panels=[
+            Panel("Against rows as they lie", "", "largest difference / largest parameter", lines, "y", list(shuffled))
+        ],
     )
 
 
@@ -76,13 +84,21 @@ def _apart(a: Array, b: Array) -> float:
 def updates_of_an_epoch(evidence: Evidence) -> Finding:
     """C5: what every replica that was not stopped counted."""
     wrong, counted = 0, 0
+    made: dict[tuple[str, int], dict[float, float]] = {}
     for _, cell in evidence.cells.iterrows():
         expected = int(cell["epochs"]) * ceil(cell["n_train"] / cell["batch_size"])
         ended = evidence.data.replicas[evidence.data.replicas["cell"] == cell["cell"]]
         whole = ended[ended["outcome"] == "completed"]
         wrong, counted = wrong + int((whole["end_update"] != expected).sum()), counted + len(whole)
+        if len(whole):
+            name = str(cell["dataset"]), int(cell["n_train"])
+            made.setdefault(name, {})[float(cell["batch_size"])] = whole["end_update"].median() / int(cell["epochs"])
+    lines = [Line(f"{name}, N={N}", list(own), list(own.values()), kind="marks") for (name, N), own in made.items()]
+    sizes = {N: np.unique(np.geomspace(1, N, 200).astype(int)) for _, N in made}
+    lines += [Line(f"ceil(N/B), N={N}", B, np.ceil(N / B), kind="reference") for N, B in sizes.items()]
     text = f"{counted - wrong} of {counted} trainings made ceil(N/B) updates in every epoch."
-    return Finding("C5", exactly(wrong, 0), text)
+    panels = [Panel("Updates of an epoch", BATCH_SIZE, "updates", lines)] if made else []
+    return Finding("C5", exactly(wrong, 0), text, panels=panels)
 
 
 def time_of_an_update(evidence: Evidence) -> Finding:

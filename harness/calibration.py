@@ -12,7 +12,6 @@ import numpy as np
 
 from harness.cell import Cell
 from harness.diagnostics import Observer
-from harness.evaluation import evaluate
 from harness.fingerprint import fingerprint
 from harness.timing import pinned_blas
 from harness.train import CHECKPOINTS_PER_DECADE, Budget, Stack, next_geometric
@@ -49,7 +48,7 @@ def estimate_seconds(cell: Cell, patience: float) -> float:
     Not included: loading libraries and data, and the first moments of a process.
     """
     seconds, work = training_seconds(cell, patience)
-    points = min(work.batch_costs, 1 + len(_grid(work.updates - 1, Observer.batch_costs_per_decade)))
+    points = min(work.batch_costs, 1 + len(_grid(work.updates - 1, Observer.shown_batch_costs_per_decade)))
     return seconds + CELL_SECONDS + work.checkpoints * CHECKPOINT_SECONDS + points * BATCH_COST_SECONDS
 
 
@@ -110,7 +109,7 @@ def _rates(stack: Stack, batch_size: int, patience: float) -> Rates:
 
     def look() -> None:
         for examples in (stack.train_set, stack.validation_set):
-            evaluate(network, *examples)
+            stack.evaluate(network, *examples)
         for theta in network.params.flat:
             fingerprint(0, theta)
 

@@ -17,7 +17,6 @@ from harness.batches import batches, updates_per_epoch
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset
 from harness.diagnostics import OBSERVERS, Observer
-from harness.evaluation import evaluate
 from harness.mlp import MLP, Memory, Parameters
 from harness.optimizers import OPTIMIZERS, Optimizer
 from harness.splits import Examples, Splits, loss_for, split
@@ -126,11 +125,13 @@ class Cell:
         config, plan = self.config, self.setting
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
-        memory, verdicts = self._stacks[0].network.memory, []
+        first, verdicts = self._stacks[0], []
         with pinned_blas(config.threads):
             for own in _pieces(config, plan):  # not all at once: memory for one stack will do
-                network = MLP(parameters.select(np.array(own)), config.model.activation, plan.loss, memory)
-                verdicts.append(evaluate(network, *_set_of(own, self.sets["test"])))
+                network = MLP(
+                    parameters.select(np.array(own)), config.model.activation, plan.loss, first.network.memory
+                )
+                verdicts.append(first.evaluate(network, *_set_of(own, self.sets["test"])))
         return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*verdicts, strict=True)))
 
 

@@ -26,7 +26,7 @@ def evaluate(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
             Z, Y_piece = network.logits(X[..., rows, :], network.layer_arrays(rows.stop - start)), Y[..., rows, :]
             cost += network.loss.costs(Z, Y_piece).sum(axis=-1, dtype=np.float64)
             quality = quality + summed_quality(Z, Y_piece)
-        return cost / n_examples, _score(network.loss_name, quality, Y)
+        return cost / n_examples, score(network.loss_name, quality, Y)
 
 
 def _hits_binary(Z: Array, Y: Array) -> Array:
@@ -53,8 +53,11 @@ QUALITY: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-def _score(loss_name: str, quality: Array, Y: Array) -> Array:
-    """Accuracy, or R² = 1 − Σ(z − y)² / Σ(y − ȳ)², averaged over outputs with equal weight."""
+def score(loss_name: str, quality: Array, Y: Array) -> Array:
+    """Accuracy, or R² = 1 − Σ(z − y)² / Σ(y − ȳ)², averaged over outputs with equal weight, (R,).
+
+    quality: (R, 1) correct predictions, or (R, K) Σ(z − y)².
+    """
     if loss_name != "half_squared_error":
         return quality[:, 0] / Y.shape[-2]
     Y = Y.astype(np.float64)

@@ -25,7 +25,7 @@ from numba.np.arrayobj import make_array
 from harness import reduction
 
 Function = Callable[..., Any]
-SOURCES = (__file__, reduction.__file__, str(Path(__file__).with_name("compiled.py")))
+SOURCES = (__file__, reduction.__file__, *map(str, sorted(Path(__file__).parent.glob("compiled*.py"))))
 
 
 def cache_directory() -> str:

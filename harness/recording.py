@@ -145,7 +145,7 @@ def _warn_if_clipped(config: Config, plan: Setting, run: RunWriter, progress: Ce
 def _write_record(run: RunWriter, record: Record, plan: Setting, score: str) -> None:
     run.points(tables.checkpoint_metrics(record, plan, score), record.update)
     for update, _, cost in record.batch_costs:
-        if update == 0 or is_geometric(update, Observer.batch_costs_per_decade):
+        if update == 0 or is_geometric(update, Observer.shown_batch_costs_per_decade):
             run.points({"batch/cost": cost}, update)
 
 

@@ -275,14 +275,22 @@ def judge_of(study: str, folder: Path) -> Judge:
 def judged(study: Study, judge: Judge, evidence: Evidence) -> list[Finding]:
     """One finding for each claim, in the study's order; nothing is concluded from a grid with holes.
 
+    Nor from seconds of cells that others trained beside, where a study rests on seconds.
+
     Raises ValueError for a judge that leaves a claim out or makes one up.
     """
     missing = int((evidence.data.cells["status"] != "FINISHED").sum())
     missing += int(evidence.data.about.get("cells", 0)) - len(evidence.data.cells)
     if missing:
-        text = f"{missing} cells of the grid are missing, so nothing is concluded."
-        return [Finding(claim, Verdict.UNRESOLVED, text) for claim in study.claims]
+        return _unresolved(study, f"{missing} cells of the grid are missing, so nothing is concluded.")
+    if study.timed and evidence.data.timing != "exclusive":
+        text = "Cells were trained side by side: nothing is concluded from their seconds. Repeat it with rerun=all."
+        return _unresolved(study, text)
     found = {finding.claim: finding for finding in judge(evidence)}
     if found.keys() != study.claims.keys():
         raise ValueError(f"experiments/{study.name}.py judges {sorted(found)}, its claims are {sorted(study.claims)}")
     return [found[claim] for claim in study.claims]
+
+
+def _unresolved(study: Study, why: str) -> list[Finding]:
+    return [Finding(claim, Verdict.UNRESOLVED, why) for claim in study.claims]

@@ -156,10 +156,11 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     facets, seconds = cells.groupby("facet"), data.timing != "mixed"
     n_sizes, n_rates = (facets[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn: dict[str, Figure] = {}
-    if len(cells) <= FEW or facets.size().max() == 1:
-        drawn |= _named("comparison", _comparisons(cells, data))
-    if facets.size().max() > 1:
+    several = facets.size().max() > 1
+    if several:
         drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title, seconds))
+    if not several or (len(cells) <= FEW and len(cells) > len(found.best)):  # clocks show the best of each batch size
+        drawn |= _named("comparison", _comparisons(cells, data))
     if n_sizes > 1:
         goals = "; ".join(f"{facet}: {number(cost)}" for facet, cost in found.targets_at.items())
         drawn["to_target"] = sweep_plots.to_target(found.targets, found.fits, f"training cost {goals}", title)

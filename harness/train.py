@@ -29,12 +29,18 @@ GradientInto = Callable[[MLP, Parameters, Array, Array], None]
 
 
 class Runner(Protocol):
-    """Makes many updates in one call: all that come of cutting `examples`, as they follow, into batches; how many."""
+    """What works on whole sets in one call.
+
+    run: makes all updates that come of cutting `examples`, as they follow, into batches; returns how many.
+    evaluate: see `evaluation.evaluate`.
+    """
 
     def run(
         self, network: MLP, grads: Parameters, optimizer: Optimizer, train_set: Set, examples: Batch, batch_size: int,
         reduction: str,
     ) -> int: ...  # fmt: skip
+
+    def evaluate(self, network: MLP, X: Array, Y: Array) -> tuple[Array, Array]: ...
 
 
 CHECKPOINTS_PER_DECADE = 10
@@ -156,6 +162,7 @@ class Stack:
         self.train_set, self.validation_set = train_set, validation_set
         self.reduction, self.gradient_into = reduction, gradient_into
         self.observer, self.runner = observer, runner
+        self.evaluate = runner.evaluate if runner else evaluate
         self.diagnostics: Diagnostics | None = None  # of the update that the last `advance` ended with
         self.clock = Clock()
         self.update = 0
@@ -357,8 +364,8 @@ def _next_update(update: int, updates_per_epoch: int, budget: Budget, pace: Pace
 def _measure(stacks: list[Stack], update: int, seconds: float, judge: Judge, spent: bool) -> Record:
     """Evaluate every stack and ask the judge; when the budget is spent, whoever still trains has completed."""
     replica = np.concatenate([stack.replicas for stack in stacks])
-    on_train = [evaluate(stack.network, *stack.train_set) for stack in stacks]
-    on_validation = [evaluate(stack.network, *stack.validation_set) for stack in stacks]
+    on_train = [stack.evaluate(stack.network, *stack.train_set) for stack in stacks]
+    on_validation = [stack.evaluate(stack.network, *stack.validation_set) for stack in stacks]
     train_cost = np.concatenate([cost for cost, _ in on_train])
     validation_cost = np.concatenate([cost for cost, _ in on_validation])
     outcome = judge(replica, train_cost, validation_cost)

@@ -1,16 +1,16 @@
 """Whole cells: replicas share their random numbers across cells, and nothing else decides what they become."""
 
 import math
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
+from configs import configured
 
 import harness.cell
 from harness.cell import Cell, streams
-from harness.config import DIAGNOSTICS, Config, DatasetConfig, ModelConfig, OptimizerConfig, check
+from harness.config import DIAGNOSTICS
 from harness.data import Dataset
 from harness.train import Record
 
@@ -24,42 +24,6 @@ def draw_dataset() -> Dataset:
     y = np.arange(90) % 3
     X = 5 + 3 * rng.normal(size=(90, 4)) + y[:, None] * [1.0, -1.0, 2.0, 0.0]
     return Dataset("three", "classification", X, y, ("a", "b", "c"), "digest")
-
-
-def configured(**changes: Any) -> Config:
-    """A small cell; keys of a part are written with its name: dataset_resample, optimizer_name."""
-    config = Config(
-        dataset=DatasetConfig("three", "classification", {}, 0.2, 0.2, resample=False),
-        model=ModelConfig([5], "tanh", "glorot_uniform"),
-        optimizer=OptimizerConfig("sgd", 0.0, None),
-        batch_size=8,
-        learning_rate=0.1,
-        reduction="mean",
-        learning_rate_rule="constant",
-        reference_batch_size=64,
-        epochs=3,
-        updates=None,
-        train_seconds=None,
-        target=None,
-        target_on="train",
-        order="reshuffle",
-        last_batch="keep",
-        seeds=4,
-        seed=0,
-        dtype="float64",
-        engine="vectorized",
-        threads=1,
-        diagnostics="off",
-    )
-    for key, value in changes.items():
-        part, _, name = key.partition("_")
-        if part in ("dataset", "model", "optimizer"):
-            changed = replace(getattr(config, part), **{name: value})
-            config = replace(config, **{part: changed})
-        else:
-            config = replace(config, **{key: value})
-    check(config)
-    return config
 
 
 def run(**changes: Any) -> tuple[Cell, np.ndarray]:

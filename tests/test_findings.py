@@ -4,13 +4,13 @@ import io
 
 import numpy as np
 import pytest
+from synthetic import cell, evidence
 
 from harness import findings, study_plots
 from harness.config import ConfigError
 from harness.statistics import Interval
 from harness.study import BATCH_SIZE, Finding, Line, Panel, judge_of, judged, study_from
 from harness.verdicts import Verdict
-from tests.synthetic import cell, evidence
 
 TEXTS = {
     "says": "Two is more than one.",

@@ -68,7 +68,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(projec
     assert "final/train_cost" in cells[1].data.metrics
     (parent,) = project.runs("sweep")
     assert parent.info.status == "FAILED"
-    assert "figures/comparison.png" in project.files(parent)
+    assert "figures/clocks.png" in project.files(parent)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
+from configs import configured
 
 from harness import provenance
 from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig
@@ -298,28 +299,9 @@ def test_cores_are_those_that_the_process_may_use():
     assert done.stdout == "1\n"
 
 
-CONFIG = Config(
+CONFIG = replace(
+    configured(diagnostics="cheap"),
     dataset=DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 2}, 0.2, 0.2, False),
-    model=ModelConfig([32], "tanh", "glorot_normal"),
-    optimizer=OptimizerConfig("sgd", 0.0, None),
-    batch_size=64,
-    learning_rate=0.1,
-    reduction="mean",
-    learning_rate_rule="constant",
-    reference_batch_size=1,
-    epochs=3,
-    updates=None,
-    train_seconds=None,
-    target=None,
-    target_on="train",
-    order="reshuffle",
-    last_batch="keep",
-    seeds=2,
-    seed=0,
-    dtype="float64",
-    engine="vectorized",
-    threads=1,
-    diagnostics="cheap",
 )
 CHANGES = {
     "batch_size": "full", "learning_rate": 0.2, "reduction": "sum", "learning_rate_rule": "sqrt", "epochs": 4,

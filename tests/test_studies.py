@@ -4,17 +4,19 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+from synthetic import cell, evidence
 
-from harness import studies
+from harness import cli, studies
 from harness.answer import answer
-from harness.study import at_the_edge
+from harness.study import Claim, Evidence, Finding, Study, at_the_edge, judged, quartiles
 from harness.sweep_data import SweepData
 from harness.tracking import Store
 from harness.verdicts import Verdict
-from tests.synthetic import cell, evidence
 
 NAMES = studies.names()
 
@@ -65,6 +67,37 @@ def test_cells_with_fewer_replicas_than_others_choose_their_own_rates():
     merged = SweepData("both", {"command": "", "cells": "6"}, *tables)
     found = answer(merged).targets.set_index("facet")
     assert found["n_replicas"].to_dict() == {"digits n=1": 1, "digits n=12": 6}
+
+
+def test_quartiles_are_values_that_were_observed():
+    """A training that never arrives has infinitely many updates; between it and another lies nothing."""
+    middle, low, high = quartiles([[1, 2, 3, np.inf, np.inf], [np.inf] * 3, [4.0, np.nan], []])
+    assert (middle[:3], low[:3], high[:3]) == ([3, np.inf, 4], [2, np.inf, 4], [np.inf, np.inf, 4])
+    assert np.isnan([middle[3], low[3], high[3]]).all()
+
+
+@pytest.mark.parametrize("timing", ["shared", "mixed"])
+def test_a_study_about_seconds_concludes_nothing_from_cells_trained_side_by_side(timing):
+    claim = Claim("T1", "fast", "nobody", "seconds", "few", "many")
+    of = evidence(cell(64))
+    beside = Evidence(replace(of.data, timing=timing), of.answer, of.download, of.rng)
+    timed, other = (Study("made_up", "?", {"T1": claim}, timed) for timed in (True, False))
+    found = Finding("T1", Verdict.SUPPORTED, "")
+    assert judged(timed, lambda _: [found], of) == judged(other, lambda _: [found], beside) == [found]
+    (refused,) = judged(timed, lambda _: [found], beside)
+    assert refused.verdict is Verdict.UNRESOLVED
+    assert "rerun=all" in refused.sentence
+
+
+def test_a_launcher_is_for_the_studies_that_are_not_about_seconds(project, monkeypatch):
+    given = []
+    monkeypatch.setattr(cli, "_train", lambda words: given.append(words) or 0)
+    code, said = project.run(
+        "studies", "noise", "large_n", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seeds=3"
+    )
+    assert code == 0, said
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    assert given == [["-m", "experiment=noise", *launcher, "seeds=3"], ["-m", "experiment=large_n", "seeds=3"]]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic import cell, evidence
 
 from experiments import errata as study
 from harness import studies
@@ -11,7 +12,6 @@ from harness.errata import DERIVED
 from harness.losses import LOSSES
 from harness.study import judged
 from harness.verdicts import Verdict
-from tests.synthetic import cell, evidence
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from synthetic import cell, evidence
 
 from harness import studies
 from harness.statistics import Interval
 from harness.study import judge_of
 from harness.verdicts import Verdict
-from tests.synthetic import cell, evidence
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

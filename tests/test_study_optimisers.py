@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from synthetic import cell, evidence
 
 from experiments import optimisers as study
 from harness import studies
 from harness.study import judged
 from harness.verdicts import Verdict
-from tests.synthetic import cell, evidence
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

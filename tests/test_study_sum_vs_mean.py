@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic import Files, cell, evidence
 
 from experiments import sum_vs_mean as study
 from harness import studies
 from harness.study import judged
 from harness.verdicts import Verdict
-from tests.synthetic import Files, cell, evidence
 from tests.test_cell import run
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times

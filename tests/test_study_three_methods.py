@@ -1,7 +1,10 @@
 """three_methods on sweeps made by hand: what is planted is found, what is not is not."""
 
+from functools import cache
+
 import numpy as np
 import pytest
+from synthetic import cell, evidence
 
 from harness import studies
 from harness.cell import Cell
@@ -9,7 +12,6 @@ from harness.data import load
 from harness.stored import config_from
 from harness.study import judge_of
 from harness.verdicts import Verdict
-from tests.synthetic import cell, evidence
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
@@ -17,6 +19,7 @@ JUDGE = judge_of("three_methods", studies.EXPERIMENTS)
 UPDATES = 20
 
 
+@cache
 def trained() -> tuple[Cell, np.ndarray]:
     """A tiny cell at B=N, and the parameters (2, P) that it ends with."""
     tree = {
@@ -43,9 +46,6 @@ def trained() -> tuple[Cell, np.ndarray]:
     return own, np.concatenate([array.reshape(2, -1) for array in (*params.W, *params.b)], axis=1)
 
 
-CELL, WEIGHTS = trained()
-
-
 BUDGETS = {1: 10240, 64: 160, 1024: 1000}  # updates
 EVEN = {1: 0.05, 64: 0.05, 1024: 0.05}
 NOTHING: dict[int, float] = {}
@@ -63,7 +63,8 @@ def sweep(finals=EVEN, off=0.0, drawn=0.1, us=US, rates=(0.1, 1.0, 10.0)):
         for rate in rates
     ]
     for order, change in (("none", off), ("replacement", drawn)):
-        files = {"weights.npz": WEIGHTS + change, "cell": CELL}
+        own, weights = trained()
+        files = {"weights.npz": weights + change, "cell": own}
         cells.append(cell(1024, 2.0, extra=f"order={order}", order=order, files=files))
     return evidence(*cells)
 
@@ -90,8 +91,9 @@ def test_a_comparison_that_sees_no_replacement_says_nothing():
 
 def test_the_kernel_was_led_over_other_orders():
     """Were the rows left as they lie, the parameters would agree to the last bit, and the check would be empty."""
-    again = JUDGE.__globals__["train_in_new_orders"](CELL, np.random.default_rng(0))
-    assert 0 < np.abs(again - WEIGHTS[0]).max() < 1e-10
+    own, weights = trained()
+    again = JUDGE.__globals__["train_in_new_orders"](own, np.random.default_rng(0))
+    assert 0 < np.abs(again - weights[0]).max() < 1e-10
 
 
 def test_updates_are_counted():

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic import cell, evidence
 
 from harness import studies
 from harness.study import judge_of
 from harness.verdicts import Verdict
-from tests.synthetic import cell, evidence
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
