@@ -123,16 +123,16 @@ def _studies(words: Sequence[str]) -> int:
             raise ConfigError("studies", " | ".join(("--all", *studies.names())), word)
     everything = "--all" in words
     size = "small" if SMALL in overrides else "full"
+    names = studies.names() if everything or not chosen else chosen
     if not (everything or chosen):
-        _show(studies.listing(Store.open(), size))
+        _show(studies.listing(Store.open(), size, names))
         return 0
     failed = []
-    names = studies.names() if everything else chosen
     for i, name in enumerate(names):
         _say(f"\nStudy {i + 1} of {len(names)}: {name}")
         if _study(name, overrides):
             failed.append(name)
-    _show(studies.listing(Store.open(), size))
+    _show(studies.listing(Store.open(), size, names))
     if failed:
         _say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
@@ -220,12 +220,13 @@ def _train(words: list[str]) -> int:
 def _checked(words: list[str]) -> "Composed":
     """Compose every cell as Hydra will, check its values, its data and the workers. Raises ConfigError."""
     from harness.composition import compose_cells
-    from harness.study import study_from
 
     composed = compose_cells(words, ROOT / "conf")
     for config, _ in composed.cells:
         check(config)
     if "claims" in composed.cells[0][0].study:
+        from harness.study import study_from
+
         study_from(composed.cells[0][0].study)
     if composed.n_jobs is not None:
         _workers(composed)

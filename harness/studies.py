@@ -1,6 +1,7 @@
 """The studies of experiments/: judging one from its runs, listing last verdicts, building the page of findings."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,10 +48,10 @@ def definition(name: str) -> Study:
     return study_from(yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf8"))["study"])
 
 
-def listing(store: "Store", size: str) -> str:
-    """A block for each study: its question, and each claim with the verdict of the newest sweep of that size."""
+def listing(store: "Store", size: str, chosen: Sequence[str]) -> str:
+    """A block for each of these studies: its question, each claim with the verdict of the newest sweep of that size."""
     blocks = []
-    for name in names():
+    for name in chosen:
         study, run = definition(name), store.last_study(name, size)
         when = f"last run {run.info.run_id}" if run else "not run yet"
         lines = [f"{name}: {study.question}  ({when})"]
