@@ -331,7 +331,10 @@ def _of_sweep(sweep: str) -> str:
 
 
 def _create(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
-    """Create the run, once: if an earlier attempt got no answer it may exist, and then carries the journal's name."""
+    """Create the run, once: if an earlier attempt got no answer it may exist, and then carries the journal's name.
+
+    Asked for first even when it cannot exist: a store that hangs should hang on a question.
+    """
     content = operations[0].content
     found = store.client.search_runs([content["experiment"]], f"tags.journal = '{outbox.token}'", 1, 1)
     if outbox.state["tried"] and found:
