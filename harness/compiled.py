@@ -19,8 +19,9 @@ from threadpoolctl import threadpool_limits
 from harness import reduction
 from harness.compiled_evaluation import evaluated
 from harness.compiled_network import MANY, PIECE, WIDE, add_gradients, copy_rows, layout, n_packed, rows_of
+from harness.compiled_single import single_updates
 from harness.evaluation import score
-from harness.lanes import LINE, compiled, fetch_ahead
+from harness.lanes import compiled
 from harness.mlp import MLP, Parameters
 from harness.optimizers import SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
 
@@ -106,47 +107,24 @@ def updates(
     empty when X and Y begin with them and lie in order.
     """
     D, K = sizes[0], sizes[sizes.size - 1]
-    plain = codes[2] == 0 and clip_norm == 0 and decay.size == 0
-    eta = theta.dtype.type(rates[0])
+    if batch_size == 1 and codes[2] == 0 and clip_norm == 0 and decay.size == 0:
+        eta = theta.dtype.type(rates[0])
+        single_updates(theta, sizes, widths, codes[0], codes[1], eta, X, Y, rows, n_examples, A, deltas)
+        return
     for start in range(0, n_examples, batch_size):
         stop = min(start + batch_size, n_examples)
-        alone = plain and stop - start == 1  # then sum is mean, and the step needs no gradient of all layers
-        if not alone:
-            g[:] = 0
+        g[:] = 0
         for here in range(start, stop, piece):
             n = min(piece, stop - here)
-            if rows.size and n > 1:
+            X_of, x, Y_of, y = X, here * D, Y, here * K
+            if rows.size and n == 1:
+                x, y = rows[here] * D, rows[here] * K
+            elif rows.size:
                 gather(X, rows, here, n, D, X_here)
                 gather(Y, rows, here, n, K, Y_here)
-                add_gradients(
-                    theta, g, sizes, widths, codes[0], codes[1], n, X_here, 0, Y_here, 0, A, deltas, turned, alone, eta
-                )
-            else:
-                first = rows[here] if rows.size else here
-                if rows.size > here + 1:  # the next example may lie anywhere: it is on its way during this update
-                    for j in range(rows[here + 1] * D, (rows[here + 1] + 1) * D, LINE // X.itemsize):
-                        fetch_ahead(X, j)
-                add_gradients(
-                    theta,
-                    g,
-                    sizes,
-                    widths,
-                    codes[0],
-                    codes[1],
-                    n,
-                    X,
-                    first * D,
-                    Y,
-                    first * K,
-                    A,
-                    deltas,
-                    turned,
-                    alone,
-                    eta,
-                )
+                X_of, x, Y_of, y = X_here, 0, Y_here, 0
+            add_gradients(theta, g, sizes, widths, codes[0], codes[1], n, X_of, x, Y_of, y, A, deltas, turned)
         t += 1
-        if alone:
-            continue
         inplace_compiled_reduce(g, kind, g.dtype.type(stop - start))
         if clip_norm > 0:
             inplace_clip(g, clip_norm)

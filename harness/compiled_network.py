@@ -282,29 +282,6 @@ def back(
 
 
 @compiled
-def inplace_plain_step(
-    eta: Any, A: Any, at: int, n_in: int, delta: Any, delta_at: int, width: int, theta: Any, W: int
-) -> None:
-    """W <- W − η Aᵀ delta; b <- b − η delta, of one example: without a pass over memory for the gradient."""
-    lanes = LINE // theta.itemsize
-    for j in range(0, width - lanes, 2 * lanes):
-        line, next_line, w = line_at(delta, delta_at + j), line_at(delta, delta_at + j + lanes), W + j
-        for i in range(at, at + n_in):
-            a = -eta * number_at(A, i)
-            set_line(theta, w, plus(line_at(theta, w), a, line))
-            set_line(theta, w + lanes, plus(line_at(theta, w + lanes), a, next_line))
-            w += width
-        set_line(theta, w, plus(line_at(theta, w), -eta, line))
-        set_line(theta, w + lanes, plus(line_at(theta, w + lanes), -eta, next_line))
-    if width // lanes % 2:
-        line, w = line_at(delta, delta_at + width - lanes), W + width - lanes
-        for i in range(at, at + n_in):
-            set_line(theta, w, plus(line_at(theta, w), -eta * number_at(A, i), line))
-            w += width
-        set_line(theta, w, plus(line_at(theta, w), -eta, line))
-
-
-@compiled
 def zero_ends(A: Any, at: int, n: int, width: int, n_out: int) -> None:
     """What fills up rows of n_out numbers: sigmoid has made ½ of it."""
     for i in range(at, at + n * width, width):
@@ -317,29 +294,33 @@ def forward_pass(
     theta: Any, sizes: Any, widths: Any, activation: int, n: int, X: Any, x: int, A: Any
 ) -> tuple[int, int]:
     """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l): n examples from x on. Where the last W and Z begin."""
-    last = sizes.size - 1
-    below, at, W, z = X, x, 0, 0
-    for layer in range(1, last + 1):
-        height, width = widths[layer - 1], widths[layer]
-        forward(n, below, at, height, theta, W, A, z, width)
-        below, at = A, z
-        if layer < last:
-            inplace_activation(activation, A[z : z + n * width])
-            zero_ends(A, z, n, width, sizes[layer])
-            W, z = W + (height + 1) * width, z + n * width
+    forward(n, X, x, widths[0], theta, 0, A, 0, widths[1])
+    return forward_rest(theta, sizes, widths, activation, n, A)
+
+
+@compiled
+def forward_rest(theta: Any, sizes: Any, widths: Any, activation: int, n: int, A: Any) -> tuple[int, int]:
+    """The same from Z_1 on, which A begins with."""
+    W, z = 0, 0
+    for layer in range(1, sizes.size - 1):
+        width = widths[layer]
+        inplace_activation(activation, A[z : z + n * width])
+        zero_ends(A, z, n, width, sizes[layer])
+        W += (widths[layer - 1] + 1) * width
+        forward(n, A, z, width, theta, W, A, z + n * width, widths[layer + 1])
+        z += n * width
     return W, z
 
 
 @compiled
 def add_gradients(
     theta: Any, g: Any, sizes: Any, widths: Any, activation: int, loss: int, n: int, X: Any, x: int, Y: Any, y: int,
-    A: Any, deltas: Any, turned: Any, step_at_once: bool, eta: Any,
+    A: Any, deltas: Any, turned: Any,
 ) -> None:  # fmt: skip
     """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += A_(l−1)ᵀ delta_l.
 
     n examples, whose gradients are added to g. theta, g: the layers' W and b one after the other, in rows of whole
     lines; A and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
-    step_at_once: the plain step of a single example, layer by layer, when delta has gone back through W; no gradient.
     """
     last = sizes.size - 1
     W, z = forward_pass(theta, sizes, widths, activation, n, X, x, A)
@@ -352,10 +333,7 @@ def add_gradients(
             z -= n * height
             below, at = A, z
             back(n, delta, d, sizes[layer], width, theta, W, height, deltas, z, turned)
-        if step_at_once:
-            inplace_plain_step(eta, below, at, height, delta, d, width, theta, W)
-        else:
-            add_gradient(n, below, at, height, delta, d, width, g, W)
+        add_gradient(n, below, at, height, delta, d, width, g, W)
         if layer > 1:
             inplace_activation_backward(activation, deltas[z : z + n * height], A[z : z + n * height])
             delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height

@@ -37,9 +37,9 @@ LAUNCHERS = (
 )  # fmt: skip
 WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run")  # keys that change nothing in what a run holds
 NUMERIC_MODULES = (
-    "activations", "batches", "cell", "compiled", "compiled_evaluation", "compiled_network", "config", "data",
-    "diagnostics", "errata", "evaluation", "files", "fingerprint", "lanes", "losses", "mlp", "noise", "optimizers",
-    "per_example", "reduction", "sharpness", "splits", "tables", "timing", "train",
+    "activations", "batches", "cell", "compiled", "compiled_evaluation", "compiled_network", "compiled_single",
+    "config", "data", "diagnostics", "errata", "evaluation", "files", "fingerprint", "lanes", "losses", "mlp", "noise",
+    "optimizers", "per_example", "reduction", "sharpness", "splits", "tables", "timing", "train",
 )  # fmt: skip
 LARGEST = 1_000_000  # bytes of a file, or of the changes in one, that are kept
 SECONDS = 30.0  # that git may take
