@@ -4,7 +4,6 @@ Everything about the cells is read back from the store, never handed over in mem
 this process, in workers, or earlier, and the answer can be written again at any time.
 """
 
-import io
 import json
 import tempfile
 from collections.abc import Sequence
@@ -117,7 +116,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
         words = f"{findings.note(*judgement)}\n\n{words}"
     table = data.cells.merge(found.cells, on="cell", how="left") if len(data.cells) else data.cells
     drawn = (_finding_figures(*judgement) if judgement else {}) | figures(data, found)
-    pictures = {title: _png(figure) for title, figure in drawn.items()}
+    pictures = {title: plots.png(figure) for title, figure in drawn.items()}
     with store.attach(sweep) as parent:
         with parent.files() as folder:
             (folder / "figures").mkdir()
@@ -157,9 +156,10 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     n_sizes, n_rates = (facets[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn: dict[str, Figure] = {}
     several = facets.size().max() > 1
+    all_shown = several and len(cells) == len(found.best)  # clocks show the best cell of each batch size
     if several:
         drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title, seconds))
-    if not several or (len(cells) <= FEW and len(cells) > len(found.best)):  # clocks show the best of each batch size
+    if not several or (len(cells) <= FEW and not all_shown):
         drawn |= _named("comparison", _comparisons(cells, data))
     if n_sizes > 1:
         goals = "; ".join(f"{facet}: {number(cost)}" for facet, cost in found.targets_at.items())
@@ -168,7 +168,7 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     if n_rates > 1:
         drawn["learning_rates"] = rate_plots.rate_heatmaps(cells, found.best, title)
         drawn["stability"] = rate_plots.stability(found.frontier, title)
-    if len(cells) > 1:
+    if len(cells) > 1 and not (all_shown and cells["n_diverged"].sum() == 0):
         drawn["outcomes"] = sweep_plots.outcomes(cells, title)
     return drawn
 
@@ -186,9 +186,3 @@ def _comparisons(cells: "pd.DataFrame", data: SweepData) -> dict[str, "Figure"]:
 def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
     """File names: `name`, with what a figure is of where there are several."""
     return {f"{name} {of}" if len(figures) > 1 else name: figure for of, figure in figures.items()}
-
-
-def _png(figure: "Figure") -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return stream.getvalue()

@@ -148,7 +148,7 @@ def test_the_dataset_and_the_note_are_recorded(sweep):
 def test_the_parent_compares_the_cells(sweep):
     _, _, runs = sweep
     (parent,) = runs.parents
-    figures = {f"figures/{name}.png" for name in ("clocks", "to_target", "timing", "outcomes")}
+    figures = {f"figures/{name}.png" for name in ("clocks", "to_target", "timing")}
     assert figures | {"cells.csv", "cells.json", "report.html"} <= runs.files(parent)
     table = runs.table(parent, "cells.csv")
     assert list(table["cell"]) == [cell.info.run_name for cell in runs.cells]

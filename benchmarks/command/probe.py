@@ -34,7 +34,8 @@ PHASES = {
     "harness.diagnostics": {"Observer.look": "diagnostics", "Observer.report": "diagnostics"},
     "harness.tables": {"replicas": "tables", "summary": "tables", "checkpoint_metrics": "tables"},
     "harness.provenance": {"environment": "provenance", "uncommitted": "provenance", "signature": "provenance"},
-    "harness.sweep": {"write_answer": "report", "figures": "report: figures", "_png": "report: figures"},
+    "harness.sweep": {"write_answer": "report", "figures": "report: figures"},
+    "harness.plots": {"png": "drawing"},
     "harness.sweep_data": {"load_sweep": "report: reading"},
     "harness.answer": {"answer": "report: statistics"},
 }  # module -> function -> phase
@@ -172,8 +173,11 @@ def _in_phase(function: Callable[..., Any], phase: str, ledger: Ledger) -> Calla
 
 
 def _within_report(phase: str, ledger: Ledger) -> str:
-    """What the report reads from the store and writes into it is a part of the report."""
-    return "report: store" if phase == "tracking" and ledger.innermost.startswith("report") else phase
+    """What the report reads, writes and draws is a part of the report."""
+    inside = ledger.innermost.startswith("report")
+    if phase == "drawing":
+        return "report: figures" if inside else ledger.innermost
+    return "report: store" if phase == "tracking" and inside else phase
 
 
 def _counted(function: Callable[..., Any], name: str, ledger: Ledger) -> Callable[..., Any]:
