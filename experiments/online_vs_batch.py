@@ -100,8 +100,8 @@ def _accuracy(comparison: Comparison) -> str:
     """The ratio, and what may be said of it."""
     words = {"equivalent": f"equal within {MARGIN:.0%}", "a lower": "on-line lower", "b lower": "on-line higher"}
     needed = f", about {comparison.seeds_needed} seeds would tell" if comparison.seeds_needed else ""
-    said = words.get(comparison.verdict, f"unresolved{needed}")
-    return f"{interval(comparison.ratio)} × that of batch ({said})"
+    open_end = f"not lower by {MARGIN:.0%}" if comparison.ratio.low >= 1 - MARGIN else f"unresolved{needed}"
+    return f"{interval(comparison.ratio)} × that of batch ({words.get(comparison.verdict, open_end)})"
 
 
 def _by_dataset(arms: dict[str, tuple[Arm, Arm]], column: str) -> list[Line]:
