@@ -351,7 +351,7 @@ def markdown(rows: list[dict[str, Any]], machine: str) -> str:
         "",
         "Microseconds per update and network: median over rounds [quartiles]. Digits, 64-32-10 sigmoid, plain gradient",
         f"steps, N = {N}, one thread; stack and vmap: {N_STACK} networks, time per network. The arms take turns.",
-        "Compilation is not included, but where it says so. Written by `python -m benchmarks.kernel`; more in kernel.csv.",
+        "Compilation is not included, but where it says so. Written by `python -m benchmarks.kernel`, like kernel.csv.",
         "",
         machine,
         "",
@@ -375,8 +375,8 @@ def markdown(rows: list[dict[str, Any]], machine: str) -> str:
 
 def _end_to_end(rows: list[dict[str, Any]], names: list[str], sizes: list[int]) -> Iterator[str]:
     """Compilation counted: what somebody waits for who trains the networks once."""
-    yield f"Seconds for {N_STACK} networks and {EPOCHS} epochs, compilation included. `engine=compiled` is loaded from disk;"
-    yield "its first use, which takes half a minute for each dtype, has put it there."
+    yield f"Seconds for {N_STACK} networks and {EPOCHS} epochs, compilation included. `engine=compiled` is loaded from"
+    yield "disk; its first use, which takes half a minute for each dtype, has put it there."
     yield ""
     yield f"| | {' | '.join(f'B = {size}' for size in sizes)} |"
     yield "|---" * (len(sizes) + 1) + "|"
