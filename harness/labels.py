@@ -44,12 +44,13 @@ def cell_label(config: Config, varied: Sequence[str]) -> str:
 
 
 def sweep_label(configs: Sequence[Config]) -> str:
-    """`digits: batch_size=1,64,512`, or the study's name in front."""
+    """`digits batch_size=1,64,512`; of a study, whose grids are many, its name and its data."""
     datasets = ", ".join(dict.fromkeys(config.dataset.name for config in configs))
+    if study := configs[0].study.get("name"):
+        return f"{study}{' (small)' if configs[0].size == 'small' else ''}: {datasets}"
     keys = [key for key in varied_keys(configs) if key in ALWAYS[1:]] + distinguishing(varied_keys(configs))
     grid = " ".join(f"{short_name(key)}={_values(configs, key)}" for key in keys)
-    study = configs[0].study.get("name")
-    return " ".join(part for part in (study and f"{study}:", datasets, grid) if part)[:250]
+    return f"{datasets} {grid}".strip()[:250]
 
 
 def short_name(key: str) -> str:
