@@ -66,7 +66,7 @@ class Answer:
     """Everything that the figures and the note say. Tables have the columns that `sweep_plots` draws."""
 
     targets_at: dict[str, float]  # facet -> cost per example
-    given_target: bool
+    given_targets: set[str]  # facets whose target was asked for
     disjoint: bool  # rates chosen and reported on different replicas
     n_replicas: int
     cells: "pd.DataFrame"  # per cell: final, best and to-target values, medians over replicas with their limits
@@ -95,7 +95,7 @@ def answer(data: SweepData) -> Answer:
         targets[[name for name in targets if name.startswith("seconds")]] = np.nan
     return Answer(
         targets_at=goals,
-        given_target=given,
+        given_targets=given,
         disjoint=split_replicas(n_replicas).disjoint,
         n_replicas=n_replicas,
         cells=cell_intervals(data.replicas, costs, reached),
@@ -110,15 +110,18 @@ def answer(data: SweepData) -> Answer:
     )
 
 
-def target_costs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> tuple[dict[str, float], bool]:
-    """The target of each facet: the configured one, else a tenth of the median cost before the first update."""
+def target_costs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> tuple[dict[str, float], set[str]]:
+    """The target of each facet: the configured one, else a tenth of the median cost before the first update.
+
+    And the facets that have a configured one.
+    """
     if cells.empty:
-        return {}, False
+        return {}, set()
     start = histories[histories["update"] == 0].groupby("facet")["train_cost"].median()
     goals = {str(facet): float(cost) / FALL for facet, cost in start.items()}
     given = cells[cells["target"].notna()] if "target" in cells else cells.iloc[:0]
-    goals |= {str(facet): float(own["target"].iloc[0]) for facet, own in given.groupby("facet")}
-    return goals, len(given) > 0
+    asked = {str(facet): float(own["target"].iloc[0]) for facet, own in given.groupby("facet")}
+    return goals | asked, set(asked)
 
 
 def final_costs(replicas: "pd.DataFrame") -> dict[str, Array]:

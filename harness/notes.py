@@ -235,8 +235,11 @@ def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
 
 
 def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
-    origin = "as given" if found.given_target else "a tenth of the initial cost"
-    lines = [f"{facet}: target {number(cost)} per example, {origin}." for facet, cost in found.targets_at.items()]
+    lines = [
+        f"{facet}: target {number(cost)} per example, "
+        f"{'as given' if facet in found.given_targets else 'a tenth of the initial cost'}."
+        for facet, cost in found.targets_at.items()
+    ]
     rows = [
         (r.facet, r.reduction, f"{r.batch_size:g}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
         for r in found.targets.itertuples()

@@ -162,7 +162,7 @@ def test_costs_at_a_budget_are_log_linear():
 def test_the_default_target_is_a_tenth_of_the_initial_cost(answered):
     found = answered
     assert found.targets_at == pytest.approx({"made": 0.4})
-    assert not found.given_target
+    assert not found.given_targets
     assert (found.targets["n_reached"] == found.targets["n_replicas"]).all()
 
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import cell, evidence
+from synthetic import START, cell, evidence
 
 from harness import cli, studies
 from harness.answer import answer
+from harness.notes import note
 from harness.study import Claim, Evidence, Finding, Study, at_the_edge, judged, quartiles
 from harness.sweep_data import SweepData
 from harness.tracking import Store
@@ -67,6 +68,14 @@ def test_cells_with_fewer_replicas_than_others_choose_their_own_rates():
     merged = SweepData("both", {"command": "", "cells": "6"}, *tables)
     found = answer(merged).targets.set_index("facet")
     assert found["n_replicas"].to_dict() == {"digits n=1": 1, "digits n=12": 6}
+
+
+def test_a_note_says_of_each_target_where_it_comes_from():
+    of = evidence(cell(64), cell(64, extra="target=0.2", target=0.2), n_replicas=3)
+    assert of.answer.given_targets == {"digits target=0.2"}
+    words = note(of.data, of.answer)
+    assert "digits target=0.2: target 0.2 per example, as given." in words
+    assert f"digits: target {START / 10:g} per example, a tenth of the initial cost." in words
 
 
 def test_quartiles_are_values_that_were_observed():
