@@ -17,9 +17,10 @@ from harness.batches import batches, updates_per_epoch
 from harness.compiled import Compiled
 from harness.diagnostics import OBSERVERS
 from harness.losses import LOSSES
-from harness.optimizers import OPTIMIZERS
+from harness.mlp import MLP, Parameters
+from harness.optimizers import OPTIMIZERS, SGD
 from harness.reduction import inplace_reduce
-from harness.train import Budget, Outcome, Stack, train
+from harness.train import Budget, Outcome, Stack, inplace_update, train
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one process compiles, once
 
@@ -133,13 +134,37 @@ def test_training_in_a_stack_is_training_alone(make_stack, optimizer, batch_size
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
-def test_how_updates_are_cut_into_runs_changes_no_bit(make_stack, batch_size):
-    one, other = (make_stack(Compiled(), optimizer="adam", batch_size=batch_size) for _ in range(2))
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_how_updates_are_cut_into_runs_changes_no_bit(make_stack, optimizer, batch_size):
+    one, other = (make_stack(Compiled(), optimizer=optimizer, batch_size=batch_size) for _ in range(2))
     one.advance(40)
     for update in range(1, 41):
         other.advance(update)
     assert one.network.params.flat.tobytes() == other.network.params.flat.tobytes()
     assert one.update == other.update == one.optimizer.n_steps == 40
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("D", [1, 3, 5, 10])
+@pytest.mark.parametrize("hidden", [(), (20,), (9, 40)], ids=str)
+def test_single_examples_of_any_number_of_inputs(hidden, D, dtype):
+    """Inputs are taken four at a time, outputs a line at a time; in two runs, the second of which begins anew, too."""
+    rng = np.random.default_rng(D)
+    X, Y = rng.normal(size=(30, D)).astype(dtype), np.eye(3, dtype=dtype)[rng.integers(3, size=30)]
+    rows = rng.permutation(30)
+    trained_by = []
+    for runs in ([slice(0, 30)], [slice(0, 11), slice(11, 30)], None):
+        params = Parameters.initialized((D, *hidden, 3), "glorot_normal", [np.random.default_rng(0)], dtype)
+        network, rule, runner = MLP(params, "tanh", LOSS), SGD(params, 0.3), Compiled()
+        grads = Parameters(params.sizes, np.empty_like(params.flat))
+        for run in runs or ():
+            runner.run(network, grads, rule, (X, Y), rows[None, run], 1, "mean")
+        for row in rows if runs is None else ():
+            inplace_update(network, grads, X[row : row + 1], Y[row : row + 1], "mean", rule)
+        trained_by.append(params.flat)
+    whole, cut, vectorized = trained_by
+    assert whole.tobytes() == cut.tobytes()
+    np.testing.assert_allclose(whole, vectorized, atol=2e-12 if dtype == np.float64 else 2e-4)
 
 
 def test_replicas_trained_at_the_same_time_have_the_same_bits(make_stack):
