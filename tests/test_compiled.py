@@ -25,7 +25,7 @@ from harness.train import Budget, Outcome, Stack, inplace_update, train
 pytestmark = pytest.mark.xdist_group("compiled")  # one process compiles, once
 
 N = 66  # batches of 7 and of 64 leave a ragged rest
-DTYPES = [np.float64, np.float32]
+DTYPES = [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)]  # each is compiled anew
 LOSS = "softmax_cross_entropy"
 RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adam": 0.01, "rmsprop": 0.01}
 ORDERS = ["reshuffle", "once", "none", "replacement"]
@@ -102,6 +102,7 @@ def test_clipping_decay_and_a_rate_for_each_replica(make_stack, optimizer):
     assert_same_but_for_rounding(make_stack, optimizer=optimizer, rate=rates, weight_decay=0.05, clip_norm=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_single_precision(make_stack, optimizer):
     """The tolerance is that of the dtype; an adaptive rule's first step is a sign, which rounding can flip."""

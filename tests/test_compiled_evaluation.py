@@ -19,6 +19,7 @@ N = 2 * PIECE + 5  # two whole pieces and a ragged rest
 SOFTMAX = "softmax_cross_entropy"
 COSTS = {SOFTMAX: softmax_costs, "sigmoid_cross_entropy": sigmoid_costs, "half_squared_error": squared_errors}
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
+DTYPES = [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)]  # each is compiled anew
 
 
 def costs_of(loss: str, Z: np.ndarray, Y: np.ndarray) -> tuple[float, np.ndarray]:
@@ -31,7 +32,7 @@ def costs_of(loss: str, Z: np.ndarray, Y: np.ndarray) -> tuple[float, np.ndarray
     return cost, quality
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("own_data", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
@@ -59,7 +60,7 @@ def test_a_replica_in_a_stack_has_the_bits_that_it_has_alone(draw_examples, draw
         assert (alone[0][0], alone[1][0]) == (cost[r], score[r])
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", [SOFTMAX, "sigmoid_cross_entropy"])
 def test_costs_far_below_the_rounding_of_one_keep_their_digits(loss, dtype):
     """A confident and correct network: log(1 + e^(−z)) with e^(−z) down to 1e-30."""
