@@ -114,6 +114,7 @@ def test_one_cell_alone_is_found_too(project):
     assert len(project.runs("cell")) == 2
 
 
+@pytest.mark.slow  # it measures what a cell will take
 def test_a_dry_run_says_what_is_done_and_trains_nothing(project):
     project.run("-m", "batch_size=16", *SMALL)
     code, said = project.run("-m", "batch_size=16,32", "dry_run=true", *SMALL)
