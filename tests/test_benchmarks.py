@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
+from benchmarks import __main__ as all_benchmarks  # noqa: E402
 from benchmarks import markdown_table, number, spread  # noqa: E402
 from benchmarks.command import checks as command_checks  # noqa: E402
 from benchmarks.command.probe import Ledger, _replace, _training  # noqa: E402
@@ -303,12 +305,25 @@ def test_an_answer_that_takes_as_long_as_a_sweep_is_said():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["kernel", "kernel_profile", "diagnostics_cost", "scaling", "command"])
+@pytest.mark.parametrize("name", ["", ".kernel", ".kernel_profile", ".diagnostics_cost", ".scaling", ".command"])
 def test_help_is_printed_and_nothing_else_happens(name):
-    words = [sys.executable, "-m", f"benchmarks.{name}", "--help"]
+    words = [sys.executable, "-m", f"benchmarks{name}", "--help"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: python -m benchmarks.{name}")
+    assert done.stdout.startswith(f"usage: python -m benchmarks{name} [-h]")
+
+
+def test_all_benchmarks_run_and_one_that_fails_is_named(monkeypatch, capsys):
+    asked = []
+
+    def run(command, cwd):
+        asked.append(command[1:])
+        return SimpleNamespace(returncode=int(command[2] == "benchmarks.scaling"))
+
+    monkeypatch.setattr(all_benchmarks.subprocess, "run", run)
+    assert all_benchmarks.main(["--short"]) == 1
+    assert asked == [["-m", f"benchmarks.{name}", "--short"] for name in ("kernel", "scaling", "command")]
+    assert capsys.readouterr().err.endswith("Failed: scaling\n")
 
 
 @pytest.mark.slow

@@ -1,0 +1,37 @@
+"""All measurements, one after the other: an update here and in other libraries, where its time goes, how time and
+memory scale, where the time of whole commands goes. About twenty minutes on an idle machine; --short takes two.
+
+Each writes its tables and its figure into docs/benchmarks; the short forms write nothing, and fail where a ratio, a law
+or an account does not hold. Peers that are not installed are left out: pip install -e ".[bench]".
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from benchmarks import ROOT, say
+
+WITH_SHORT_FORM = ("kernel", "scaling", "command")
+ALL = ("kernel", "kernel_profile", "scaling", "command")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--short", action="store_true", help="small forms that fail where something does not hold")
+    arguments = parser.parse_args(words)
+    failed = []
+    for name in WITH_SHORT_FORM if arguments.short else ALL:
+        say(name)  # each pins threads and measures memory in a process of its own
+        command = [sys.executable, "-m", f"benchmarks.{name}", *(["--short"] if arguments.short else [])]
+        if subprocess.run(command, cwd=ROOT).returncode:
+            failed.append(name)
+    if failed:
+        say(f"Failed: {', '.join(failed)}")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
