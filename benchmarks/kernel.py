@@ -375,8 +375,8 @@ def markdown(rows: list[dict[str, Any]], machine: str) -> str:
 
 def _end_to_end(rows: list[dict[str, Any]], names: list[str], sizes: list[int]) -> Iterator[str]:
     """Compilation counted: what somebody waits for who trains the networks once."""
-    yield f"Seconds for {N_STACK} networks and {EPOCHS} epochs, compilation included. `engine=compiled` is loaded from"
-    yield "disk; its first use, which takes half a minute for each dtype, has put it there."
+    yield f"By these times, seconds for {N_STACK} networks and {EPOCHS} epochs, with compilation. `engine=compiled` is"
+    yield "loaded from disk; its first use, which takes half a minute for each dtype, has put it there."
     yield ""
     yield f"| | {' | '.join(f'B = {size}' for size in sizes)} |"
     yield "|---" * (len(sizes) + 1) + "|"

@@ -144,8 +144,8 @@ def _study(name: str, overrides: list[str]) -> int:
     """One study of several: what is wrong with it is said, and the next one goes on."""
     from harness import studies
 
-    if studies.definition(name).timed and any(word.startswith(LAUNCHER) for word in overrides):
-        _say("Its verdicts rest on seconds: one cell after the other, in this process.")
+    if studies.definition(name).alone and any(word.startswith(LAUNCHER) for word in overrides):
+        _say("Its seconds are compared: one cell after the other, in this process.")
         overrides = [word for word in overrides if not word.startswith(LAUNCHER)]
     words = ["-m", f"experiment={name}", *overrides]
     try:

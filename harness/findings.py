@@ -17,9 +17,8 @@ runs. What is measured, and what would support or refute a claim, is fixed in `e
 verdict is computed from its runs. Intervals are 95 %. Written by `python -m harness studies --all`; one study is
 repeated by the command under its name, and `python -m harness studies` lists the verdicts of your own runs.
 
-Grids, budgets and rules were settled on pilot runs with root seed 0; the runs shown have other seeds, and every study
-ran with them once. Seconds cannot be drawn anew like that: what rests on them is as good as its intervals and the
-machine it ran on.
+Grids, budgets and rules were settled on pilot runs with root seed 0; the runs shown have other seeds, which no rule was
+settled on. Seconds cannot be drawn anew like that: what rests on them is as good as its intervals and its machine.
 """
 
 

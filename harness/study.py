@@ -49,12 +49,14 @@ class Claim:
 class Study:
     """A named sweep with a question and its claims, by id.
 
-    timed: whether its verdicts rest on seconds, so that its cells are never trained side by side.
+    alone: whether its cells are never to be trained side by side, because somebody reads their seconds.
+    timed: whether that is the study itself, whose verdicts rest on them.
     """
 
     name: str
     question: str
     claims: Mapping[str, Claim]
+    alone: bool = False
     timed: bool = False
 
 
@@ -258,7 +260,8 @@ def study_from(tree: Mapping[str, Any]) -> Study:
         if missing := [text for text in TEXTS if not (isinstance(texts, Mapping) and texts.get(text))]:
             raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(TEXTS)}", missing)
         claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in TEXTS})
-    return Study(name, str(tree["question"]), claims, bool(tree.get("timed", False)))
+    timed = bool(tree.get("timed", False))
+    return Study(name, str(tree["question"]), claims, timed or bool(tree.get("alone", False)), timed)
 
 
 def judge_of(study: str, folder: Path) -> Judge:

@@ -90,7 +90,7 @@ def test_a_study_about_seconds_concludes_nothing_from_cells_trained_side_by_side
     claim = Claim("T1", "fast", "nobody", "seconds", "few", "many")
     of = evidence(cell(64))
     beside = Evidence(replace(of.data, timing=timing), of.answer, of.download, of.rng)
-    timed, other = (Study("made_up", "?", {"T1": claim}, timed) for timed in (True, False))
+    timed, other = (Study("made_up", "?", {"T1": claim}, alone=True, timed=timed) for timed in (True, False))
     found = Finding("T1", Verdict.SUPPORTED, "")
     assert judged(timed, lambda _: [found], of) == judged(other, lambda _: [found], beside) == [found]
     (refused,) = judged(timed, lambda _: [found], beside)
@@ -98,15 +98,17 @@ def test_a_study_about_seconds_concludes_nothing_from_cells_trained_side_by_side
     assert "rerun=all" in refused.sentence
 
 
-def test_a_launcher_is_for_the_studies_that_are_not_about_seconds(project, monkeypatch):
+def test_a_launcher_is_for_the_studies_whose_seconds_nobody_reads(project, monkeypatch):
     given = []
     monkeypatch.setattr(cli, "_train", lambda words: given.append(words) or 0)
-    code, said = project.run(
-        "studies", "noise", "large_n", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seeds=3"
-    )
-    assert code == 0, said
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    assert given == [["-m", "experiment=noise", *launcher, "seeds=3"], ["-m", "experiment=large_n", "seeds=3"]]
+    code, said = project.run("studies", "noise", "large_n", "critical_batch_size", *launcher, "seeds=3")
+    assert code == 0, said
+    assert given == [
+        ["-m", "experiment=noise", *launcher, "seeds=3"],
+        ["-m", "experiment=large_n", "seeds=3"],
+        ["-m", "experiment=critical_batch_size", "seeds=3"],  # another study reads the seconds of its cells
+    ]
 
 
 @pytest.mark.slow
