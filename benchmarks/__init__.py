@@ -58,7 +58,7 @@ def number(value: object) -> str:
 
 def machine() -> str:
     """One line: what the numbers were measured on, and when."""
-    from harness.provenance import environment
+    from harness.store import environment
 
     about = environment()
     packages = ", ".join(f"{name} {about['packages'][name]}" for name in ("numpy", "scikit-learn", "mlflow"))

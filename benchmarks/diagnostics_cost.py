@@ -13,13 +13,12 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.cell import Cell
-from harness.cli import ROOT, _register
-from harness.composition import compose_cells
+from harness.app.command import ROOT, _register
+from harness.app.composition import compose_cells
 from harness.config import Config
-from harness.diagnostics import OBSERVERS, Diagnostics, Observer
-from harness.provenance import environment
-from harness.recording import load_dataset
+from harness.store import environment
+from harness.sweep import load_dataset
+from harness.training import OBSERVERS, Cell, Diagnostics, Observer
 
 BATCH_SIZES = (64, 128, 512, "full")
 

@@ -25,13 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.batches import batches
-from harness.evaluation import evaluate
-from harness.mlp import MLP, Parameters
-from harness.optimizers import SGD
-from harness.provenance import environment
-from harness.timing import pinned_blas
-from harness.train import Stack
+from harness.network import MLP, SGD, Parameters, evaluate
+from harness.store import environment
+from harness.training import Stack, batches, pinned_blas
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 N, SIZES, RATE = 1536, (64, 32, 10), 0.1
@@ -472,7 +468,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if find_spec("numba") and not arguments.short:
-        import harness.compiled  # noqa: F401  its BLAS must be loaded before it is pinned
+        import harness.compiled.engine  # noqa: F401  its BLAS must be loaded before it is pinned
     with pinned_blas(1):
         return short() if arguments.short else full()
 

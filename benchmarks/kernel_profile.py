@@ -17,11 +17,8 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.activations import ACTIVATIONS
-from harness.batches import Gatherer
-from harness.losses import LOSSES
-from harness.mlp import MLP, Buffers, Parameters
-from harness.timing import pinned_blas
+from harness.network import ACTIVATIONS, LOSSES, MLP, Buffers, Parameters
+from harness.training import Gatherer, pinned_blas
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "kernel_profile.csv"
 SIZES, N, TURNS = (64, 32, 10), 1437, 31

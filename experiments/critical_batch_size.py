@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.noise import average_noise_scale
-from harness.notes import interval, number
-from harness.scaling import BatchScaling, Status, fit_batch_scaling, resampled_medians
-from harness.statistics import Interval, geometric_mean_ratio, percentile_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
-from harness.verdicts import Verdict, exactly, inside, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
+from harness.inference import (
+    BatchScaling,
+    Interval,
+    Status,
+    Verdict,
+    exactly,
+    fit_batch_scaling,
+    geometric_mean_ratio,
+    inside,
+    percentile_interval,
+    resampled_medians,
+    together,
+)
+from harness.report import interval, number
+from harness.training import average_noise_scale
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,15 +5,21 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.activations import ACTIVATIONS, inplace_sigmoid
-from harness.errata import DERIVED, MISPRINTS, printed
-from harness.losses import LOSSES
-from harness.mlp import MLP, Parameters
-from harness.notes import interval, number
-from harness.reduction import REDUCTIONS, inplace_reduce
-from harness.statistics import Comparison
-from harness.study import Evidence, Finding, Line, Panel
-from harness.verdicts import Verdict, equal, exactly, opposite, together
+from harness.analysis import Evidence, Finding, Line, Panel
+from harness.inference import Comparison, Verdict, equal, exactly, opposite, together
+from harness.network import (
+    ACTIVATIONS,
+    DERIVED,
+    LOSSES,
+    MISPRINTS,
+    MLP,
+    REDUCTIONS,
+    Parameters,
+    inplace_reduce,
+    inplace_sigmoid,
+    printed,
+)
+from harness.report import interval, number
 
 Array = NDArray[np.floating]
 CLAIMS = {

@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.notes import interval, number
-from harness.scaling import split_replicas
-from harness.statistics import Comparison, censored
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
-from harness.verdicts import Verdict, lower, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
+from harness.inference import Comparison, Verdict, censored, lower, split_replicas, together
+from harness.report import interval, number
 
 Array = NDArray[np.floating]
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.notes import interval, number
-from harness.statistics import CONFIDENCE, Interval, geometric_mean_ratio
-from harness.study import Evidence, Finding, Line, Panel, at_the_edge, limits
-from harness.verdicts import Verdict, inside
+from harness.analysis import Evidence, Finding, Line, Panel, at_the_edge, limits
+from harness.inference import CONFIDENCE, Interval, Verdict, geometric_mean_ratio, inside
+from harness.report import interval, number
 
 if TYPE_CHECKING:
     import pandas as pd

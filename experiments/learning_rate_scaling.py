@@ -6,12 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.answer import costs_at
-from harness.notes import interval, number
-from harness.scaling import Exponent, Status, resampled_medians, scaling_exponent
-from harness.statistics import Interval, censored, percentile_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
-from harness.verdicts import Verdict, equal, inside, lower, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, costs_at, quartiles
+from harness.inference import (
+    Exponent,
+    Interval,
+    Status,
+    Verdict,
+    censored,
+    equal,
+    inside,
+    lower,
+    percentile_interval,
+    resampled_medians,
+    scaling_exponent,
+    together,
+)
+from harness.report import interval, number
 
 Array = NDArray[np.floating]
 Grid = dict[float, Array]  # lr_mean -> costs (R,)

@@ -7,10 +7,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from harness.notes import interval, number
-from harness.statistics import SIGNIFICANCE, Interval, geometric_mean_ratio, mean_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
-from harness.verdicts import Verdict, all_hold, inside, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.inference import (
+    SIGNIFICANCE,
+    Interval,
+    Verdict,
+    all_hold,
+    geometric_mean_ratio,
+    inside,
+    mean_interval,
+    together,
+)
+from harness.report import interval, number
 
 Array = NDArray[np.floating]
 

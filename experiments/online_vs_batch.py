@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.notes import interval, number
-from harness.statistics import Comparison, median_interval
-from harness.study import Evidence, Finding, Line, Panel, quartiles
-from harness.verdicts import Verdict, lower, together
+from harness.analysis import Evidence, Finding, Line, Panel, quartiles
+from harness.inference import Comparison, Verdict, lower, median_interval, together
+from harness.report import interval, number
 
 Array = NDArray[np.floating]
 

@@ -5,12 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.answer import targets_table, updates_to_target
-from harness.notes import interval, number
-from harness.scaling import Exponent, Status
-from harness.statistics import Comparison
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
-from harness.verdicts import Verdict, equal, lower, opposite, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, targets_table, updates_to_target
+from harness.inference import Comparison, Exponent, Status, Verdict, equal, lower, opposite, together
+from harness.report import interval, number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.notes import interval, number
-from harness.statistics import Comparison, Interval, geometric_mean_ratio, mean_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
-from harness.verdicts import Verdict, all_hold, exactly, inside, lower, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.inference import (
+    Comparison,
+    Interval,
+    Verdict,
+    all_hold,
+    exactly,
+    geometric_mean_ratio,
+    inside,
+    lower,
+    mean_interval,
+    together,
+)
+from harness.report import interval, number
 
 Array = NDArray[np.floating]
 

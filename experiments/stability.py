@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.notes import interval, number
-from harness.scaling import RESAMPLES
-from harness.statistics import Interval, percentile_interval, proportion
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
-from harness.verdicts import Verdict, inside, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.inference import RESAMPLES, Interval, Verdict, inside, percentile_interval, proportion, together
+from harness.report import interval, number
 
 if TYPE_CHECKING:
     import pandas as pd

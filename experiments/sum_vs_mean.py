@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.activations import ACTIVATIONS
-from harness.losses import LOSSES
-from harness.mlp import MLP, Parameters
-from harness.notes import number
-from harness.reduction import inplace_reduce
-from harness.statistics import geometric_mean_ratio
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
-from harness.verdicts import Verdict, exactly, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.inference import Verdict, exactly, geometric_mean_ratio, together
+from harness.network import ACTIVATIONS, LOSSES, MLP, Parameters, inplace_reduce
+from harness.report import number
 
 if TYPE_CHECKING:
     import pandas as pd

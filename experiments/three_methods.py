@@ -7,13 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.cell import Cell
-from harness.notes import interval, number
-from harness.statistics import Comparison, Interval, geometric_mean_ratio, median_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits, quartiles
-from harness.timing import pinned_blas
-from harness.train import inplace_update
-from harness.verdicts import Verdict, exactly, inside, lower, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits, quartiles
+from harness.inference import (
+    Comparison,
+    Interval,
+    Verdict,
+    exactly,
+    geometric_mean_ratio,
+    inside,
+    lower,
+    median_interval,
+    together,
+)
+from harness.report import interval, number
+from harness.training import Cell, inplace_update, pinned_blas
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.notes import interval, number
-from harness.statistics import Comparison, Interval, percentile_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits
-from harness.verdicts import Verdict, inside, lower, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits
+from harness.inference import Comparison, Interval, Verdict, inside, lower, percentile_interval, together
+from harness.report import interval, number
 
 if TYPE_CHECKING:
     import pandas as pd

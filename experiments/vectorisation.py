@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.notes import interval, number
-from harness.statistics import Interval, geometric_mean_ratio, percentile_interval
-from harness.study import BATCH_SIZE, Evidence, Finding, Line, Panel
-from harness.verdicts import inside, together
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.inference import Interval, geometric_mean_ratio, inside, percentile_interval, together
+from harness.report import interval, number
 
 if TYPE_CHECKING:
     import pandas as pd

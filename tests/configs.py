@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig, check
+from harness.config.schema import Config, DatasetConfig, ModelConfig, OptimizerConfig, check
 
 
 def configured(**changes: Any) -> Config:

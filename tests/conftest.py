@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import DTypeLike, NDArray
 
-from harness.mlp import MLP, Parameters
-from harness.timing import pinned_blas
+from harness.network.mlp import MLP, Parameters
+from harness.training.clock import pinned_blas
 
 Array = NDArray[np.floating]
 
@@ -130,7 +130,7 @@ class Project:
 
     def run(self, *words: str) -> tuple[int, str]:
         """(exit code, what it said) of `python -m harness WORDS`."""
-        from harness import cli
+        from harness.app import command as cli
 
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.path)

@@ -13,9 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.answer import SEED, answer, best_rates, final_costs, target_costs, targets_table, updates_to_target
-from harness.study import Evidence
-from harness.sweep_data import SweepData
+from harness.analysis.answers import (
+    SEED,
+    answer,
+    best_rates,
+    final_costs,
+    target_costs,
+    targets_table,
+    updates_to_target,
+)
+from harness.analysis.study import Evidence
+from harness.analysis.sweep_tables import SweepData
 
 START = 2.0
 PARAMS = {

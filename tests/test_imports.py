@@ -1,4 +1,4 @@
-"""Imports point one way: edge -> study -> training -> kernel; and the heavy libraries stay at their edges."""
+"""Rooms import one way, through each other's doors; each heavy library has one home."""
 
 import ast
 import subprocess
@@ -7,105 +7,95 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "harness"
+PACKAGE = Path(__file__).parents[1] / "harness"
 
-# From the bottom up; a module may import from earlier lines and from its own line's left.
-LAYERS = [
-    ["activations", "losses", "mlp", "evaluation", "per_example", "reduction", "optimizers", "errata"],
-    ["lanes", "compiled_network", "compiled_single", "compiled_evaluation", "compiled"],
-    ["config", "batches", "noise", "sharpness", "diagnostics", "timing", "fingerprint", "train"],
-    ["statistics", "scaling", "blocks", "files", "data", "splits"],
-    ["cell", "calibration", "tables", "labels", "redaction", "provenance", "sweep_data", "stored", "answer", "notes"],
-    ["verdicts", "study", "findings"],
-    ["plots", "panels", "clock_plots", "rate_plots", "sweep_plots", "study_plots", "report"],
-    [
-        "interrupts",
-        "progress",
-        "outbox",
-        "processes",
-        "writing",
-        "tracking",
-        "recording",
-        "grid",
-        "studies",
-        "sweep",
-        "recovery",
-        "verification",
-        "composition",
-        "cli",
-        "__main__",
-    ],
-]
-ORDER = [name for layer in LAYERS for name in layer]
-ONLY_IN = {
-    "hydra": {"cli", "composition"},
-    "omegaconf": {"cli", "composition"},
-    "mlflow": {"tracking"},
-    "matplotlib": {"plots", "panels", "clock_plots", "rate_plots", "sweep_plots", "study_plots"},
-    "rich": {"progress"},
-    "sklearn": {"data", "splits"},
-    "psutil": {"processes"},
-    "numba": {"lanes"},
-}
-KERNEL = [*LAYERS[0], *LAYERS[1]]
+# The way that data flows; a room imports only from those before it.
+ROOMS = (
+    "network", "compiled", "config", "data", "training", "inference", "analysis", "report", "store", "sweep", "app",
+)  # fmt: skip
+HOME = {
+    "hydra": "app", "omegaconf": "app", "mlflow": "store", "matplotlib": "report", "numba": "compiled",
+    "llvmlite": "compiled", "sklearn": "data", "rich": "sweep", "psutil": "store", "markdown_it": "report",
+}  # fmt: skip
+MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.glob("*/*.py"))
 
 
-def imports(module: str) -> set[str]:
-    """Every module named by an import statement, wherever it stands; those for type checking alone left out."""
+def imports(module: str, typing: bool = True) -> set[tuple[str, str]]:
+    """(module, name) of every import statement, wherever it stands; (module, "") of `import module`.
+
+    typing: those for type checking alone too.
+    """
     tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf8"))
-    typing_only = {
-        inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
+    guarded = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    left_out = set() if typing else {inner for node in guarded for inner in ast.walk(node)}
     names = set()
     for node in ast.walk(tree):
-        if node in typing_only:
+        if node in left_out:
             continue
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "harness":
-            names |= {f"harness.{alias.name}" for alias in node.names}
+            names |= {(alias.name, "") for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: relative import"
-            names.add(node.module or "")
+            names |= {(node.module or "", alias.name) for alias in node.names}
     return names
 
 
-def test_every_module_has_its_place():
-    assert sorted(ORDER) == sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+def own_imports(module: str) -> set[tuple[str, str]]:
+    return {(source, name) for source, name in imports(module) if source.split(".")[0] == "harness"}
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_imports_point_down(module):
-    below = ORDER[: ORDER.index(module)]
-    own = {name.removeprefix("harness.") for name in imports(module) if name.startswith("harness.")}
-    assert own - {"__version__"} <= set(below)
+def test_every_room_has_its_place():
+    assert sorted(ROOMS) == sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
-@pytest.mark.parametrize("module", ORDER)
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_for(room):
+    tree = ast.parse((PACKAGE / room / "__init__.py").read_text(encoding="utf8"))
+    assert len(ast.get_docstring(tree) or "") > 80
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way_and_go_through_the_door(module):
+    """From its own room a module takes what it likes; from an earlier one what its __init__ offers, or a module."""
+    room = module.split("/")[0]
+    earlier = ROOMS[: ROOMS.index(room)]
+    for source, name in own_imports(module):
+        path = source.split(".")
+        if source == "harness" and name == "__version__":
+            continue
+        assert path[1] == room or (path[1] in earlier and len(path) == 2), f"{module} imports {name} from {source}"
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_each_library_has_one_home(module):
-    for name in imports(module):
-        library = name.split(".")[0]
-        assert module in ONLY_IN.get(library, {module}), f"{module} imports {library}"
+    room = module.split("/")[0]
+    for source, _ in imports(module, typing=False):
+        library = source.split(".")[0]
+        assert HOME.get(library, room) == room, f"{module} imports {library}"
 
 
-@pytest.mark.parametrize("module", KERNEL)
+@pytest.mark.parametrize("module", [name for name in MODULES if name.split("/")[0] in ("network", "compiled")])
 def test_the_kernel_knows_numpy_and_the_standard_library_only(module):
     """But for the compiled engine, an optional extra: Numba, and the BLAS that Numba takes from SciPy."""
-    outside = {name.split(".")[0] for name in imports(module)} - {"harness", "numpy"}
-    extras = {"compiled": {"threadpoolctl"}, "compiled_network": {"scipy"}, "lanes": {"numba", "llvmlite"}}
-    extra = extras.get(module, set())
+    outside = {source.split(".")[0] for source, _ in imports(module)} - {"harness", "numpy"}
+    extra = {"numba", "llvmlite", "scipy", "threadpoolctl"} if module.startswith("compiled/") else set()
     assert outside <= set(sys.stdlib_module_names) | extra
 
 
 def test_composing_a_command_line_imports_nothing_heavy():
     """--help and a refused value must answer at once."""
     code = (
-        "import sys; sys.argv = ['harness', 'batch_size=0']; import harness.cli; assert harness.cli.main() == 2;"
+        "import sys; sys.argv = ['harness', 'batch_size=0']; from harness.app.command import main; assert main() == 2;"
         "heavy = 'mlflow', 'sklearn', 'matplotlib', 'numba', 'pandas', 'scipy', 'rich';"
         "print([m for m in heavy if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_package_loads_at_most_numpy():
+    code = "import sys; before = set(sys.modules); import harness; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in ast.literal_eval(done.stdout)}
+    assert loaded - set(sys.stdlib_module_names) <= {"harness", "numpy"}

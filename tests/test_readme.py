@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from harness.cli import ROOT
-from harness.config import RULES
+from harness.app.command import ROOT
+from harness.config.schema import RULES
 
 README = (ROOT / "README.md").read_text(encoding="utf8")
 

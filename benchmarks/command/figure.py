@@ -16,7 +16,7 @@ def draw(found: Runs, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from harness.plots import STYLE
+    from harness.report import STYLE
 
     long = [name for name in found if name not in (HELP, REFUSED, UNKNOWN)]
     with rc_context(

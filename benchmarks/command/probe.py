@@ -19,25 +19,25 @@ LIBRARIES = {"antlr4": "hydra", "omegaconf": "hydra", "pyarrow": "pandas"}
 LIBRARIES |= {name: name for name in ("mlflow", "sklearn", "pandas", "matplotlib", "scipy", "hydra", "numpy", "rich")}
 
 PHASES = {
-    "harness.cli": {"_hydra_main": "composing the help"},
-    "harness.composition": {"compose_cells": "composing", "launch": "composing each job again"},
-    "harness.tracking": {
+    "harness.app.command": {"_hydra_main": "composing the help"},
+    "harness.app.composition": {"compose_cells": "composing", "launch": "composing each job again"},
+    "harness.store.tracking": {
         "Store.open": "opening the store",
         "Store._ask": "tracking",
         "Store.start": "tracking",
         "Store.deliver_waiting": "tracking",
     },
-    "harness.recording": {"load_dataset": "data", "_write_tables": "tables", "_draw": "figures of cells"},
-    "harness.cell": {"Cell.__init__": "data"},
-    "harness.train": {"evaluate": "evaluation"},
-    "harness.compiled": {"Compiled.evaluate": "evaluation"},
-    "harness.diagnostics": {"Observer.look": "diagnostics", "Observer.report": "diagnostics"},
-    "harness.tables": {"replicas": "tables", "summary": "tables", "checkpoint_metrics": "tables"},
-    "harness.provenance": {"environment": "provenance", "uncommitted": "provenance", "signature": "provenance"},
-    "harness.sweep": {"write_answer": "report", "figures": "report: figures"},
-    "harness.plots": {"png": "drawing"},
-    "harness.sweep_data": {"load_sweep": "report: reading"},
-    "harness.answer": {"answer": "report: statistics"},
+    "harness.sweep.recording": {"load_dataset": "data", "_write_tables": "tables", "_draw": "figures of cells"},
+    "harness.training.cell": {"Cell.__init__": "data"},
+    "harness.training.loop": {"evaluate": "evaluation"},
+    "harness.compiled.engine": {"Compiled.evaluate": "evaluation"},
+    "harness.training.diagnostics": {"Observer.look": "diagnostics", "Observer.report": "diagnostics"},
+    "harness.training.tables": {"replicas": "tables", "summary": "tables", "checkpoint_metrics": "tables"},
+    "harness.store.provenance": {"environment": "provenance", "uncommitted": "provenance", "signature": "provenance"},
+    "harness.sweep.parent": {"write_answer": "report", "figures": "report: figures"},
+    "harness.report.plots": {"png": "drawing"},
+    "harness.sweep.loading": {"load_sweep": "report: reading"},
+    "harness.analysis.answers": {"answer": "report: statistics"},
 }  # module -> function -> phase
 COUNTED = (
     "create_run", "download_artifacts", "get_run", "list_artifacts", "log_artifacts", "log_batch", "log_inputs",
@@ -102,7 +102,7 @@ def probe() -> int:
     started = time.time()
     _watch_imports(ledger)
     try:
-        from harness.cli import main
+        from harness.app import main
 
         return main()
     finally:
@@ -136,14 +136,14 @@ def _patch(name: str, ledger: Ledger) -> None:
     """Make the functions of a module that was just loaded say when they run."""
     for path, phase in PHASES.get(name, {}).items():
         _replace(name, path, ledger, lambda function, phase=phase: _in_phase(function, phase, ledger))
-    if name == "harness.cell":
+    if name == "harness.training.cell":
         _replace(name, "Cell.train", ledger, lambda train: _training(train, ledger))
-    if name == "harness.writing":
+    if name == "harness.store.writer":
         _replace(name, "RunWriter.timed", ledger, lambda timed: _tracking(timed, ledger))
     if name == "mlflow.tracking.client":
         for method in COUNTED:
             _replace(name, f"MlflowClient.{method}", ledger, lambda call, own=method: _counted(call, own, ledger))
-    if name == "harness.plots" and os.environ.get("PROBE_WITHOUT_FIGURES"):
+    if name == "harness.report.plots" and os.environ.get("PROBE_WITHOUT_FIGURES"):
         for drawing in ("cell_curves", "cell_batch_costs", "save"):
             _replace(name, drawing, ledger, lambda function: lambda *arguments: None)
 

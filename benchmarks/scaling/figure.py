@@ -21,7 +21,7 @@ def draw(found: Found, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from harness.plots import STYLE
+    from harness.report import STYLE
 
     with rc_context({**STYLE, "axes.titlesize": 12.5, "axes.titleweight": "bold", "axes.titlelocation": "left"}):
         figure = Figure(figsize=(15.5, 8.6), dpi=130, layout="constrained")
@@ -35,7 +35,7 @@ def draw(found: Found, path: Path) -> None:
 
 def _points(axes: "Axes", x: Sequence[float], values: Sequence[Spread], colour: int, label: str | None = None) -> None:
     """Medians with bars from quartile to quartile."""
-    from harness.plots import COLOURS
+    from harness.report import COLOURS
 
     middle = np.array([v.median for v in values])
     bars = np.abs([[v.median - v.q25 for v in values], [v.q75 - v.median for v in values]])
@@ -43,13 +43,13 @@ def _points(axes: "Axes", x: Sequence[float], values: Sequence[Spread], colour: 
 
 
 def _line(axes: "Axes", x: Sequence[float], y: Sequence[float], colour: int, **style: Any) -> None:
-    from harness.plots import COLOURS
+    from harness.report import COLOURS
 
     axes.plot(x, y, color=COLOURS[colour], lw=1.8, alpha=0.75, **style)
 
 
 def _finish(axes: "Axes", title: str, xlabel: str, ylabel: str, legend: bool = True) -> None:
-    from harness.plots import log_scale
+    from harness.report import log_scale
 
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):

@@ -10,7 +10,7 @@ from benchmarks.scaling.laws import Laws, Times, fit_laws, linear, predict
 from benchmarks.scaling.memory import Memory, expected_training, resident, trace, widest_stack
 from benchmarks.scaling.points import Plan, Point, configured, synthetic
 from benchmarks.scaling.times import time_axis, time_cells, train_timed
-from harness.cell import Cell
+from harness.training import Cell
 
 
 class Found(NamedTuple):

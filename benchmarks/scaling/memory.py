@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.scaling.points import FLOAT, INDEX, Point, configured, synthetic
-from harness.cell import Cell
-from harness.evaluation import PIECE
-from harness.optimizers import OPTIMIZERS
+from harness.network import OPTIMIZERS, PIECE
+from harness.training import Cell
 
 
 class Memory(NamedTuple):

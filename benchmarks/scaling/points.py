@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import ROOT
-from harness.cli import _register
-from harness.composition import compose_cells
+from harness.app.command import _register
+from harness.app.composition import compose_cells
 from harness.config import Config
 from harness.data import Dataset
-from harness.mlp import Parameters
+from harness.network import Parameters
 
 N_INPUTS, N_CLASSES = 20, 10
 FLOAT, INDEX = 8, 8  # bytes of a float64, and of an index in the order of the examples

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import child_environment
 from benchmarks.scaling.points import Point, configured, synthetic
-from harness.cell import Cell
+from harness.training import Cell
 
 
 class Timing(NamedTuple):

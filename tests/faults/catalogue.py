@@ -225,7 +225,7 @@ def _live_process(folder: Path) -> subprocess.Popen[str]:
 PLANT = """
 import sys
 from mlflow.tracking import MlflowClient
-from harness.processes import identity
+from harness.store.processes import identity
 client = MlflowClient("sqlite:///mlflow.db")
 experiment = client.get_experiment_by_name("harness").experiment_id
 here = {**identity(), "kind": "cell", "signature": "planted"}

@@ -11,7 +11,7 @@ POISON = Path(__file__).parent / "poison"  # on PYTHONPATH: its sitecustomize.py
 
 def in_training() -> None:
     """The cell of B=16 raises in its third epoch."""
-    from harness.cell import Cell
+    from harness.training.cell import Cell
 
     train = Cell.train
 
@@ -26,7 +26,7 @@ def in_training() -> None:
 
 def in_plotting() -> None:
     """The figure of the cell of B=16 raises."""
-    from harness import plots
+    from harness.report import plots
 
     curves = plots.cell_curves
 
@@ -40,7 +40,7 @@ def in_plotting() -> None:
 
 def in_the_answer() -> None:
     """The sweep's own figures raise."""
-    from harness import sweep
+    from harness.sweep import parent as sweep
 
     def broken(*unused):
         raise RuntimeError(MESSAGE)
@@ -66,7 +66,7 @@ def in_logging() -> None:
 
 def by_exit() -> None:
     """Somebody's code calls sys.exit(0) while the cell of B=16 is trained."""
-    from harness.cell import Cell
+    from harness.training.cell import Cell
 
     train = Cell.train
 

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from harness.cell import Cell
+from harness.training.cell import Cell
 
 _train = Cell.train
 

@@ -1,0 +1,236 @@
+"""What machine code is made of: functions compiled by Numba, lines of numbers side by side in registers, e^x.
+
+LLVM has vectors of any width, whatever the processor's are; Numba has no type for them, but lets one be added. A line
+is 64 bytes of float64 or float32, about what a handful of instructions work on. With lines a product of small matrices
+is written as the processor should do it and runs at its peak, where BLAS, or a loop that LLVM turns into SIMD, spends
+more on beginning and ending than on the arithmetic.
+
+The exponential is written out because Numba would call the C library for each number, while a loop of multiplications
+and additions becomes SIMD: a quarter of the time, same error of 1 ulp.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, register_model
+from numba.np.arrayobj import make_array
+
+from harness.network import reduction
+
+Function = Callable[..., Any]
+SOURCES = (reduction.__file__, *map(str, sorted(Path(__file__).parent.glob("*.py"))))
+
+
+def cache_directory() -> str:
+    """Another one whenever a source changes: Numba watches the file of a function, not those of what it calls."""
+    sources = b"".join(Path(file).read_bytes() for file in SOURCES)
+    digest = hashlib.sha256(sources).hexdigest()[:16]
+    return str(Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__") / f"compiled-{digest}")
+
+
+CACHE = cache_directory()
+
+
+def compiled(function: Function, counted: bool = False) -> Function:
+    """IEEE semantics but for one thing: a b + c may be rounded once (fused). x / 0 is inf, as in NumPy.
+
+    counted: references to arrays are; whatever allocates none needs no count, which takes a third of a small update.
+    """
+    elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, CACHE
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=counted)(function)
+    finally:
+        numba.config.CACHE_DIR = elsewhere
+
+
+LINE = 64  # bytes
+
+
+def whole_lines(n: int, itemsize: int) -> int:
+    """n numbers and what fills up lines; of many lines an odd number, or a column would fall on few sets of a cache."""
+    n_lines = -(-n * itemsize // LINE)
+    return (n_lines | 1 if n_lines > 4 else n_lines) * LINE // itemsize
+
+
+class Line(types.Type):
+    def __init__(self, number: Any) -> None:
+        self.number, self.size = number, 8 * LINE // number.bitwidth
+        super().__init__(name=f"Line({number})")
+
+
+@register_model(Line)
+class LineModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, line: Any) -> None:
+        number = ir.DoubleType() if line.number == types.float64 else ir.FloatType()
+        super().__init__(manager, line, ir.VectorType(number, line.size))
+
+
+def instruction(function: Function) -> Function:
+    """What the function says that LLVM shall do, as something that compiled functions may call."""
+    return intrinsic(function)
+
+
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, line: Any) -> Any:
+    """To the line that begins at array[i], the first two arguments."""
+    data = make_array(signature.args[0])(context, builder, arguments[0]).data
+    return builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(line).as_pointer())
+
+
+def _spread(builder: Any, number: Any, line: Any) -> Any:
+    """A line of the same number everywhere."""
+    one = builder.insert_element(ir.Constant(line, ir.Undefined), number, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), line.count), None))
+
+
+def _reduced(name: str, *flags: str) -> Function:
+    """line -> number, by LLVM's `name`."""
+
+    def reduce(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (line,), number = arguments, context.get_value_type(signature.return_type)
+        start = [ir.Constant(number, -0.0)] if name == "fadd" else []
+        kind = ir.FunctionType(number, [*(one.type for one in start), line.type])
+        short = f"v{signature.args[0].size}f{signature.return_type.bitwidth}"
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.{name}.{short}")
+        return builder.call(function, [*start, line], fastmath=flags)
+
+    return reduce
+
+
+@instruction
+def line_at(_: Any, array: Any, i: Any) -> Any:
+    """array[i], array[i + 1], …"""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = builder.load(_pointer(context, builder, signature, arguments, signature.return_type))
+        found.align = array.dtype.bitwidth // 8
+        return found
+
+    return Line(array.dtype)(array, types.intp), generate
+
+
+@instruction
+def set_line(_: Any, array: Any, i: Any, line: Any) -> Any:
+    """array[i], array[i + 1], … <- line."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to = _pointer(context, builder, signature, arguments, line)
+        builder.store(arguments[2], to).align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, line), generate
+
+
+@instruction
+def number_at(_: Any, array: Any, i: Any) -> Any:
+    """array[i] without the question whether i is negative."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.load(builder.gep(data, [arguments[1]]))
+
+    return array.dtype(array, types.intp), generate
+
+
+@instruction
+def fetch_ahead(_: Any, array: Any, i: Any) -> Any:
+    """Tell the cache that array[i] will be read soon; i may lie beyond the end."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data, number = make_array(signature.args[0])(context, builder, arguments[0]).data, ir.IntType(32)
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@instruction
+def plus(_: Any, line: Any, a: Any, other: Any) -> Any:
+    """line + a · other, rounded once where the processor can; a is a number or a line."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line, a, other = arguments
+        if signature.args[1] != signature.args[0]:
+            a = _spread(builder, a, line.type)
+        return builder.fadd(line, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
+
+    return line(line, a, other), generate
+
+
+@instruction
+def all_of(_: Any, a: Any) -> Any:
+    """a, a, …"""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _spread(builder, arguments[0], context.get_value_type(signature.return_type))
+
+    return Line(a)(a), generate
+
+
+@instruction
+def total(_: Any, line: Any) -> Any:
+    """Σ of its numbers, in the order that suits the processor."""
+    return line.number(line), _reduced("fadd", "reassoc")
+
+
+@instruction
+def largest(_: Any, line: Any) -> Any:
+    """The largest of its numbers; NaN only if all are."""
+    return line.number(line), _reduced("fmax")
+
+
+# e^x = 2^k e^r, k = round(x / log 2), |r| <= ½ log 2, e^r by its Taylor series. Adding 1.5 · 2^52 rounds to an integer
+# that sits in the low bits of the sum, from where it is shifted into the exponent. NaN goes through.
+
+ROUND64, ROUND32 = 1.5 * 2.0**52, np.float32(1.5 * 2.0**23)
+LOG2_E64, LOG2_E32 = 1 / np.log(2), np.float32(1 / np.log(2))
+LN2_HIGH64, LN2_LOW64 = 6.93147180369123816490e-01, 1.90821492927058770002e-10  # of fdlibm: k · high is exact
+LN2_HIGH32, LN2_LOW32 = np.float32(0.693359375), np.float32(-2.12194440e-4)  # of Cephes
+SERIES64 = tuple(1 / float(np.prod(np.arange(1.0, n + 1))) for n in range(13, -1, -1))
+SERIES32 = tuple(np.float32(c) for c in SERIES64[6:])
+LOWEST64, HIGHEST64 = -708.0, 709.0
+LOWEST32, HIGHEST32 = np.float32(-87.0), np.float32(88.0)
+
+
+@compiled
+def exp64(x: Any) -> Any:
+    x = LOWEST64 if x < LOWEST64 else (HIGHEST64 if x > HIGHEST64 else x)
+    shifted = x * LOG2_E64 + ROUND64
+    k = shifted - ROUND64
+    r = (x - k * LN2_HIGH64) - k * LN2_LOW64
+    e_r = SERIES64[0]
+    for c in SERIES64[1:]:
+        e_r = e_r * r + c
+    return e_r * np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
+
+
+@compiled
+def exp32(x: Any) -> Any:
+    x = LOWEST32 if x < LOWEST32 else (HIGHEST32 if x > HIGHEST32 else x)
+    shifted = x * LOG2_E32 + ROUND32
+    k = shifted - ROUND32
+    r = (x - k * LN2_HIGH32) - k * LN2_LOW32
+    e_r = SERIES32[0]
+    for c in SERIES32[1:]:
+        e_r = e_r * r + c
+    return e_r * np.int32((np.float32(shifted).view(np.int32) + 127) << 23).view(np.float32)
+
+
+@compiled
+def inplace_exp(z: Any) -> None:
+    """z <- e^z, z (n,); below -708 (-87 in single precision) as at it, above 709 (88) likewise: never 0, never inf."""
+    if z.itemsize == 8:
+        for i in range(z.size):
+            z[i] = exp64(z[i])
+    else:
+        for i in range(z.size):
+            z[i] = exp32(z[i])

@@ -1,0 +1,339 @@
+"""The equations of `mlp` and `losses` as machine code: forward, backward, of a piece of a batch of one replica.
+
+Rows of weights, activations and deltas are drawn out to whole lines (see `lanes`) with zeros, so that nothing is left
+over at their ends. Wide layers are left to BLAS. Against the vectorised engine only the order of sums and the last bit
+of e^x differ.
+"""
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded here, before somebody pins BLAS threads
+from numpy.typing import NDArray
+
+from harness.compiled.lanes import (
+    LINE,
+    all_of,
+    compiled,
+    inplace_exp,
+    largest,
+    line_at,
+    number_at,
+    plus,
+    set_line,
+    total,
+    whole_lines,
+)
+from harness.network import MLP
+
+Array = NDArray[np.floating]
+
+ACTIVATIONS = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
+LOSSES = {"half_squared_error": 0, "sigmoid_cross_entropy": 1, "softmax_cross_entropy": 2}
+PIECE = 64  # examples whose numbers stay in the core's cache
+
+
+def layout(network: MLP) -> tuple[Array, Array, Array]:
+    """What compiled functions have to know of a network: layer sizes, lengths of rows, codes of θ and loss."""
+    sizes, itemsize = network.params.sizes, network.params.flat.itemsize
+    widths = [sizes[0], *(whole_lines(n, itemsize) for n in sizes[1:])]
+    return (
+        np.array(sizes),
+        np.array(widths),
+        np.array([ACTIVATIONS[network.activation_name], LOSSES[network.loss_name]]),
+    )
+
+
+def n_packed(widths: Array) -> int:
+    """Parameters of a network in rows of whole lines."""
+    return int(((widths[:-1] + 1) * widths[1:]).sum())
+
+
+def rows_of(V: Array, r: int, dtype: Any) -> Array:
+    """The numbers of X or Y, (N, D) or (R, N, D), that replica r has, one row after the other."""
+    return np.require(V if V.ndim == 2 else V[r], dtype, ["C", "W"]).reshape(-1)
+
+
+@compiled
+def copy_rows(flat: Any, packed: Any, sizes: Any, widths: Any, unpack: bool) -> None:
+    """packed <- flat: (P,) with every row drawn out to whole lines; or back."""
+    start = at = 0
+    for layer in range(1, sizes.size):
+        n_in, n_out, height, width = sizes[layer - 1], sizes[layer], widths[layer - 1], widths[layer]
+        for i in range(n_in + 1):
+            row = at + (i if i < n_in else height) * width  # the last is b
+            for j in range(n_out):
+                if unpack:
+                    flat[start + j] = packed[row + j]
+                else:
+                    packed[row + j] = flat[start + j]
+            start += n_out
+        at += (height + 1) * width
+
+
+# Activations, of all numbers of a layer in a row: (n,).
+
+
+@compiled
+def inplace_sigmoid(z: Any) -> None:
+    """1 / (1 + e^(−z))."""
+    one = z.dtype.type(1)
+    for i in range(z.size):
+        z[i] = -z[i]
+    inplace_exp(z)
+    for i in range(z.size):
+        z[i] = one / (one + z[i])
+
+
+@compiled
+def inplace_activation(code: int, z: Any) -> None:
+    """z <- θ(z)."""
+    zero = z.dtype.type(0)
+    if code == 1:
+        inplace_sigmoid(z)
+    elif code == 2:
+        for i in range(z.size):
+            z[i] = np.tanh(z[i])
+    elif code == 3:
+        for i in range(z.size):
+            z[i] = zero if z[i] < zero else z[i]
+
+
+@compiled
+def inplace_activation_backward(code: int, delta: Any, a: Any) -> None:
+    """delta <- delta ∘ θ'(z), written in a = θ(z)."""
+    zero, one = a.dtype.type(0), a.dtype.type(1)
+    if code == 1:
+        for i in range(a.size):
+            delta[i] = delta[i] * a[i] * (one - a[i])
+    elif code == 2:
+        for i in range(a.size):
+            delta[i] = delta[i] * (one - a[i] * a[i])
+    elif code == 3:
+        for i in range(a.size):
+            delta[i] = delta[i] if a[i] > zero else delta[i] * zero
+
+
+# Losses: logits z of n examples, K columns each in rows of `width`, become ∂cost/∂z = prediction − y.
+
+
+@compiled
+def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
+    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row; what is beyond K counts for nothing."""
+    lanes, one, lowest = LINE // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
+    zeros, ones = all_of(z.dtype.type(0)), all_of(one)
+    for start in range(0, n * width, width):
+        for k in range(start + K, start + width):
+            z[k] = lowest
+        top = largest(line_at(z, start))
+        for k in range(start + lanes, start + width, lanes):
+            top = max(top, largest(line_at(z, k)))
+        for k in range(start, start + width, lanes):
+            set_line(z, k, plus(line_at(z, k), -top, ones))
+    inplace_exp(z)
+    for start in range(0, n * width, width):
+        whole = zeros
+        for k in range(start, start + width, lanes):
+            whole = plus(whole, one, line_at(z, k))
+        share = one / total(whole)
+        for k in range(start, start + width, lanes):
+            set_line(z, k, plus(zeros, share, line_at(z, k)))
+
+
+@compiled
+def inplace_delta(code: int, z: Any, n: int, width: int, y: Any, y_at: int, K: int) -> None:
+    """z <- prediction − y, and zero beyond K."""
+    if code == 1:
+        inplace_sigmoid(z)
+    elif code == 2:
+        inplace_softmax(z, n, width, K)
+    for i in range(n):
+        for k in range(K):
+            z[i * width + k] -= y[y_at + i * K + k]
+        for k in range(K, width):
+            z[i * width + k] = 0
+
+
+# Products of matrices whose rows lie one after the other. W, Z, delta and the gradients have rows of whole lines, with
+# zeros at their ends: so nothing is left over, and zeros they stay.
+
+
+@compiled
+def add_products(
+    C: Any, c: int, n_rows: int, A: Any, at: int, row: int, step: int, n: int, B: Any, b: int, width: int
+) -> None:
+    """C_r += Σ_k A_rk B_k, k < n; rows C_r = C[c + r width …], B_k = B[b + k width …], numbers A[at + r row + k step].
+
+    Four lines at a time: of four rows, or, where there are fewer, the sums over every fourth k.
+    """
+    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, LINE // C.itemsize
+    one, zeros = C.dtype.type(1), all_of(C.dtype.type(0))
+    for j in range(0, width, lanes):
+        for r in range(0, fours, 4):
+            first, i, k = c + r * width + j, at + r * row, b + j
+            C0, C1 = line_at(C, first), line_at(C, first + width)
+            C2, C3 = line_at(C, first + 2 * width), line_at(C, first + 3 * width)
+            for _ in range(n):
+                B_k = line_at(B, k)
+                C0, C1 = plus(C0, number_at(A, i), B_k), plus(C1, number_at(A, i + row), B_k)
+                C2, C3 = plus(C2, number_at(A, i + 2 * row), B_k), plus(C3, number_at(A, i + 3 * row), B_k)
+                i, k = i + step, k + width
+            set_line(C, first, C0)
+            set_line(C, first + width, C1)
+            set_line(C, first + 2 * width, C2)
+            set_line(C, first + 3 * width, C3)
+        for r in range(fours, n_rows):
+            first, i, k = c + r * width + j, at + r * row, b + j
+            C0 = line_at(C, first)
+            if whole:
+                C1, C2, C3 = zeros, zeros, zeros
+                for _ in range(0, whole, 4):
+                    C0, C1 = (
+                        plus(C0, number_at(A, i), line_at(B, k)),
+                        plus(C1, number_at(A, i + step), line_at(B, k + width)),
+                    )
+                    C2 = plus(C2, number_at(A, i + 2 * step), line_at(B, k + 2 * width))
+                    C3 = plus(C3, number_at(A, i + 3 * step), line_at(B, k + 3 * width))
+                    i, k = i + 4 * step, k + 4 * width
+                C0 = plus(plus(C0, one, C1), one, plus(C2, one, C3))
+            for _ in range(whole, n):
+                C0 = plus(C0, number_at(A, i), line_at(B, k))
+                i, k = i + step, k + width
+            set_line(C, first, C0)
+
+
+WIDE, MANY = 1 << 13, 16  # numbers of a matrix, and examples, from which on BLAS, which tiles for caches, is faster
+
+
+def _inplace_blas(A: Any, at: int, W: Any, w: int, Z: Any, z: int, n: int, n_in: int, n_out: int, what: int) -> None:
+    """Z <- A W (what = 0), W <- Aᵀ Z (1), A <- Z Wᵀ (2) of matrices (n, n_in), (n_in, n_out), (n, n_out)."""
+    a = A[at : at + n * n_in].reshape(n, n_in)
+    m = W[w : w + n_in * n_out].reshape(n_in, n_out)
+    c = Z[z : z + n * n_out].reshape(n, n_out)
+    if what == 0:
+        np.dot(a, m, c)
+    elif what == 1:
+        np.dot(a.T, c, m)
+    else:
+        np.dot(c, m.T, a)
+
+
+inplace_blas = compiled(_inplace_blas, counted=True)
+
+
+@compiled
+def add_rows(n: int, delta: Any, delta_at: int, width: int, g: Any, db: int) -> None:
+    """db += Σ_rows delta."""
+    for j in range(0, width, LINE // g.itemsize):
+        line, one = line_at(g, db + j), g.dtype.type(1)
+        for k in range(delta_at + j, delta_at + n * width, width):
+            line = plus(line, one, line_at(delta, k))
+        set_line(g, db + j, line)
+
+
+@compiled
+def forward(n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int) -> None:
+    """Z = A W + b."""
+    b, lanes, one = W + height * width, LINE // Z.itemsize, Z.dtype.type(1)
+    wide = n >= MANY and height * width >= WIDE
+    if wide:
+        inplace_blas(A, at, theta, W, Z, z, n, height, width, 0)
+    for i in range(z, z + n * width, width):
+        for j in range(0, width, lanes):
+            bias = line_at(theta, b + j)
+            set_line(Z, i + j, plus(bias, one, line_at(Z, i + j)) if wide else bias)
+    if not wide:
+        add_products(Z, z, n, A, at, height, 1, height, theta, W, width)
+
+
+@compiled
+def add_gradient(n: int, A: Any, at: int, height: int, delta: Any, d: int, width: int, g: Any, W: int) -> None:
+    """dW += Aᵀ delta; db += Σ_rows delta. BLAS writes over dW: a wide network's batch comes in one piece."""
+    if n >= MANY and height * width >= WIDE:
+        inplace_blas(A, at, g, W, delta, d, n, height, width, 1)
+    else:
+        add_products(g, W, height, A, at, 1, height, n, delta, d, width)
+    add_rows(n, delta, d, width, g, W + height * width)
+
+
+@compiled
+def back(
+    n: int, delta: Any, d: int, n_out: int, width: int, theta: Any, W: int, height: int, before: Any, to: int,
+    turned: Any,
+) -> None:  # fmt: skip
+    """before = delta Wᵀ; for some examples W is turned first."""
+    lanes, zeros = LINE // theta.itemsize, all_of(theta.dtype.type(0))
+    if n >= MANY and height * width >= WIDE:
+        inplace_blas(before, to, theta, W, delta, d, n, height, width, 2)
+    elif n >= 4:
+        for j in range(n_out):
+            for i in range(height):
+                turned[j * height + i] = theta[W + i * width + j]
+        for i in range(to, to + n * height, lanes):
+            set_line(before, i, zeros)
+        add_products(before, to, n, delta, d, width, 1, n_out, turned, 0, height)
+    else:
+        for i in range(n * height):
+            r, w = d + i // height * width, W + i % height * width
+            line = zeros
+            for j in range(0, width, lanes):
+                line = plus(line, line_at(theta, w + j), line_at(delta, r + j))
+            before[to + i] = total(line)
+
+
+@compiled
+def zero_ends(A: Any, at: int, n: int, width: int, n_out: int) -> None:
+    """What fills up rows of n_out numbers: sigmoid has made ½ of it."""
+    for i in range(at, at + n * width, width):
+        for j in range(i + n_out, i + width):
+            A[j] = 0
+
+
+@compiled
+def forward_pass(
+    theta: Any, sizes: Any, widths: Any, activation: int, n: int, X: Any, x: int, A: Any
+) -> tuple[int, int]:
+    """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l): n examples from x on. Where the last W and Z begin."""
+    forward(n, X, x, widths[0], theta, 0, A, 0, widths[1])
+    return forward_rest(theta, sizes, widths, activation, n, A)
+
+
+@compiled
+def forward_rest(theta: Any, sizes: Any, widths: Any, activation: int, n: int, A: Any) -> tuple[int, int]:
+    """The same from Z_1 on, which A begins with."""
+    W, z = 0, 0
+    for layer in range(1, sizes.size - 1):
+        width = widths[layer]
+        inplace_activation(activation, A[z : z + n * width])
+        zero_ends(A, z, n, width, sizes[layer])
+        W += (widths[layer - 1] + 1) * width
+        forward(n, A, z, width, theta, W, A, z + n * width, widths[layer + 1])
+        z += n * width
+    return W, z
+
+
+@compiled
+def add_gradients(
+    theta: Any, g: Any, sizes: Any, widths: Any, activation: int, loss: int, n: int, X: Any, x: int, Y: Any, y: int,
+    A: Any, deltas: Any, turned: Any,
+) -> None:  # fmt: skip
+    """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += A_(l−1)ᵀ delta_l.
+
+    n examples, whose gradients are added to g. theta, g: the layers' W and b one after the other, in rows of whole
+    lines; A and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
+    """
+    last = sizes.size - 1
+    W, z = forward_pass(theta, sizes, widths, activation, n, X, x, A)
+    inplace_delta(loss, A[z : z + n * widths[last]], n, widths[last], Y, y, sizes[last])
+    delta, d = A, z
+    for layer in range(last, 0, -1):
+        height, width = widths[layer - 1], widths[layer]
+        below, at = X, x
+        if layer > 1:
+            z -= n * height
+            below, at = A, z
+            back(n, delta, d, sizes[layer], width, theta, W, height, deltas, z, turned)
+        add_gradient(n, below, at, height, delta, d, width, g, W)
+        if layer > 1:
+            inplace_activation_backward(activation, deltas[z : z + n * height], A[z : z + n * height])
+            delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height

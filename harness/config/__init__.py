@@ -1,0 +1,37 @@
+"""What a user may ask for: the typed schema of a cell with its checks, and what cells are called.
+
+Knows no Hydra: the command line fills these classes, a program may fill them by hand. May import `network`, for the
+names of what there is.
+"""
+
+from harness.config.labels import cell_label, sweep_label, varied_keys
+from harness.config.reading import config_from
+from harness.config.schema import (
+    RULES,
+    Config,
+    ConfigError,
+    DatasetConfig,
+    ModelConfig,
+    OptimizerConfig,
+    check,
+    effective_batch_size,
+    effective_learning_rate,
+    flatten,
+)
+
+__all__ = [
+    "RULES",
+    "Config",
+    "ConfigError",
+    "DatasetConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "cell_label",
+    "check",
+    "config_from",
+    "effective_batch_size",
+    "effective_learning_rate",
+    "flatten",
+    "sweep_label",
+    "varied_keys",
+]

@@ -1,0 +1,239 @@
+"""What a user may ask for: the typed schema of a cell, and the check that refuses what makes no sense.
+
+The dataclasses are the schema, the files in conf/ hold the values. Nothing here knows Hydra: the command line fills
+these classes, a notebook may fill them by hand. `check` runs before anything is trained or written, and its errors are
+one line that names the key, what is allowed and what came.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from harness.network import ACTIVATIONS, DERIVED, FORMULAS, INITIALIZERS, OPTIMIZERS, REDUCTIONS
+
+TASKS = ("classification", "regression")
+LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent of B / reference_batch_size
+ORDERS = ("reshuffle", "once", "none", "sorted", "source", "replacement")
+LAST_BATCH = ("keep", "drop")
+DTYPES = ("float64", "float32")
+ENGINES = ("vectorized", "per_example", "compiled")
+TARGETS_ON = ("train", "validation")
+DIAGNOSTICS = ("off", "cheap", "full")
+RERUN = ("missing", "all")
+SIZES = ("full", "small")
+
+
+class ConfigError(ValueError):
+    """A refused value. The message is one line: key, what came, what is allowed."""
+
+    def __init__(self, key: str, allowed: str, received: object) -> None:
+        super().__init__(f"{key}: expected {allowed}, got {received!r}")
+        self.key, self.allowed, self.received = key, allowed, received
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, object]]:
+        return type(self), (self.key, self.allowed, self.received)
+
+
+@dataclass
+class DatasetConfig:
+    """A function that returns (X, y), named by `load._target_` with its arguments, and how to split what it returns."""
+
+    name: str
+    task: str
+    load: dict[str, Any]
+    validation_fraction: float
+    test_fraction: float
+    resample: bool
+
+
+@dataclass
+class ModelConfig:
+    """A multi-layer perceptron; `hidden` lists the widths of its hidden layers, [] is a single layer."""
+
+    hidden: list[int]
+    activation: str
+    initializer: str
+
+
+@dataclass
+class OptimizerConfig:
+    """An update rule by name; fields that the named rule does not have are ignored by it and must stay null."""
+
+    name: str
+    weight_decay: float
+    clip_norm: float | None
+    momentum: float | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    epsilon: float | None = None
+
+
+@dataclass
+class Config:
+    """One cell of the grid: everything that decides its numbers. conf/config.yaml says what each key means."""
+
+    dataset: DatasetConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    batch_size: int | str
+    learning_rate: float
+    reduction: str
+    learning_rate_rule: str
+    reference_batch_size: int
+    epochs: int | None
+    updates: int | None
+    train_seconds: float | None
+    target: float | None
+    target_on: str
+    order: str
+    last_batch: str
+    seeds: int
+    seed: int
+    dtype: str
+    engine: str
+    threads: int
+    diagnostics: str
+    formula: str = DERIVED
+    rerun: str = "missing"  # this and the following are about the command, not the cell
+    dry_run: bool = False
+    size: str = "full"  # of a study
+    study: dict[str, Any] = field(default_factory=dict)
+
+
+class Rule(NamedTuple):
+    """A predicate on one value and the words that describe it."""
+
+    holds: Callable[[Any], bool]
+    allowed: str
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _one_of(names: Iterable[str]) -> Rule:
+    options = tuple(names)
+    return Rule(lambda v: v in options, " | ".join(options))
+
+
+def _optional(rule: Rule) -> Rule:
+    return Rule(lambda v: v is None or rule.holds(v), f"{rule.allowed}, or null")
+
+
+POSITIVE = Rule(lambda v: _number(v) and v > 0, "a finite number > 0")
+NOT_NEGATIVE = Rule(lambda v: _number(v) and v >= 0, "a finite number >= 0")
+COUNT = Rule(lambda v: _whole(v, 1), "an integer >= 1")
+BELOW_ONE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
+FRACTION = Rule(lambda v: _number(v) and 0 < v < 1, "a fraction between 0 and 1")
+BATCH_SIZE = Rule(lambda v: v == "full" or _whole(v, 1), "an integer >= 1 or full")
+WIDTHS = Rule(lambda v: isinstance(v, list) and all(_whole(n, 1) for n in v), "a list of integers >= 1, or []")
+
+RULES: dict[str, Rule] = {
+    "dataset.task": _one_of(TASKS),
+    "dataset.validation_fraction": FRACTION,
+    "dataset.test_fraction": FRACTION,
+    "model.hidden": WIDTHS,
+    "model.activation": _one_of(ACTIVATIONS),
+    "model.initializer": _one_of(INITIALIZERS),
+    "optimizer.name": _one_of(OPTIMIZERS),
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.clip_norm": _optional(POSITIVE),
+    "optimizer.momentum": _optional(BELOW_ONE),
+    "optimizer.beta1": _optional(BELOW_ONE),
+    "optimizer.beta2": _optional(BELOW_ONE),
+    "optimizer.epsilon": _optional(POSITIVE),
+    "batch_size": BATCH_SIZE,
+    "learning_rate": POSITIVE,
+    "reduction": _one_of(REDUCTIONS),
+    "learning_rate_rule": _one_of(LEARNING_RATE_RULES),
+    "reference_batch_size": COUNT,
+    "epochs": _optional(COUNT),
+    "updates": _optional(COUNT),
+    "train_seconds": _optional(POSITIVE),
+    "target": _optional(POSITIVE),
+    "target_on": _one_of(TARGETS_ON),
+    "order": _one_of(ORDERS),
+    "last_batch": _one_of(LAST_BATCH),
+    "seeds": COUNT,
+    "seed": Rule(lambda v: _whole(v, 0), "an integer >= 0"),
+    "dtype": _one_of(DTYPES),
+    "engine": _one_of(ENGINES),
+    "threads": COUNT,
+    "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
+    "formula": _one_of(FORMULAS),
+    "rerun": _one_of(RERUN),
+    "size": _one_of(SIZES),
+}
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'model': {'hidden': [32]}} -> {'model.hidden': [32]}; lists are leaves."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        nested = isinstance(value, dict)
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
+def check(config: Config) -> None:
+    """Refuse what no training could make sense of. Raises ConfigError for the first offence.
+
+    Not checked here: what only the data can tell (a column that is missing, a batch larger than N): `harness.data`.
+    """
+    values = flatten(asdict(config))
+    for key, rule in RULES.items():
+        if not rule.holds(values[key]):
+            raise ConfigError(key, rule.allowed, values[key])
+    _check_optimizer(config.optimizer)
+    check_engine(config.engine)
+    _check_formula(config)
+    if config.epochs is None and config.updates is None and config.train_seconds is None:
+        raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
+    if config.size == "small" and not config.study:
+        raise ConfigError("size", "small together with experiment=NAME only", config.size)
+    fractions = config.dataset.validation_fraction + config.dataset.test_fraction
+    if fractions >= 1:
+        raise ConfigError("dataset.test_fraction", "validation_fraction + test_fraction < 1", fractions)
+
+
+def check_engine(engine: str) -> None:
+    """Refuse the compiled engine where its compiler is not installed."""
+    if engine == "compiled" and find_spec("numba") is None:
+        allowed = 'vectorized | per_example, or compiled after pip install -e ".[compiled]"'
+        raise ConfigError("engine", allowed, engine)
+
+
+def _check_formula(config: Config) -> None:
+    """What is in print is plain descent on the mean of a batch, in matrices."""
+    rule = config.optimizer
+    plain = rule.name == "sgd" and rule.clip_norm is None and not rule.weight_decay
+    if config.formula != DERIVED and not (plain and config.engine == "vectorized" and config.reduction == "mean"):
+        allowed = "derived, or plain optimizer=sgd (no decay, no clipping) with engine=vectorized reduction=mean"
+        raise ConfigError("formula", allowed, config.formula)
+
+
+def _check_optimizer(optimizer: OptimizerConfig) -> None:
+    takes = OPTIMIZERS[optimizer.name].hyperparameters
+    for key in ("momentum", "beta1", "beta2", "epsilon"):
+        value = getattr(optimizer, key)
+        if key in takes and value is None:
+            raise ConfigError(f"optimizer.{key}", f"a number, because optimizer={optimizer.name} needs it", None)
+        if key not in takes and value is not None:
+            raise ConfigError(f"optimizer.{key}", f"null, because optimizer={optimizer.name} does not use it", value)
+
+
+def effective_batch_size(config: Config, n_train: int) -> int:
+    """The number of examples in a batch: `full` is N, and nothing is larger than N."""
+    return n_train if config.batch_size == "full" else min(int(config.batch_size), n_train)
+
+
+def effective_learning_rate(config: Config, batch_size: int) -> float:
+    """learning_rate × (B / reference_batch_size)^p with p = 0, 1 or ½, in the units of the cell's own reduction."""
+    exponent = LEARNING_RATE_RULES[config.learning_rate_rule]
+    return config.learning_rate * (batch_size / config.reference_batch_size) ** exponent

@@ -1,0 +1,120 @@
+"""From a dataset to what a network sees: three parts, standardised with what the training part alone knows.
+
+Partition and scaling are scikit-learn's; the seed alone decides them, so every cell that shares a root seed shares its
+parts.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from harness.data.datasets import Dataset, check_parts, part_sizes
+
+LOSSES = {0: "half_squared_error", 2: "sigmoid_cross_entropy"}  # by number of classes; softmax for any other
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Inputs X (n, D) and targets Y (n, K) as a network takes them: the run's dtype, C-contiguous."""
+
+    X: NDArray[Any]
+    Y: NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Three disjoint parts that together are the dataset.
+
+    sort_key (n_train,): class index, or first target in its own unit, of each training example in training order.
+    rows (n_train,): its row number in the dataset. Training order is random, whatever the order of the source.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    sort_key: NDArray[Any]
+    rows: NDArray[np.intp]
+
+    @property
+    def n_train(self) -> int:
+        """N, the number of training examples."""
+        return self.train.X.shape[0]
+
+    @property
+    def n_inputs(self) -> int:
+        """D, the width of X."""
+        return self.train.X.shape[1]
+
+    @property
+    def n_outputs(self) -> int:
+        """K, the width of Y: 1 for two classes."""
+        return self.train.Y.shape[1]
+
+
+def split(
+    dataset: Dataset,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: np.random.SeedSequence,
+    dtype: DTypeLike,
+) -> Splits:
+    """Training, validation and test examples in the run's dtype, decided by `seed` alone.
+
+    Classes keep their proportions in every part. X is standardised: (X - mean) / std of each column of the training
+    part, for all three parts. Y is {0, 1} (n, 1) for two classes and one-hot (n, K) for more. Regression targets are
+    standardised like X, so that a cost is in units of the training targets' variance, the same for every dataset.
+    Raises ConfigError when a class, or for regression a part, would have too few examples.
+    """
+    check_parts(dataset, validation_fraction, test_fraction)
+    parts = _partition(dataset, validation_fraction, test_fraction, seed)
+    X, Y = _standardised(dataset.X, parts), _target_matrices(dataset, parts)
+    train, validation, test = (_examples(x, y, dtype) for x, y in zip(X, Y, strict=True))
+    sort_key = dataset.y.reshape(len(dataset.y), -1)[parts[0], 0]
+    return Splits(train, validation, test, sort_key, rows=parts[0])
+
+
+def loss_for(dataset: Dataset) -> str:
+    """The cost whose output delta is A - Y: named by the number of classes, or squared error for regression."""
+    return LOSSES.get(len(dataset.class_names), "softmax_cross_entropy")
+
+
+def _partition(
+    dataset: Dataset, validation_fraction: float, test_fraction: float, seed: np.random.SeedSequence
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Row numbers of the training, validation and test examples, in their order of use."""
+    from sklearn.model_selection import train_test_split
+
+    _, n_validation, n_test = part_sizes(len(dataset.y), validation_fraction, test_fraction)
+    state = int(seed.generate_state(1)[0])
+
+    def cut(rows: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
+        strata = dataset.y[rows] if dataset.class_names else None
+        return train_test_split(rows, test_size=size, random_state=state, stratify=strata)
+
+    train, held_out = cut(np.arange(len(dataset.y)), n_validation + n_test)
+    validation, test = cut(held_out, n_test)
+    return train, validation, test
+
+
+def _standardised(values: NDArray[np.float64], parts: tuple[NDArray[np.intp], ...]) -> list[NDArray[np.float64]]:
+    """The rows of each part after (value - mean) / std, both of the first part; a constant column is only centred."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(values[parts[0]])
+    return [scaler.transform(values[part]) for part in parts]
+
+
+def _target_matrices(dataset: Dataset, parts: tuple[NDArray[np.intp], ...]) -> list[NDArray[Any]]:
+    """The targets (n, K) of each part."""
+    from sklearn.preprocessing import LabelBinarizer
+
+    if not dataset.class_names:
+        return _standardised(dataset.y.reshape(len(dataset.y), -1), parts)
+    binarizer = LabelBinarizer().fit(np.arange(len(dataset.class_names)))
+    return [binarizer.transform(dataset.y[part]) for part in parts]
+
+
+def _examples(X: NDArray[Any], Y: NDArray[Any], dtype: DTypeLike) -> Examples:
+    return Examples(np.ascontiguousarray(X, dtype=dtype), np.ascontiguousarray(Y, dtype=dtype))

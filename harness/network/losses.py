@@ -1,0 +1,96 @@
+"""The cost of each example, and its derivative, both from the logits.
+
+Working from logits Z instead of the output activation keeps every cost finite (no log 0, no overflow) and makes the
+output delta the same expression for all three: prediction minus target. A loss returns one value per example; taking
+the mean over a set is the caller's business, so no reduction hides in here.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.network.activations import inplace_sigmoid
+
+Array = NDArray[np.floating]
+MANY = 32  # examples
+
+
+class Loss(NamedTuple):
+    """costs(Z, Y): (..., B, K) -> (..., B). inplace_delta(Z, Y): Z becomes ∂(cost of the example)/∂Z.
+
+    inplace_predict(Z): Z becomes the model's prediction: a probability or a value.
+    """
+
+    costs: Callable[[Array, Array], Array]
+    inplace_delta: Callable[[Array, Array], None]
+    inplace_predict: Callable[[Array], None]
+
+
+def _sigmoid_cross_entropy(Z: Array, Y: Array) -> Array:
+    """−y log σ(z) − (1 − y) log(1 − σ(z)) = max(z, 0) − zy + log(1 + e^(−|z|)), summed over outputs; y in [0, 1]."""
+    return (np.maximum(Z, 0) - Z * Y + np.log1p(np.exp(-np.abs(Z)))).sum(axis=-1)
+
+
+def _sigmoid_delta(Z: Array, Y: Array) -> None:
+    """∂/∂z = σ(z) − y."""
+    inplace_sigmoid(Z)
+    np.subtract(Z, Y, Z)
+
+
+def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
+    """−Σ_k y_k log softmax(z)_k = log Σ_k e^(z_k − max z) − Σ_k y_k (z_k − max z); Σ_k y_k = 1.
+
+    The largest term is e^0 = 1, so log1p of the sum of the others keeps costs far below the rounding of 1; of several
+    that are the largest, all but one are such others. Works on a copy whose memory runs along the examples.
+    """
+    columns = Z.mT.copy()
+    np.subtract(columns, np.maximum.reduce(columns, axis=-2, keepdims=True), columns)
+    chosen = np.add.reduce(columns * np.atleast_2d(Y).mT, axis=-2)
+    smaller = np.less(columns, 0).astype(Z.dtype)
+    ties = Z.shape[-1] - 1 - np.add.reduce(smaller, axis=-2)
+    np.exp(columns, columns)
+    np.multiply(columns, smaller, columns)
+    return np.log1p(np.add.reduce(columns, axis=-2) + ties) - chosen
+
+
+def _inplace_softmax(Z: Array) -> None:
+    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z)."""
+    np.subtract(Z, _largest(Z), Z)
+    np.exp(Z, Z)
+    np.divide(Z, np.add.reduce(Z, axis=-1, keepdims=True), Z)
+
+
+def _largest(Z: Array) -> Array:
+    """max_k z_k, (..., B, 1). Of many examples over a transposed copy: rows of few outputs leave SIMD idle."""
+    if Z.shape[-2] < MANY:
+        return np.maximum.reduce(Z, axis=-1, keepdims=True)
+    return np.maximum.reduce(Z.mT.copy(), axis=-2)[..., None]
+
+
+def _softmax_delta(Z: Array, Y: Array) -> None:
+    """∂/∂z = softmax(z) − y."""
+    _inplace_softmax(Z)
+    np.subtract(Z, Y, Z)
+
+
+def _half_squared_error(Z: Array, Y: Array) -> Array:
+    """½ Σ_k (z_k − y_k)²; a sum over outputs, so that its gradient is z − y whatever their number."""
+    return 0.5 * np.square(Z - Y).sum(axis=-1)
+
+
+def _half_squared_error_delta(Z: Array, Y: Array) -> None:
+    """∂/∂z = z − y."""
+    np.subtract(Z, Y, Z)
+
+
+def _inplace_identity(Z: Array) -> None:
+    """The prediction is the logit itself."""
+
+
+LOSSES = {
+    "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, _sigmoid_delta, inplace_sigmoid),
+    "softmax_cross_entropy": Loss(_softmax_cross_entropy, _softmax_delta, _inplace_softmax),
+    "half_squared_error": Loss(_half_squared_error, _half_squared_error_delta, _inplace_identity),
+}

@@ -1,0 +1,192 @@
+"""What a reduced gradient does to the parameters: sgd, momentum, nesterov, adam, rmsprop.
+
+An optimiser works on the flat (R, P) array of a stack, so one update is a handful of array operations whatever the
+depth. Before its own rule it applies, in this order, clipping at a global norm and weight decay, both to the gradient
+*after* the reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.network.mlp import Parameters
+
+Array = NDArray[np.floating]
+
+
+class Optimizer:
+    """Holds the learning rate η and the state of one stack; `inplace_step` moves its parameters.
+
+    learning_rate: one number, or one per network of the stack. weight_decay: λ of the penalty ½λ‖W‖² (weights, not
+    biases), added to the reduced gradient. clip_norm: the largest global norm that a network's reduced gradient may
+    have; a longer one is scaled down to it.
+    """
+
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+    n_slots: ClassVar[int] = 0  # arrays of state, each of the size of the parameters
+
+    def __init__(
+        self, params: Parameters, learning_rate: ArrayLike, weight_decay: float = 0.0, clip_norm: float | None = None
+    ) -> None:
+        flat = params.flat
+        self.learning_rate = np.array(learning_rate, dtype=flat.dtype).reshape(-1, 1)
+        self.clip_norm = clip_norm
+        self.decay = _decay_vector(params, weight_decay) if weight_decay else None
+        self.slots = [np.zeros_like(flat) for _ in range(self.n_slots)]
+        self.scratch = np.empty_like(flat)
+        self.n_steps = 0
+
+    def inplace_step(self, theta: Array, grads: Array) -> None:
+        """One update of theta (R, P) from the reduced gradient grads (R, P); grads is destroyed."""
+        if self.clip_norm is not None:
+            _inplace_clip(grads, self.clip_norm)
+        if self.decay is not None:
+            np.multiply(theta, self.decay, out=self.scratch)
+            np.add(grads, self.scratch, out=grads)
+        self.n_steps += 1
+        self._inplace_move(theta, grads)
+
+    def select(self, keep: NDArray[np.intp]) -> None:
+        """Forget every network of the stack but `keep`."""
+        if len(self.learning_rate) > 1:
+            self.learning_rate = self.learning_rate[keep]
+        self.slots = [slot[keep] for slot in self.slots]
+        self.scratch = self.scratch[keep]
+
+    def _inplace_move(self, theta: Array, grads: Array) -> None:
+        raise NotImplementedError
+
+
+def _decay_vector(params: Parameters, weight_decay: float) -> Array:
+    """λ at every weight, 0 at every bias, (1, P)."""
+    vector = Parameters.empty(params.sizes, 1, params.flat.dtype)
+    for W, b in zip(vector.W, vector.b, strict=True):
+        W[:], b[:] = weight_decay, 0
+    return vector.flat
+
+
+def _inplace_clip(grads: Array, clip_norm: float) -> None:
+    """grads <- grads · min(1, c / ‖grads‖), for each network of the stack."""
+    norms = np.sqrt(np.einsum("rp,rp->r", grads, grads, dtype=np.float64))  # a float32 square overflows at 1e19
+    scales = clip_norm / np.maximum(norms, clip_norm)
+    np.multiply(grads, scales[:, None].astype(grads.dtype), out=grads)
+
+
+class SGD(Optimizer):
+    """θ <- θ − η g."""
+
+    def _inplace_move(self, theta: Array, grads: Array) -> None:
+        np.multiply(grads, self.learning_rate, grads)
+        np.subtract(theta, grads, theta)
+
+
+class Momentum(Optimizer):
+    """v <- μ v − η g; θ <- θ + v (Polyak 1964, heavy ball)."""
+
+    hyperparameters = ("momentum",)
+    n_slots = 1
+
+    def __init__(self, params: Parameters, learning_rate: ArrayLike, momentum: float = 0.9, **common: float | None):
+        super().__init__(params, learning_rate, **common)  # type: ignore[arg-type]
+        self.momentum = momentum
+
+    def _inplace_velocity(self, grads: Array) -> Array:
+        """v <- μ v − η g."""
+        (velocity,) = self.slots
+        np.multiply(grads, self.learning_rate, out=grads)
+        np.multiply(velocity, self.momentum, out=velocity)
+        np.subtract(velocity, grads, out=velocity)
+        return velocity
+
+    def _inplace_move(self, theta: Array, grads: Array) -> None:
+        np.add(theta, self._inplace_velocity(grads), out=theta)
+
+
+class Nesterov(Momentum):
+    """v <- μ v − η g; θ <- θ + μ v − η g (Sutskever et al. 2013, in the shifted parameters that libraries store)."""
+
+    def _inplace_move(self, theta: Array, grads: Array) -> None:
+        velocity = self._inplace_velocity(grads)  # grads now holds η g
+        np.multiply(velocity, self.momentum, out=self.scratch)
+        np.subtract(self.scratch, grads, out=self.scratch)
+        np.add(theta, self.scratch, out=theta)
+
+
+class Adam(Optimizer):
+    """m <- β1 m + (1 − β1) g; v <- β2 v + (1 − β2) g²; θ <- θ − η √(1 − β2ᵗ)/(1 − β1ᵗ) · m / (√v + ε).
+
+    Kingma & Ba 2015 in the efficient form at the end of their section 2 (their ε̂), which scikit-learn uses too;
+    PyTorch adds ε to the bias-corrected √v̂ instead. Multiplying g and ε by B changes nothing.
+    """
+
+    hyperparameters = ("beta1", "beta2", "epsilon")
+    n_slots = 2
+
+    def __init__(
+        self,
+        params: Parameters,
+        learning_rate: ArrayLike,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        **common: float | None,
+    ):
+        super().__init__(params, learning_rate, **common)  # type: ignore[arg-type]
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+
+    def _inplace_move(self, theta: Array, grads: Array) -> None:
+        m, v = self.slots
+        _inplace_average(m, grads, self.beta1, self.scratch)
+        np.multiply(grads, grads, out=grads)
+        _inplace_average(v, grads, self.beta2, self.scratch)
+        correction = np.sqrt(1 - self.beta2**self.n_steps) / (1 - self.beta1**self.n_steps)
+        np.sqrt(v, out=grads)
+        np.add(grads, self.epsilon, out=grads)
+        np.divide(m, grads, out=grads)
+        np.multiply(grads, self.learning_rate * self.learning_rate.dtype.type(correction), out=grads)
+        np.subtract(theta, grads, out=theta)
+
+
+class RMSProp(Optimizer):
+    """v <- β2 v + (1 − β2) g²; θ <- θ − η g / (√v + ε) (Tieleman & Hinton 2012, lecture 6e)."""
+
+    hyperparameters = ("beta2", "epsilon")
+    n_slots = 1
+
+    def __init__(
+        self,
+        params: Parameters,
+        learning_rate: ArrayLike,
+        beta2: float = 0.99,
+        epsilon: float = 1e-8,
+        **common: float | None,
+    ):
+        super().__init__(params, learning_rate, **common)  # type: ignore[arg-type]
+        self.beta2, self.epsilon = beta2, epsilon
+
+    def _inplace_move(self, theta: Array, grads: Array) -> None:
+        (v,) = self.slots
+        np.multiply(grads, grads, out=self.scratch)
+        _inplace_average(v, self.scratch, self.beta2, self.scratch)
+        np.sqrt(v, out=self.scratch)
+        np.add(self.scratch, self.epsilon, out=self.scratch)
+        np.divide(grads, self.scratch, out=grads)
+        np.multiply(grads, self.learning_rate, out=grads)
+        np.subtract(theta, grads, out=theta)
+
+
+def _inplace_average(average: Array, value: Array, beta: float, scratch: Array) -> None:
+    """average <- β average + (1 − β) value; value may be the scratch array itself."""
+    np.multiply(average, beta, out=average)
+    np.multiply(value, 1 - beta, out=scratch)
+    np.add(average, scratch, out=average)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adam": Adam,
+    "rmsprop": RMSProp,
+}

@@ -1,0 +1,331 @@
+"""The answer of a sweep in words: Markdown for the parent's description and for the report.
+
+Every sentence is made from a table of `answer`, and says what it rests on: how many replicas, which target, which
+interval. Where the sweep cannot tell, the sentence says what would.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.analysis import CLOCKS, MARGIN, Answer, Pair, SweepData, Winner
+from harness.inference import Comparison, Exponent, Interval, Status, proportion
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
+ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
+ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
+
+
+def note(data: SweepData, found: Answer) -> str:
+    """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
+    answers = [_flip(own) for own in _by_facet(found.winners)]
+    head = [*answers, f"`{data.about.get('command', '')}`", _finished(data, found)]
+    return "\n\n".join([*head, *_sections(data, found), "### All cells", cells_table(data.cells)])
+
+
+def shortened(text: str) -> str:
+    """As much as MLflow keeps of a description, cut between lines; report.html has the whole."""
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
+
+
+def _finished(data: SweepData, found: Answer) -> str:
+    finished = int((data.cells["status"] == "FINISHED").sum()) if len(data.cells) else 0
+    text = f"{finished} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
+    text += TIMING[data.timing]
+    if not finished:
+        return text
+    if not (found.best["n_rates"] > 1).any():
+        return f"{text} p-values are Holm's, within each table."
+    choice = "on disjoint halves of the replicas" if found.disjoint else "on the same replicas, so best costs flatter"
+    return f"{text} Learning rates are chosen and reported {choice}. p-values are Holm's, within each table."
+
+
+TIMING = {
+    "exclusive": "",
+    "shared": " Timed while other workers trained too: seconds are longer than alone; compare them with care.",
+    "mixed": " Cells were timed in different ways (alone, beside other workers, on another machine): seconds do not "
+    "compare, and nothing is concluded from them.",
+}
+
+
+def _sections(data: SweepData, found: Answer) -> Iterator[str]:
+    sections = {
+        "Who wins": _who_wins(found),
+        "Learning rate": _learning_rate(found),
+        "Sum or mean": _sum_or_mean(data.cells, found),
+        "Updates to target": _to_target(data.cells, found),
+        "Divergence": _divergence(data.cells, found),
+    }
+    for title, lines in sections.items():
+        text = "\n".join(lines)
+        if text:
+            yield f"### {title}\n\n{text}"
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent where it can be read without one."""
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.2g}"
+
+
+def interval(value: Interval) -> str:
+    if np.isnan(value.low):
+        return number(value.estimate)
+    return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Lines of a Markdown table."""
+    columns = list(columns)
+    body = ["| " + " | ".join(str(value) for value in row) + " |" for row in rows]
+    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *body] if body else []
+
+
+# Who wins
+
+
+def _who_wins(found: Answer) -> list[str]:
+    rows = [
+        (w.facet, f"{number(w.budget)} {w.clock}", w.cell, number(w.cost), _against(w.comparison, w.runner_up))
+        for w in found.winners
+    ]
+    header = ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size")
+    return table(header, rows)
+
+
+def _by_facet(winners: list[Winner]) -> list[list[Winner]]:
+    facets = dict.fromkeys(winner.facet for winner in winners)
+    return [[winner for winner in winners if winner.facet == facet] for facet in facets]
+
+
+def _flip(winners: list[Winner]) -> str:
+    sizes = {winner.batch_size for winner in winners}
+    if len(sizes) == 1:
+        clocks = " and ".join(winner.clock for winner in winners) if len(winners) < len(CLOCKS) else ""
+        where = f"at equal {clocks}" if clocks else "on every clock"
+        return f"**{winners[0].facet}: B={sizes.pop():g} has the lowest training cost {where}.**"
+    wins = "; ".join(f"B={winner.batch_size:g} at equal {winner.clock}{_doubt(winner)}" for winner in winners)
+    return f"**{winners[0].facet}: the winner depends on the clock.** Lowest training cost: {wins}."
+
+
+def _doubt(winner: Winner) -> str:
+    doubts = {"unresolved": "unresolved against", "equivalent": f"equal within {MARGIN:.0%} to"}
+    verdict = winner.comparison.verdict if winner.comparison else ""
+    return f" ({doubts[verdict]} {winner.runner_up})" if verdict in doubts else ""
+
+
+def _against(comparison: Comparison | None, other: str) -> str:
+    if comparison is None:
+        return "no other batch size"
+    if comparison.by_divergence:
+        return f"{other} diverged in {comparison.diverged[1]} replicas"
+    text = f"{interval(comparison.ratio)} × {other}, p = {number(comparison.p)}"
+    if comparison.verdict == "unresolved" and comparison.seeds_needed:
+        return f"{text}: unresolved, about {comparison.seeds_needed} seeds would tell"
+    words = {"a lower": "lower", "b lower": "higher", "equivalent": f"equal within {MARGIN:.0%}"}
+    return f"{text}: {words.get(comparison.verdict, comparison.verdict)}"
+
+
+# Learning rate
+
+
+def _learning_rate(found: Answer) -> list[str]:
+    best = found.best[found.best["n_rates"] > 1]
+    rows = [
+        (r.facet, r.reduction, f"{r.batch_size:g}", _rate(r), number(r.lr_mean), number(r.cost), r.edge or "")
+        for r in best.itertuples()
+    ]
+    lines = table(
+        ("data", "reduction", "B", "best rate", "as lr_mean", "final training cost", "edge of the grid"), rows
+    )
+    lines += [f"\n- {facet}, {red}: {_exponent(fit)}" for (facet, red), fit in found.exponents.items()]
+    return lines + [f"- {text}" for text in _extend(best)]
+
+
+def _rate(row: Any) -> str:
+    chosen = number(row.learning_rate)
+    if np.isnan(row.low_rate) or row.low_rate == row.high_rate:
+        return chosen
+    return f"{chosen} [{number(row.low_rate)}, {number(row.high_rate)}]"
+
+
+def _exponent(fit: Exponent) -> str:
+    if fit.status is not Status.RESOLVED:
+        return f"how the best rate scales with B is {fit.status.value.replace('unresolved: ', 'unresolved, as ')}."
+    verdicts = ", ".join(f"{rule} {verdict}" for rule, verdict in fit.verdicts.items())
+    return f"best lr_mean ∝ B^p with p = {interval(fit.p)}: {verdicts}."
+
+
+def _extend(best: "pd.DataFrame") -> Iterator[str]:
+    """What to add to the grid where its edge won: no claim is made there."""
+    for (facet, reduction), own in best[best["edge"] != ""].groupby(["facet", "reduction"]):
+        sizes = ", ".join(f"B={row.batch_size:g} ({row.edge})" for row in own.itertuples())
+        further = sorted(
+            {row.learning_rate * (3 if row.edge == "high" else 1 / 3) for row in own.itertuples() if row.edge != "both"}
+        )
+        rates = ",".join(f"{rate:.1g}" for rate in further)
+        yield f"{facet}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
+
+
+# Sum or mean
+
+
+def _sum_or_mean(cells: "pd.DataFrame", found: Answer) -> list[str]:
+    done = cells[cells["status"] == "FINISHED"] if len(cells) else cells
+    if done.empty or set(done["reduction"]) != {"sum", "mean"}:
+        return []
+    lines = [f"- In exact arithmetic: {text}" for text in _in_exact_arithmetic(done)]
+    lines += [f"- {text}" for text in _measured_pairs(found.pairs)]
+    rows = [(facet, f"{B:g}", interval(c.ratio), number(c.p), _verdict(c)) for (facet, B), c in found.at_best.items()]
+    header = ("data", "B", "final cost of sum / mean, each at its best rate", "p", "")
+    edges = sorted(set(found.best.loc[found.best["edge"] != "", "batch_size"]))
+    if edges:
+        sizes = ", ".join(f"{B:g}" for B in edges)
+        lines.append(f"- Best against best is void at B = {sizes} until the grid is extended.")
+    return [*lines, "", *table(header, rows)]
+
+
+def _verdict(comparison: Comparison) -> str:
+    words = {"a lower": "sum lower", "b lower": "mean lower", "equivalent": f"equal within {MARGIN:.0%}"}
+    return words.get(comparison.verdict, comparison.verdict)
+
+
+def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
+    """What sum and mean have to do with one another, and what in this sweep breaks it (each case is a test)."""
+    for optimizer in sorted(set(cells["optimizer.name"])):
+        if optimizer in ADAPTIVE:
+            yield f"{optimizer}: the reduction only changes what ε means; sum with ε·B is mean with ε, at one rate."
+        else:
+            yield f"{optimizer}: sum at η is mean at ηB, wherever every batch has B examples."
+    ragged = cells[(cells["last_batch"] == "keep") & (cells["n_train"] % cells["batch_size"] != 0)]
+    for (n_train, B), _ in ragged.groupby(["n_train", "batch_size"]):
+        short = n_train % B
+        yield f"B={B:g} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
+    if (cells["optimizer.weight_decay"].astype(float) > 0).any():
+        yield "weight decay is added after the reduction: sum needs decay·B to be the same."
+    if "optimizer.clip_norm" in cells and cells["optimizer.clip_norm"].notna().any():
+        yield "clipping comes after the reduction: sum needs clip_norm·B to be the same."
+
+
+def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
+    if not pairs:
+        yield "Measured: no two cells of this grid have the same lr_mean under both reductions."
+        return
+    equal = [pair for pair in pairs if pair.difference <= ROUNDING]
+    other = [pair for pair in pairs if pair.difference > ROUNDING]
+    if equal:
+        worst = max(pair.difference for pair in equal)
+        sizes = ", ".join(f"{B:g}" for B in sorted({pair.batch_size for pair in equal}))
+        how = "bit for bit" if worst == 0 else f"to {worst:.1g}"
+        yield f"Measured: {len(equal)} pairs of cells with one lr_mean (B = {sizes}) end at the same costs {how}."
+    for pair in other:
+        yield f"Measured: B={pair.batch_size:g}, lr_mean {number(pair.lr_mean)}: up to {pair.difference:.2%} apart."
+
+
+# Updates to target
+
+
+def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
+    lines = [
+        f"{facet}: target {number(cost)} per example, "
+        f"{'as given' if facet in found.given_targets else 'a tenth of the initial cost'}."
+        for facet, cost in found.targets_at.items()
+    ]
+    rows = [
+        (r.facet, r.reduction, f"{r.batch_size:g}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
+        for r in found.targets.itertuples()
+    ]
+    header = ("data", "reduction", "B", "rate", "updates", "epochs", "train seconds", "replicas that reached it")
+    return [*lines, "", *table(header, rows), *[f"\n- {text}" for text in _critical(cells, found)]]
+
+
+def _reached(row: Any) -> list[str]:
+    if not np.isfinite(row.updates):
+        return ["", "not reached", "", ""]
+    seconds = "" if np.isnan(row.seconds) else number(row.seconds)
+    return [number(row.learning_rate), number(row.updates), number(row.epochs), seconds]
+
+
+def _noise(cells: "pd.DataFrame", found: Answer, fit: Any) -> str:
+    """Median B_simple of the cells that the fit went through, and how it compares; exact only with diagnostics=full."""
+    at = found.targets[(found.targets["facet"] == fit.facet) & (found.targets["reduction"] == fit.reduction)]
+    own = cells[cells["cell"].isin(at["cell"])]
+    for name, how in NOISE.items():
+        measured = own[name].median() if name in own else np.nan
+        if np.isfinite(measured):
+            return f"{how} {number(measured)} examples, B_crit is {fit.b_crit / measured:.2g} times that"
+    return "was not resolved"
+
+
+NOISE = {
+    "noise/b_simple": "averages",
+    "noise/b_simple_pooled": "is, pooled from single batches (diagnostics=full measures it exactly),",
+}
+
+
+def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
+    for fit in found.fits.itertuples():
+        head = f"{fit.facet}, {fit.reduction}"
+        if not fit.resolved:
+            yield f"{head}: the batch size at which more examples stop saving updates is {fit.status}."
+            continue
+        bend = interval(Interval(fit.b_crit, fit.b_crit_low, fit.b_crit_high))
+        least = interval(Interval(fit.s_min, fit.s_min_low, fit.s_min_high))
+        text = f"{head}: updates to target = S_min (1 + B_crit/B), B_crit = {bend} examples, S_min = {least} updates"
+        yield f"{text}; the gradient noise scale along these runs {_noise(cells, found, fit)}."
+
+
+# Divergence
+
+
+def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
+    wild = cells[cells.get("n_diverged", 0) > 0] if "n_diverged" in cells else cells.iloc[:0]
+    if wild.empty:
+        return ["No replica of any cell diverged."] if len(cells) else []
+    lines = []
+    for (facet, reduction), own in found.frontier.groupby(["facet", "reduction"]):
+        edge = own[own["unstable"].notna()]
+        if len(edge):
+            places = ", ".join(f"B={row.batch_size:g}: {_bracket(row)}" for row in edge.itertuples())
+            lines.append(f"- {facet}, {reduction}: stable up to / diverged from: {places}.")
+    some = wild[wild["n_diverged"] < wild["n_replicas"]]
+    for row in some.head(10).itertuples():
+        share = proportion(int(row.n_diverged), int(row.n_replicas))
+        lines.append(f"- {row.cell}: {row.n_diverged:g} of {row.n_replicas:g} diverged, {interval(share)}.")
+    return lines
+
+
+def _bracket(row: Any) -> str:
+    return f"{number(row.stable) if np.isfinite(row.stable) else 'none'} / {number(row.unstable)}"
+
+
+# All cells
+
+
+def cells_table(cells: "pd.DataFrame") -> str:
+    """One line per cell: outcome, final costs with the quartiles, timings."""
+    rows = [
+        (
+            row["cell"],
+            row["outcome"] or row["status"].lower(),
+            _quartiles(row),
+            *(number(row[key]) if key in row and np.isfinite(row[key]) else "" for key in TIMES),
+        )
+        for _, row in cells.iterrows()
+    ]
+    return "\n".join(table(("cell", "outcome", "final training cost [quartiles]", *TIMES.values()), rows)) + "\n"
+
+
+TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/example_us": "µs/example"}
+
+
+def _quartiles(row: "pd.Series") -> str:
+    score, low, high = (row.get(key, np.nan) for key in ("score", "q25", "q75"))
+    return "" if np.isnan(score) else f"{number(score)} [{number(low)}, {number(high)}]"

@@ -1,0 +1,121 @@
+"""What the run of a finished cell says of itself, read back with suspicion.
+
+A store may be shared, or come with a paper: nothing that is read here can run code (YAML is loaded safely, arrays
+without pickle), and a file that is missing or is not what this version writes is refused in one line that names it.
+"""
+
+import json
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+import yaml
+
+from harness.config import Config, ConfigError, config_from
+from harness.network import Parameters
+from harness.training import Fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.store.tracking import Store
+
+FILES = ("config.yaml", "environment.json", "fingerprints.csv", "history.csv", "weights.npz")
+TEXT = ("digest", "outcome")  # columns of tables; a digest may look like a number
+UNREADABLE = (ValueError, TypeError, LookupError, EOFError, OSError, BadZipFile, zlib.error, yaml.YAMLError)
+
+Fingerprints = dict[tuple[int, int], Fingerprint]  # by update and replica
+
+
+class Stored(NamedTuple):
+    """What a finished run says of itself. parameters: those that its replicas ended with."""
+
+    label: str
+    tags: dict[str, str]
+    config: Config
+    environment: dict[str, Any]
+    fingerprints: Fingerprints
+    history: "pd.DataFrame"
+    parameters: Parameters
+
+
+def read(store: "Store", run: Any) -> Stored:
+    """Raises ConfigError for the first file that is missing or is not what this version writes."""
+    tags = dict(run.data.tags)
+    if "data_digest" not in tags:
+        raise ConfigError("verify", "a run with the tag data_digest (older versions wrote none)", run.info.run_name)
+    readers = (_config, _environment, _fingerprints, _history, _parameters)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [_download(store, run, name, Path(folder)) for name in FILES]
+        contents = [_readable(reader, path) for reader, path in zip(readers, paths, strict=True)]
+    return Stored(run.info.run_name, tags, *contents)
+
+
+def first_line(error: Exception) -> str:
+    """Of its message; its name, if it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _download(store: "Store", run: Any, name: str, folder: Path) -> Path:
+    try:
+        return store.download(run, name, folder)
+    except Exception as error:  # MLflow's own, which only `tracking` knows
+        allowed = f"a file that run {run.info.run_id} left when it finished"
+        raise ConfigError(name, allowed, first_line(error)) from error
+
+
+def _readable(reader: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return reader(path)
+    except ConfigError:
+        raise
+    except UNREADABLE as error:
+        raise ConfigError(path.name, "a file as this version writes it", first_line(error)) from error
+
+
+def _config(path: Path) -> Config:
+    return config_from(yaml.safe_load(path.read_text(encoding="utf8")))
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf8")))
+
+
+def _fingerprints(path: Path) -> Fingerprints:
+    rows = _table(path)[["update", "replica", "digest", "norm"]].itertuples(index=False)
+    return {(update, replica): Fingerprint(replica, digest, float(norm)) for update, replica, digest, norm in rows}
+
+
+def _history(path: Path) -> "pd.DataFrame":
+    table = _table(path)
+    if missing := {"train_cost", "outcome"} - set(table):
+        raise ValueError(f"no column {', '.join(sorted(missing))}")
+    return table
+
+
+def _table(path: Path) -> "pd.DataFrame":
+    """Numbers as Python reads them, exactly (pandas rounds in some versions), and the columns of TEXT as they are."""
+    import pandas as pd
+
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if table.empty:
+        raise ValueError("no rows")
+    numbers = {name: [float(text or "nan") for text in table[name]] for name in table if name not in TEXT}
+    return table.assign(**numbers).astype({"update": int, "replica": int})
+
+
+def _parameters(path: Path) -> Parameters:
+    """Numbers only: an array of objects would have to be unpickled, and that can run anything."""
+    stored = np.load(path, allow_pickle=False)
+    if not isinstance(stored, np.lib.npyio.NpzFile):
+        raise ValueError("one array in place of W0, b0, ...")
+    with stored:
+        arrays = {name: stored[name] for name in stored}
+    if others := [f"{name} of {array.dtype}" for name, array in arrays.items() if array.dtype.kind != "f"]:
+        raise ValueError(f"no floats: {', '.join(others)}")
+    layers = range(len(arrays) // 2)
+    return Parameters.from_weights([arrays[f"W{i}"] for i in layers], [arrays[f"b{i}"] for i in layers])

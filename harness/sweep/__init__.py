@@ -1,0 +1,24 @@
+"""Which cells a command needs, their runs, the parent run with its answer, recovery after faults, verification.
+
+Joins `training`, `analysis`, `report` and `store`; may import every room but `app`.
+"""
+
+from harness.sweep.grid import GridCell, missing
+from harness.sweep.parent import close_sweep, open_sweep, write_answer
+from harness.sweep.recording import Job, SweepContext, load_dataset, record_cell
+from harness.sweep.recovery import recover
+from harness.sweep.verification import verify
+
+__all__ = [
+    "GridCell",
+    "Job",
+    "SweepContext",
+    "close_sweep",
+    "load_dataset",
+    "missing",
+    "open_sweep",
+    "record_cell",
+    "recover",
+    "verify",
+    "write_answer",
+]

@@ -1,0 +1,80 @@
+"""The cells of a command beside those that the store already holds: which are to be trained, and for how long.
+
+A cell is recognised by its signature, never by its name: an earlier sweep over other keys may have trained it under
+another one. Cells of one grid that share a signature are one cell.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.config import Config, cell_label, varied_keys
+from harness.store import Store
+from harness.sweep.recording import load_dataset
+from harness.training import Cell, signature
+
+PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One cell: what it is called in this grid, what makes it, and the finished run that holds it, if there is one."""
+
+    config: Config
+    overrides: list[str]
+    label: str
+    signature: str
+    run_id: str | None = None
+
+
+def grid(cells: Sequence[tuple[Config, list[str]]]) -> list[GridCell]:
+    """The different cells of a command, in its order."""
+    varied = varied_keys([config for config, _ in cells])
+    found: dict[str, GridCell] = {}
+    for config, overrides in cells:
+        own = signature(config, load_dataset(config.dataset).digest)
+        found.setdefault(own, GridCell(config, overrides, cell_label(config, varied), own))
+    return list(found.values())
+
+
+def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:
+    """The same cells, with the run of each that is finished in the store, unless `rerun=all` wants it trained again."""
+    return [cell if cell.config.rerun == "all" else _look_up(cell, store) for cell in cells]
+
+
+def _look_up(cell: GridCell, store: Store) -> GridCell:
+    run = store.finished_cell(cell.signature)
+    return replace(cell, run_id=run.info.run_id) if run else cell
+
+
+def missing(cells: Sequence[GridCell]) -> list[GridCell]:
+    return [cell for cell in cells if cell.run_id is None]
+
+
+def plan(cells: Sequence[GridCell]) -> str:
+    """What a dry run prints: a line for each cell with its estimated wall seconds, and their sum, trained in a row."""
+    from harness.training import estimate_seconds
+
+    todo = missing(cells)
+    seconds = {
+        c.signature: estimate_seconds(Cell(c.config, load_dataset(c.config.dataset)), PATIENCE / len(todo))
+        for c in todo
+    }
+    width = max(len(cell.label) for cell in cells)
+    lines = [f"{cell.label:<{width}}  {_state(cell, seconds)}" for cell in cells]
+    return "\n".join(
+        [
+            *lines,
+            f"{len(cells)} cells, {len(cells) - len(todo)} done, about {_duration(sum(seconds.values()))} to train",
+        ]
+    )
+
+
+def _state(cell: GridCell, seconds: dict[str, float]) -> str:
+    return f"done, run {cell.run_id}" if cell.run_id else f"about {_duration(seconds[cell.signature])}"
+
+
+def _duration(seconds: float) -> str:
+    """3.2 s, 4 min, 1.5 h."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

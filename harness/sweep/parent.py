@@ -1,0 +1,190 @@
+"""A sweep's parent run: opened before the cells, closed on every path with the answer from whatever they left.
+
+Everything about the cells is read back from the store, never handed over in memory: cells may have been trained in
+this process, in workers, or earlier, and the answer can be written again at any time.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from harness.analysis import Answer, Finding, Study, SweepData, answer
+from harness.config import sweep_label, varied_keys
+from harness.report import cells as sweep_plots
+from harness.report import claims as study_plots
+from harness.report import clocks as clock_plots
+from harness.report import findings, note, number, page, plots, shortened
+from harness.report import rates as rate_plots
+from harness.store import PATIENCE, Store, UnreachableError, print_traceback
+from harness.sweep import studies
+from harness.sweep.grid import GridCell, missing
+from harness.sweep.loading import grid_labels, load_sweep, write_grid
+from harness.sweep.recording import SweepContext, source_tags
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from mlflow.entities import Run
+
+VIEW = [
+    "params.`batch_size`",
+    "params.`learning_rate`",
+    "params.`reduction`",
+    "tags.`outcome`",
+    "metrics.`final/train_cost`",
+    "metrics.`final/validation_cost`",
+    "metrics.`time/train_seconds`",
+    "metrics.`time/update_us`",
+    "metrics.`time/example_us`",
+]  # what the UI's table shows of the cells
+FEW = 12  # cells up to which all of them are compared in one figure of coloured lines
+
+
+def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepContext:
+    """Create the parent run and make the finished cells part of it. Raises UnreachableError if the store is away."""
+    configs = [cell.config for cell in cells]
+    todo = missing(cells)
+    study = configs[0].study.get("name")
+    tags = {
+        "kind": "sweep",
+        "cells": str(len(cells)),
+        "cells_found_finished": str(len(cells) - len(todo)),
+        "varied": json.dumps(varied_keys(configs)),
+        "command": command,
+        "mlflow.note.content": f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train.",
+        **({"study": study, "size": configs[0].size} if study else {}),
+        **source_tags(),
+    }
+    with store.start(sweep_label(configs), tags) as parent:
+        with parent.files() as folder:
+            write_grid(folder, cells)
+            if "claims" in configs[0].study:
+                claims = yaml.safe_dump(configs[0].study, sort_keys=False, allow_unicode=True)
+                (folder / studies.CLAIMS).write_text(claims, encoding="utf8")
+        if not parent.deliver(PATIENCE):
+            raise UnreachableError(parent.unreachable)
+        sweep = str(parent.run_id)
+        for cell in cells:
+            if cell.run_id:
+                store.join(cell.run_id, sweep)
+        store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
+        parent.outbox.state["ended"] = True  # as far as this writer is concerned: `close_sweep` ends the run
+    return SweepContext(sweep, store.experiment_id, len(todo), varied_keys(configs))
+
+
+def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], bool]:
+    """Write the answer and end the parent; returns the cells, and whether the answer is written.
+
+    FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
+    """
+    status, cells, answered = "FAILED", [], False
+    with store.attach(sweep) as parent:
+        try:
+            cells = store.cells(sweep)
+            write_answer(store, sweep)
+            answered = True
+            finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
+            complete = finished >= grid_labels(store, store.get(sweep)).keys()
+            status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
+        except Exception as error:
+            print_traceback(error)
+            parent.traceback(error)
+        except BaseException:  # a second signal: no answer then, but an end
+            status = "KILLED"
+            raise
+        finally:
+            parent.finish(status)
+    return cells, answered
+
+
+def write_answer(store: Store, sweep: str, *others: str) -> None:
+    """Note, figures, table of cells and report on the parent, from the store; replaces files of the same names.
+
+    others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
+    """
+    data = load_sweep(store, sweep, *others)
+    if data.cells.empty:
+        with store.attach(sweep) as parent:
+            parent.note(f"`{data.about['command']}`\n\nNo cell was trained.")
+        return
+    found = answer(data)
+    words = note(data, found)
+    judgement = _judgement(store, sweep, data, found)
+    if judgement:
+        words = f"{findings.note(*judgement)}\n\n{words}"
+    table = data.cells.merge(found.cells, on="cell", how="left") if len(data.cells) else data.cells
+    drawn = (_finding_figures(*judgement) if judgement else {}) | figures(data, found)
+    pictures = {title: plots.png(figure) for title, figure in drawn.items()}
+    with store.attach(sweep) as parent:
+        with parent.files() as folder:
+            (folder / "figures").mkdir()
+            for title, png in pictures.items():
+                (folder / "figures" / f"{title}.png").write_bytes(png)
+            table.to_csv(folder / "cells.csv", index=False)
+            (folder / "report.html").write_text(page.html(data.title, words, pictures), encoding="utf8")
+            if judgement:
+                text = json.dumps(findings.records(*judgement), indent=1, ensure_ascii=False)
+                (folder / studies.FINDINGS).write_text(text, encoding="utf8")
+        if judgement:
+            parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judgement[1]})
+        parent.table("cells.json", table)
+        parent.note(shortened(words))
+        parent.deliver(PATIENCE)
+
+
+def _judgement(store: Store, sweep: str, data: SweepData, found: Answer) -> tuple[Study, list[Finding]] | None:
+    """A study with its findings; None for a sweep without claims."""
+    if not store.has_file(sweep, studies.CLAIMS):
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        return studies.judgement(store, sweep, data, found, Path(scratch))
+
+
+def _finding_figures(study: Study, found: Sequence[Finding]) -> dict[str, "Figure"]:
+    shown = [finding for finding in found if finding.panels]
+    return {findings.picture_name(f): study_plots.finding(*findings.caption(study, f), f.panels) for f in shown}
+
+
+def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
+    """The figures that suit what the sweep varied, by file name."""
+    cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
+    if cells.empty:
+        return {}
+    facets, seconds = cells.groupby("facet"), data.timing != "mixed"
+    n_sizes, n_rates = (facets[key].nunique().max() for key in ("batch_size", "learning_rate"))
+    drawn: dict[str, Figure] = {}
+    several = facets.size().max() > 1
+    all_shown = several and len(cells) == len(found.best)  # clocks show the best cell of each batch size
+    if several:
+        drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title, seconds))
+    if not several or (len(cells) <= FEW and not all_shown):
+        drawn |= _named("comparison", _comparisons(cells, data))
+    if n_sizes > 1:
+        goals = "; ".join(f"{facet}: {number(cost)}" for facet, cost in found.targets_at.items())
+        drawn["to_target"] = sweep_plots.to_target(found.targets, found.fits, f"training cost {goals}", title)
+        drawn |= {"timing": sweep_plots.timing(cells, title)} if seconds else {}
+    if n_rates > 1:
+        drawn["learning_rates"] = rate_plots.rate_heatmaps(cells, found.best, title)
+        drawn["stability"] = rate_plots.stability(found.frontier, title)
+    if len(cells) > 1 and not (all_shown and cells["n_diverged"].sum() == 0):
+        drawn["outcomes"] = sweep_plots.outcomes(cells, title)
+    return drawn
+
+
+def _comparisons(cells: "pd.DataFrame", data: SweepData) -> dict[str, "Figure"]:
+    """Dataset -> one line for each of its cells; costs of different data do not share an axis."""
+    histories = dict(iter(data.histories.groupby("cell")))
+    dataset = cells["facet"].str.split().str[0]
+    return {
+        str(name): plots.comparison({cell: histories[cell] for cell in own["cell"]}, data.title, data.timing != "mixed")
+        for name, own in cells.groupby(dataset)
+    }
+
+
+def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
+    """File names: `name`, with what a figure is of where there are several."""
+    return {f"{name} {of}" if len(figures) > 1 else name: figure for of, figure in figures.items()}

@@ -1,0 +1,68 @@
+"""What the terminal shows while a cell trains: which cell of how many, epoch, cost, time left.
+
+On stderr, and only when that is a terminal; elsewhere nothing but warnings is written while training.
+"""
+
+import sys
+from types import TracebackType
+
+import numpy as np
+
+from harness.training import Budget, Outcome, Record
+
+
+class CellProgress:
+    """A live line for one cell, replaced by how it ended. live=False (parallel workers) leaves only the last line."""
+
+    def __init__(self, name: str, number: int, n_cells: int, live: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.title = f"cell {number + 1}/{n_cells}  {name}"
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+            disable=not (live and sys.stderr.isatty()),
+        )
+        self.cost, self.seconds = float("nan"), 0.0
+        self._told = False
+
+    def __enter__(self) -> "CellProgress":
+        self.bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.__exit__(kind, error, trace)
+
+    def start(self, budget: Budget, updates_per_epoch: int) -> None:
+        self.budget, self.updates_per_epoch = budget, updates_per_epoch
+        total = budget.updates if budget.updates is not None else budget.seconds
+        self.task = self.bar.add_task(self.title, total=total, state="")
+
+    def show(self, record: Record) -> None:
+        fine = [outcome is not Outcome.DIVERGED for outcome in record.outcome]
+        self.cost = float(np.median(record.train_cost[fine])) if any(fine) else float("nan")
+        done = record.update if self.budget.updates is not None else record.train_seconds
+        state = f"epoch {record.update / self.updates_per_epoch:.4g}  cost {self.cost:.4g}"
+        self.bar.update(self.task, completed=done, state=state)
+
+    def say(self, message: str) -> None:
+        """A warning, above the live line."""
+        self.console.print(f"warning: {message}", markup=False)
+
+    def tell_once(self, unreachable: Exception | None, consequence: str) -> None:
+        """That the store is away, the first time it is."""
+        if unreachable and not self._told:
+            self._told = True
+            self.say(f"the store does not answer ({unreachable}); {consequence}")
+
+    def finish(self, outcome: Outcome) -> None:
+        if sys.stderr.isatty():
+            self.console.print(f"{self.title}  {outcome}, cost {self.cost:.4g}", markup=False)

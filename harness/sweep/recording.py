@@ -1,0 +1,232 @@
+"""What a cell leaves behind: trains it and writes its run - parameters, live curves, tables, weights, figures, note.
+
+Joins the pure side (configuration in, tables out) to the edges (MLflow, figures, terminal). Knows no Hydra: a sweep is
+the run id of its parent, and what there is to know about it is read back from the store, so any launcher will do.
+"""
+
+import base64
+import json
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from harness import __version__
+from harness.config import Config, DatasetConfig, cell_label, flatten
+from harness.data import Dataset, load
+from harness.network import Parameters
+from harness.report import plots
+from harness.store import INTERRUPTS, RunWriter, Store, commit, environment, membership, redacted, uncommitted
+from harness.sweep.progress import CellProgress
+from harness.training import (
+    WITHOUT_EFFECT,
+    Cell,
+    CellResult,
+    Observer,
+    Outcome,
+    Record,
+    Setting,
+    code_digest,
+    is_geometric,
+    pinned_blas,
+    signature,
+    tables,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST_PARAMS = ("batch_size", "learning_rate", "reduction")
+
+
+@lru_cache(maxsize=4)
+def _load(dataset: str) -> Dataset:
+    return load(DatasetConfig(**json.loads(dataset)))
+
+
+def load_dataset(config: DatasetConfig) -> Dataset:
+    """The data that a configuration names; the cells of a sweep share one copy. Raises ConfigError."""
+    return _load(json.dumps(asdict(config), sort_keys=True))
+
+
+def source_tags() -> dict[str, str]:
+    """Version, commit and whether the checkout differs from it."""
+    head = commit()
+    checkout = {"mlflow.source.git.commit": head, "dirty": str(bool(uncommitted())).lower()} if head else {}
+    return {"version": __version__, **checkout}
+
+
+@dataclass(frozen=True)
+class SweepContext:
+    """What a cell has to know of its sweep without asking the store: it travels to workers as one word."""
+
+    run_id: str
+    experiment_id: str
+    n_cells: int
+    varied: list[str]
+
+    def to_word(self) -> str:
+        return base64.urlsafe_b64encode(json.dumps(asdict(self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def from_word(cls, word: str) -> "SweepContext":
+        return cls(**json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))))
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a cell is being trained: number, from 0, among those that its command trains; overrides as Hydra got them.
+
+    exclusive: nothing else trains meanwhile, so that timings mean something.
+    """
+
+    number: int
+    exclusive: bool
+    launcher: str
+    overrides: list[str]
+
+
+def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: Job) -> Outcome:
+    """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED, and goes on."""
+    started = time.perf_counter()
+    dataset = load_dataset(config.dataset)
+    name = cell_label(config, sweep.varied if sweep else [])
+    with (
+        store.start(name, _tags(config, dataset, sweep, job), parent=sweep.run_id if sweep else None) as run,
+        CellProgress(name, job.number, sweep.n_cells if sweep else 1, live=job.exclusive) as progress,
+    ):
+        cell = Cell(config, dataset)
+        run.params(params(config, cell.setting))
+        _write_provenance(run, config, dataset, job, cell.setting.sizes[0])
+        _warn_if_clipped(config, cell.setting, run, progress)
+        progress.start(cell.budget, cell.setting.updates_per_epoch)
+        for record in cell.train():
+            _write_record(run, record, cell.setting, tables.SCORES[config.dataset.task])
+            progress.show(record)
+            progress.tell_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
+            INTERRUPTS.check()
+        outcome = _write_result(run, config, cell.result(), name, started)
+        progress.finish(outcome)
+    return outcome
+
+
+def _tags(config: Config, dataset: Dataset, sweep: SweepContext | None, job: Job) -> dict[str, str]:
+    return {
+        "kind": "cell",
+        "signature": signature(config, dataset.digest),
+        "data_digest": dataset.digest,
+        "code": code_digest(),
+        "engine": config.engine,
+        "timing": "exclusive" if job.exclusive else "shared",
+        "launcher": job.launcher,
+        **({"sweep": sweep.run_id, **dict([membership(sweep.run_id)])} if sweep else {}),
+        **({"study": config.study["name"]} if "name" in config.study else {}),
+        **source_tags(),
+    }
+
+
+def params(config: Config, plan: Setting) -> dict[str, Any]:
+    """Flat and few: the knobs as they came out, the canonical rates, then the rest of what was asked."""
+    knobs = {"batch_size": plan.batch_size, "learning_rate": plan.learning_rate, "reduction": config.reduction}
+    derived = {"lr_mean": plan.lr_mean, "lr_per_example": plan.lr_per_example, "n_train": plan.n_train}
+    asked = {
+        key: value
+        for key, value in flatten(asdict(config)).items()
+        if value is not None and key not in FIRST_PARAMS and key.split(".")[0] not in (*WITHOUT_EFFECT, "dataset")
+    }
+    names = {"dataset": config.dataset.name, "n_parameters": Parameters.count(plan.sizes), "loss": plan.loss}
+    return {**knobs, **derived, **names, **asked}
+
+
+def _warn_if_clipped(config: Config, plan: Setting, run: RunWriter, progress: CellProgress) -> None:
+    if config.batch_size != "full" and int(config.batch_size) > plan.n_train:
+        progress.say(f"batch_size={config.batch_size} is larger than N={plan.n_train}: clipped to N")
+        run.tags({"batch_size_requested": str(config.batch_size)})
+
+
+def _write_record(run: RunWriter, record: Record, plan: Setting, score: str) -> None:
+    run.points(tables.checkpoint_metrics(record, plan, score), record.update)
+    for update, _, cost in record.batch_costs:
+        if update == 0 or is_geometric(update, Observer.shown_batch_costs_per_decade):
+            run.points({"batch/cost": cost}, update)
+
+
+def _write_provenance(run: RunWriter, config: Config, dataset: Dataset, job: Job, n_inputs: int) -> None:
+    """What is needed to repeat the cell, before it is trained: a cell that fails is to be repeated, too."""
+    run.dataset(dataset.name, dataset.digest, config.dataset.load, len(dataset.X), n_inputs)
+    with run.files() as folder:
+        config_text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(redacted(config_text), encoding="utf8")
+        with pinned_blas(config.threads):  # as many threads as will train
+            about = {**environment(), "overrides": job.overrides, "launcher": job.launcher}
+        (folder / "environment.json").write_text(redacted(json.dumps(about, indent=2)), encoding="utf8")
+        if diff := uncommitted():
+            (folder / "uncommitted.diff").write_text(diff, encoding="utf8", newline="")
+
+
+def _write_result(run: RunWriter, config: Config, result: CellResult, name: str, started: float) -> Outcome:
+    """Tables and weights, summary, figures, note; ends with the share of wall time that all this took.
+
+    The numbers go first: what fails while drawing costs none of them.
+    """
+    replicas = tables.replicas(result, config)
+    outcome = tables.cell_outcome(replicas)
+    summary = tables.summary(result, replicas)
+    run.points(summary)
+    with run.files() as folder:
+        _write_tables(folder, config, result, replicas)
+    with run.files() as folder:
+        _draw(folder / "figures", config, result, name)
+    run.tags({"outcome": outcome, "mlflow.note.content": cell_note(name, config, outcome, replicas, summary)})
+    wall = time.perf_counter() - started
+    run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
+    return outcome
+
+
+def _write_tables(folder: Path, config: Config, result: CellResult, replicas: "pd.DataFrame") -> None:
+    named = {
+        "history": tables.history(result, config),
+        "batch_costs": tables.batch_costs(result),
+        "replicas": replicas,
+        "fingerprints": tables.fingerprints(result),
+        "diagnostics": tables.diagnostics(result),
+    }
+    for name, table in named.items():
+        if len(table):
+            table.to_csv(folder / f"{name}.csv", index=False)
+    np.savez(folder / "weights.npz", **weights(result.parameters))
+
+
+def _draw(folder: Path, config: Config, result: CellResult, name: str) -> None:
+    history = tables.history(result, config)
+    plots.save(plots.cell_curves(history, name), folder / "curves.png")
+    plots.save(plots.cell_batch_costs(tables.batch_costs(result), history, name), folder / "batch_costs.png")
+
+
+def weights(parameters: Parameters) -> dict[str, Any]:
+    """W0, b0, W1, ... with one entry per replica in front: (R, n_in, n_out) and (R, n_out)."""
+    layers = enumerate(zip(parameters.W, parameters.b, strict=True))
+    return {name: array for i, (W, b) in layers for name, array in ((f"W{i}", W), (f"b{i}", b[:, 0]))}
+
+
+def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFrame", summary: dict[str, float]) -> str:
+    """The run's description: how it ended and its main figures, in Markdown."""
+    counts = replicas["outcome"].value_counts()
+    ended = ", ".join(f"{counts[o]} of {len(replicas)} replicas {o}" for o in Outcome if o in counts)
+    score = tables.SCORES[config.dataset.task]
+    rows = [
+        ("training cost per example, at the end", "final/train_cost"),
+        ("validation cost per example, at the end", "final/validation_cost"),
+        (f"validation {score}, at the end", f"final/validation_{score}"),
+        (f"test {score}, at the end", f"final/test_{score}"),
+        ("gradient noise scale B_simple, time average along the run, examples", "noise/b_simple"),
+        ("the same, pooled from single batches, examples", "noise/b_simple_pooled"),
+        ("time per update, µs", "time/update_us"),
+        ("time per example, µs", "time/example_us"),
+    ]
+    table = "\n".join(f"| {text} | {summary[key]:.4g} |" for text, key in rows if key in summary)
+    return f"**{name}**: {outcome} ({ended}).\n\n| median over replicas | |\n|---|---|\n{table}\n"

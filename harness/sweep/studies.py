@@ -1,0 +1,93 @@
+"""The studies of experiments/: judging one from its runs, listing last verdicts, building the page of findings."""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from harness.analysis import SEED, Answer, Evidence, Finding, Study, SweepData, judge_of, judged, study_from
+from harness.report import findings
+
+if TYPE_CHECKING:
+    from harness.store import Store
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+PAGE = Path("docs") / "findings.md"  # below the project's root
+CLAIMS = "study.yaml"  # on the sweep: question and claims as they were when it began
+FINDINGS = "findings.json"  # likewise: what was found
+TAG = "claim."  # and the verdict of each claim as a tag
+
+
+def judgement(store: "Store", sweep: str, data: SweepData, found: Answer, scratch: Path) -> tuple[Study, list[Finding]]:
+    """The findings of a study's sweep, by the claims that were stored with it and the module as it is now."""
+    tree = yaml.safe_load(store.download(store.get(sweep), CLAIMS, scratch).read_text(encoding="utf8"))
+    study = study_from(tree)
+    evidence = Evidence(data, found, partial(_download, store, scratch), np.random.default_rng(SEED))
+    return study, judged(study, judge_of(study.name, EXPERIMENTS), evidence)
+
+
+def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
+    folder = scratch / run_id
+    folder.mkdir(exist_ok=True)
+    return store.download(store.get(run_id), name, folder)
+
+
+def names() -> list[str]:
+    """The studies that have claims, in the order of their files."""
+    return [path.stem for path in sorted(EXPERIMENTS.glob("*.py"))]
+
+
+def definition(name: str) -> Study:
+    """The study as its file has it now. Raises ConfigError."""
+    return study_from(yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf8"))["study"])
+
+
+def listing(store: "Store", size: str, chosen: Sequence[str]) -> str:
+    """A block for each of these studies: its question, each claim with the verdict of the newest sweep of that size."""
+    blocks = []
+    for name in chosen:
+        study, run = definition(name), store.last_study(name, size)
+        when = f"last run {run.info.run_id}" if run else "not run yet"
+        lines = [f"{name}: {study.question}  ({when})"]
+        width = max(len(claim) for claim in study.claims)
+        for claim in study.claims.values():
+            verdict = run.data.tags.get(f"{TAG}{claim.id}", "-") if run else "-"
+            lines.append(f"  {claim.id:<{width}} {verdict:<12} {claim.says}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def write_page(store: "Store", size: str, root: Path) -> Path:
+    """Rebuild docs/findings.md and its pictures from the newest sweep of every study; returns the page's path."""
+    page = root / PAGE
+    parts = []
+    for name in names():
+        run = store.last_study(name, size)
+        if run is None or not any(tag.startswith(TAG) for tag in run.data.tags):
+            continue
+        folder = page.with_suffix("") / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.png"):
+            old.unlink()
+        parts.append(_part(store, run, folder))
+    page.write_text(findings.page(parts), encoding="utf8")
+    return page
+
+
+def _part(store: "Store", run: Any, folder: Path) -> dict[str, Any]:
+    """What `findings.page` says of one sweep; its pictures go into the folder."""
+    path = store.download(run, FINDINGS, folder)
+    part: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+    path.unlink()
+    for row in part["findings"]:
+        if row["picture"]:
+            store.download(run, f"figures/{row['picture']}", folder).rename(folder / row["picture"])
+    figures = folder / "figures"
+    if figures.exists():
+        figures.rmdir()
+    spent = sum(cell.data.metrics.get("time/wall_seconds", 0.0) for cell in store.cells(run.info.run_id))
+    return part | {"command": run.data.tags["command"], "cells": run.data.tags["cells"], "seconds": spent}

@@ -1,0 +1,239 @@
+"""Train a recorded cell again, from what the store holds and not from today's conf/, and compare bit by bit.
+
+The fingerprints of the parameters are compared in the order of the updates, so the first one that differs says where
+two trainings part. Then come the stored history and the stored weights.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.config import ConfigError, DatasetConfig
+from harness.data import Dataset, load
+from harness.network import Parameters
+from harness.store import INTERRUPTS, Fingerprints, Stored, commit, environment, first_line, read
+from harness.training import Budget, Cell, CellResult, code_digest, digest, next_checkpoint, pinned_blas, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.store import Store
+
+CLOCKS = ("train_seconds",)  # columns of the history that no repetition repeats
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one cell: a line, and if it is not identical what differs in its surroundings (`key: then -> now`)."""
+
+    identical: bool
+    line: str
+    reasons: tuple[str, ...] = ()
+
+
+def verify(store: "Store", run_id: str, say: Callable[[str], None]) -> bool:
+    """Train the cell of a run again, or every finished cell of a sweep; True when every one is identical.
+
+    `say` gets one line per cell, then what differs in environment and code if a cell is not identical, then for a sweep
+    a summary. Raises ConfigError for a run that is neither, and for a cell (in a sweep that is a line) whose files are
+    missing or cannot be read, as those of one that failed. Not compared: clocks, test figures, diagnostics, pictures.
+    """
+    run, loader = _run(store, run_id), _fresh_loader()
+    kind = run.data.tags.get("kind")
+    if kind == "cell":
+        verdicts = [verify_cell(store, run, loader)]
+        say(verdicts[0].line)
+    elif kind == "sweep":
+        verdicts = _verify_cells(store, run_id, loader, say)
+    else:
+        raise ConfigError("verify", "the run id of a cell or of a sweep", run_id)
+    for reason in dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons):
+        say(f"  {reason}")
+    n_identical = sum(verdict.identical for verdict in verdicts)
+    if kind == "sweep":
+        say(f"{n_identical} of {len(verdicts)} finished cells are identical bit for bit")
+    return n_identical == len(verdicts)
+
+
+def _run(store: "Store", run_id: str) -> Any:
+    try:
+        return store.get(run_id)
+    except Exception as error:  # MLflow's own, which only `tracking` knows
+        raise ConfigError(f"verify {run_id}", "the run id of a cell or of a sweep", first_line(error)) from error
+
+
+def _verify_cells(
+    store: "Store", sweep: str, loader: Callable[[DatasetConfig], Dataset], say: Callable[[str], None]
+) -> list[Verdict]:
+    finished = [cell for cell in store.cells(sweep) if cell.info.status == "FINISHED"]
+    if not finished:
+        raise ConfigError("verify", "a sweep with finished cells", sweep)
+    verdicts = []
+    for cell in finished:
+        try:
+            verdict = verify_cell(store, cell, loader)
+        except ConfigError as refused:
+            verdict = Verdict(False, f"not verified: {cell.info.run_name}: {refused}")
+        say(verdict.line)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Dataset] = load) -> Verdict:
+    """Read one cell's run, load its data, train it again and compare. Other data than then: nothing is trained."""
+    stored = read(store, run)
+    dataset = loader(stored.config.dataset)
+    if dataset.digest != stored.tags["data_digest"]:
+        digests = f"data {stored.tags['data_digest']} -> {dataset.digest}"
+        return Verdict(False, f"not identical: {stored.label}: other data, nothing trained: {digests}")
+    return compare(stored, retrain(stored, dataset))
+
+
+def _fresh_loader() -> Callable[[DatasetConfig], Dataset]:
+    """`load` that keeps its last dataset for the next cell, and trusts no copy that was loaded before today's check."""
+    kept: dict[str, Dataset] = {}
+
+    def loader(config: DatasetConfig) -> Dataset:
+        if (key := repr(config)) not in kept:
+            kept.clear()
+            kept[key] = load(config)
+        return kept[key]
+
+    return loader
+
+
+# Training it again.
+
+
+def retrain(stored: Stored, dataset: Dataset) -> CellResult:
+    """The stored cell on the path that every cell takes.
+
+    A budget in seconds is not the same number of updates twice: the stored updates are trained in its place, with the
+    stored checkpoints, because whether a replica has ended is judged at checkpoints.
+    """
+    cell = Cell(stored.config, dataset)
+    if stored.config.train_seconds is not None:
+        updates = sorted({int(update) for update in stored.history["update"]})
+        per_epoch = cell.setting.updates_per_epoch
+        looks = tuple(u for before, u in pairwise(updates) if u != next_checkpoint(before, per_epoch))
+        cell.budget = Budget(updates=updates[-1], looks=looks)
+    for _ in cell.train():
+        INTERRUPTS.check()
+    return cell.result()
+
+
+# Then and now.
+
+
+def compare(stored: Stored, result: CellResult) -> Verdict:
+    """Fingerprints, then history, then weights; the first of the three that differs decides what the line says."""
+    now = {(record.update, taken.replica): taken for record in result.records for taken in record.fingerprints}
+    history, final = tables.history(result, stored.config), result.parameters
+    difference = (
+        _fingerprints_differ(stored, now, history, final)
+        or _history_differs(stored.history, history)
+        or _weights_differ(stored.parameters, final)
+    )
+    if difference:
+        return Verdict(False, f"not identical: {stored.label}{difference}", tuple(_reasons(stored)))
+    update = max(update for update, _ in now)
+    size = f"{len(now)} fingerprints of {stored.config.seeds} replicas up to update {update}"
+    seconds = stored.config.train_seconds
+    instead = "" if seconds is None else f" (its updates trained again, not its budget of {seconds:g} s)"
+    return Verdict(True, f"identical bit for bit: {stored.label}, {size}{instead}")
+
+
+def _fingerprints_differ(stored: Stored, now: Fingerprints, history: "pd.DataFrame", final: Parameters) -> str:
+    """Where the trainings part and how far apart they are, there and at the end; empty when they never do."""
+    then = stored.fingerprints
+    digests = [{key: taken.digest for key, taken in side.items()} for side in (then, now)]
+    differing = sorted(key for key in then | now if digests[0].get(key) != digests[1].get(key))
+    if not differing:
+        return ""
+    first = update, replica = differing[0]
+    n_differing = f"{len(differing)} of {len(then | now)} fingerprints differ"
+    place = f", first at update {update}, replica {replica} ({n_differing})"
+    if first not in now or first not in then:
+        return f"{place}: taken {'then' if first in then else 'now'} only, because the replica ended at another update"
+    costs = [_costs(table).get(first, float("nan")) for table in (stored.history, history)]
+    return (
+        f"{place}: ‖θ‖ there off by {_relative(then[first].norm, now[first].norm):.2g} (relative), "
+        f"training cost by {_relative(*costs):.2g} (relative), {_farthest(stored.parameters, final)}"
+    )
+
+
+def _costs(history: "pd.DataFrame") -> dict[tuple[int, int], float]:
+    """Training cost by update and replica."""
+    columns = history[["update", "replica", "train_cost"]].itertuples(index=False)
+    return {(int(update), int(replica)): float(cost) for update, replica, cost in columns}
+
+
+def _relative(then: float, now: float) -> float:
+    """|now − then| / the larger of the two; inf when only one of them is finite."""
+    if then == now or (math.isnan(then) and math.isnan(now)):
+        return 0.0
+    gap = abs(now - then) / max(abs(then), abs(now))
+    return gap if math.isfinite(gap) else math.inf
+
+
+def _history_differs(then: "pd.DataFrame", now: "pd.DataFrame") -> str:
+    """The first row that says something else, clocks left out; empty when there is none."""
+    columns = [name for name in now if name not in CLOCKS]
+    if missing := sorted(set(columns) - set(then)):
+        return f": the parameters repeat, but history.csv has no column {', '.join(missing)}"
+    if len(then) != len(now):
+        return f": the parameters repeat, but history.csv has {len(then)} rows in place of {len(now)}"
+    one, other = (table.sort_values(["update", "replica"]).reset_index(drop=True) for table in (then, now))
+    for name in columns:
+        same = (one[name] == other[name]) | (one[name].isna() & other[name].isna())
+        if not same.all():
+            at = int(np.argmin(same))
+            where = f"{name} at update {other['update'][at]}, replica {other['replica'][at]}"
+            return f": the parameters repeat, but {where} is not as stored: {one[name][at]} -> {other[name][at]}"
+    return ""
+
+
+def _weights_differ(then: Parameters, now: Parameters) -> str:
+    digests = [[digest(theta) for theta in side.flat] for side in (then, now)]
+    if then.sizes == now.sizes and digests[0] == digests[1]:
+        return ""
+    return f": the parameters repeat, but the stored weights are others, {_farthest(then, now)}"
+
+
+def _farthest(then: Parameters, now: Parameters) -> str:
+    """The largest |Δθ| over all weights of all replicas at the end; two NaN are equal, one alone is infinitely far."""
+    if then.sizes != now.sizes or then.flat.shape != now.flat.shape:
+        return "weights of other shapes at the end"
+    with np.errstate(all="ignore"):
+        equal = (then.flat == now.flat) | (np.isnan(then.flat) & np.isnan(now.flat))
+        gaps = np.where(equal, 0.0, np.abs(then.flat - now.flat))
+    return f"largest |Δθ| at the end {np.nan_to_num(gaps, nan=np.inf).max():.2g}"
+
+
+def _reasons(stored: Stored) -> list[str]:
+    """What differs between the surroundings of the two trainings, `key: then -> now`; or that nothing does."""
+    with pinned_blas(stored.config.threads):
+        today = environment()
+    then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given
+    source = {"code": stored.tags.get("code"), "commit": stored.tags.get("mlflow.source.git.commit")}
+    return [
+        *(_changes(_leaves(then), _leaves(today)) or ["environment: the same"]),
+        *(_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"]),
+    ]
+
+
+def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    keys = dict.fromkeys([*then, *now])
+    return [f"{key}: {then.get(key)} -> {now.get(key)}" for key in keys if then.get(key) != now.get(key)]
+
+
+def _leaves(tree: object, key: str = "") -> dict[str, Any]:
+    """{'blas': [{'version': 1}]} -> {'blas.0.version': 1}."""
+    if not isinstance(tree, dict | list):
+        return {key: tree}
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {name: leaf for k, value in items for name, leaf in _leaves(value, f"{key}.{k}" if key else str(k)).items()}

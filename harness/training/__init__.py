@@ -1,0 +1,54 @@
+"""From a configuration and data to a trained cell: order of examples, clock, loop, and the tables of what happened.
+
+Also what identifies a cell (`identity`) and how long it will take (`estimate`). May import `network`, `compiled`,
+`config` and `data`; nothing here writes a file or knows a store.
+"""
+
+from harness.training.cell import Cell, CellResult, Setting
+from harness.training.clock import pinned_blas
+from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
+from harness.training.estimate import estimate_seconds
+from harness.training.fingerprint import Fingerprint, digest
+from harness.training.identity import WITHOUT_EFFECT, code_digest, signature
+from harness.training.loop import (
+    DIVERGED_AT,
+    Budget,
+    Outcome,
+    Record,
+    Stack,
+    inplace_update,
+    is_geometric,
+    next_checkpoint,
+)
+from harness.training.noise import average_noise_scale
+from harness.training.order import Gatherer, batches
+from harness.training.tables import curve, to_target
+
+__all__ = [
+    "DIVERGED_AT",
+    "OBSERVERS",
+    "WITHOUT_EFFECT",
+    "Budget",
+    "Cell",
+    "CellResult",
+    "Diagnostics",
+    "Fingerprint",
+    "Gatherer",
+    "Observer",
+    "Outcome",
+    "Record",
+    "Setting",
+    "Stack",
+    "average_noise_scale",
+    "batches",
+    "code_digest",
+    "curve",
+    "digest",
+    "estimate_seconds",
+    "inplace_update",
+    "is_geometric",
+    "next_checkpoint",
+    "pinned_blas",
+    "signature",
+    "to_target",
+]

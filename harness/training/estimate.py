@@ -1,0 +1,140 @@
+"""How long a cell will take, from a moment of training it: what can be said before anybody waits.
+
+What a training does is counted from its budget; what each of these things takes is timed on stacks of its own, so the
+cell itself, and its randomness, are left as they are.
+"""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from harness.training.cell import Cell
+from harness.training.clock import pinned_blas
+from harness.training.diagnostics import Observer
+from harness.training.fingerprint import fingerprint
+from harness.training.loop import CHECKPOINTS_PER_DECADE, Budget, Stack, next_geometric
+
+# Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
+CELL_SECONDS = 0.6  # a run's start and end, its files, and two figures that are most of it
+CHECKPOINT_SECONDS = 5e-3  # 14 points: their medians and quartiles, and the way of each into the store
+BATCH_COST_SECONDS = 4e-4  # one point
+
+
+class Work(NamedTuple):
+    """How often a cell does what takes time; batch costs and observations are those of replica 0."""
+
+    updates: int
+    checkpoints: int
+    batch_costs: int
+    observations: int
+
+
+class Rates(NamedTuple):
+    """What each takes, in wall seconds of one stack."""
+
+    update: float
+    checkpoint: float
+    batch_cost: float
+    observation: float
+
+
+def estimate_seconds(cell: Cell, patience: float) -> float:
+    """Wall seconds that training and recording the cell will take when nothing else runs.
+
+    An upper estimate: replicas may diverge or reach their target before the budget is spent, which is not predicted.
+    patience: wall seconds that the estimate itself may take, exceeded when single updates or evaluations take longer.
+    Not included: loading libraries and data, and the first moments of a process.
+    """
+    seconds, work = training_seconds(cell, patience)
+    points = min(work.batch_costs, 1 + len(_grid(work.updates - 1, Observer.shown_batch_costs_per_decade)))
+    return seconds + CELL_SECONDS + work.checkpoints * CHECKPOINT_SECONDS + points * BATCH_COST_SECONDS
+
+
+def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
+    """The part of it that iterating over `cell.train()` takes, and what is done meanwhile.
+
+    (updates × its rate + checkpoints × its rate) over all stacks, + batch costs and observations of replica 0. The
+    stacks of the other replicas have one width, but for the last: one is timed for all, by the replica.
+    """
+    batch_size, stacks = cell.setting.batch_size, cell.stacks()
+    timed, second = next(stacks), next(stacks, None)
+    observer = timed.observer
+    with pinned_blas(cell.config.threads):
+        first = _rates(timed, batch_size, patience / 2)
+        others = _rates(second, batch_size, patience / 2) if second else first
+    work = count_work(_updates(cell.budget, first.update), cell.setting.updates_per_epoch, observer)
+    n_others = (cell.config.seeds - 1) / len(second.replicas) if second else 0.0
+    alone = sum(n * seconds for n, seconds in zip(work, first, strict=True))
+    return alone + n_others * (work.updates * others.update + work.checkpoints * others.checkpoint), work
+
+
+def _updates(budget: Budget, seconds_per_update: float) -> int:
+    """The budget in updates: what is spent first."""
+    affordable = np.inf if budget.seconds is None else max(1.0, budget.seconds / seconds_per_update)
+    return int(min(affordable, np.inf if budget.updates is None else budget.updates))
+
+
+def count_work(n_updates: int, updates_per_epoch: int, observer: Observer | None) -> Work:
+    """What training for so many updates does, by the rules of harness.training.loop, without going through the updates.
+
+    Checkpoints: update 0, the geometric ones, the end of every epoch, the last update.
+    """
+    geometric = _grid(n_updates, CHECKPOINTS_PER_DECADE)
+    looks = sum(update % updates_per_epoch != 0 for update in geometric) + n_updates // updates_per_epoch
+    last = n_updates % updates_per_epoch != 0 and n_updates not in geometric
+    return Work(
+        updates=n_updates,
+        checkpoints=1 + looks + last,
+        batch_costs=1 + len(_grid(n_updates - 1, (observer or Observer).batch_costs_per_decade)),
+        observations=len(_grid(n_updates, observer.per_decade)) if observer else 0,
+    )
+
+
+def _grid(largest: int, per_decade: int) -> set[int]:
+    """The geometric updates up to `largest`."""
+    found, update = set(), next_geometric(0, per_decade)
+    while update <= largest:
+        found.add(update)
+        update = next_geometric(update, per_decade)
+    return found
+
+
+def _rates(stack: Stack, batch_size: int, patience: float) -> Rates:
+    """Train the stack for about half of `patience`, after timing what happens off the clock."""
+    stack.warm_up(batch_size)
+    network, observer = stack.network, stack.observer
+    X, Y = stack.gather(slice(0, batch_size))
+
+    def look() -> None:
+        for examples in (stack.train_set, stack.validation_set):
+            stack.evaluate(network, *examples)
+        for theta in network.params.flat:
+            fingerprint(0, theta)
+
+    def observe() -> None:
+        if observer:
+            observer.look(network, X, Y, stack.train_set)
+            observer.report(network)
+
+    with np.errstate(all="ignore"):  # as in training
+        works = (look, lambda: network.costs(X, Y).mean(axis=-1), observe)
+        checkpoint, batch_cost, observation = (_seconds(work, patience / 12) for work in works)
+    stack.observer = None
+    start = perf_counter()
+    while not stack.update or perf_counter() - start < patience / 4:  # the next round is as long as all before it
+        stack.advance(max(1, 2 * stack.update))
+    return Rates(stack.clock.seconds / stack.update, checkpoint, batch_cost, observation)
+
+
+def _seconds(work: Callable[[], object], patience: float) -> float:
+    """Wall seconds of a call: the quicker of two, because the first touches code and memory; of one that is long."""
+    seconds = []
+    for _ in range(2):
+        start = perf_counter()
+        work()
+        seconds.append(perf_counter() - start)
+        if seconds[0] > patience:
+            break
+    return min(seconds)

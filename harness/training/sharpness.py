@@ -1,0 +1,81 @@
+"""How curved the cost is where the weights are: λ_max, the largest eigenvalue of the Hessian of the mean cost.
+
+Gradient descent on a quadratic is stable while η λ_max < 2, with η the learning rate of the *mean* gradient (heavy
+ball: 2(1 + μ)). No Hessian is formed: its product with a vector is a central difference of gradients, and power
+iteration needs nothing else.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from harness.network import MLP, Parameters
+
+Array = NDArray[np.floating]
+
+STEP = 1e-5  # of the central difference, times 1 + ‖θ‖
+TOLERANCE = 0.01  # of the residual ‖Hv − λv‖, relative to λ; the error of λ itself is of second order in it
+MAX_PRODUCTS = 100
+MAX_EXAMPLES = 4096  # a larger training set is represented by so many of its examples
+
+
+class MeanHessian:
+    """v -> H v, (P,) to (P,), for the Hessian of the mean cost of the stack's first network, in double precision.
+
+    H v = (∇(θ + εv) − ∇(θ − εv)) / 2ε + O(ε²), both gradients as one stack of two networks.
+    """
+
+    def __init__(self, network: MLP, X: Array, Y: Array) -> None:
+        self.theta = network.params.flat[0].astype(np.float64)
+        self.X, self.Y = X, Y
+        self.pair = Parameters.empty(network.params.sizes, 2, np.float64)
+        self.network = MLP(self.pair, network.activation_name, network.loss_name)
+
+    def __call__(self, vector: Array) -> Array:
+        step = STEP * (1 + np.linalg.norm(self.theta)) / np.linalg.norm(vector)
+        self.pair.flat[:] = self.theta + step * vector, self.theta - step * vector
+        above, below = self.network.gradient(self.X, self.Y).flat
+        return (above - below) / (2 * step * self.X.shape[-2])
+
+
+def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Generator) -> float:
+    """The largest (not the largest in absolute value) eigenvalue of a symmetric matrix known by its products.
+
+    Power iteration finds the eigenvalue that is largest in absolute value. If that is a negative one, or if two of
+    opposite signs keep it from settling, it is repeated on H + ρI, which has none below zero; ρ = ‖Hv‖.
+    A Rayleigh quotient never exceeds λ_max, so what has not settled after MAX_PRODUCTS is a lower bound.
+    """
+    start = rng.normal(size=size)
+    value, radius, settled = _power_iteration(product, start)
+    if (settled and value >= 0) or not np.isfinite(value):
+        return value
+    shifted, _, _ = _power_iteration(lambda v: product(v) + radius * v, start)
+    return max(value, shifted - radius)
+
+
+def _power_iteration(product: Callable[[Array], Array], start: Array) -> tuple[float, float, bool]:
+    """v <- Hv / ‖Hv‖ until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it came to that)."""
+    vector = start / np.linalg.norm(start)
+    for _ in range(MAX_PRODUCTS):
+        image = product(vector)
+        value, radius = float(vector @ image), float(np.linalg.norm(image))
+        residual = float(np.linalg.norm(image - value * vector))
+        if residual <= TOLERANCE * abs(value) or not radius > 0:  # a NaN ends it as well
+            return value, radius, True
+        vector = image / radius
+    return value, radius, False
+
+
+def sharpness(network: MLP, X: Array, Y: Array, rng: Generator) -> float:
+    """λ_max of the mean cost of X (N, D) or (1, N, D) at the parameters of the stack's first network; NaN: overflow.
+
+    Of more than MAX_EXAMPLES examples, that many are drawn: an rng in the same state draws the same ones.
+    The optimiser's weight decay, which adds to the curvature, is no part of the cost.
+    """
+    if X.shape[-2] > MAX_EXAMPLES:
+        rows = np.sort(rng.choice(X.shape[-2], MAX_EXAMPLES, replace=False))
+        X, Y = X[..., rows, :], Y[..., rows, :]
+    with np.errstate(all="ignore"):
+        return largest_eigenvalue(MeanHessian(network, X, Y), network.params.flat.shape[1], rng)

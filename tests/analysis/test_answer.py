@@ -1,0 +1,280 @@
+"""Answers from hand-written sweeps whose truth is known: who wins, which rate, what breaks sum = mean."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.analysis.answers import answer, costs_at
+from harness.analysis.sweep_tables import SweepData, facet_of
+from harness.report import notes, page
+from harness.sweep import parent as sweep
+
+CELL_PARAMS = {"optimizer.name": "sgd", "optimizer.weight_decay": "0.0", "last_batch": "keep", "target_on": "train"}
+
+
+def history(final, replica_noise, batch_size, end, n_updates=64, outcome="completed", seconds_per_update=1e-4):
+    """Costs that fall from 4 to `final` as a power of the update; with outcome diverged they grow instead."""
+    update = np.unique(np.geomspace(1, n_updates, 13).round())
+    update = np.concatenate([[0], update])
+    fall = np.log(update + 1) / np.log(n_updates + 1)
+    cost = 4 * (final * replica_noise / 4) ** fall
+    rows = {"update": update, "epoch": update * batch_size / end, "examples": update * batch_size}
+    table = pd.DataFrame({**rows, "train_seconds": update * seconds_per_update, "train_cost": cost})
+    table["validation_cost"], table["validation_accuracy"] = table["train_cost"] * 1.1, 0.9
+    table["outcome"] = [""] * (len(update) - 1) + [outcome]
+    return table
+
+
+def made_up(finals, n_replicas=10, n_train=1024, **params):
+    """A sweep from {(B, η, reduction): final cost, or None for diverged}; replicas differ by a common factor."""
+    rng = np.random.default_rng(0)
+    factor = np.exp(0.1 * rng.normal(size=n_replicas))
+    cells, replicas, histories = [], [], []
+    for (B, rate, reduction), final in finals.items():
+        lost = final is None
+        label = f"made B={B} η={rate:g} {reduction}"
+        head = {"facet": "made", "cell": label, "batch_size": float(B), "learning_rate": rate, "reduction": reduction}
+        for r in range(n_replicas):
+            own = history(100 if lost else final, factor[r], B, n_train, outcome="diverged" if lost else "completed")
+            histories.append(own.assign(replica=r, **head))
+            replicas.append(
+                {
+                    **head,
+                    "replica": r,
+                    "outcome": own["outcome"].iloc[-1],
+                    "final_train_cost": own["train_cost"].iloc[-1],
+                    "best_validation_cost": own["validation_cost"].min(),
+                }
+            )
+        costs = [np.nan] * 3 if lost else np.quantile(final * factor, [0.25, 0.5, 0.75])
+        lr_mean = rate * B if reduction == "sum" else rate
+        cells.append(
+            {
+                **head, "status": "FINISHED", "outcome": "diverged" if lost else "completed", "n_train": float(n_train),
+                "lr_mean": lr_mean, "lr_per_example": lr_mean / B, "q25": costs[0], "score": costs[1], "q75": costs[2],
+                "n_replicas": n_replicas, "n_diverged": n_replicas * lost, "time/update_us": 40.0 + B,
+                "time/example_us": 40.0 / B + 1, "time/train_seconds": 0.01, "run_id": label, **CELL_PARAMS, **params,
+            }
+        )  # fmt: skip
+    about = {"command": "python -m harness -m ...", "cells": str(len(cells))}
+    tables = pd.concat(histories, ignore_index=True), pd.DataFrame(replicas)
+    return SweepData("made up", about, pd.DataFrame(cells), tables[1], tables[0])
+
+
+def bowl(best, rate, floor=0.05):
+    return floor * np.exp(np.log(rate / best) ** 2)
+
+
+SIZES, RATES = (1, 8, 64), (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    """Best mean rate ∝ √B with 0.03 at B=1: 0.03, 0.085, 0.24; sum is the same in its own units."""
+    finals = {(B, rate, "mean"): bowl(0.03 * B**0.5, rate) for B in SIZES for rate in RATES}
+    finals |= {(B, rate / B, "sum"): bowl(0.03 * B**0.5, rate) for B in SIZES for rate in RATES}
+    finals[64, 3.0, "mean"] = finals[64, 3.0 / 64, "sum"] = None
+    return made_up(finals)
+
+
+@pytest.fixture(scope="module")
+def answered(grid):
+    """It takes a second: the tests that only read it share it, in one worker."""
+    return answer(grid)
+
+
+ANSWERED = pytest.mark.xdist_group("answered")
+
+
+@ANSWERED
+def test_the_best_rate_of_each_batch_size(answered):
+    best = answered.best.set_index(["reduction", "batch_size"])
+    assert best.loc["mean", "learning_rate"].to_dict() == {1: 0.03, 8: 0.1, 64: 0.3}
+    assert best.loc["sum", "lr_mean"].to_dict() == pytest.approx({1: 0.03, 8: 0.1, 64: 0.3})
+    assert set(best["edge"]) == {""}
+
+
+@ANSWERED
+def test_the_square_root_rule_is_found_and_the_others_refuted(answered):
+    found = answered.exponents["made", "mean"]
+    assert found.p.estimate == pytest.approx(0.5, abs=1e-6)
+    assert found.verdicts["sqrt"] == "supported"
+    assert found.verdicts["linear"] == found.verdicts["constant"] == "refuted"
+    same = answered.exponents["made", "sum"].p.estimate  # in canonical units there is one rule for both
+    assert same == pytest.approx(found.p.estimate)
+
+
+@ANSWERED
+def test_sum_and_mean_at_one_canonical_rate_are_found_equal(grid, answered):
+    pairs = answered.pairs
+    assert len(pairs) == len(SIZES) * len(RATES)
+    assert max(pair.difference for pair in pairs) == 0
+    assert "18 pairs of cells with one lr_mean" in notes.note(grid, answered)
+
+
+def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
+    finals = {(10, 0.1, "mean"): 0.1, (10, 0.01, "sum"): 0.12, (1, 0.1, "mean"): 0.1, (1, 0.1, "sum"): 0.1}
+    data = made_up(finals, n_replicas=12, **{"optimizer.weight_decay": "0.001"})
+    text = notes.note(data, answer(data))
+    assert "B=10, lr_mean 0.1: up to 20.00% apart" in text
+    assert "sum needs decay·B" in text
+    assert "B=10 leaves a last batch of 4: mean weights its examples 2.5 times as much" in text
+    assert "mean lower" in text
+
+
+@ANSWERED
+def test_the_frontier_lies_below_the_first_rate_that_diverged(answered):
+    frontier = answered.frontier.set_index(["reduction", "batch_size"])
+    assert frontier.loc[("mean", 64.0), ["stable", "unstable"]].tolist() == [1.0, 3.0]
+    assert np.isnan(frontier.loc[("mean", 8.0), "unstable"])
+
+
+def test_a_best_rate_on_the_edge_voids_the_claim_and_names_what_to_add():
+    data = made_up({(B, rate, "mean"): 1 / rate for B in SIZES for rate in RATES})
+    found = answer(data)
+    text = notes.note(data, found)
+    assert set(found.best["edge"]) == {"high"}
+    assert "extend the grid to learning_rate=9**" in text
+    assert "supported" not in text
+
+
+def test_the_winner_depends_on_the_clock():
+    """Both make 64 updates. B=64 ends lower; an epoch of B=1 has 64 times as many updates, so it is far ahead there."""
+    data = made_up({(1, 0.1, "mean"): 0.1, (64, 0.1, "mean"): 0.05})
+    found = answer(data)
+    winners = {winner.clock: winner.batch_size for winner in found.winners}
+    assert winners == {"epochs": 1, "updates": 64, "train seconds": 64}
+    assert notes.note(data, found).startswith("**made: the winner depends on the clock.**")
+
+
+def test_one_winner_on_every_clock_is_said_too():
+    data = made_up({(1, 0.1, "mean"): 1.0, (1, 1.0, "mean"): 0.01, (64, 0.1, "mean"): 3.0})
+    assert "B=1 has the lowest training cost on every clock" in notes.note(data, answer(data))
+
+
+def test_costs_at_a_budget_are_log_linear():
+    table = pd.DataFrame({"replica": 0, "update": [0, 2], "train_cost": [4.0, 1.0], "outcome": ["", "completed"]})
+    assert costs_at(table, "update", 1.0) == pytest.approx([2.0])
+    wild = table.assign(outcome=["", "diverged"])
+    assert costs_at(wild, "update", 3.0).tolist() == [np.inf]
+
+
+@ANSWERED
+def test_the_default_target_is_a_tenth_of_the_initial_cost(answered):
+    found = answered
+    assert found.targets_at == pytest.approx({"made": 0.4})
+    assert not found.given_targets
+    assert (found.targets["n_reached"] == found.targets["n_replicas"]).all()
+
+
+def test_a_target_that_nobody_reaches_is_said():
+    data = made_up({(B, 0.1, "mean"): 3.0 for B in SIZES})
+    found = answer(data)
+    assert np.isinf(found.targets["updates"]).all()
+    assert notes.note(data, found).count("not reached") == len(SIZES)
+
+
+DEGENERATE = {
+    "no cell": {},
+    "one cell": {(8, 0.1, "mean"): 0.1},
+    "all diverged": {(B, 1.0, "sum"): None for B in SIZES},
+    "two reductions, one rate": {(8, 0.1, reduction): 0.1 for reduction in ("sum", "mean")},
+    "two rates, one batch size": {(8, rate, "mean"): rate for rate in (0.1, 0.3)},
+}
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2, 10])
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
+    if case == "no cell":
+        data = SweepData("none", {"cells": "3"}, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
+        data = SweepData("none", {"cells": "3"}, pd.DataFrame(columns=["status"]), data.replicas, data.histories)
+    else:
+        data = made_up(DEGENERATE[case], n_replicas)
+    found = answer(data)
+    text = notes.note(data, found)
+    assert len(notes.shortened(text)) <= 8000
+    drawn = sweep.figures(data, found)
+    shown = page.html(data.title, text, dict.fromkeys(drawn, b"png"))
+    assert shown.count("<img") == len(drawn)
+    if case == "all diverged":
+        assert "diverged" in text
+        assert found.winners == []
+
+
+def test_a_cell_that_failed_has_a_row_and_no_say(grid):
+    failed = grid.cells.iloc[[0]].assign(status="FAILED", outcome="failed", cell="made B=2 η=1 mean")
+    data = SweepData("t", grid.about, pd.concat([grid.cells, failed]), grid.replicas, grid.histories)
+    found = answer(data)
+    assert 2.0 not in set(found.best["batch_size"])
+    assert f"{len(grid.cells)} of {len(grid.cells)} cells finished" in notes.note(data, found)
+
+
+def test_the_page_is_self_contained_and_escapes_what_it_is_given():
+    shown = page.html("a <b>", "| x |\n|---|\n| <script>alert(1)</script> |\n", {"f": b"123"})
+    assert "<script" not in shown
+    assert "a &lt;b&gt;" in shown
+    assert "http" not in shown.replace('src="data:image/png;base64', "")
+    assert "<table>" in shown
+
+
+def test_a_facet_is_the_label_without_the_three_knobs():
+    assert facet_of("digits B=64 η=0.1 mean optimizer=adam") == "digits optimizer=adam"
+    assert facet_of("iris B=full η=1 sum") == "iris"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.25, "0.25"), (0.00012, "0.00012"), (1234.5, "1234"), (2.5e6, "2.5e+06"), (np.inf, "inf")],
+)
+def test_numbers_are_short(value, text):
+    assert notes.number(value) == text
+
+
+def test_many_comparisons_are_one_family_of_claims():
+    """Of ten tables of noise at p = .03 none is left after Holm; one at p = .001 is, and identity needs no p."""
+    from dataclasses import replace
+
+    from harness.analysis.answers import adjusted
+    from harness.inference.statistics import compare
+
+    rng = np.random.default_rng(0)
+    clear = compare(np.full(12, 1.0) + 0.01 * rng.random(12), np.full(12, 2.0), 0.05, rng)
+    weak = replace(clear, p=0.03)
+    same = compare(np.ones(3), np.ones(3), 0.05, rng)
+    verdicts = [comparison.verdict for comparison in adjusted([weak] * 9 + [clear, same])]
+    assert verdicts == ["unresolved"] * 9 + ["a lower", "equivalent"]
+
+
+@ANSWERED
+def test_a_note_too_long_for_mlflow_is_cut_between_lines(grid, answered):
+    text = notes.note(grid, answered) * 5
+    cut = notes.shortened(text)
+    assert len(cut) <= 8000
+    kept, _, rest = cut.partition("\n\nThe rest is in `report.html`")
+    assert text.startswith(kept + "\n")
+    assert rest
+    assert notes.shortened("short") == "short"
+
+
+@ANSWERED
+def test_every_cell_has_its_values_with_limits(grid, answered):
+    table = answered.cells.set_index("cell")
+    assert len(table) == len(grid.cells)
+    own = table.loc["made B=8 η=0.1 mean"]
+    assert own["final_train_cost_low"] < own["final_train_cost"] < own["final_train_cost_high"]
+    assert own["updates_to_target_low"] <= own["updates_to_target"] <= own["updates_to_target_high"] < np.inf
+    assert np.isinf(table.loc["made B=64 η=3 mean", "final_train_cost"])  # diverged
+
+
+def test_cells_with_few_replicas_beside_cells_with_many_are_answered_from_what_each_has():
+    """A study may look into a single training of one setting and repeat another."""
+    many = made_up({(8, rate, "mean"): final for rate, final in {0.1: 0.3, 0.3: 0.1, 1: 0.2}.items()}, n_replicas=14)
+    one = made_up({(8, 0.1, "mean"): 0.2}, n_replicas=1)
+    tables = [
+        pd.concat([a, b.assign(facet="looked into", cell="looked into B=8")], ignore_index=True)
+        for a, b in ((many.cells, one.cells), (many.replicas, one.replicas), (many.histories, one.histories))
+    ]
+    best = answer(SweepData("made up", many.about, *tables)).best.set_index("facet")
+    assert best.loc["made", "learning_rate"] == 0.3
+    assert best.loc["looked into", "learning_rate"] == 0.1

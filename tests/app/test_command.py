@@ -1,0 +1,258 @@
+"""The command as a user types it: a process of its own in a fresh folder, read back through MLflow's own client."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["dataset=iris", "epochs=3", "seeds=3"]
+
+
+def environment() -> dict[str, str]:
+    """As a user's, with nothing that points MLflow elsewhere; RuntimeWarnings of the child are errors."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::RuntimeWarning", "MLFLOW_DISABLE_TELEMETRY": "1"}
+
+
+def harness(folder: Path, *words: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `python -m harness WORDS` in a folder; with `code`, that Python program in its place."""
+    command = [sys.executable, "-m", "harness", *words] if code is None else [sys.executable, "-c", code, *words]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+class Runs:
+    """What a folder's store holds, through MlflowClient, from a default place that only the folder decides."""
+
+    def __init__(self, folder: Path) -> None:
+        from mlflow.tracking import MlflowClient
+
+        self.client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+        runs = self.client.search_runs(["1"], order_by=["attributes.start_time ASC"])
+        self.parents = [run for run in runs if run.data.tags.get("kind") == "sweep"]
+        self.cells = [run for run in runs if run.data.tags.get("kind") == "cell"]
+
+    def artifact(self, run, path: str) -> Path:
+        return Path(self.client.download_artifacts(run.info.run_id, path))
+
+    def files(self, run, path: str = "") -> set[str]:
+        listed = self.client.list_artifacts(run.info.run_id, path)
+        return {f for item in listed for f in (self.files(run, item.path) if item.is_dir else {item.path})}
+
+    def table(self, run, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.artifact(run, name), keep_default_na=False, na_values=["nan"])
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory):
+    """A small sweep: 2 batch sizes × 2 reductions on iris."""
+    folder = tmp_path_factory.mktemp("sweep")
+    done = harness(folder, "-m", "batch_size=16,full", "reduction=sum,mean", "learning_rate=0.01", *SMALL)
+    assert done.returncode == 0, done.stderr
+    return done, folder, Runs(folder)
+
+
+SWEEP = pytest.mark.xdist_group("sweep")  # one worker builds the module's fixture, once
+
+
+@SWEEP
+def test_a_sweep_leaves_one_parent_and_its_cells(sweep):
+    _, _, runs = sweep
+    (parent,) = runs.parents
+    assert [cell.info.run_name for cell in runs.cells] == [
+        "iris B=16 η=0.01 sum",
+        "iris B=16 η=0.01 mean",
+        "iris B=full η=0.01 sum",
+        "iris B=full η=0.01 mean",
+    ]
+    for cell in runs.cells:
+        assert cell.data.tags["mlflow.parentRunId"] == cell.data.tags["sweep"] == parent.info.run_id
+        assert (cell.info.status, cell.data.tags["outcome"]) == ("FINISHED", "completed")
+    assert parent.info.status == "FINISHED"
+
+
+@SWEEP
+def test_params_are_what_the_knobs_came_to(sweep):
+    _, _, runs = sweep
+    full_sum = runs.cells[2].data.params
+    assert full_sum["batch_size"] == "90"  # of 150 examples, 60 % train
+    assert float(full_sum["lr_mean"]) == pytest.approx(0.9)
+    assert float(full_sum["lr_per_example"]) == pytest.approx(0.01)
+    assert full_sum["optimizer.name"] == "sgd"
+    assert not any("null" in key or value == "None" for key, value in full_sum.items())
+
+
+@SWEEP
+def test_metrics_are_grouped_and_agree_with_the_history(sweep):
+    _, _, runs = sweep
+    cell = runs.cells[0]
+    groups = {name.split("/")[0] for name in cell.data.metrics}
+    assert {"train", "validation", "spread", "batch", "progress", "final", "best", "time", "noise"} <= groups
+    history = runs.table(cell, "history.csv")
+    medians = history.groupby("update")["train_cost"].median()
+    points = {m.step: m.value for m in runs.client.get_metric_history(cell.info.run_id, "train/cost")}
+    assert points == pytest.approx(medians.to_dict(), rel=1e-12)
+    assert list(medians.index)[:4] == [0, 1, 2, 3]
+    assert list(medians.index)[-1] == 18  # 3 epochs of ceil(90 / 16) updates
+    assert cell.data.metrics["final/train_cost"] == pytest.approx(medians.iloc[-1])
+    assert 0 < cell.data.metrics["time/tracking_share"] < 1
+
+
+@SWEEP
+def test_every_metric_is_finite(sweep):
+    _, _, runs = sweep
+    for cell in runs.cells:
+        assert all(abs(value) < 1e300 for value in cell.data.metrics.values())
+
+
+@SWEEP
+def test_artifacts_say_what_was_done_and_load_without_executing_anything(sweep):
+    _, _, runs = sweep
+    cell = runs.cells[1]
+    assert {
+        "config.yaml", "environment.json", "history.csv", "batch_costs.csv", "replicas.csv", "weights.npz",
+        "diagnostics.csv", "figures/curves.png", "figures/batch_costs.png",
+    } <= runs.files(cell)  # fmt: skip
+    config = yaml.safe_load(runs.artifact(cell, "config.yaml").read_text(encoding="utf8"))
+    assert (config["batch_size"], config["reduction"], config["dataset"]["name"]) == (16, "mean", "iris")
+    assert json.loads(runs.artifact(cell, "environment.json").read_text())["packages"]["numpy"] == np.__version__
+    with np.load(runs.artifact(cell, "weights.npz"), allow_pickle=False) as weights:
+        assert {name: weights[name].shape for name in weights.files} == {
+            "W0": (3, 4, 32),
+            "b0": (3, 32),
+            "W1": (3, 32, 3),
+            "b1": (3, 3),
+        }
+    assert list(runs.table(cell, "replicas.csv")["outcome"]) == ["completed"] * 3
+
+
+@SWEEP
+def test_the_dataset_and_the_note_are_recorded(sweep):
+    _, _, runs = sweep
+    (record,) = runs.client.get_run(runs.cells[0].info.run_id).inputs.dataset_inputs
+    assert record.dataset.name == "iris"
+    assert len({cell.inputs.dataset_inputs[0].dataset.digest for cell in runs.cells}) == 1
+    assert "| training cost per example" in runs.cells[0].data.tags["mlflow.note.content"]
+
+
+@SWEEP
+def test_the_parent_compares_the_cells(sweep):
+    _, _, runs = sweep
+    (parent,) = runs.parents
+    figures = {f"figures/{name}.png" for name in ("clocks", "to_target", "timing")}
+    assert figures | {"cells.csv", "cells.json", "report.html"} <= runs.files(parent)
+    table = runs.table(parent, "cells.csv")
+    assert list(table["cell"]) == [cell.info.run_name for cell in runs.cells]
+    note = parent.data.tags["mlflow.note.content"]
+    assert all(cell.info.run_name in note for cell in runs.cells)
+    assert "python -m harness -m" in note
+
+
+@SWEEP
+def test_replicas_start_alike_in_every_cell(sweep):
+    """Common random numbers: the cost before any update is the same number for replica r in every cell."""
+    _, _, runs = sweep
+    starts = [runs.table(cell, "history.csv").query("update == 0")["train_cost"].tolist() for cell in runs.cells]
+    assert starts.count(starts[0]) == len(starts)
+    assert len(set(starts[0])) == 3
+
+
+@SWEEP
+def test_the_terminal_is_quiet_and_ends_with_the_address(sweep):
+    done, _, runs = sweep
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert lines[0].startswith("4 of 4 cells trained in")
+    assert f"/runs/{runs.parents[0].info.run_id}?" in lines[-2]
+    assert len(lines) == 4
+
+
+@SWEEP
+def test_nothing_but_the_three_places_is_written(sweep):
+    _, folder, _ = sweep
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlruns", "multirun"}
+
+
+@pytest.mark.slow
+@SWEEP
+def test_the_same_command_gives_the_same_numbers(sweep, tmp_path):
+    """Twice in fresh folders: identical apart from clocks."""
+    _, _, first = sweep
+    done = harness(tmp_path, "-m", "batch_size=16,full", "reduction=sum,mean", "learning_rate=0.01", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert_identical(first, Runs(tmp_path))
+
+
+def assert_identical(first: Runs, second: Runs) -> None:
+    assert len(first.cells) == len(second.cells) > 0
+    for one, other in zip(first.cells, second.cells, strict=True):
+        assert one.data.params == other.data.params
+        assert one.data.tags["signature"] == other.data.tags["signature"]
+        timeless = [
+            {k: v for k, v in run.data.metrics.items() if not k.startswith("time/") and "seconds" not in k}
+            for run in (one, other)
+        ]
+        assert timeless[0] == timeless[1]
+        tables = [
+            runs.table(run, "history.csv").drop(columns="train_seconds")
+            for runs, run in ((first, one), (second, other))
+        ]
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+@pytest.mark.slow
+def test_the_headline_command_twice_gives_the_same_numbers(tmp_path):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        assert harness(folder, "-m", "batch_size=1,64,512").returncode == 0
+    assert_identical(*(Runs(folder) for folder in folders))
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_an_interrupt_closes_every_run(tmp_path, sent, code):
+    """The first cell is finished, the second would take hours: its run and the parent end as KILLED, with a report."""
+    command = [sys.executable, "-m", "harness", "-m", "epochs=1,100000000", "dataset=iris", "seeds=2"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        if (tmp_path / "mlflow.db").exists() and list(tmp_path.glob("multirun/*")) and len(Runs(tmp_path).cells) == 2:
+            break
+    time.sleep(0.5)
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    runs = Runs(tmp_path)
+    assert [cell.info.status for cell in runs.cells] == ["FINISHED", "KILLED"]
+    (parent,) = runs.parents
+    assert parent.info.status == "KILLED"
+    assert "figures/comparison.png" in runs.files(parent)
+
+
+def test_a_refused_sweep_writes_nothing(tmp_path):
+    """The last of four cells is bad: none is trained, no store is made."""
+    done = harness(tmp_path, "-m", "batch_size=16,0", "reduction=sum,mean")
+    assert done.returncode == 2
+    assert done.stderr == "harness: batch_size: expected an integer >= 1 or full, got 0\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_every_key(tmp_path):
+    done = harness(tmp_path, "--help")
+    assert done.returncode == 0
+    for key in ("batch_size", "learning_rate", "reduction", "seeds", "order", "dtype", "target"):
+        assert re.search(rf"^{key}: ", done.stdout, re.MULTILINE), key
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,117 @@
+"""From numbers to verdicts: each rule on cases whose answer is known, and how often a rule is wrong on pure chance."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from harness.inference.statistics import Interval, compare, geometric_mean_ratio
+from harness.inference.verdicts import Verdict, equal, exactly, inside, lower, opposite, together
+
+SUPPORTED, REFUTED, CONDITIONAL, UNRESOLVED = Verdict
+MARGIN = 0.05
+REPEATS = 60
+
+
+def pairs(effect, n=10, noise=0.05, seed=0):
+    """Costs of arm a and of arm b, which share what a replica has in common; a is lower by the factor `effect`."""
+    rng = np.random.default_rng(seed)
+    shared, own = np.exp(0.3 * rng.normal(size=n)), np.exp(noise * rng.normal(size=n))
+    return effect * shared * own, shared
+
+
+def compared(effect, seed=0, **options):
+    return compare(*pairs(effect, seed=seed, **options), margin=MARGIN, rng=np.random.default_rng(seed))
+
+
+def test_equality_is_a_matter_of_rounding():
+    assert exactly(1e-13, 1e-12) is SUPPORTED
+    assert exactly(1e-11, 1e-12) is REFUTED
+    assert exactly(np.nan, 1e-12) is REFUTED
+    assert exactly(np.inf, 1e-12) is REFUTED
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(1.2, 1.8, SUPPORTED), (0.5, 0.9, REFUTED), (2.1, 3, REFUTED), (0.9, 1.5, UNRESOLVED), (np.nan, 1.5, UNRESOLVED)],
+)
+def test_an_interval_lies_inside_outside_or_across(low, high, verdict):
+    assert inside(Interval(1.5, low, high), 1, 2) is verdict
+
+
+def test_a_planted_difference_is_found_on_its_side():
+    assert lower(compared(0.7)) is SUPPORTED
+    assert lower(compared(1.4)) is REFUTED
+    assert equal(compared(0.7)) is equal(compared(1.4)) is REFUTED
+
+
+def test_equality_within_the_margin_is_found_and_refutes_a_difference():
+    same = compared(1.0, noise=0.01, n=16)
+    assert equal(same) is SUPPORTED
+    assert lower(same) is REFUTED
+
+
+@pytest.mark.parametrize(
+    ("n", "lost_a", "lost_b", "verdict"),
+    [(10, 0, 10, SUPPORTED), (10, 10, 0, REFUTED), (3, 0, 3, UNRESOLVED), (10, 4, 6, UNRESOLVED)],
+)
+def test_an_arm_that_diverged_loses_if_that_is_more_than_chance(n, lost_a, lost_b, verdict):
+    a, b = np.ones(n), np.ones(n)
+    a[:lost_a], b[:lost_b] = np.inf, np.inf
+    found = compare(a, b, margin=MARGIN, rng=np.random.default_rng(0))
+    assert found.by_divergence
+    assert lower(found) is verdict
+    assert equal(found) is (UNRESOLVED if verdict is UNRESOLVED else REFUTED)
+
+
+def test_noise_larger_than_the_margin_settles_nothing():
+    noisy = compared(1.0, noise=0.5)
+    assert lower(noisy) is equal(noisy) is UNRESOLVED
+
+
+def often(count, rate):
+    """More often than a rule with this rate of error is wrong in REPEATS tries, but for one time in a thousand."""
+    return count > binom.ppf(0.999, REPEATS, rate)
+
+
+def test_chance_alone_is_seldom_a_difference():
+    found = [lower(compared(1.0, seed=seed, noise=0.2)) for seed in range(REPEATS)]
+    assert not often(sum(verdict is not UNRESOLVED for verdict in found), 0.05)
+
+
+def test_a_difference_at_the_margin_is_seldom_called_equal():
+    found = [equal(compared(1 + MARGIN, seed=seed, noise=0.02)) for seed in range(REPEATS)]
+    assert not often(found.count(SUPPORTED), 0.05)
+
+
+def test_a_true_value_is_seldom_put_outside():
+    """The bootstrap of ten pairs covers nine times in ten (its docstring), so it may be wrong as often."""
+    found = []
+    for seed in range(REPEATS):
+        a, b = pairs(1.0, seed=seed, noise=0.2)
+        ratio = geometric_mean_ratio(np.log(a / b), np.random.default_rng(seed))
+        found.append(inside(ratio, 1.0, np.inf))
+    assert not often(found.count(REFUTED), 0.05)
+    assert not often(found.count(SUPPORTED), 0.05)
+
+
+@given(st.lists(st.sampled_from(Verdict), min_size=1))
+def test_no_part_can_be_left_out(parts):
+    """Whatever is said of the whole, every part is compatible with it; the order does not matter."""
+    whole = together(parts)
+    assert whole is together(reversed(parts))
+    if whole in (SUPPORTED, REFUTED):
+        assert set(parts) == {whole}
+    if {SUPPORTED, REFUTED} <= set(parts):
+        assert whole is CONDITIONAL
+    if whole is CONDITIONAL:
+        assert CONDITIONAL in parts or {SUPPORTED, REFUTED} <= set(parts)
+
+
+def test_the_negation_of_a_claim():
+    assert [opposite(verdict) for verdict in Verdict] == [REFUTED, SUPPORTED, CONDITIONAL, UNRESOLVED]
+
+
+def test_nothing_is_nothing():
+    assert together([]) is UNRESOLVED

@@ -1,0 +1,103 @@
+"""From a judge to a note, a file, a picture and a page; and what becomes of a judge that is not thorough."""
+
+import io
+
+import numpy as np
+import pytest
+from synthetic import cell, evidence
+
+from harness.analysis.study import BATCH_SIZE, Finding, Line, Panel, judge_of, judged, study_from
+from harness.config.schema import ConfigError
+from harness.inference.statistics import Interval
+from harness.inference.verdicts import Verdict
+from harness.report import claims as study_plots
+from harness.report import findings
+
+TEXTS = {
+    "says": "Two is more than one.",
+    "source": "Peano",
+    "measure": "Counting.",
+    "supported": "so.",
+    "refuted": "not.",
+}
+TREE = {"name": "made_up", "question": "Is it so?", "claims": {"A1": TEXTS, "A2": {**TEXTS, "says": "One is none."}}}
+
+
+@pytest.fixture(scope="module")
+def found():
+    sizes = np.array([1, 64, 1024])
+    lines = [
+        Line("digits", sizes, 100.0 / sizes, 80.0 / sizes, 130.0 / sizes),
+        Line("wine", sizes, np.array([np.inf, 2.0, 1.0])),
+        Line("1/B", sizes, 100.0 / sizes, kind="reference"),
+    ]
+    named = Panel("Named", "", "ratio", [Line("a", [0, 1], [1.0, 2.0], kind="marks")], log="", names=["sum", "mean"])
+    effect = Interval(0.5, 0.4, np.inf)
+    return [
+        Finding("A2", Verdict.REFUTED, "One is one."),
+        Finding(
+            "A1", Verdict.SUPPORTED, "2 > 1.", "× one", effect, 10, [Panel("By B", BATCH_SIZE, "updates", lines), named]
+        ),
+    ]
+
+
+def test_findings_come_in_the_order_of_the_claims(found):
+    ordered = judged(study_from(TREE), lambda _: found, evidence(cell(1), cell(64)))
+    assert [finding.claim for finding in ordered] == ["A1", "A2"]
+
+
+def test_a_judge_that_leaves_a_claim_out_is_an_error(found):
+    with pytest.raises(ValueError, match="judges"):
+        judged(study_from(TREE), lambda _: found[:1], evidence(cell(1), cell(64)))
+
+
+def test_nothing_is_concluded_from_a_grid_with_holes(found):
+    holed = evidence(cell(1), cell(64))
+    holed.data.cells.loc[1, "status"] = "FAILED"
+    verdicts = {finding.verdict for finding in judged(study_from(TREE), lambda _: found, holed)}
+    assert verdicts == {Verdict.UNRESOLVED}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_claim_that_does_not_say_what_decides_is_refused(text):
+    with pytest.raises(ConfigError, match=f"study.claims.A1.*{text}"):
+        study_from({**TREE, "claims": {"A1": {**TEXTS, text: ""}}})
+
+
+@pytest.mark.parametrize("key", TREE)
+def test_a_study_without_a_question_is_refused(key):
+    with pytest.raises(ConfigError, match=f"study.{key}"):
+        study_from({**TREE, key: None})
+
+
+def test_note_file_and_page_say_the_same(found):
+    study = study_from(TREE)
+    text = findings.note(study, found)
+    assert "| A1 | **supported** | Two is more than one. 2 > 1. | 0.5 [0.4, inf] × one |" in text
+    kept = findings.records(study, found)
+    page = findings.page([kept | {"command": "python -m harness -m experiment=made_up", "cells": "2", "seconds": 90}])
+    assert "(2 cells, 1.5 minutes one after the other)" in page
+    assert "**supported.** 2 > 1. Effect: 0.5 [0.4, inf] × one. 10 replicas." in page
+    assert "![A1](findings/made_up/claim%20A1.png)" in page
+    assert "![A2]" not in page
+
+
+def test_the_figure_shows_what_is_known_and_leaves_out_the_rest(found):
+    figure = study_plots.finding("A1: two is more", "supported.", found[1].panels)
+    by_size, named = figure.axes
+    digits, wine, reference = by_size.lines
+    assert len(digits.get_xdata()) == 3
+    assert list(wine.get_xdata()) == [64, 1024]  # infinity has no place
+    assert reference.get_marker() == "None"
+    assert [tick.get_text() for tick in named.get_xticklabels()] == ["sum", "mean"]
+    figure.savefig(io.BytesIO())
+
+
+def test_a_panel_without_a_number_says_so():
+    figure = study_plots.finding("t", "", [Panel("p", "x", "y", [Line("a", [1.0], [np.nan])])])
+    assert "nothing to show" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_judge_is_a_file_beside_the_claims(tmp_path):
+    (tmp_path / "mine.py").write_text("def judge(evidence):\n    yield 'a finding'\n", encoding="utf8")
+    assert list(judge_of("mine", tmp_path)(None)) == ["a finding"]

@@ -1,0 +1,115 @@
+"""How cells and sweeps end, and what they say of it: divergence, failure, clipping, studies, answers written again."""
+
+import re
+
+import pytest
+
+from harness.report import plots
+
+SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
+
+
+def test_divergence_is_a_result(project):
+    """Digits, sum of 512 gradients at rate 1: every replica diverges, in silence, and is drawn and counted."""
+    code, said = project.run("reduction=sum", "learning_rate=1", "batch_size=512", "seeds=3")
+    assert code == 0
+    assert "Warning" not in said
+    assert "Traceback" not in said
+    (cell,) = project.runs("cell")
+    metrics = cell.data.metrics
+    assert (cell.info.status, cell.data.tags["outcome"]) == ("FINISHED", "diverged")
+    assert metrics["diverged/fraction"] == 1
+    assert 1 <= metrics["diverged/first_update"] <= 90
+    assert 0 < metrics["diverged/last_finite_cost"] < 1e300
+    assert "final/train_cost" not in metrics
+
+
+@pytest.mark.slow
+def test_a_study_needs_no_multirun_flag(project):
+    code, said = project.run("experiment=three_methods", *SMALL)
+    assert code == 0, said
+    cells = project.runs("cell")
+    assert {cell.data.params["batch_size"] for cell in cells} == {"1", "64", "90"}
+    assert {cell.data.tags["study"] for cell in cells} == {"three_methods"}
+
+
+def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(project):
+    code, said = project.run("batch_size=5000", *SMALL)
+    assert code == 0
+    assert "warning: batch_size=5000 is larger than N=90: clipped to N" in said
+    (cell,) = project.runs("cell")
+    assert cell.data.params["batch_size"] == "90"
+    assert cell.data.tags["batch_size_requested"] == "5000"
+
+
+@pytest.mark.parametrize(
+    "stop", [RuntimeError("no ink"), pytest.param(SystemExit(0), marks=pytest.mark.slow)], ids=["exception", "sys.exit"]
+)
+def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(project, monkeypatch, stop):
+    curves = plots.cell_curves
+
+    def broken(history, title):
+        if "B=32" in title:
+            raise stop
+        return curves(history, title)
+
+    monkeypatch.setattr(plots, "cell_curves", broken)
+    code, said = project.run("-m", "batch_size=16,32,64", *SMALL)
+    assert code == 1
+    told = f"{type(stop).__name__}: {stop}"
+    assert said.count(told) == 2  # its traceback once, and the summary
+    assert "2 of 3 cells trained" in said
+    assert "The same command again trains what is missing." in said
+    cells = project.runs("cell")
+    assert [cell.info.status for cell in cells] == ["FINISHED", "FAILED", "FINISHED"]
+    assert cells[1].data.tags["outcome"] == "failed"
+    assert told in project.artifact(cells[1], "traceback.txt").read_text()
+    assert {"history.csv", "weights.npz", "config.yaml"} <= project.files(cells[1])
+    assert "final/train_cost" in cells[1].data.metrics
+    (parent,) = project.runs("sweep")
+    assert parent.info.status == "FAILED"
+    assert "figures/clocks.png" in project.files(parent)
+
+
+@pytest.mark.slow
+def test_the_answer_can_be_written_again_from_the_store(project):
+    project.run("-m", "batch_size=16,full", "reduction=sum,mean", "learning_rate=0.01", *SMALL)
+    (parent,) = project.runs("sweep")
+    before = parent.data.tags["mlflow.note.content"]
+    project.client.set_tag(parent.info.run_id, "mlflow.note.content", "lost")
+    code, said = project.run("report", parent.info.run_id)
+    assert code == 0, said
+    (parent,) = project.runs("sweep")
+    assert parent.data.tags["mlflow.note.content"] == before
+    assert parent.info.status == "FINISHED"
+    page = project.artifact(parent, "report.html").read_text(encoding="utf8")
+    assert page.count("data:image/png;base64") == 3  # clocks, updates to target, timing
+    assert "Sum or mean" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report"], "report: expected the run id of a sweep, or of several to be taken together, got None"),
+        (["report", "0" * 32], "report: expected the run id of a sweep in sqlite:///"),
+        (["verify"], "verify: expected the run id of one cell or sweep, got None"),
+        (["verify", "0" * 32], "verify: expected the run id of a cell or a sweep in sqlite:///"),
+        (["deliver", "all"], "deliver: expected no further words, got 'all'"),
+        (["replay"], "command line: expected key=value, a flag, or a verb (deliver, report, studies, verify), got "),
+    ],
+)
+def test_a_verb_is_refused_in_one_line(project, words, message):
+    code, said = project.run(*words)
+    assert code == 2
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_the_password_of_a_store_is_never_told(project, monkeypatch):
+    """A server that is not there, with a password in its address."""
+    monkeypatch.setattr(project, "uri", "http://reader:pa55word@127.0.0.1:9")
+    code, said = project.run("batch_size=16", *SMALL)
+    assert code == 2
+    assert "pa55word" not in said
+    assert re.match(r"harness: MLFLOW_TRACKING_URI: expected a store that answers \(.*\), got 'http://\*\*\*@127", said)
+    assert len(said.splitlines()) == 1

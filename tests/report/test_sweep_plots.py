@@ -1,0 +1,480 @@
+"""Figures of sweeps from hand-made tables: what is drawn lies where the table says, whatever the sweep looks like."""
+
+import io
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.text import Text
+
+from harness.report import cells as sweep_plots
+from harness.report import clocks as clock_plots
+from harness.report import panels
+from harness.report import rates as rate_plots
+from harness.training.tables import curve
+
+N = 1437
+UPDATES = (0, 1, 3, 10, 30)
+
+
+def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), facets=("digits",), **options):
+    """The six tables of a sweep in which a cell diverges where its lr_mean exceeds `limit`."""
+    options = {"replicas": 3, "limit": 5.0, "target": 0.7, "whole": True} | options
+    keys = [(f, r, b, rate) for f in facets for r in reductions for b in sizes for rate in rates]
+    cells = pd.DataFrame([cell(*key, **options) for key in keys])
+    histories = pd.DataFrame([row for own in cells.to_dict("records") for row in history(own)])
+    groups = [own for _, own in cells.groupby(["facet", "reduction", "batch_size"], sort=False)]
+    best = pd.DataFrame([best_rate(own) for own in groups if own["score"].notna().any()])
+    targets = pd.DataFrame([to_target(row, **options) for row in best.to_dict("records")])
+    fits = pd.DataFrame([fit(*key) for key in sorted({(f, r) for f, r, _, _ in keys})]) if len(best) else pd.DataFrame()
+    frontier = pd.DataFrame([edge_of_stability(own) for own in groups])
+    return SimpleNamespace(cells=cells, histories=histories, best=best, targets=targets, fits=fits, frontier=frontier)
+
+
+def cell(facet, reduction, size, rate, replicas, limit, **_):
+    lr_mean = rate * (size if reduction == "sum" else 1)
+    lost = lr_mean > limit
+    score = np.nan if lost else 2.3 / (1 + 30 * lr_mean)
+    return {
+        "facet": facet,
+        "cell": f"{facet} B={size} η={rate:g} {reduction}",
+        "batch_size": size,
+        "learning_rate": rate,
+        "lr_mean": lr_mean,
+        "lr_per_example": lr_mean / size,
+        "reduction": reduction,
+        "n_train": N,
+        "score": score,
+        "q25": score * 0.9,
+        "q75": score * 1.2,
+        "n_replicas": replicas,
+        "n_diverged": replicas if lost else 1 if lr_mean > limit / 2 and replicas > 1 else 0,
+        "time/update_us": 45 + 0.9 * size,
+        "time/example_us": 45 / size + 0.9,
+    }
+
+
+def history(cell):
+    named = {key: cell[key] for key in ("facet", "cell", "batch_size", "learning_rate", "reduction")}
+    for replica in range(cell["n_replicas"]):
+        lost = replica < cell["n_diverged"]
+        ended = "diverged" if lost else "completed"
+        for update in UPDATES:
+            cost = 2.3 * (4.0**update if lost else 1 / (1 + (1 + replica / 10) * update * cell["lr_mean"]))
+            clocks = {"examples": update * cell["batch_size"], "train_seconds": update * 1e-4, "update": update}
+            costs = {"train_cost": cost, "validation_cost": cost, "epoch": clocks["examples"] / N}
+            outcome = ended if update == UPDATES[-1] else ""
+            yield named | clocks | costs | {"replica": replica, "outcome": outcome}
+
+
+def best_rate(cells):
+    best = cells.loc[cells["score"].idxmin()]
+    edge = {cells["learning_rate"].min(): "low", cells["learning_rate"].max(): "high"}.get(best["learning_rate"], "")
+    kept = best[["facet", "reduction", "batch_size", "learning_rate", "lr_mean", "cell", "score"]].to_dict()
+    rate = best["learning_rate"]
+    return kept | {"edge": edge, "low_rate": rate / 2, "high_rate": rate * 2}
+
+
+def to_target(best, target, replicas, **_):
+    updates = 40 * (1 + 100 / best["batch_size"]) if best["score"] <= target else np.inf
+    row = {"facet": best["facet"], "reduction": best["reduction"], "batch_size": best["batch_size"]}
+    for clock, unit in (("updates", 1), ("epochs", best["batch_size"] / N), ("seconds", 1e-4)):
+        row |= {clock: unit * updates, f"{clock}_low": 0.8 * unit * updates, f"{clock}_high": np.inf}
+    return row | {"n_reached": replicas, "n_replicas": replicas}
+
+
+def fit(facet, reduction):
+    row = {"facet": facet, "reduction": reduction, "s_min": 40.0, "b_crit": 100.0, "resolved": reduction == "sum"}
+    return row | {"s_min_low": 30.0, "s_min_high": 50.0, "b_crit_low": 60.0, "b_crit_high": np.inf}
+
+
+def edge_of_stability(cells):
+    first = cells.iloc[0]
+    stable = cells.loc[cells["n_diverged"] == 0, "learning_rate"].max()
+    unstable = cells.loc[cells["n_diverged"] > 0, "learning_rate"].min()
+    kept = {key: first[key] for key in ("facet", "reduction", "batch_size", "n_train")}
+    return kept | {"stable": stable, "unstable": unstable}
+
+
+def every_figure(tables, title="digits"):
+    return [
+        *clock_plots.clocks(tables.histories, tables.best, title).values(),
+        sweep_plots.to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title),
+        sweep_plots.timing(tables.cells, title),
+        sweep_plots.outcomes(tables.cells, title),
+        rate_plots.rate_heatmaps(tables.cells, tables.best, title),
+        rate_plots.stability(tables.frontier, title),
+    ]
+
+
+SWEEPS = {
+    "both reductions": {"sizes": (1, 64), "rates": (0.01, 1.0)},
+    "one cell": {"sizes": (64,), "rates": (0.1,), "reductions": ("mean",)},
+    "two cells": {"sizes": (8, 64), "rates": (0.1,), "reductions": ("mean",)},
+    "sum only, one replica": {"reductions": ("sum",), "replicas": 1},
+    "everything diverged": {"limit": 0.0, "reductions": ("sum",)},
+    "nothing diverged, nobody reached the target": {"limit": 1e9, "target": 0.0, "reductions": ("mean",)},
+    "facets with long names": {"facets": ("digits", "optimizer=adam " * 8), "reductions": ("mean",)},
+    "200 cells": {"sizes": (1, 2, 4, 8, 16, 32, 64, 128, 512, N), "rates": np.geomspace(1e-4, 1, 10), "replicas": 1},
+}
+
+
+LARGE = ("facets with long names", "200 cells")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(s, id=name, marks=[pytest.mark.slow] * (name in LARGE)) for name, s in SWEEPS.items()],
+)
+def test_no_figure_is_empty_and_every_word_stays_inside(options):
+    """Words in axes lie within the figure, and the key below lies under all axes and their labels."""
+    for figure in every_figure(sweep(**options), title="digits: a title that is rather long, " * 3):
+        for words in [*figure.texts, *figure.legends]:
+            assert inside(words.get_window_extent(), figure.bbox), words
+        keys = max((key.get_window_extent().y1 for key in figure.legends), default=0)
+        for axes in figure.axes:
+            box = axes.get_tightbbox()  # around labels, ticks, words and marks
+            assert inside(box, figure.bbox)
+            assert box.y0 >= keys
+            assert axes.lines or axes.collections or axes.texts
+
+
+def inside(box, outer, slack=1.0):
+    return (
+        outer.x0 - slack <= box.x0
+        and box.x1 <= outer.x1 + slack
+        and outer.y0 - slack <= box.y0
+        and box.y1 <= outer.y1 + slack
+    )
+
+
+def test_figures_are_drawn_without_a_warning():
+    for figure in every_figure(sweep()):
+        figure.savefig(io.BytesIO())
+
+
+def test_costs_beyond_any_axis_do_no_harm():
+    tables = sweep(sizes=(1, 64))
+    tables.histories.loc[tables.histories["train_cost"] > 100, "train_cost"] = 1e300
+    figure = clock_plots.clocks(tables.histories, tables.best, "title")["digits"]
+    figure.savefig(io.BytesIO())
+    assert figure.axes[0].get_ylim()[1] == pytest.approx(3 * 2.3)
+
+
+def test_empty_tables_say_so():
+    empty = pd.DataFrame()
+    assert clock_plots.clocks(empty, empty, "title") == {}
+    for figure in (
+        sweep_plots.to_target(empty, empty, "cost", "title"),
+        sweep_plots.timing(empty, "title"),
+        sweep_plots.outcomes(empty, "title"),
+        rate_plots.rate_heatmaps(empty, empty, "title"),
+        rate_plots.stability(empty, "title"),
+    ):
+        assert figure.axes[0].texts[0].get_text().startswith("no cell")
+
+
+def test_figures_are_made_without_pyplot():
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+# Clocks
+
+
+def line(axes, label):
+    (found,) = [drawn for drawn in axes.get_lines() if drawn.get_label() == label]
+    return found
+
+
+def crosses(axes):
+    drawn = [line for line in axes.get_lines() if line.get_marker() == "X"]
+    return sorted((float(x), float(y)) for line in drawn for x, y in zip(*line.get_data(), strict=True))
+
+
+def test_a_cell_is_drawn_on_four_clocks_at_the_medians_of_its_replicas():
+    tables = sweep(sizes=(64,), rates=(0.01, 0.1), reductions=("mean",))
+    figure = clock_plots.clocks(tables.histories, tables.best, "title")["digits"]
+    table = curve(tables.histories[tables.histories["learning_rate"] == 0.1], "train_cost")
+    for axes, clock in zip(figure.axes, ("epoch", "update", "examples", "train_seconds"), strict=True):
+        shown = table if clock == "epoch" else table[table["update"] > 0]  # a log axis has no 0
+        drawn = line(axes, "η=0.1")
+        assert drawn.get_xdata() == pytest.approx(shown[clock].to_numpy())
+        assert drawn.get_ydata() == pytest.approx(shown["median"].to_numpy())
+    assert "updates" in figure.axes[1].get_xlabel()
+    assert "seconds" in figure.axes[3].get_xlabel()
+
+
+def test_curves_of_all_cells_at_once_are_those_of_each_cell():
+    tables = sweep()
+    curves = clock_plots._curves(tables.histories)
+    for name, own in tables.histories.groupby("cell"):
+        alone = curve(own, "train_cost")
+        together = curves.get(name, {column: np.empty(0) for column in alone})
+        assert all(together[c] == pytest.approx(alone[c].clip(upper=clock_plots.LARGEST)) for c in alone), name
+
+
+def test_of_many_cells_the_best_are_in_colour_and_the_rest_in_grey():
+    tables = sweep(rates=(0.003, 0.01, 0.03, 0.1))
+    axes = clock_plots.clocks(tables.histories, tables.best, "title")["digits"].axes[1]
+    grey, *coloured = [drawn for drawn in axes.get_lines() if drawn.get_marker() != "X"]
+    others = tables.cells[~tables.cells["cell"].isin(tables.best["cell"])]
+    n_points = (others["n_diverged"] < others["n_replicas"]).sum() * (len(UPDATES) - 1)
+    n_early = (others["n_diverged"] == others["n_replicas"]).sum() * (len(UPDATES) - 2)
+    assert np.isfinite(grey.get_ydata()).sum() == n_points + n_early
+    assert len(coloured) == len(tables.best)
+    assert {drawn.get_linestyle() for drawn in coloured} == {"-", "--"}
+
+
+def test_crosses_end_the_lines_of_cells_with_a_diverged_replica_at_the_edge_if_above():
+    tables = sweep(sizes=(1,), rates=(1.0, 4.0, 8.0), reductions=("mean",))  # 0, 1 and 3 of 3 diverge
+    axes = clock_plots.clocks(tables.histories, tables.best, "title")["digits"].axes[1]
+    some = curve(tables.histories[tables.histories["learning_rate"] == 4.0], "train_cost")
+    edge = 3 * 2.3
+    assert np.array(crosses(axes)) == pytest.approx(np.array([(10.0, edge), (30.0, some["median"].iloc[-1])]))
+    assert axes.get_ylim()[1] == pytest.approx(edge)
+
+
+def test_a_cell_without_a_finite_cost_is_a_cross_where_it_died():
+    tables = sweep(sizes=(1,), rates=(0.1, 9.0), reductions=("mean",))
+    lost = tables.histories["learning_rate"] == 9.0
+    tables.histories.loc[lost & (tables.histories["update"] > 0), ["train_cost", "outcome"]] = [np.inf, "diverged"]
+    histories = tables.histories[~lost | (tables.histories["update"] <= 1)]
+    assert crosses(clock_plots.clocks(histories, tables.best, "title")["digits"].axes[1]) == [(1.0, 3 * 2.3)]
+
+
+def test_colours_follow_the_batch_size_and_are_a_ramp_when_many():
+    tables = sweep(sizes=(1, 2, 4, 8, 16, 32, 64, 128), rates=(0.01,), reductions=("mean",))
+    axes = clock_plots.clocks(tables.histories, tables.best, "title")["digits"].axes[0]
+    colours = [line(axes, f"B={size}").get_color() for size in (1, 2, 4, 8, 16, 32, 64, 128)]
+    greens = [colour[1] for colour in colours]
+    assert greens == sorted(greens)
+
+
+# To target
+
+
+def marks(axes, marker):
+    drawn = [line for line in axes.get_lines() if line.get_marker() == marker]
+    return sorted((float(x), float(y)) for line in drawn for x, y in zip(*line.get_data(), strict=True))
+
+
+def test_points_to_target_lie_at_the_tables_values_with_bars_and_perfect_scaling():
+    tables = sweep(reductions=("sum",), limit=1e9, target=9.0)
+    figure = sweep_plots.to_target(tables.targets, tables.fits, "cost ≤ 9", "title")
+    for axes, clock in zip(figure.axes, ("updates", "epochs", "seconds"), strict=True):
+        assert marks(axes, "D") == sorted(zip(tables.targets["batch_size"], tables.targets[clock], strict=True))
+        bars = axes.collections[0].get_segments()
+        assert [bar[0, 1] for bar in bars] == pytest.approx(list(tables.targets[f"{clock}_low"]))
+        assert [bar[1, 1] for bar in bars] == pytest.approx([axes.get_ylim()[1]] * 3)  # no upper end: to the edge
+    (ideal,) = [drawn for drawn in figure.axes[0].get_lines() if drawn.get_linestyle() == ":"]
+    assert np.prod(ideal.get_data(), axis=0) == pytest.approx([4040.0] * 2)  # updates × B, as at B = 1
+    (flat,) = [drawn for drawn in figure.axes[1].get_lines() if drawn.get_linestyle() == ":"]
+    assert np.ptp(flat.get_ydata()) == 0
+
+
+def test_the_fit_is_drawn_where_it_is_resolved_and_said_where_not():
+    tables = sweep(limit=1e9, target=9.0)
+    axes = sweep_plots.to_target(tables.targets, tables.fits, "cost ≤ 9", "title").axes[0]
+    (fitted,) = [drawn for drawn in axes.get_lines() if len(drawn.get_xdata()) == 60]
+    assert fitted.get_ydata() == pytest.approx(40 * (1 + 100 / fitted.get_xdata()))
+    assert 100.0 in [drawn.get_xdata()[0] for drawn in axes.get_lines() if len(drawn.get_xdata())]
+    words = [text.get_text() for text in axes.findobj(Text)]
+    assert "mean: B_crit unresolved" in words
+    assert "sum: B_crit 100 (60 to ∞)" in words
+
+
+def test_batch_sizes_that_do_not_reach_the_target_are_open_triangles_at_the_top():
+    tables = sweep(reductions=("mean",), target=0.0)
+    tables.targets.loc[0, "updates"] = 50.0
+    updates, epochs, _ = sweep_plots.to_target(tables.targets, tables.fits, "cost", "title").axes
+    assert [x for x, _ in marks(updates, "^")] == [64, N]
+    assert [x for x, _ in marks(epochs, "^")] == [1, 64, N]
+    assert "not reached" in epochs.texts[0].get_text()
+
+
+# Timing
+
+
+def test_times_are_split_into_overhead_and_cost_of_an_example():
+    tables = sweep()
+    figure = sweep_plots.timing(tables.cells, "title")
+    assert sweep_plots.overhead_split(tables.cells) == pytest.approx((45, 0.9))
+    assert marks(figure.axes[0], "o") == sorted(
+        zip(tables.cells["batch_size"], tables.cells["time/update_us"], strict=True)
+    )
+    assert figure.legends[0].get_texts()[0].get_text() == "overhead 45 µs per update, 0.9 µs per example"
+
+
+@pytest.mark.parametrize(
+    ("times", "split"), [([10, 100], (0, 10)), ([50, 5], None), ([100, 10_000], (0, None)), ([20, 20], (20, 0))]
+)
+def test_neither_part_of_the_split_is_negative(times, split):
+    cells = pd.DataFrame({"batch_size": [1, 10], "time/update_us": times})
+    found = sweep_plots.overhead_split(cells)
+    assert min(found) >= 0
+    for got, wanted in zip(found, split or (None, 0), strict=True):
+        assert wanted is None or got == pytest.approx(wanted, abs=1e-9)
+
+
+def test_one_batch_size_has_points_only():
+    cells = sweep(sizes=(64,)).cells
+    assert sweep_plots.overhead_split(cells) is None
+    assert all(len(drawn.get_xdata()) < 60 for drawn in sweep_plots.timing(cells, "title").axes[0].get_lines())
+
+
+def test_cells_that_were_not_timed_are_left_out():
+    cells = sweep().cells.assign(**{"time/update_us": np.nan, "time/example_us": np.nan})
+    assert sweep_plots.timing(cells, "title").axes[0].texts[0].get_text() == "no cell was timed"
+
+
+# Outcomes
+
+
+def test_the_forest_lists_cells_best_first_with_crosses_for_the_diverged():
+    cells = sweep(sizes=(1,), rates=(4.0, 8.0, 0.1), reductions=("mean",)).cells  # 1, 3 and 0 of 3 diverge
+    (axes,) = sweep_plots.outcomes(cells, "title").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["η=4", "η=0.1", "η=8"]
+    assert marks(axes, "o") == sorted(zip(cells["score"].dropna(), (0, 1), strict=True))
+    assert marks(axes, "X") == [(1, 2)]
+    assert [(text.get_position()[1], text.get_text()) for text in axes.texts] == [
+        (0, "1 of 3 diverged"),
+        (2, "3 of 3 diverged"),
+    ]
+    assert axes.collections[0].get_segments()[0][:, 0].tolist() == cells.loc[0, ["q25", "q75"]].tolist()
+
+
+def test_of_many_cells_the_forest_shows_the_best_and_says_so():
+    cells = sweep(rates=np.geomspace(0.001, 0.01, 20), reductions=("mean",)).cells.drop(columns=["q25", "q75"])
+    figure = sweep_plots.outcomes(cells, "title")
+    assert len(marks(figure.axes[0], "o")) == 40
+    assert any("40 best of 60" in text.get_text() for text in figure.texts)
+
+
+def test_a_cell_without_a_result_is_said():
+    cells = sweep(sizes=(1,), rates=(0.1,)).cells
+    cells.loc[0, ["score", "q25", "q75", "n_replicas", "n_diverged"]] = np.nan
+    assert [text.get_text() for text in sweep_plots.outcomes(cells, "title").axes[0].texts] == ["no result"]
+
+
+# Rates
+
+
+def boxes(axes):
+    drawn = [c for c in axes.collections if isinstance(c, PolyCollection) and c.get_array() is not None]
+    return [path.vertices for collection in drawn for path in collection.get_paths()]
+
+
+def test_each_cell_has_its_box_in_raw_and_in_canonical_units():
+    tables = sweep()
+    axes = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes
+    titles = ["sum, raw learning rate", "sum, as lr_mean", "mean, raw learning rate", "mean, as lr_mean"]
+    assert sorted(one.get_title() for one in axes[:4]) == sorted(titles)
+    for one in axes[:4]:
+        reduction, unit = one.get_title().split(", ")
+        own = tables.cells[(tables.cells["reduction"] == reduction) & tables.cells["score"].notna()]
+        rates = own["lr_mean" if unit == "as lr_mean" else "learning_rate"]
+        columns = np.searchsorted([1, 64, N], own["batch_size"])
+        for box, rate, column in zip(boxes(one), rates, columns, strict=True):
+            assert box[:, 0].min() == column - 0.5
+            assert box[:, 1].min() == pytest.approx(rate / 10**0.5)
+            assert box[:, 1].max() == pytest.approx(rate * 10**0.5)
+
+
+def test_the_ridge_goes_through_the_best_rates_and_the_rules_through_its_middle():
+    tables = sweep(limit=1e9, reductions=("mean",))
+    tables.best["learning_rate"] = tables.best["lr_mean"] = [0.01, 0.1, 1.0]
+    raw = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes[0]
+    lines = [(drawn.get_color(), list(drawn.get_ydata())) for drawn in raw.get_lines()]
+    assert ("black", [0.01, 0.1, 1.0]) in lines
+    rules = [ys for colour, ys in lines if colour == "#333333"]
+    relative = np.array([1, 64, N]) / 64
+    assert rules == [pytest.approx(0.1 * relative**power) for power in (0, 0.5, 1)]
+
+
+def test_the_rules_of_a_sum_are_those_of_its_lr_mean():
+    tables = sweep(limit=1e9, reductions=("sum",))
+    raw, canonical = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes[:2]
+    for axes, unit in ((raw, [1, 64, N]), (canonical, [1, 1, 1])):
+        rules = [drawn.get_ydata() for drawn in axes.get_lines() if drawn.get_color() == "#333333"]
+        assert rules[0] * unit == pytest.approx([rules[0][1] * unit[1]] * 3)
+
+
+def test_canonical_panels_show_the_ridges_of_both_reductions():
+    tables = sweep()
+    axes = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes[:4]
+    ridges = {one.get_title(): {drawn.get_color() for drawn in one.get_lines()} & {"black", "#D55E00"} for one in axes}
+    assert ridges["mean, as lr_mean"] == ridges["sum, as lr_mean"] == {"black", "#D55E00"}
+    assert ridges["mean, raw learning rate"] == {"black"}
+    assert ridges["sum, raw learning rate"] == {"#D55E00"}
+
+
+def test_diverged_cells_are_hatched_and_counted():
+    cells = sweep(sizes=(1,), rates=(0.1, 1.0, 4.0, 8.0), reductions=("mean",)).cells
+    axes = rate_plots.rate_heatmaps(cells, pd.DataFrame(columns=["reduction", "facet", "edge"]), "title").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1/3"]
+    hatched = [len(c.get_paths()) for c in axes.collections if c.get_hatch()]
+    assert hatched == [1, 1]  # one lost, one with a survivor
+
+
+def test_one_colour_bar_with_plain_numbers():
+    tables = sweep()
+    figure = rate_plots.rate_heatmaps(tables.cells, tables.best, "title")
+    bar = figure.axes[-1]
+    figure.draw_without_rendering()
+    assert len(figure.axes) == 5
+    assert {"0.1", "1"} <= {label.get_text() for label in bar.get_yticklabels()}
+
+
+@pytest.mark.parametrize("score", [0.0, 0.5])
+def test_equal_costs_have_a_colour(score):
+    tables = sweep(limit=1e9)
+    figure = rate_plots.rate_heatmaps(tables.cells.assign(score=score), tables.best, "title")
+    figure.draw_without_rendering()
+
+
+def test_the_frontier_is_a_bracket_or_an_arrow():
+    tables = sweep(limit=1.5)
+    raw, canonical = rate_plots.stability(tables.frontier, "title").axes
+    sums = tables.frontier[tables.frontier["reduction"] == "sum"]
+    stable = sums[sums["stable"].notna()]
+    drawn = [mark for mark in marks(raw, "D") if np.isfinite(mark[1])]
+    assert drawn == sorted(zip(stable["batch_size"], stable["stable"], strict=True))
+    drawn = [mark for mark in marks(canonical, "D") if np.isfinite(mark[1])]
+    assert drawn == sorted(zip(stable["batch_size"], stable["stable"] * stable["batch_size"], strict=True))
+    assert len(marks(raw, "v")) == sums["stable"].isna().sum()
+
+
+def test_nothing_diverged_is_said_with_arrows_upwards():
+    tables = sweep(limit=1e9)
+    for axes in rate_plots.stability(tables.frontier, "title").axes:
+        assert axes.texts[0].get_text() == "no cell diverged: the frontier lies above the grid"
+        assert len(marks(axes, "^")) == len(tables.frontier)
+
+
+# Words and numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.00001, "0.00001"), (0.3, "0.3"), (512, "512"), (20_000, "20k"), (3e6, "3M"), (0, "0"), (1000, "1000")],
+)
+def test_numbers_are_plain(value, words):
+    assert panels.plain(value) == words
+
+
+def test_limits_of_nothing_and_of_one_value_are_wide_enough_to_read():
+    for values in ([], [np.nan, np.inf, 0], [5.0]):
+        low, high = panels.log_limits([values])
+        assert 0 < low < high < np.inf
+        assert high >= 4 * low
+
+
+def test_ticks_of_batch_sizes_do_not_touch_and_keep_the_largest():
+    (axes,) = sweep_plots.timing(sweep(sizes=range(1, 101), rates=(0.1,)).cells, "title").axes[:1]
+    ticks = axes.get_xticks()
+    assert ticks[0] == 100 or ticks[-1] == 100
+    assert len(ticks) < 10

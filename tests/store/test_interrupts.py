@@ -1,0 +1,79 @@
+"""Signals that come at a bad moment: during a write, during a callback of the interpreter, twice."""
+
+import gc
+import os
+import signal
+import weakref
+
+import pytest
+
+from harness.store.interrupts import Interrupts
+
+
+def send(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_unwinds_with_its_exit_code(number, code):
+    with Interrupts(), pytest.raises(SystemExit) as stop:
+        send(number)
+    assert stop.value.code == code
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupts():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def write_while_interrupted(interrupts, done):
+    with interrupts.deferred():
+        with interrupts.deferred():
+            send()
+            done.append("inner")
+        done.append("outer")
+
+
+def test_a_write_is_finished_first():
+    interrupts, done = Interrupts(), []
+    with interrupts, pytest.raises(SystemExit):
+        write_while_interrupted(interrupts, done)
+    assert done == ["inner", "outer"]
+
+
+def test_while_unwinding_nothing_is_raised_again():
+    interrupts = Interrupts()
+    with interrupts:
+        with pytest.raises(SystemExit):
+            send()
+        interrupts.check()
+        with interrupts.deferred():
+            pass
+
+
+def test_a_second_signal_is_raised_again():
+    with Interrupts():
+        for _ in range(2):
+            with pytest.raises(SystemExit):
+                send()
+
+
+class Cell:
+    """Something that can be referred to weakly."""
+
+
+def test_a_signal_during_a_callback_is_raised_at_the_next_check(capsys):
+    """Python cannot raise out of a weak reference's callback: it reports the exception and drops it."""
+    interrupts, gone = Interrupts(), []
+    with interrupts:
+        cell = Cell()
+        reference = weakref.ref(cell, lambda _: (gone.append(True), send()))
+        del cell
+        gc.collect()
+        assert gone
+        assert reference() is None
+        with pytest.raises(SystemExit):
+            interrupts.check()
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,391 @@
+"""A run that is told to a store which fails at any moment, before or after it has done what it was asked to do.
+
+The store here is MLflow's client with MLflow's semantics and a will of its own; everything else is the real thing.
+"""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from harness.store import writer as writing
+from harness.store.interrupts import Interrupted
+from harness.store.journal import Outbox
+from harness.store.tracking import Store
+from harness.store.writer import UnreachableError
+
+FINE, AWAY, LOST, DIES, DIED = "fine", "away", "answer lost", "process dies", "process dies after"
+
+
+class KilledError(BaseException):
+    """In place of SIGKILL: nothing that the process would do afterwards may count."""
+
+
+class Client:
+    """MLflow's client as far as it is used. `plan`: what becomes of each call, in order; then all is fine."""
+
+    tracking_uri = "fake://store"
+
+    def __init__(self, plan=()):
+        self.plan, self.dead = list(plan), False
+        self.runs = {}
+
+    def _call(self, do):
+        if self.dead:
+            raise KilledError
+        fate = self.plan.pop(0) if self.plan else FINE
+        if fate in (DIES, DIED):
+            self.dead = True
+        done = None if fate in (AWAY, DIES) else do()
+        if self.dead:
+            raise KilledError
+        if fate in (AWAY, LOST):
+            raise ConnectionError("no answer")
+        return done
+
+    def search_runs(self, experiments, filter_string, *unused):
+        token = filter_string.split("'")[1]
+        return self._call(lambda: [run for run in self.runs.values() if run.tags["journal"] == token][:1])
+
+    def create_run(self, experiment, time, tags, name):
+        return self._call(lambda: self._create(name, tags))
+
+    def _create(self, name, tags):
+        run_id = f"run {len(self.runs)}"
+        self.runs[run_id] = SimpleNamespace(
+            info=SimpleNamespace(run_id=run_id), name=name, tags=dict(tags), params={}, points={}, inputs=set(),
+            files={}, status="RUNNING", told=[],
+        )  # fmt: skip
+        return self.runs[run_id]
+
+    def log_batch(self, run_id, metrics=(), params=(), tags=()):
+        def do():
+            run = self.runs[run_id]
+            for tag in tags:
+                run.tags[tag.key] = tag.value
+            for param in params:
+                if run.params.setdefault(param.key, param.value) != param.value:
+                    raise MlflowException("params do not change", error_code=INVALID_PARAMETER_VALUE)
+            for point in metrics:
+                where = (point.key, point.step, point.timestamp)
+                if run.points.setdefault(where, point.value) == point.value and where not in run.told:
+                    run.told.append(where)
+
+        self._call(do)
+
+    def log_artifacts(self, run_id, folder):
+        files = {path.name: path.read_text() for path in Path(folder).iterdir()}
+        self._call(lambda: self.runs[run_id].files.update(files))
+
+    def log_inputs(self, run_id, inputs):
+        self._call(lambda: self.runs[run_id].inputs.add(inputs[0].dataset.digest))
+
+    def set_terminated(self, run_id, status, time):
+        self._call(lambda: setattr(self.runs[run_id], "status", status))
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Every word is an attempt to deliver."""
+    monkeypatch.setattr(writing, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(writing, "FLUSH_SECONDS", -1.0)
+
+
+def store(root, plan=()):
+    return Store(Client(plan), "1", root)
+
+
+def tell(run, n_points):
+    """What a cell says, in short."""
+    with run:
+        run.params({"batch_size": 8})
+        run.dataset("iris", "0123", {}, 150, 4)
+        for step in range(n_points):
+            run.points({"train/cost": 1 / (1 + step), "validation/cost": 2.0}, step)
+        with run.files() as folder:
+            (folder / "history.csv").write_text("update\n0\n")
+        run.note("done")
+
+
+def heard(told):
+    """What the store knows of its only run, without the times."""
+    (run,) = told.client.runs.values()
+    points = sorted((key, step, value) for (key, step, _), value in run.points.items())
+    tags = {key: value for key, value in run.tags.items() if not key.startswith("process.") and key != "journal"}
+    return {
+        "tags": tags,
+        "points": points,
+        **{key: getattr(run, key) for key in ("params", "inputs", "files", "status")},
+    }
+
+
+def without_failures(root, n_points):
+    calm = store(root)
+    tell(calm.start("cell", {"kind": "cell"}), n_points)
+    return heard(calm)
+
+
+@given(plan=st.lists(st.sampled_from([FINE, FINE, AWAY, LOST]), max_size=40), n_points=st.integers(0, 12))
+@settings(max_examples=40, deadline=None)
+def test_a_store_that_fails_ends_like_one_that_does_not(tmp_path_factory, plan, n_points):
+    root = tmp_path_factory.mktemp("journals")
+    shaky = store(root / "shaky", plan)
+    tell(shaky.start("cell", {"kind": "cell"}), n_points)
+    shaky.client.plan.clear()
+    shaky.deliver_waiting()
+    assert heard(shaky) == without_failures(root / "calm", n_points)
+    assert list((root / "shaky").iterdir()) == []
+
+
+@given(
+    before=st.lists(st.sampled_from([FINE, FINE, AWAY, LOST]), max_size=30),
+    death=st.sampled_from([DIES, DIED]),
+    after=st.lists(st.sampled_from([FINE, AWAY, LOST, DIES, DIED]), max_size=15),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_was_said_before_the_process_died_arrives_once_and_in_order(tmp_path_factory, before, death, after):
+    """The heirs of the journal may die, too; each knows only what is on disk."""
+    root = tmp_path_factory.mktemp("journals")
+    shaky, n_points, said = store(root / "shaky", [*before, death]), 8, 0
+    run = None
+    with suppress(KilledError):
+        run = shaky.start("cell", {"kind": "cell"})
+        with run:
+            for step in range(n_points):
+                said = step + 1
+                run.points({"train/cost": float(step)}, step)
+    for fates in ([*after[i : i + 5]] for i in (0, 5, 10)):
+        inherit(shaky, fates)
+    inherit(shaky, [])
+    assert list((root / "shaky").iterdir()) == []
+    for one in shaky.client.runs.values():
+        assert one.status in ("FINISHED", "KILLED")
+        steps = [step for _, step, _ in one.told]
+        assert steps == list(range(len(steps)))
+    if run is not None:
+        (one,) = shaky.client.runs.values()
+        assert [step for _, step, _ in one.told] == list(range(said))
+
+
+def inherit(shaky, fates):
+    """A later process delivers what it finds, unless it dies of it."""
+    shaky.client.plan, shaky.client.dead = list(fates), False
+    with suppress(KilledError):
+        shaky.deliver_waiting()
+
+
+@pytest.fixture(autouse=True)
+def the_dead_do_nothing(monkeypatch):
+    """After KilledError a process writes nothing more: no journal line, no state; its locks are free."""
+    release = Outbox.release
+
+    def release_or_let_go(outbox):
+        if outbox.state.get("dead"):
+            outbox._journal.close()
+            outbox._lock.release()
+        else:
+            release(outbox)
+
+    def unless_dead(method):
+        def call(outbox, *arguments, **content):
+            if outbox.state.get("dead"):
+                raise KilledError
+            return method(outbox, *arguments, **content)
+
+        return call
+
+    def send(self, outbox, operations, of=Store._send, **options):
+        try:
+            of(self, outbox, operations, **options)
+        except KilledError:
+            outbox.state["dead"] = True
+            raise
+
+    monkeypatch.setattr(Outbox, "append", unless_dead(Outbox.append))
+    monkeypatch.setattr(Outbox, "save", unless_dead(Outbox.save))
+    monkeypatch.setattr(Outbox, "release", release_or_let_go)
+    monkeypatch.setattr(Store, "_send", send)
+
+
+def test_a_run_that_ended_while_the_store_was_away_keeps_its_end(tmp_path):
+    """Not KILLED: that is for the runs of processes that died before they ended them."""
+    told = store(tmp_path, [AWAY] * 100)
+    tell(told.start("cell", {}), 3)
+    assert told.client.runs == {}
+    told.client.plan.clear()
+    assert told.deliver_waiting().n_runs == 1
+    assert heard(told)["status"] == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "outcome"),
+    [
+        (RuntimeError("no"), "FAILED", "failed"),
+        (SystemExit(0), "FAILED", "failed"),
+        (Interrupted(130), "KILLED", "killed"),
+        (KeyboardInterrupt(), "KILLED", "killed"),
+    ],
+)
+@pytest.mark.parametrize("plan", [[], [AWAY] * 100])
+def test_how_a_run_ends(tmp_path, error, status, outcome, plan):
+    told = store(tmp_path, plan)
+    with pytest.raises(type(error)), told.start("cell", {}):
+        raise error
+    told.client.plan.clear()
+    told.deliver_waiting()
+    ended = heard(told)
+    assert (ended["status"], ended["tags"]["outcome"]) == (status, outcome)
+    assert ("traceback.txt" in ended["files"]) == (status == "FAILED")
+    if status == "FAILED":
+        assert ended["tags"]["error"] == f"{type(error).__name__}: {error}"
+
+
+def test_an_interrupt_is_heard_even_if_the_disk_is_full(tmp_path, monkeypatch):
+    """What cannot be written down must not take the place of what happened."""
+    told = store(tmp_path)
+
+    def full(*unused, **ignored):
+        raise OSError(28, "No space left on device")
+
+    run = told.start("cell", {})
+    monkeypatch.setattr(Outbox, "append", full)
+    with pytest.raises(Interrupted), run:
+        raise Interrupted(130)
+
+
+def test_a_refusal_is_raised_once_and_lets_the_rest_pass(tmp_path):
+    told = store(tmp_path)
+    with told.start("cell", {}) as run:
+        run.params({"batch_size": 8})
+        with pytest.raises(MlflowException):
+            run.params({"batch_size": 9})
+        run.points({"train/cost": 1.0}, 5)
+    assert heard(told)["points"] == [("train/cost", 5, 1.0)]
+    assert heard(told)["status"] == "FINISHED"
+
+
+def test_what_is_refused_later_is_reported_and_lets_the_rest_pass(tmp_path):
+    """Nobody is there to be told any more, and a start must not fail because of it."""
+    told = store(tmp_path, [AWAY] * 100)
+    with told.start("cell", {}) as run:
+        run.params({"batch_size": 8})
+        run.params({"batch_size": 9})
+        run.points({"train/cost": 1.0}, 5)
+    told.client.plan.clear()
+    delivered = told.deliver_waiting()
+    assert (delivered.n_runs, delivered.n_waiting) == (1, 0)
+    (reason,) = delivered.refused
+    assert "params do not change" in reason
+    ended = heard(told)
+    assert ended["points"] == [("train/cost", 5, 1.0)]
+    assert (ended["status"], ended["tags"]["outcome"]) == ("FAILED", "failed")
+
+
+def test_a_run_whose_last_words_are_refused_is_not_finished(tmp_path, monkeypatch):
+    """Points wait for company: some of them may go with the end only."""
+    monkeypatch.setattr(writing, "FLUSH_SECONDS", 60.0)
+    told = store(tmp_path)
+    log_batch = told.client.log_batch
+
+    def refuse_points(run_id, metrics=(), **words):
+        if metrics:
+            raise MlflowException("no such points here", error_code=INVALID_PARAMETER_VALUE)
+        log_batch(run_id, **words)
+
+    told.client.log_batch = refuse_points
+    with pytest.raises(MlflowException, match="no such points"), told.start("cell", {}) as run:
+        run.points({"train/cost": 1.0}, 5)
+    ended = heard(told)
+    assert (ended["status"], ended["tags"]["outcome"]) == ("FAILED", "failed")
+    assert "no such points" in ended["files"]["traceback.txt"]
+
+
+def test_a_store_that_stays_away_is_asked_once_and_not_once_for_each_journal(tmp_path):
+    told = store(tmp_path, [AWAY] * 200)
+    for _ in range(5):
+        tell(told.start("cell", {}), 2)
+    told.client.plan = [AWAY] * 200
+    delivered = told.deliver_waiting()
+    assert (delivered.n_runs, delivered.n_waiting) == (0, 5)
+    assert len(told.client.plan) >= 199
+    assert "no answer" in delivered.reason
+
+
+def test_journals_of_another_store_are_left_alone(tmp_path):
+    one, other = store(tmp_path, [AWAY] * 100), store(tmp_path)
+    tell(one.start("cell", {}), 2)
+    other.client.tracking_uri = "fake://other"
+    assert other.deliver_waiting().n_runs == 0
+    one.client.plan.clear()
+    assert one.deliver_waiting().n_runs == 1
+
+
+def test_points_keep_the_time_at_which_they_were_measured(tmp_path, monkeypatch):
+    told = store(tmp_path, [AWAY] * 20)
+    times = iter(range(1_000, 2_000))
+    monkeypatch.setattr(writing.time, "time", lambda: next(times))
+    with told.start("cell", {}) as run:
+        for step in range(5):
+            run.points({"cost": 1.0}, step)
+    told.client.plan.clear()
+    told.deliver_waiting()
+    (only,) = told.client.runs.values()
+    assert [time for _, _, time in only.told] == [1000 * second for second in range(1001, 1006)]
+
+
+def test_what_is_not_finite_is_no_metric(tmp_path):
+    told = store(tmp_path)
+    with told.start("cell", {}) as run:
+        run.points({"a": float("nan"), "b": float("inf"), "c": 1.0})
+    assert heard(told)["points"] == [("c", 0, 1.0)]
+
+
+def test_points_that_found_the_journal_full_are_counted_on_the_run(tmp_path, monkeypatch):
+    from harness.store import journal as outbox
+
+    monkeypatch.setattr(outbox, "LIMIT_BYTES", 3_000)
+    told = store(tmp_path, [AWAY] * 500)
+    with told.start("cell", {}) as run:
+        for step in range(200):
+            run.points({"train/cost": 1.0}, step)
+    told.client.plan.clear()
+    told.deliver_waiting()
+    ended = heard(told)
+    assert int(ended["tags"]["points_left_out"]) == 200 - len(ended["points"]) > 0
+
+
+def test_while_the_store_is_away_nobody_asks_it_all_the_time(tmp_path, monkeypatch):
+    """Between two attempts there is a pause that grows: a store that hangs must not hold up training."""
+    monkeypatch.setattr(writing, "PAUSES", (10.0, 60.0))
+    now = [0.0]
+    monkeypatch.setattr(writing.time, "monotonic", lambda: now[0])
+    told = store(tmp_path)
+    run = told.start("cell", {})
+    told.client.plan = [AWAY] * 1000
+    for _ in range(300):
+        now[0] += 1.0
+        run.points({"train/cost": 1.0}, int(now[0]))
+    attempts = 1000 - len(told.client.plan)
+    assert 4 <= attempts <= 8
+    assert isinstance(run.unreachable, UnreachableError)
+    told.client.plan.clear()
+    with run:
+        pass
+    told.deliver_waiting()
+    assert len(heard(told)["points"]) == 300
+
+
+def test_a_table_is_announced_to_the_ui(tmp_path):
+    import pandas as pd
+
+    told = store(tmp_path)
+    with told.start("cell", {}) as run:
+        run.table("cells.json", pd.DataFrame({"cell": ["a"], "cost": [1.0]}))
+    assert json.loads(heard(told)["tags"]["mlflow.loggedArtifacts"]) == [{"path": "cells.json", "type": "table"}]
+    assert json.loads(heard(told)["files"]["cells.json"])["data"] == [["a", 1.0]]

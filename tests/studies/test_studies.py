@@ -1,0 +1,170 @@
+"""Every study of experiments/: it says what it will measure, and its small form goes through to verdicts."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import START, cell, evidence
+
+from harness.analysis.answers import answer
+from harness.analysis.study import Claim, Evidence, Finding, Study, at_the_edge, judged, quartiles
+from harness.analysis.sweep_tables import SweepData
+from harness.app import command as cli
+from harness.inference.verdicts import Verdict
+from harness.report.notes import note
+from harness.store.tracking import Store
+from harness.sweep import studies
+
+NAMES = studies.names()
+
+
+def test_there_are_studies():
+    assert {"three_methods", "vectorisation", "large_n", "typical_sizes"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_fixes_what_would_support_and_refute_every_claim(name):
+    study = studies.definition(name)
+    assert study.name == name
+    assert study.claims
+
+
+def test_times_per_example_come_in_blocks_without_the_first():
+    cells = [
+        cell(B, update_us=B * (5.0 if block == 0 else 1.0 + B / 1000), extra=f"seed={block}", seed=str(block))
+        for block in range(11)  # whose names would sort 0, 1, 10, 2
+        for B in (64, 32)
+    ]
+    of = evidence(*cells, n_replicas=1)
+    table = of.blocks(of.cells)
+    assert list(table.index) == list(range(1, 11))
+    assert table[32].to_numpy() == pytest.approx(1.032)
+    assert table[64].to_numpy() == pytest.approx(1.064)
+
+
+def test_an_interruption_of_the_machine_counts_little():
+    of = evidence(cell(64, update_us=64.0), n_replicas=1)
+    name = of.cells["cell"].iloc[0]
+    of.data.histories.loc[20:, "train_seconds"] += 10
+    assert of.example_us(name) == pytest.approx(1)
+    assert of.steady_seconds(name)[0] == pytest.approx(of.to_target[name]["epochs"][0] * 1024 / 1e6)
+
+
+def test_an_edge_says_where_to_extend_the_grid():
+    of = evidence(*(cell(64, rate, final=0.1 / rate) for rate in (0.1, 1.0, 2.0)), n_replicas=3)
+    assert "digits B=64: extend it to higher rates" in at_the_edge(of.answer.best)
+    assert at_the_edge(of.answer.best.iloc[:0]) == ""
+
+
+def test_cells_with_fewer_replicas_than_others_choose_their_own_rates():
+    rates = (0.1, 1.0, 10.0)
+    of = [evidence(*(cell(64, rate, extra=f"n={n}") for rate in rates), n_replicas=n) for n in (1, 12)]
+    names = ("cells", "replicas", "histories")
+    tables = [pd.concat([getattr(one.data, name) for one in of], ignore_index=True) for name in names]
+    merged = SweepData("both", {"command": "", "cells": "6"}, *tables)
+    found = answer(merged).targets.set_index("facet")
+    assert found["n_replicas"].to_dict() == {"digits n=1": 1, "digits n=12": 6}
+
+
+def test_a_note_says_of_each_target_where_it_comes_from():
+    of = evidence(cell(64), cell(64, extra="target=0.2", target=0.2), n_replicas=3)
+    assert of.answer.given_targets == {"digits target=0.2"}
+    words = note(of.data, of.answer)
+    assert "digits target=0.2: target 0.2 per example, as given." in words
+    assert f"digits: target {START / 10:g} per example, a tenth of the initial cost." in words
+
+
+def test_quartiles_are_values_that_were_observed():
+    """A training that never arrives has infinitely many updates; between it and another lies nothing."""
+    middle, low, high = quartiles([[1, 2, 3, np.inf, np.inf], [np.inf] * 3, [4.0, np.nan], []])
+    assert (middle[:3], low[:3], high[:3]) == ([3, np.inf, 4], [2, np.inf, 4], [np.inf, np.inf, 4])
+    assert np.isnan([middle[3], low[3], high[3]]).all()
+
+
+@pytest.mark.parametrize("timing", ["shared", "mixed"])
+def test_a_study_about_seconds_concludes_nothing_from_cells_trained_side_by_side(timing):
+    claim = Claim("T1", "fast", "nobody", "seconds", "few", "many")
+    of = evidence(cell(64))
+    beside = Evidence(replace(of.data, timing=timing), of.answer, of.download, of.rng)
+    timed, other = (Study("made_up", "?", {"T1": claim}, alone=True, timed=timed) for timed in (True, False))
+    found = Finding("T1", Verdict.SUPPORTED, "")
+    assert judged(timed, lambda _: [found], of) == judged(other, lambda _: [found], beside) == [found]
+    (refused,) = judged(timed, lambda _: [found], beside)
+    assert refused.verdict is Verdict.UNRESOLVED
+    assert "rerun=all" in refused.sentence
+
+
+def test_a_launcher_is_for_the_studies_whose_seconds_nobody_reads(project, monkeypatch):
+    given = []
+    monkeypatch.setattr(cli, "_train", lambda words: given.append(words) or 0)
+    launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    code, said = project.run("studies", "noise", "large_n", "critical_batch_size", *launcher, "seeds=3")
+    assert code == 0, said
+    assert given == [
+        ["-m", "experiment=noise", *launcher, "seeds=3"],
+        ["-m", "experiment=large_n", "seeds=3"],
+        ["-m", "experiment=critical_batch_size", "seeds=3"],  # another study reads the seconds of its cells
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_small_form_ends_with_a_verdict_on_every_claim(project, name, tmp_path):
+    code, said = project.run("studies", name, "size=small")
+    assert code == 0, said
+    (sweep,) = project.runs("sweep")
+    found = json.loads(project.artifact(sweep, "findings.json").read_text(encoding="utf8"))["findings"]
+    assert [row["claim"]["id"] for row in found] == list(studies.definition(name).claims)
+    assert {row["verdict"] for row in found} <= {str(verdict) for verdict in Verdict}
+    tags = {key: value for key, value in sweep.data.tags.items() if key.startswith(studies.TAG)}
+    assert tags == {f"{studies.TAG}{row['claim']['id']}": row["verdict"] for row in found}
+    for row in found:
+        assert not re.search(r"\bnan\b", row["sentence"]), row["sentence"]
+        assert row["picture"] is None or f"figures/{row['picture']}" in project.files(sweep, "figures")
+    page = studies.write_page(Store(project.client, sweep.info.experiment_id, tmp_path), "small", tmp_path)
+    text = page.read_text(encoding="utf8")
+    for row in found:
+        assert f"{row['claim']['id']}: {row['claim']['says']}" in text
+        assert row["sentence"] in text
+    for link in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (page.parent / link.replace("%20", " ")).read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_runs_every_claim_is_listed_without_a_verdict(project):
+    code, said = project.run("studies")
+    assert code == 0
+    for name in NAMES:
+        for claim in studies.definition(name).claims.values():
+            assert re.search(rf"^  {re.escape(claim.id)} +- +{re.escape(claim.says)}$", said, re.MULTILINE)
+
+
+def test_a_study_that_does_not_exist_is_refused(project):
+    code, said = project.run("studies", "nonsense")
+    assert code == 2
+    assert said.startswith("harness: studies: expected --all | ")
+    assert said.count("\n") == 1
+
+
+def test_small_is_a_size_of_studies(project):
+    code, said = project.run("size=small")
+    assert code == 2
+    assert "size: expected small together with experiment=NAME only" in said
+
+
+def test_a_study_whose_claims_say_too_little_is_refused_before_anything_is_written(project):
+    code, said = project.run("-m", "experiment=three_methods", "study.claims.C4.refuted=''", "size=small")
+    assert code == 2
+    assert "study.claims.C4: expected a sentence for each of" in said
+    assert project.client.get_experiment_by_name(project.experiment) is None
+
+
+def test_whoever_reads_the_list_may_stop(tmp_path):
+    code = "from harness.app.command import _show; _show('a claim\\n' * 100_000)"
+    done = subprocess.run(f'{sys.executable} -c "{code}" | head -1', shell=True, capture_output=True, text=True)
+    assert done.stdout == "a claim\n"
+    assert done.stderr == ""

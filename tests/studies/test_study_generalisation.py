@@ -1,0 +1,168 @@
+"""The study `generalisation`: its judge on sweeps whose accuracies and whose valleys are known."""
+
+import numpy as np
+import pytest
+import synthetic
+from scipy import stats
+
+from harness.analysis.study import judge_of
+from harness.inference.statistics import compare
+from harness.inference.verdicts import Verdict
+from harness.sweep.studies import EXPERIMENTS
+
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
+judge = judge_of("generalisation", EXPERIMENTS)
+at_one_cost, robustness, as_good = (judge.__globals__[name] for name in ("at_one_cost", "robustness", "as_good"))
+N, TARGET = 512, 0.2
+RATES = (0.1, 0.3, 1.0)
+
+
+def stopped(dataset):
+    """B=8, 64 and N at three rates, which all come to the target."""
+    return [
+        synthetic.cell(B, rate, dataset=dataset, extra=f"target={TARGET}", n_train=N, final=0.05, target=TARGET)
+        for B in (8, 64, N)
+        for rate in RATES
+    ]
+
+
+def valleys(dataset, small=1.3, large=3.0, best=1):
+    """B=4 and B=256 after equal epochs; small, large: final cost at the best rate's neighbours over that at it."""
+    return [
+        synthetic.cell(
+            B,
+            rate,
+            dataset=dataset,
+            extra="target=None",
+            n_train=N,
+            noise=0.005,
+            final=0.1 * (1 if i == best else rise),
+        )
+        for B, rise in ((4, small), (256, large))
+        for i, rate in enumerate(RATES)
+    ]
+
+
+def made(cells, accuracy=None, n_replicas=16, seed=0, best=1):
+    """accuracy: (dataset, B) -> held-out accuracy; every replica's own differs by a third of a point.
+
+    best: number of the rate whose held-out cost is lowest.
+    """
+    evidence = synthetic.evidence(*cells, n_replicas=n_replicas, seed=seed, answered=False)
+    table, rng = evidence.data.histories, np.random.default_rng(seed)
+    shift = table.groupby(["cell", "replica"])["update"].transform(lambda own: 0.003 * rng.normal())
+    name = table["facet"].str.split().str[0]
+    middle = [(accuracy or {}).get((d, int(B)), 0.95) for d, B in zip(name, table["batch_size"], strict=True)]
+    table["validation_accuracy"] = np.array(middle) + shift
+    at = table["facet"].str.contains(f"target={TARGET}")
+    table.loc[at, "validation_cost"] *= 1 + abs(np.log(table.loc[at, "learning_rate"] / RATES[best]))
+    return evidence
+
+
+def l5(cells, **how):
+    evidence = made(cells, **how)
+    return at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
+
+
+def l10(*cells, **how):
+    evidence = made(cells, **how)
+    return robustness(evidence, evidence.cells)
+
+
+# L5
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        ({}, Verdict.SUPPORTED),
+        ({("wine", 64): 0.99, ("wine", N): 0.99}, Verdict.SUPPORTED),  # better is no loss
+        ({("wine", 64): 0.9, ("wine", N): 0.9}, Verdict.REFUTED),
+        ({("wine", N): 0.9}, Verdict.CONDITIONAL),
+    ],
+)
+def test_a_loss_of_accuracy(accuracy, verdict):
+    found = l5(stopped("wine"), accuracy=accuracy)
+    assert found.verdict == verdict
+    assert "nan" not in found.sentence
+
+
+@pytest.mark.parametrize("best", [0, 2])
+def test_a_best_rate_on_the_edge_makes_no_claim(best):
+    found = l5(stopped("wine"), best=best)
+    assert found.verdict == Verdict.UNRESOLVED
+    assert "extend" in found.sentence
+
+
+def test_the_accuracy_is_that_at_the_crossing_not_that_at_the_end():
+    """Whoever overshoots the target has trained longer."""
+    evidence = made(stopped("wine"))
+    table = evidence.data.histories
+    later = (table["batch_size"] == 8) & (table["train_cost"] < 0.5 * TARGET)
+    assert later.any()
+    table.loc[later, "validation_accuracy"] = 1.0
+    assert at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0]).verdict == Verdict.SUPPORTED
+
+
+def test_three_replicas_do_not_tell():
+    assert l5(stopped("wine"), n_replicas=3).verdict == Verdict.UNRESOLVED
+
+
+def test_replicas_that_did_not_reach_the_target_have_no_say():
+    evidence = made(stopped("wine"), {("wine", N): 0.9})
+    lost = (evidence.data.histories["batch_size"] == N) & (evidence.data.histories["replica"] >= 10)
+    evidence.data.histories.loc[lost, "train_cost"] = 1.0
+    found = at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
+    assert found.verdict != Verdict.REFUTED
+    assert "not reached in 6 pairs" in found.sentence
+
+
+def test_a_loss_as_large_as_the_margin_is_seldom_called_none():
+    """Exactly 1 % lower, in replicas that differ by two points."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(40):
+        b = 0.95 + 0.02 * rng.normal(size=8)
+        a = b * 0.99 * np.exp(0.02 * rng.normal(size=8))
+        wrong += as_good(compare(a, b, margin=0.01, rng=rng)) == Verdict.SUPPORTED
+    assert wrong <= stats.binom.ppf(0.999, 40, 0.05)
+
+
+# L10
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "verdict"),
+    [(1.3, 3.0, Verdict.SUPPORTED), (3.0, 1.3, Verdict.REFUTED), (2.0, 2.0, Verdict.REFUTED)],
+)
+def test_robustness(small, large, verdict):
+    found = l10(*valleys("wine", small, large))
+    assert found.verdict == verdict
+    assert "nan" not in found.sentence
+
+
+def test_a_training_that_diverged_counts_as_untrained():
+    """The cost at the start is 2: a penalty of √(3 · 2/0.1) that is larger than that of any valley here."""
+    cells = valleys("wine", 1.3, 3.0)
+    cells[-1]["final"] = None
+    found = l10(*cells)
+    assert found.verdict == Verdict.SUPPORTED
+    assert "against 7." in found.sentence
+
+
+def test_datasets_may_disagree():
+    assert l10(*valleys("wine"), *valleys("iris", 3.0, 1.3)).verdict == Verdict.CONDITIONAL
+
+
+@pytest.mark.parametrize("best", [0, 2])
+def test_no_penalty_is_known_on_the_edge(best):
+    found = l10(*valleys("wine", best=best))
+    assert found.verdict == Verdict.UNRESOLVED
+    assert "extend" in found.sentence
+
+
+def test_both_claims_are_judged_from_one_sweep():
+    found = {one.claim: one for one in judge(made([*stopped("wine"), *valleys("wine")]))}
+    assert {one.verdict for one in found.values()} == {Verdict.SUPPORTED}
+    assert "Untuned" in found["L5"].sentence

@@ -1,0 +1,79 @@
+"""large_n on sweeps made by hand: thresholds and knees that are planted are found, others are not."""
+
+import numpy as np
+import pytest
+from synthetic import cell, evidence
+
+from harness.analysis.study import judge_of
+from harness.inference.statistics import Interval
+from harness.inference.verdicts import Verdict
+from harness.sweep import studies
+
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
+JUDGE = judge_of("large_n", studies.EXPERIMENTS)
+SIZES = [256 * 2**k for k in range(9)]
+MODULE = JUDGE.__globals__
+
+
+def sweep(us_per_update, sizes=SIZES, final=0.05):
+    """us_per_update: N -> µs of an update at B=N; a mini-batch takes as many updates, of 100 µs each."""
+    cells = []
+    for N in sizes:
+        about = {"n_train": N, "extra": f"n_samples={N}", "n_updates": 60, "final": final}
+        cells.append(cell(32, update_us=100.0, **about))
+        cells.append(cell(N, update_us=us_per_update(N), **about))
+    return evidence(*cells, n_replicas=5)
+
+
+def findings(*arguments, **options):
+    return {finding.claim: finding for finding in JUDGE(sweep(*arguments, **options))}
+
+
+def test_a_cost_in_proportion_to_n_has_neither_threshold_nor_knee():
+    found = findings(lambda N: 40 + N, sizes=SIZES[::2] + SIZES[1:2])
+    assert found["C10"].verdict is Verdict.REFUTED
+    assert "at every N from 256 on" in found["C10"].sentence
+    assert found["N1"].verdict is Verdict.REFUTED
+
+
+def test_a_threshold_with_a_knee_at_2000_is_found():
+    found = findings(lambda N: 100 * max(1, N / 2048) ** 1.5, sizes=SIZES[::2] + SIZES[3:4])
+    assert found["C10"].verdict is Verdict.SUPPORTED
+    assert found["N1"].verdict is Verdict.SUPPORTED
+    assert found["N1"].effect.estimate == pytest.approx(1.5, abs=0.1)
+
+
+def test_what_never_takes_too_long_refutes_the_threshold():
+    found = findings(lambda N: 50, sizes=SIZES[:2])
+    assert found["C10"].verdict is Verdict.REFUTED
+    assert "not up to N=512" in found["C10"].sentence
+    assert found["N1"].verdict is Verdict.UNRESOLVED
+
+
+def test_a_cost_that_is_not_reached_or_an_edge_leaves_all_open():
+    found = findings(lambda N: N, sizes=SIZES[:2], final=1.0)
+    assert {finding.verdict for finding in found.values()} == {Verdict.UNRESOLVED}
+    assert not any("nan" in finding.sentence for finding in found.values())
+    edge = sweep(lambda N: N, sizes=SIZES[:2])
+    edge.answer.targets["edge"] = "high"
+    assert {finding.verdict for finding in JUDGE(edge)} == {Verdict.UNRESOLVED}
+
+
+def test_where_lines_cross():
+    by_n = {N: Interval(N / 1600, N / 2000, N / 1280) for N in (500.0, 1000.0, 2000.0, 4000.0)}
+    found = MODULE["crossing"](by_n)
+    assert [found.low, found.estimate, found.high] == pytest.approx([1600, 2000, 2500])
+
+
+def test_scatter_around_a_straight_line_is_rarely_a_knee():
+    """No change of slope: its interval misses 0 in about 5 % of repeats, and none is found."""
+    rng = np.random.default_rng(0)
+    missed = found = 0
+    for _ in range(40):
+        values = {float(N): float(N / 300 * np.exp(0.1 * rng.normal())) for N in SIZES}
+        _, change = MODULE["bend"]({N: Interval(value, value, value) for N, value in values.items()})
+        missed += 0 not in change
+        found += change.low > MODULE["KNEE"]
+    assert missed <= 7  # the 99.9 % point of Binomial(40, 0.05)
+    assert found == 0

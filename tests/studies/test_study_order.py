@@ -1,0 +1,164 @@
+"""The study `order`: its law against simulation, its judge on sweeps where shuffling matters or not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+import yaml
+from scipy import stats
+
+from harness.analysis.study import judge_of
+from harness.data.blocks import make_blocks
+from harness.inference.statistics import mean_interval
+from harness.inference.verdicts import Verdict, inside
+from harness.sweep.studies import EXPERIMENTS
+
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
+judge = judge_of("order", EXPERIMENTS)
+inflation, apart, shuffled, independent, LAW, KEPT, CORRELATION = (
+    judge.__globals__[name] for name in ("inflation", "apart", "shuffled", "independent", "LAW", "KEPT", "CORRELATION")
+)
+N = 640
+RATES = {0.1: 0.3, 0.3: 0.1, 1: 0.2}  # rate -> final cost
+
+
+def orders(dataset, worse=3.0, at_full=1.0, best=0.3):
+    """Reshuffled and sorted at three rates and at B=N; worse: sorted over reshuffled at B=8."""
+    cells = []
+    for order, factor in (("reshuffle", 1.0), ("sorted", worse)):
+        for rate, final in RATES.items():
+            made = final * factor if best in RATES else rate * factor
+            cells.append(arm(8, rate, dataset, order, made))
+        cells.append(arm(N, 1.0, dataset, order, 0.2 * (at_full if order == "sorted" else 1), noise=0.0))
+    return cells
+
+
+def arm(B, rate, dataset, order, final, noise=0.02, **how):
+    params = {"order": order, "diagnostics": "cheap", **how}
+    files = params.pop("files", None)
+    extra = " ".join(f"{key}={value}" for key, value in params.items())
+    return synthetic.cell(
+        B, rate, dataset=dataset, extra=extra, n_train=N, final=final, noise=noise, files=files, **params
+    )
+
+
+def blocks(law=1.0, shuffled=1.0, harm=1.3, n_runs=3):
+    """Diagnosed runs in both orders, and what they end at. law, shuffled: variance over the predicted one."""
+    cells = []
+    for B in (8, 64):
+        for order, factor in (("source", law), ("reshuffle", shuffled)):
+            expected = inflation(B, 64 * KEPT, CORRELATION) if order == "source" else (N - B) / (N - 1)
+            for i in range(n_runs):
+                rng = np.random.default_rng([B, i, len(order)])
+                spread = 2.0 / B * expected * factor * rng.chisquare(30, 60) / 30
+                table = pd.DataFrame({"update": np.arange(60) * 10, "variance": 2.0, "squared_distance": spread})
+                files = {"diagnostics.csv": table}
+                cells.append(arm(B, 0.01, "blocks64", order, 0.3, diagnostics="full", run=i, files=files))
+            cells.append(arm(B, 0.3, "blocks64", order, 0.1 * (harm if order == "source" else 1)))
+    return cells
+
+
+def judged(rule, cells, n_replicas=8):
+    evidence = synthetic.evidence(*cells, n_replicas=n_replicas, answered=False)
+    return rule(evidence, evidence.cells)
+
+
+def test_both_claims_are_judged_from_one_sweep():
+    evidence = synthetic.evidence(*orders("digits"), *blocks(n_runs=2), n_replicas=8, answered=False)
+    assert {found.claim: found.verdict for found in judge(evidence)}["C18"] == Verdict.SUPPORTED
+
+
+# C18
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict"),
+    [
+        ({}, Verdict.SUPPORTED),
+        ({"worse": 1.0}, Verdict.REFUTED),
+        ({"at_full": 1.1}, Verdict.REFUTED),
+    ],
+)
+def test_shuffling(how, verdict):
+    found = judged(shuffled, [*orders("digits", **how), *orders("wine", **how)])
+    assert found.verdict == verdict
+    assert "nan" not in found.sentence
+
+
+def test_datasets_may_disagree():
+    found = judged(shuffled, [*orders("digits"), *orders("wine", worse=1.0)])
+    assert found.verdict == Verdict.CONDITIONAL
+
+
+def test_a_best_rate_on_the_edge_makes_no_claim():
+    found = judged(shuffled, orders("digits", best=None))
+    assert found.verdict == Verdict.UNRESOLVED
+    assert "low end" in found.sentence
+
+
+def test_three_replicas_do_not_tell():
+    found = judged(shuffled, orders("digits"), n_replicas=3)
+    assert found.verdict == Verdict.UNRESOLVED
+
+
+# C19
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict"),
+    [
+        ({}, Verdict.SUPPORTED),
+        ({"law": 1.6}, Verdict.REFUTED),
+        ({"shuffled": 2.0}, Verdict.REFUTED),
+        ({"harm": 1.0}, Verdict.REFUTED),
+        ({"n_runs": 1}, Verdict.UNRESOLVED),
+    ],
+)
+def test_correlated_blocks(how, verdict):
+    found = judged(independent, blocks(**how))
+    assert found.verdict == verdict
+    assert "nan" not in found.sentence
+
+
+@pytest.mark.parametrize(("B", "block"), [(1, 8), (4, 16), (8, 5), (32, 8)])
+def test_inflation_is_that_of_a_window_laid_anywhere(B, block):
+    """Pair by pair, over all places at which a window can begin."""
+    pairs = [
+        sum((start + i) // block == (start + j) // block for i in range(B) for j in range(B) if i != j)
+        for start in range(block)
+    ]
+    assert inflation(B, block, 0.3) == pytest.approx(1 + 0.3 * np.mean(pairs) / B)
+
+
+def test_the_law_of_blocks_is_what_a_gradient_like_function_of_them_has():
+    ratios = []
+    for seed in range(20):
+        X, _ = make_blocks(4000, 16, CORRELATION, random_state=seed)
+        rows = np.sort(np.random.default_rng(seed).permutation(4000)[: int(4000 * KEPT)])
+        values = np.tanh(X[rows])
+        values = values - values.mean(axis=0)
+        means = values.reshape(-1, 8, values.shape[1]).mean(axis=1)
+        ratios.append(np.square(means).sum(axis=1).mean() / (np.square(values).sum(axis=1).mean() / 8))
+    assert np.mean(ratios) == pytest.approx(inflation(8, 16 * KEPT, CORRELATION), rel=0.03)
+
+
+def test_updates_apart():
+    assert np.flatnonzero(apart(np.array([1, 2, 3, 5, 8, 9, 20]), 3)).tolist() == [0, 3, 4, 6]
+
+
+def test_a_true_law_is_seldom_called_broken():
+    rng = np.random.default_rng(0)
+    runs = rng.chisquare(3, size=(400, 12, 20)).mean(axis=-1) / 3
+    refuted = sum(inside(mean_interval(row), 1 / LAW, LAW) == Verdict.REFUTED for row in runs)
+    off = sum(inside(mean_interval(row), 1 / LAW, LAW) == Verdict.SUPPORTED for row in 1.25 * runs)
+    assert refuted == 0
+    assert off <= stats.binom.ppf(0.999, 400, 0.025)
+
+
+def test_the_judge_knows_the_data_of_its_grid():
+    grids = yaml.safe_load((EXPERIMENTS / "order.yaml").read_text(encoding="utf8"))["study"]["grids"]
+    conf = yaml.safe_load((EXPERIMENTS.parent / "conf" / "dataset" / "blocks.yaml").read_text(encoding="utf8"))
+    assert conf["load"]["correlation"] == CORRELATION
+    named = {grid["dataset.name"]: grid["dataset.load.block"] for grid in grids if grid["dataset"] == "blocks"}
+    assert named == {"blocks8": 8, "blocks64": 64}

@@ -1,0 +1,15 @@
+"""The figure of a finding: what its axes are made of."""
+
+from harness.analysis.study import BATCH_SIZE, Line, Panel
+from harness.report import claims as study_plots
+
+
+def test_an_axis_of_batch_sizes_has_its_ticks_at_the_sizes_of_the_data_not_at_those_of_a_reference():
+    data, reference = Line("data", [1, 64], [1, 2]), Line("∝ B", [1, 3, 9, 27], [1, 3, 9, 27], kind="reference")
+    figure = study_plots.finding("title", "note", [Panel("panel", BATCH_SIZE, "rate", [data, reference])])
+    assert sorted(figure.axes[0].get_xticks()) == [1, 64]
+
+
+def test_a_panel_without_data_says_so():
+    figure = study_plots.finding("title", "note", [Panel("panel", BATCH_SIZE, "rate", [])])
+    assert "nothing to show" in [text.get_text() for text in figure.axes[0].texts]

@@ -1,0 +1,144 @@
+"""three_methods on sweeps made by hand: what is planted is found, what is not is not."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from synthetic import cell, evidence
+
+from harness.analysis.study import judge_of
+from harness.data.datasets import load
+from harness.inference.verdicts import Verdict
+from harness.store.stored import config_from
+from harness.sweep import studies
+from harness.training.cell import Cell
+
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
+JUDGE = judge_of("three_methods", studies.EXPERIMENTS)
+UPDATES = 20
+
+
+@cache
+def trained() -> tuple[Cell, np.ndarray]:
+    """A tiny cell at B=N, and the parameters (2, P) that it ends with."""
+    tree = {
+        "dataset": {
+            "name": "blobs", "task": "classification", "validation_fraction": 0.2, "test_fraction": 0.2,
+            "load": {"_target_": "sklearn.datasets.make_blobs", "n_samples": 60, "random_state": 0}, "resample": False,
+        },
+        "model": {"hidden": [4], "activation": "sigmoid", "initializer": "glorot_normal"},
+        "optimizer": {
+            "name": "sgd", "weight_decay": 0.0, "clip_norm": None, "momentum": None, "beta1": None, "beta2": None,
+            "epsilon": None,
+        },
+        "batch_size": "full", "learning_rate": 1.0, "reduction": "mean", "learning_rate_rule": "constant",
+        "reference_batch_size": 64, "epochs": UPDATES, "updates": None, "train_seconds": None, "target": None,
+        "target_on": "train", "order": "none", "last_batch": "keep", "seeds": 2, "seed": 0, "dtype": "float64",
+        "engine": "vectorized", "threads": 1, "formula": "derived", "diagnostics": "off", "rerun": "missing",
+        "dry_run": False, "size": "full", "study": {},
+    }  # fmt: skip
+    config = config_from(tree)
+    own = Cell(config, load(config.dataset))
+    for _ in own.train():
+        pass
+    params = own.result().parameters
+    return own, np.concatenate([array.reshape(2, -1) for array in (*params.W, *params.b)], axis=1)
+
+
+BUDGETS = {1: 10240, 64: 160, 1024: 1000}  # updates
+EVEN = {1: 0.05, 64: 0.05, 1024: 0.05}
+NOTHING: dict[int, float] = {}
+US = {1: 40.0, 64: 100.0, 1024: 900.0}
+
+
+def sweep(finals=EVEN, off=0.0, drawn=0.1, us=US, rates=(0.1, 1.0, 10.0)):
+    """Three batch sizes at their rates; finals: B -> final cost at rate 1; us: B -> µs per update.
+
+    off, drawn: how much the parameters at B=N are off, and differ with replacement.
+    """
+    cells = [
+        cell(B, rate, final=final * (1 if rate == 1.0 else 3), n_updates=BUDGETS[B], update_us=us[B], epochs="10")
+        for B, final in finals.items()
+        for rate in rates
+    ]
+    for order, change in (("none", off), ("replacement", drawn)):
+        own, weights = trained()
+        files = {"weights.npz": weights + change, "cell": own}
+        cells.append(cell(1024, 2.0, extra=f"order={order}", order=order, files=files))
+    return evidence(*cells)
+
+
+def findings(of):
+    return {finding.claim: finding for finding in JUDGE(of)}
+
+
+def alone(function, of):
+    """One of the judge's own functions: the others take time."""
+    return JUDGE.__globals__[function](of)
+
+
+def test_the_order_of_a_whole_set_is_found_to_matter_only_if_it_does():
+    found = alone("order_of_a_whole_set", sweep(NOTHING))
+    assert found.verdict is Verdict.SUPPORTED
+    assert "digits" in found.sentence
+    assert alone("order_of_a_whole_set", sweep(NOTHING, off=1e-6)).verdict is Verdict.REFUTED
+
+
+def test_a_comparison_that_sees_no_replacement_says_nothing():
+    assert alone("order_of_a_whole_set", sweep(NOTHING, drawn=0.0)).verdict is Verdict.UNRESOLVED
+
+
+def test_the_kernel_was_led_over_other_orders():
+    """Were the rows left as they lie, the parameters would agree to the last bit, and the check would be empty."""
+    own, weights = trained()
+    again = JUDGE.__globals__["train_in_new_orders"](own, np.random.default_rng(0))
+    assert 0 < np.abs(again - weights[0]).max() < 1e-10
+
+
+def test_updates_are_counted():
+    of = sweep({64: 0.05}, rates=(1.0,))
+    of.data.replicas["end_update"] = of.data.replicas["batch_size"].map({64: 160, 1024: 10})
+    assert alone("updates_of_an_epoch", of).verdict is Verdict.SUPPORTED
+    of.data.replicas.loc[0, "end_update"] += 1
+    assert alone("updates_of_an_epoch", of).verdict is Verdict.REFUTED
+
+
+@pytest.mark.parametrize(
+    ("us", "verdict"),
+    [
+        ({1: 40.0, 64: 100.0, 1024: 900.0}, Verdict.CONDITIONAL),  # per update yes, per example no
+        ({1: 100.0, 64: 100.0, 1024: 900.0}, Verdict.REFUTED),
+        ({1: 1.0, 64: 100.0, 1024: 900.0}, Verdict.SUPPORTED),
+    ],
+)
+def test_the_time_of_an_update(us, verdict):
+    assert alone("time_of_an_update", sweep({1: 0.05, 64: 0.05}, us=us)).verdict is verdict
+
+
+def test_mini_batches_that_win_on_every_clock_are_found():
+    found = alone("convergence", sweep({1: 0.05, 64: 1e-4, 1024: 0.05}))
+    assert found.verdict is Verdict.SUPPORTED
+    assert found.effect.high < 1
+
+
+def test_the_verdict_depends_on_the_clock_where_it_does():
+    found = alone("convergence", sweep())  # fewer updates than B=1, but more epochs
+    assert found.verdict is Verdict.CONDITIONAL
+    assert "in updates" in found.sentence
+
+
+def test_no_winner_is_made_up_where_a_rate_is_on_the_edge():
+    of = sweep()
+    of.answer.targets["edge"] = "high"
+    found = alone("convergence", of)
+    assert found.verdict is Verdict.UNRESOLVED
+    assert "extend it to higher rates" in found.sentence
+
+
+def test_without_mini_batches_nothing_is_concluded():
+    of = sweep({1: 0.05, 64: 1.0}, rates=(1.0,))
+    found = alone("convergence", of)  # no B=N, and a target that B=64 never reaches
+    assert found.verdict in (Verdict.REFUTED, Verdict.CONDITIONAL, Verdict.UNRESOLVED)
+    assert "nan" not in found.sentence
+    assert findings(of).keys() == {"C4", "C5", "C13", "C14"}

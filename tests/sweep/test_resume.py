@@ -1,0 +1,181 @@
+"""Running a command again: what is found in the store, what is trained, and what the parent shows of both.
+
+The command runs in this process, which spares each test the imports; its store is a real one in a folder of its own.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.sweep import parent as sweep
+from harness.sweep import recording
+
+SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Figures take most of the time, and hardly a test here is about them."""
+    if "drawn" not in request.keywords:
+        monkeypatch.setattr(recording, "_draw", lambda folder, *about: None)
+        monkeypatch.setattr(sweep, "figures", lambda *about: {})
+
+
+def test_finished_cells_are_found_and_the_grid_is_whole(project):
+    """A second sweep that overlaps the first trains its own cells only; its parent compares all of them."""
+    assert project.run("-m", "batch_size=16,32", *SMALL)[0] == 0
+    before = [run.info.run_id for run in project.runs("cell")]
+    code, said = project.run("-m", "batch_size=32,64", "optimizer=sgd,momentum", *SMALL)
+    assert code == 0
+    assert said.startswith("4 of 4 cells trained (1 found finished in the store)")
+    trained = [run for run in project.runs("cell") if run.info.run_id not in before]
+    assert len(trained) == 3
+    _, parent = project.runs("sweep")
+    table = project.table(parent, "cells.csv")
+    assert list(table["cell"]) == [
+        "iris B=32 η=0.1 mean optimizer=sgd",
+        "iris B=32 η=0.1 mean optimizer=momentum",
+        "iris B=64 η=0.1 mean optimizer=sgd",
+        "iris B=64 η=0.1 mean optimizer=momentum",
+    ]
+    assert table["run_id"][0] == before[1]
+    assert parent.data.tags["cells_found_finished"] == "1"
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_done_trains_nothing_and_answers_again(project):
+    project.run("-m", "batch_size=16,32", *SMALL)
+    code, said = project.run("-m", "batch_size=16,32", *SMALL)
+    assert code == 0
+    assert said.startswith("2 of 2 cells trained (2 found finished in the store)")
+    first, again = project.runs("sweep")
+    assert len(project.runs("cell")) == 2
+    assert project.table(first, "cells.csv").equals(project.table(again, "cells.csv"))
+
+
+@pytest.mark.slow
+def test_rerun_all_trains_everything_again(project):
+    project.run("-m", "batch_size=16,32", *SMALL)
+    code, said = project.run("-m", "batch_size=16,32", "rerun=all", *SMALL)
+    assert code == 0
+    assert said.startswith("2 of 2 cells trained in")
+    signatures = [run.data.tags["signature"] for run in project.runs("cell")]
+    assert signatures[:2] == signatures[2:]
+    _, again = project.runs("sweep")
+    assert set(project.table(again, "cells.csv")["run_id"]) == {run.info.run_id for run in project.runs("cell")[2:]}
+
+
+@pytest.mark.slow
+def test_what_changes_the_numbers_makes_another_cell(project):
+    for words in ([], ["seed=1"], ["diagnostics=full"]):
+        code, said = project.run("-m", "batch_size=16", *SMALL, *words)
+        assert code == 0
+        assert "found finished" not in said
+
+
+def test_identical_cells_of_one_grid_run_once(project):
+    code, said = project.run("-m", "batch_size=16,16", "learning_rate=0.1,0.10", *SMALL)
+    assert code == 0
+    assert said.startswith("1 of 1 cells trained in")
+    assert len(project.runs("cell")) == 1
+
+
+def test_failed_and_killed_cells_are_trained_again(project):
+    project.run("-m", "batch_size=16,32,64", *SMALL)
+    failed, killed, _ = project.runs("cell")
+    project.client.set_terminated(failed.info.run_id, "FAILED")
+    project.client.set_terminated(killed.info.run_id, "KILLED")
+    code, said = project.run("-m", "batch_size=16,32,64", *SMALL)
+    assert code == 0
+    assert "(1 found finished in the store)" in said
+    assert [run.info.status for run in project.runs("cell")] == ["FAILED", "KILLED"] + ["FINISHED"] * 3
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_its_tables_or_was_deleted_is_not_found(project):
+    project.run("-m", "batch_size=16,32", *SMALL)
+    lost, deleted = project.runs("cell")
+    Path(lost.info.artifact_uri, "history.csv").unlink()
+    project.client.delete_run(deleted.info.run_id)
+    code, said = project.run("-m", "batch_size=16,32", *SMALL)
+    assert code == 0
+    assert said.startswith("2 of 2 cells trained in")
+
+
+@pytest.mark.slow
+def test_one_cell_alone_is_found_too(project):
+    project.run("-m", "batch_size=16,32", *SMALL)
+    code, said = project.run("batch_size=16", *SMALL)
+    assert code == 0
+    assert said.startswith("Trained already (rerun=all trains it again): http://")
+    assert project.runs("cell")[0].info.run_id in said
+    assert len(project.runs("cell")) == 2
+
+
+@pytest.mark.slow  # it measures what a cell will take
+def test_a_dry_run_says_what_is_done_and_trains_nothing(project):
+    project.run("-m", "batch_size=16", *SMALL)
+    code, said = project.run("-m", "batch_size=16,32", "dry_run=true", *SMALL)
+    assert code == 0
+    done, todo, total = said.strip().splitlines()
+    assert done.startswith("iris B=16 η=0.1 mean  done, run ")
+    assert todo.startswith("iris B=32 η=0.1 mean  about ")
+    assert total.startswith("2 cells, 1 done, about ")
+    assert len(project.runs("cell")) == 1
+    assert len(project.runs("sweep")) == 1
+
+
+@pytest.mark.slow
+def test_verify_repeats_a_cell_and_a_sweep(project):
+    project.run("-m", "batch_size=16,32", *SMALL)
+    (parent,) = project.runs("sweep")
+    code, said = project.run("verify", project.runs("cell")[0].info.run_id)
+    assert code == 0
+    assert said.startswith("identical bit for bit: iris B=16 η=0.1 mean, ")
+    code, said = project.run("verify", parent.info.run_id)
+    assert code == 0
+    assert said.strip().endswith("2 of 2 finished cells are identical bit for bit")
+
+
+def test_verify_notices_a_parameter_that_differs(project):
+    project.run("batch_size=16", *SMALL)
+    (cell,) = project.runs("cell")
+    path = Path(cell.info.artifact_uri, "fingerprints.csv")
+    table = pd.read_csv(path, dtype={"digest": str})
+    row = table.index[table["update"] == 4][1]
+    table.loc[row, "digest"] = "0123456789abcdef"
+    table.to_csv(path, index=False)
+    code, said = project.run("verify", cell.info.run_id)
+    assert code == 1
+    assert said.startswith("not identical: iris B=16 η=0.1 mean, first at update 4, replica 1")
+
+
+@pytest.mark.slow
+@pytest.mark.drawn
+def test_a_moved_clock_is_never_compared(project):
+    """Cells that were timed in different ways share a sweep, but nothing is said of their seconds."""
+    project.run("-m", "batch_size=16", *SMALL)
+    project.client.set_tag(project.runs("cell")[0].info.run_id, "timing", "shared")
+    project.run("-m", "batch_size=16,32", *SMALL)
+    _, parent = project.runs("sweep")
+    note = parent.data.tags["mlflow.note.content"]
+    assert "seconds do not compare" in note
+    assert "train seconds |" not in note.split("### Updates to target")[0]
+    figures = project.files(parent, "figures")
+    assert "figures/clocks.png" in figures or "figures/comparison.png" in figures
+    assert "figures/timing.png" not in figures
+
+
+@pytest.mark.slow
+def test_the_overrides_and_the_process_are_recorded(project):
+    project.run("-m", "batch_size=16", *SMALL)
+    (cell,) = project.runs("cell")
+    about = json.loads(project.artifact(cell, "environment.json").read_text())
+    assert about["overrides"] == ["batch_size=16", *SMALL]
+    assert about["launcher"] == "BasicLauncher"
+    assert {library["num_threads"] for library in about["blas"]} == {1}
+    assert cell.data.tags["process.pid"] == str(os.getpid())
+    assert cell.data.tags["timing"] == "exclusive"

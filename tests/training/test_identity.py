@@ -1,0 +1,111 @@
+"""Signatures differ when the numbers must, and only then."""
+
+import ast
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pytest
+from configs import configured
+
+from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig
+from harness.training import identity
+from harness.training.identity import code_digest, numeric_files, signature
+
+CONFIG = replace(
+    configured(diagnostics="cheap"),
+    dataset=DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 2}, 0.2, 0.2, False),
+)
+CHANGES = {
+    "batch_size": "full", "learning_rate": 0.2, "reduction": "sum", "learning_rate_rule": "sqrt", "epochs": 4,
+    "reference_batch_size": 2, "updates": 7, "train_seconds": 1.0, "target": 0.1, "target_on": "validation",
+    "order": "once", "last_batch": "drop", "seeds": 3, "seed": 1, "dtype": "float32", "engine": "per_example",
+    "threads": 2, "diagnostics": "full", "formula": "lost_sign",
+    "model": ModelConfig([32, 32], "tanh", "glorot_normal"),
+    "optimizer": OptimizerConfig("sgd", 0.1, None),
+    "dataset": DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 3}, 0.2, 0.2, False),
+}  # fmt: skip
+
+
+def test_a_signature_is_sixteen_digits():
+    assert len(signature(CONFIG, "d")) == 16
+    assert int(signature(CONFIG, "d"), 16) >= 0
+
+
+def test_every_key_is_either_decisive_or_without_effect():
+    assert set(asdict(CONFIG)) - set(CHANGES) <= set(identity.WITHOUT_EFFECT)
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_key_that_matters_changes_the_signature(key):
+    assert signature(replace(CONFIG, **{key: CHANGES[key]}), "d") != signature(CONFIG, "d")
+
+
+def test_signatures_of_all_changes_differ():
+    changed = [signature(replace(CONFIG, **{key: value}), "d") for key, value in CHANGES.items()]
+    assert len(set(changed)) == len(CHANGES)
+
+
+def test_other_data_changes_the_signature():
+    assert signature(CONFIG, "e") != signature(CONFIG, "d")
+
+
+@dataclass
+class Asked(Config):
+    """With the keys that say how a command is run, whatever the schema calls their defaults."""
+
+    rerun: str = "missing"
+    dry_run: bool = False
+
+
+@pytest.mark.parametrize("change", [{"study": {"name": "x"}}, {"rerun": "all"}, {"dry_run": True}])
+def test_keys_without_effect_do_not_change_the_signature(change):
+    asked = Asked(**{key: getattr(CONFIG, key) for key in CHANGES})
+    assert signature(asked, "d") == signature(CONFIG, "d")
+    assert signature(replace(asked, **change), "d") == signature(CONFIG, "d")
+
+
+def test_the_order_of_keys_does_not_change_the_signature():
+    dataset = replace(CONFIG.dataset, load=dict(reversed(CONFIG.dataset.load.items())))
+    assert signature(replace(CONFIG, dataset=dataset), "d") == signature(CONFIG, "d")
+
+
+def test_code_changes_the_signature_but_not_in_a_running_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path)
+    for room in identity.ROOMS:
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "one.py").write_text(room)
+    first, digest = signature(CONFIG, "d"), code_digest()
+    (tmp_path / "network" / "one.py").write_text("edited")
+    assert (signature(CONFIG, "d"), code_digest()) == (first, digest)
+    identity._code_digest.cache_clear()  # as in a process that starts now
+    assert signature(CONFIG, "d") != first
+
+
+@pytest.mark.parametrize("name", identity.NO_NUMBERS)
+def test_names_for_people_do_not_change_the_signature(tmp_path, monkeypatch, name):
+    (tmp_path / name).parent.mkdir()
+    monkeypatch.setattr(identity, "PACKAGE", tmp_path)
+    first = signature(CONFIG, "d")
+    (tmp_path / name).write_text("edited")
+    identity._code_digest.cache_clear()
+    assert signature(CONFIG, "d") == first
+
+
+def test_every_module_between_the_configuration_and_the_tables_is_in_the_digest():
+    """Whatever the modules that make a cell's tables import, directly or not, is one of the numeric files."""
+    package = Path(identity.__file__).parents[1]
+    numeric = set(numeric_files(package))
+    reached: set[Path] = set()
+    todo = [package / "training" / f"{name}.py" for name in ("cell", "tables", "loop")]
+    while todo:
+        module = todo.pop()
+        reached.add(module)
+        tree = ast.parse(module.read_text(encoding="utf8"))
+        sources = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+        names = [f"{node.module}.{alias.name}" for node in sources for alias in node.names]
+        for name in [*names, *(node.module for node in sources)]:
+            place = package.parent / name.replace(".", "/")
+            todo += [p for p in (place.with_suffix(".py"), place / "__init__.py") if p.exists() and p not in reached]
+    names_for_people = {package / name for name in identity.NO_NUMBERS} | {package / "__init__.py"}
+    assert reached - names_for_people <= numeric
+    assert {path.parent.name for path in reached - names_for_people} >= {"network", "config", "data", "training"}
