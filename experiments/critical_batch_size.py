@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, quartiles
 from harness.inference import (
     BatchScaling,
     Interval,
@@ -76,11 +76,11 @@ def scaling_curves(evidence: Evidence) -> Iterator[Curve]:
     looked_at = evidence.cells.loc[evidence.cells["diagnostics"] == "full", "cell"]
     targets = evidence.answer.targets
     targets = targets[~targets["cell"].isin(looked_at) & (targets["reduction"] == "mean")]
-    for facet, own in targets.sort_values("batch_size").groupby("facet"):
+    for setting, own in targets.sort_values("batch_size").groupby("setting"):
         sizes = own["batch_size"].to_numpy(dtype=float)
         updates = np.stack([evidence.to_target[cell]["updates"] for cell in own["cell"]])
         yield Curve(
-            str(facet).split()[0],
+            str(setting).split()[0],
             sizes,
             updates,
             fit_batch_scaling(sizes, updates, evidence.rng),
@@ -153,14 +153,14 @@ def _regimes(own: Curve, verdicts: list[Verdict]) -> str:
 
 
 def _curve_panel(own: Curve) -> Panel:
-    lines = [Line("median and quartiles", own.batch_sizes, *quartiles(own.updates), kind="marks")]
+    lines = [Series("median and quartiles", own.batch_sizes, *quartiles(own.updates), kind="marks")]
     fine = np.geomspace(own.batch_sizes[0], own.batch_sizes[-1], 60)
     if np.isfinite(own.fit.s_min.estimate) and np.isfinite(own.fit.b_crit.estimate):
         fitted = own.fit.s_min.estimate * (1 + own.fit.b_crit.estimate / fine)
         perfect = fitted[0] * fine[0] / fine
         within = perfect > 0.5 * fitted[-1]
-        lines.append(Line("S_min (1 + B_crit/B)", fine, fitted, kind="reference"))
-        lines.append(Line("perfect scaling, 1/B", fine[within], perfect[within], kind="reference"))
+        lines.append(Series("S_min (1 + B_crit/B)", fine, fitted, kind="reference"))
+        lines.append(Series("perfect scaling, 1/B", fine[within], perfect[within], kind="reference"))
     return Panel(own.dataset, BATCH_SIZE, "updates to target", lines)
 
 
@@ -246,10 +246,10 @@ def _both_panel(both: list[tuple[Curve, Noise]]) -> Panel:
         ("B_simple, measured", 0.1, [noise.average for _, noise in both]),
     ):
         middle, low, high = ([getattr(value, name) for value in found] for name in ("estimate", "low", "high"))
-        lines.append(Line(label, np.arange(len(names)) + shift, middle, low, high, kind="marks"))
+        lines.append(Series(label, np.arange(len(names)) + shift, middle, low, high, kind="marks"))
     return Panel("Bend and noise", "", "examples", lines, log="y", names=names)
 
 
 def _along_panel(noises: list[Noise]) -> Panel:
-    lines = [Line(noise.dataset, noise.update, noise.middle) for noise in noises]
+    lines = [Series(noise.dataset, noise.update, noise.middle) for noise in noises]
     return Panel("Noise scale along the runs", "updates", "B_simple (examples)", lines)

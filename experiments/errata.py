@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import Evidence, Finding, Line, Panel
+from harness.analysis import Evidence, Finding, Panel, Series
 from harness.inference import Comparison, Verdict, equal, exactly, opposite, together
 from harness.network import (
     ACTIVATIONS,
@@ -119,10 +119,10 @@ def _curves(evidence: Evidence, cells: dict[Key, str], formula: str) -> Iterator
         yield Panel(f"{dataset}, η={SHOWN_RATE:g}", "epochs", "training cost per example", lines, log="y")
 
 
-def _curve(evidence: Evidence, cell: str, label: str) -> Line:
+def _curve(evidence: Evidence, cell: str, label: str) -> Series:
     by_epoch = evidence.histories[cell].groupby("epoch")["train_cost"]
     low, middle, high = (by_epoch.quantile(q) for q in (0.25, 0.5, 0.75))
-    return Line(label, middle.index, middle, low, high)
+    return Series(label, middle.index, middle, low, high)
 
 
 def _in_the_cost(found: dict[Key, Comparison], rng: np.random.Generator) -> Finding:
@@ -160,8 +160,8 @@ def _scatter(found: dict[Key, Comparison], wrong: dict[str, float]) -> Panel:
     for i, dataset in enumerate(datasets):
         own = [key for key in found if key[1] == dataset and key[0] in names and not found[key].by_divergence]
         places = [names.index(key[0]) + 0.22 * (i - (len(datasets) - 1) / 2) for key in own]
-        lines.append(Line(dataset, [found[key].ratio.estimate for key in own], places, kind="marks"))
-    lines.append(Line("the same cost", [1.0, 1.0], [-0.5, len(names) - 0.5], kind="reference"))
+        lines.append(Series(dataset, [found[key].ratio.estimate for key in own], places, kind="marks"))
+    lines.append(Series("the same cost", [1.0, 1.0], [-0.5, len(names) - 0.5], kind="reference"))
     rows = [f"{name}: step off by {number(wrong[name])}" for name in names]
     title, axis = "Wrong steps and their costs (diverged: no mark)", "final cost, printed over derived"
     return Panel(title, axis, "", lines, log="x", names=rows, named="y")
@@ -220,8 +220,8 @@ def _values() -> Finding:
     words = "; ".join(f"the {name} {_lost(z, *pair)}" for name, pair in pairs.items())
     near = np.abs(z) <= 100
     lines = [
-        Line("from the logit", z[near][::4], exact[0.0][near][::4]),
-        Line("as printed", z[near][::4], costs[0.0][near][::4], kind="marks"),
+        Series("from the logit", z[near][::4], exact[0.0][near][::4]),
+        Series("as printed", z[near][::4], costs[0.0][near][::4], kind="marks"),
     ]
     panel = Panel("Cost of a sigmoid neuron, y = 0", "z", "cost", lines, log="")
     return Finding("E9", exactly(worst, 0), f"As printed, of {len(z)} inputs: {words}.", panels=[panel])
@@ -293,8 +293,8 @@ def _output_layer(rng: np.random.Generator) -> Finding:
     text = f"(ŷ − y)x and ŷ − y, averaged over a batch, against central differences: {words}."
     names = [loss.replace("_", " ") for loss in errors]
     lines = [
-        Line("measured", list(errors.values()), range(len(errors)), kind="marks"),
-        Line("1e-7", [GRADIENT] * 2, [-0.5, len(errors) - 0.5], kind="reference"),
+        Series("measured", list(errors.values()), range(len(errors)), kind="marks"),
+        Series("1e-7", [GRADIENT] * 2, [-0.5, len(errors) - 0.5], kind="reference"),
     ]
     panel = Panel(AGAINST, DISTANCE, "", lines, log="x", names=names, named="y")
     return Finding("C6", exactly(max(errors.values()), GRADIENT), text, panels=[panel])
@@ -314,10 +314,10 @@ def _recursion(rng: np.random.Generator) -> Finding:
             n, kinks = n + 1, kinks + skipped
     worst = max(errors.values())
     lines = [
-        Line(loss.replace("_", " "), range(len(ACTIVATIONS)), [errors[a, loss] for a in ACTIVATIONS], kind="marks")
+        Series(loss.replace("_", " "), range(len(ACTIVATIONS)), [errors[a, loss] for a in ACTIVATIONS], kind="marks")
         for loss in LOSSES
     ]
-    lines.append(Line("1e-7", [-0.5, len(ACTIVATIONS) - 0.5], [GRADIENT] * 2, kind="reference"))
+    lines.append(Series("1e-7", [-0.5, len(ACTIVATIONS) - 0.5], [GRADIENT] * 2, kind="reference"))
     return Finding(
         "C7",
         exactly(worst, GRADIENT),
@@ -331,7 +331,7 @@ def _minimum(rng: np.random.Generator) -> Finding:
     two, scanned = _scan_of_two()
     three = _scan_of_three(rng)
     below = int((two < 0).sum() + (three < 0).sum())
-    lines = [Line(f"y = {y:g}", *scanned[y]) for y in (0.0, 0.2, 0.5, 1.0)]
+    lines = [Series(f"y = {y:g}", *scanned[y]) for y in (0.0, 0.2, 0.5, 1.0)]
     return Finding(
         "C8",
         exactly(below, 0),

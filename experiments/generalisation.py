@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, quartiles
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, quartiles
 from harness.inference import Comparison, Verdict, censored, lower, split_replicas, together
 from harness.report import interval, number
 
@@ -144,7 +144,7 @@ def _accuracies(tuned: dict[tuple[str, int], Tuned]) -> Panel:
     lines = []
     for name in dict.fromkeys(name for name, _ in tuned):
         sizes = [B for other, B in tuned if other == name]
-        lines.append(Line(name, sizes, *quartiles(tuned[name, B].accuracy for B in sizes)))
+        lines.append(Series(name, sizes, *quartiles(tuned[name, B].accuracy for B in sizes)))
     return Panel("Accuracy at one training cost, tuned", BATCH_SIZE, "held-out accuracy", lines, log="x")
 
 
@@ -154,7 +154,7 @@ def _by_rate_at_one_cost(evidence: Evidence, cells: pd.DataFrame, dataset: str) 
     for B, at in own.groupby("batch_size"):
         accuracy = [_where_it_crosses(evidence, cell, "validation_accuracy") for cell in at["cell"]]
         name = "B=N" if at["n_train"].iloc[0] == B else f"B={B:g}"
-        lines.append(Line(name, at["learning_rate"], *quartiles(accuracy)))
+        lines.append(Series(name, at["learning_rate"], *quartiles(accuracy)))
     return Panel(f"The same, all rates, {dataset}", "learning rate", "held-out accuracy", lines, log="x")
 
 
@@ -242,5 +242,5 @@ def _by_rate(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:
     for B in (ROBUST, OTHER):
         own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == B)].sort_values("learning_rate")
         costs = quartiles(_cost(evidence, cell, "test") for cell in own["cell"])
-        lines.append(Line(f"B={B}", own["learning_rate"], *costs))
+        lines.append(Series(f"B={B}", own["learning_rate"], *costs))
     return Panel(f"Final test cost, {dataset}", "learning rate", "cost per example", lines)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import Evidence, Finding, Line, Panel, at_the_edge, limits
+from harness.analysis import Evidence, Finding, Panel, Series, at_the_edge, limits
 from harness.inference import CONFIDENCE, Interval, Verdict, geometric_mean_ratio, inside
 from harness.report import interval, number
 
@@ -171,7 +171,7 @@ def _signed(value: Interval) -> str:
 def _seconds_panel(best: "pd.DataFrame", evidence: Evidence) -> Panel:
     goal = number(next(iter(evidence.answer.targets_at.values())))
     lines = [
-        Line({"B=N": "B = N", "mini-batch": "the best mini-batch"}[str(arm)], own["N"], own["seconds"])
+        Series({"B=N": "B = N", "mini-batch": "the best mini-batch"}[str(arm)], own["N"], own["seconds"])
         for arm, own in best.groupby("arm")
     ]
     return Panel(f"Train seconds to a cost of {goal}", N_AXIS, "train seconds", lines)
@@ -182,7 +182,7 @@ def _ratio_panel(ratios: dict[str, dict[float, Interval]], lines: bool = False) 
     for clock, by_n in ratios.items():
         sizes = sorted(by_n)
         ratio, low, high = limits(by_n[N] for N in sizes)
-        drawn.append(Line(f"in {clock}", sizes, ratio, low, high, "marks" if lines else "line"))
+        drawn.append(Series(f"in {clock}", sizes, ratio, low, high, "marks" if lines else "line"))
     sizes = sorted(ratios["seconds"])
     below, change = bend(ratios["seconds"])
     if lines and not np.isnan(change.low):
@@ -190,7 +190,7 @@ def _ratio_panel(ratios: dict[str, dict[float, Interval]], lines: bool = False) 
         y = below * np.log(x) + change.estimate * np.maximum(0, np.log(x / BEND))
         measured = np.log([ratios["seconds"][N].estimate for N in sizes])
         at = measured.mean() - np.interp(np.log(sizes), np.log(x), y).mean()
-        drawn.append(Line(f"two lines that join at N={BEND}", x, np.exp(y + at), kind="reference"))
+        drawn.append(Series(f"two lines that join at N={BEND}", x, np.exp(y + at), kind="reference"))
     if not lines:
-        drawn.append(Line(f"{TOO_LONG:g}: too long", sizes, [TOO_LONG] * len(sizes), kind="reference"))
+        drawn.append(Series(f"{TOO_LONG:g}: too long", sizes, [TOO_LONG] * len(sizes), kind="reference"))
     return Panel("B = N over the best mini-batch", N_AXIS, "ratio", drawn)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, costs_at, quartiles
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, costs_at, quartiles
 from harness.inference import (
     Exponent,
     Interval,
@@ -84,7 +84,7 @@ def critical_sizes(evidence: Evidence) -> dict[str, float]:
     """Dataset -> B_crit, fitted to the updates to target of the mean's cells, where that is resolved."""
     fits = evidence.answer.fits
     fits = fits[(fits["reduction"] == "mean") & fits["resolved"].astype(bool)]
-    return {str(row.facet).split()[0]: float(row.b_crit) for row in fits.itertuples()}
+    return {str(row.setting).split()[0]: float(row.b_crit) for row in fits.itertuples()}
 
 
 def up_to(grids: Grids, bend: float) -> Grids:
@@ -176,14 +176,14 @@ def _rate_panels(readings: list[Reading]) -> list[Panel]:
     panels = []
     for clock in CLOCKS:
         own = [reading for reading in readings if reading.clock == clock]
-        lines = [Line(r.dataset, list(r.grids), [best_rate(grid) for grid in r.grids.values()]) for r in own]
+        lines = [Series(r.dataset, list(r.grids), [best_rate(grid) for grid in r.grids.values()]) for r in own]
         if own:
             B = np.array(sorted({B for r in own for B in r.grids}))[[0, -1]]
             lowest = min(best_rate(next(iter(r.grids.values()))) for r in own)
             top = max(best_rate(grid) for r in own for grid in r.grids.values())
             for name, power in (("∝ B", 1.0), ("∝ √B", 0.5)):
                 reach = np.geomspace(B[0], min(B[1], B[0] * (2 * top / lowest) ** (1 / power)), 20)
-                lines.append(Line(name, reach, lowest * (reach / B[0]) ** power, kind="reference"))
+                lines.append(Series(name, reach, lowest * (reach / B[0]) ** power, kind="reference"))
         panels.append(Panel(f"Best rate at equal {clock}", BATCH_SIZE, "learning rate of the mean", lines))
     return panels
 
@@ -195,9 +195,12 @@ def _exponent_panel(exponents: Mapping[tuple[str, str], Exponent]) -> Panel:
         fits = [exponents[dataset, clock].p for dataset in datasets]
         place = np.arange(len(datasets)) + 0.15 * (i - 1)
         low, high = [fit.low for fit in fits], [fit.high for fit in fits]
-        lines.append(Line(f"at equal {clock}", place, [fit.estimate for fit in fits], low, high, kind="marks"))
+        lines.append(Series(f"at equal {clock}", place, [fit.estimate for fit in fits], low, high, kind="marks"))
     ends = [-0.5, len(datasets) - 0.5]
-    lines += [Line("linear", ends, [1, 1], kind="reference"), Line("square root", ends, [0.5, 0.5], kind="reference")]
+    lines += [
+        Series("linear", ends, [1, 1], kind="reference"),
+        Series("square root", ends, [0.5, 0.5], kind="reference"),
+    ]
     return Panel("Exponent up to the critical batch size", "", "p", lines, log="", names=datasets)
 
 
@@ -288,7 +291,7 @@ def _rule_panel(own: Reading) -> Panel:
     lines = []
     for name in ("tuned", *RULES):
         at = [B for B in sizes if name in costs[B]]
-        lines.append(Line(name, at, *quartiles(costs[B][name] for B in at)))
+        lines.append(Series(name, at, *quartiles(costs[B][name] for B in at)))
     return Panel(f"{own.dataset}, {own.budget:g} epochs", BATCH_SIZE, "training cost (diverged: not drawn)", lines)
 
 
@@ -375,7 +378,7 @@ def _signed(slope: Interval) -> str:
 
 
 def _width_panel(widths: Mapping[tuple[str, str], Mapping[float, float]], clock: str) -> Panel:
-    lines = [Line(name, list(own), list(own.values())) for (name, at), own in widths.items() if at == clock]
+    lines = [Series(name, list(own), list(own.values())) for (name, at), own in widths.items() if at == clock]
     return Panel(f"Width of the good range, equal {clock}", BATCH_SIZE, "doublings of the rate", lines, log="x")
 
 
@@ -395,5 +398,5 @@ def _range_panel(own: Reading, rng: np.random.Generator) -> Panel:
             high.append(rate * np.exp(above) / B)
     return Panel(
         f"Good rates of {own.dataset}, equal epochs", BATCH_SIZE, "learning rate per example",
-        [Line("best rate and good range", sizes, best, low, high)],
+        [Series("best rate and good range", sizes, best, low, high)],
     )  # fmt: skip

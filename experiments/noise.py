@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
 from harness.inference import (
     SIGNIFICANCE,
     Interval,
@@ -158,7 +158,7 @@ def _curves(evidence: Evidence, cell: pd.Series) -> dict[str, Array]:
 
 
 def _run(arm: tuple[str, str], curves: dict[str, Array]) -> Panel:
-    lines = [Line(text, np.arange(1, len(curves[name]) + 1), curves[name]) for name, text in RECORDINGS.items()]
+    lines = [Series(text, np.arange(1, len(curves[name]) + 1), curves[name]) for name, text in RECORDINGS.items()]
     return Panel(f"One run, {arm[0]}, {arm[1]}", "epoch", "cost per example", lines, log="")
 
 
@@ -168,8 +168,8 @@ def _ups(ups: dict[tuple[str, str], Interval], datasets: list[str]) -> Panel:
         found = [ups[dataset, name] for dataset in datasets]
         x = np.arange(len(datasets)) + 0.15 * (i - 1)
         y, low, high = ([getattr(value, part) for value in found] for part in ("estimate", "low", "high"))
-        lines.append(Line(text, x, y, low, high, kind="marks"))
-    limit = Line(f"noisy above {NOISY}", [-0.5, len(datasets) - 0.5], [NOISY, NOISY], kind="reference")
+        lines.append(Series(text, x, y, low, high, kind="marks"))
+    limit = Series(f"noisy above {NOISY}", [-0.5, len(datasets) - 0.5], [NOISY, NOISY], kind="reference")
     return Panel("Share of epochs that end higher, B=1", "", "share of epochs", [*lines, limit], log="", names=datasets)
 
 
@@ -236,9 +236,9 @@ def _distances(evidence: Evidence, cell: pd.Series) -> dict[str, object]:
     }
 
 
-def _by_size(measured: pd.DataFrame, dataset: str, column: str) -> Line:
+def _by_size(measured: pd.DataFrame, dataset: str, column: str) -> Series:
     own = measured[measured["dataset"] == dataset].dropna(subset=column).groupby("batch_size")[column]
-    return Line(dataset, own.median().index, own.median(), own.min(), own.max(), kind="marks")
+    return Series(dataset, own.median().index, own.median(), own.min(), own.max(), kind="marks")
 
 
 def _scaled(measured: pd.DataFrame, datasets: list[str]) -> Panel:
@@ -246,7 +246,7 @@ def _scaled(measured: pd.DataFrame, datasets: list[str]) -> Panel:
     lines = [_by_size(measured, dataset, "scaled") for dataset in datasets]
     return Panel(
         "Distance from the true gradient", BATCH_SIZE, "‖g_B − G‖² (N−1)/(N−B) / S",
-        [*lines, Line("law", B, 1 / B, kind="reference")],
+        [*lines, Series("law", B, 1 / B, kind="reference")],
     )  # fmt: skip
 
 
@@ -257,8 +257,8 @@ def _cosines(measured: pd.DataFrame, datasets: list[str]) -> Panel:
 
 def _held(ratios: dict[str, Interval], datasets: list[str]) -> Panel:
     lines = [
-        Line(name, [i], [ratios[name].estimate], [ratios[name].low], [ratios[name].high], kind="marks")
+        Series(name, [i], [ratios[name].estimate], [ratios[name].low], [ratios[name].high], kind="marks")
         for i, name in enumerate(datasets)
     ]
-    limits = [Line("law", [-0.5, len(datasets) - 0.5], [1, 1], kind="reference")]
+    limits = [Series("law", [-0.5, len(datasets) - 0.5], [1, 1], kind="reference")]
     return Panel("Measured / predicted", "", "ratio of squared distances", [*lines, *limits], log="", names=datasets)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import Evidence, Finding, Line, Panel, quartiles
+from harness.analysis import Evidence, Finding, Panel, Series, quartiles
 from harness.inference import Comparison, Verdict, lower, median_interval, together
 from harness.report import interval, number
 
@@ -103,12 +103,12 @@ def _accuracy(comparison: Comparison) -> str:
     return f"{interval(comparison.ratio)} × that of batch ({words.get(comparison.verdict, open_end)})"
 
 
-def _by_dataset(arms: dict[str, tuple[Arm, Arm]], column: str) -> list[Line]:
+def _by_dataset(arms: dict[str, tuple[Arm, Arm]], column: str) -> list[Series]:
     """Medians with their quartiles."""
     lines = []
     for i, label in enumerate(ARMS):
         x = np.arange(len(arms)) + 0.16 * (i - 0.5)
-        lines.append(Line(label, x, *quartiles(getattr(pair[i], column) for pair in arms.values()), kind="marks"))
+        lines.append(Series(label, x, *quartiles(getattr(pair[i], column) for pair in arms.values()), kind="marks"))
     return lines
 
 
@@ -127,5 +127,5 @@ def _rates(evidence: Evidence, dataset: str) -> Panel:
     for label, at in zip(ARMS, (own[own["batch_size"] == 1], own[own["batch_size"] == own["n_train"]]), strict=True):
         found = [median_interval(evidence.to_target[cell]["epochs"]) for cell in at["cell"]]
         y, low, high = (np.array([getattr(value, part) for value in found]) for part in ("estimate", "low", "high"))
-        lines.append(Line(label, at["learning_rate"], y, low, high))
+        lines.append(Series(label, at["learning_rate"], y, low, high))
     return Panel(f"Epochs to a tenth of the cost, {dataset}", "learning rate (of the sum)", "epochs", lines)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, targets_table, updates_to_target
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, targets_table, updates_to_target
 from harness.inference import Comparison, Exponent, Status, Verdict, equal, lower, opposite, together
 from harness.report import interval, number
 
@@ -58,7 +58,7 @@ def momentum(evidence: Evidence) -> Finding:
 def best_rates(evidence: Evidence) -> "tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]":
     """Each dataset, rule and batch size at the rate with the fewest updates to the goal; updates of all cells."""
     cells = evidence.cells[evidence.cells["optimizer.name"].isin(RULES) & evidence.cells["dataset"].isin(GOALS)]
-    goals = {str(row["facet"]): GOALS[str(row["dataset"])] for _, row in cells.iterrows()}
+    goals = {str(row["setting"]): GOALS[str(row["dataset"])] for _, row in cells.iterrows()}
     histories = evidence.data.histories[evidence.data.histories["cell"].isin(cells["cell"])]
     reached = updates_to_target(histories, goals, cells)
     best = targets_table(cells, reached, evidence.rng)
@@ -93,7 +93,7 @@ def _edges(best: "pd.DataFrame") -> str:
 def _updates(best: "pd.DataFrame", dataset: str) -> Panel:
     own = best[best["dataset"] == dataset]
     lines = [
-        Line(str(rule), at["batch_size"], at["updates"], at["updates_low"], at["updates_high"])
+        Series(str(rule), at["batch_size"], at["updates"], at["updates_low"], at["updates_high"])
         for rule, at in own.groupby("optimizer.name", sort=False)
     ]
     return Panel(f"{dataset}: updates to a cost of {GOALS[dataset]:g}", BATCH_SIZE, "updates", lines)
@@ -108,9 +108,9 @@ def square_root(evidence: Evidence) -> Finding:
         (cells["optimizer.name"] == "adam") & (cells["reduction"] == "mean") & (cells["last_batch"] == "keep")
     ]
     found = {
-        str(dataset): evidence.answer.exponents[str(facet), "mean"]
-        for (dataset, facet), _ in chosen.groupby(["dataset", "facet"], sort=False)
-        if (str(facet), "mean") in evidence.answer.exponents
+        str(dataset): evidence.answer.exponents[str(setting), "mean"]
+        for (dataset, setting), _ in chosen.groupby(["dataset", "setting"], sort=False)
+        if (str(setting), "mean") in evidence.answer.exponents
     }
     if not found:
         return Finding("L2", Verdict.UNRESOLVED, "Adam was not trained at several batch sizes and learning rates.")
@@ -135,11 +135,11 @@ def _status(exponent: Exponent) -> str:
 
 
 def _best(found: dict[str, Exponent]) -> Panel:
-    lines = [Line(dataset, list(e.best), list(e.best.values())) for dataset, e in found.items() if e.best]
+    lines = [Series(dataset, list(e.best), list(e.best.values())) for dataset, e in found.items() if e.best]
     for name, power in (("√B", 0.5), ("B", 1.0)):
         if lines:
             B, first = np.asarray(lines[0].x), float(np.asarray(lines[0].y)[0])
-            lines.append(Line(name, B, first * (B / B[0]) ** power, kind="reference"))
+            lines.append(Series(name, B, first * (B / B[0]) ** power, kind="reference"))
     return Panel("Adam's best learning rate after ten epochs", BATCH_SIZE, "learning rate", lines)
 
 
@@ -194,5 +194,5 @@ def _curves(evidence: Evidence, cell: dict[tuple[str, float, str], str], dataset
     for reduction in ("mean", "sum"):
         by_epoch = evidence.histories[cell[dataset, epsilon, reduction]].groupby("epoch")["train_cost"]
         low, middle, high = (by_epoch.quantile(q) for q in (0.25, 0.5, 0.75))
-        lines.append(Line(reduction, middle.index, middle, low, high))
+        lines.append(Series(reduction, middle.index, middle, low, high))
     return Panel(f"{dataset}, epsilon {epsilon:g}", "epochs", "training cost per example", lines, log="y")

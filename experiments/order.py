@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
 from harness.inference import (
     Comparison,
     Interval,
@@ -120,7 +120,7 @@ def _rates(cells: pd.DataFrame, dataset: str) -> Panel:
     lines = []
     for order in ("reshuffle", "sorted"):
         at = own[own["order"] == order]
-        lines.append(Line(order, at["learning_rate"], at["score"], at["q25"], at["q75"]))
+        lines.append(Series(order, at["learning_rate"], at["score"], at["q25"], at["q75"]))
     return Panel(f"Final cost, {dataset}, B={SMALL}", "learning rate", "training cost per example", lines)
 
 
@@ -133,8 +133,8 @@ def _by_order(evidence: Evidence, cells: pd.DataFrame) -> Panel:
         found = [ratios.get((name, order), Interval(np.nan, np.nan, np.nan)) for order in orders]
         x = np.arange(len(orders)) + 0.15 * (i - (len(datasets) - 1) / 2)
         y, low, high = ([getattr(value, part) for value in found] for part in ("estimate", "low", "high"))
-        lines.append(Line(name, x, y, low, high, kind="marks"))
-    one = Line("", [-0.5, len(orders) - 0.5], [1, 1], kind="reference")
+        lines.append(Series(name, x, y, low, high, kind="marks"))
+    one = Series("", [-0.5, len(orders) - 0.5], [1, 1], kind="reference")
     return Panel(f"Final cost over that of reshuffled, B={SMALL}", "", "ratio", [*lines, one], log="y", names=orders)
 
 
@@ -213,11 +213,11 @@ def _variances(measured: pd.DataFrame) -> Panel:
     for (order, block), own in measured.groupby(["order", "block"], sort=False):
         by_size = own.groupby("batch_size")["inflation"]
         name = f"{'in order' if order == 'source' else 'shuffled'}, blocks of {block}"
-        lines.append(Line(name, by_size.mean().index, by_size.mean(), by_size.min(), by_size.max(), kind="marks"))
+        lines.append(Series(name, by_size.mean().index, by_size.mean(), by_size.min(), by_size.max(), kind="marks"))
     sizes = np.unique(np.geomspace(1, measured["batch_size"].max() * 1.5, 40).round()).astype(int)
     for block in sorted(measured["block"].unique()):
         law = [inflation(int(B), block * KEPT, CORRELATION) for B in sizes]
-        lines.append(Line(f"law, blocks of {block}", sizes, law, kind="reference"))
+        lines.append(Series(f"law, blocks of {block}", sizes, law, kind="reference"))
     return Panel("Variance of a batch's gradient", "batch size B (examples)", "× that of B independent examples", lines)
 
 
@@ -225,5 +225,5 @@ def _ends(evidence: Evidence, cells: pd.DataFrame) -> Panel:
     lines = []
     for order, own in cells.sort_values("batch_size").groupby("order", sort=False):
         label = f"{'in order' if order == 'source' else 'shuffled'}, blocks of 64"
-        lines.append(Line(label, own["batch_size"], own["score"], own["q25"], own["q75"], kind="marks"))
+        lines.append(Series(label, own["batch_size"], own["score"], own["q25"], own["q75"], kind="marks"))
     return Panel("Final training cost, blocks of 64", BATCH_SIZE, "cost per example", lines, log="x")

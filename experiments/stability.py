@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
 from harness.inference import RESAMPLES, Interval, Verdict, inside, percentile_interval, proportion, together
 from harness.report import interval, number
 
@@ -182,9 +182,9 @@ def _frontier_panel(frontiers: Mapping[Key, Frontier], problem: str, limits: Map
     for reduction in ("mean", "sum"):
         own = {B: f.bracket for (p, r, B), f in sorted(frontiers.items()) if (p, r) == (problem, reduction)}
         middle, low, high = ([getattr(b, name) for b in own.values()] for name in ("estimate", "low", "high"))
-        lines.append(Line(reduction, list(own), middle, low, high))
+        lines.append(Series(reduction, list(own), middle, low, high))
     if problem in limits:
-        lines.append(Line("2/λ_max at the start", [min(sizes), max(sizes)], [limits[problem]] * 2, kind="reference"))
+        lines.append(Series("2/λ_max at the start", [min(sizes), max(sizes)], [limits[problem]] * 2, kind="reference"))
     return Panel(problem, BATCH_SIZE, "learning rate, stable below", lines)
 
 
@@ -240,5 +240,5 @@ def _fraction_panel(frontiers: Mapping[Key, Frontier], problem: str, limit: floa
             low, high = [share.low for share in shares], [share.high for share in shares]
             x = np.array(found.rates) / limit
             label = "B=N" if found.n_train == B else f"B={B:g}"
-            lines.append(Line(label, x, [share.estimate for share in shares], low, high))
+            lines.append(Series(label, x, [share.estimate for share in shares], low, high))
     return Panel(problem, "learning rate of the mean × λ_max / 2", "fraction diverged", lines, log="x")

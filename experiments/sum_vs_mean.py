@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
 from harness.inference import Verdict, exactly, geometric_mean_ratio, together
 from harness.network import ACTIVATIONS, LOSSES, MLP, Parameters, inplace_reduce
 from harness.report import number
@@ -242,8 +242,8 @@ def _table(found: Residuals, cases: Sequence[Case] = LIST, title: str = "How far
         rows = [row for row, case in enumerate(shown) if dataset in found[case]]
         worst = [max(LOWEST, found[shown[row]][dataset].max()) for row in rows]
         offset = 0.22 * (i - (len(datasets) - 1) / 2)
-        lines.append(Line(dataset, worst, [row + offset for row in rows], kind="marks"))
-    bound = Line("1e-10: more is not rounding", [ROUNDING["float64"]] * 2, [-0.5, len(shown) - 0.5], kind="reference")
+        lines.append(Series(dataset, worst, [row + offset for row in rows], kind="marks"))
+    bound = Series("1e-10: more is not rounding", [ROUNDING["float64"]] * 2, [-0.5, len(shown) - 0.5], kind="reference")
     axis = "relative difference of the parameters (1e-18: none, to the bit)"
     return Panel(title, axis, "", [*lines, bound], log="x", names=shown, named="y")
 
@@ -337,8 +337,8 @@ def _scikit_learn() -> Finding:
     text = f"alpha=1 is a weight decay of {words}: alpha/B, since the penalty is divided by the size of the batch."
     sizes = list(penalties)
     lines = [
-        Line("measured", sizes, list(penalties.values()), kind="marks"),
-        Line("1/B", sizes, [1 / size for size in sizes], kind="reference"),
+        Series("measured", sizes, list(penalties.values()), kind="marks"),
+        Series("1/B", sizes, [1 / size for size in sizes], kind="reference"),
     ]
     return Finding(
         "C2.sklearn",
@@ -382,7 +382,7 @@ def _signs(rng: np.random.Generator) -> Finding:
         n_mixed += int(((each > 0).any(axis=0) & (each < 0).any(axis=0)).sum())
         n_turned += int((np.sign(total) != np.sign(mean)).sum())
         largest = max(largest, abs(1 - total @ mean / (np.linalg.norm(total) * np.linalg.norm(mean))))
-        lines[len(X)] = Line(f"B={len(X)}", mean, total, kind="marks")
+        lines[len(X)] = Series(f"B={len(X)}", mean, total, kind="marks")
     lost = Verdict.SUPPORTED if n_turned or largest > COSINE else Verdict.REFUTED
     title = "Components of the gradient, one network for each B"
     return Finding(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits, quartiles
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, at_the_edge, limits, quartiles
 from harness.inference import (
     Comparison,
     Interval,
@@ -56,7 +56,7 @@ def order_of_a_whole_set(evidence: Evidence) -> Finding:
         drawn[str(name)] = _apart(trained, evidence.weights(other)[0])
     worst, control = max(shuffled.values()), min(drawn.values())
     lines = [
-        Line(label, range(len(found)), [max(LOWEST, value) for value in found.values()], kind="marks")
+        Series(label, range(len(found)), [max(LOWEST, value) for value in found.values()], kind="marks")
         for label, found in (("in a new order each time", shuffled), ("drawn with replacement", drawn))
     ]
     return Finding(
@@ -100,9 +100,9 @@ def updates_of_an_epoch(evidence: Evidence) -> Finding:
         if len(whole):
             name = str(cell["dataset"]), int(cell["n_train"])
             made.setdefault(name, {})[float(cell["batch_size"])] = whole["end_update"].median() / int(cell["epochs"])
-    lines = [Line(f"{name}, N={N}", list(own), list(own.values()), kind="marks") for (name, N), own in made.items()]
+    lines = [Series(f"{name}, N={N}", list(own), list(own.values()), kind="marks") for (name, N), own in made.items()]
     sizes = {N: np.unique(np.geomspace(1, N, 200).astype(int)) for _, N in made}
-    lines += [Line(f"ceil(N/B), N={N}", B, np.ceil(N / B), kind="reference") for N, B in sizes.items()]
+    lines += [Series(f"ceil(N/B), N={N}", B, np.ceil(N / B), kind="reference") for N, B in sizes.items()]
     text = f"{counted - wrong} of {counted} trainings made ceil(N/B) updates in every epoch."
     panels = [Panel("Updates of an epoch", BATCH_SIZE, "updates", lines)] if made else []
     return Finding("C5", exactly(wrong, 0), text, panels=panels)
@@ -155,7 +155,7 @@ def _times_panel(times: dict[str, dict[float, Array]], unit: str) -> Panel:
     lines = []
     for name, own in times.items():
         factor = {B: B if unit == "update" else 1.0 for B in own}
-        lines.append(Line(name, list(own), *quartiles(own[B] * factor[B] for B in own)))
+        lines.append(Series(name, list(own), *quartiles(own[B] * factor[B] for B in own)))
     return Panel(f"Time per {unit}", BATCH_SIZE, f"µs per {unit}", lines)
 
 
@@ -224,6 +224,6 @@ def _to_target(evidence: Evidence, best: "pd.DataFrame", clock: str) -> Panel:
     for name, own in best.groupby("dataset"):
         place = np.select([own["batch_size"] == 1, own["batch_size"] == own["n_train"]], [0, 2], 1)
         middle, low, high = limits(median_interval(_spent(evidence, cell, clock)) for cell in own["cell"])
-        lines.append(Line(str(name), place, middle, low, high))
+        lines.append(Series(str(name), place, middle, low, high))
     title = f"{CLOCKS[clock].capitalize()} to a tenth of the cost"
     return Panel(title, "examples in a batch", CLOCKS[clock], lines, "y", ("1", "64", "all N"))

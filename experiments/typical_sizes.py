@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel, at_the_edge, limits
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, at_the_edge, limits
 from harness.inference import Comparison, Interval, Verdict, inside, lower, percentile_interval, together
 from harness.report import interval, number
 
@@ -102,7 +102,7 @@ def _seconds_panel(seconds: dict[str, tuple[Array, Array]]) -> Panel:
         low, high = (np.full(len(sizes), np.nan) for _ in range(2))
         sure = np.isfinite(known).all(axis=0)
         low[sure], high[sure] = np.quantile(known[:, sure], [0.025, 0.975], axis=0)
-        lines.append(Line(name, sizes, known[0], low, high))
+        lines.append(Series(name, sizes, known[0], low, high))
     return Panel("To a tenth of the initial cost", BATCH_SIZE, "train seconds", lines)
 
 
@@ -143,8 +143,8 @@ def _ratios_panel(found: dict[tuple[int, int], Comparison]) -> Panel:
     ratio, low, high = limits(comparison.ratio for comparison in found.values())
     ends = [-0.5, len(names) - 0.5]
     lines = [
-        Line("time per example at one / at the other", places, ratio, low, high, "marks"),
-        Line("5 % slower", ends, [1 + MARGIN] * 2, kind="reference"),
-        Line("5 % faster", ends, [1 / (1 + MARGIN)] * 2, kind="reference"),
+        Series("time per example at one / at the other", places, ratio, low, high, "marks"),
+        Series("5 % slower", ends, [1 + MARGIN] * 2, kind="reference"),
+        Series("5 % faster", ends, [1 / (1 + MARGIN)] * 2, kind="reference"),
     ]
     return Panel("Is a power of two faster than its neighbour?", "batch sizes compared", "ratio", lines, "", names)

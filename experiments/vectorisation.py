@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Line, Panel
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
 from harness.inference import Interval, geometric_mean_ratio, inside, percentile_interval, together
 from harness.report import interval, number
 
@@ -68,7 +68,7 @@ def _gains(times: "dict[str, dict[str, pd.DataFrame]]", ratios: dict[tuple[str, 
         lines = []
         for engine, words in ENGINES.items():
             low, middle, high = (own[engine].quantile(q) for q in (0.25, 0.5, 0.75))
-            lines.append(Line(words, middle.index, middle, low, high))
+            lines.append(Series(words, middle.index, middle, low, high))
         gains = [ratio.estimate for (name, _), ratio in ratios.items() if name == dataset]
         panels.append(Panel(f"{dataset}: up to {number(max(gains))} times", BATCH_SIZE, "µs per example", lines))
     return panels
@@ -127,7 +127,7 @@ def _saturation_panel(times: "dict[str, dict[str, pd.DataFrame]]") -> Panel:
         table = own["vectorized"]
         best = table.median().min()
         low, middle, high = (table.quantile(q) / best for q in (0.25, 0.5, 0.75))
-        lines.append(Line(dataset, middle.index, middle, low, high))
+        lines.append(Series(dataset, middle.index, middle, low, high))
     sizes = [B for own in times.values() for B in own["vectorized"]]
-    limit = Line("10 % above the best", [min(sizes), max(sizes)], [CLOSE, CLOSE], kind="reference")
+    limit = Series("10 % above the best", [min(sizes), max(sizes)], [CLOSE, CLOSE], kind="reference")
     return Panel("How near to the best each batch size is", BATCH_SIZE, "time per example ÷ the best", [*lines, limit])

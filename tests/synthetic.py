@@ -121,8 +121,8 @@ class Files(Evidence):
 
 def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple[dict[str, Any], Any, Any]:
     words = [own["dataset"], f"B={own['batch_size']}", f"η={own['learning_rate']:g}", own["reduction"], own["extra"]]
-    label, facet = " ".join(filter(None, words)), " ".join(filter(None, [own["dataset"], own["extra"]]))
-    head = {"facet": facet, "cell": label, "batch_size": float(own["batch_size"])}
+    label, setting = " ".join(filter(None, words)), " ".join(filter(None, [own["dataset"], own["extra"]]))
+    head = {"setting": setting, "cell": label, "batch_size": float(own["batch_size"])}
     head |= {"learning_rate": own["learning_rate"], "reduction": own["reduction"]}
     factors = common * np.exp(own["noise"] * rng.normal(size=len(common)))
     parts = [_history(own, factor) for factor in factors]

@@ -20,8 +20,8 @@ from harness.analysis.study import (
     Claim,
     Evidence,
     Finding,
-    Line,
     Panel,
+    Series,
     Study,
     at_the_edge,
     judge_of,
@@ -30,7 +30,7 @@ from harness.analysis.study import (
     quartiles,
     study_from,
 )
-from harness.analysis.sweep_tables import SweepData, facets, spread
+from harness.analysis.sweep_tables import SweepData, settings, spread
 
 __all__ = [
     "BATCH_SIZE",
@@ -41,20 +41,20 @@ __all__ = [
     "Claim",
     "Evidence",
     "Finding",
-    "Line",
     "Pair",
     "Panel",
+    "Series",
     "Study",
     "SweepData",
     "Winner",
     "answer",
     "at_the_edge",
     "costs_at",
-    "facets",
     "judge_of",
     "judged",
     "limits",
     "quartiles",
+    "settings",
     "spread",
     "study_from",
     "targets_table",

@@ -36,7 +36,7 @@ Array = NDArray[np.floating]
 FALL = 10  # without a target of its own, a sweep's target is the initial cost divided by this
 MARGIN = 0.05  # costs within 5 % count as equal
 CLOCKS = {"epochs": "epoch", "updates": "update", "train seconds": "train_seconds"}
-GROUP = ["facet", "reduction", "batch_size"]
+GROUP = ["setting", "reduction", "batch_size"]
 SEED = 20_210_114  # of the resampling only: an answer is the same each time it is asked for
 
 
@@ -44,7 +44,7 @@ SEED = 20_210_114  # of the resampling only: an answer is the same each time it 
 class Winner:
     """The cell with the lowest median cost when all cells have spent the same on one clock, and the next best B."""
 
-    facet: str
+    setting: str
     clock: str
     budget: float
     cell: str
@@ -58,7 +58,7 @@ class Winner:
 class Pair:
     """Sum and mean at one canonical rate: the largest relative difference of a replica's final cost."""
 
-    facet: str
+    setting: str
     batch_size: float
     lr_mean: float
     difference: float
@@ -69,8 +69,8 @@ class Pair:
 class Answer:
     """Everything that the figures and the note say. Tables have the columns that `sweep_plots` draws."""
 
-    targets_at: dict[str, float]  # facet -> cost per example
-    given_targets: set[str]  # facets whose target was asked for
+    targets_at: dict[str, float]  # setting -> cost per example
+    given_targets: set[str]  # settings whose target was asked for
     disjoint: bool  # rates chosen and reported on different replicas
     n_replicas: int
     cells: "pd.DataFrame"  # per cell: final, best and to-target values, medians over replicas with their limits
@@ -80,7 +80,7 @@ class Answer:
     frontier: "pd.DataFrame"
     exponents: dict[tuple[str, str], Exponent]
     pairs: list[Pair]
-    at_best: dict[tuple[str, float], Comparison]  # (facet, B) -> sum against mean, each at its own best rate
+    at_best: dict[tuple[str, float], Comparison]  # (setting, B) -> sum against mean, each at its own best rate
     winners: list[Winner]
 
 
@@ -115,16 +115,16 @@ def answer(data: SweepData) -> Answer:
 
 
 def target_costs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> tuple[dict[str, float], set[str]]:
-    """The target of each facet: the configured one, else a tenth of the median cost before the first update.
+    """The target of each setting: the configured one, else a tenth of the median cost before the first update.
 
-    And the facets that have a configured one.
+    And the settings that have a configured one.
     """
     if cells.empty:
         return {}, set()
-    start = histories[histories["update"] == 0].groupby("facet")["train_cost"].median()
-    goals = {str(facet): float(cost) / FALL for facet, cost in start.items()}
+    start = histories[histories["update"] == 0].groupby("setting")["train_cost"].median()
+    goals = {str(setting): float(cost) / FALL for setting, cost in start.items()}
     given = cells[cells["target"].notna()] if "target" in cells else cells.iloc[:0]
-    asked = {str(facet): float(own["target"].iloc[0]) for facet, own in given.groupby("facet")}
+    asked = {str(setting): float(own["target"].iloc[0]) for setting, own in given.groupby("setting")}
     return goals | asked, set(asked)
 
 
@@ -146,7 +146,7 @@ def updates_to_target(
     on = str(cells["target_on"].iloc[0]) if "target_on" in cells else "train"
     found: dict[str, dict[str, Array]] = {}
     for cell, own in histories.groupby("cell"):
-        goal = goals[str(own["facet"].iloc[0])]
+        goal = goals[str(own["setting"].iloc[0])]
         rows = [to_target(replica, goal, on) for _, replica in own.groupby("replica")]
         found[str(cell)] = {
             axis: np.array([np.inf if np.isnan(row[f"to_target_{axis}"]) else row[f"to_target_{axis}"] for row in rows])
@@ -178,14 +178,14 @@ def cell_intervals(
 
 
 def _groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFrame"]]:
-    """Each facet × reduction × batch size, with its cells in the order of their rates."""
+    """Each setting × reduction × batch size, with its cells in the order of their rates."""
     if not cells.empty:
         for key, own in cells.groupby(GROUP):
             yield dict(zip(GROUP, key, strict=True)), own.sort_values("learning_rate")
 
 
 def _split(cells: Iterable[Array]) -> Split:
-    """Who chooses and who reports among the replicas that these cells have; facets may differ in their number."""
+    """Who chooses and who reports among the replicas that these cells have; settings may differ in their number."""
     return split_replicas(min(len(values) for values in cells))
 
 
@@ -247,22 +247,22 @@ def targets_table(
 def fits_table(
     targets: "pd.DataFrame", reached: dict[str, dict[str, Array]], rng: np.random.Generator
 ) -> "pd.DataFrame":
-    """S_min (1 + B_crit/B) through the updates to target of each facet and reduction, on the report replicas."""
+    """S_min (1 + B_crit/B) through the updates to target of each setting and reduction, on the report replicas."""
     import pandas as pd
 
     rows = []
-    for (facet, reduction), own in targets.groupby(["facet", "reduction"]) if len(targets) else ():
+    for (setting, reduction), own in targets.groupby(["setting", "reduction"]) if len(targets) else ():
         updates = [reached[cell]["updates"] for cell in own["cell"]]
         if len(own) < 2 or len({len(values) for values in updates}) > 1:
             continue
         fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, _split(updates).report], rng)
         status = Status.EDGE if (own["edge"] != "").any() else fit.status
         intervals = {"s_min": fit.s_min, "b_crit": fit.b_crit}
-        row = {"facet": facet, "reduction": reduction, "resolved": status is Status.RESOLVED}
+        row = {"setting": setting, "reduction": reduction, "resolved": status is Status.RESOLVED}
         for name, interval in intervals.items():
             row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
         rows.append(row | {"rms": fit.rms, "status": status.value, "slope": fit.slope.estimate})
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["facet", "reduction", "resolved"])
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["setting", "reduction", "resolved"])
 
 
 def frontier_table(cells: "pd.DataFrame") -> "pd.DataFrame":
@@ -282,38 +282,38 @@ def frontier_table(cells: "pd.DataFrame") -> "pd.DataFrame":
 def exponents(
     cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
 ) -> dict[tuple[str, str], Exponent]:
-    """p in best lr_mean ∝ B^p of each facet and reduction with two batch sizes and rates or more; on all replicas.
+    """p in best lr_mean ∝ B^p of each setting and reduction with two batch sizes and rates or more; on all replicas.
 
     In canonical units, in which the rules are stated: the raw rate of sum goes with B^(p − 1).
     """
     found = {}
-    for (facet, reduction), own in cells.groupby(["facet", "reduction"]) if len(cells) else ():
+    for (setting, reduction), own in cells.groupby(["setting", "reduction"]) if len(cells) else ():
         grids = {
             float(B): {rate: costs[cell] for rate, cell in zip(at["lr_mean"], at["cell"], strict=True)}
             for B, at in own.groupby("batch_size")
         }
         if len(grids) > 1 and max(len(grid) for grid in grids.values()) > 1:
-            found[str(facet), str(reduction)] = scaling_exponent(grids, rng)
+            found[str(setting), str(reduction)] = scaling_exponent(grids, rng)
     return found
 
 
 def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
     """Cells that differ only in the reduction and in the units of the rate: one lr_mean, both reductions."""
     pairs = []
-    for (facet, B), own in cells.groupby(["facet", "batch_size"]) if len(cells) else ():
+    for (setting, B), own in cells.groupby(["setting", "batch_size"]) if len(cells) else ():
         for _, a in own[own["reduction"] == "sum"].iterrows():
             for _, b in own[own["reduction"] == "mean"].iterrows():
                 if np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
-                    pairs.append(_pair(str(facet), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
+                    pairs.append(_pair(str(setting), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
     return pairs
 
 
-def _pair(facet: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
+def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
     """Two that diverged alike differ by nothing; one that diverged alone differs by infinity."""
     same = a == b
     with np.errstate(invalid="ignore"):
         difference = np.where(same, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
-    return Pair(facet, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()), len(a))
+    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()), len(a))
 
 
 def best_against_best(
@@ -324,12 +324,12 @@ def best_against_best(
     Left out where a best rate is on the edge of its grid: the reduction with the better grid would win.
     """
     found = {}
-    for (facet, B), own in best.groupby(["facet", "batch_size"]) if len(best) else ():
+    for (setting, B), own in best.groupby(["setting", "batch_size"]) if len(best) else ():
         cells = own.set_index("reduction")["cell"]
         if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
             a, b = (costs[cells[reduction]] for reduction in ("sum", "mean"))
             report = _split([a, b]).report
-            found[str(facet), float(B)] = compare(a[report], b[report], margin=MARGIN, rng=rng)
+            found[str(setting), float(B)] = compare(a[report], b[report], margin=MARGIN, rng=rng)
     return dict(zip(found, adjusted(list(found.values())), strict=True))
 
 
@@ -357,14 +357,14 @@ def _adjusted(comparison: Comparison, p: float, same: float) -> Comparison:
 def winners(
     cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: dict[str, str], rng: np.random.Generator
 ) -> list[Winner]:
-    """Who is lowest at equal epochs, updates and train seconds: the most that every cell of the facet has spent."""
+    """Who is lowest at equal epochs, updates and train seconds: the most that every cell of the setting has spent."""
     found = []
-    for facet, own in histories.groupby("facet") if len(histories) else ():
+    for setting, own in histories.groupby("setting") if len(histories) else ():
         sound = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
         curves = {cell: rows for cell, rows in own.groupby("cell") if cell in sound}
         for clock, column in clocks.items():
             if len(curves) > 1:
-                found.append(_winner(str(facet), clock, column, curves, rng))
+                found.append(_winner(str(setting), clock, column, curves, rng))
     compared = [i for i, winner in enumerate(found) if winner.comparison]
     after = adjusted([winner.comparison for winner in found if winner.comparison])
     for i, comparison in zip(compared, after, strict=True):
@@ -372,7 +372,9 @@ def winners(
     return found
 
 
-def _winner(facet: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"], rng: np.random.Generator) -> Winner:
+def _winner(
+    setting: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"], rng: np.random.Generator
+) -> Winner:
     budget = min(float(rows[column].max()) for rows in curves.values())
     at = {cell: costs_at(rows, column, budget) for cell, rows in curves.items()}
     ranked = sorted(at, key=lambda cell: float(np.median(at[cell])))
@@ -381,7 +383,7 @@ def _winner(facet: str, clock: str, column: str, curves: dict[str, "pd.DataFrame
     others = [cell for cell in ranked if size[cell] != size[first]]
     comparison = compare(at[first], at[others[0]], margin=MARGIN, rng=rng) if others else None
     cost = float(np.median(at[first]))
-    return Winner(facet, clock, budget, first, size[first], cost, others[0] if others else "", comparison)
+    return Winner(setting, clock, budget, first, size[first], cost, others[0] if others else "", comparison)
 
 
 def costs_at(history: "pd.DataFrame", column: str, budget: float) -> Array:

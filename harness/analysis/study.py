@@ -60,7 +60,7 @@ class Study:
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class Series:
     """A series of a panel, (n,) each: a line with marks, its limits as bars or a band; marks only; or a reference.
 
     kind: "line", "marks" or "reference" (thin and dashed, no marks). Values that are not finite are left out.
@@ -85,7 +85,7 @@ class Panel:
     title: str
     x: str
     y: str
-    lines: Sequence[Line]
+    lines: Sequence[Series]
     log: str = "xy"
     names: Sequence[str] = ()
     named: str = "x"
@@ -132,7 +132,7 @@ class Evidence:
 
     @cached_property
     def to_target(self) -> dict[str, dict[str, Array]]:
-        """Cell -> "updates", "epochs", "seconds" -> (R,) until its facet's target, +inf where it was not reached."""
+        """Cell -> "updates", "epochs", "seconds" -> (R,) until its setting's target, +inf where it was not reached."""
         return updates_to_target(self.data.histories, self.answer.targets_at, self.cells)
 
     @cached_property
@@ -179,11 +179,11 @@ class Evidence:
     def steady_seconds(self, cell: str) -> Array:
         """Train seconds to target, (R,): the examples that it takes, each at the time of an example; +inf: not reached.
 
-        That time is the median `example_us` of the cells of the facet with this batch size: it does not depend on the
+        That time is the median `example_us` of the cells of the setting with this batch size: it does not depend on the
         learning rate. The seconds of `to_target` are those of one clock as it went, whatever the machine did besides.
         """
         own = self.cells.set_index("cell").loc[cell]
-        same = (self.cells["facet"] == own["facet"]) & (self.cells["batch_size"] == own["batch_size"])
+        same = (self.cells["setting"] == own["setting"]) & (self.cells["batch_size"] == own["batch_size"])
         us = np.nanmedian([self.example_us(other) for other in self.cells.loc[same, "cell"]])
         return self.to_target[cell]["epochs"] * float(own["n_train"]) * us / 1e6
 
@@ -206,13 +206,13 @@ class Evidence:
 
 
 def limits(intervals: Iterable[Interval]) -> tuple[list[float], list[float], list[float]]:
-    """The estimates, the lower and the upper limits: what a `Line` takes after x."""
+    """The estimates, the lower and the upper limits: what a `Series` takes after x."""
     found = list(intervals)
     return [i.estimate for i in found], [i.low for i in found], [i.high for i in found]
 
 
 def quartiles(samples: Iterable[ArrayLike]) -> tuple[list[float], list[float], list[float]]:
-    """The medians of samples, and their lower and upper quartiles: what a `Line` takes after x.
+    """The medians of samples, and their lower and upper quartiles: what a `Series` takes after x.
 
     Values that were observed, not between two, since a training that never arrives has infinitely many updates; NaN is
     left out.
@@ -241,7 +241,7 @@ def at_the_edge(best: "pd.DataFrame") -> str:
     for row in best[best["edge"] != ""].itertuples():
         side = {"low": "lower rates", "high": "higher rates"}.get(row.edge, "more rates")
         found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side}"
-        parts.append(f"{row.facet} B={row.batch_size:g}: {found}")
+        parts.append(f"{row.setting} B={row.batch_size:g}: {found}")
     return f" A best rate lies on the edge of its grid ({'; '.join(parts)})." if parts else ""
 
 

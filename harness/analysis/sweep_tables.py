@@ -20,11 +20,12 @@ BUDGETS = ("epochs=", "updates=", "train_seconds=")
 class SweepData:
     """Tables of one sweep.
 
-    cells: one row per run - facet (what its label says besides B, η and reduction), cell (the label), status, outcome,
-    params, summary metrics, score (median final training cost, NaN if all diverged) with q25 and q75, n_replicas,
-    n_diverged, run_id. replicas and histories: the rows of replicas.csv and history.csv of the finished cells, with
-    facet, cell, batch_size, learning_rate and reduction in front. timing: how the cells were timed - exclusive, shared
-    (other workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds do not compare).
+    cells: one row per run - setting (what its label says besides B, η and reduction), cell (the label), status,
+    outcome, params, summary metrics, score (median final training cost, NaN if all diverged) with q25 and q75,
+    n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv and history.csv of the finished
+    cells, with setting, cell, batch_size, learning_rate and reduction in front. timing: how the cells were timed -
+    exclusive, shared (other workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds
+    do not compare).
     """
 
     title: str
@@ -35,17 +36,17 @@ class SweepData:
     timing: str = "exclusive"
 
 
-def facet_of(label: str) -> str:
+def setting_of(label: str) -> str:
     """The label without its B, η and reduction."""
     words = [word for word in label.split() if not word.startswith(("B=", "η=")) and word not in ("sum", "mean")]
     return " ".join(words)
 
 
-def facets(labels: "Sequence[str]") -> dict[str, str]:
-    """Label -> facet. A budget that only follows from the other knobs (few epochs at B=1, many at B=N) makes none."""
+def settings(labels: "Sequence[str]") -> dict[str, str]:
+    """Label -> setting. A budget that only follows from the other knobs (few epochs at B=1, many at B=N) makes none."""
     without = {label: " ".join(word for word in label.split() if not word.startswith(BUDGETS)) for label in labels}
     merged = len(set(without.values())) == len(without)
-    return {label: facet_of(without[label] if merged else label) for label in labels}
+    return {label: setting_of(without[label] if merged else label) for label in labels}
 
 
 def spread(replicas: "pd.DataFrame") -> dict[str, float]:

@@ -13,7 +13,6 @@ from harness.report.panels import (
     SMALL,
     batch_axis,
     evenly,
-    facets_in,
     headed,
     key,
     log_axis,
@@ -23,6 +22,7 @@ from harness.report.panels import (
     reductions_in,
     rounded,
     say,
+    settings_in,
     shortened,
 )
 from harness.report.plots import COLOURS, DIVERGED, NOT_COMPARABLE, distinct_words, palette, styled
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-IN_KEY = 36  # facets
+IN_KEY = 36  # settings
 IN_FOREST = 40  # cells
 COST = "training cost per example"
 TARGET_CLOCKS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}
@@ -44,24 +44,24 @@ def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, t
     """Updates, epochs and train seconds to the target against batch size, at the best rate of each."""
     if targets.empty:
         return nothing(title, "no cell was trained towards a target, or every cell diverged")
-    facets, said = facets_in(targets)
+    settings, said = settings_in(targets)
     note = f"Target: {target_text}. At the best learning rate of each batch size; bars: intervals over replicas.{said}"
     figure, axes = panels(
-        len(facets), 3, title, note, _target_keys(targets, fits), (3.3, 2.9), heads=min(2, len(facets))
+        len(settings), 3, title, note, _target_keys(targets, fits), (3.3, 2.9), heads=min(2, len(settings))
     )
-    for row, facet in zip(axes, facets, strict=False):
-        own = targets[targets["facet"] == facet]
+    for row, setting in zip(axes, settings, strict=False):
+        own = targets[targets["setting"] == setting]
         for one, (clock, label) in zip(row, TARGET_CLOCKS.items(), strict=True):
             _to_target(one, own, clock)
-            one.set(ylabel=label, title=headed(facet, facets, f"{label.capitalize()} to target"))
+            one.set(ylabel=label, title=headed(setting, settings, f"{label.capitalize()} to target"))
         if not fits.empty:
-            _critical_size(row[0], own, fits[fits["facet"] == facet])
+            _critical_size(row[0], own, fits[fits["setting"] == setting])
     return figure
 
 
 def _target_keys(targets: "pd.DataFrame", fits: "pd.DataFrame") -> list["Line2D"]:
     keys = [key(name, linestyle="", **REDUCTIONS[name]) for name in reductions_in(targets)]
-    if targets[np.isfinite(targets["updates"])].duplicated(["facet", "reduction"]).any():
+    if targets[np.isfinite(targets["updates"])].duplicated(["setting", "reduction"]).any():
         keys.append(key("perfect scaling: updates ∝ 1/B, same epochs", color="#333333", linestyle=":"))
     if not fits.empty and fits["resolved"].any():
         keys.append(key("fit S_min (1 + B_crit/B); shaded: B_crit", color="#777777", linewidth=1.5))
@@ -152,11 +152,11 @@ def timing(cells: "pd.DataFrame", title: str) -> "Figure":
     """Time per update and per example against batch size, split as overhead per update + B × cost per example."""
     if cells.empty:
         return nothing(title, "no cell has finished")
-    facets = list(dict.fromkeys(cells["facet"]))
+    settings = list(dict.fromkeys(cells["setting"]))
     timed = cells[np.isfinite(cells["time/update_us"]) & (cells["time/update_us"] > 0)]
-    splits = {facet: overhead_split(timed[timed["facet"] == facet]) for facet in facets}
-    colours = dict(zip(facets, palette(len(facets)), strict=True))
-    keys = [_split_key(facet, facets, splits[facet], colours[facet]) for facet in evenly(facets, IN_KEY)]
+    splits = {setting: overhead_split(timed[timed["setting"] == setting]) for setting in settings}
+    colours = dict(zip(settings, palette(len(settings)), strict=True))
+    keys = [_split_key(setting, settings, splits[setting], colours[setting]) for setting in evenly(settings, IN_KEY)]
     note = "Points: cells, of any learning rate and reduction; lines: overhead + batch size × cost of an example."
     figure, axes = panels(1, 2, title, note if any(splits.values()) else "Points: cells.", keys, (4.4, 3.3))
     for one, unit in zip(axes.flat, ("update", "example"), strict=True):
@@ -164,10 +164,10 @@ def timing(cells: "pd.DataFrame", title: str) -> "Figure":
         one.set(ylabel=f"train time per {unit} (µs)", title=f"Time per {unit}")
         batch_axis(one, cells["batch_size"])
         log_axis(one, "y", log_limits([timed[column]]))
-        for facet in facets:
-            own = timed[timed["facet"] == facet]
-            one.plot(own["batch_size"], own[column], "o", color=colours[facet], ms=6, alpha=0.5, mew=0)
-            _split_line(one, own, splits[facet], unit, colours[facet])
+        for setting in settings:
+            own = timed[timed["setting"] == setting]
+            one.plot(own["batch_size"], own[column], "o", color=colours[setting], ms=6, alpha=0.5, mew=0)
+            _split_line(one, own, splits[setting], unit, colours[setting])
         if timed.empty:
             one.set_yticks([])
             say(one, "no cell was timed")
@@ -190,8 +190,8 @@ def overhead_split(timed: "pd.DataFrame") -> tuple[float, float] | None:
     return float(a), float(b)
 
 
-def _split_key(facet: str, facets: list[str], split: tuple[float, float] | None, colour: Any) -> "Line2D":
-    words = [shortened(facet, 50)] if len(facets) > 1 else []
+def _split_key(setting: str, settings: list[str], split: tuple[float, float] | None, colour: Any) -> "Line2D":
+    words = [shortened(setting, 50)] if len(settings) > 1 else []
     if split:
         words.append(f"overhead {rounded(split[0])} µs per update, {rounded(split[1])} µs per example")
     return key(": ".join(words) or "cells", color=colour, marker="o", alpha=0.8, linestyle="-" if split else "")

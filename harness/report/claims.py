@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import BATCH_SIZE, Line, Panel
+from harness.analysis import BATCH_SIZE, Panel, Series
 from harness.report.panels import LEFT, batch_axis, key, log_axis, log_limits, panels, say
 from harness.report.plots import COLOURS, styled
 
@@ -78,7 +78,7 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
         say(axes, "nothing to show")
 
 
-def _finite(line: Line) -> tuple[Any, Any, Any, Any]:
+def _finite(line: Series) -> tuple[Any, Any, Any, Any]:
     """x, y, low, high (None without limits) where x and y are finite; limits that are not are put at y."""
     x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
     kept = np.isfinite(x) & np.isfinite(y)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLOCKS = {
+AXES = {
     "epoch": "epochs",
     "update": "updates",
     "examples": "examples seen",
@@ -35,17 +35,17 @@ Columns = dict[str, np.ndarray]  # clocks and quartiles of one cell, one value a
 
 
 def clocks(histories: "pd.DataFrame", best: "pd.DataFrame", title: str, seconds: bool = True) -> dict[str, "Figure"]:
-    """Facet -> training cost against epochs, updates, examples and train seconds, one line a cell.
+    """Setting -> training cost against epochs, updates, examples and train seconds, one line a cell.
 
     Of more than IN_COLOUR cells, the cells of `best` are drawn in colour and others in grey. seconds: whether they
     compare between cells.
     """
-    facets = [] if histories.empty else list(dict.fromkeys(histories["facet"]))
+    settings = [] if histories.empty else list(dict.fromkeys(histories["setting"]))
     figures = {}
-    for facet in facets:
-        own = histories[histories["facet"] == facet]
-        chosen = set() if best.empty else set(best.loc[best["facet"] == facet, "cell"])
-        figures[facet] = _clocks(own, chosen, title if len(facets) == 1 else f"{title}: {facet}", seconds)
+    for setting in settings:
+        own = histories[histories["setting"] == setting]
+        chosen = set() if best.empty else set(best.loc[best["setting"] == setting, "cell"])
+        figures[setting] = _clocks(own, chosen, title if len(settings) == 1 else f"{title}: {setting}", seconds)
     return figures
 
 
@@ -56,12 +56,12 @@ def _clocks(histories: "pd.DataFrame", best: set[str], title: str, seconds: bool
     others = evenly([cell for cell in cells.index if cell not in styles], IN_CONTEXT)
     drawn = histories[histories["cell"].isin([*others, *styles])]
     curves, edge = _curves(drawn), _edge(drawn)
-    diverged = histories[histories["outcome"] == "diverged"].groupby("cell")[list(CLOCKS)].median()
+    diverged = histories[histories["outcome"] == "diverged"].groupby("cell")[list(AXES)].median()
     note = _note(histories["replica"].nunique(), len(cells) - len(styles), len(others), bool(styles))
     figure, axes = panels(2, 2, title, note, _keys(styles, others, diverged), (4.7, 2.9), sharey=True, heads=0)
-    for one, clock in zip(axes.flat, CLOCKS, strict=True):
+    for one, clock in zip(axes.flat, AXES, strict=True):
         if clock == "train_seconds" and not seconds:
-            one.set(xlabel=CLOCKS[clock], xticks=[])
+            one.set(xlabel=AXES[clock], xticks=[])
             say(one, NOT_COMPARABLE)
             continue
         crosses = _crosses(curves, diverged, clock, edge)
@@ -102,10 +102,10 @@ def _curves(histories: "pd.DataFrame") -> dict[str, Columns]:
     if fine.empty:
         return {}
     costs = fine["train_cost"].clip(upper=LARGEST)
-    table = costs.groupby([fine["cell"], *(fine[clock] for clock in CLOCKS)]).quantile(list(QUARTILES.values()))
+    table = costs.groupby([fine["cell"], *(fine[clock] for clock in AXES)]).quantile(list(QUARTILES.values()))
     table = table.unstack().set_axis(list(QUARTILES), axis=1).reset_index()
     names, starts = np.unique(table["cell"].to_numpy(str), return_index=True)
-    columns = {name: np.split(table[name].to_numpy(float), starts[1:]) for name in [*CLOCKS, *QUARTILES]}
+    columns = {name: np.split(table[name].to_numpy(float), starts[1:]) for name in [*AXES, *QUARTILES]}
     return {str(cell): {name: parts[i] for name, parts in columns.items()} for i, cell in enumerate(names)}
 
 
@@ -182,7 +182,7 @@ def _clock_axis(axes: "Axes", clock: str, edge: float) -> None:
         say(axes, "every replica diverged" + ("\ncrosses say when" if crosses else "\nbefore the first checkpoint"))
     if clock != "epoch" and (crosses or lines):
         log_axis(axes, "x")
-    axes.set_xlabel(CLOCKS[clock])
+    axes.set_xlabel(AXES[clock])
 
 
 def _cost_axis(axes: "np.ndarray", edge: float) -> None:

@@ -22,7 +22,7 @@ ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
 
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
-    answers = [_flip(own) for own in _by_facet(found.winners)]
+    answers = [_flip(own) for own in _by_setting(found.winners)]
     head = [*answers, f"`{data.about.get('command', '')}`", _finished(data, found)]
     return "\n\n".join([*head, *_sections(data, found), "### All cells", cells_table(data.cells)])
 
@@ -93,16 +93,16 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
 
 def _who_wins(found: Answer) -> list[str]:
     rows = [
-        (w.facet, f"{number(w.budget)} {w.clock}", w.cell, number(w.cost), _against(w.comparison, w.runner_up))
+        (w.setting, f"{number(w.budget)} {w.clock}", w.cell, number(w.cost), _against(w.comparison, w.runner_up))
         for w in found.winners
     ]
     header = ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size")
     return table(header, rows)
 
 
-def _by_facet(winners: list[Winner]) -> list[list[Winner]]:
-    facets = dict.fromkeys(winner.facet for winner in winners)
-    return [[winner for winner in winners if winner.facet == facet] for facet in facets]
+def _by_setting(winners: list[Winner]) -> list[list[Winner]]:
+    settings = dict.fromkeys(winner.setting for winner in winners)
+    return [[winner for winner in winners if winner.setting == setting] for setting in settings]
 
 
 def _flip(winners: list[Winner]) -> str:
@@ -110,9 +110,9 @@ def _flip(winners: list[Winner]) -> str:
     if len(sizes) == 1:
         clocks = " and ".join(winner.clock for winner in winners) if len(winners) < len(CLOCKS) else ""
         where = f"at equal {clocks}" if clocks else "on every clock"
-        return f"**{winners[0].facet}: B={sizes.pop():g} has the lowest training cost {where}.**"
+        return f"**{winners[0].setting}: B={sizes.pop():g} has the lowest training cost {where}.**"
     wins = "; ".join(f"B={winner.batch_size:g} at equal {winner.clock}{_doubt(winner)}" for winner in winners)
-    return f"**{winners[0].facet}: the winner depends on the clock.** Lowest training cost: {wins}."
+    return f"**{winners[0].setting}: the winner depends on the clock.** Lowest training cost: {wins}."
 
 
 def _doubt(winner: Winner) -> str:
@@ -139,13 +139,13 @@ def _against(comparison: Comparison | None, other: str) -> str:
 def _learning_rate(found: Answer) -> list[str]:
     best = found.best[found.best["n_rates"] > 1]
     rows = [
-        (r.facet, r.reduction, f"{r.batch_size:g}", _rate(r), number(r.lr_mean), number(r.cost), r.edge or "")
+        (r.setting, r.reduction, f"{r.batch_size:g}", _rate(r), number(r.lr_mean), number(r.cost), r.edge or "")
         for r in best.itertuples()
     ]
     lines = table(
         ("data", "reduction", "B", "best rate", "as lr_mean", "final training cost", "edge of the grid"), rows
     )
-    lines += [f"\n- {facet}, {red}: {_exponent(fit)}" for (facet, red), fit in found.exponents.items()]
+    lines += [f"\n- {setting}, {red}: {_exponent(fit)}" for (setting, red), fit in found.exponents.items()]
     return lines + [f"- {text}" for text in _extend(best)]
 
 
@@ -165,13 +165,13 @@ def _exponent(fit: Exponent) -> str:
 
 def _extend(best: "pd.DataFrame") -> Iterator[str]:
     """What to add to the grid where its edge won: no claim is made there."""
-    for (facet, reduction), own in best[best["edge"] != ""].groupby(["facet", "reduction"]):
+    for (setting, reduction), own in best[best["edge"] != ""].groupby(["setting", "reduction"]):
         sizes = ", ".join(f"B={row.batch_size:g} ({row.edge})" for row in own.itertuples())
         further = sorted(
             {row.learning_rate * (3 if row.edge == "high" else 1 / 3) for row in own.itertuples() if row.edge != "both"}
         )
         rates = ",".join(f"{rate:.1g}" for rate in further)
-        yield f"{facet}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
+        yield f"{setting}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
 
 
 # Sum or mean
@@ -183,7 +183,9 @@ def _sum_or_mean(cells: "pd.DataFrame", found: Answer) -> list[str]:
         return []
     lines = [f"- In exact arithmetic: {text}" for text in _in_exact_arithmetic(done)]
     lines += [f"- {text}" for text in _measured_pairs(found.pairs)]
-    rows = [(facet, f"{B:g}", interval(c.ratio), number(c.p), _verdict(c)) for (facet, B), c in found.at_best.items()]
+    rows = [
+        (setting, f"{B:g}", interval(c.ratio), number(c.p), _verdict(c)) for (setting, B), c in found.at_best.items()
+    ]
     header = ("data", "B", "final cost of sum / mean, each at its best rate", "p", "")
     edges = sorted(set(found.best.loc[found.best["edge"] != "", "batch_size"]))
     if edges:
@@ -234,12 +236,12 @@ def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
 
 def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
     lines = [
-        f"{facet}: target {number(cost)} per example, "
-        f"{'as given' if facet in found.given_targets else 'a tenth of the initial cost'}."
-        for facet, cost in found.targets_at.items()
+        f"{setting}: target {number(cost)} per example, "
+        f"{'as given' if setting in found.given_targets else 'a tenth of the initial cost'}."
+        for setting, cost in found.targets_at.items()
     ]
     rows = [
-        (r.facet, r.reduction, f"{r.batch_size:g}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
+        (r.setting, r.reduction, f"{r.batch_size:g}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
         for r in found.targets.itertuples()
     ]
     header = ("data", "reduction", "B", "rate", "updates", "epochs", "train seconds", "replicas that reached it")
@@ -255,7 +257,7 @@ def _reached(row: Any) -> list[str]:
 
 def _noise(cells: "pd.DataFrame", found: Answer, fit: Any) -> str:
     """Median B_simple of the cells that the fit went through, and how it compares; exact only with diagnostics=full."""
-    at = found.targets[(found.targets["facet"] == fit.facet) & (found.targets["reduction"] == fit.reduction)]
+    at = found.targets[(found.targets["setting"] == fit.setting) & (found.targets["reduction"] == fit.reduction)]
     own = cells[cells["cell"].isin(at["cell"])]
     for name, how in NOISE.items():
         measured = own[name].median() if name in own else np.nan
@@ -272,7 +274,7 @@ NOISE = {
 
 def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
     for fit in found.fits.itertuples():
-        head = f"{fit.facet}, {fit.reduction}"
+        head = f"{fit.setting}, {fit.reduction}"
         if not fit.resolved:
             yield f"{head}: the batch size at which more examples stop saving updates is {fit.status}."
             continue
@@ -290,11 +292,11 @@ def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
     if wild.empty:
         return ["No replica of any cell diverged."] if len(cells) else []
     lines = []
-    for (facet, reduction), own in found.frontier.groupby(["facet", "reduction"]):
+    for (setting, reduction), own in found.frontier.groupby(["setting", "reduction"]):
         edge = own[own["unstable"].notna()]
         if len(edge):
             places = ", ".join(f"B={row.batch_size:g}: {_bracket(row)}" for row in edge.itertuples())
-            lines.append(f"- {facet}, {reduction}: stable up to / diverged from: {places}.")
+            lines.append(f"- {setting}, {reduction}: stable up to / diverged from: {places}.")
     some = wild[wild["n_diverged"] < wild["n_replicas"]]
     for row in some.head(10).itertuples():
         share = proportion(int(row.n_diverged), int(row.n_replicas))

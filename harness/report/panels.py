@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TITLE, SMALL = 13, 10  # sizes of letters in points
 LEFT, RIGHT, GAP, LINE = 0.95, 0.3, 0.92, 0.235  # inches
-MOST_FACETS = 6
+MOST_SETTINGS = 6
 # In coordinates where sum and mean coincide, the small mark lies on the large one and both are seen.
 REDUCTIONS: dict[str, dict[str, Any]] = {
     "mean": {"color": COLOURS[0], "marker": "o", "markersize": 9},
@@ -95,16 +95,16 @@ def reductions_in(table: "pd.DataFrame") -> list[str]:
     return [name for name in REDUCTIONS if (table["reduction"] == name).any()]
 
 
-def facets_in(table: "pd.DataFrame") -> tuple[list[str], str]:
-    """The facets that get panels, in their order; and, when there are too many, the words that say so."""
-    names = list(dict.fromkeys(table["facet"]))
-    said = f" Shown: the first {MOST_FACETS} of {len(names)} settings." if len(names) > MOST_FACETS else ""
-    return names[:MOST_FACETS], said
+def settings_in(table: "pd.DataFrame") -> tuple[list[str], str]:
+    """The settings that get panels, in their order; and, when there are too many, the words that say so."""
+    names = list(dict.fromkeys(table["setting"]))
+    said = f" Shown: the first {MOST_SETTINGS} of {len(names)} settings." if len(names) > MOST_SETTINGS else ""
+    return names[:MOST_SETTINGS], said
 
 
-def headed(facet: str, facets: Sequence[str], text: str) -> str:
-    """The title of a panel, which names the facet in a first line where there are several."""
-    return f"{shortened(facet, 34)}\n{text}" if len(facets) > 1 else text
+def headed(setting: str, settings: Sequence[str], text: str) -> str:
+    """The title of a panel, which names the setting in a first line where there are several."""
+    return f"{shortened(setting, 34)}\n{text}" if len(settings) > 1 else text
 
 
 def shortened(text: str, most: int) -> str:

@@ -12,7 +12,6 @@ from harness.report.panels import (
     LINE,
     REDUCTIONS,
     batch_axis,
-    facets_in,
     headed,
     key,
     log_axis,
@@ -23,6 +22,7 @@ from harness.report.panels import (
     plain,
     reductions_in,
     say,
+    settings_in,
 )
 from harness.report.plots import COLOURS, styled
 
@@ -53,24 +53,24 @@ INCHES = (4.0, 3.0)  # of a heat map
 
 @styled
 def rate_heatmaps(cells: "pd.DataFrame", best: "pd.DataFrame", title: str) -> "Figure":
-    """Final training cost over batch size × learning rate, a row a facet and reduction, the best rates as a ridge."""
+    """Final training cost over batch size × learning rate, a row a setting and reduction, the best rates as a ridge."""
     if cells.empty:
         return nothing(title, "no cell has finished")
-    facets, said = facets_in(cells)
-    rows = [(f, r) for f in facets for r in reductions_in(cells[cells["facet"] == f])]
+    settings, said = settings_in(cells)
+    rows = [(f, r) for f in settings for r in reductions_in(cells[cells["setting"] == f])]
     norm = _norm(cells["score"])
     note = f"Colour: median over replicas. Rules pass through the middle of the ridge. {MEANING}{said}"
     keys = _keys(cells, best)
-    figure, axes = panels(len(rows), 2, title, note, keys, INCHES, right=1.55, heads=min(2, len(facets)))
-    for row, (facet, reduction) in zip(axes, rows, strict=False):
-        own = cells[(cells["facet"] == facet) & (cells["reduction"] == reduction)]
-        ridges = {} if best.empty else dict(iter(best[best["facet"] == facet].groupby("reduction")))
-        sizes = sorted(set(cells.loc[cells["facet"] == facet, "batch_size"]))
+    figure, axes = panels(len(rows), 2, title, note, keys, INCHES, right=1.55, heads=min(2, len(settings)))
+    for row, (setting, reduction) in zip(axes, rows, strict=False):
+        own = cells[(cells["setting"] == setting) & (cells["reduction"] == reduction)]
+        ridges = {} if best.empty else dict(iter(best[best["setting"] == setting].groupby("reduction")))
+        sizes = sorted(set(cells.loc[cells["setting"] == setting, "batch_size"]))
         for one, coordinate in zip(row, COORDINATES, strict=True):
             drawn = {n: r for n, r in ridges.items() if n == reduction or coordinate == "lr_mean"}
             _heatmap(one, own, drawn, coordinate, sizes, norm)
             _rules(one, ridges.get(reduction), coordinate, sizes)
-            one.set_title(headed(facet, facets, f"{reduction}, {UNITS[coordinate]}"))
+            one.set_title(headed(setting, settings, f"{reduction}, {UNITS[coordinate]}"))
     _colour_bar(figure, axes, norm)
     return figure
 
@@ -233,19 +233,19 @@ def stability(frontier: "pd.DataFrame", title: str) -> "Figure":
     """The largest rate at which no replica diverged and the next one, at which some did, against batch size."""
     if frontier.empty:
         return nothing(title, "no cell has finished")
-    facets, said = facets_in(frontier)
+    settings, said = settings_in(frontier)
     found = frontier[["stable", "unstable"]].notna()
     note = f"Marks: the largest rate at which no replica diverged; crosses: the next, where some did. {MEANING}{said}"
     keys = [key(name, linestyle="-", **REDUCTIONS[name]) for name in reductions_in(frontier)]
     if found["unstable"].any():
         keys.append(key("some replica diverged", color="#555555", marker="X", linestyle="", markersize=8))
-    figure, axes = panels(len(facets), 2, title, note, keys, (4.3, 3.2), heads=min(2, len(facets)))
-    for row, facet in zip(axes, facets, strict=False):
-        own = frontier[frontier["facet"] == facet]
+    figure, axes = panels(len(settings), 2, title, note, keys, (4.3, 3.2), heads=min(2, len(settings)))
+    for row, setting in zip(axes, settings, strict=False):
+        own = frontier[frontier["setting"] == setting]
         for one, coordinate in zip(row, COORDINATES, strict=True):
             _stability(one, _in_units(own, coordinate))
             named = f"Stability frontier, {UNITS[coordinate]}"
-            one.set(ylabel=COORDINATES[coordinate], title=headed(facet, facets, named))
+            one.set(ylabel=COORDINATES[coordinate], title=headed(setting, settings, named))
     return figure
 
 

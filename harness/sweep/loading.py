@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis import SweepData, facets, spread
+from harness.analysis import SweepData, settings, spread
 from harness.store import Store
 from harness.sweep.grid import GridCell
 
@@ -48,16 +48,16 @@ def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
         if run.info.status == "FINISHED":
             own = _read(store, run, "replicas.csv")
             row |= spread(own)
-            shared = {key: row[key] for key in ("facet", "cell", "batch_size", "learning_rate", "reduction")}
+            shared = {key: row[key] for key in ("setting", "cell", "batch_size", "learning_rate", "reduction")}
             replicas.append(_with(own, shared))
             histories.append(_with(_read(store, run, "history.csv"), shared))
         rows.append(row)
     both = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
     about = dict(parent.data.tags) | ({"cells": str(len(runs))} if others else {})
-    merged = facets([row["cell"] for row in rows])
+    merged = settings([row["cell"] for row in rows])
     for table in (cells := pd.DataFrame(rows), *both):
         if len(table):
-            table["facet"] = table["cell"].map(merged)
+            table["setting"] = table["cell"].map(merged)
     return SweepData(parent.info.run_name, about, cells, both[0], both[1], _timing(runs))
 
 
@@ -90,7 +90,7 @@ def _cell_row(run: Any, label: str) -> dict[str, Any]:
     params |= {key: float(params[key]) for key in KNOBS if key in params}
     summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
     return {
-        "facet": "",  # when all are known
+        "setting": "",  # when all are known
         "cell": label,
         "status": run.info.status,
         "outcome": run.data.tags.get("outcome", ""),

@@ -154,17 +154,17 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
     if cells.empty:
         return {}
-    facets, seconds = cells.groupby("facet"), data.timing != "mixed"
-    n_sizes, n_rates = (facets[key].nunique().max() for key in ("batch_size", "learning_rate"))
+    settings, seconds = cells.groupby("setting"), data.timing != "mixed"
+    n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn: dict[str, Figure] = {}
-    several = facets.size().max() > 1
+    several = settings.size().max() > 1
     all_shown = several and len(cells) == len(found.best)  # clocks show the best cell of each batch size
     if several:
         drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title, seconds))
     if not several or (len(cells) <= FEW and not all_shown):
         drawn |= _named("comparison", _comparisons(cells, data))
     if n_sizes > 1:
-        goals = "; ".join(f"{facet}: {number(cost)}" for facet, cost in found.targets_at.items())
+        goals = "; ".join(f"{setting}: {number(cost)}" for setting, cost in found.targets_at.items())
         drawn["to_target"] = sweep_plots.to_target(found.targets, found.fits, f"training cost {goals}", title)
         drawn |= {"timing": sweep_plots.timing(cells, title)} if seconds else {}
     if n_rates > 1:
@@ -178,7 +178,7 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
 def _comparisons(cells: "pd.DataFrame", data: SweepData) -> dict[str, "Figure"]:
     """Dataset -> one line for each of its cells; costs of different data do not share an axis."""
     histories = dict(iter(data.histories.groupby("cell")))
-    dataset = cells["facet"].str.split().str[0]
+    dataset = cells["setting"].str.split().str[0]
     return {
         str(name): plots.comparison({cell: histories[cell] for cell in own["cell"]}, data.title, data.timing != "mixed")
         for name, own in cells.groupby(dataset)

@@ -28,8 +28,8 @@ from harness.training import (
     CellResult,
     Observer,
     Outcome,
+    Plan,
     Record,
-    Setting,
     code_digest,
     is_geometric,
     pinned_blas,
@@ -100,12 +100,12 @@ def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: J
         CellProgress(name, job.number, sweep.n_cells if sweep else 1, live=job.exclusive) as progress,
     ):
         cell = Cell(config, dataset)
-        run.params(params(config, cell.setting))
-        _write_provenance(run, config, dataset, job, cell.setting.sizes[0])
-        _warn_if_clipped(config, cell.setting, run, progress)
-        progress.start(cell.budget, cell.setting.updates_per_epoch)
+        run.params(params(config, cell.plan))
+        _write_provenance(run, config, dataset, job, cell.plan.sizes[0])
+        _warn_if_clipped(config, cell.plan, run, progress)
+        progress.start(cell.budget, cell.plan.updates_per_epoch)
         for record in cell.train():
-            _write_record(run, record, cell.setting, tables.SCORES[config.dataset.task])
+            _write_record(run, record, cell.plan, tables.SCORES[config.dataset.task])
             progress.show(record)
             progress.tell_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
             INTERRUPTS.check()
@@ -129,7 +129,7 @@ def _tags(config: Config, dataset: Dataset, sweep: SweepContext | None, job: Job
     }
 
 
-def params(config: Config, plan: Setting) -> dict[str, Any]:
+def params(config: Config, plan: Plan) -> dict[str, Any]:
     """Flat and few: the knobs as they came out, the canonical rates, then the rest of what was asked."""
     knobs = {"batch_size": plan.batch_size, "learning_rate": plan.learning_rate, "reduction": config.reduction}
     derived = {"lr_mean": plan.lr_mean, "lr_per_example": plan.lr_per_example, "n_train": plan.n_train}
@@ -142,13 +142,13 @@ def params(config: Config, plan: Setting) -> dict[str, Any]:
     return {**knobs, **derived, **names, **asked}
 
 
-def _warn_if_clipped(config: Config, plan: Setting, run: RunWriter, progress: CellProgress) -> None:
+def _warn_if_clipped(config: Config, plan: Plan, run: RunWriter, progress: CellProgress) -> None:
     if config.batch_size != "full" and int(config.batch_size) > plan.n_train:
         progress.say(f"batch_size={config.batch_size} is larger than N={plan.n_train}: clipped to N")
         run.tags({"batch_size_requested": str(config.batch_size)})
 
 
-def _write_record(run: RunWriter, record: Record, plan: Setting, score: str) -> None:
+def _write_record(run: RunWriter, record: Record, plan: Plan, score: str) -> None:
     run.points(tables.checkpoint_metrics(record, plan, score), record.update)
     for update, _, cost in record.batch_costs:
         if update == 0 or is_geometric(update, Observer.shown_batch_costs_per_decade):

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from harness.store import Store
 
-CLOCKS = ("train_seconds",)  # columns of the history that no repetition repeats
+NOT_REPEATED = ("train_seconds",)  # columns of the history that no repetition repeats
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """Of one cell: a line, and if it is not identical what differs in its surroundings (`key: then -> now`)."""
 
     identical: bool
@@ -45,18 +45,18 @@ def verify(store: "Store", run_id: str, say: Callable[[str], None]) -> bool:
     run, loader = _run(store, run_id), _fresh_loader()
     kind = run.data.tags.get("kind")
     if kind == "cell":
-        verdicts = [verify_cell(store, run, loader)]
-        say(verdicts[0].line)
+        verifications = [verify_cell(store, run, loader)]
+        say(verifications[0].line)
     elif kind == "sweep":
-        verdicts = _verify_cells(store, run_id, loader, say)
+        verifications = _verify_cells(store, run_id, loader, say)
     else:
         raise ConfigError("verify", "the run id of a cell or of a sweep", run_id)
-    for reason in dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons):
+    for reason in dict.fromkeys(reason for verification in verifications for reason in verification.reasons):
         say(f"  {reason}")
-    n_identical = sum(verdict.identical for verdict in verdicts)
+    n_identical = sum(verification.identical for verification in verifications)
     if kind == "sweep":
-        say(f"{n_identical} of {len(verdicts)} finished cells are identical bit for bit")
-    return n_identical == len(verdicts)
+        say(f"{n_identical} of {len(verifications)} finished cells are identical bit for bit")
+    return n_identical == len(verifications)
 
 
 def _run(store: "Store", run_id: str) -> Any:
@@ -68,28 +68,28 @@ def _run(store: "Store", run_id: str) -> Any:
 
 def _verify_cells(
     store: "Store", sweep: str, loader: Callable[[DatasetConfig], Dataset], say: Callable[[str], None]
-) -> list[Verdict]:
+) -> list[Verification]:
     finished = [cell for cell in store.cells(sweep) if cell.info.status == "FINISHED"]
     if not finished:
         raise ConfigError("verify", "a sweep with finished cells", sweep)
-    verdicts = []
+    verifications = []
     for cell in finished:
         try:
-            verdict = verify_cell(store, cell, loader)
+            verification = verify_cell(store, cell, loader)
         except ConfigError as refused:
-            verdict = Verdict(False, f"not verified: {cell.info.run_name}: {refused}")
-        say(verdict.line)
-        verdicts.append(verdict)
-    return verdicts
+            verification = Verification(False, f"not verified: {cell.info.run_name}: {refused}")
+        say(verification.line)
+        verifications.append(verification)
+    return verifications
 
 
-def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Dataset] = load) -> Verdict:
+def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
     """Read one cell's run, load its data, train it again and compare. Other data than then: nothing is trained."""
     stored = read(store, run)
     dataset = loader(stored.config.dataset)
     if dataset.digest != stored.tags["data_digest"]:
         digests = f"data {stored.tags['data_digest']} -> {dataset.digest}"
-        return Verdict(False, f"not identical: {stored.label}: other data, nothing trained: {digests}")
+        return Verification(False, f"not identical: {stored.label}: other data, nothing trained: {digests}")
     return compare(stored, retrain(stored, dataset))
 
 
@@ -118,7 +118,7 @@ def retrain(stored: Stored, dataset: Dataset) -> CellResult:
     cell = Cell(stored.config, dataset)
     if stored.config.train_seconds is not None:
         updates = sorted({int(update) for update in stored.history["update"]})
-        per_epoch = cell.setting.updates_per_epoch
+        per_epoch = cell.plan.updates_per_epoch
         looks = tuple(u for before, u in pairwise(updates) if u != next_checkpoint(before, per_epoch))
         cell.budget = Budget(updates=updates[-1], looks=looks)
     for _ in cell.train():
@@ -129,7 +129,7 @@ def retrain(stored: Stored, dataset: Dataset) -> CellResult:
 # Then and now.
 
 
-def compare(stored: Stored, result: CellResult) -> Verdict:
+def compare(stored: Stored, result: CellResult) -> Verification:
     """Fingerprints, then history, then weights; the first of the three that differs decides what the line says."""
     now = {(record.update, taken.replica): taken for record in result.records for taken in record.fingerprints}
     history, final = tables.history(result, stored.config), result.parameters
@@ -139,12 +139,12 @@ def compare(stored: Stored, result: CellResult) -> Verdict:
         or _weights_differ(stored.parameters, final)
     )
     if difference:
-        return Verdict(False, f"not identical: {stored.label}{difference}", tuple(_reasons(stored)))
+        return Verification(False, f"not identical: {stored.label}{difference}", tuple(_reasons(stored)))
     update = max(update for update, _ in now)
     size = f"{len(now)} fingerprints of {stored.config.seeds} replicas up to update {update}"
     seconds = stored.config.train_seconds
     instead = "" if seconds is None else f" (its updates trained again, not its budget of {seconds:g} s)"
-    return Verdict(True, f"identical bit for bit: {stored.label}, {size}{instead}")
+    return Verification(True, f"identical bit for bit: {stored.label}, {size}{instead}")
 
 
 def _fingerprints_differ(stored: Stored, now: Fingerprints, history: "pd.DataFrame", final: Parameters) -> str:
@@ -182,7 +182,7 @@ def _relative(then: float, now: float) -> float:
 
 def _history_differs(then: "pd.DataFrame", now: "pd.DataFrame") -> str:
     """The first row that says something else, clocks left out; empty when there is none."""
-    columns = [name for name in now if name not in CLOCKS]
+    columns = [name for name in now if name not in NOT_REPEATED]
     if missing := sorted(set(columns) - set(then)):
         return f": the parameters repeat, but history.csv has no column {', '.join(missing)}"
     if len(then) != len(now):

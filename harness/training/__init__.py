@@ -4,7 +4,7 @@ Also what identifies a cell (`identity`) and how long it will take (`estimate`).
 `config` and `data`; nothing here writes a file or knows a store.
 """
 
-from harness.training.cell import Cell, CellResult, Setting
+from harness.training.cell import Cell, CellResult, Plan
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
@@ -36,8 +36,8 @@ __all__ = [
     "Gatherer",
     "Observer",
     "Outcome",
+    "Plan",
     "Record",
-    "Setting",
     "Stack",
     "average_noise_scale",
     "batches",

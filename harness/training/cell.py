@@ -49,7 +49,7 @@ def streams(seed: int, replica: int) -> Streams:
 
 
 @dataclass(frozen=True)
-class Setting:
+class Plan:
     """What the configuration comes to on this data: sizes in examples, rates in the cell's own units."""
 
     n_train: int
@@ -67,21 +67,21 @@ class Setting:
 class CellResult:
     """What training left: every record, the parameters of each replica (R, P), and the test set's verdict (R,)."""
 
-    setting: Setting
+    plan: Plan
     records: list[Record]
     parameters: Parameters
     test_cost: Array
     test_score: Array
 
 
-def setting(config: Config, dataset: Dataset, splits: Splits) -> Setting:
+def plan_of(config: Config, dataset: Dataset, splits: Splits) -> Plan:
     n_train = splits.train.X.shape[0]
     batch_size = effective_batch_size(config, n_train)
     rate = effective_learning_rate(config, batch_size)
     lr_mean = rate * batch_size if config.reduction == "sum" else rate
     sizes = (splits.train.X.shape[1], *config.model.hidden, splits.train.Y.shape[1])
     per_epoch = updates_per_epoch(n_train, batch_size, config.last_batch)
-    return Setting(
+    return Plan(
         n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss_for(dataset), lr_mean, lr_mean / batch_size
     )
 
@@ -96,15 +96,15 @@ class Cell:
         self.config = config
         n_splits = config.seeds if config.dataset.resample else 1
         self.splits, self.sets = _side_by_side(lambda replica: _split(config, dataset, replica), n_splits)
-        self.setting = setting(config, dataset, self.splits[0])
-        self.budget = _budget(config, self.setting)
+        self.plan = plan_of(config, dataset, self.splits[0])
+        self.budget = _budget(config, self.plan)
         self._stacks: list[Stack] = []
         _runner(config)  # its BLAS must be loaded before it can be pinned
         self._records: list[Record] = []
 
     def train(self) -> Iterator[Record]:
         """Train every replica, yielding each checkpoint as it is reached."""
-        config, plan = self.config, self.setting
+        config, plan = self.config, self.plan
         with pinned_blas(config.threads):
             self._stacks = list(self.stacks())
             self._stacks[0].warm_up(plan.batch_size)
@@ -114,12 +114,12 @@ class Cell:
 
     def stacks(self) -> Iterator[Stack]:
         """New stacks of all replicas as they are before the first update: replica 0 alone, then the others."""
-        pieces, memories = _pieces(self.config, self.setting), (Memory(), Memory())
-        return (_stack(self.config, self.setting, self.sets, own, *memories) for own in pieces)
+        pieces, memories = _pieces(self.config, self.plan), (Memory(), Memory())
+        return (_stack(self.config, self.plan, self.sets, own, *memories) for own in pieces)
 
     def result(self) -> CellResult:
         """Put the replicas back in order and look at the test set, once."""
-        config, plan = self.config, self.setting
+        config, plan = self.config, self.plan
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
         first, verdicts = self._stacks[0], []
@@ -170,7 +170,7 @@ def _room_for(examples: Examples, n_splits: int) -> Set:
     return np.empty((n_splits, *X.shape), X.dtype), np.empty((n_splits, *Y.shape), Y.dtype)
 
 
-def _pieces(config: Config, plan: Setting) -> Iterator[list[int]]:
+def _pieces(config: Config, plan: Plan) -> Iterator[list[int]]:
     """Replica 0 alone, then the others in stacks small enough for the cache."""
     n_params = Parameters.count(plan.sizes)
     per_replica = (3 * n_params + plan.batch_size * (plan.sizes[0] + 2 * sum(plan.sizes[1:]))) * 8
@@ -181,7 +181,7 @@ def _pieces(config: Config, plan: Setting) -> Iterator[list[int]]:
 
 
 def _stack(
-    config: Config, plan: Setting, sets: dict[str, Set], replicas: list[int], passes: Memory, gathered: Memory
+    config: Config, plan: Plan, sets: dict[str, Set], replicas: list[int], passes: Memory, gathered: Memory
 ) -> Stack:
     """passes, gathered: the memory of the network and of its batches, which all stacks of a cell share."""
 
@@ -206,7 +206,7 @@ def _stack(
     )
 
 
-def _gradient(config: Config, plan: Setting) -> GradientInto:
+def _gradient(config: Config, plan: Plan) -> GradientInto:
     if config.formula == errata.DERIVED:
         return ENGINES[config.engine]
     return errata.printed(config.formula, plan.learning_rate)
@@ -220,7 +220,7 @@ def _runner(config: Config) -> Runner | None:
     return Compiled(config.threads)
 
 
-def _observer(config: Config, plan: Setting) -> Observer | None:
+def _observer(config: Config, plan: Plan) -> Observer | None:
     """Of replica 0. Batches of data in an order of its own are no random samples: nothing is estimated from one."""
     if config.diagnostics == "off":
         return None
@@ -241,7 +241,7 @@ def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float
     return rule(params, learning_rate, weight_decay=config.weight_decay, clip_norm=config.clip_norm, **hyperparameters)
 
 
-def _budget(config: Config, plan: Setting) -> Budget:
+def _budget(config: Config, plan: Plan) -> Budget:
     candidates = [config.updates, config.epochs and config.epochs * plan.updates_per_epoch]
     updates = [n for n in candidates if n is not None]
     return Budget(min(updates) if updates else None, config.train_seconds)

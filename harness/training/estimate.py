@@ -58,13 +58,13 @@ def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
     (updates × its rate + checkpoints × its rate) over all stacks, + batch costs and observations of replica 0. The
     stacks of the other replicas have one width, but for the last: one is timed for all, by the replica.
     """
-    batch_size, stacks = cell.setting.batch_size, cell.stacks()
+    batch_size, stacks = cell.plan.batch_size, cell.stacks()
     timed, second = next(stacks), next(stacks, None)
     observer = timed.observer
     with pinned_blas(cell.config.threads):
         first = _rates(timed, batch_size, patience / 2)
         others = _rates(second, batch_size, patience / 2) if second else first
-    work = count_work(_updates(cell.budget, first.update), cell.setting.updates_per_epoch, observer)
+    work = count_work(_updates(cell.budget, first.update), cell.plan.updates_per_epoch, observer)
     n_others = (cell.config.seeds - 1) / len(second.replicas) if second else 0.0
     alone = sum(n * seconds for n, seconds in zip(work, first, strict=True))
     return alone + n_others * (work.updates * others.update + work.checkpoints * others.checkpoint), work

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Config
-from harness.training.cell import CellResult, Setting
+from harness.training.cell import CellResult, Plan
 from harness.training.diagnostics import Diagnostics
 from harness.training.fingerprint import Fingerprint
 from harness.training.loop import SUSTAINED, Outcome, Record
@@ -45,7 +45,7 @@ def history(result: CellResult, config: Config) -> "pd.DataFrame":
     import pandas as pd
 
     records, counts = result.records, [len(record.replica) for record in result.records]
-    examples = [_examples(result.setting, record.update) for record in records]
+    examples = [_examples(result.plan, record.update) for record in records]
 
     def of_checkpoint(values: Sequence[float]) -> NDArray[Any]:
         return np.repeat(values, counts)
@@ -57,7 +57,7 @@ def history(result: CellResult, config: Config) -> "pd.DataFrame":
         {
             "replica": of_replica("replica"),
             "update": of_checkpoint([record.update for record in records]),
-            "epoch": of_checkpoint([n / result.setting.n_train for n in examples]),
+            "epoch": of_checkpoint([n / result.plan.n_train for n in examples]),
             "examples": of_checkpoint(examples),
             "train_seconds": of_checkpoint([record.train_seconds for record in records]),
             "train_cost": of_replica("train_cost"),
@@ -68,8 +68,8 @@ def history(result: CellResult, config: Config) -> "pd.DataFrame":
     )
 
 
-def _examples(setting: Setting, update: int) -> int:
-    return examples_seen(update, setting.n_train, setting.batch_size, setting.last_batch)
+def _examples(plan: Plan, update: int) -> int:
+    return examples_seen(update, plan.n_train, plan.batch_size, plan.last_batch)
 
 
 def batch_costs(result: CellResult) -> "pd.DataFrame":
@@ -78,8 +78,8 @@ def batch_costs(result: CellResult) -> "pd.DataFrame":
 
     rows = [cost for record in result.records for cost in record.batch_costs]
     table = pd.DataFrame(rows, columns=["update", "replica", "batch_cost"])
-    examples = {update: _examples(result.setting, int(update)) for update in table["update"].unique()}
-    table["epoch"] = table["update"].map(examples) / result.setting.n_train
+    examples = {update: _examples(result.plan, int(update)) for update in table["update"].unique()}
+    table["epoch"] = table["update"].map(examples) / result.plan.n_train
     return table
 
 
@@ -155,10 +155,10 @@ def cell_outcome(replicas: "pd.DataFrame") -> Outcome:
     return max(worst_first, key=lambda outcome: counts.get(outcome, 0))
 
 
-def checkpoint_metrics(record: Record, setting: Setting, score: str) -> dict[str, float]:
+def checkpoint_metrics(record: Record, plan: Plan, score: str) -> dict[str, float]:
     """Median and quartiles over the replicas that have not diverged, as metrics of one checkpoint."""
     fine = np.array([outcome is not Outcome.DIVERGED for outcome in record.outcome])
-    examples = _examples(setting, record.update)
+    examples = _examples(plan, record.update)
     series = {
         "train/cost": record.train_cost,
         "validation/cost": record.validation_cost,
@@ -166,7 +166,7 @@ def checkpoint_metrics(record: Record, setting: Setting, score: str) -> dict[str
     }
     metrics = {
         "progress/updates": record.update,
-        "progress/epochs": examples / setting.n_train,
+        "progress/epochs": examples / plan.n_train,
         "progress/examples_seen": examples,
         "progress/train_seconds": record.train_seconds,
         "progress/replicas": int(fine.sum()),
@@ -235,7 +235,7 @@ def _time_summary(result: CellResult) -> dict[str, float]:
     updates, seconds = clocked[-1].update, clocked[-1].train_seconds
     if not updates:
         return {}
-    examples = _examples(result.setting, updates)
+    examples = _examples(result.plan, updates)
     return {
         "time/train_seconds": seconds,
         "time/update_us": 1e6 * seconds / updates,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.answers import answer, costs_at
-from harness.analysis.sweep_tables import SweepData, facet_of
+from harness.analysis.sweep_tables import SweepData, setting_of
 from harness.report import notes, page
 from harness.sweep import parent as sweep
 
@@ -33,7 +33,7 @@ def made_up(finals, n_replicas=10, n_train=1024, **params):
     for (B, rate, reduction), final in finals.items():
         lost = final is None
         label = f"made B={B} η={rate:g} {reduction}"
-        head = {"facet": "made", "cell": label, "batch_size": float(B), "learning_rate": rate, "reduction": reduction}
+        head = {"setting": "made", "cell": label, "batch_size": float(B), "learning_rate": rate, "reduction": reduction}
         for r in range(n_replicas):
             own = history(100 if lost else final, factor[r], B, n_train, outcome="diverged" if lost else "completed")
             histories.append(own.assign(replica=r, **head))
@@ -219,8 +219,8 @@ def test_the_page_is_self_contained_and_escapes_what_it_is_given():
 
 
 def test_a_facet_is_the_label_without_the_three_knobs():
-    assert facet_of("digits B=64 η=0.1 mean optimizer=adam") == "digits optimizer=adam"
-    assert facet_of("iris B=full η=1 sum") == "iris"
+    assert setting_of("digits B=64 η=0.1 mean optimizer=adam") == "digits optimizer=adam"
+    assert setting_of("iris B=full η=1 sum") == "iris"
 
 
 @pytest.mark.parametrize(
@@ -272,9 +272,9 @@ def test_cells_with_few_replicas_beside_cells_with_many_are_answered_from_what_e
     many = made_up({(8, rate, "mean"): final for rate, final in {0.1: 0.3, 0.3: 0.1, 1: 0.2}.items()}, n_replicas=14)
     one = made_up({(8, 0.1, "mean"): 0.2}, n_replicas=1)
     tables = [
-        pd.concat([a, b.assign(facet="looked into", cell="looked into B=8")], ignore_index=True)
+        pd.concat([a, b.assign(setting="looked into", cell="looked into B=8")], ignore_index=True)
         for a, b in ((many.cells, one.cells), (many.replicas, one.replicas), (many.histories, one.histories))
     ]
-    best = answer(SweepData("made up", many.about, *tables)).best.set_index("facet")
+    best = answer(SweepData("made up", many.about, *tables)).best.set_index("setting")
     assert best.loc["made", "learning_rate"] == 0.3
     assert best.loc["looked into", "learning_rate"] == 0.1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import cell, evidence
 
-from harness.analysis.study import BATCH_SIZE, Finding, Line, Panel, judge_of, judged, study_from
+from harness.analysis.study import BATCH_SIZE, Finding, Panel, Series, judge_of, judged, study_from
 from harness.config.schema import ConfigError
 from harness.inference.statistics import Interval
 from harness.inference.verdicts import Verdict
@@ -27,11 +27,11 @@ TREE = {"name": "made_up", "question": "Is it so?", "claims": {"A1": TEXTS, "A2"
 def found():
     sizes = np.array([1, 64, 1024])
     lines = [
-        Line("digits", sizes, 100.0 / sizes, 80.0 / sizes, 130.0 / sizes),
-        Line("wine", sizes, np.array([np.inf, 2.0, 1.0])),
-        Line("1/B", sizes, 100.0 / sizes, kind="reference"),
+        Series("digits", sizes, 100.0 / sizes, 80.0 / sizes, 130.0 / sizes),
+        Series("wine", sizes, np.array([np.inf, 2.0, 1.0])),
+        Series("1/B", sizes, 100.0 / sizes, kind="reference"),
     ]
-    named = Panel("Named", "", "ratio", [Line("a", [0, 1], [1.0, 2.0], kind="marks")], log="", names=["sum", "mean"])
+    named = Panel("Named", "", "ratio", [Series("a", [0, 1], [1.0, 2.0], kind="marks")], log="", names=["sum", "mean"])
     effect = Interval(0.5, 0.4, np.inf)
     return [
         Finding("A2", Verdict.REFUTED, "One is one."),
@@ -94,7 +94,7 @@ def test_the_figure_shows_what_is_known_and_leaves_out_the_rest(found):
 
 
 def test_a_panel_without_a_number_says_so():
-    figure = study_plots.finding("t", "", [Panel("p", "x", "y", [Line("a", [1.0], [np.nan])])])
+    figure = study_plots.finding("t", "", [Panel("p", "x", "y", [Series("a", [1.0], [np.nan])])])
     assert "nothing to show" in [text.get_text() for text in figure.axes[0].texts]
 
 

@@ -20,13 +20,13 @@ N = 1437
 UPDATES = (0, 1, 3, 10, 30)
 
 
-def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), facets=("digits",), **options):
+def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), settings=("digits",), **options):
     """The six tables of a sweep in which a cell diverges where its lr_mean exceeds `limit`."""
     options = {"replicas": 3, "limit": 5.0, "target": 0.7, "whole": True} | options
-    keys = [(f, r, b, rate) for f in facets for r in reductions for b in sizes for rate in rates]
+    keys = [(f, r, b, rate) for f in settings for r in reductions for b in sizes for rate in rates]
     cells = pd.DataFrame([cell(*key, **options) for key in keys])
     histories = pd.DataFrame([row for own in cells.to_dict("records") for row in history(own)])
-    groups = [own for _, own in cells.groupby(["facet", "reduction", "batch_size"], sort=False)]
+    groups = [own for _, own in cells.groupby(["setting", "reduction", "batch_size"], sort=False)]
     best = pd.DataFrame([best_rate(own) for own in groups if own["score"].notna().any()])
     targets = pd.DataFrame([to_target(row, **options) for row in best.to_dict("records")])
     fits = pd.DataFrame([fit(*key) for key in sorted({(f, r) for f, r, _, _ in keys})]) if len(best) else pd.DataFrame()
@@ -34,13 +34,13 @@ def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), 
     return SimpleNamespace(cells=cells, histories=histories, best=best, targets=targets, fits=fits, frontier=frontier)
 
 
-def cell(facet, reduction, size, rate, replicas, limit, **_):
+def cell(setting, reduction, size, rate, replicas, limit, **_):
     lr_mean = rate * (size if reduction == "sum" else 1)
     lost = lr_mean > limit
     score = np.nan if lost else 2.3 / (1 + 30 * lr_mean)
     return {
-        "facet": facet,
-        "cell": f"{facet} B={size} η={rate:g} {reduction}",
+        "setting": setting,
+        "cell": f"{setting} B={size} η={rate:g} {reduction}",
         "batch_size": size,
         "learning_rate": rate,
         "lr_mean": lr_mean,
@@ -58,7 +58,7 @@ def cell(facet, reduction, size, rate, replicas, limit, **_):
 
 
 def history(cell):
-    named = {key: cell[key] for key in ("facet", "cell", "batch_size", "learning_rate", "reduction")}
+    named = {key: cell[key] for key in ("setting", "cell", "batch_size", "learning_rate", "reduction")}
     for replica in range(cell["n_replicas"]):
         lost = replica < cell["n_diverged"]
         ended = "diverged" if lost else "completed"
@@ -73,21 +73,21 @@ def history(cell):
 def best_rate(cells):
     best = cells.loc[cells["score"].idxmin()]
     edge = {cells["learning_rate"].min(): "low", cells["learning_rate"].max(): "high"}.get(best["learning_rate"], "")
-    kept = best[["facet", "reduction", "batch_size", "learning_rate", "lr_mean", "cell", "score"]].to_dict()
+    kept = best[["setting", "reduction", "batch_size", "learning_rate", "lr_mean", "cell", "score"]].to_dict()
     rate = best["learning_rate"]
     return kept | {"edge": edge, "low_rate": rate / 2, "high_rate": rate * 2}
 
 
 def to_target(best, target, replicas, **_):
     updates = 40 * (1 + 100 / best["batch_size"]) if best["score"] <= target else np.inf
-    row = {"facet": best["facet"], "reduction": best["reduction"], "batch_size": best["batch_size"]}
+    row = {"setting": best["setting"], "reduction": best["reduction"], "batch_size": best["batch_size"]}
     for clock, unit in (("updates", 1), ("epochs", best["batch_size"] / N), ("seconds", 1e-4)):
         row |= {clock: unit * updates, f"{clock}_low": 0.8 * unit * updates, f"{clock}_high": np.inf}
     return row | {"n_reached": replicas, "n_replicas": replicas}
 
 
-def fit(facet, reduction):
-    row = {"facet": facet, "reduction": reduction, "s_min": 40.0, "b_crit": 100.0, "resolved": reduction == "sum"}
+def fit(setting, reduction):
+    row = {"setting": setting, "reduction": reduction, "s_min": 40.0, "b_crit": 100.0, "resolved": reduction == "sum"}
     return row | {"s_min_low": 30.0, "s_min_high": 50.0, "b_crit_low": 60.0, "b_crit_high": np.inf}
 
 
@@ -95,7 +95,7 @@ def edge_of_stability(cells):
     first = cells.iloc[0]
     stable = cells.loc[cells["n_diverged"] == 0, "learning_rate"].max()
     unstable = cells.loc[cells["n_diverged"] > 0, "learning_rate"].min()
-    kept = {key: first[key] for key in ("facet", "reduction", "batch_size", "n_train")}
+    kept = {key: first[key] for key in ("setting", "reduction", "batch_size", "n_train")}
     return kept | {"stable": stable, "unstable": unstable}
 
 
@@ -117,12 +117,12 @@ SWEEPS = {
     "sum only, one replica": {"reductions": ("sum",), "replicas": 1},
     "everything diverged": {"limit": 0.0, "reductions": ("sum",)},
     "nothing diverged, nobody reached the target": {"limit": 1e9, "target": 0.0, "reductions": ("mean",)},
-    "facets with long names": {"facets": ("digits", "optimizer=adam " * 8), "reductions": ("mean",)},
+    "settings with long names": {"settings": ("digits", "optimizer=adam " * 8), "reductions": ("mean",)},
     "200 cells": {"sizes": (1, 2, 4, 8, 16, 32, 64, 128, 512, N), "rates": np.geomspace(1e-4, 1, 10), "replicas": 1},
 }
 
 
-LARGE = ("facets with long names", "200 cells")
+LARGE = ("settings with long names", "200 cells")
 
 
 @pytest.mark.slow
@@ -414,7 +414,7 @@ def test_canonical_panels_show_the_ridges_of_both_reductions():
 
 def test_diverged_cells_are_hatched_and_counted():
     cells = sweep(sizes=(1,), rates=(0.1, 1.0, 4.0, 8.0), reductions=("mean",)).cells
-    axes = rate_plots.rate_heatmaps(cells, pd.DataFrame(columns=["reduction", "facet", "edge"]), "title").axes[0]
+    axes = rate_plots.rate_heatmaps(cells, pd.DataFrame(columns=["reduction", "setting", "edge"]), "title").axes[0]
     assert [text.get_text() for text in axes.texts] == ["1/3"]
     hatched = [len(c.get_paths()) for c in axes.collections if c.get_hatch()]
     assert hatched == [1, 1]  # one lost, one with a survivor

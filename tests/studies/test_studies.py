@@ -67,7 +67,7 @@ def test_cells_with_fewer_replicas_than_others_choose_their_own_rates():
     names = ("cells", "replicas", "histories")
     tables = [pd.concat([getattr(one.data, name) for one in of], ignore_index=True) for name in names]
     merged = SweepData("both", {"command": "", "cells": "6"}, *tables)
-    found = answer(merged).targets.set_index("facet")
+    found = answer(merged).targets.set_index("setting")
     assert found["n_replicas"].to_dict() == {"digits n=1": 1, "digits n=12": 6}
 
 

@@ -52,10 +52,10 @@ def made(cells, accuracy=None, n_replicas=16, seed=0, best=1):
     evidence = synthetic.evidence(*cells, n_replicas=n_replicas, seed=seed, answered=False)
     table, rng = evidence.data.histories, np.random.default_rng(seed)
     shift = table.groupby(["cell", "replica"])["update"].transform(lambda own: 0.003 * rng.normal())
-    name = table["facet"].str.split().str[0]
+    name = table["setting"].str.split().str[0]
     middle = [(accuracy or {}).get((d, int(B)), 0.95) for d, B in zip(name, table["batch_size"], strict=True)]
     table["validation_accuracy"] = np.array(middle) + shift
-    at = table["facet"].str.contains(f"target={TARGET}")
+    at = table["setting"].str.contains(f"target={TARGET}")
     table.loc[at, "validation_cost"] *= 1 + abs(np.log(table.loc[at, "learning_rate"] / RATES[best]))
     return evidence
 

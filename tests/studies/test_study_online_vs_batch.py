@@ -39,7 +39,7 @@ def judged(*plans, n_replicas=10, seed=0, accuracies=None):
     table["epoch"] = table["update"] * table["batch_size"] / N
     for B, rate, dataset, epochs in plans:
         for r in range(n_replicas):
-            own = (table["facet"] == dataset) & (table["batch_size"] == B) & (table["learning_rate"] == rate)
+            own = (table["setting"] == dataset) & (table["batch_size"] == B) & (table["learning_rate"] == rate)
             own &= table["replica"] == r
             table.loc[own, "train_cost"] = 10 ** (-table.loc[own, "epoch"] / (epochs * np.exp(0.01 * rng.normal())))
     for B, shift in (accuracies or {}).items():

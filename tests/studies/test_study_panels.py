@@ -1,11 +1,11 @@
 """The figure of a finding: what its axes are made of."""
 
-from harness.analysis.study import BATCH_SIZE, Line, Panel
+from harness.analysis.study import BATCH_SIZE, Panel, Series
 from harness.report import claims as study_plots
 
 
 def test_an_axis_of_batch_sizes_has_its_ticks_at_the_sizes_of_the_data_not_at_those_of_a_reference():
-    data, reference = Line("data", [1, 64], [1, 2]), Line("∝ B", [1, 3, 9, 27], [1, 3, 9, 27], kind="reference")
+    data, reference = Series("data", [1, 64], [1, 2]), Series("∝ B", [1, 3, 9, 27], [1, 3, 9, 27], kind="reference")
     figure = study_plots.finding("title", "note", [Panel("panel", BATCH_SIZE, "rate", [data, reference])])
     assert sorted(figure.axes[0].get_xticks()) == [1, 64]
 

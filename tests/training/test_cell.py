@@ -94,7 +94,7 @@ def test_a_cell_makes_n_over_b_updates_an_epoch(batch_size, last_batch):
     """C5: ⌈N/B⌉ · epochs, or ⌊N/B⌋ · epochs when the short batch is dropped; N = 54."""
     cell, _ = run(batch_size=batch_size, last_batch=last_batch, seeds=2)
     n = 54 / (54 if batch_size == "full" else batch_size)
-    assert cell.setting.n_train == 54
+    assert cell.plan.n_train == 54
     assert cell.result().records[-1].update == 3 * (math.ceil(n) if last_batch == "keep" else math.floor(n))
 
 
@@ -222,5 +222,5 @@ def test_sum_and_mean_of_a_cell_meet_in_the_canonical_coordinates():
     """(sum, η/B) and (mean, η) at B = 2 with an even N: equal lr_mean, equal lr_per_example, equal bits."""
     (mean, one), (total, other) = run(batch_size=2), run(batch_size=2, reduction="sum", learning_rate=0.05)
     assert one.tobytes() == other.tobytes()
-    assert mean.setting.lr_mean == total.setting.lr_mean == 0.1
-    assert mean.setting.lr_per_example == total.setting.lr_per_example == 0.05
+    assert mean.plan.lr_mean == total.plan.lr_mean == 0.1
+    assert mean.plan.lr_per_example == total.plan.lr_per_example == 0.05

@@ -10,11 +10,11 @@ from harness.app.command import ROOT, _register
 from harness.app.composition import compose_cells
 from harness.network.mlp import Parameters
 from harness.training import tables
-from harness.training.cell import CellResult, Setting
+from harness.training.cell import CellResult, Plan
 from harness.training.diagnostics import Diagnostics
 from harness.training.loop import Outcome, Record
 
-SETTING = Setting(10, 4, 0.5, "keep", 3, (2, 1), "sigmoid_cross_entropy", 0.5, 0.125)
+SETTING = Plan(10, 4, 0.5, "keep", 3, (2, 1), "sigmoid_cross_entropy", 0.5, 0.125)
 
 
 @pytest.fixture(scope="module")
