@@ -256,7 +256,7 @@ def fits_table(
         if len(own) < 2 or len({len(values) for values in updates}) > 1:
             continue
         fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, _split(updates).report], rng)
-        status = Status.EDGE if (own["edge"] != "").any() else fit.status
+        status = Status.AT_EDGE if (own["edge"] != "").any() else fit.status
         intervals = {"s_min": fit.s_min, "b_crit": fit.b_crit}
         row = {"setting": setting, "reduction": reduction, "resolved": status is Status.RESOLVED}
         for name, interval in intervals.items():

@@ -285,7 +285,7 @@ def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", 
     except Exception as error:  # the launcher could not begin
         print_traceback(error)
     finally:
-        with INTERRUPTS.patient():
+        with INTERRUPTS.deferred_unless_repeated():
             if recovery.drain(store, _say, context.run_id, killed):
                 if sys.stderr.isatty():
                     _say("writing the answer")

@@ -37,10 +37,10 @@ class Status(StrEnum):
     RESOLVED = "resolved"
     FEW_CELLS = "unresolved: fewer than three batch sizes are sure to have a value"
     FEW_REPLICAS = "unresolved: fewer than five replicas"
-    NO_FALL = "unresolved: B_crit may be below the smallest batch size"
-    NO_BEND = "unresolved: B_crit may be above the largest batch size"
-    ANYWHERE = "unresolved: B_crit is not bounded on either side by the batch sizes"
-    EDGE = "unresolved: a best learning rate is at the edge of its grid"
+    MAYBE_BELOW = "unresolved: B_crit may be below the smallest batch size"
+    MAYBE_ABOVE = "unresolved: B_crit may be above the largest batch size"
+    UNBOUNDED = "unresolved: B_crit is not bounded on either side by the batch sizes"
+    AT_EDGE = "unresolved: a best learning rate is at the edge of its grid"
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ def _bend_status(b_crit: Interval, B: Array, n_replicas: int) -> Status:
         return Status.FEW_REPLICAS if n_replicas < FEWEST_REPLICAS else Status.FEW_CELLS
     below, above = b_crit.low < B[0], b_crit.high > B[-1]
     if below and above:
-        return Status.ANYWHERE
-    return Status.NO_FALL if below else Status.NO_BEND if above else Status.RESOLVED
+        return Status.UNBOUNDED
+    return Status.MAYBE_BELOW if below else Status.MAYBE_ABOVE if above else Status.RESOLVED
 
 
 def best_learning_rate(costs: Mapping[float, ArrayLike], split: Split, rng: np.random.Generator) -> BestRate:
@@ -308,7 +308,7 @@ def _exponent_status(p: Interval, inside: bool, n_replicas: int) -> Status:
     if np.isnan(p.estimate):
         return Status.FEW_CELLS
     if not inside:
-        return Status.EDGE
+        return Status.AT_EDGE
     if n_replicas < FEWEST_REPLICAS:
         return Status.FEW_REPLICAS
     return Status.FEW_CELLS if np.isnan(p.low) else Status.RESOLVED

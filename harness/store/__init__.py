@@ -3,28 +3,29 @@
 The home of MLflow. May import the rooms before it; knows runs, not sweeps.
 """
 
+from harness.store.checkout import commit, uncommitted_diff
+from harness.store.environment import environment
 from harness.store.interrupts import INTERRUPTS, Interrupted
-from harness.store.provenance import commit, environment, uncommitted
+from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run
 from harness.store.redaction import redacted
-from harness.store.stored import Fingerprints, Stored, first_line, read
-from harness.store.tracking import PATIENCE, Store, membership
+from harness.store.tracking import OUTAGE_SECONDS, Store, sweep_tag
 from harness.store.writer import RunWriter, UnreachableError, print_traceback
 
 __all__ = [
     "INTERRUPTS",
-    "PATIENCE",
+    "OUTAGE_SECONDS",
     "Fingerprints",
+    "FinishedRun",
     "Interrupted",
     "RunWriter",
     "Store",
-    "Stored",
     "UnreachableError",
     "commit",
     "environment",
     "first_line",
-    "membership",
     "print_traceback",
-    "read",
+    "read_run",
     "redacted",
-    "uncommitted",
+    "sweep_tag",
+    "uncommitted_diff",
 ]

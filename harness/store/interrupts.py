@@ -63,7 +63,7 @@ class Interrupts:
         self.check()
 
     @contextmanager
-    def patient(self) -> Iterator[None]:
+    def deferred_unless_repeated(self) -> Iterator[None]:
         """As `deferred`, for what may take long: a second signal does not wait for the end of it."""
         self._patient = True
         try:

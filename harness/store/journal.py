@@ -28,7 +28,7 @@ class Operation(NamedTuple):
     end: int
 
 
-class Outbox:
+class Journal:
     """The journal of one run: a folder that holds `journal.jsonl`, `state.json` and the files still to be sent.
 
     state: `offset` of the first operation that is not delivered, `run_id` once the store has given one, `tried` when a
@@ -38,15 +38,15 @@ class Outbox:
 
     def __init__(self, folder: Path, lock: "BaseFileLock", state: dict[str, Any]) -> None:
         self.folder, self._lock, self.state = folder, lock, state
-        self._journal = (folder / "journal.jsonl").open("a+b", buffering=0)
-        self._size = _whole_lines(self._journal)
-        self._journal.seek(self._size)
-        self._journal.truncate()
+        self._file = (folder / "journal.jsonl").open("a+b", buffering=0)
+        self._size = _whole_lines(self._file)
+        self._file.seek(self._size)
+        self._file.truncate()
         state["offset"] = min(state["offset"], self._size)  # a power cut may keep the state and lose the line
         self.n_dropped = 0  # points that found the journal full
 
     @classmethod
-    def create(cls, root: Path, **about: Any) -> "Outbox":
+    def create(cls, root: Path, **about: Any) -> "Journal":
         """A new journal below `root`, held by this process. Raises OSError where nothing can be written."""
         token = uuid4().hex
         unseen = root / f".{token}"  # until it is held and says whose it is
@@ -54,12 +54,12 @@ class Outbox:
         lock = _lock(unseen)
         lock.acquire(blocking=False)
         folder = unseen.rename(root / token)
-        outbox = cls(folder, lock, {"offset": 0, "run_id": None, "tried": False, **about})
-        outbox.save()
-        return outbox
+        journal = cls(folder, lock, {"offset": 0, "run_id": None, "tried": False, **about})
+        journal.save()
+        return journal
 
     @classmethod
-    def idle(cls, root: Path) -> Iterator["Outbox"]:
+    def idle(cls, root: Path) -> Iterator["Journal"]:
         """The journals that no process holds, oldest first; each is held by this process while it is looked at."""
         folders = [path for path in root.glob("[!.]*") if path.is_dir()]
         for folder in sorted(folders, key=_age):
@@ -71,11 +71,11 @@ class Outbox:
                 _remove(folder)
                 lock.release()
                 continue
-            outbox = cls(folder, lock, state)
+            journal = cls(folder, lock, state)
             try:
-                yield outbox
+                yield journal
             finally:
-                outbox.release()
+                journal.release()
 
     @property
     def token(self) -> str:
@@ -97,11 +97,11 @@ class Outbox:
             return
         line = json.dumps([kind, content], separators=(",", ":")).encode() + b"\n"
         try:
-            while line_left := line[self._journal.tell() - self._size :]:
-                self._journal.write(line_left)
+            while line_left := line[self._file.tell() - self._size :]:
+                self._file.write(line_left)
         except OSError:
-            self._journal.seek(self._size)
-            self._journal.truncate()
+            self._file.seek(self._size)
+            self._file.truncate()
             raise
         self._size += len(line)
 
@@ -145,7 +145,7 @@ class Outbox:
 
     def release(self) -> None:
         """Let go: an empty journal vanishes, any other stays for whoever delivers it."""
-        self._journal.close()
+        self._file.close()
         if not self.waiting_bytes:
             _remove(self.folder)  # not the root: another process may be about to make a journal in it
         self._lock.release()

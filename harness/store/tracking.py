@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
-from harness.store.journal import Operation, Outbox
+from harness.store.journal import Journal, Operation
 from harness.store.processes import identity, is_dead
 from harness.store.redaction import redacted
 from harness.store.writer import RunWriter, UnreachableError
@@ -34,7 +34,7 @@ DEFAULT_EXPERIMENT = "harness"
 UNDELIVERED = Path("mlruns") / "undelivered"  # journals of runs, below the current folder
 BATCH_POINTS = 1000  # MLflow's limit for one call
 BATCH_PARAMS = 100  # likewise
-PATIENCE = 60.0  # seconds that a question, or the end of a sweep, waits for a store that is away
+OUTAGE_SECONDS = 60.0  # seconds that a question, or the end of a sweep, waits for a store that is away
 UI = "http://127.0.0.1:5000"
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 HASTY = "5"  # seconds that training waits for an answer
@@ -103,7 +103,7 @@ class Store:
         """A new run; inside a sweep, below its parent."""
         own = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
         nested = {"mlflow.parentRunId": parent} if parent else {}
-        writer = RunWriter(Outbox.create(self.undelivered, store=self.uri, creates=True, ended=False), self._send)
+        writer = RunWriter(Journal.create(self.undelivered, store=self.uri, creates=True, ended=False), self._send)
         try:
             writer.create(self.experiment_id, name, {**own, **nested, **identity(), **tags})
         except BaseException as error:  # a signal that came meanwhile: the run may exist, and must end
@@ -114,14 +114,14 @@ class Store:
     @contextmanager
     def attach(self, run_id: str) -> Iterator[RunWriter]:
         """A writer for a run that exists; at the end what it said is delivered, if the store answers in time."""
-        outbox = Outbox.create(self.undelivered, store=self.uri, creates=False, ended=True)
-        outbox.state["run_id"] = run_id
-        outbox.save()
-        with RunWriter(outbox, self._send) as writer:
+        journal = Journal.create(self.undelivered, store=self.uri, creates=False, ended=True)
+        journal.state["run_id"] = run_id
+        journal.save()
+        with RunWriter(journal, self._send) as writer:
             try:
                 yield writer
             finally:
-                writer.deliver(PATIENCE)
+                writer.deliver(OUTAGE_SECONDS)
 
     def deliver_waiting(self, patience: float = 0.0) -> Delivered:
         """Deliver the journals that nobody holds any more; a run whose process died before it ended it is KILLED.
@@ -130,73 +130,73 @@ class Store:
         """
         n_runs, n_waiting, reason, refused = 0, 0, "", list[str]()
         deadline = time.monotonic() + patience
-        for outbox in Outbox.idle(self.undelivered):
+        for journal in Journal.idle(self.undelivered):
             left = deadline - time.monotonic()
-            if outbox.state["store"] != self.uri:
+            if journal.state["store"] != self.uri:
                 continue
             if n_waiting and left <= 0:  # one more question to a store that is away would only take time
                 n_waiting += 1
                 continue
             try:
-                refused += self._deliver_rest(outbox, max(0.0, left))
+                refused += self._deliver_rest(journal, max(0.0, left))
                 n_runs += 1
             except (UnreachableError, OSError) as away:  # OSError: the disk is full
                 n_waiting, reason = n_waiting + 1, _reason(away)
         return Delivered(n_runs, n_waiting, reason, refused)
 
-    def _deliver_rest(self, outbox: Outbox, patience: float) -> list[str]:
+    def _deliver_rest(self, journal: Journal, patience: float) -> list[str]:
         """Deliver a journal in place of its process; returns what was refused. Raises UnreachableError."""
         refused: list[str] = []
 
-        def send(outbox: Outbox, operations: list[Operation]) -> None:
+        def send(journal: Journal, operations: list[Operation]) -> None:
             try:
-                self._send(outbox, operations, hasty=False)
+                self._send(journal, operations, hasty=False)
             except UnreachableError:
                 raise
             except Exception as error:
                 refused.append(_reason(error))
-                if outbox.state["creates"]:
-                    outbox.state["refused"] = refused[-1]
+                if journal.state["creates"]:
+                    journal.state["refused"] = refused[-1]
 
-        writer = RunWriter(outbox, send)
-        if outbox.state["creates"] and not (outbox.state["ended"] or outbox.waits("finish")):
+        writer = RunWriter(journal, send)
+        if journal.state["creates"] and not (journal.state["ended"] or journal.waits("finish")):
             writer.tags({"outcome": "killed"})
             writer.finish("KILLED")
-        if writer.deliver(patience) and "refused" in outbox.state:  # a finished run has all its points
-            writer.tags({"outcome": "failed", "error": outbox.state["refused"]})
+        if writer.deliver(patience) and "refused" in journal.state:  # a finished run has all its points
+            writer.tags({"outcome": "failed", "error": journal.state["refused"]})
             writer.finish("FAILED")
             writer.deliver(patience)
         if writer.unreachable:
             raise writer.unreachable
         return refused
 
-    def dead(self) -> list["Run"]:
+    def orphaned_runs(self) -> list["Run"]:
         """The runs that are RUNNING though their process is certainly dead."""
         return [run for run in self._search("attributes.status = 'RUNNING'") if is_dead(run.data.tags)]
 
-    def is_over(self, run: "Run") -> bool:
+    def has_ended(self, run: "Run") -> bool:
         """Whether the run has ended, or its process certainly has."""
         return run.info.status != "RUNNING" or is_dead(run.data.tags)
 
-    def close_killed(self, run: "Run") -> None:
+    def mark_killed(self, run: "Run") -> None:
         """Say for a run, in place of the process that cannot any more, that it was killed."""
         with self.attach(run.info.run_id) as writer:
             writer.tags({"outcome": "killed"})
             writer.finish("KILLED")
 
-    def _send(self, outbox: Outbox, operations: list[Operation], hasty: bool = True) -> None:
+    def _send(self, journal: Journal, operations: list[Operation], hasty: bool = True) -> None:
         """Do what neighbouring operations of one kind say. Raises UnreachableError if they may be said again later.
 
         hasty: training waits less long for an answer than anybody else.
         """
         with _answering(), _timeout(HASTY if hasty else DEFAULTS[TIMEOUT]):
-            SENDERS[operations[0].kind](self, outbox, operations)
+            SENDERS[operations[0].kind](self, journal, operations)
 
     # Asking
 
-    def _ask(self, question: Callable[[], T]) -> T:
-        """The answer, waiting up to PATIENCE for a store that is away. Raises UnreachableError after that."""
-        deadline = time.monotonic() + PATIENCE
+    def _query(self, question: Callable[[], T]) -> T:
+        """The answer, waiting up to OUTAGE_SECONDS for a store that is away. Raises UnreachableError after that."""
+        deadline = time.monotonic() + OUTAGE_SECONDS
         while True:
             try:
                 with _answering():
@@ -209,10 +209,10 @@ class Store:
     def _search(self, filter_string: str, most: int = 50_000) -> list["Run"]:
         """Runs of the experiment in the order in which they were started."""
         order = ["attributes.start_time ASC"]
-        return self._ask(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
+        return self._query(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
 
     def get(self, run_id: str) -> "Run":
-        return self._ask(lambda: self.client.get_run(run_id))
+        return self._query(lambda: self.client.get_run(run_id))
 
     def kind(self, run_id: str) -> str | None:
         """'sweep' or 'cell'; None for a run that is not there, or not ours."""
@@ -243,15 +243,15 @@ class Store:
 
     def has_file(self, run_id: str, path: str) -> bool:
         """Whether a file lies among a run's artifacts, in no folder."""
-        return any(item.path == path for item in self._ask(lambda: self.client.list_artifacts(run_id)))
+        return any(item.path == path for item in self._query(lambda: self.client.list_artifacts(run_id)))
 
-    def join(self, run_id: str, sweep: str) -> None:
+    def add_to_sweep(self, run_id: str, sweep: str) -> None:
         """Make a finished cell part of another sweep."""
-        self._ask(lambda: self.client.set_tag(run_id, *membership(sweep)))
+        self._query(lambda: self.client.set_tag(run_id, *sweep_tag(sweep)))
 
     def download(self, run: "Run", path: str, to: Path) -> Path:
         """One of a run's files, copied into a folder."""
-        return Path(self._ask(lambda: self._download(run, path, to)))
+        return Path(self._query(lambda: self._download(run, path, to)))
 
     def _download(self, run: "Run", path: str, to: Path) -> str:
         """Straight from where the run says that its files are: by its id, MLflow asks again, and for models, too."""
@@ -314,70 +314,70 @@ class Store:
             "datasetsFilter": [],
         }
         key, value = f"mlflow.sharedViewState.{sweep}", json.dumps(view)
-        self._ask(lambda: self.client.set_experiment_tag(self.experiment_id, key, value))
+        self._query(lambda: self.client.set_experiment_tag(self.experiment_id, key, value))
 
 
-def membership(sweep: str) -> tuple[str, str]:
+def sweep_tag(sweep: str) -> tuple[str, str]:
     """The tag that makes a cell part of a sweep: one for each, as a finished cell may serve several."""
     return f"sweep.{sweep}", "yes"
 
 
 def _of_sweep(sweep: str) -> str:
-    key, value = membership(sweep)
+    key, value = sweep_tag(sweep)
     return f"tags.`{key}` = '{value}'"
 
 
 # Telling MLflow what a journal says, by the kind of operation.
 
 
-def _create(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+def _create(store: Store, journal: Journal, operations: list[Operation]) -> None:
     """Create the run, once: if an earlier attempt got no answer it may exist, and then carries the journal's name.
 
     Asked for first even when it cannot exist: a store that hangs should hang on a question.
     """
     content = operations[0].content
-    found = store.client.search_runs([content["experiment"]], f"tags.journal = '{outbox.token}'", 1, 1)
-    if outbox.state["tried"] and found:
-        outbox.state["run_id"] = found[0].info.run_id
+    found = store.client.search_runs([content["experiment"]], f"tags.journal = '{journal.token}'", 1, 1)
+    if journal.state["tried"] and found:
+        journal.state["run_id"] = found[0].info.run_id
         return
-    outbox.state["tried"] = True
-    outbox.save()
-    tags = {**content["tags"], "journal": outbox.token}
+    journal.state["tried"] = True
+    journal.save()
+    tags = {**content["tags"], "journal": journal.token}
     run = store.client.create_run(content["experiment"], content["time"], tags, content["name"])
-    outbox.state["run_id"] = run.info.run_id
+    journal.state["run_id"] = run.info.run_id
 
 
-def _params(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+def _params(store: Store, journal: Journal, operations: list[Operation]) -> None:
     from mlflow.entities import Param
 
     items = [Param(key, value) for key, value in operations[0].content["params"].items()]
     for start in range(0, len(items), BATCH_PARAMS):
-        store.client.log_batch(outbox.state["run_id"], params=items[start : start + BATCH_PARAMS])
+        store.client.log_batch(journal.state["run_id"], params=items[start : start + BATCH_PARAMS])
 
 
-def _tags(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+def _tags(store: Store, journal: Journal, operations: list[Operation]) -> None:
     from mlflow.entities import RunTag
 
     tags = [RunTag(key, value) for key, value in operations[0].content["tags"].items()]
-    store.client.log_batch(outbox.state["run_id"], tags=tags)
+    store.client.log_batch(journal.state["run_id"], tags=tags)
 
 
-def _points(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+def _points(store: Store, journal: Journal, operations: list[Operation]) -> None:
     """A point that is told twice is one point: it keeps the time at which it was measured."""
     from mlflow.entities import Metric
 
     points = [Metric(*point) for operation in operations for point in operation.content["points"]]
     for start in range(0, len(points), BATCH_POINTS):
-        store.client.log_batch(outbox.state["run_id"], metrics=points[start : start + BATCH_POINTS])
+        store.client.log_batch(journal.state["run_id"], metrics=points[start : start + BATCH_POINTS])
 
 
-def _files(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
-    folder = outbox.folder / "files" / operations[0].content["folder"]
+def _files(store: Store, journal: Journal, operations: list[Operation]) -> None:
+    folder = journal.folder / "files" / operations[0].content["folder"]
     if folder.exists():
-        store.client.log_artifacts(outbox.state["run_id"], str(folder))
+        store.client.log_artifacts(journal.state["run_id"], str(folder))
 
 
-def _dataset(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+def _dataset(store: Store, journal: Journal, operations: list[Operation]) -> None:
     """Of two runs that name the same new dataset at once MLflow refuses one; the second time it finds the other's."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
@@ -385,19 +385,19 @@ def _dataset(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
     record = Dataset(source_type="code", **operations[0].content)
     inputs = [DatasetInput(record, [InputTag("mlflow.data.context", "training")])]
     try:
-        store.client.log_inputs(outbox.state["run_id"], inputs)
+        store.client.log_inputs(journal.state["run_id"], inputs)
     except MlflowException as conflict:
         if not any(word in str(conflict) for word in CONFLICTS):
             raise
-        store.client.log_inputs(outbox.state["run_id"], inputs)
+        store.client.log_inputs(journal.state["run_id"], inputs)
 
 
-def _finish(store: Store, outbox: Outbox, operations: list[Operation]) -> None:
+def _finish(store: Store, journal: Journal, operations: list[Operation]) -> None:
     content = operations[0].content
-    store.client.set_terminated(outbox.state["run_id"], content["status"], content["time"])
+    store.client.set_terminated(journal.state["run_id"], content["status"], content["time"])
 
 
-SENDERS: dict[str, Callable[[Store, Outbox, list[Operation]], None]] = {
+SENDERS: dict[str, Callable[[Store, Journal, list[Operation]], None]] = {
     "create": _create,
     "params": _params,
     "tags": _tags,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.store.interrupts import INTERRUPTS, Interrupted
-from harness.store.journal import Operation, Outbox
+from harness.store.journal import Journal, Operation
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FLUSH_SECONDS = 2.0  # points wait so long for company
 PAUSES = (1.0, 30.0)  # seconds between attempts while the store is away: the first, doubled up to the last, ...
 SHARE = 4  # ... and so many times as long as the last attempt took, as a store may hang
 
-Send = Callable[[Outbox, list[Operation]], None]
+Send = Callable[[Journal, list[Operation]], None]
 
 
 def print_traceback(error: BaseException) -> None:
@@ -43,8 +43,8 @@ class UnreachableError(Exception):
 class RunWriter:
     """Writes one run through its journal. `seconds`: wall time spent in here."""
 
-    def __init__(self, outbox: Outbox, send: Send) -> None:
-        self.outbox, self._send = outbox, send
+    def __init__(self, journal: Journal, send: Send) -> None:
+        self.journal, self._send = journal, send
         self.seconds = 0.0
         self.unreachable: UnreachableError | None = None  # why the last attempt failed
         self._pause, self._next_attempt, self._delivered_at = 0.0, 0.0, time.monotonic()
@@ -52,7 +52,7 @@ class RunWriter:
     @property
     def run_id(self) -> str | None:
         """None as long as the store has not been told of the run."""
-        return self.outbox.state["run_id"]
+        return self.journal.state["run_id"]
 
     def __enter__(self) -> "RunWriter":
         return self
@@ -61,14 +61,14 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.outbox.state["ended"]:
+            if self.journal.state["ended"]:
                 return
             if error is None:
                 self._finish_whole()
             else:
                 self._end_with(error)
         finally:
-            self.outbox.release()
+            self.journal.release()
 
     def _finish_whole(self) -> None:
         """FINISHED, unless the store refuses some of the last words: a finished run has all its points."""
@@ -126,7 +126,7 @@ class RunWriter:
         now = int(time.time() * 1000)
         points = [[key, float(value), now, step] for key, value in metrics.items() if np.isfinite(value)]
         with self.timed():
-            self.outbox.append("points", points=points)
+            self.journal.append("points", points=points)
             if time.monotonic() - self._delivered_at > FLUSH_SECONDS:
                 self._attempt()
 
@@ -142,9 +142,9 @@ class RunWriter:
     def files(self) -> Iterator[Path]:
         """A folder; what is in it when the context ends well becomes artifacts."""
         with self.timed():
-            folder = self.outbox.new_folder()
+            folder = self.journal.new_folder()
             yield folder
-            self.outbox.append("files", folder=folder.name)
+            self.journal.append("files", folder=folder.name)
             self._attempt()
 
     def table(self, path: str, table: "pd.DataFrame") -> None:
@@ -165,9 +165,9 @@ class RunWriter:
         )
 
     def finish(self, status: str) -> None:
-        if self.outbox.n_dropped:
-            self.tags({"points_left_out": str(self.outbox.n_dropped)})
-        self.outbox.state["ended"] = True
+        if self.journal.n_dropped:
+            self.tags({"points_left_out": str(self.journal.n_dropped)})
+        self.journal.state["ended"] = True
         self._say("finish", status=status, time=int(time.time() * 1000))
 
     def deliver(self, patience: float = 0.0) -> bool:
@@ -184,7 +184,7 @@ class RunWriter:
 
     def _say(self, kind: str, **content: Any) -> None:
         with self.timed():
-            self.outbox.append(kind, **content)
+            self.journal.append(kind, **content)
             self._attempt()
 
     def _attempt(self) -> None:
@@ -193,7 +193,7 @@ class RunWriter:
         if begun < self._next_attempt:
             return
         try:
-            self.outbox.deliver(self._send_or_skip)
+            self.journal.deliver(self._send_or_skip)
             self.unreachable, self._pause = None, 0.0
         except UnreachableError as away:
             now, self.unreachable = time.monotonic(), away
@@ -204,9 +204,9 @@ class RunWriter:
     def _send_or_skip(self, operations: list[Operation]) -> None:
         """What the store refuses is said once: trying it again would keep everything behind it waiting for ever."""
         try:
-            self._send(self.outbox, operations)
+            self._send(self.journal, operations)
         except UnreachableError:
             raise
         except Exception:
-            self.outbox.cross_off(operations)
+            self.journal.cross_off(operations)
             raise

@@ -19,7 +19,7 @@ from harness.report import claims as study_plots
 from harness.report import clocks as clock_plots
 from harness.report import findings, note, number, page, plots, shortened
 from harness.report import rates as rate_plots
-from harness.store import PATIENCE, Store, UnreachableError, print_traceback
+from harness.store import OUTAGE_SECONDS, Store, UnreachableError, print_traceback
 from harness.sweep import studies
 from harness.sweep.grid import GridCell, missing
 from harness.sweep.loading import grid_labels, load_sweep, write_grid
@@ -65,14 +65,14 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
             if "claims" in configs[0].study:
                 claims = yaml.safe_dump(configs[0].study, sort_keys=False, allow_unicode=True)
                 (folder / studies.CLAIMS).write_text(claims, encoding="utf8")
-        if not parent.deliver(PATIENCE):
+        if not parent.deliver(OUTAGE_SECONDS):
             raise UnreachableError(parent.unreachable)
         sweep = str(parent.run_id)
         for cell in cells:
             if cell.run_id:
-                store.join(cell.run_id, sweep)
+                store.add_to_sweep(cell.run_id, sweep)
         store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
-        parent.outbox.state["ended"] = True  # as far as this writer is concerned: `close_sweep` ends the run
+        parent.journal.state["ended"] = True  # as far as this writer is concerned: `close_sweep` ends the run
     return SweepContext(sweep, store.experiment_id, len(todo), varied_keys(configs))
 
 
@@ -133,7 +133,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
             parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judgement[1]})
         parent.table("cells.json", table)
         parent.note(shortened(words))
-        parent.deliver(PATIENCE)
+        parent.deliver(OUTAGE_SECONDS)
 
 
 def _judgement(store: Store, sweep: str, data: SweepData, found: Answer) -> tuple[Study, list[Finding]] | None:

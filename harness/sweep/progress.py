@@ -53,15 +53,15 @@ class CellProgress:
         state = f"epoch {record.update / self.updates_per_epoch:.4g}  cost {self.cost:.4g}"
         self.bar.update(self.task, completed=done, state=state)
 
-    def say(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """A warning, above the live line."""
         self.console.print(f"warning: {message}", markup=False)
 
-    def tell_once(self, unreachable: Exception | None, consequence: str) -> None:
+    def warn_unreachable_once(self, unreachable: Exception | None, consequence: str) -> None:
         """That the store is away, the first time it is."""
         if unreachable and not self._told:
             self._told = True
-            self.say(f"the store does not answer ({unreachable}); {consequence}")
+            self.warn(f"the store does not answer ({unreachable}); {consequence}")
 
     def finish(self, outcome: Outcome) -> None:
         if sys.stderr.isatty():

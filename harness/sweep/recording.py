@@ -20,7 +20,7 @@ from harness.config import Config, DatasetConfig, cell_label, flatten
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.report import plots
-from harness.store import INTERRUPTS, RunWriter, Store, commit, environment, membership, redacted, uncommitted
+from harness.store import INTERRUPTS, RunWriter, Store, commit, environment, redacted, sweep_tag, uncommitted_diff
 from harness.sweep.progress import CellProgress
 from harness.training import (
     WITHOUT_EFFECT,
@@ -56,7 +56,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 def source_tags() -> dict[str, str]:
     """Version, commit and whether the checkout differs from it."""
     head = commit()
-    checkout = {"mlflow.source.git.commit": head, "dirty": str(bool(uncommitted())).lower()} if head else {}
+    checkout = {"mlflow.source.git.commit": head, "dirty": str(bool(uncommitted_diff())).lower()} if head else {}
     return {"version": __version__, **checkout}
 
 
@@ -107,7 +107,7 @@ def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: J
         for record in cell.train():
             _write_record(run, record, cell.plan, tables.SCORES[config.dataset.task])
             progress.show(record)
-            progress.tell_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
+            progress.warn_unreachable_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
             INTERRUPTS.check()
         outcome = _write_result(run, config, cell.result(), name, started)
         progress.finish(outcome)
@@ -123,7 +123,7 @@ def _tags(config: Config, dataset: Dataset, sweep: SweepContext | None, job: Job
         "engine": config.engine,
         "timing": "exclusive" if job.exclusive else "shared",
         "launcher": job.launcher,
-        **({"sweep": sweep.run_id, **dict([membership(sweep.run_id)])} if sweep else {}),
+        **({"sweep": sweep.run_id, **dict([sweep_tag(sweep.run_id)])} if sweep else {}),
         **({"study": config.study["name"]} if "name" in config.study else {}),
         **source_tags(),
     }
@@ -144,7 +144,7 @@ def params(config: Config, plan: Plan) -> dict[str, Any]:
 
 def _warn_if_clipped(config: Config, plan: Plan, run: RunWriter, progress: CellProgress) -> None:
     if config.batch_size != "full" and int(config.batch_size) > plan.n_train:
-        progress.say(f"batch_size={config.batch_size} is larger than N={plan.n_train}: clipped to N")
+        progress.warn(f"batch_size={config.batch_size} is larger than N={plan.n_train}: clipped to N")
         run.tags({"batch_size_requested": str(config.batch_size)})
 
 
@@ -164,7 +164,7 @@ def _write_provenance(run: RunWriter, config: Config, dataset: Dataset, job: Job
         with pinned_blas(config.threads):  # as many threads as will train
             about = {**environment(), "overrides": job.overrides, "launcher": job.launcher}
         (folder / "environment.json").write_text(redacted(json.dumps(about, indent=2)), encoding="utf8")
-        if diff := uncommitted():
+        if diff := uncommitted_diff():
             (folder / "uncommitted.diff").write_text(diff, encoding="utf8", newline="")
 
 

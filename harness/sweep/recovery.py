@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.store import PATIENCE, Interrupted, Store, UnreachableError
+from harness.store import OUTAGE_SECONDS, Interrupted, Store, UnreachableError
 from harness.sweep.grid import GridCell
 from harness.sweep.parent import close_sweep
 
@@ -65,7 +65,7 @@ def _status(store: Store, sweep: str) -> dict[str, str]:
 def _wait_for_the_dying(store: Store, sweep: str) -> None:
     """Workers that were told to end need a moment for it."""
     deadline = time.monotonic() + DYING_SECONDS
-    while time.monotonic() < deadline and any(not store.is_over(run) for run in store.cells(sweep)):
+    while time.monotonic() < deadline and any(not store.has_ended(run) for run in store.cells(sweep)):
         time.sleep(0.2)
 
 
@@ -83,7 +83,7 @@ def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False
         _close_dead_cells(store)
         for run in store.cells(sweep) if sweep and not killed else []:
             if run.info.status == "RUNNING" and run.data.tags.get("sweep") == sweep:
-                store.close_killed(run)
+                store.mark_killed(run)
     except (UnreachableError, OSError) as away:  # OSError: the disk is full
         say(f"{store.uri} does not answer ({away}). Runs that may still be open there are closed at the next start.")
         return False
@@ -93,7 +93,7 @@ def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False
 def recover(store: Store, say: Say) -> bool:
     """At a start: deliver what waits, close runs whose process is dead, answer their sweeps. False: some waits on."""
     delivered = _deliver(store, say, patience=0.0)
-    dead = store.dead()
+    dead = store.orphaned_runs()
     if dead:
         say(f"runs that a killed process left open, closed now: {len(dead)}")
     _close_dead_cells(store)
@@ -105,16 +105,16 @@ def recover(store: Store, say: Say) -> bool:
 
 def _close_dead_cells(store: Store) -> None:
     """Not their sweeps: those stay open until a start has answered them, however often that is interrupted."""
-    for run in store.dead():
+    for run in store.orphaned_runs():
         if not _is_sweep(run):
-            store.close_killed(run)
+            store.mark_killed(run)
 
 
 def _is_sweep(run: "Run") -> bool:
     return run.data.tags.get("kind") == "sweep"
 
 
-def _deliver(store: Store, say: Say, patience: float = PATIENCE) -> bool:
+def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS) -> bool:
     delivered = store.deliver_waiting(patience)
     for reason in delivered.refused:
         say(f"{store.uri} refused a part of what waited: {reason}")

@@ -15,7 +15,7 @@ import numpy as np
 from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load
 from harness.network import Parameters
-from harness.store import INTERRUPTS, Fingerprints, Stored, commit, environment, first_line, read
+from harness.store import INTERRUPTS, Fingerprints, FinishedRun, commit, environment, first_line, read_run
 from harness.training import Budget, Cell, CellResult, code_digest, digest, next_checkpoint, pinned_blas, tables
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _verify_cells(
 
 def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
     """Read one cell's run, load its data, train it again and compare. Other data than then: nothing is trained."""
-    stored = read(store, run)
+    stored = read_run(store, run)
     dataset = loader(stored.config.dataset)
     if dataset.digest != stored.tags["data_digest"]:
         digests = f"data {stored.tags['data_digest']} -> {dataset.digest}"
@@ -109,7 +109,7 @@ def _fresh_loader() -> Callable[[DatasetConfig], Dataset]:
 # Training it again.
 
 
-def retrain(stored: Stored, dataset: Dataset) -> CellResult:
+def retrain(stored: FinishedRun, dataset: Dataset) -> CellResult:
     """The stored cell on the path that every cell takes.
 
     A budget in seconds is not the same number of updates twice: the stored updates are trained in its place, with the
@@ -129,7 +129,7 @@ def retrain(stored: Stored, dataset: Dataset) -> CellResult:
 # Then and now.
 
 
-def compare(stored: Stored, result: CellResult) -> Verification:
+def compare(stored: FinishedRun, result: CellResult) -> Verification:
     """Fingerprints, then history, then weights; the first of the three that differs decides what the line says."""
     now = {(record.update, taken.replica): taken for record in result.records for taken in record.fingerprints}
     history, final = tables.history(result, stored.config), result.parameters
@@ -147,7 +147,7 @@ def compare(stored: Stored, result: CellResult) -> Verification:
     return Verification(True, f"identical bit for bit: {stored.label}, {size}{instead}")
 
 
-def _fingerprints_differ(stored: Stored, now: Fingerprints, history: "pd.DataFrame", final: Parameters) -> str:
+def _fingerprints_differ(stored: FinishedRun, now: Fingerprints, history: "pd.DataFrame", final: Parameters) -> str:
     """Where the trainings part and how far apart they are, there and at the end; empty when they never do."""
     then = stored.fingerprints
     digests = [{key: taken.digest for key, taken in side.items()} for side in (then, now)]
@@ -214,7 +214,7 @@ def _farthest(then: Parameters, now: Parameters) -> str:
     return f"largest |Δθ| at the end {np.nan_to_num(gaps, nan=np.inf).max():.2g}"
 
 
-def _reasons(stored: Stored) -> list[str]:
+def _reasons(stored: FinishedRun) -> list[str]:
     """What differs between the surroundings of the two trainings, `key: then -> now`; or that nothing does."""
     with pinned_blas(stored.config.threads):
         today = environment()

@@ -9,7 +9,7 @@ from synthetic import cell, evidence
 from harness.analysis.study import judge_of
 from harness.data.datasets import load
 from harness.inference.verdicts import Verdict
-from harness.store.stored import config_from
+from harness.store.reading import config_from
 from harness.sweep import studies
 from harness.training.cell import Cell
 

@@ -15,7 +15,7 @@ from harness.app.command import ROOT, _register
 from harness.app.composition import compose_cells
 from harness.store import tracking
 from harness.store.interrupts import Interrupted
-from harness.store.journal import Outbox
+from harness.store.journal import Journal
 from harness.store.tracking import Store
 from harness.sweep import grid as grids
 from harness.sweep import parent as sweep
@@ -58,10 +58,10 @@ class Workers:
     def deliver_waiting(self, patience=0.0):
         return tracking.Delivered(0, 0, "", [])
 
-    def dead(self):
+    def orphaned_runs(self):
         return []
 
-    def is_over(self, run):
+    def has_ended(self, run):
         return True
 
     def cells(self, unused):
@@ -164,13 +164,13 @@ class Process:
         from mlflow.tracking import MlflowClient
 
         self.n_writes, self.n, self.after, self.dead = 0, n, after, False
-        self.outboxes = []
-        monkeypatch.setattr(Outbox, "__init__", self._noted(Outbox.__init__))
+        self.journals = []
+        monkeypatch.setattr(Journal, "__init__", self._noted(Journal.__init__))
         for name in self.CALLS:
             monkeypatch.setattr(MlflowClient, name, self._mortal(getattr(MlflowClient, name)))
         for name in ("append", "save"):
-            monkeypatch.setattr(Outbox, name, self._mortal(getattr(Outbox, name)))
-        monkeypatch.setattr(Outbox, "release", self._released(Outbox.release))
+            monkeypatch.setattr(Journal, name, self._mortal(getattr(Journal, name)))
+        monkeypatch.setattr(Journal, "release", self._released(Journal.release))
         if n is not None:
             gone = {**tracking.identity(), "process.pid": "1", "process.started": "1.5"}
             monkeypatch.setattr(tracking, "identity", lambda: gone)
@@ -195,24 +195,24 @@ class Process:
         raise KilledError
 
     def _noted(self, init):
-        def call(outbox, *arguments):
-            self.outboxes.append(outbox)
-            init(outbox, *arguments)
+        def call(journal, *arguments):
+            self.journals.append(journal)
+            init(journal, *arguments)
 
         return call
 
     def bury(self):
         """The kernel closes what a dead process had open."""
-        for outbox in self.outboxes:
-            outbox._journal.close()
-            outbox._lock.release()
+        for journal in self.journals:
+            journal._file.close()
+            journal._lock.release()
 
     def _released(self, release):
-        def call(outbox):
+        def call(journal):
             if not self.dead:
-                return release(outbox)
-            outbox._journal.close()
-            return outbox._lock.release()
+                return release(journal)
+            journal._file.close()
+            return journal._lock.release()
 
         return call
 

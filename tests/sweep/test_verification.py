@@ -23,8 +23,9 @@ from harness.app.command import ROOT, _register
 from harness.app.composition import compose_cells
 from harness.config.schema import Config, ConfigError
 from harness.data.datasets import load
-from harness.store.provenance import commit, environment
-from harness.store.stored import FILES, config_from
+from harness.store.checkout import commit
+from harness.store.environment import environment
+from harness.store.reading import FILES, config_from
 from harness.sweep.verification import verify
 from harness.training import tables
 from harness.training.cell import Cell

@@ -31,7 +31,7 @@ UNREADABLE = (ValueError, TypeError, LookupError, EOFError, OSError, BadZipFile,
 Fingerprints = dict[tuple[int, int], Fingerprint]  # by update and replica
 
 
-class Stored(NamedTuple):
+class FinishedRun(NamedTuple):
     """What a finished run says of itself. parameters: those that its replicas ended with."""
 
     label: str
@@ -43,7 +43,7 @@ class Stored(NamedTuple):
     parameters: Parameters
 
 
-def read(store: "Store", run: Any) -> Stored:
+def read_run(store: "Store", run: Any) -> FinishedRun:
     """Raises ConfigError for the first file that is missing or is not what this version writes."""
     tags = dict(run.data.tags)
     if "data_digest" not in tags:
@@ -52,7 +52,7 @@ def read(store: "Store", run: Any) -> Stored:
     with tempfile.TemporaryDirectory() as folder:
         paths = [_download(store, run, name, Path(folder)) for name in FILES]
         contents = [_readable(reader, path) for reader, path in zip(readers, paths, strict=True)]
-    return Stored(run.info.run_name, tags, *contents)
+    return FinishedRun(run.info.run_name, tags, *contents)
 
 
 def first_line(error: Exception) -> str:

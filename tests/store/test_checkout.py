@@ -1,14 +1,12 @@
-"""What is needed to repeat a run: versions, machine, commit, and patches that git takes back."""
+"""The commit, and patches of uncommitted changes that git can apply."""
 
 import os
 import subprocess
-import sys
 
 import pytest
 
-from harness.store import provenance
-from harness.store.provenance import commit, environment, uncommitted
-from harness.training.identity import code_digest
+from harness.store import checkout
+from harness.store.checkout import commit, uncommitted_diff
 
 
 def git(folder, *arguments, **settings):
@@ -27,7 +25,7 @@ def no_settings_of_the_user(monkeypatch):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A committed checkout, laid out like the harness's own, that provenance takes for it."""
+    """A committed checkout, laid out like the harness's own, that `commit` takes for it."""
     root = tmp_path / "mon projet: été"
     return make_project(root, root, monkeypatch)
 
@@ -43,7 +41,7 @@ def make_project(repository, root, monkeypatch):
     git(repository, "init", "-q")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "first")
-    monkeypatch.setattr(provenance, "PACKAGE", root / "harness")
+    monkeypatch.setattr(checkout, "PACKAGE", root / "harness")
     return root
 
 
@@ -76,7 +74,7 @@ def headers(patch):
 
 def test_a_clean_checkout_has_no_diff(project):
     assert commit() == git(project, "rev-parse", "HEAD").decode().strip()
-    assert uncommitted() == ""
+    assert uncommitted_diff() == ""
 
 
 def test_git_apply_gives_every_file_back(project, tmp_path):
@@ -96,7 +94,7 @@ def test_git_apply_gives_every_file_back(project, tmp_path):
     (project / "conf" / "run.sh").write_text("#!/bin/sh\n")
     (project / "conf" / "run.sh").chmod(0o755)
     (project / "conf" / "link").symlink_to("nowhere")
-    patch = uncommitted()
+    patch = uncommitted_diff()
     assert headers(patch) == []
     assert files(applied(patch, project, tmp_path)) == files(project)
 
@@ -106,14 +104,14 @@ def test_untracked_files_of_the_project_only(project):
         (project / name).write_text("new\n")
     (project / "mlruns").mkdir()
     (project / "mlruns" / "x").write_text("new\n")
-    added = [line for line in uncommitted().splitlines() if line.startswith("+++ ")]
+    added = [line for line in uncommitted_diff().splitlines() if line.startswith("+++ ")]
     assert added == ["+++ b/conf/new.yaml", "+++ b/experiments/new.yaml", "+++ b/harness/new.py"]
 
 
 def test_a_folder_may_be_missing(project):
     (project / "experiments").rmdir()
     (project / "conf" / "new.yaml").write_text("new\n")
-    assert "+++ b/conf/new.yaml" in uncommitted()
+    assert "+++ b/conf/new.yaml" in uncommitted_diff()
 
 
 def test_what_git_could_not_apply_is_named(project, tmp_path):
@@ -127,7 +125,7 @@ def test_what_git_could_not_apply_is_named(project, tmp_path):
     (project / "harness" / "other").mkdir()
     git(project / "harness" / "other", "init", "-q")
     git(project / "harness" / "other", "commit", "-qm", "x", "--allow-empty")
-    patch = uncommitted()
+    patch = uncommitted_diff()
     assert headers(patch) == [
         "# left out: 'conf/large.csv': 1000004 bytes",
         "# left out: 'harness/other/': a repository of its own",
@@ -140,12 +138,12 @@ def test_what_git_could_not_apply_is_named(project, tmp_path):
 
 def test_a_binary_file_alone_makes_a_checkout_dirty(project):
     (project / "conf" / "weights.npz").write_bytes(b"\0\1\2")
-    assert uncommitted() == "# left out: a/conf/weights.npz b/conf/weights.npz: binary\n"
+    assert uncommitted_diff() == "# left out: a/conf/weights.npz b/conf/weights.npz: binary\n"
 
 
 def test_changes_above_a_megabyte_are_named(project):
     (project / "harness" / "train.py").write_text("x\n" * 500_000)
-    assert headers(uncommitted() + "diff --git")[0].startswith(
+    assert headers(uncommitted_diff() + "diff --git")[0].startswith(
         "# left out: a/harness/train.py b/harness/train.py: changes"
     )
 
@@ -155,7 +153,7 @@ def test_the_checkout_is_only_read(project):
     (project / "harness" / "new.py").write_text("new\n")
     (project / "harness" / "empty.py").touch()
     before = everything(project)
-    assert "new.py" in uncommitted()
+    assert "new.py" in uncommitted_diff()
     assert everything(project) == before
     assert git(project, "status", "--short").decode().split() == ["??", "harness/empty.py", "??", "harness/new.py"]
 
@@ -168,14 +166,14 @@ def test_settings_of_the_user_do_not_matter(project, tmp_path, setting):
     git(project, "config", key, value or "true")
     (project / "harness" / "train.py").write_text("changed\n")
     (project / "harness" / "new.py").write_text("new\n")
-    assert files(applied(uncommitted(), project, tmp_path)) == files(project)
+    assert files(applied(uncommitted_diff(), project, tmp_path)) == files(project)
 
 
 def test_variables_that_git_sets_for_its_hooks_do_not_matter(project, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "no-index"))
     (project / "harness" / "new.py").write_text("new\n")
-    assert "+++ b/harness/new.py" in uncommitted()
+    assert "+++ b/harness/new.py" in uncommitted_diff()
 
 
 def test_a_project_in_a_folder_of_a_larger_repository(tmp_path, monkeypatch):
@@ -186,7 +184,7 @@ def test_a_project_in_a_folder_of_a_larger_repository(tmp_path, monkeypatch):
     (root / "harness" / "train.py").write_text("changed\n")
     (root / "conf" / "new.yaml").write_text("new\n")
     (repository / "unrelated.txt").write_text("changed\n")
-    patch = uncommitted()
+    patch = uncommitted_diff()
     assert "unrelated" not in patch
     assert files(applied(patch, repository, tmp_path) / "apps" / "sweeps") == files(root)
 
@@ -194,18 +192,18 @@ def test_a_project_in_a_folder_of_a_larger_repository(tmp_path, monkeypatch):
 def test_a_clone_that_borrows_its_objects(project, tmp_path, monkeypatch):
     shared = tmp_path / "shared"
     git(tmp_path, "clone", "-q", "--shared", str(project), str(shared))
-    monkeypatch.setattr(provenance, "PACKAGE", shared / "harness")
+    monkeypatch.setattr(checkout, "PACKAGE", shared / "harness")
     (shared / "harness" / "train.py").write_text("changed\n")
     (shared / "harness" / "new.py").write_text("new\n")
-    assert files(applied(uncommitted(), shared, tmp_path)) == files(shared)
+    assert files(applied(uncommitted_diff(), shared, tmp_path)) == files(shared)
 
 
 def test_a_linked_worktree(project, tmp_path, monkeypatch):
     tree = tmp_path / "tree"
     git(project, "worktree", "add", "-q", str(tree))
-    monkeypatch.setattr(provenance, "PACKAGE", tree / "harness")
+    monkeypatch.setattr(checkout, "PACKAGE", tree / "harness")
     (tree / "harness" / "new.py").write_text("new\n")
-    assert "+++ b/harness/new.py" in uncommitted()
+    assert "+++ b/harness/new.py" in uncommitted_diff()
 
 
 def test_a_package_that_is_only_installed_in_a_repository_is_no_checkout_of_it(project, monkeypatch):
@@ -213,42 +211,42 @@ def test_a_package_that_is_only_installed_in_a_repository_is_no_checkout_of_it(p
     installed = project / ".venv" / "site-packages" / "harness"
     installed.mkdir(parents=True)
     (installed / "__init__.py").touch()
-    monkeypatch.setattr(provenance, "PACKAGE", installed)
+    monkeypatch.setattr(checkout, "PACKAGE", installed)
     assert commit() is None
-    assert uncommitted() == ""
+    assert uncommitted_diff() == ""
 
 
 def test_no_repository_and_no_commit(tmp_path, monkeypatch):
     (tmp_path / "harness").mkdir()
-    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "harness")
-    assert (commit(), uncommitted()) == (None, "")
-    provenance._checkout.cache_clear()
-    provenance._uncommitted.cache_clear()
+    monkeypatch.setattr(checkout, "PACKAGE", tmp_path / "harness")
+    assert (commit(), uncommitted_diff()) == (None, "")
+    checkout._checkout.cache_clear()
+    checkout._uncommitted.cache_clear()
     git(tmp_path, "init", "-q")
-    assert (commit(), uncommitted()) == (None, "")
+    assert (commit(), uncommitted_diff()) == (None, "")
 
 
 def test_without_git(project, monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert (commit(), uncommitted()) == (None, "")
+    assert (commit(), uncommitted_diff()) == (None, "")
 
 
 def test_a_diff_that_fails_is_not_taken_for_a_clean_checkout(project, monkeypatch):
-    monkeypatch.setattr(provenance, "DIFF", ("diff", "--no-such-option"))
-    assert uncommitted().startswith("# left out: everything")
+    monkeypatch.setattr(checkout, "DIFF", ("diff", "--no-such-option"))
+    assert uncommitted_diff().startswith("# left out: everything")
 
 
 def test_a_file_that_vanishes_under_the_look_is_named(project, monkeypatch):
     (project / "conf" / "new.yaml").write_text("new\n")
-    monkeypatch.setattr(provenance, "_reason_to_leave_out", lambda root, name: (root / name).unlink())
-    assert uncommitted() == "# left out: 'conf/new.yaml': git could not add it, or one of the others\n"
+    monkeypatch.setattr(checkout, "_reason_to_leave_out", lambda root, name: (root / name).unlink())
+    assert uncommitted_diff() == "# left out: 'conf/new.yaml': git could not add it, or one of the others\n"
 
 
 def test_secrets_do_not_leave_in_a_diff(project, monkeypatch):
     monkeypatch.setenv("OPENML_API_KEY", "hunter22")
     (project / "conf" / "mine.yaml").write_text("key: hunter22\nuri: postgresql://me:secret@db/runs\n")
     (project / "conf" / "hunter22.bin").write_bytes(b"\0")
-    patch = uncommitted()
+    patch = uncommitted_diff()
     assert "+key: ***\n+uri: postgresql://***@db/runs\n" in patch
     assert "hunter22" not in patch
     assert headers(patch)[-1].startswith("# secrets were replaced")
@@ -257,9 +255,9 @@ def test_secrets_do_not_leave_in_a_diff(project, monkeypatch):
 def test_a_running_process_keeps_its_first_look(project):
     """Its code was imported by then; what a file has become since is not what trains."""
     (project / "harness" / "train.py").write_text("imported\n")
-    first = uncommitted()
+    first = uncommitted_diff()
     (project / "harness" / "train.py").write_text("edited while the sweep runs\n")
-    assert uncommitted() == first
+    assert uncommitted_diff() == first
 
 
 def test_the_number_of_git_processes_does_not_grow_with_the_files(project, monkeypatch):
@@ -267,27 +265,8 @@ def test_the_number_of_git_processes_does_not_grow_with_the_files(project, monke
         (project / "conf" / f"{i}.yaml").write_text(f"seed: {i}\n")
     calls, run = [], subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda *words, **settings: calls.append(words) or run(*words, **settings))
-    assert uncommitted().count("+seed") == 500
+    assert uncommitted_diff().count("+seed") == 500
     assert len(calls) == 5
-    uncommitted()
+    uncommitted_diff()
     commit()
     assert len(calls) == 5
-
-
-def test_environment_names_what_bits_and_timings_depend_on():
-    about = environment()
-    assert about["code"] == code_digest()
-    assert 1 <= about["cores"] <= os.cpu_count()
-    assert {"numpy", "omegaconf", "pyarrow", "SQLAlchemy", "mlflow"} <= set(about["packages"])
-    assert all(about["packages"][name] for name in provenance.PACKAGES)
-    assert all(about["packages"].get(name, "installed") for name in provenance.LAUNCHERS)
-    assert about["blas"][0]["num_threads"] == 1  # tests pin it
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot be pinned to a core")
-def test_cores_are_those_that_the_process_may_use():
-    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from harness.store import environment"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}; print(environment()['cores'])"], capture_output=True, text=True
-    )
-    assert done.stdout == "1\n"

@@ -16,7 +16,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from harness.store import writer as writing
 from harness.store.interrupts import Interrupted
-from harness.store.journal import Outbox
+from harness.store.journal import Journal
 from harness.store.tracking import Store
 from harness.store.writer import UnreachableError
 
@@ -183,33 +183,33 @@ def inherit(shaky, fates):
 @pytest.fixture(autouse=True)
 def the_dead_do_nothing(monkeypatch):
     """After KilledError a process writes nothing more: no journal line, no state; its locks are free."""
-    release = Outbox.release
+    release = Journal.release
 
-    def release_or_let_go(outbox):
-        if outbox.state.get("dead"):
-            outbox._journal.close()
-            outbox._lock.release()
+    def release_or_let_go(journal):
+        if journal.state.get("dead"):
+            journal._file.close()
+            journal._lock.release()
         else:
-            release(outbox)
+            release(journal)
 
     def unless_dead(method):
-        def call(outbox, *arguments, **content):
-            if outbox.state.get("dead"):
+        def call(journal, *arguments, **content):
+            if journal.state.get("dead"):
                 raise KilledError
-            return method(outbox, *arguments, **content)
+            return method(journal, *arguments, **content)
 
         return call
 
-    def send(self, outbox, operations, of=Store._send, **options):
+    def send(self, journal, operations, of=Store._send, **options):
         try:
-            of(self, outbox, operations, **options)
+            of(self, journal, operations, **options)
         except KilledError:
-            outbox.state["dead"] = True
+            journal.state["dead"] = True
             raise
 
-    monkeypatch.setattr(Outbox, "append", unless_dead(Outbox.append))
-    monkeypatch.setattr(Outbox, "save", unless_dead(Outbox.save))
-    monkeypatch.setattr(Outbox, "release", release_or_let_go)
+    monkeypatch.setattr(Journal, "append", unless_dead(Journal.append))
+    monkeypatch.setattr(Journal, "save", unless_dead(Journal.save))
+    monkeypatch.setattr(Journal, "release", release_or_let_go)
     monkeypatch.setattr(Store, "_send", send)
 
 
@@ -254,7 +254,7 @@ def test_an_interrupt_is_heard_even_if_the_disk_is_full(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     run = told.start("cell", {})
-    monkeypatch.setattr(Outbox, "append", full)
+    monkeypatch.setattr(Journal, "append", full)
     with pytest.raises(Interrupted), run:
         raise Interrupted(130)
 
@@ -347,9 +347,9 @@ def test_what_is_not_finite_is_no_metric(tmp_path):
 
 
 def test_points_that_found_the_journal_full_are_counted_on_the_run(tmp_path, monkeypatch):
-    from harness.store import journal as outbox
+    from harness.store import journal as journal_module
 
-    monkeypatch.setattr(outbox, "LIMIT_BYTES", 3_000)
+    monkeypatch.setattr(journal_module, "LIMIT_BYTES", 3_000)
     told = store(tmp_path, [AWAY] * 500)
     with told.start("cell", {}) as run:
         for step in range(200):
