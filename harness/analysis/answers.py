@@ -1,6 +1,6 @@
 """What a sweep found: best rates, updates to target, scaling, sum against mean, stability, and who wins on which clock.
 
-Tables in, tables out, through the tests and intervals of `statistics` and `scaling`. Rates are chosen on some replicas
+Tables in, tables out, through the tests and intervals of `harness.inference`. Rates are chosen on some replicas
 and reported on others where there are enough of them. Nothing here knows how the tables were loaded or will be shown.
 """
 

@@ -1,34 +1,32 @@
-"""From numbers to statements: tests, intervals, fits, verdicts.
+"""From numbers to statements: intervals, p-values, comparisons, fits over batch sizes, verdicts on claims.
 
-Pure functions of arrays; randomness is an argument. May import the rooms before it, and needs none of them.
+Pure functions of arrays; randomness is an argument. May import `network`, `compiled`, `config`, `data` and `training`,
+and needs none of them.
 """
 
-from harness.inference.scaling import (
-    RESAMPLES,
-    BatchScaling,
-    Exponent,
-    Split,
-    Status,
-    best_learning_rate,
-    fit_batch_scaling,
-    resampled_medians,
-    scaling_exponent,
-    split_replicas,
-)
-from harness.inference.statistics import (
+from harness.inference.batch_scaling import BatchScaling, fit_batch_scaling
+from harness.inference.comparison import Comparison, compare
+from harness.inference.fits import RESAMPLES, Status, resampled_medians
+from harness.inference.intervals import (
     CONFIDENCE,
     SIGNIFICANCE,
-    Comparison,
     Interval,
     censored,
-    compare,
     geometric_mean_ratio,
-    holm,
     mean_interval,
     median_interval,
     percentile_interval,
     proportion,
 )
+from harness.inference.learning_rates import (
+    BestRate,
+    Exponent,
+    Split,
+    best_learning_rate,
+    scaling_exponent,
+    split_replicas,
+)
+from harness.inference.p_values import holm
 from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together
 
 __all__ = [
@@ -36,6 +34,7 @@ __all__ = [
     "RESAMPLES",
     "SIGNIFICANCE",
     "BatchScaling",
+    "BestRate",
     "Comparison",
     "Exponent",
     "Interval",

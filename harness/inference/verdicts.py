@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from harness.inference.statistics import SIGNIFICANCE, Comparison, Interval
+from harness.inference.comparison import Comparison
+from harness.inference.intervals import SIGNIFICANCE, Interval
 
 
 class Verdict(StrEnum):

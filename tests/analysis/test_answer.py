@@ -236,7 +236,7 @@ def test_many_comparisons_are_one_family_of_claims():
     from dataclasses import replace
 
     from harness.analysis.answers import adjusted
-    from harness.inference.statistics import compare
+    from harness.inference.comparison import compare
 
     rng = np.random.default_rng(0)
     clear = compare(np.full(12, 1.0) + 0.01 * rng.random(12), np.full(12, 2.0), 0.05, rng)

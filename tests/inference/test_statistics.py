@@ -8,19 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.inference.statistics import (
+from harness.inference.comparison import compare, seeds_needed
+from harness.inference.intervals import (
     Interval,
-    compare,
-    equivalence_p,
     geometric_mean_ratio,
-    holm,
     mean_interval,
     median_interval,
     percentile_interval,
     proportion,
-    seeds_needed,
-    sign_flip_p,
 )
+from harness.inference.p_values import equivalence_p, holm, sign_flip_p
 
 NAN, INF = np.nan, np.inf
 finite = st.floats(-3, 3).map(lambda value: round(value, 3))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from harness.inference.statistics import Interval, compare, geometric_mean_ratio
+from harness.inference.comparison import compare
+from harness.inference.intervals import Interval, geometric_mean_ratio
 from harness.inference.verdicts import Verdict, equal, exactly, inside, lower, opposite, together
 
 SUPPORTED, REFUTED, CONDITIONAL, UNRESOLVED = Verdict

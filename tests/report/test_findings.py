@@ -8,7 +8,7 @@ from synthetic import cell, evidence
 
 from harness.analysis.study import BATCH_SIZE, Finding, Panel, Series, judge_of, judged, study_from
 from harness.config.schema import ConfigError
-from harness.inference.statistics import Interval
+from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
 from harness.report import claims as study_plots
 from harness.report import findings

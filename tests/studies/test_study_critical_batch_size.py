@@ -9,8 +9,8 @@ import pytest
 from synthetic import START, cell, evidence
 
 from harness.analysis.study import judge_of
-from harness.inference import scaling
-from harness.inference.statistics import Interval, proportion
+from harness.inference import fits
+from harness.inference.intervals import Interval, proportion
 from harness.inference.verdicts import Verdict, inside
 from harness.sweep.studies import EXPERIMENTS
 
@@ -80,7 +80,7 @@ def test_without_a_fall_there_are_no_three_regimes():
 
 def test_data_that_end_before_the_plateau_do_not_refute_it():
     slope, sizes = Interval(-1, -1, -1), np.array([1, 4, 455])
-    fit = SimpleNamespace(b_crit=Interval(60, 50, 70), status=scaling.Status.RESOLVED, slope=slope, rms=0)
+    fit = SimpleNamespace(b_crit=Interval(60, 50, 70), status=fits.Status.RESOLVED, slope=slope, rms=0)
     curve = SimpleNamespace(fit=fit, edges=[], lost=[], plateau=Interval(0.6, 0.5, 0.7), batch_sizes=sizes)
     assert module.regimes(curve) == [Verdict.SUPPORTED, Verdict.UNRESOLVED, Verdict.SUPPORTED]
 
@@ -108,7 +108,7 @@ def test_the_noise_after_the_target_does_not_count():
 
 
 def test_errors_of_bend_and_noise_add_up_in_squares():
-    one, resolved = Interval(1, 1, 1), scaling.Status.RESOLVED
+    one, resolved = Interval(1, 1, 1), fits.Status.RESOLVED
     fit = SimpleNamespace(b_crit=Interval(100, 50, 200), status=resolved, slope=one, rms=0)
     curve = SimpleNamespace(fit=fit, edges=[], lost=[], plateau=one, batch_sizes=np.array([1, 1000]))
     ratio = module.ratio(curve, SimpleNamespace(average=Interval(100, 50, 200)))
@@ -116,7 +116,7 @@ def test_errors_of_bend_and_noise_add_up_in_squares():
 
 
 def test_a_curve_that_falls_by_just_the_bound_is_seldom_called_flat(monkeypatch):
-    monkeypatch.setattr(scaling, "RESAMPLES", 299)
+    monkeypatch.setattr(fits, "RESAMPLES", 299)
     seen = 0
     for repeat in range(REPEATS):
         rng = np.random.default_rng(repeat)

@@ -5,7 +5,7 @@ import pytest
 from synthetic import cell, evidence
 
 from harness.analysis.study import judge_of
-from harness.inference.statistics import Interval
+from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
 from harness.sweep import studies
 

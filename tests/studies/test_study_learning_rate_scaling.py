@@ -11,9 +11,9 @@ import pytest
 from synthetic import START, cell, evidence
 
 from harness.analysis.study import Evidence, judge_of
-from harness.inference import scaling
-from harness.inference.scaling import scaling_exponent
-from harness.inference.statistics import proportion
+from harness.inference import fits
+from harness.inference.intervals import proportion
+from harness.inference.learning_rates import scaling_exponent
 from harness.inference.verdicts import Verdict, inside
 from harness.sweep.studies import EXPERIMENTS
 
@@ -73,7 +73,7 @@ def test_the_rule_that_the_best_rate_follows_is_found_and_the_other_is_not(power
 
 
 def test_an_exponent_between_the_rules_is_seldom_given_to_one_of_them(monkeypatch):
-    monkeypatch.setattr(scaling, "RESAMPLES", 299)
+    monkeypatch.setattr(fits, "RESAMPLES", 299)
     seen = 0
     for repeat in range(REPEATS):
         rng, grids = np.random.default_rng(repeat), {}
@@ -144,7 +144,7 @@ def test_towards_a_rate_that_diverged_half_of_the_step_is_good():
 
 
 def test_a_slope_of_the_width_that_is_not_there_is_seldom_seen(monkeypatch):
-    monkeypatch.setattr(scaling, "RESAMPLES", 299)
+    monkeypatch.setattr(fits, "RESAMPLES", 299)
     seen = 0
     for repeat in range(REPEATS):
         rng = np.random.default_rng(repeat)

@@ -9,7 +9,7 @@ import synthetic
 from scipy import stats
 
 from harness.analysis.study import judge_of
-from harness.inference.statistics import mean_interval
+from harness.inference.intervals import mean_interval
 from harness.inference.verdicts import Verdict
 from harness.sweep.studies import EXPERIMENTS
 

@@ -6,7 +6,7 @@ import synthetic
 from scipy import stats
 
 from harness.analysis.study import judge_of
-from harness.inference.statistics import compare
+from harness.inference.comparison import compare
 from harness.inference.verdicts import Verdict, lower
 from harness.sweep.studies import EXPERIMENTS
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from harness.analysis.study import judge_of
 from harness.data.blocks import make_blocks
-from harness.inference.statistics import mean_interval
+from harness.inference.intervals import mean_interval
 from harness.inference.verdicts import Verdict, inside
 from harness.sweep.studies import EXPERIMENTS
 

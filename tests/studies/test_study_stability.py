@@ -8,7 +8,7 @@ import pytest
 from synthetic import cell, evidence
 
 from harness.analysis.study import judge_of
-from harness.inference.statistics import proportion
+from harness.inference.intervals import proportion
 from harness.inference.verdicts import Verdict
 from harness.sweep.studies import EXPERIMENTS
 

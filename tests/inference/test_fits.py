@@ -9,16 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from harness.inference.scaling import (
+from harness.inference.batch_scaling import fit_batch_scaling
+from harness.inference.fits import Status, resampled_medians, vertex
+from harness.inference.learning_rates import (
     RULES,
     Split,
-    Status,
     best_learning_rate,
-    fit_batch_scaling,
-    resampled_medians,
     scaling_exponent,
     split_replicas,
-    vertex,
 )
 
 NAN, INF = np.nan, np.inf

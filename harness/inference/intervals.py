@@ -1,0 +1,133 @@
+"""Intervals for means, medians, proportions and ratios over replicas.
+
++inf stands for a cost after divergence and for a target that was not reached; NaN is read as +inf. No interval drops
+such replicas in silence. scipy is imported by the first call, not with the module: the import takes a second.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.floating]
+
+SIGNIFICANCE = 0.05
+CONFIDENCE = 1 - SIGNIFICANCE
+CENTRAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)  # the quantiles that enclose the central 95 %
+BCA_RESAMPLES = 9999
+FEWEST_REPLICAS = 3  # two replicas have three resamples: no interval
+ROUNDING = 1e-12  # log-ratios closer than this are equal
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the limits that cover the true value with probability `confidence`.
+
+    The limits are NaN where there are too few replicas.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    confidence: float = CONFIDENCE
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
+
+
+def censored(values: ArrayLike) -> Array:
+    """The values in float64, with NaN (diverged or not reached) as +inf."""
+    values = np.asarray(values, dtype=np.float64)
+    return np.where(np.isnan(values), np.inf, values)
+
+
+def geometric_mean_ratio(log_ratios: ArrayLike, rng: np.random.Generator) -> Interval:
+    """exp(mean(log_ratios)) of finite log-ratios (n,), with the limits of the BCa bootstrap (Efron 1987).
+
+    Fewer than three pairs have NaN limits; the limits of pairs that are equal to rounding are their range. The
+    bootstrap's intervals are too short when n is small: of normal log-ratios a nominal 95 % covers 73 % at n = 3,
+    84 % at 5, 90 % at 10, 92 % at 20 (simulated).
+    """
+    values = np.asarray(log_ratios, dtype=np.float64)
+    if len(values) == 0:
+        return UNKNOWN
+    limits = _log_limits(values, rng)
+    with np.errstate(over="ignore"):
+        return Interval(*(float(np.exp(value)) for value in (values.mean(), *limits)))
+
+
+def _log_limits(values: Array, rng: np.random.Generator) -> tuple[float, float]:
+    from scipy import stats
+
+    if len(values) < FEWEST_REPLICAS:
+        return np.nan, np.nan
+    if np.ptp(values) <= ROUNDING:
+        return values.min(), values.max()
+    found = stats.bootstrap(
+        (values,), np.mean, method="BCa", confidence_level=CONFIDENCE, n_resamples=BCA_RESAMPLES, rng=rng
+    )
+    return found.confidence_interval
+
+
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """The mean of values (n,) with Student's limits, for independent values whose distribution is close to normal.
+
+    Fewer than three values, or one that is not finite: NaN limits.
+    """
+    from scipy import stats
+
+    sample = np.asarray(values, dtype=np.float64)
+    mean = float(sample.mean()) if len(sample) else np.nan
+    if len(sample) < FEWEST_REPLICAS or not np.isfinite(mean):
+        return Interval(mean, np.nan, np.nan, confidence)
+    half = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * stats.sem(sample))
+    return Interval(mean, mean - half, mean + half, confidence)
+
+
+def proportion(count: int, n: int) -> Interval:
+    """count / n with the exact limits of Clopper and Pearson (1934); without trials the limits are 0 and 1."""
+    from scipy import stats
+
+    if n == 0:
+        return Interval(np.nan, 0.0, 1.0)
+    limits = stats.binomtest(count, n).proportion_ci(CONFIDENCE, method="exact")
+    return Interval(count / n, float(limits.low), float(limits.high))
+
+
+def median_interval(values: ArrayLike) -> Interval:
+    """The median of values (n,) and the two order statistics that cover the true median of any distribution.
+
+    The limits are the k-th smallest and the k-th largest value, with the largest k for which they miss the true median
+    with 2 P(Bin(n, ½) < k) ≤ .05; `confidence` is the exact coverage. Fewer than six values cannot reach 95 %: then k
+    is 1 and `confidence` is lower (.9375 for five values, .75 for three, 0 for one). Estimate and limits can be +inf.
+    Whether the values are independent is not checked.
+    """
+    ranked = np.sort(censored(values))
+    n = len(ranked)
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0.0)
+    k, confidence = _rank_of_limits(n)
+    return Interval(float(np.median(ranked)), float(ranked[k - 1]), float(ranked[n - k]), confidence)
+
+
+@cache
+def _rank_of_limits(n: int) -> tuple[int, float]:
+    """k and the confidence for n values; cached because scipy takes a millisecond and a report needs a thousand."""
+    from scipy import stats
+
+    half = stats.binom(n, 0.5)
+    k = max(1, int(half.ppf(SIGNIFICANCE / 2)))
+    return k, float(1 - 2 * half.cdf(k - 1))
+
+
+def percentile_interval(estimate: float, draws: Array) -> Interval:
+    """The central 95 % of bootstrap draws (K,), which may be infinite; NaN limits if over 5 % of them are NaN."""
+    known = draws[~np.isnan(draws)]
+    if len(known) < CONFIDENCE * len(draws):
+        return Interval(float(estimate), np.nan, np.nan)
+    low, high = np.quantile(known, CENTRAL, method="inverted_cdf")
+    return Interval(float(estimate), float(low), float(high))

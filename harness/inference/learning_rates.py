@@ -1,0 +1,188 @@
+"""Which learning rate is best at a batch size, how sure that is, and the power of B by which the best rate grows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from harness.inference.fits import (
+    FEWEST_CELLS,
+    FEWEST_REPLICAS,
+    Status,
+    bootstrap_interval,
+    censored_log,
+    resampled_medians,
+    vertex,
+)
+from harness.inference.intervals import CENTRAL, UNKNOWN, Array, Interval, censored, median_interval
+
+Indices = NDArray[np.intp]
+
+FEWEST_TO_CHOOSE = 3  # two replicas have three resamples: too few to say how sure their choice of a rate is
+SMALLEST_HALF = 6  # replicas to choose with, and as many to report with: the fewest that can reach p < .05
+VERTEX_SCATTER = 0.5  # of half a grid step: how far a parabola's vertex may be from the best learning rate
+RULES = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}  # power of B by which the rule scales the learning rate
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the replicas that choose a learning rate and of those that report its cost."""
+
+    selection: Indices
+    report: Indices
+    disjoint: bool
+
+
+@dataclass(frozen=True)
+class BestRate:
+    """The learning rate with the lowest median cost over the selection replicas; NaN when none has a finite one.
+
+    edge: the side on which the grid should be extended, "low", "high", "both" (a single rate) or "" (none); "low" also
+    when everything diverged. cost: median over the report replicas. agreement: share of resamples of the selection
+    replicas that choose the same rate. low and high: the rates that the central 95 % of the resamples choose. All three
+    are NaN for fewer than three selection replicas.
+    """
+
+    rate: float
+    edge: str
+    cost: Interval
+    agreement: float
+    low: float
+    high: float
+    disjoint: bool
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """p in best learning rate ∝ B^p. best: η* by batch size. rms: root mean square of the residuals of log η*.
+
+    verdicts: for each rule in RULES "supported" (the only one in p's interval), "refuted" (outside) or "unresolved".
+    at_edge: batch sizes whose best rate is at the edge of the grid; left_out: those where everything diverged.
+    """
+
+    status: Status
+    p: Interval
+    verdicts: dict[str, str]
+    best: dict[float, float]
+    rms: float
+    at_edge: tuple[float, ...]
+    left_out: tuple[float, ...]
+
+
+def split_replicas(n: int) -> Split:
+    """The first half chooses, the second (larger if n is odd) reports. Below n = 12 all n do both: not disjoint."""
+    everyone = np.arange(n)
+    if n < 2 * SMALLEST_HALF:
+        return Split(everyone, everyone, False)
+    return Split(everyone[: n // 2], everyone[n // 2 :], True)
+
+
+def _table(costs: Mapping[float, ArrayLike]) -> Array:
+    """(L, R), learning rates ascending."""
+    return np.array([censored(costs[rate]) for rate in sorted(costs)])
+
+
+def best_learning_rate(costs: Mapping[float, ArrayLike], split: Split, rng: np.random.Generator) -> BestRate:
+    """From costs per learning rate, (R,) each and +inf or NaN where diverged, the rate with the lowest median.
+
+    The lowest rate of several with equal medians. `costs` may be a DataFrame with a column per rate.
+    """
+    rates = np.array(sorted(costs), dtype=np.float64)
+    table = _table(costs)
+    medians = resampled_medians(table[:, split.selection], rng)
+    chosen, found = medians.argmin(axis=1), np.isfinite(medians.min(axis=1))
+    if not found[0]:
+        cost = median_interval(np.full(len(split.report), np.inf))
+        return BestRate(np.nan, "low", cost, np.nan, np.nan, np.nan, split.disjoint)
+    best, agreement, (low, high) = chosen[0], np.nan, (np.nan, np.nan)
+    if len(split.selection) >= FEWEST_TO_CHOOSE:
+        agreement = np.mean(found[1:] & (chosen[1:] == best))
+        low, high = np.quantile(rates[chosen[1:][found[1:]]], CENTRAL, method="inverted_cdf")
+    return BestRate(
+        rate=float(rates[best]),
+        edge=_edge(best, len(rates)),
+        cost=median_interval(table[best, split.report]),
+        agreement=float(agreement),
+        low=float(low),
+        high=float(high),
+        disjoint=split.disjoint,
+    )
+
+
+def _edge(index: int, n_rates: int) -> str:
+    if n_rates == 1:
+        return "both"
+    return {0: "low", n_rates - 1: "high"}.get(index, "")
+
+
+def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.random.Generator) -> Exponent:
+    """p of best learning rate ∝ B^p by least squares on log η*(B), from costs (R,) per batch size and learning rate.
+
+    η* is the vertex of a parabola in log η through the lowest median log cost and its neighbours, or the grid's rate
+    where there is no parabola (a neighbour diverged). The true optimum may lie anywhere between grid points. So the
+    draws behind the interval scatter a grid's rate evenly over half a step to each side, and a vertex over a quarter.
+    (Where the cost rises up to eight times as steeply as it falls, a vertex is off by at most a quarter of a step, plus
+    an offset that all batch sizes share.) The interval is therefore never narrower than the grid allows, and too
+    wide for true parabolas. p belongs to the learning rates given: p of sum and p of mean differ by 1. Every cell has
+    the same R replicas. Verdicts need a best rate inside every grid, three batch sizes and five replicas.
+    """
+    batch_sizes = np.array(sorted(grids), dtype=np.float64)
+    rates = [sorted(grids[B]) for B in sorted(grids)]
+    costs = np.vstack([_table(grids[B]) for B in sorted(grids)])
+    starts = np.cumsum([len(own) for own in rates])[:-1]
+    medians = np.split(resampled_medians(censored_log(costs), rng), starts, axis=1)
+    best = np.stack([_log_best(np.log(own), y, rng) for own, y in zip(rates, medians, strict=True)], axis=1)
+    found = np.isfinite(best[0])
+    inside = np.array([not _edge(int(y[0].argmin()), y.shape[1]) for y in medians])
+    p, rms = UNKNOWN, np.nan
+    if found.sum() >= FEWEST_CELLS:
+        slopes, rms = _line(np.log(batch_sizes[found]), best[:, found])
+        p = bootstrap_interval(slopes, costs.shape[1])
+    status = _exponent_status(p, bool(inside[found].all()), costs.shape[1])
+    return Exponent(
+        status=status,
+        p=p,
+        verdicts=_rule_verdicts(p, status),
+        best=dict(zip(batch_sizes[found].tolist(), np.exp(best[0, found]).tolist(), strict=True)),
+        rms=float(rms),
+        at_edge=tuple(batch_sizes[found & ~inside].tolist()),
+        left_out=tuple(batch_sizes[~found].tolist()),
+    )
+
+
+def _log_best(log_rates: Array, medians: Array, rng: np.random.Generator) -> Array:
+    """log η* (K + 1,) from medians (K + 1, L) of the log cost, all but the first scattered; NaN if none is finite."""
+    place, smooth = vertex(log_rates, medians)
+    lowest = medians.argmin(axis=1)
+    half_steps = np.concatenate([[0.0], np.diff(log_rates) / 2, [0.0]])
+    scatter = np.where(smooth, VERTEX_SCATTER, 1.0)
+    place[1:] = rng.uniform(place - scatter * half_steps[lowest], place + scatter * half_steps[lowest + 1])[1:]
+    place[np.isposinf(medians.min(axis=1))] = np.nan
+    return place
+
+
+def _line(x: Array, y: Array) -> tuple[Array, float]:
+    """Slopes (K,) of y (K, C) over x (C,), and the rms residual of the first."""
+    x = x - x.mean()
+    slopes = y @ x / (x @ x)
+    residuals = y[0] - y[0].mean() - slopes[0] * x
+    return slopes, float(np.sqrt(np.mean(np.square(residuals))))
+
+
+def _exponent_status(p: Interval, inside: bool, n_replicas: int) -> Status:
+    if np.isnan(p.estimate):
+        return Status.FEW_CELLS
+    if not inside:
+        return Status.AT_EDGE
+    if n_replicas < FEWEST_REPLICAS:
+        return Status.FEW_REPLICAS
+    return Status.FEW_CELLS if np.isnan(p.low) else Status.RESOLVED
+
+
+def _rule_verdicts(p: Interval, status: Status) -> dict[str, str]:
+    if status is not Status.RESOLVED:
+        return dict.fromkeys(RULES, "unresolved")
+    inside = [rule for rule, power in RULES.items() if power in p]
+    verdict = "supported" if len(inside) == 1 else "unresolved"
+    return {rule: verdict if rule in inside else "refuted" for rule in RULES}
