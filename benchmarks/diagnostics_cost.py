@@ -13,9 +13,9 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.app.command import ROOT, _register
+from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import Config
+from harness.config import Config, shipped
 from harness.store import environment
 from harness.sweep import load_dataset
 from harness.training import OBSERVERS, Cell, Diagnostics, Observer
@@ -25,7 +25,7 @@ BATCH_SIZES = (64, 128, 512, "full")
 
 def configured(batch_size: int | str, diagnostics: str) -> Config:
     words = ["dataset=digits", f"batch_size={batch_size}", f"diagnostics={diagnostics}"]
-    ((config, _),) = compose_cells(words, ROOT / "conf").cells
+    ((config, _),) = compose_cells(words, shipped("conf")).cells
     return config
 
 

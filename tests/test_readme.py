@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from harness.app.command import ROOT
 from harness.config.schema import RULES
 
+ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf8")
 
 

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import ROOT
 from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import Config
+from harness.config import Config, shipped
 from harness.data import Dataset
 from harness.network import Parameters
 
@@ -131,7 +130,7 @@ def defaults() -> Config:
     """The configuration that every cell starts from."""
     _register()
     words = ["dataset=digits", "diagnostics=off", "learning_rate=0.001"]
-    ((config, _),) = compose_cells(words, ROOT / "conf").cells
+    ((config, _),) = compose_cells(words, shipped("conf")).cells
     return config
 
 

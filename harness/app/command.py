@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.config import Config, ConfigError, check
+from harness import __version__
+from harness.config import Config, ConfigError, check, judge_file, shipped, study_file, study_names
 from harness.store import INTERRUPTS, Interrupted, UnreachableError, print_traceback
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from harness.store import Store
     from harness.sweep import GridCell
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job knows of its sweep, handed to it through hydra.job.env_set
 ALL = -1  # joblib's word for as many workers as possible
 SMALL = "size=small"
@@ -41,6 +41,9 @@ def main() -> int:
     words = sys.argv[1:]
     try:
         with INTERRUPTS:
+            if "--version" in words:
+                print(f"harness {__version__}")
+                return 0
             if words and not any(mark in words[0] for mark in "=-+~"):
                 return _verb(words[0])(words[1:])
             _register(words)
@@ -135,7 +138,7 @@ def _studies(words: Sequence[str]) -> int:
     if failed:
         _say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
-        _say(f"Written: {studies.write_page(Store.open(), size, ROOT)}")
+        _say(f"Written: {studies.write_page(Store.open(), size, Path.cwd())}")
     return int(bool(failed))
 
 
@@ -177,16 +180,16 @@ def _register(words: Sequence[str] = ()) -> None:
     store.__class__ = SharedStore
     store.store(name="schema", node=Config)
     asked = {name for word in words if "experiment" in word for name in re.findall(r"\w+", word)}
-    for path in sorted((ROOT / "experiments").glob("*.yaml")):
-        if path.stem not in asked:
-            store.store(group="experiment", name=path.stem, node={})
+    for name in study_names():
+        if name not in asked:
+            store.store(group="experiment", name=name, node={})
             continue
-        study = OmegaConf.load(path)
+        study = OmegaConf.load(study_file(name))
         assert isinstance(study, DictConfig)
         small = study.pop("small", {})
         store.store(
             group="experiment",
-            name=path.stem,
+            name=name,
             node=OmegaConf.merge(study, small) if SMALL in words else study,
             package="_global_",
         )
@@ -195,7 +198,7 @@ def _register(words: Sequence[str] = ()) -> None:
 def _hydra_main() -> None:
     import hydra
 
-    hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name="config")(_job)()
+    hydra.main(version_base="1.3", config_path=str(shipped("conf")), config_name="config")(_job)()
 
 
 def _train(words: list[str]) -> int:
@@ -220,13 +223,13 @@ def _checked(words: list[str]) -> "Composed":
     """Compose every cell as Hydra will, check its values, its data and the workers. Raises ConfigError."""
     from harness.app.composition import compose_cells
 
-    composed = compose_cells(words, ROOT / "conf")
+    composed = compose_cells(words, shipped("conf"))
     for config, _ in composed.cells:
         check(config)
     if "claims" in composed.cells[0][0].study:
         from harness.analysis import study_from
 
-        study_from(composed.cells[0][0].study)
+        judge_file(study_from(composed.cells[0][0].study).name)
     if composed.n_jobs is not None:
         _workers(composed)
     from harness.sweep import load_dataset
@@ -261,7 +264,7 @@ def _run_single(words: list[str], cell: "GridCell", store: "Store") -> int:
         return 0
     outcomes: list[str] = []
     try:
-        outcomes += launch(words, ROOT / "conf", None, _job)
+        outcomes += launch(words, shipped("conf"), None, _job)
     finally:
         recovery.drain(store, _say)
         _say(f"Browse: {store.how_to_browse}\n  {store.table_link()}")
@@ -301,7 +304,7 @@ def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", 
 def _launch(words: list[str], cells: "Sequence[GridCell]") -> None:
     from harness.app.composition import launch
 
-    launch(words, ROOT / "conf", [cell.overrides for cell in cells], _job)
+    launch(words, shipped("conf"), [cell.overrides for cell in cells], _job)
 
 
 def _tell_end(cells: "list[GridCell]", runs: "Sequence[Run]", seconds: float) -> int:

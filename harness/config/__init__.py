@@ -4,6 +4,7 @@ Knows no Hydra: the command line fills these classes, a program may fill them by
 names of what there is.
 """
 
+from harness.config.folders import judge_file, shipped, study_file, study_names
 from harness.config.labels import cell_label, sweep_label, varied_keys
 from harness.config.reading import config_from
 from harness.config.schema import (
@@ -32,6 +33,10 @@ __all__ = [
     "effective_batch_size",
     "effective_learning_rate",
     "flatten",
+    "judge_file",
+    "shipped",
+    "study_file",
+    "study_names",
     "sweep_label",
     "varied_keys",
 ]

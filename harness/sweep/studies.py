@@ -10,13 +10,14 @@ import numpy as np
 import yaml
 
 from harness.analysis import SEED, Answer, Evidence, Finding, Study, SweepData, judge_of, judged, study_from
+from harness.config import judge_file, shipped, study_file, study_names
 from harness.report import findings
 
 if TYPE_CHECKING:
     from harness.store import Store
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-PAGE = Path("docs") / "findings.md"  # below the project's root
+EXPERIMENTS = shipped("experiments")
+PAGE = Path("docs") / "findings.md"  # below the folder that the command runs in
 CLAIMS = "study.yaml"  # on the sweep: question and claims as they were when it began
 FINDINGS = "findings.json"  # likewise: what was found
 TAG = "claim."  # and the verdict of each claim as a tag
@@ -27,7 +28,7 @@ def judgement(store: "Store", sweep: str, data: SweepData, found: Answer, scratc
     tree = yaml.safe_load(store.download(store.get(sweep), CLAIMS, scratch).read_text(encoding="utf8"))
     study = study_from(tree)
     evidence = Evidence(data, found, partial(_download, store, scratch), np.random.default_rng(SEED))
-    return study, judged(study, judge_of(study.name, EXPERIMENTS), evidence)
+    return study, judged(study, judge_of(study.name, judge_file(study.name).parent), evidence)
 
 
 def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
@@ -37,13 +38,14 @@ def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
 
 
 def names() -> list[str]:
-    """The studies that have claims, in the order of their files."""
-    return [path.stem for path in sorted(EXPERIMENTS.glob("*.py"))]
+    """The studies that have claims and a module that judges them."""
+    paths = [study_file(name) for name in study_names()]
+    return [p.stem for p in paths if p.with_suffix(".py").exists() and "claims:" in p.read_text(encoding="utf8")]
 
 
 def definition(name: str) -> Study:
     """The study as its file has it now. Raises ConfigError."""
-    return study_from(yaml.safe_load((EXPERIMENTS / f"{name}.yaml").read_text(encoding="utf8"))["study"])
+    return study_from(yaml.safe_load(study_file(name).read_text(encoding="utf8"))["study"])
 
 
 def listing(store: "Store", size: str, chosen: Sequence[str]) -> str:
@@ -64,6 +66,7 @@ def listing(store: "Store", size: str, chosen: Sequence[str]) -> str:
 def write_page(store: "Store", size: str, root: Path) -> Path:
     """Rebuild docs/findings.md and its pictures from the newest sweep of every study; returns the page's path."""
     page = root / PAGE
+    page.parent.mkdir(exist_ok=True)
     parts = []
     for name in names():
         run = store.last_study(name, size)

@@ -14,7 +14,7 @@ from harness.config import Config
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("network", "compiled", "config", "data", "training")  # whose code computes numbers
-NO_NUMBERS = ("config/labels.py", "training/estimate.py")  # but for these: names for people, how long a cell takes
+NO_NUMBERS = ("config/folders.py", "config/labels.py", "training/estimate.py")  # but for these: they compute none
 WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run")  # keys that change nothing in what a run holds
 
 

@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from math import prod
+from pathlib import Path
 
 import pytest
 import yaml
 
-from harness.app.command import ROOT, _register
+from harness.app.command import _register
 from harness.app.composition import compose_cells
 from harness.config.schema import RULES, ConfigError, check, flatten
+
+ROOT = Path(__file__).parents[2]
 
 
 def compose(*words: str):

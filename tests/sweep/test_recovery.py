@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.app.command import ROOT, _register
+from harness.app.command import _register
 from harness.app.composition import compose_cells
+from harness.config import shipped
 from harness.store import tracking
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
@@ -222,7 +223,7 @@ def composed():
     """Three small cells, as the command line composes them."""
     _register()
     words = ["-m", "dataset=iris", "model.hidden=[4]", "batch_size=8,16,32", "epochs=2", "seeds=2"]
-    return compose_cells(words, ROOT / "conf").cells
+    return compose_cells(words, shipped("conf")).cells
 
 
 def command(store):

@@ -19,8 +19,9 @@ import pytest
 import yaml
 
 import harness.training.loop
-from harness.app.command import ROOT, _register
+from harness.app.command import _register
 from harness.app.composition import compose_cells
+from harness.config import shipped
 from harness.config.schema import Config, ConfigError
 from harness.data.datasets import load
 from harness.store.checkout import commit
@@ -38,7 +39,7 @@ from harness.training.loop import Budget, next_checkpoint
 def composed(*words: str) -> Config:
     """A small cell on iris (N = 90): 12 updates an epoch at B = 8, 36 in all."""
     _register()
-    composed = compose_cells(["dataset=iris", "batch_size=8", "epochs=3", "seeds=3", *words], ROOT / "conf")
+    composed = compose_cells(["dataset=iris", "batch_size=8", "epochs=3", "seeds=3", *words], shipped("conf"))
     return composed.cells[0][0]
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import harness.training.cell
-from harness.app.command import ROOT, _register
+from harness.app.command import _register
 from harness.app.composition import compose_cells
+from harness.config import shipped
 from harness.config.schema import Config
 from harness.data.datasets import load
 from harness.training import tables
@@ -23,7 +24,7 @@ from harness.training.loop import Outcome, is_geometric
 def composed(*words: str) -> Config:
     """A small cell on iris (N = 90)."""
     _register()
-    return compose_cells(["dataset=iris", "epochs=4", "seeds=4", *words], ROOT / "conf").cells[0][0]
+    return compose_cells(["dataset=iris", "epochs=4", "seeds=4", *words], shipped("conf")).cells[0][0]
 
 
 def trained(*words: str) -> CellResult:
