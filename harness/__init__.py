@@ -1,3 +1,41 @@
-"""An experiment-tracking harness that settles questions about batch size, learning rate and reduction with evidence."""
+"""An experiment-tracking harness that settles questions about batch size, learning rate and reduction with evidence.
+
+`train` trains one cell, `sweep` a grid of cells, `load` reads a sweep from the store. `MLP` and the optimisers are the
+mathematics, in NumPy. Each name is imported when it is used first.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import Result, train
+    from harness.config import ConfigError
+    from harness.network import MLP, SGD, Adam, Momentum, Nesterov, Parameters, RMSProp, inplace_reduce
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "Adam",
+    "ConfigError",
+    "Momentum",
+    "Nesterov",
+    "Parameters",
+    "RMSProp",
+    "Result",
+    "inplace_reduce",
+    "train",
+]
+
+_ROOMS = {"ConfigError": "config", "Result": "api", "train": "api"}  # of the names that `network` does not have
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    return getattr(import_module(f"harness.{_ROOMS.get(name, 'network')}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "harness"
 # The way that data flows; a room imports only from those before it.
 ROOMS = (
     "network", "compiled", "config", "data", "training", "inference", "analysis", "report", "store", "sweep", "app",
+    "api",
 )  # fmt: skip
 HOME = {
     "hydra": "app", "omegaconf": "app", "mlflow": "store", "matplotlib": "report", "numba": "compiled",

@@ -5,6 +5,6 @@ The home of Hydra. May import every other room; no other room imports it.
 
 __all__ = []
 
-from harness.app.command import main
+from harness.app.command import configurations, main
 
-__all__ = ["main"]
+__all__ = ["configurations", "main"]

@@ -219,6 +219,14 @@ def _train(words: list[str]) -> int:
     return _run_single(words, cells[0], store)
 
 
+def configurations(words: list[str]) -> list[Config]:
+    """The configuration of every cell that these words ask for; nothing is checked but that they exist."""
+    from harness.app.composition import compose_cells
+
+    _register(words)
+    return [config for config, _ in compose_cells(words, ROOT / "conf").cells]
+
+
 def _checked(words: list[str]) -> "Composed":
     """Compose every cell as Hydra will, check its values, its data and the workers. Raises ConfigError."""
     from harness.app.composition import compose_cells

@@ -1,15 +1,19 @@
-"""Where examples come from: scikit-learn's datasets, the user's files, and their three scaled parts.
+"""Where examples come from: scikit-learn's datasets, the user's files and arrays, and their three scaled parts.
 
 The home of scikit-learn. May import the rooms before it: `network`, `compiled`, `config`.
 """
 
-from harness.data.datasets import Dataset, load
+from harness.data.checks import Dataset, check_parts
+from harness.data.datasets import load
+from harness.data.in_memory import in_memory
 from harness.data.splits import Examples, Splits, loss_for, split
 
 __all__ = [
     "Dataset",
     "Examples",
     "Splits",
+    "check_parts",
+    "in_memory",
     "load",
     "loss_for",
     "split",

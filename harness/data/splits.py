@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from harness.data.datasets import Dataset, check_parts, part_sizes
+from harness.data.checks import Dataset, check_parts, part_sizes
 
 LOSSES = {0: "half_squared_error", 2: "sigmoid_cross_entropy"}  # by number of classes; softmax for any other
 

@@ -5,7 +5,8 @@ Joins `training`, `analysis`, `report` and `store`; may import every room but `a
 
 from harness.sweep.grid import GridCell, missing
 from harness.sweep.parent import close_sweep, open_sweep, write_answer
-from harness.sweep.recording import Job, SweepContext, load_dataset, record_cell
+from harness.sweep.progress import SweepProgress
+from harness.sweep.recording import Job, SweepContext, load_dataset, record_cell, weights
 from harness.sweep.recovery import recover
 from harness.sweep.verification import verify
 
@@ -13,6 +14,7 @@ __all__ = [
     "GridCell",
     "Job",
     "SweepContext",
+    "SweepProgress",
     "close_sweep",
     "load_dataset",
     "missing",
@@ -20,5 +22,6 @@ __all__ = [
     "record_cell",
     "recover",
     "verify",
+    "weights",
     "write_answer",
 ]

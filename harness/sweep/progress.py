@@ -1,6 +1,7 @@
 """What the terminal shows while a cell trains: which cell of how many, epoch, cost, time left.
 
-On stderr, and only when that is a terminal; elsewhere nothing but warnings is written while training.
+On stderr, and only when that is a terminal; elsewhere nothing but warnings is written while training. `SweepProgress`,
+for a sweep in a Python program, writes in a notebook too.
 """
 
 import sys
@@ -8,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from harness.training import Budget, Outcome, Record
+from harness.training import Budget, Outcome, Plan, Record
 
 
 class CellProgress:
@@ -47,8 +48,7 @@ class CellProgress:
         self.task = self.bar.add_task(self.title, total=total, state="")
 
     def show(self, record: Record) -> None:
-        fine = [outcome is not Outcome.DIVERGED for outcome in record.outcome]
-        self.cost = float(np.median(record.train_cost[fine])) if any(fine) else float("nan")
+        self.cost = _cost(record)
         done = record.update if self.budget.updates is not None else record.train_seconds
         state = f"epoch {record.update / self.updates_per_epoch:.4g}  cost {self.cost:.4g}"
         self.bar.update(self.task, completed=done, state=state)
@@ -66,3 +66,57 @@ class CellProgress:
     def finish(self, outcome: Outcome) -> None:
         if sys.stderr.isatty():
             self.console.print(f"{self.title}  {outcome}, cost {self.cost:.4g}", markup=False)
+
+
+class SweepProgress:
+    """One bar for all cells that a Python program trains: cells done, epoch and cost of the present one, time left."""
+
+    def __init__(self, n_cells: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        notebook = console.is_jupyter
+        if notebook:  # plain text that is overwritten: rich's own way needs ipywidgets
+            console = Console(file=sys.stdout, force_jupyter=False, force_terminal=True)
+        self.bar = Progress(
+            TextColumn("cell {task.fields[number]}/{task.total:.0f}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}", markup=False),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not (notebook or sys.stderr.isatty()),
+        )
+        self.task = self.bar.add_task("", total=n_cells, number=1)
+        self.n_cells, self.done = n_cells, 0
+
+    def __enter__(self) -> "SweepProgress":
+        self.bar.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.__exit__(kind, error, trace)
+
+    def show(self, label: str, plan: Plan, budget: Budget, record: Record) -> None:
+        """A checkpoint of the present cell."""
+        state = f"{label}  epoch {record.update / plan.updates_per_epoch:.4g}  cost {_cost(record):.4g}"
+        self.bar.update(self.task, completed=self.done + _share(budget, record), description=state)
+
+    def next_cell(self) -> None:
+        self.done += 1
+        self.bar.update(self.task, completed=self.done, number=min(self.done + 1, self.n_cells))
+
+
+def _cost(record: Record) -> float:
+    """Median training cost per example over the replicas that have not diverged."""
+    fine = [outcome is not Outcome.DIVERGED for outcome in record.outcome]
+    return float(np.median(record.train_cost[fine])) if any(fine) else float("nan")
+
+
+def _share(budget: Budget, record: Record) -> float:
+    """The part of the budget that is spent, 0 to 1."""
+    of_updates = record.update / budget.updates if budget.updates else 0.0
+    return min(1.0, max(of_updates, record.train_seconds / budget.seconds if budget.seconds else 0.0))

@@ -1,0 +1,9 @@
+"""What a Python program calls: `harness.train`, `harness.sweep`, `harness.load`, and the objects that these return.
+
+The last room; may import every other one. `import harness` loads it at the first use of one of its names.
+"""
+
+from harness.api.results import Result
+from harness.api.training import train
+
+__all__ = ["Result", "train"]

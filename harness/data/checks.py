@@ -1,0 +1,220 @@
+"""What a dataset has to be: numbers without gaps, targets of one kind, enough examples for three parts.
+
+Everything that would make a training meaningless (text, gaps, one class, too few examples) is refused here, in one line
+that names the key, because only the data can tell.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.config import ConfigError
+from harness.data.files import listing, one_line
+
+LARGEST = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """All examples, unscaled and in the order of their source.
+
+    X (n, D) float64. y: for classification (n,) int64, the index into `class_names` (sorted labels); for regression
+    (n,) or (n, K) float64 in the target's own unit, and `class_names` is empty. digest: sha256 over both arrays.
+    """
+
+    name: str
+    task: str
+    X: NDArray[np.float64]
+    y: NDArray[Any]
+    class_names: tuple[str, ...]
+    digest: str
+
+
+def checked(name: str, task: str, inputs: Any, targets: Any, target_names: Any) -> Dataset:
+    """The dataset in these DataFrames of X and y. Raises ConfigError for what cannot be trained on."""
+    X = _inputs(inputs)
+    y, class_names = TARGETS[task](targets, target_names)
+    return Dataset(name, task, X, y, class_names, _digest(X, y))
+
+
+def tables_of(result: Any) -> tuple[Any, Any, Any]:
+    """DataFrames of X and y, and the Bunch's own names of the classes (None if it has none)."""
+    if isinstance(result, Mapping) and {"data", "target"} <= result.keys():
+        X, y, names = result["data"], result["target"], result.get("target_names")
+    elif isinstance(result, tuple) and len(result) == 2:
+        (X, y), names = result, None
+    else:
+        raise ConfigError("dataset.load._target_", "a function that returns (X, y)", f"a {type(result).__name__}")
+    inputs, targets = _table(X, "X"), _table(y, "y")
+    if not 0 < len(inputs) == len(targets):
+        raise ConfigError("dataset.load", "one target per example", f"{len(inputs)} examples, {len(targets)} targets")
+    return inputs, targets, names
+
+
+def _table(values: Any, name: str) -> Any:
+    """A DataFrame of the columns of X (n, D), or of y (n,) or (n, K). Raises ConfigError for any other shape."""
+    import pandas as pd
+
+    is_frame = isinstance(values, pd.DataFrame)
+    if hasattr(values, "tocsr") or (is_frame and any(isinstance(kind, pd.SparseDtype) for kind in values.dtypes)):
+        raise ConfigError("dataset.load", f"a dense {name}, because sparse ones are not supported", "a sparse one")
+    if is_frame and values.shape[1]:
+        return values
+    column = str(getattr(values, "name", None) or "target")
+    try:
+        array = values if isinstance(values, pd.Series) else np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise ConfigError("dataset.load", f"{name} as an array", one_line(error)) from error
+    if name == "y" and array.ndim == 1:
+        return pd.DataFrame({column: array})
+    if array.ndim != 2 or not array.shape[1]:
+        shape = "(examples, inputs)" if name == "X" else "(examples,) or (examples, outputs)"
+        raise ConfigError("dataset.load", f"{name} of shape {shape}", f"{name} of shape {array.shape}")
+    return pd.DataFrame(array, columns=[f"{name}[:, {i}]" for i in range(array.shape[1])], copy=False)
+
+
+def _inputs(table: Any) -> NDArray[np.float64]:
+    text = _text_columns(table)
+    if text:
+        found = listing([f"{name} ({value!r})" for name, value in text.items()])
+        raise ConfigError("dataset.load", "numbers in every input column (encode text first, or drop it)", found)
+    _refuse_missing(table)
+    return _floats(table)
+
+
+def _floats(table: Any) -> NDArray[np.float64]:
+    """(n, D); what is missing becomes nan."""
+    return np.ascontiguousarray(table.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _is_numeric(column: Any) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return bool(is_numeric_dtype(column.dtype)) and column.dtype.kind != "c"
+
+
+def _text_columns(table: Any) -> dict[str, str]:
+    """Columns that hold something else than real numbers, each with its first value that is not one."""
+    return {str(name): _first_text(column) for name, column in table.items() if not _is_numeric(column)}
+
+
+def _first_text(column: Any) -> str:
+    import pandas as pd
+
+    text = column.astype(str)
+    not_numbers = text[pd.to_numeric(text, errors="coerce").isna() & column.notna()]
+    return str((not_numbers if len(not_numbers) else text).iloc[0])
+
+
+def _refuse_missing(table: Any) -> None:
+    counts = {str(name): int(_missing(column).sum()) for name, column in table.items()}
+    found = [f"{name} ({count} of {len(table)})" for name, count in counts.items() if count]
+    if found:
+        allowed = f"no value that is missing, infinite or beyond {LARGEST:g} (fill the gaps, or drop their rows)"
+        raise ConfigError("dataset.load", allowed, listing(found))
+
+
+def _missing(column: Any) -> NDArray[np.bool_]:
+    """(n,) True where there is no usable value."""
+    if not _is_numeric(column):
+        return column.isna().to_numpy()
+    return ~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST)
+
+
+def _class_indices(table: Any, target_names: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """y (n,): the place of each label among the sorted labels, and the names of these."""
+    if table.shape[1] != 1:
+        allowed = "regression, because classification takes one label per example"
+        raise ConfigError("dataset.task", allowed, f"classification of {table.shape[1]} target columns")
+    _refuse_missing(table)
+    labels, indices = np.unique(_labels(table.iloc[:, 0].to_numpy()), return_inverse=True)
+    if len(labels) < 2:
+        raise ConfigError("dataset", "at least 2 classes", f"only {labels[0]}")
+    named = target_names is not None and np.array_equal(labels, np.arange(len(target_names)))
+    return indices.astype(np.int64), tuple(str(name) for name in (target_names if named else labels))
+
+
+def _labels(values: NDArray[Any]) -> NDArray[Any]:
+    """Labels of one type: 1.0 is the class 1, and what is neither number nor truth value is text."""
+    if values.dtype.kind == "f":
+        continuous = values[(values != np.rint(values)) | (np.abs(values) > 2**53)]
+        if len(continuous):
+            allowed = f"regression, because the target is continuous ({continuous[0]})"
+            raise ConfigError("dataset.task", allowed, "classification")
+        return values.astype(np.int64)
+    return values if values.dtype.kind in "biu" else values.astype(str)
+
+
+def _quantities(table: Any, target_names: Any) -> tuple[NDArray[np.float64], tuple[()]]:
+    """y (n,) or (n, K): numbers, none of the K constant. There are no classes to name."""
+    text = _text_columns(table)
+    if text:
+        name, value = next(iter(text.items()))
+        allowed = f"classification, or numbers in the target ({name!r} holds {value!r})"
+        raise ConfigError("dataset.task", allowed, "regression")
+    _refuse_missing(table)
+    values = _floats(table)
+    constant = [str(name) for name, column in zip(table.columns, values.T, strict=True) if np.ptp(column) == 0]
+    if constant:
+        raise ConfigError("dataset.load", "a target that varies", f"a constant: {listing(constant)}")
+    return values[:, 0] if values.shape[1] == 1 else values, ()
+
+
+TARGETS: dict[str, Callable[[Any, Any], tuple[NDArray[Any], tuple[str, ...]]]] = {
+    "classification": _class_indices,
+    "regression": _quantities,
+}
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+# Enough for three parts.
+
+
+def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: float) -> None:
+    """Refuse examples that are too few for the three parts."""
+    fractions = (1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
+    if dataset.class_names:
+        _check_classes(dataset, least=_ceil(1 / min(fractions)))
+    else:
+        _check_sizes(part_sizes(len(dataset.y), validation_fraction, test_fraction))
+
+
+def _check_classes(dataset: Dataset, least: int) -> None:
+    """A class of 1 / fraction examples has about one in the part: stratification asks for no more."""
+    counts = np.bincount(dataset.y)
+    rarest = int(counts.argmin())
+    if counts[rarest] < least:
+        allowed = f"at least {least} examples of every class, for one in each of train, validation and test"
+        found = f"{counts[rarest]} of class {dataset.class_names[rarest]}, {len(dataset.y)} examples in all"
+        raise ConfigError("dataset", allowed, found)
+
+
+def _check_sizes(sizes: tuple[int, int, int]) -> None:
+    """Two examples are what R² needs."""
+    if min(sizes) < 2:
+        found = f"{sum(sizes)} examples: {sizes[0]} / {sizes[1]} / {sizes[2]}"
+        raise ConfigError("dataset", "at least 2 examples in each of train / validation / test", found)
+
+
+def _ceil(number: float) -> int:
+    """Rounded up, unless the excess is rounding error: 10 × (0.1 + 0.2) is 3."""
+    return math.ceil(number - 1e-9)
+
+
+def part_sizes(n: int, validation_fraction: float, test_fraction: float) -> tuple[int, int, int]:
+    """Training, validation and test sizes: what is held out is rounded up, and then the test part of it."""
+    held_out = _ceil(n * (validation_fraction + test_fraction))
+    n_test = _ceil(held_out * test_fraction / (validation_fraction + test_fraction))
+    return n - held_out, held_out - n_test, n_test
