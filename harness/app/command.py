@@ -224,7 +224,7 @@ def configurations(words: list[str]) -> list[Config]:
     from harness.app.composition import compose_cells
 
     _register(words)
-    return [config for config, _ in compose_cells(words, ROOT / "conf").cells]
+    return [config for config, _ in compose_cells(words, shipped("conf")).cells]
 
 
 def _checked(words: list[str]) -> "Composed":
