@@ -76,11 +76,12 @@ def scaling_curves(evidence: Evidence) -> Iterator[Curve]:
     looked_at = evidence.cells.loc[evidence.cells["diagnostics"] == "full", "cell"]
     targets = evidence.answer.targets
     targets = targets[~targets["cell"].isin(looked_at) & (targets["reduction"] == "mean")]
-    for setting, own in targets.sort_values("batch_size").groupby("setting"):
+    dataset = evidence.cells.set_index("cell")["dataset"]
+    for _, own in targets.sort_values("batch_size").groupby("setting"):
         sizes = own["batch_size"].to_numpy(dtype=float)
         updates = np.stack([evidence.to_target[cell]["updates"] for cell in own["cell"]])
         yield Curve(
-            str(setting).split()[0],
+            str(dataset[own["cell"].iloc[0]]),
             sizes,
             updates,
             fit_batch_scaling(sizes, updates, evidence.rng),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, costs_at, quartiles
+from harness.analysis import BATCH_SIZE, CLOCKS, Evidence, Finding, Panel, Series, costs_at, quartiles
 from harness.inference import (
     Exponent,
     Interval,
@@ -27,7 +27,6 @@ Array = NDArray[np.floating]
 Grid = dict[float, Array]  # lr_mean -> costs (R,)
 Grids = dict[float, Grid]  # B -> its grid
 
-CLOCKS = {"epochs": "epoch", "updates": "update", "seconds": "train_seconds"}
 LINEAR, ROOT = (0.75, 1.25), (0.25, 0.75)  # exponents that are nearest to 1, and to ½
 RULES = {"unscaled": 0.0, "√B": 0.5, "linear": 1.0}
 BASE = 4  # batch size at which a rule's rate is tuned
@@ -59,7 +58,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     yield rule("L2", ROOT, evidence, exponents, readings, bends)
     at_equal_epochs = [own for own in readings if own.clock == "epochs"]
     yield rules_against_tuning(evidence, at_equal_epochs, bends)
-    yield good_ranges(evidence, [own for own in readings if own.clock != "seconds"])
+    yield good_ranges(evidence, [own for own in readings if own.clock != "train seconds"])
 
 
 # Readings
@@ -84,7 +83,8 @@ def critical_sizes(evidence: Evidence) -> dict[str, float]:
     """Dataset -> B_crit, fitted to the updates to target of the mean's cells, where that is resolved."""
     fits = evidence.answer.fits
     fits = fits[(fits["reduction"] == "mean") & fits["resolved"].astype(bool)]
-    return {str(row.setting).split()[0]: float(row.b_crit) for row in fits.itertuples()}
+    dataset = evidence.cells.drop_duplicates("setting").set_index("setting")["dataset"]
+    return {str(dataset[row.setting]): float(row.b_crit) for row in fits.itertuples()}
 
 
 def up_to(grids: Grids, bend: float) -> Grids:

@@ -5,6 +5,7 @@ off by a factor that it has in every cell (so pairs share it) and by one of its 
 judge gets.
 """
 
+import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +14,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.answers import (
-    SEED,
-    answer,
-    best_rates,
-    final_costs,
-    target_costs,
-    targets_table,
-    updates_to_target,
-)
-from harness.analysis.study import Evidence
-from harness.analysis.sweep_tables import SweepData
+from harness.analysis.answers import SEED, answer
+from harness.analysis.evidence import Evidence
+from harness.analysis.rates import best_rates, final_costs
+from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
+from harness.analysis.targets import target_costs, targets_table, updates_to_target
+from harness.config import exact_text
+from harness.training import Plan
 
 START = 2.0
 PARAMS = {
-    "optimizer.name": "sgd", "optimizer.weight_decay": "0.0", "last_batch": "keep", "order": "reshuffle",
-    "target_on": "train", "engine": "vectorized", "loss": "softmax_cross_entropy", "epochs": "10", "seed": "0",
+    "optimizer.name": "sgd", "optimizer.weight_decay": 0.0, "last_batch": "keep", "order": "reshuffle",
+    "target": None, "target_on": "train", "engine": "vectorized", "epochs": 10, "seed": 0,
 }  # fmt: skip
 
 
@@ -37,7 +34,6 @@ def cell(
     learning_rate: float = 0.1,
     reduction: str = "mean",
     dataset: str = "digits",
-    extra: str = "",
     n_train: int = 1024,
     final: float | None = 0.1,
     n_updates: int | None = None,
@@ -50,13 +46,13 @@ def cell(
 ) -> dict[str, Any]:
     """One cell. final: its cost at the end, None for diverged. noise: standard deviation of the replicas' own factor.
 
-    extra: what the label says besides dataset, B, η, reduction, such as "optimizer=adam". history: one replica's
-    checkpoints, instead of the made-up fall, or what makes them from the replica's factor. files: name -> table, or
-    (R, P) weights for "weights.npz".
+    history: one replica's checkpoints, instead of the made-up fall, or what makes them from the replica's factor.
+    files: name -> table, or (R, P) weights for "weights.npz". params: other values of the configuration; `seeds` is its
+    number of replicas.
     """
     n_updates = n_updates or 10 * -(-n_train // batch_size)
     update_us = 40.0 + batch_size if update_us is None else update_us
-    return {**locals(), "params": {**PARAMS, "dataset": dataset, **params}}
+    return {**locals(), "params": {**PARAMS, **params}}
 
 
 def evidence(
@@ -68,15 +64,12 @@ def evidence(
     best rates, of those that a judge asks for.
     """
     rng = np.random.default_rng(seed)
-    common = np.exp(shared * rng.normal(size=n_replicas))
-    made = [_tables(own, common, rng) for own in cells]
-    rows, replicas, histories = ([made_cell[i] for made_cell in made] for i in range(3))
+    sizes = [int(own["params"].get("seeds", n_replicas)) for own in cells]
+    common = np.exp(shared * rng.normal(size=max(sizes)))
+    made = [_cell(own, common[:size], rng) for own, size in zip(cells, sizes, strict=True)]
     about = {"command": "python -m harness -m experiment=made_up", "cells": str(len(cells))}
-    data = SweepData(
-        "made up", about, pd.DataFrame(rows), pd.concat(replicas, ignore_index=True),
-        pd.concat(histories, ignore_index=True),
-    )  # fmt: skip
-    files = {row["run_id"]: own["files"] or {} for row, own in zip(rows, cells, strict=True)}
+    data = sweep_data("made up", about, made)
+    files = {one.signature: own["files"] or {} for one, own in zip(made, cells, strict=True)}
     found: Any = answer(data) if answered else Rates(data)
     return Files(data, found, lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
 
@@ -119,28 +112,26 @@ class Files(Evidence):
         return self.files[cell]["cell"]  # type: ignore[attr-defined]
 
 
-def _tables(own: dict[str, Any], common: Any, rng: np.random.Generator) -> tuple[dict[str, Any], Any, Any]:
-    words = [own["dataset"], f"B={own['batch_size']}", f"η={own['learning_rate']:g}", own["reduction"], own["extra"]]
-    label, setting = " ".join(filter(None, words)), " ".join(filter(None, [own["dataset"], own["extra"]]))
-    head = {"setting": setting, "cell": label, "batch_size": float(own["batch_size"])}
-    head |= {"learning_rate": own["learning_rate"], "reduction": own["reduction"]}
+def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCell:
     factors = common * np.exp(own["noise"] * rng.normal(size=len(common)))
     parts = [_history(own, factor) for factor in factors]
-    replicas = pd.DataFrame([head | {"replica": r} | _replica(part, own) for r, part in enumerate(parts)])
-    histories = pd.concat(parts, ignore_index=True)
-    histories = histories.assign(replica=np.repeat(np.arange(len(parts)), [len(part) for part in parts]), **head)
-    lr_mean = own["learning_rate"] * (own["batch_size"] if own["reduction"] == "sum" else 1)
-    lost = own["final"] is None
-    costs = np.quantile(replicas["final_train_cost"], [0.25, 0.5, 0.75]) if not lost else [np.nan] * 3
-    row = {
-        **head, **own["params"], "status": "FINISHED", "outcome": "diverged" if lost else "completed",
-        "n_train": float(own["n_train"]), "lr_mean": lr_mean, "lr_per_example": lr_mean / own["batch_size"],
-        "q25": costs[0], "score": costs[1], "q75": costs[2], "n_replicas": len(common),
-        "n_diverged": len(common) * lost, "time/update_us": own["update_us"],
-        "time/example_us": own["update_us"] / own["batch_size"],
-        "time/train_seconds": own["update_us"] * own["n_updates"] / 1e6, "run_id": label,
-    }  # fmt: skip
-    return row, replicas, histories
+    history = pd.concat(parts, ignore_index=True)
+    history = history.assign(replica=np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+    B, rate, N = own["batch_size"], own["learning_rate"], own["n_train"]
+    lr_mean = rate * (B if own["reduction"] == "sum" else 1)
+    knobs = {"batch_size": B, "learning_rate": rate, "reduction": own["reduction"], "dataset.name": own["dataset"]}
+    values = knobs | own["params"]
+    signature = hashlib.sha256(exact_text(values).encode()).hexdigest()[:16]
+    return SweepCell(
+        signature, values, Plan(N, B, rate, "keep", -(-N // B), (3, 2), "softmax_cross_entropy", lr_mean, lr_mean / B),
+        status="FINISHED", outcome="diverged" if own["final"] is None else "completed",
+        summary={
+            "time/update_us": own["update_us"], "time/example_us": own["update_us"] / B,
+            "time/train_seconds": own["update_us"] * own["n_updates"] / 1e6,
+        },
+        replicas=pd.DataFrame([{"replica": r} | _replica(part, own) for r, part in enumerate(parts)]),
+        history=history, run_id=signature,
+    )  # fmt: skip
 
 
 def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:

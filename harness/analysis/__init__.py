@@ -1,42 +1,22 @@
 """A sweep as tables, what it answers, and a study's evidence: tables in, tables out.
 
-May import `training` for the tables of a cell and `inference` for what may be said of them; loads and draws nothing.
+May import `training` for the tables of a cell and `inference` for tests and intervals; loads and draws nothing.
 """
 
-from harness.analysis.answers import (
-    CLOCKS,
-    MARGIN,
-    SEED,
-    Answer,
-    Pair,
-    Winner,
-    answer,
-    costs_at,
-    targets_table,
-    updates_to_target,
-)
-from harness.analysis.study import (
-    BATCH_SIZE,
-    Claim,
-    Evidence,
-    Finding,
-    Panel,
-    Series,
-    Study,
-    at_the_edge,
-    judge_of,
-    judged,
-    limits,
-    quartiles,
-    study_from,
-)
-from harness.analysis.sweep_tables import SweepData, settings, spread
+from harness.analysis.answers import SEED, Answer, answer
+from harness.analysis.comparisons import MARGIN, Pair
+from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
+from harness.analysis.study import BATCH_SIZE, Claim, Finding, Panel, Series, Study, judge_of, judged, study_from
+from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
+from harness.analysis.targets import TARGET_CLOCKS, targets_table, updates_to_target
+from harness.analysis.winners import CLOCKS, Winner, costs_at
 
 __all__ = [
     "BATCH_SIZE",
     "CLOCKS",
     "MARGIN",
     "SEED",
+    "TARGET_CLOCKS",
     "Answer",
     "Claim",
     "Evidence",
@@ -45,6 +25,7 @@ __all__ = [
     "Panel",
     "Series",
     "Study",
+    "SweepCell",
     "SweepData",
     "Winner",
     "answer",
@@ -54,9 +35,8 @@ __all__ = [
     "judged",
     "limits",
     "quartiles",
-    "settings",
-    "spread",
     "study_from",
+    "sweep_data",
     "targets_table",
     "updates_to_target",
 ]

@@ -1,55 +1,147 @@
 """A sweep as three tidy tables: its cells, their replicas, their histories.
 
-Whatever answers, draws or reports works on these tables and on nothing else, so it works on a hand-written table too.
+Whatever answers, draws or reports works on these tables and on nothing else, so it works on a sweep that was trained a
+moment ago, on one from a store, and on a hand-written table too.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from harness.config import KNOBS, Values, exact_text, labels
+from harness.network import Parameters
+from harness.training import Plan
 
+if TYPE_CHECKING:
     import pandas as pd
 
-BUDGETS = ("epochs=", "updates=", "train_seconds=")
+BUDGETS = ("epochs", "updates", "train_seconds")
+HEAD = ("setting", "cell", *KNOBS)  # in front of every row of replicas and histories
+
+
+@dataclass(frozen=True, eq=False)
+class SweepCell:
+    """One cell of a sweep as it stands.
+
+    values: what decides its numbers (`decisive_values`). plan: what the configuration comes to on its data.
+    status: FINISHED, FAILED, KILLED, RUNNING or MISSING. reason: why it is not finished. summary: its metrics by name.
+    replicas, history: the tables of `harness.training.tables`, of a finished cell. code, data: digests of the source
+    and of the dataset; cells that differ in one are never compared.
+    """
+
+    signature: str
+    values: Values
+    plan: Plan
+    status: str
+    outcome: str = ""
+    reason: str = ""
+    summary: Mapping[str, float] = field(default_factory=dict)
+    replicas: "pd.DataFrame | None" = None
+    history: "pd.DataFrame | None" = None
+    run_id: str = ""
+    code: str = ""
+    data: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class SweepData:
     """Tables of one sweep.
 
-    cells: one row per run - setting (what its label says besides B, η and reduction), cell (the label), status,
-    outcome, params, summary metrics, score (median final training cost, NaN if all diverged) with q25 and q75,
-    n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv and history.csv of the finished
-    cells, with setting, cell, batch_size, learning_rate and reduction in front. timing: how the cells were timed -
-    exclusive, shared (other workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds
-    do not compare).
+    cells: one row per cell of the grid - setting (a name for the cells it may be compared with: they agree in all that
+    decides numbers but batch size, learning rate and reduction), cell (the signature), label (a name, unique in the
+    sweep), status, outcome, reason, the configuration, summary metrics, score (median final training cost, NaN if all
+    diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv and
+    history.csv of the finished cells, with setting, cell, batch_size, learning_rate and reduction in front.
+    Setting, batch size, learning rate and reduction together name one cell.
+    timing: how the cells were timed - exclusive, shared (other workers trained meanwhile), or mixed (not all alike, or
+    not on one machine: their seconds do not compare).
     """
 
     title: str
-    about: dict[str, str]
+    about: Mapping[str, str]
     cells: "pd.DataFrame"
     replicas: "pd.DataFrame"
     histories: "pd.DataFrame"
     timing: str = "exclusive"
 
 
-def setting_of(label: str) -> str:
-    """The label without its B, η and reduction."""
-    words = [word for word in label.split() if not word.startswith(("B=", "η=")) and word not in ("sum", "mean")]
-    return " ".join(words)
+def sweep_data(
+    title: str, about: Mapping[str, str], cells: Sequence[SweepCell], timing: str = "exclusive"
+) -> SweepData:
+    """The tables of these cells, which have different signatures."""
+    import pandas as pd
+
+    values = [{**cell.values, "code": cell.code, "data": cell.data} for cell in cells]
+    rows, replicas, histories = [], [], []
+    for cell, label, setting in zip(cells, labels(values), settings(values), strict=True):
+        row = _cell_row(cell, label, setting)
+        head = {key: row[key] for key in HEAD}
+        if cell.replicas is not None and cell.history is not None:
+            row |= spread(cell.replicas)
+            replicas.append(_below(head, cell.replicas))
+            histories.append(_below(head, cell.history))
+        rows.append(row)
+    tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
+    return SweepData(title, about, pd.DataFrame(rows), tables[0], tables[1], timing)
 
 
-def settings(labels: "Sequence[str]") -> dict[str, str]:
-    """Label -> setting. A budget that only follows from the other knobs (few epochs at B=1, many at B=N) makes none."""
-    without = {label: " ".join(word for word in label.split() if not word.startswith(BUDGETS)) for label in labels}
-    merged = len(set(without.values())) == len(without)
-    return {label: setting_of(without[label] if merged else label) for label in labels}
+def settings(cells: Sequence[Values]) -> list[str]:
+    """The setting of each cell: a name for its values without the three knobs.
+
+    And without its budget where that only follows from the knobs (few epochs at B=1, many at B=N): where no two cells
+    differ in nothing but their budgets.
+    """
+    without_knobs = [_without(one, KNOBS) for one in cells]
+    knobs_of: dict[str, list[str]] = {}
+    for one in cells:
+        knobs_of.setdefault(exact_text(_without(one, (*KNOBS, *BUDGETS))), []).append(
+            exact_text([one[k] for k in KNOBS])
+        )
+    found = []
+    for one in without_knobs:
+        rest = _without(one, BUDGETS)
+        knobs = knobs_of[exact_text(rest)]
+        found.append(rest if len(set(knobs)) == len(knobs) else one)
+    different = {exact_text(one): one for one in found}
+    names = dict(zip(different, labels(list(different.values())), strict=True))
+    return [names[exact_text(one)] for one in found]
+
+
+def _without(values: Values, keys: Sequence[str]) -> Values:
+    return {key: value for key, value in values.items() if key not in keys}
+
+
+def _cell_row(cell: SweepCell, label: str, setting: str) -> dict[str, Any]:
+    values, plan = dict(cell.values), cell.plan
+    return {
+        "setting": setting,
+        "cell": cell.signature,
+        "label": label,
+        "status": cell.status,
+        "outcome": cell.outcome,
+        "reason": cell.reason,
+        "batch_size": float(values.pop("batch_size")),
+        **{key: values.pop(key) for key in ("learning_rate", "reduction")},
+        "lr_mean": plan.lr_mean,
+        "lr_per_example": plan.lr_per_example,
+        "n_train": float(plan.n_train),
+        "dataset": values.pop("dataset.name"),
+        "n_parameters": Parameters.count(plan.sizes),
+        "loss": plan.loss,
+        **{key: exact_text(value) if isinstance(value, list) else value for key, value in values.items()},
+        **cell.summary,
+        "run_id": cell.run_id,
+    }
+
+
+def _below(head: Mapping[str, Any], table: "pd.DataFrame") -> "pd.DataFrame":
+    return table.assign(**head, outcome=table["outcome"].fillna(""))
 
 
 def spread(replicas: "pd.DataFrame") -> dict[str, float]:
+    """Score and quartiles (costs per example) over the replicas that did not diverge, and how many there are."""
     diverged = replicas["outcome"] == "diverged"
     costs = replicas.loc[~diverged, "final_train_cost"].to_numpy()
     q25, score, q75 = np.quantile(costs, [0.25, 0.5, 0.75]) if len(costs) else [np.nan] * 3

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.sweep import GridCell
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job knows of its sweep, handed to it through hydra.job.env_set
+CELL_VARIABLE = "HARNESS_CELL"  # likewise: which cell it is to train
 ALL = -1  # joblib's word for as many workers as possible
 SMALL = "size=small"
 LAUNCHER = ("hydra/launcher", "hydra.launcher")  # how overrides of it begin
@@ -312,7 +313,8 @@ def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", 
 def _launch(words: list[str], cells: "Sequence[GridCell]") -> None:
     from harness.app.composition import launch
 
-    launch(words, shipped("conf"), [cell.overrides for cell in cells], _job)
+    jobs = [[*c.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={c.assignment.to_word()}"] for c in cells]
+    launch(words, shipped("conf"), jobs, _job)
 
 
 def _tell_end(cells: "list[GridCell]", runs: "Sequence[Run]", seconds: float) -> int:
@@ -330,6 +332,9 @@ def _tell_end(cells: "list[GridCell]", runs: "Sequence[Run]", seconds: float) ->
     killed = [run.info.run_name for run in status.values() if run.info.status == "KILLED"]
     if killed:
         _say(f"{len(killed)} killed: {'; '.join(killed)}")
+    never_started = [cell.label for cell in cells if cell.signature not in status]
+    if never_started:
+        _say(f"{len(never_started)} never started: {'; '.join(never_started)}")
     if finished < len(cells):
         _say("The same command again trains what is missing.")
     return int(finished < len(cells))
@@ -344,14 +349,15 @@ def _job(composed: "DictConfig") -> str:
 
     from harness.app.composition import to_config
     from harness.store import Store
-    from harness.sweep import Job, SweepContext, record_cell
+    from harness.sweep import Assignment, Job, SweepContext, record_cell
     from harness.training import Outcome
 
     hydra = HydraConfig.get()
     word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only
     launcher = str(hydra.launcher._target_).split(".")[-1] if word else "BasicLauncher"
     alone = launcher == "BasicLauncher" or hydra.launcher.get("n_jobs") == 1
-    job = Job(int(hydra.job.num) if word else 0, alone, launcher, list(hydra.overrides.task))
+    assignment = Assignment.from_word(os.environ[CELL_VARIABLE]) if word else None
+    job = Job(int(hydra.job.num) if word else 0, alone, launcher, list(hydra.overrides.task), assignment)
     try:
         with INTERRUPTS:
             config = to_config(composed)

@@ -59,11 +59,13 @@ class CellLoader(ConfigLoaderImpl):  # type: ignore[misc]
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """The same with it: what Hydra's launchers ask for."""
-        parsed = OverridesParser.create().parse_overrides(sweep_overrides)
+        every = OverridesParser.create().parse_overrides(sweep_overrides)
+        parsed = [override for override in every if not override.key_or_group.startswith("hydra.")]
         own, hydra = self._cell(master_config, parsed)
         with open_dict(own):
             own.hydra = hydra  # a copy
-        own.hydra.overrides.task = sweep_overrides
+        self._apply_overrides_to_config([override for override in every if override not in parsed], own)
+        own.hydra.overrides.task = [override.input_line for override in parsed]
         own.hydra.job.override_dirname = get_overrides_dirname(parsed, **_dirname_words(hydra))
         OmegaConf.copy_cache(from_config=master_config, to_config=own)
         return own

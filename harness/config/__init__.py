@@ -5,7 +5,7 @@ names of what there is.
 """
 
 from harness.config.folders import judge_file, shipped, study_file, study_names
-from harness.config.labels import cell_label, sweep_label, varied_keys
+from harness.config.labels import KNOBS, Values, exact_text, labels, sweep_label, varied_keys
 from harness.config.reading import config_from
 from harness.config.schema import (
     RULES,
@@ -21,19 +21,22 @@ from harness.config.schema import (
 )
 
 __all__ = [
+    "KNOBS",
     "RULES",
     "Config",
     "ConfigError",
     "DatasetConfig",
     "ModelConfig",
     "OptimizerConfig",
-    "cell_label",
+    "Values",
     "check",
     "config_from",
     "effective_batch_size",
     "effective_learning_rate",
+    "exact_text",
     "flatten",
     "judge_file",
+    "labels",
     "shipped",
     "study_file",
     "study_names",

@@ -1,67 +1,99 @@
-"""What cells and sweeps are called: a cell by its three knobs and whatever else tells it apart from its siblings."""
+"""What cells and sweeps are called: a cell by its three knobs and whatever else tells it apart from its siblings.
 
+A cell is given by its values: the flat configuration with the effective batch size and learning rate. Names are for
+people; nothing is ever read out of one.
+"""
+
+import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from harness.config.schema import Config, flatten
-
-ALWAYS = ("dataset.name", "batch_size", "learning_rate", "reduction")
-
-
-def varied_keys(configs: Sequence[Config]) -> list[str]:
-    """The flat keys in which the cells of a sweep differ, without those that the name of their group decides."""
-    flat = [flatten(asdict(config)) for config in configs]
-    keys = dict.fromkeys(key for values in flat for key in values)
-    return [key for key in keys if any(_differ(key, values, flat[0]) for values in flat) and not _implied(key, flat)]
+Values = dict[str, Any]
+KNOBS = ("batch_size", "learning_rate", "reduction")
+ALWAYS = {"dataset.name": "", "batch_size": "B=", "learning_rate": "η=", "reduction": ""}  # named in every label
+SOURCE = ("code", "data")  # digests among the values, named only where nothing else tells two cells apart
+PLAIN = re.compile(r"[\w./-]+")  # a text that is read without quotes
+LONGEST = 250  # characters of a sweep's name
 
 
-def _differ(key: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return bool(one.get(key) != other.get(key))
+def labels(cells: Sequence[Values]) -> list[str]:
+    """A name for each of these different cells, no two alike: `digits B=64 η=0.1 mean optimizer=adam`.
+
+    Numbers are rounded unless that makes two of them one. A value that a cell does not have (null) is not named. The
+    settings of a sweep, which have no knobs, are named in the same way.
+    """
+    varied = [key for key in varied_keys(cells) if key not in ALWAYS]
+    for keys in ([key for key in varied if key not in SOURCE], varied):
+        named = {key: word for key, word in ALWAYS.items() if key in cells[0]}
+        named |= {key: f"{name}=" for key, name in _key_names(keys).items()}
+        rows = zip(*([_word(name, text) for text in _texts(cells, key)] for key, name in named.items()), strict=True)
+        found = [" ".join(filter(None, row)) for row in rows]
+        if len(set(found)) == len(found):
+            return found
+    return [exact_text(one) for one in cells]
 
 
-def _implied(key: str, flat: Sequence[dict[str, Any]]) -> bool:
+def sweep_label(cells: Sequence[Values], study: str = "") -> str:
+    """`digits batch_size=1,64,512`; of a study, whose grids are many, its name and its data."""
+    datasets = ", ".join(dict.fromkeys(one["dataset.name"] for one in cells))
+    if study:
+        return f"{study}: {datasets}"
+    varied = [key for key in varied_keys(cells) if key != "dataset.name"]
+    names = _key_names(sorted(varied, key=lambda key: key not in KNOBS))
+    return " ".join([datasets, *(f"{name}={_listed(_texts(cells, key))}" for key, name in names.items())])[:LONGEST]
+
+
+def varied_keys(cells: Sequence[Values]) -> list[str]:
+    """The keys in which the cells of a sweep differ, without those that the name of their group decides."""
+    keys = dict.fromkeys(key for one in cells for key in one)
+    return [key for key in keys if len(set(_exact_texts(cells, key))) > 1 and not _implied(key, cells)]
+
+
+def exact_text(value: Any) -> str:
+    """A text that two values share only if they are equal."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _exact_texts(cells: Sequence[Values], key: str) -> list[str]:
+    return [exact_text(one.get(key)) for one in cells]
+
+
+def _implied(key: str, cells: Sequence[Values]) -> bool:
     """Whether the name of the key's group decides its value, as adam decides that there is a beta2."""
     name = f"{key.split('.')[0]}.name"
-    if key == name or name not in flat[0]:
+    if key == name or name not in cells[0]:
         return False
-    by_name = {values[name]: values for values in flat}
-    return not any(_differ(key, values, by_name[values[name]]) for values in flat)
+    names = [one[name] for one in cells]
+    return len(set(zip(names, _exact_texts(cells, key), strict=True))) == len(set(names))
 
 
-def distinguishing(varied: Sequence[str]) -> list[str]:
-    """Of the keys that vary, those that a name needs besides the ones it always has."""
-    return [key for key in varied if key not in ALWAYS]
+def _key_names(keys: Sequence[str]) -> dict[str, str]:
+    """optimizer.name -> optimizer, model.hidden -> hidden; the whole key where two would be called alike."""
+    short = {key: key.removesuffix(".name").split(".")[-1] for key in keys}
+    return {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
 
 
-def cell_label(config: Config, varied: Sequence[str]) -> str:
-    """`digits B=64 η=0.1 mean`, then `key=value` for what else varies, unless the cell has no such thing (null)."""
-    values = flatten(asdict(config))
-    named = [key for key in distinguishing(varied) if values.get(key) is not None]
-    extra = [f"{short_name(key)}={_text(values[key])}" for key in named]
-    knobs = [config.dataset.name, f"B={config.batch_size}", f"η={config.learning_rate:g}", config.reduction]
-    return " ".join([*knobs, *extra])
+def _texts(cells: Sequence[Values], key: str) -> list[str]:
+    """How the value of a key is written in each cell: short, or exact where short would make two values one."""
+    short, exact = [_short(one.get(key)) for one in cells], _exact_texts(cells, key)
+    return short if len(set(short)) == len(set(exact)) else exact
 
 
-def sweep_label(configs: Sequence[Config]) -> str:
-    """`digits batch_size=1,64,512`; of a study, whose grids are many, its name and its data."""
-    datasets = ", ".join(dict.fromkeys(config.dataset.name for config in configs))
-    if study := configs[0].study.get("name"):
-        return f"{study}{' (small)' if configs[0].size == 'small' else ''}: {datasets}"
-    keys = [key for key in varied_keys(configs) if key in ALWAYS[1:]] + distinguishing(varied_keys(configs))
-    grid = " ".join(f"{short_name(key)}={_values(configs, key)}" for key in keys)
-    return f"{datasets} {grid}".strip()[:250]
+def _short(value: Any) -> str:
+    """0.1, [64,32], adam, "price mean"."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) and PLAIN.fullmatch(value) else exact_text(value)
 
 
-def short_name(key: str) -> str:
-    """optimizer.name -> optimizer; model.hidden -> hidden."""
-    return key.removesuffix(".name").split(".")[-1]
+def _word(name: str, text: str) -> str:
+    return "" if text == NULL else name + text
 
 
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+NULL = exact_text(None)
 
 
-def _values(configs: Sequence[Config], key: str) -> str:
-    values = list(dict.fromkeys(_text(flatten(asdict(config)).get(key)) for config in configs))
-    return ",".join(values if len(values) <= 8 else [*values[:7], f"({len(values)} values)"])
+def _listed(texts: Sequence[str]) -> str:
+    different = list(dict.fromkeys(texts))
+    return ",".join(different if len(different) <= 8 else [*different[:7], f"({len(different)} values)"])

@@ -6,7 +6,7 @@ The home of scikit-learn. May import the rooms before it: `network`, `compiled`,
 from harness.data.checks import Dataset, check_parts
 from harness.data.datasets import load
 from harness.data.in_memory import in_memory
-from harness.data.splits import Examples, Splits, loss_for, split
+from harness.data.splits import Examples, Splits, loss_for, n_outputs_of, n_train_of, split
 
 __all__ = [
     "Dataset",
@@ -16,5 +16,7 @@ __all__ = [
     "in_memory",
     "load",
     "loss_for",
+    "n_outputs_of",
+    "n_train_of",
     "split",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from harness.config import DatasetConfig
 from harness.data.checks import Dataset, check_parts, part_sizes
 
 LOSSES = {0: "half_squared_error", 2: "sigmoid_cross_entropy"}  # by number of classes; softmax for any other
@@ -37,21 +38,6 @@ class Splits:
     sort_key: NDArray[Any]
     rows: NDArray[np.intp]
 
-    @property
-    def n_train(self) -> int:
-        """N, the number of training examples."""
-        return self.train.X.shape[0]
-
-    @property
-    def n_inputs(self) -> int:
-        """D, the width of X."""
-        return self.train.X.shape[1]
-
-    @property
-    def n_outputs(self) -> int:
-        """K, the width of Y: 1 for two classes."""
-        return self.train.Y.shape[1]
-
 
 def split(
     dataset: Dataset,
@@ -78,6 +64,17 @@ def split(
 def loss_for(dataset: Dataset) -> str:
     """The cost whose output delta is A - Y: named by the number of classes, or squared error for regression."""
     return LOSSES.get(len(dataset.class_names), "softmax_cross_entropy")
+
+
+def n_train_of(dataset: Dataset, config: DatasetConfig) -> int:
+    """N, the number of training examples of every split."""
+    return part_sizes(len(dataset.y), config.validation_fraction, config.test_fraction)[0]
+
+
+def n_outputs_of(dataset: Dataset) -> int:
+    """K, the width of Y: 1 for two classes."""
+    n_classes = len(dataset.class_names)
+    return 1 if n_classes == 2 else n_classes or dataset.y[:1].size
 
 
 def _partition(

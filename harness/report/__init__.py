@@ -3,7 +3,8 @@
 The home of matplotlib. May import `analysis` and the rooms before it; computes nothing but positions on a figure.
 """
 
-from harness.report.notes import interval, note, number, shortened
+from harness.report.markdown import interval, number, shortened
+from harness.report.notes import note
 from harness.report.page import html
 from harness.report.plots import COLOURS, STYLE, log_scale
 

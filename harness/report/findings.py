@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.analysis import Claim, Finding, Study
 from harness.inference import Interval
-from harness.report.notes import interval, table
+from harness.report.markdown import interval, table
 
 INTRODUCTION = """# Findings
 

@@ -1,37 +1,36 @@
 """The answer of a sweep in words: Markdown for the parent's description and for the report.
 
-Every sentence is made from a table of `answer`, and says what it rests on: how many replicas, which target, which
-interval. Where the sweep cannot tell, the sentence says what would.
+Every sentence comes from a table of `answer` and states its evidence: how many replicas, which target, which interval.
+An unresolved question names what would resolve it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.analysis import CLOCKS, MARGIN, Answer, Pair, SweepData, Winner
 from harness.inference import Comparison, Exponent, Interval, Status, proportion
+from harness.report.markdown import interval, number, table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
+MOST_MISSING = 10  # cells that are named
 ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
 
 
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
-    answers = [_flip(own) for own in _by_setting(found.winners)]
-    head = [*answers, f"`{data.about.get('command', '')}`", _finished(data, found)]
+    answers = [_headline(own, _labels(data)) for own in _by_setting(found.winners)]
+    head = [*answers, f"`{data.about.get('command', '')}`", _finished(data, found), *_missing(data.cells)]
     return "\n\n".join([*head, *_sections(data, found), "### All cells", cells_table(data.cells)])
 
 
-def shortened(text: str) -> str:
-    """As much as MLflow keeps of a description, cut between lines; report.html has the whole."""
-    if len(text) <= LONGEST:
-        return text
-    return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
+def _labels(data: SweepData) -> dict[str, str]:
+    """Signature -> name."""
+    return dict(zip(data.cells["cell"], data.cells["label"], strict=True)) if len(data.cells) else {}
 
 
 def _finished(data: SweepData, found: Answer) -> str:
@@ -46,6 +45,16 @@ def _finished(data: SweepData, found: Answer) -> str:
     return f"{text} Learning rates are chosen and reported {choice}. p-values are Holm's, within each table."
 
 
+def _missing(cells: "pd.DataFrame") -> list[str]:
+    """Which cells are missing, and why."""
+    lost = cells[cells["status"] != "FINISHED"] if len(cells) else cells
+    if lost.empty:
+        return []
+    shown = [f"{row.label} ({row.reason})" for row in lost.head(MOST_MISSING).itertuples()]
+    more = [f"and {len(lost) - MOST_MISSING} more"] if len(lost) > MOST_MISSING else []
+    return [f"Missing: {'; '.join([*shown, *more])}."]
+
+
 TIMING = {
     "exclusive": "",
     "shared": " Timed while other workers trained too: seconds are longer than alone; compare them with care.",
@@ -56,7 +65,7 @@ TIMING = {
 
 def _sections(data: SweepData, found: Answer) -> Iterator[str]:
     sections = {
-        "Who wins": _who_wins(found),
+        "Who wins": _who_wins(found, _labels(data)),
         "Learning rate": _learning_rate(found),
         "Sum or mean": _sum_or_mean(data.cells, found),
         "Updates to target": _to_target(data.cells, found),
@@ -68,32 +77,12 @@ def _sections(data: SweepData, found: Answer) -> Iterator[str]:
             yield f"### {title}\n\n{text}"
 
 
-def number(value: float) -> str:
-    """Three significant digits, without an exponent where it can be read without one."""
-    if value == 0 or not np.isfinite(value):
-        return f"{value:g}"
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.2g}"
-
-
-def interval(value: Interval) -> str:
-    if np.isnan(value.low):
-        return number(value.estimate)
-    return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
-
-
-def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
-    """Lines of a Markdown table."""
-    columns = list(columns)
-    body = ["| " + " | ".join(str(value) for value in row) + " |" for row in rows]
-    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *body] if body else []
-
-
 # Who wins
 
 
-def _who_wins(found: Answer) -> list[str]:
+def _who_wins(found: Answer, labels: Mapping[str, str]) -> list[str]:
     rows = [
-        (w.setting, f"{number(w.budget)} {w.clock}", w.cell, number(w.cost), _against(w.comparison, w.runner_up))
+        (w.setting, f"{number(w.budget)} {w.clock}", labels[w.cell], number(w.cost), _against(w, labels))
         for w in found.winners
     ]
     header = ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size")
@@ -105,25 +94,28 @@ def _by_setting(winners: list[Winner]) -> list[list[Winner]]:
     return [[winner for winner in winners if winner.setting == setting] for setting in settings]
 
 
-def _flip(winners: list[Winner]) -> str:
+def _headline(winners: list[Winner], labels: Mapping[str, str]) -> str:
+    """Which batch size has the lowest cost on every clock, or on which one each."""
     sizes = {winner.batch_size for winner in winners}
     if len(sizes) == 1:
         clocks = " and ".join(winner.clock for winner in winners) if len(winners) < len(CLOCKS) else ""
         where = f"at equal {clocks}" if clocks else "on every clock"
-        return f"**{winners[0].setting}: B={sizes.pop():g} has the lowest training cost {where}.**"
-    wins = "; ".join(f"B={winner.batch_size:g} at equal {winner.clock}{_doubt(winner)}" for winner in winners)
+        return f"**{winners[0].setting}: B={sizes.pop():.0f} has the lowest training cost {where}.**"
+    wins = "; ".join(f"B={winner.batch_size:.0f} at equal {winner.clock}{_doubt(winner, labels)}" for winner in winners)
     return f"**{winners[0].setting}: the winner depends on the clock.** Lowest training cost: {wins}."
 
 
-def _doubt(winner: Winner) -> str:
+def _doubt(winner: Winner, labels: Mapping[str, str]) -> str:
     doubts = {"unresolved": "unresolved against", "equivalent": f"equal within {MARGIN:.0%} to"}
     verdict = winner.comparison.verdict if winner.comparison else ""
-    return f" ({doubts[verdict]} {winner.runner_up})" if verdict in doubts else ""
+    return f" ({doubts[verdict]} {labels[winner.runner_up]})" if verdict in doubts else ""
 
 
-def _against(comparison: Comparison | None, other: str) -> str:
+def _against(winner: Winner, labels: Mapping[str, str]) -> str:
+    comparison = winner.comparison
     if comparison is None:
         return "no other batch size"
+    other = labels[winner.runner_up]
     if comparison.by_divergence:
         return f"{other} diverged in {comparison.diverged[1]} replicas"
     text = f"{interval(comparison.ratio)} × {other}, p = {number(comparison.p)}"
@@ -139,7 +131,7 @@ def _against(comparison: Comparison | None, other: str) -> str:
 def _learning_rate(found: Answer) -> list[str]:
     best = found.best[found.best["n_rates"] > 1]
     rows = [
-        (r.setting, r.reduction, f"{r.batch_size:g}", _rate(r), number(r.lr_mean), number(r.cost), r.edge or "")
+        (r.setting, r.reduction, f"{r.batch_size:.0f}", _rate(r), number(r.lr_mean), number(r.cost), r.edge or "")
         for r in best.itertuples()
     ]
     lines = table(
@@ -166,7 +158,7 @@ def _exponent(fit: Exponent) -> str:
 def _extend(best: "pd.DataFrame") -> Iterator[str]:
     """What to add to the grid where its edge won: no claim is made there."""
     for (setting, reduction), own in best[best["edge"] != ""].groupby(["setting", "reduction"]):
-        sizes = ", ".join(f"B={row.batch_size:g} ({row.edge})" for row in own.itertuples())
+        sizes = ", ".join(f"B={row.batch_size:.0f} ({row.edge})" for row in own.itertuples())
         further = sorted(
             {row.learning_rate * (3 if row.edge == "high" else 1 / 3) for row in own.itertuples() if row.edge != "both"}
         )
@@ -184,12 +176,12 @@ def _sum_or_mean(cells: "pd.DataFrame", found: Answer) -> list[str]:
     lines = [f"- In exact arithmetic: {text}" for text in _in_exact_arithmetic(done)]
     lines += [f"- {text}" for text in _measured_pairs(found.pairs)]
     rows = [
-        (setting, f"{B:g}", interval(c.ratio), number(c.p), _verdict(c)) for (setting, B), c in found.at_best.items()
+        (setting, f"{B:.0f}", interval(c.ratio), number(c.p), _verdict(c)) for (setting, B), c in found.at_best.items()
     ]
     header = ("data", "B", "final cost of sum / mean, each at its best rate", "p", "")
     edges = sorted(set(found.best.loc[found.best["edge"] != "", "batch_size"]))
     if edges:
-        sizes = ", ".join(f"{B:g}" for B in edges)
+        sizes = ", ".join(f"{B:.0f}" for B in edges)
         lines.append(f"- Best against best is void at B = {sizes} until the grid is extended.")
     return [*lines, "", *table(header, rows)]
 
@@ -209,7 +201,7 @@ def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
     ragged = cells[(cells["last_batch"] == "keep") & (cells["n_train"] % cells["batch_size"] != 0)]
     for (n_train, B), _ in ragged.groupby(["n_train", "batch_size"]):
         short = n_train % B
-        yield f"B={B:g} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
+        yield f"B={B:.0f} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
     if (cells["optimizer.weight_decay"].astype(float) > 0).any():
         yield "weight decay is added after the reduction: sum needs decay·B to be the same."
     if "optimizer.clip_norm" in cells and cells["optimizer.clip_norm"].notna().any():
@@ -224,11 +216,11 @@ def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
     other = [pair for pair in pairs if pair.difference > ROUNDING]
     if equal:
         worst = max(pair.difference for pair in equal)
-        sizes = ", ".join(f"{B:g}" for B in sorted({pair.batch_size for pair in equal}))
+        sizes = ", ".join(f"{B:.0f}" for B in sorted({pair.batch_size for pair in equal}))
         how = "bit for bit" if worst == 0 else f"to {worst:.1g}"
         yield f"Measured: {len(equal)} pairs of cells with one lr_mean (B = {sizes}) end at the same costs {how}."
     for pair in other:
-        yield f"Measured: B={pair.batch_size:g}, lr_mean {number(pair.lr_mean)}: up to {pair.difference:.2%} apart."
+        yield f"Measured: B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}: up to {pair.difference:.2%} apart."
 
 
 # Updates to target
@@ -241,7 +233,7 @@ def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
         for setting, cost in found.targets_at.items()
     ]
     rows = [
-        (r.setting, r.reduction, f"{r.batch_size:g}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
+        (r.setting, r.reduction, f"{r.batch_size:.0f}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
         for r in found.targets.itertuples()
     ]
     header = ("data", "reduction", "B", "rate", "updates", "epochs", "train seconds", "replicas that reached it")
@@ -288,19 +280,19 @@ def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
 
 
 def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
-    wild = cells[cells.get("n_diverged", 0) > 0] if "n_diverged" in cells else cells.iloc[:0]
-    if wild.empty:
+    diverged = cells[cells.get("n_diverged", 0) > 0] if "n_diverged" in cells else cells.iloc[:0]
+    if diverged.empty:
         return ["No replica of any cell diverged."] if len(cells) else []
     lines = []
     for (setting, reduction), own in found.frontier.groupby(["setting", "reduction"]):
         edge = own[own["unstable"].notna()]
         if len(edge):
-            places = ", ".join(f"B={row.batch_size:g}: {_bracket(row)}" for row in edge.itertuples())
+            places = ", ".join(f"B={row.batch_size:.0f}: {_bracket(row)}" for row in edge.itertuples())
             lines.append(f"- {setting}, {reduction}: stable up to / diverged from: {places}.")
-    some = wild[wild["n_diverged"] < wild["n_replicas"]]
+    some = diverged[diverged["n_diverged"] < diverged["n_replicas"]]
     for row in some.head(10).itertuples():
         share = proportion(int(row.n_diverged), int(row.n_replicas))
-        lines.append(f"- {row.cell}: {row.n_diverged:g} of {row.n_replicas:g} diverged, {interval(share)}.")
+        lines.append(f"- {row.label}: {row.n_diverged:g} of {row.n_replicas:g} diverged, {interval(share)}.")
     return lines
 
 
@@ -315,7 +307,7 @@ def cells_table(cells: "pd.DataFrame") -> str:
     """One line per cell: outcome, final costs with the quartiles, timings."""
     rows = [
         (
-            row["cell"],
+            row["label"],
             row["outcome"] or row["status"].lower(),
             _quartiles(row),
             *(number(row[key]) if key in row and np.isfinite(row[key]) else "" for key in TIMES),

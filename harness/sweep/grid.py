@@ -7,33 +7,50 @@ another one. Cells of one grid that share a signature are one cell.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.config import Config, cell_label, varied_keys
+from harness.config import Config, Values, labels
 from harness.store import Store
-from harness.sweep.recording import load_dataset
-from harness.training import Cell, signature
+from harness.sweep.recording import Assignment, load_dataset
+from harness.training import Cell, Plan, code_digest, decisive_values, plan_of, signature
 
 PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell: what it is called in this grid, what makes it, and the finished run that holds it, if there is one."""
+    """One cell: what makes it, what this grid calls it, and the finished run that holds it, if there is one.
+
+    data: digest of its dataset.
+    """
 
     config: Config
     overrides: list[str]
-    label: str
     signature: str
+    plan: Plan
+    data: str
+    label: str = ""
     run_id: str | None = None
+
+    @property
+    def values(self) -> Values:
+        """What decides its numbers."""
+        return decisive_values(self.config, self.plan.n_train)
+
+    @property
+    def assignment(self) -> Assignment:
+        """What the job that trains it is told."""
+        return Assignment(self.signature, self.label, code_digest(), self.data)
 
 
 def grid(cells: Sequence[tuple[Config, list[str]]]) -> list[GridCell]:
     """The different cells of a command, in its order."""
-    varied = varied_keys([config for config, _ in cells])
     found: dict[str, GridCell] = {}
     for config, overrides in cells:
-        own = signature(config, load_dataset(config.dataset).digest)
-        found.setdefault(own, GridCell(config, overrides, cell_label(config, varied), own))
-    return list(found.values())
+        dataset = load_dataset(config.dataset)
+        plan = plan_of(config, dataset)
+        own = signature(config, plan.n_train, dataset.digest)
+        found.setdefault(own, GridCell(config, overrides, own, plan, dataset.digest))
+    names = labels([cell.values for cell in found.values()])
+    return [replace(cell, label=name) for cell, name in zip(found.values(), names, strict=True)]
 
 
 def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:

@@ -1,35 +1,52 @@
-"""A sweep read back from the store as tables, and the grid that its parent run keeps."""
+"""The grid that a sweep's parent run keeps, and a sweep read back from the store as tables."""
 
+import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis import SweepData, settings, spread
-from harness.store import Store
+from harness.analysis import SweepCell, SweepData, sweep_data
+from harness.config import ConfigError
+from harness.store import Store, redacted
 from harness.sweep.grid import GridCell
+from harness.training import Plan, code_digest
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
 
-SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics that say one thing a cell
-FIRST = ("batch_size", "learning_rate", "reduction")  # of the params in a table
-GRID = "grid.csv"  # of the parent run
-KNOBS = ("batch_size", "learning_rate", "lr_mean", "lr_per_example", "n_train")
+SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics with one value a cell
+GRID = "grid.json"  # of the parent run
 
 
 def write_grid(folder: Path, cells: Sequence[GridCell]) -> None:
-    """The cells that a sweep consists of, by signature, and what this sweep calls them: a file for its parent run."""
-    import pandas as pd
+    """What each cell of a sweep is, as a file for its parent run: known also of a cell that never starts."""
+    code = code_digest()
+    rows = [
+        {"signature": c.signature, "values": c.values, "plan": asdict(c.plan), "code": code, "data": c.data}
+        for c in cells
+    ]
+    (folder / GRID).write_text(redacted(json.dumps(rows, indent=1, ensure_ascii=False)), encoding="utf8")
 
-    rows = [(cell.label, cell.signature) for cell in cells]
-    pd.DataFrame(rows, columns=["cell", "signature"]).to_csv(folder / GRID, index=False)
+
+def read_grid(store: Store, sweep: "Run") -> dict[str, SweepCell]:
+    """Signature -> cell, as if none had started. Raises ConfigError for a sweep whose grid cannot be read."""
+    again = "a sweep of this version (run its command again: finished cells of this version are found)"
+    if not store.has_file(sweep.info.run_id, GRID):
+        raise ConfigError(f"sweep {sweep.info.run_id}", again, f"one without {GRID}")
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            rows = json.loads(store.download(sweep, GRID, Path(scratch)).read_text(encoding="utf8"))
+        return {row["signature"]: _never_started(**row) for row in rows}
+    except (LookupError, TypeError, ValueError) as error:
+        raise ConfigError(f"sweep {sweep.info.run_id}", again, f"a {GRID} of another form ({error!r})") from error
 
 
-def grid_labels(store: Store, sweep: Any) -> dict[str, str]:
-    """Signature -> label of the cells that a sweep, given as its run, consists of."""
-    table = _read(store, sweep, GRID)
-    return dict(zip(table["signature"], table["cell"], strict=True))
+def _never_started(plan: dict[str, Any], **about: Any) -> SweepCell:
+    sizes = tuple(plan["sizes"])
+    return SweepCell(plan=Plan(**{**plan, "sizes": sizes}), status="MISSING", reason="never started", **about)
 
 
 def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
@@ -37,64 +54,49 @@ def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
 
     Of the runs of one cell the one that was started last counts, a finished one before any that is not.
     """
-    import pandas as pd
-
     parent, *more = (store.get(run_id) for run_id in (sweep, *others))
-    labels = {key: label for part in (*more, parent) for key, label in grid_labels(store, part).items()}
+    grid: dict[str, SweepCell] = {}
+    for part in (parent, *more):
+        grid |= {key: cell for key, cell in read_grid(store, part).items() if key not in grid}
     runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
-    rows, replicas, histories = [], [], []
-    for run in runs:
-        row = _cell_row(run, labels[run.data.tags["signature"]])
-        if run.info.status == "FINISHED":
-            own = _read(store, run, "replicas.csv")
-            row |= spread(own)
-            shared = {key: row[key] for key in ("setting", "cell", "batch_size", "learning_rate", "reduction")}
-            replicas.append(_with(own, shared))
-            histories.append(_with(_read(store, run, "history.csv"), shared))
-        rows.append(row)
-    both = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
-    about = dict(parent.data.tags) | ({"cells": str(len(runs))} if others else {})
-    merged = settings([row["cell"] for row in rows])
-    for table in (cells := pd.DataFrame(rows), *both):
-        if len(table):
-            table["setting"] = table["cell"].map(merged)
-    return SweepData(parent.info.run_name, about, cells, both[0], both[1], _timing(runs))
+    cells = [_with_run(store, cell, runs[key]) if key in runs else cell for key, cell in grid.items()]
+    about = dict(parent.data.tags) | {"cells": str(len(cells))}
+    return sweep_data(parent.info.run_name, about, cells, _timing(runs))
 
 
-def _timing(runs: list[Any]) -> str:
-    finished = [run.data.tags for run in runs if run.info.status == "FINISHED"]
+def _timing(runs: "dict[str, Run]") -> str:
+    finished = [run.data.tags for run in runs.values() if run.info.status == "FINISHED"]
     ways = {(tags["timing"], tags["process.host"]) for tags in finished}
     return "mixed" if len(ways) > 1 else next(iter(ways), ("exclusive",))[0]
 
 
-def _latest(runs: list[Any]) -> list[Any]:
+def _latest(runs: "list[Run]") -> "dict[str, Run]":
     in_order = sorted(runs, key=lambda run: (run.info.status == "FINISHED", run.info.start_time))
-    chosen = {run.data.tags["signature"]: run for run in in_order}
-    return [run for run in runs if chosen[run.data.tags["signature"]] is run]
+    return {run.data.tags["signature"]: run for run in in_order}
 
 
-def _read(store: Store, run: Any, name: str) -> "pd.DataFrame":
+def _with_run(store: Store, cell: SweepCell, run: "Run") -> SweepCell:
+    tags, status = run.data.tags, run.info.status
+    metrics = sorted(run.data.metrics.items())
+    found = replace(
+        cell,
+        status=status,
+        outcome=tags.get("outcome", ""),
+        reason=tags.get("error", REASONS.get(status, status.lower())),
+        summary={key: value for key, value in metrics if key.split("/")[0] in SUMMARIES},
+        run_id=run.info.run_id,
+    )
+    if status != "FINISHED":
+        return found
+    tables = (_read(store, run, f"{name}.csv") for name in ("replicas", "history"))
+    return replace(found, **dict(zip(("replicas", "history"), tables, strict=True)))
+
+
+REASONS = {"FINISHED": "", "RUNNING": "not finished yet"}
+
+
+def _read(store: Store, run: "Run", name: str) -> "pd.DataFrame":
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
         return pd.read_csv(store.download(run, name, Path(scratch)), keep_default_na=False, na_values=["", "nan"])
-
-
-def _with(table: "pd.DataFrame", shared: dict[str, Any]) -> "pd.DataFrame":
-    outcome = table["outcome"].fillna("")
-    return table.assign(**shared, outcome=outcome)
-
-
-def _cell_row(run: Any, label: str) -> dict[str, Any]:
-    params: dict[str, Any] = dict(sorted(run.data.params.items(), key=lambda item: (item[0] not in FIRST, item)))
-    params |= {key: float(params[key]) for key in KNOBS if key in params}
-    summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
-    return {
-        "setting": "",  # when all are known
-        "cell": label,
-        "status": run.info.status,
-        "outcome": run.data.tags.get("outcome", ""),
-        **params,
-        **summary,
-        "run_id": run.info.run_id,
-    }

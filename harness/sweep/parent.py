@@ -1,7 +1,7 @@
-"""A sweep's parent run: opened before the cells, closed on every path with the answer from whatever they left.
+"""A sweep's parent run: opened before the cells, closed on every path with the answer from the cells that finished.
 
-Everything about the cells is read back from the store, never handed over in memory: cells may have been trained in
-this process, in workers, or earlier, and the answer can be written again at any time.
+Everything about the cells is read from the store, never handed over in memory: cells may have been trained in this
+process, in workers, or earlier, and the answer can be written again at any time.
 """
 
 import json
@@ -22,7 +22,7 @@ from harness.report import rates as rate_plots
 from harness.store import OUTAGE_SECONDS, Store, UnreachableError, print_traceback
 from harness.sweep import studies
 from harness.sweep.grid import GridCell, missing
-from harness.sweep.loading import grid_labels, load_sweep, write_grid
+from harness.sweep.loading import load_sweep, read_grid, write_grid
 from harness.sweep.recording import SweepContext, source_tags
 
 if TYPE_CHECKING:
@@ -46,24 +46,25 @@ FEW = 12  # cells up to which all of them are compared in one figure of coloured
 
 def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepContext:
     """Create the parent run and make the finished cells part of it. Raises UnreachableError if the store is away."""
-    configs = [cell.config for cell in cells]
+    first, values = cells[0].config, [cell.values for cell in cells]
     todo = missing(cells)
-    study = configs[0].study.get("name")
+    study = first.study.get("name", "")
     tags = {
         "kind": "sweep",
         "cells": str(len(cells)),
         "cells_found_finished": str(len(cells) - len(todo)),
-        "varied": json.dumps(varied_keys(configs)),
+        "varied": json.dumps(varied_keys(values)),
         "command": command,
         "mlflow.note.content": f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train.",
-        **({"study": study, "size": configs[0].size} if study else {}),
+        **({"study": study, "size": first.size} if study else {}),
         **source_tags(),
     }
-    with store.start(sweep_label(configs), tags) as parent:
+    small = " (small)" if first.size == "small" else ""
+    with store.start(sweep_label(values, study and f"{study}{small}"), tags) as parent:
         with parent.files() as folder:
             write_grid(folder, cells)
-            if "claims" in configs[0].study:
-                claims = yaml.safe_dump(configs[0].study, sort_keys=False, allow_unicode=True)
+            if "claims" in first.study:
+                claims = yaml.safe_dump(first.study, sort_keys=False, allow_unicode=True)
                 (folder / studies.CLAIMS).write_text(claims, encoding="utf8")
         if not parent.deliver(OUTAGE_SECONDS):
             raise UnreachableError(parent.unreachable)
@@ -73,7 +74,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
                 store.add_to_sweep(cell.run_id, sweep)
         store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
         parent.journal.state["ended"] = True  # as far as this writer is concerned: `close_sweep` ends the run
-    return SweepContext(sweep, store.experiment_id, len(todo), varied_keys(configs))
+    return SweepContext(sweep, store.experiment_id, len(todo))
 
 
 def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], bool]:
@@ -88,7 +89,7 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], bo
             write_answer(store, sweep)
             answered = True
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
-            complete = finished >= grid_labels(store, store.get(sweep)).keys()
+            complete = finished >= read_grid(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
         except Exception as error:
             print_traceback(error)
@@ -107,16 +108,12 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
     others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
     """
     data = load_sweep(store, sweep, *others)
-    if data.cells.empty:
-        with store.attach(sweep) as parent:
-            parent.note(f"`{data.about['command']}`\n\nNo cell was trained.")
-        return
     found = answer(data)
     words = note(data, found)
     judgement = _judgement(store, sweep, data, found)
     if judgement:
         words = f"{findings.note(*judgement)}\n\n{words}"
-    table = data.cells.merge(found.cells, on="cell", how="left") if len(data.cells) else data.cells
+    table = data.cells.merge(found.cells, on="cell", how="left")
     drawn = (_finding_figures(*judgement) if judgement else {}) | figures(data, found)
     pictures = {title: plots.png(figure) for title, figure in drawn.items()}
     with store.attach(sweep) as parent:

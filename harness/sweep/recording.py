@@ -1,7 +1,7 @@
-"""What a cell leaves behind: trains it and writes its run - parameters, live curves, tables, weights, figures, note.
+"""Trains a cell and writes its run: parameters, live curves, tables, weights, figures, note.
 
 Joins the pure side (configuration in, tables out) to the edges (MLflow, figures, terminal). Knows no Hydra: a sweep is
-the run id of its parent, and what there is to know about it is read back from the store, so any launcher will do.
+the run id of its parent, and everything else about it is read from the store, so any launcher will do.
 """
 
 import base64
@@ -10,13 +10,13 @@ import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import yaml
 
 from harness import __version__
-from harness.config import Config, DatasetConfig, cell_label, flatten
+from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.report import plots
@@ -31,8 +31,10 @@ from harness.training import (
     Plan,
     Record,
     code_digest,
+    decisive_values,
     is_geometric,
     pinned_blas,
+    plan_of,
     signature,
     tables,
 )
@@ -60,45 +62,64 @@ def source_tags() -> dict[str, str]:
     return {"version": __version__, **checkout}
 
 
+class Word:
+    """A dataclass that travels to workers as one word, whatever the launcher."""
+
+    def to_word(self) -> str:
+        return base64.urlsafe_b64encode(json.dumps(vars(self)).encode()).decode().rstrip("=")
+
+    @classmethod
+    def from_word(cls, word: str) -> Self:
+        return cls(**json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))))
+
+
 @dataclass(frozen=True)
-class SweepContext:
-    """What a cell has to know of its sweep without asking the store: it travels to workers as one word."""
+class SweepContext(Word):
+    """What a job has to know of its sweep without asking the store."""
 
     run_id: str
     experiment_id: str
     n_cells: int
-    varied: list[str]
 
-    def to_word(self) -> str:
-        return base64.urlsafe_b64encode(json.dumps(asdict(self)).encode()).decode().rstrip("=")
 
-    @classmethod
-    def from_word(cls, word: str) -> "SweepContext":
-        return cls(**json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))))
+@dataclass(frozen=True)
+class Assignment(Word):
+    """The cell that a job is to train: its signature and its name in the sweep; digests of code and data as then."""
+
+    signature: str
+    label: str
+    code: str
+    data: str
 
 
 @dataclass(frozen=True)
 class Job:
     """How a cell is being trained: number, from 0, among those that its command trains; overrides as Hydra got them.
 
-    exclusive: nothing else trains meanwhile, so that timings mean something.
+    exclusive: nothing else trains meanwhile, so that timings mean something. assignment: of a job of a sweep.
     """
 
     number: int
     exclusive: bool
     launcher: str
     overrides: list[str]
+    assignment: Assignment | None = None
 
 
 def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: Job) -> Outcome:
-    """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED, and goes on."""
+    """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED, and goes on.
+
+    Raises ConfigError for a cell that is not the one of the job's assignment.
+    """
     started = time.perf_counter()
     dataset = load_dataset(config.dataset)
-    name = cell_label(config, sweep.varied if sweep else [])
+    own = _assignment(config, dataset)
+    asked = job.assignment or own
     with (
-        store.start(name, _tags(config, dataset, sweep, job), parent=sweep.run_id if sweep else None) as run,
-        CellProgress(name, job.number, sweep.n_cells if sweep else 1, live=job.exclusive) as progress,
+        store.start(asked.label, _tags(config, own, asked, sweep, job), parent=sweep.run_id if sweep else None) as run,
+        CellProgress(asked.label, job.number, sweep.n_cells if sweep else 1, live=job.exclusive) as progress,
     ):
+        _refuse_another(asked, own)
         cell = Cell(config, dataset)
         run.params(params(config, cell.plan))
         _write_provenance(run, config, dataset, job, cell.plan.sizes[0])
@@ -109,17 +130,32 @@ def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: J
             progress.show(record)
             progress.warn_unreachable_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
             INTERRUPTS.check()
-        outcome = _write_result(run, config, cell.result(), name, started)
+        outcome = _write_result(run, config, cell.result(), asked.label, started)
         progress.finish(outcome)
     return outcome
 
 
-def _tags(config: Config, dataset: Dataset, sweep: SweepContext | None, job: Job) -> dict[str, str]:
+def _assignment(config: Config, dataset: Dataset) -> Assignment:
+    """What this configuration trains on these data with the code of this process; named as a cell alone."""
+    n_train = plan_of(config, dataset).n_train
+    (label,) = labels([decisive_values(config, n_train)])
+    return Assignment(signature(config, n_train, dataset.digest), label, code_digest(), dataset.digest)
+
+
+def _refuse_another(asked: Assignment, own: Assignment) -> None:
+    """The parent's answer is about the cell that it asked for; another one, even if trained, would not be in it."""
+    if own.signature != asked.signature:
+        changed = [name for name in ("code", "data") if getattr(own, name) != getattr(asked, name)]
+        allowed = "code, data and configuration as the sweep began with (its command again starts from today's)"
+        raise ConfigError("cell", allowed, f"other {' and '.join(changed) or 'values in the configuration'}")
+
+
+def _tags(config: Config, own: Assignment, asked: Assignment, sweep: SweepContext | None, job: Job) -> dict[str, str]:
     return {
         "kind": "cell",
-        "signature": signature(config, dataset.digest),
-        "data_digest": dataset.digest,
-        "code": code_digest(),
+        "signature": asked.signature,
+        "data_digest": own.data,
+        "code": own.code,
         "engine": config.engine,
         "timing": "exclusive" if job.exclusive else "shared",
         "launcher": job.launcher,

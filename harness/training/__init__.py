@@ -4,12 +4,12 @@ Also what identifies a cell (`identity`) and how long it will take (`estimate`).
 `config` and `data`; nothing here writes a file or knows a store.
 """
 
-from harness.training.cell import Cell, CellResult, Plan
+from harness.training.cell import Cell, CellResult, Plan, plan_of
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
 from harness.training.fingerprint import Fingerprint, digest
-from harness.training.identity import WITHOUT_EFFECT, code_digest, signature
+from harness.training.identity import WITHOUT_EFFECT, code_digest, decisive_values, signature
 from harness.training.loop import (
     DIVERGED_AT,
     Budget,
@@ -43,12 +43,14 @@ __all__ = [
     "batches",
     "code_digest",
     "curve",
+    "decisive_values",
     "digest",
     "estimate_seconds",
     "inplace_update",
     "is_geometric",
     "next_checkpoint",
     "pinned_blas",
+    "plan_of",
     "signature",
     "to_target",
 ]

@@ -13,7 +13,7 @@ from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
-from harness.data import Dataset, Examples, Splits, loss_for, split
+from harness.data import Dataset, Examples, Splits, loss_for, n_outputs_of, n_train_of, split
 from harness.network import MLP, OPTIMIZERS, Memory, Optimizer, Parameters, errata, per_example
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Observer
@@ -74,12 +74,13 @@ class CellResult:
     test_score: Array
 
 
-def plan_of(config: Config, dataset: Dataset, splits: Splits) -> Plan:
-    n_train = splits.train.X.shape[0]
+def plan_of(config: Config, dataset: Dataset) -> Plan:
+    """Nothing is split for it: the sizes of the parts do not depend on the seed."""
+    n_train = n_train_of(dataset, config.dataset)
     batch_size = effective_batch_size(config, n_train)
     rate = effective_learning_rate(config, batch_size)
     lr_mean = rate * batch_size if config.reduction == "sum" else rate
-    sizes = (splits.train.X.shape[1], *config.model.hidden, splits.train.Y.shape[1])
+    sizes = (dataset.X.shape[1], *config.model.hidden, n_outputs_of(dataset))
     per_epoch = updates_per_epoch(n_train, batch_size, config.last_batch)
     return Plan(
         n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss_for(dataset), lr_mean, lr_mean / batch_size
@@ -96,7 +97,7 @@ class Cell:
         self.config = config
         n_splits = config.seeds if config.dataset.resample else 1
         self.splits, self.sets = _side_by_side(lambda replica: _split(config, dataset, replica), n_splits)
-        self.plan = plan_of(config, dataset, self.splits[0])
+        self.plan = plan_of(config, dataset)
         self.budget = _budget(config, self.plan)
         self._stacks: list[Stack] = []
         _runner(config)  # its BLAS must be loaded before it can be pinned

@@ -1,7 +1,7 @@
 """What identifies a cell: one hash of everything that decides its numbers.
 
-Two cells share a signature exactly when their runs must hold the same numbers: the same resolved configuration (but for
-keys that change none of them), the same source of every room between the configuration and the tables, the same data.
+Cells share a signature when their configuration decides the same numbers, the source of every room between the
+configuration and the tables is the same, and the data are the same.
 """
 
 import hashlib
@@ -9,19 +9,37 @@ import json
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from harness.config import Config
+from harness.config import Config, effective_batch_size, effective_learning_rate, flatten
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("network", "compiled", "config", "data", "training")  # whose code computes numbers
 NO_NUMBERS = ("config/folders.py", "config/labels.py", "training/estimate.py")  # but for these: they compute none
 WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run")  # keys that change nothing in what a run holds
+NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
 
 
-def signature(config: Config, data_digest: str) -> str:
-    """16 hexadecimal digits. data_digest: of the dataset that the configuration names."""
-    decisive = {key: value for key, value in asdict(config).items() if key not in WITHOUT_EFFECT}
-    text = json.dumps([decisive, code_digest(), data_digest], sort_keys=True)
+def decisive_values(config: Config, n_train: int) -> dict[str, Any]:
+    """The flat configuration of a cell on N training examples, without the keys of NOT_DECISIVE.
+
+    Batch size (examples) and learning rate are the effective ones. So `full` and N are one cell, sizes above N are
+    too, and so are learning rates that a rule scales to the same number.
+
+    Not merged, though they train the same: budgets of the same number of updates, last_batch where B divides N, order
+    where B = N, target_on without a target, the activation of a network without hidden layers. Cells are compared with
+    those that agree in such a key, and a merged cell would be missing in one of the comparisons. Nor are sum and mean
+    at B = 1 merged, because they are what is compared.
+    """
+    batch_size = effective_batch_size(config, n_train)
+    rate = effective_learning_rate(config, batch_size)
+    values = {key: value for key, value in asdict(config).items() if key not in NOT_DECISIVE}
+    return flatten(values) | {"batch_size": batch_size, "learning_rate": rate}
+
+
+def signature(config: Config, n_train: int, data_digest: str) -> str:
+    """16 hexadecimal digits. n_train, data_digest: of the dataset that the configuration names."""
+    text = json.dumps([decisive_values(config, n_train), code_digest(), data_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -4,12 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.answers import answer, costs_at
-from harness.analysis.sweep_tables import SweepData, setting_of
-from harness.report import notes, page
+from harness.analysis.answers import answer
+from harness.analysis.comparisons import adjusted
+from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
+from harness.analysis.winners import costs_at
+from harness.report import markdown, notes, page
 from harness.sweep import parent as sweep
+from harness.training import Plan
 
-CELL_PARAMS = {"optimizer.name": "sgd", "optimizer.weight_decay": "0.0", "last_batch": "keep", "target_on": "train"}
+CELL_PARAMS = {
+    "optimizer.name": "sgd", "optimizer.weight_decay": 0.0, "last_batch": "keep", "target": None, "target_on": "train",
+}  # fmt: skip
 
 
 def history(final, replica_noise, batch_size, end, n_updates=64, outcome="completed", seconds_per_update=1e-4):
@@ -29,36 +34,36 @@ def made_up(finals, n_replicas=10, n_train=1024, **params):
     """A sweep from {(B, η, reduction): final cost, or None for diverged}; replicas differ by a common factor."""
     rng = np.random.default_rng(0)
     factor = np.exp(0.1 * rng.normal(size=n_replicas))
-    cells, replicas, histories = [], [], []
-    for (B, rate, reduction), final in finals.items():
-        lost = final is None
-        label = f"made B={B} η={rate:g} {reduction}"
-        head = {"setting": "made", "cell": label, "batch_size": float(B), "learning_rate": rate, "reduction": reduction}
-        for r in range(n_replicas):
-            own = history(100 if lost else final, factor[r], B, n_train, outcome="diverged" if lost else "completed")
-            histories.append(own.assign(replica=r, **head))
-            replicas.append(
-                {
-                    **head,
-                    "replica": r,
-                    "outcome": own["outcome"].iloc[-1],
-                    "final_train_cost": own["train_cost"].iloc[-1],
-                    "best_validation_cost": own["validation_cost"].min(),
-                }
-            )
-        costs = [np.nan] * 3 if lost else np.quantile(final * factor, [0.25, 0.5, 0.75])
-        lr_mean = rate * B if reduction == "sum" else rate
-        cells.append(
-            {
-                **head, "status": "FINISHED", "outcome": "diverged" if lost else "completed", "n_train": float(n_train),
-                "lr_mean": lr_mean, "lr_per_example": lr_mean / B, "q25": costs[0], "score": costs[1], "q75": costs[2],
-                "n_replicas": n_replicas, "n_diverged": n_replicas * lost, "time/update_us": 40.0 + B,
-                "time/example_us": 40.0 / B + 1, "time/train_seconds": 0.01, "run_id": label, **CELL_PARAMS, **params,
-            }
-        )  # fmt: skip
-    about = {"command": "python -m harness -m ...", "cells": str(len(cells))}
-    tables = pd.concat(histories, ignore_index=True), pd.DataFrame(replicas)
-    return SweepData("made up", about, pd.DataFrame(cells), tables[1], tables[0])
+    cells = [
+        made_up_cell(B, rate, reduction, final, factor, n_train, params)
+        for (B, rate, reduction), final in finals.items()
+    ]
+    return sweep_data("made up", {"command": "python -m harness -m ...", "cells": str(len(cells))}, cells)
+
+
+def made_up_cell(B, rate, reduction, final, factor, n_train, params):
+    lost = final is None
+    outcome = "diverged" if lost else "completed"
+    parts = [history(100 if lost else final, noise, B, n_train, outcome=outcome) for noise in factor]
+    replicas = [
+        {
+            "replica": r,
+            "outcome": outcome,
+            "final_train_cost": own["train_cost"].iloc[-1],
+            "best_validation_cost": own["validation_cost"].min(),
+        }
+        for r, own in enumerate(parts)
+    ]
+    values = {"dataset.name": "made", "batch_size": B, "learning_rate": rate, "reduction": reduction}
+    lr_mean = rate * B if reduction == "sum" else rate
+    name = f"id of {B} {rate!r} {reduction} {params}"
+    return SweepCell(
+        name, {**values, **CELL_PARAMS, **params}, Plan(n_train, B, rate, "keep", 1, (2, 1), "", lr_mean, lr_mean / B),
+        status="FINISHED", outcome=outcome,
+        summary={"time/update_us": 40.0 + B, "time/example_us": 40.0 / B + 1, "time/train_seconds": 0.01},
+        replicas=pd.DataFrame(replicas), run_id=name,
+        history=pd.concat([own.assign(replica=r) for r, own in enumerate(parts)], ignore_index=True),
+    )  # fmt: skip
 
 
 def bowl(best, rate, floor=0.05):
@@ -114,7 +119,7 @@ def test_sum_and_mean_at_one_canonical_rate_are_found_equal(grid, answered):
 
 def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
     finals = {(10, 0.1, "mean"): 0.1, (10, 0.01, "sum"): 0.12, (1, 0.1, "mean"): 0.1, (1, 0.1, "sum"): 0.1}
-    data = made_up(finals, n_replicas=12, **{"optimizer.weight_decay": "0.001"})
+    data = made_up(finals, n_replicas=12, **{"optimizer.weight_decay": 0.001})
     text = notes.note(data, answer(data))
     assert "B=10, lr_mean 0.1: up to 20.00% apart" in text
     assert "sum needs decay·B" in text
@@ -193,7 +198,7 @@ def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
         data = made_up(DEGENERATE[case], n_replicas)
     found = answer(data)
     text = notes.note(data, found)
-    assert len(notes.shortened(text)) <= 8000
+    assert len(markdown.shortened(text)) <= 8000
     drawn = sweep.figures(data, found)
     shown = page.html(data.title, text, dict.fromkeys(drawn, b"png"))
     assert shown.count("<img") == len(drawn)
@@ -203,11 +208,15 @@ def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
 
 
 def test_a_cell_that_failed_has_a_row_and_no_say(grid):
-    failed = grid.cells.iloc[[0]].assign(status="FAILED", outcome="failed", cell="made B=2 η=1 mean")
+    failed = grid.cells.iloc[[0]].assign(
+        status="FAILED", outcome="failed", reason="no ink", cell="lost", label="made B=2 η=1 mean"
+    )
     data = SweepData("t", grid.about, pd.concat([grid.cells, failed]), grid.replicas, grid.histories)
     found = answer(data)
     assert 2.0 not in set(found.best["batch_size"])
-    assert f"{len(grid.cells)} of {len(grid.cells)} cells finished" in notes.note(data, found)
+    text = notes.note(data, found)
+    assert f"{len(grid.cells)} of {len(grid.cells)} cells finished" in text
+    assert "Missing: made B=2 η=1 mean (no ink)." in text
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_is_given():
@@ -218,24 +227,18 @@ def test_the_page_is_self_contained_and_escapes_what_it_is_given():
     assert "<table>" in shown
 
 
-def test_a_facet_is_the_label_without_the_three_knobs():
-    assert setting_of("digits B=64 η=0.1 mean optimizer=adam") == "digits optimizer=adam"
-    assert setting_of("iris B=full η=1 sum") == "iris"
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (0.25, "0.25"), (0.00012, "0.00012"), (1234.5, "1234"), (2.5e6, "2.5e+06"), (np.inf, "inf")],
 )
 def test_numbers_are_short(value, text):
-    assert notes.number(value) == text
+    assert markdown.number(value) == text
 
 
 def test_many_comparisons_are_one_family_of_claims():
     """Of ten tables of noise at p = .03 none is left after Holm; one at p = .001 is, and identity needs no p."""
     from dataclasses import replace
 
-    from harness.analysis.answers import adjusted
     from harness.inference.comparison import compare
 
     rng = np.random.default_rng(0)
@@ -249,17 +252,17 @@ def test_many_comparisons_are_one_family_of_claims():
 @ANSWERED
 def test_a_note_too_long_for_mlflow_is_cut_between_lines(grid, answered):
     text = notes.note(grid, answered) * 5
-    cut = notes.shortened(text)
+    cut = markdown.shortened(text)
     assert len(cut) <= 8000
     kept, _, rest = cut.partition("\n\nThe rest is in `report.html`")
     assert text.startswith(kept + "\n")
     assert rest
-    assert notes.shortened("short") == "short"
+    assert markdown.shortened("short") == "short"
 
 
 @ANSWERED
 def test_every_cell_has_its_values_with_limits(grid, answered):
-    table = answered.cells.set_index("cell")
+    table = answered.cells.merge(grid.cells[["cell", "label"]], on="cell").set_index("label")
     assert len(table) == len(grid.cells)
     own = table.loc["made B=8 η=0.1 mean"]
     assert own["final_train_cost_low"] < own["final_train_cost"] < own["final_train_cost_high"]
@@ -269,12 +272,12 @@ def test_every_cell_has_its_values_with_limits(grid, answered):
 
 def test_cells_with_few_replicas_beside_cells_with_many_are_answered_from_what_each_has():
     """A study may look into a single training of one setting and repeat another."""
-    many = made_up({(8, rate, "mean"): final for rate, final in {0.1: 0.3, 0.3: 0.1, 1: 0.2}.items()}, n_replicas=14)
-    one = made_up({(8, 0.1, "mean"): 0.2}, n_replicas=1)
-    tables = [
-        pd.concat([a, b.assign(setting="looked into", cell="looked into B=8")], ignore_index=True)
-        for a, b in ((many.cells, one.cells), (many.replicas, one.replicas), (many.histories, one.histories))
+    factor = np.exp(0.1 * np.random.default_rng(0).normal(size=14))
+    cells = [
+        made_up_cell(8, rate, "mean", final, factor, 1024, {"seeds": 14})
+        for rate, final in {0.1: 0.3, 0.3: 0.1, 1: 0.2}.items()
     ]
-    best = answer(SweepData("made up", many.about, *tables)).best.set_index("setting")
-    assert best.loc["made", "learning_rate"] == 0.3
-    assert best.loc["looked into", "learning_rate"] == 0.1
+    cells.append(made_up_cell(8, 0.1, "mean", 0.2, factor[:1], 1024, {"seeds": 1}))
+    best = answer(sweep_data("made up", {}, cells)).best.set_index("setting")
+    assert best.loc["made seeds=14", "learning_rate"] == 0.3
+    assert best.loc["made seeds=1", "learning_rate"] == 0.1

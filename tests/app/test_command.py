@@ -71,8 +71,8 @@ def test_a_sweep_leaves_one_parent_and_its_cells(sweep):
     assert [cell.info.run_name for cell in runs.cells] == [
         "iris B=16 η=0.01 sum",
         "iris B=16 η=0.01 mean",
-        "iris B=full η=0.01 sum",
-        "iris B=full η=0.01 mean",
+        "iris B=90 η=0.01 sum",
+        "iris B=90 η=0.01 mean",
     ]
     for cell in runs.cells:
         assert cell.data.tags["mlflow.parentRunId"] == cell.data.tags["sweep"] == parent.info.run_id
@@ -151,7 +151,7 @@ def test_the_parent_compares_the_cells(sweep):
     figures = {f"figures/{name}.png" for name in ("clocks", "to_target", "timing")}
     assert figures | {"cells.csv", "cells.json", "report.html"} <= runs.files(parent)
     table = runs.table(parent, "cells.csv")
-    assert list(table["cell"]) == [cell.info.run_name for cell in runs.cells]
+    assert list(table["label"]) == [cell.info.run_name for cell in runs.cells]
     note = parent.data.tags["mlflow.note.content"]
     assert all(cell.info.run_name in note for cell in runs.cells)
     assert "python -m harness -m" in note

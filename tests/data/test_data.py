@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from harness.config.schema import ConfigError, DatasetConfig
 from harness.data.datasets import Dataset, load
 from harness.data.files import read_file
-from harness.data.splits import Splits, loss_for, split
+from harness.data.splits import Splits, loss_for, n_outputs_of, n_train_of, split
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 SEED = np.random.SeedSequence(7)
@@ -131,7 +131,8 @@ def test_bundled_and_generated_datasets_load_and_split(name):
     splits = split(dataset, options.validation_fraction, options.test_fraction, SEED, "float32")
     parts = (splits.train, splits.validation, splits.test)
     assert (dataset.name, dataset.X.shape, dataset.X.dtype) == (name, (n, n_inputs), np.float64)
-    assert (splits.n_train, splits.n_inputs, splits.n_outputs) == (n_train, n_inputs, n_outputs)
+    assert splits.train.X.shape == (n_train, n_inputs)
+    assert (n_train_of(dataset, options), n_outputs_of(dataset)) == (n_train, n_outputs)
     assert sum(len(part.X) for part in parts) == n
     for part in parts:
         assert part.Y.shape == (len(part.X), n_outputs)

@@ -7,13 +7,11 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from synthetic import START, cell, evidence
 
-from harness.analysis.answers import answer
-from harness.analysis.study import Claim, Evidence, Finding, Study, at_the_edge, judged, quartiles
-from harness.analysis.sweep_tables import SweepData
+from harness.analysis.evidence import Evidence, at_the_edge, quartiles
+from harness.analysis.study import Claim, Finding, Study, judged
 from harness.app import command as cli
 from harness.inference.verdicts import Verdict
 from harness.report.notes import note
@@ -36,7 +34,7 @@ def test_a_study_fixes_what_would_support_and_refute_every_claim(name):
 
 def test_times_per_example_come_in_blocks_without_the_first():
     cells = [
-        cell(B, update_us=B * (5.0 if block == 0 else 1.0 + B / 1000), extra=f"seed={block}", seed=str(block))
+        cell(B, update_us=B * (5.0 if block == 0 else 1.0 + B / 1000), seed=block)
         for block in range(11)  # whose names would sort 0, 1, 10, 2
         for B in (64, 32)
     ]
@@ -63,16 +61,13 @@ def test_an_edge_says_where_to_extend_the_grid():
 
 def test_cells_with_fewer_replicas_than_others_choose_their_own_rates():
     rates = (0.1, 1.0, 10.0)
-    of = [evidence(*(cell(64, rate, extra=f"n={n}") for rate in rates), n_replicas=n) for n in (1, 12)]
-    names = ("cells", "replicas", "histories")
-    tables = [pd.concat([getattr(one.data, name) for one in of], ignore_index=True) for name in names]
-    merged = SweepData("both", {"command": "", "cells": "6"}, *tables)
-    found = answer(merged).targets.set_index("setting")
-    assert found["n_replicas"].to_dict() == {"digits n=1": 1, "digits n=12": 6}
+    of = evidence(*(cell(64, rate, seeds=n) for n in (1, 12) for rate in rates))
+    found = of.answer.targets.set_index("setting")
+    assert found["n_replicas"].to_dict() == {"digits seeds=1": 1, "digits seeds=12": 6}
 
 
 def test_a_note_says_of_each_target_where_it_comes_from():
-    of = evidence(cell(64), cell(64, extra="target=0.2", target=0.2), n_replicas=3)
+    of = evidence(cell(64), cell(64, target=0.2), n_replicas=3)
     assert of.answer.given_targets == {"digits target=0.2"}
     words = note(of.data, of.answer)
     assert "digits target=0.2: target 0.2 per example, as given." in words

@@ -42,7 +42,7 @@ def looked_into(b_simple, seed):
     update = np.array([1.0, 10.0, 20.0, 40.0, 80.0])
     table = pd.DataFrame({"update": update, "variance": b_simple * np.array([1, 1, 1, 1, 50.0]), "squared_norm": 1.0})
     history, files = fall(60, 16), {"diagnostics.csv": table}
-    return cell(16, 0.1, extra=f"seed={seed} diagnostics=full", history=history, files=files, diagnostics="full")
+    return cell(16, 0.1, seed=seed, history=history, files=files, diagnostics="full")
 
 
 def bent(B):

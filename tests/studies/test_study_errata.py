@@ -20,8 +20,7 @@ FINAL = 0.1
 
 
 def trained(formula: str, final: float | None, dataset: str = "digits", noise: float = 0.01) -> dict[str, Any]:
-    extra = f"formula={formula}"
-    return cell(64, 0.1, dataset=dataset, final=final, noise=noise, extra=extra, formula=formula)
+    return cell(64, 0.1, dataset=dataset, final=final, noise=noise, formula=formula)
 
 
 def verdicts(finals: dict[str, list[float | None]], n_replicas: int = 10, **options: Any) -> dict[str, Verdict]:

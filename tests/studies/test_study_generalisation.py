@@ -21,7 +21,7 @@ RATES = (0.1, 0.3, 1.0)
 def stopped(dataset):
     """B=8, 64 and N at three rates, which all come to the target."""
     return [
-        synthetic.cell(B, rate, dataset=dataset, extra=f"target={TARGET}", n_train=N, final=0.05, target=TARGET)
+        synthetic.cell(B, rate, dataset=dataset, n_train=N, final=0.05, target=TARGET)
         for B in (8, 64, N)
         for rate in RATES
     ]
@@ -34,7 +34,6 @@ def valleys(dataset, small=1.3, large=3.0, best=1):
             B,
             rate,
             dataset=dataset,
-            extra="target=None",
             n_train=N,
             noise=0.005,
             final=0.1 * (1 if i == best else rise),
@@ -52,10 +51,12 @@ def made(cells, accuracy=None, n_replicas=16, seed=0, best=1):
     evidence = synthetic.evidence(*cells, n_replicas=n_replicas, seed=seed, answered=False)
     table, rng = evidence.data.histories, np.random.default_rng(seed)
     shift = table.groupby(["cell", "replica"])["update"].transform(lambda own: 0.003 * rng.normal())
-    name = table["setting"].str.split().str[0]
-    middle = [(accuracy or {}).get((d, int(B)), 0.95) for d, B in zip(name, table["batch_size"], strict=True)]
+    about = evidence.cells.set_index("cell").loc[table["cell"]]
+    middle = [
+        (accuracy or {}).get((d, int(B)), 0.95) for d, B in zip(about["dataset"], about["batch_size"], strict=True)
+    ]
     table["validation_accuracy"] = np.array(middle) + shift
-    at = table["setting"].str.contains(f"target={TARGET}")
+    at = about["target"].notna().to_numpy()
     table.loc[at, "validation_cost"] *= 1 + abs(np.log(table.loc[at, "learning_rate"] / RATES[best]))
     return evidence
 

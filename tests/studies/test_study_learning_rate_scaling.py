@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from synthetic import START, cell, evidence
 
-from harness.analysis.study import Evidence, judge_of
+from harness.analysis.evidence import Evidence
+from harness.analysis.study import judge_of
 from harness.inference import fits
 from harness.inference.intervals import proportion
 from harness.inference.learning_rates import scaling_exponent

@@ -41,7 +41,7 @@ def run(dataset, B, seed, batch=WILD, full=WILD, factor=1.0, far=3.0):
     diagnosed = pd.DataFrame({"update": update, "variance": S, "squared_distance": squared, "cosine": 0.3})
     diagnosed["squared_norm"] = 2.0 / far**2
     files = {"batch_costs.csv": table, "diagnostics.csv": diagnosed}
-    return synthetic.cell(B, dataset=dataset, extra=f"seed={seed}", n_train=N, history=history, files=files)
+    return synthetic.cell(B, dataset=dataset, seed=seed, n_train=N, history=history, files=files)
 
 
 def runs(n_seeds=6, datasets=DATASETS, **how):

@@ -36,10 +36,11 @@ def judged(*plans, n_replicas=10, seed=0, accuracies=None):
     ]
     evidence = synthetic.evidence(*cells, n_replicas=n_replicas, seed=seed, answered=False)
     table, rng = evidence.data.histories, np.random.default_rng(seed)
+    dataset_of = table["cell"].map(evidence.cells.set_index("cell")["dataset"])
     table["epoch"] = table["update"] * table["batch_size"] / N
     for B, rate, dataset, epochs in plans:
         for r in range(n_replicas):
-            own = (table["setting"] == dataset) & (table["batch_size"] == B) & (table["learning_rate"] == rate)
+            own = (dataset_of == dataset) & (table["batch_size"] == B) & (table["learning_rate"] == rate)
             own &= table["replica"] == r
             table.loc[own, "train_cost"] = 10 ** (-table.loc[own, "epoch"] / (epochs * np.exp(0.01 * rng.normal())))
     for B, shift in (accuracies or {}).items():

@@ -22,7 +22,7 @@ def rule(name: str, batch_size: int, finals: list[float], first_rate: float = 0.
     rates = [first_rate * 2**i for i in range(len(finals))]
     params = {"optimizer.name": name}
     return [
-        cell(batch_size, rate, final=final, extra=f"optimizer={name}", n_updates=4000, n_train=N, noise=0.005, **params)
+        cell(batch_size, rate, final=final, n_updates=4000, n_train=N, noise=0.005, **params)
         for rate, final in zip(rates, finals, strict=True)
     ]
 
@@ -64,7 +64,7 @@ def adam_grid(power: float, rates: list[float]) -> list[dict[str, Any]]:
     return [
         cell(
             B, rate, final=0.01 * float(np.exp(0.5 * np.log(rate / (0.01 * (B / 4) ** power)) ** 2)), noise=0.01,
-            extra="optimizer=adam", **params,
+            **params,
         )
         for B in (4, 32, 256)
         for rate in rates
@@ -94,7 +94,7 @@ def sums_and_means(ratios: dict[float, float], noise: float = 0.01) -> list[dict
     return [
         cell(
             64, 0.01, reduction, final=0.1 * (ratio if reduction == "sum" else 1.0), noise=noise, files=weights,
-            extra=f"optimizer=adam epsilon={epsilon:g} last_batch=drop", last_batch="drop",
+            last_batch="drop",
             **{"optimizer.name": "adam", "optimizer.epsilon": str(epsilon)},
         )
         for epsilon, ratio in ratios.items()
@@ -121,6 +121,6 @@ def test_equal_reductions_are_seldom_called_different():
 
 
 def test_without_its_cells_every_claim_is_unresolved():
-    found = judged(studies.definition("optimisers"), study.judge, evidence(cell(64, extra="alone")))
+    found = judged(studies.definition("optimisers"), study.judge, evidence(cell(64)))
     assert {finding.verdict for finding in found} == {UNRESOLVED}
     assert not any("nan" in finding.sentence for finding in found)

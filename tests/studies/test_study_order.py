@@ -37,10 +37,7 @@ def orders(dataset, worse=3.0, at_full=1.0, best=0.3):
 def arm(B, rate, dataset, order, final, noise=0.02, **how):
     params = {"order": order, "diagnostics": "cheap", **how}
     files = params.pop("files", None)
-    extra = " ".join(f"{key}={value}" for key, value in params.items())
-    return synthetic.cell(
-        B, rate, dataset=dataset, extra=extra, n_train=N, final=final, noise=noise, files=files, **params
-    )
+    return synthetic.cell(B, rate, dataset=dataset, n_train=N, final=final, noise=noise, files=files, **params)
 
 
 def blocks(law=1.0, shuffled=1.0, harm=1.3, n_runs=3):

@@ -37,7 +37,7 @@ def found(limit, sum_limit=None, mini_noise=0.02, at_n=(0.97, 1.03), looked_into
         table = pd.DataFrame({"update": [1.0, 2.0], "lambda_max": [LAMBDA, 3 * LAMBDA]})
         files = {"diagnostics.csv": table}
         params = {"model.hidden": "[]", "diagnostics": "full"}
-        cells.append(cell(N, 0.1, dataset="diabetes", extra="diagnostics=full", n_train=N, files=files, **params))
+        cells.append(cell(N, 0.1, dataset="diabetes", n_train=N, files=files, **params))
     return {finding.claim: finding for finding in judge(evidence(*cells, shared=0.0))}
 
 

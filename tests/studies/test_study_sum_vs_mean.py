@@ -47,7 +47,6 @@ def arm(case: study.Case, reduction: str, gap: float, dataset: str) -> dict[str,
         RATE / B if "rate" in scaled else RATE,
         reduction,
         dataset,
-        extra=f"{case.where} {scaled} {engine}",
         noise=0.0,
         files={"weights.npz": WEIGHTS * (1 + gap), "diagnostics.csv": costs},
         **{"engine": engine, **params, **knobs},
@@ -74,8 +73,8 @@ def verdicts(whole_list: Files) -> Any:
     """Claim -> verdict, when the sums are as far from the means as gap(case) says."""
 
     def found(gap: Any = distance) -> dict[str, Verdict]:
-        labels = whole_list.cells["cell"]
-        whole_list.files.update({label: own["files"] for label, own in zip(labels, cells(gap), strict=True)})
+        names = whole_list.cells["cell"]
+        whole_list.files.update({name: own["files"] for name, own in zip(names, cells(gap), strict=True)})
         return said_by(whole_list)
 
     return found
@@ -139,8 +138,7 @@ def trained(name: str = "sgd", **changes: Any) -> dict[str, Any]:
     knobs = {f"optimizer.{key.removeprefix('optimizer_')}": str(v) for key, v in own.items() if "optimizer_" in key}
     alike = {"optimizer.name": name, "dtype": "float64", "engine": "vectorized", "last_batch": own["last_batch"]}
     files = {"weights.npz": weights}
-    extra = f"{name} {own['last_batch']} {knobs}"
-    return cell(8, own["learning_rate"], own["reduction"], "three", extra, files=files, **alike, **knobs)
+    return cell(8, own["learning_rate"], own["reduction"], "three", files=files, **alike, **knobs)
 
 
 def pair(name: str = "sgd", rate: float = 0.1 / 8, also: dict[str, float] | None = None, **changes: Any) -> Any:

@@ -7,9 +7,9 @@ import pytest
 from synthetic import cell, evidence
 
 from harness.analysis.study import judge_of
+from harness.config import config_from
 from harness.data.datasets import load
 from harness.inference.verdicts import Verdict
-from harness.store.reading import config_from
 from harness.sweep import studies
 from harness.training.cell import Cell
 
@@ -58,14 +58,14 @@ def sweep(finals=EVEN, off=0.0, drawn=0.1, us=US, rates=(0.1, 1.0, 10.0)):
     off, drawn: how much the parameters at B=N are off, and differ with replacement.
     """
     cells = [
-        cell(B, rate, final=final * (1 if rate == 1.0 else 3), n_updates=BUDGETS[B], update_us=us[B], epochs="10")
+        cell(B, rate, final=final * (1 if rate == 1.0 else 3), n_updates=BUDGETS[B], update_us=us[B], epochs=10)
         for B, final in finals.items()
         for rate in rates
     ]
     for order, change in (("none", off), ("replacement", drawn)):
         own, weights = trained()
         files = {"weights.npz": weights + change, "cell": own}
-        cells.append(cell(1024, 2.0, extra=f"order={order}", order=order, files=files))
+        cells.append(cell(1024, 2.0, order=order, files=files))
     return evidence(*cells)
 
 

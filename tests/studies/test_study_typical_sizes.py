@@ -28,7 +28,7 @@ def to_target(us, blocks=0, n_replicas=10, scatter=0.02, final=0.05, power=1.0, 
         for B in TIMED:
             special = power if B in (64, 128) else 1.0
             time = B * special * np.exp(0.01 * rng.normal()) * (3 if block == 0 else 1)
-            about = {"extra": f"seed={block} last_batch=drop", "seed": str(block), "last_batch": "drop"}
+            about = {"seed": block, "last_batch": "drop"}
             cells.append(cell(B, update_us=time, n_updates=10, noise=0.0, **about))
     return evidence(*cells, n_replicas=n_replicas)
 

@@ -20,9 +20,7 @@ FALLS = {1: 30.0, 16: 4.0, 128: 1.0, 1024: 0.95}
 def sweep(matrix, loop=LOOP, blocks=5, scatter=0.02, seed=0):
     """matrix, loop: B -> µs per example, in place of what `Evidence.blocks` makes of cells (tested elsewhere)."""
     rng = np.random.default_rng(seed)
-    of = evidence(
-        *(cell(64, extra=f"engine={name}", engine=name) for name in ("per_example", "vectorized")), n_replicas=1
-    )
+    of = evidence(*(cell(64, engine=name) for name in ("per_example", "vectorized")), n_replicas=1)
     tables = {
         engine: pd.DataFrame([times.values()] * blocks, columns=times) * np.exp(scatter * rng.normal(size=(blocks, 4)))
         for engine, times in (("per_example", loop), ("vectorized", matrix))

@@ -26,7 +26,7 @@ from harness.sweep.recording import Job, record_cell
 
 
 def cell(name):
-    return GridCell(None, [name], name, f"signature of {name}")
+    return GridCell(None, [name], f"signature of {name}", None, "", name)
 
 
 class Workers:

@@ -35,7 +35,7 @@ def test_finished_cells_are_found_and_the_grid_is_whole(project):
     assert len(trained) == 3
     _, parent = project.runs("sweep")
     table = project.table(parent, "cells.csv")
-    assert list(table["cell"]) == [
+    assert list(table["label"]) == [
         "iris B=32 η=0.1 mean optimizer=sgd",
         "iris B=32 η=0.1 mean optimizer=momentum",
         "iris B=64 η=0.1 mean optimizer=sgd",
@@ -78,7 +78,7 @@ def test_what_changes_the_numbers_makes_another_cell(project):
 
 def test_identical_cells_of_one_grid_run_once(project):
     code, said = project.run("-m", "batch_size=16,16", "learning_rate=0.1,0.10", *SMALL)
-    assert code == 0
+    assert code == 0, said
     assert said.startswith("1 of 1 cells trained in")
     assert len(project.runs("cell")) == 1
 

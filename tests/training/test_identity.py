@@ -12,7 +12,7 @@ from harness.training import identity
 from harness.training.identity import code_digest, numeric_files, signature
 
 CONFIG = replace(
-    configured(diagnostics="cheap"),
+    configured(diagnostics="cheap", learning_rate_rule="linear"),
     dataset=DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 2}, 0.2, 0.2, False),
 )
 CHANGES = {
@@ -24,11 +24,16 @@ CHANGES = {
     "optimizer": OptimizerConfig("sgd", 0.1, None),
     "dataset": DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 3}, 0.2, 0.2, False),
 }  # fmt: skip
+N = 100
+
+
+def sign(config: Config, data: str = "d", n_train: int = N) -> str:
+    return signature(config, n_train, data)
 
 
 def test_a_signature_is_sixteen_digits():
-    assert len(signature(CONFIG, "d")) == 16
-    assert int(signature(CONFIG, "d"), 16) >= 0
+    assert len(sign(CONFIG)) == 16
+    assert int(sign(CONFIG), 16) >= 0
 
 
 def test_every_key_is_either_decisive_or_without_effect():
@@ -37,16 +42,35 @@ def test_every_key_is_either_decisive_or_without_effect():
 
 @pytest.mark.parametrize("key", CHANGES)
 def test_a_key_that_matters_changes_the_signature(key):
-    assert signature(replace(CONFIG, **{key: CHANGES[key]}), "d") != signature(CONFIG, "d")
+    assert sign(replace(CONFIG, **{key: CHANGES[key]})) != sign(CONFIG)
 
 
 def test_signatures_of_all_changes_differ():
-    changed = [signature(replace(CONFIG, **{key: value}), "d") for key, value in CHANGES.items()]
+    changed = [sign(replace(CONFIG, **{key: value})) for key, value in CHANGES.items()]
     assert len(set(changed)) == len(CHANGES)
 
 
 def test_other_data_changes_the_signature():
-    assert signature(CONFIG, "e") != signature(CONFIG, "d")
+    assert sign(CONFIG, "e") != sign(CONFIG)
+
+
+SAME = {
+    "the whole set": [{"batch_size": "full"}, {"batch_size": N}, {"batch_size": N + 1}, {"batch_size": 10 * N}],
+    "a rate and a rule": [
+        {"learning_rate": 0.2, "learning_rate_rule": "constant"},
+        {"learning_rate": 0.2, "reference_batch_size": 8},
+        {"learning_rate": 1.6},
+        {"learning_rate": 0.1, "reference_batch_size": 4},
+    ],
+    "no rule, no reference": [
+        {"learning_rate_rule": "constant"}, {"learning_rate_rule": "constant", "reference_batch_size": 2},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ways", SAME.values(), ids=SAME)
+def test_two_ways_of_asking_for_one_thing_share_a_signature(ways):
+    assert len({sign(replace(CONFIG, **way)) for way in ways}) == 1
 
 
 @dataclass
@@ -60,13 +84,13 @@ class Asked(Config):
 @pytest.mark.parametrize("change", [{"study": {"name": "x"}}, {"rerun": "all"}, {"dry_run": True}])
 def test_keys_without_effect_do_not_change_the_signature(change):
     asked = Asked(**{key: getattr(CONFIG, key) for key in CHANGES})
-    assert signature(asked, "d") == signature(CONFIG, "d")
-    assert signature(replace(asked, **change), "d") == signature(CONFIG, "d")
+    assert sign(asked) == sign(CONFIG)
+    assert sign(replace(asked, **change)) == sign(CONFIG)
 
 
 def test_the_order_of_keys_does_not_change_the_signature():
     dataset = replace(CONFIG.dataset, load=dict(reversed(CONFIG.dataset.load.items())))
-    assert signature(replace(CONFIG, dataset=dataset), "d") == signature(CONFIG, "d")
+    assert sign(replace(CONFIG, dataset=dataset)) == sign(CONFIG)
 
 
 def test_code_changes_the_signature_but_not_in_a_running_process(tmp_path, monkeypatch):
@@ -74,21 +98,21 @@ def test_code_changes_the_signature_but_not_in_a_running_process(tmp_path, monke
     for room in identity.ROOMS:
         (tmp_path / room).mkdir()
         (tmp_path / room / "one.py").write_text(room)
-    first, digest = signature(CONFIG, "d"), code_digest()
+    first, digest = sign(CONFIG), code_digest()
     (tmp_path / "network" / "one.py").write_text("edited")
-    assert (signature(CONFIG, "d"), code_digest()) == (first, digest)
+    assert (sign(CONFIG), code_digest()) == (first, digest)
     identity._code_digest.cache_clear()  # as in a process that starts now
-    assert signature(CONFIG, "d") != first
+    assert sign(CONFIG) != first
 
 
 @pytest.mark.parametrize("name", identity.NO_NUMBERS)
 def test_names_for_people_do_not_change_the_signature(tmp_path, monkeypatch, name):
     (tmp_path / name).parent.mkdir()
     monkeypatch.setattr(identity, "PACKAGE", tmp_path)
-    first = signature(CONFIG, "d")
+    first = sign(CONFIG)
     (tmp_path / name).write_text("edited")
     identity._code_digest.cache_clear()
-    assert signature(CONFIG, "d") == first
+    assert sign(CONFIG) == first
 
 
 def test_every_module_between_the_configuration_and_the_tables_is_in_the_digest():

@@ -1,0 +1,158 @@
+"""What the judge of a study is given: the sweep's tables, its answer, and the files of its cells."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+
+from harness.analysis.answers import Answer
+from harness.analysis.comparisons import MARGIN, adjusted
+from harness.analysis.rates import final_costs
+from harness.analysis.sweep_tables import SweepData
+from harness.analysis.targets import updates_to_target
+from harness.inference import Comparison, Interval, compare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.training import Cell
+
+K = TypeVar("K")
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a judge has: the sweep's tables, its answer, the files of its cells, and a source of randomness.
+
+    download: (run id, name of an artifact) -> a local copy of it.
+    """
+
+    data: SweepData
+    answer: Answer
+    download: Callable[[str, str], Path]
+    rng: np.random.Generator
+
+    @cached_property
+    def cells(self) -> "pd.DataFrame":
+        """The finished cells, one row each."""
+        return self.data.cells[self.data.cells["status"] == "FINISHED"]
+
+    @cached_property
+    def final_costs(self) -> dict[str, Array]:
+        """Cell -> final training cost (R,), +inf where the replica diverged."""
+        return final_costs(self.data.replicas)
+
+    @cached_property
+    def to_target(self) -> dict[str, dict[str, Array]]:
+        """Cell -> "updates", "epochs", "seconds" -> (R,) until its setting's target, +inf where it was not reached."""
+        return updates_to_target(self.data.histories, self.answer.targets_at, self.cells)
+
+    @cached_property
+    def histories(self) -> "dict[str, pd.DataFrame]":
+        """Cell -> the checkpoints of its replicas."""
+        return {str(cell): own for cell, own in self.data.histories.groupby("cell", sort=False)}
+
+    def replicas(self, cell: str, column: str) -> Array:
+        """A column of replicas.csv of one cell, (R,) in the order of the replicas."""
+        own = self.data.replicas[self.data.replicas["cell"] == cell].sort_values("replica")
+        return own[column].to_numpy(dtype=float)
+
+    def table(self, cell: str, name: str) -> "pd.DataFrame":
+        """A table among the files of a cell, such as diagnostics.csv or batch_costs.csv."""
+        import pandas as pd
+
+        return pd.read_csv(self._file(cell, name), keep_default_na=False, na_values=["", "nan"])
+
+    def weights(self, cell: str) -> Array:
+        """The parameters that every replica of a cell ended with, (R, P)."""
+        with np.load(self._file(cell, "weights.npz")) as stored:
+            return np.concatenate([stored[name].reshape(len(stored[name]), -1) for name in sorted(stored)], axis=1)
+
+    def again(self, cell: str) -> "Cell":
+        """The cell as its run's configuration describes it, before its first update."""
+        from harness.config import config_from
+        from harness.data import load
+        from harness.training import Cell
+
+        config = config_from(yaml.safe_load(self._file(cell, "config.yaml").read_text(encoding="utf8")))
+        return Cell(config, load(config.dataset))
+
+    def example_us(self, cell: str) -> float:
+        """Train time per example of replica 0 in µs: the median over the stretches between its checkpoints.
+
+        Each stretch has the weight of its examples, so that one interruption on a busy machine counts little, unlike in
+        the `time/example_us` of the whole run. NaN without an update.
+        """
+        own = self.histories[cell]
+        own = own[own["replica"] == 0]
+        examples, seconds = (np.diff(own[name].to_numpy(dtype=float)) for name in ("examples", "train_seconds"))
+        moved = examples > 0
+        if not moved.any():
+            return float("nan")
+        examples, us = examples[moved], 1e6 * seconds[moved] / examples[moved]
+        return float(np.quantile(us, 0.5, method="inverted_cdf", weights=examples))
+
+    def steady_seconds(self, cell: str) -> Array:
+        """Train seconds to target, (R,): the examples that it takes, each at the time of an example; +inf: not reached.
+
+        That time is the median `example_us` of the cells of the setting with this batch size, as it does not depend on
+        the learning rate. The seconds of `to_target` are those of one clock, with all that interrupted it.
+        """
+        own = self.cells.set_index("cell").loc[cell]
+        same = (self.cells["setting"] == own["setting"]) & (self.cells["batch_size"] == own["batch_size"])
+        us = np.nanmedian([self.example_us(other) for other in self.cells.loc[same, "cell"]])
+        return self.to_target[cell]["epochs"] * float(own["n_train"]) * us / 1e6
+
+    def blocks(self, cells: "pd.DataFrame") -> "pd.DataFrame":
+        """`example_us` of cells that were repeated with several root seeds: a row for each seed, a column for each B.
+
+        The median over cells that share both. The first block is left out, unless it is the only one: it includes what
+        the machine does once.
+        """
+        timed = cells.assign(us=cells["cell"].map(self.example_us), block=cells["seed"].astype(int))
+        table = timed.pivot_table(index="block", columns="batch_size", values="us", aggfunc="median")
+        return table.iloc[1:] if len(table) > 1 else table
+
+    def _file(self, cell: str, name: str) -> Path:
+        return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)
+
+    def compare(self, arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float = MARGIN) -> dict[K, Comparison]:
+        """Each pair of arms (R,) compared replica by replica; one family of claims, so the p-values are Holm's."""
+        found = [compare(a, b, margin=margin, rng=self.rng) for a, b in arms.values()]
+        return dict(zip(arms, adjusted(found), strict=True))
+
+
+def limits(intervals: Iterable[Interval]) -> tuple[list[float], list[float], list[float]]:
+    """The estimates, the lower and the upper limits: what a `Series` takes after x."""
+    found = list(intervals)
+    return [i.estimate for i in found], [i.low for i in found], [i.high for i in found]
+
+
+def quartiles(samples: Iterable[ArrayLike]) -> tuple[list[float], list[float], list[float]]:
+    """The medians of samples, and their lower and upper quartiles: what a `Series` takes after x.
+
+    Observed values, not interpolated ones, because an unreached target is coded +inf; NaN is left out.
+    """
+    known = [np.asarray(own)[~np.isnan(own)] for own in samples]
+    found = [np.quantile(own, [0.5, 0.25, 0.75], method="nearest") if len(own) else [np.nan] * 3 for own in known]
+    middle, low, high = ([float(own[i]) for own in found] for i in range(3))
+    return middle, low, high
+
+
+def at_the_edge(best: "pd.DataFrame") -> str:
+    """Which best rates lie on the edge of their grid, and where to extend it, as a sentence; empty if none does.
+
+    best: rows of `Answer.best` or `Answer.targets`.
+    """
+    parts = []
+    for row in best[best["edge"] != ""].itertuples():
+        side = {"low": "lower rates", "high": "higher rates"}.get(row.edge, "more rates")
+        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side}"
+        parts.append(f"{row.setting} B={row.batch_size:g}: {found}")
+    return f" A best rate lies on the edge of its grid ({'; '.join(parts)})." if parts else ""

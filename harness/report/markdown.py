@@ -1,0 +1,37 @@
+"""Numbers, intervals and tables as Markdown."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from harness.inference import Interval
+
+LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent where it can be read without one."""
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.2g}"
+
+
+def interval(value: Interval) -> str:
+    if np.isnan(value.low):
+        return number(value.estimate)
+    return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    """Lines of a Markdown table; none without rows."""
+    columns = list(columns)
+    body = ["| " + " | ".join(str(value).replace("|", r"\|") for value in row) + " |" for row in rows]
+    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *body] if body else []
+
+
+def shortened(text: str) -> str:
+    """As much as MLflow keeps of a description, cut between lines; report.html has the whole."""
+    if len(text) <= LONGEST:
+        return text
+    return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
