@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import SweepCell, SweepData, sweep_data
-from harness.config import ConfigError
+from harness.config import KNOBS, ConfigError, Values
 from harness.store import Store, redacted
 from harness.sweep.grid import GridCell
 from harness.training import Plan, code_digest
@@ -40,13 +40,15 @@ def read_grid(store: Store, sweep: "Run") -> dict[str, SweepCell]:
         with tempfile.TemporaryDirectory() as scratch:
             rows = json.loads(store.download(sweep, GRID, Path(scratch)).read_text(encoding="utf8"))
         return {row["signature"]: _never_started(**row) for row in rows}
-    except (LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"sweep {sweep.info.run_id}", again, f"a {GRID} of another form ({error!r})") from error
 
 
-def _never_started(plan: dict[str, Any], **about: Any) -> SweepCell:
-    sizes = tuple(plan["sizes"])
-    return SweepCell(plan=Plan(**{**plan, "sizes": sizes}), status="MISSING", reason="never started", **about)
+def _never_started(values: Values, plan: dict[str, Any], **about: Any) -> SweepCell:
+    if lacking := {"dataset.name", *KNOBS} - values.keys():
+        raise LookupError(*sorted(lacking))
+    found = Plan(**{**plan, "sizes": tuple(plan["sizes"])})
+    return SweepCell(values=values, plan=found, status="MISSING", reason="never started", **about)
 
 
 def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:

@@ -5,6 +5,7 @@ process, in workers, or earlier, and the answer can be written again at any time
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ VIEW = [
     "metrics.`time/update_us`",
     "metrics.`time/example_us`",
 ]  # what the UI's table shows of the cells
+UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
+LONGEST = 100  # letters of it
 FEW = 12  # cells up to which all of them are compared in one figure of coloured lines
 
 
@@ -119,8 +122,8 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
     with store.attach(sweep) as parent:
         with parent.files() as folder:
             (folder / "figures").mkdir()
-            for title, png in pictures.items():
-                (folder / "figures" / f"{title}.png").write_bytes(png)
+            for title, name in _file_names(list(pictures)).items():
+                (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(page.html(data.title, words, pictures), encoding="utf8")
             if judgement:
@@ -131,6 +134,13 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
         parent.table("cells.json", table)
         parent.note(shortened(words))
         parent.deliver(OUTAGE_SECONDS)
+
+
+def _file_names(titles: Sequence[str]) -> dict[str, str]:
+    """Title -> a name that every file system takes, numbered where two would be alike; settings hold any text."""
+    names = [UNSAFE.sub("_", title)[:LONGEST] for title in titles]
+    numbered = [f"{name} {i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    return dict(zip(titles, numbered, strict=True))
 
 
 def _judgement(store: Store, sweep: str, data: SweepData, found: Answer) -> tuple[Study, list[Finding]] | None:

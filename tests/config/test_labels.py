@@ -103,3 +103,11 @@ def test_a_sweep_is_named_by_what_it_varies():
     ]
     assert sweep_label(values) == "three batch_size=1,64,1437 hidden=[64,32],[16]"
     assert sweep_label(values, "noise (small)") == "noise (small): three"
+
+
+def test_where_words_cannot_tell_cells_apart_their_whole_values_do():
+    """An argument that is null, and one that is not given."""
+    values = decisive_values(configured(), N_TRAIN)
+    found = labels([{**values, "dataset.load.n": None}, values])
+    assert len(set(found)) == 2
+    assert all('"batch_size":8' in name for name in found)

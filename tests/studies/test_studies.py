@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,22 @@ def test_quartiles_are_values_that_were_observed():
     middle, low, high = quartiles([[1, 2, 3, np.inf, np.inf], [np.inf] * 3, [4.0, np.nan], []])
     assert (middle[:3], low[:3], high[:3]) == ([3, np.inf, 4], [2, np.inf, 4], [np.inf, np.inf, 4])
     assert np.isnan([middle[3], low[3], high[3]]).all()
+
+
+def test_the_judge_in_the_guide_judges():
+    guide = (studies.EXPERIMENTS / "README.md").read_text(encoding="utf8")
+    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    rules = {"momentum": 0.01, "sgd": 0.1}
+    cells = [
+        cell(1024, dataset=dataset, final=final, **{"optimizer.name": rule})
+        for dataset in ("iris", "wine")
+        for rule, final in rules.items()
+    ]
+    (found,) = names["judge"](evidence(*cells))
+    assert found.verdict is Verdict.SUPPORTED
+    assert found.sentence.startswith("Updates with momentum over updates without: iris 0.")
 
 
 @pytest.mark.parametrize("timing", ["shared", "mixed"])
