@@ -8,9 +8,9 @@ from typing import Any, cast
 from harness.api.cells import Planned, planned
 from harness.api.keywords import Data, keywords, with_keywords
 from harness.api.results import Result
-from harness.config import cell_label
+from harness.config import labels
 from harness.sweep import SweepProgress
-from harness.training import Cell, Record, signature
+from harness.training import Cell, Record, decisive_values, signature
 
 
 @with_keywords(keywords)
@@ -66,13 +66,15 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
 def trained(cell: Planned, progress: SweepProgress, label: str = "") -> Result:
     """Train a cell in this process."""
     config, dataset = cell
-    run, label = Cell(config, dataset), label or cell_label(config, [])
-    if config.batch_size != "full" and int(config.batch_size) > run.plan.n_train:
-        clipped = f"batch_size={config.batch_size} is larger than N={run.plan.n_train}: clipped to N"
+    run = Cell(config, dataset)
+    n_train = run.plan.n_train
+    label = label or labels([decisive_values(config, n_train)])[0]
+    if config.batch_size != "full" and int(config.batch_size) > n_train:
+        clipped = f"batch_size={config.batch_size} is larger than N={n_train}: clipped to N"
         warnings.warn(clipped, stacklevel=3)
     training = cast("Generator[Record, None, None]", run.train())
     with closing(training) as records:  # after an interrupt BLAS has its threads again at once
         for record in records:
             progress.show(label, run.plan, run.budget, record)
     progress.next_cell()
-    return Result(config, signature(config, dataset.digest), run.result(), label)
+    return Result(config, signature(config, n_train, dataset.digest), run.result(), label)

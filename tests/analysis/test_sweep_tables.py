@@ -32,7 +32,7 @@ VALUES = st.fixed_dictionaries(
     },
     optional={"dataset.load.target": TEXTS | st.none(), "dataset.load.sum": TEXTS, "dataset.load.seed": TEXTS},
 )
-SWEEPS = st.lists(VALUES, min_size=1, max_size=12, unique_by=repr)
+SWEEPS = st.lists(VALUES, min_size=1, max_size=12, unique_by=lambda values: repr(sorted(values.items())))
 SWEPT = ("dataset.name", "batch_size", "learning_rate", "epochs", "seed")
 GRIDS = st.fixed_dictionaries(
     {key: st.lists(VALUES.map(lambda v, k=key: v[k]), min_size=1, max_size=2, unique_by=repr) for key in SWEPT}

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from harness.analysis import SweepCell, sweep_data
-from harness.app.command import ROOT, _register
+from harness.app.command import _register
 from harness.app.composition import compose_cells
+from harness.config import shipped
 from harness.data import load
 from harness.store import Store
 from harness.sweep import grid as grids
@@ -147,7 +148,7 @@ def test_tables_from_memory_are_those_from_the_store(project):
     own = project.client.get_experiment_by_name(project.experiment).experiment_id
     stored = load_sweep(Store(project.client, own, project.path), parent.info.run_id)
     _register()
-    made = [trained(one) for one in grids.grid(compose_cells(words, ROOT / "conf").cells)]
+    made = [trained(one) for one in grids.grid(compose_cells(words, shipped("conf")).cells)]
     memory = sweep_data(stored.title, stored.about, made)
     clocks = ["train_seconds", "run_id", *(key for key in stored.cells if key.startswith("time/"))]
     for name in ("cells", "replicas", "histories"):
