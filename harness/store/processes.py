@@ -1,8 +1,11 @@
-"""Who runs this run, and is that process certainly dead?
+"""Which process runs a run, and whether that process is certainly dead.
 
-A process that is killed or loses its power cannot close its runs: they stay RUNNING. So each run carries the identity
-of its process, and a later process of the same machine looks whether it is still there. Only certainty counts: a run
-that another machine or another container may still be training is left alone, whatever it looks like from here.
+A process that is killed or loses its power cannot end its runs: they stay RUNNING. So each run carries tags that name
+its process, and a later process of the same machine looks whether that one still exists. Only certainty counts: a run
+that another machine or another container may still be training is never called dead.
+
+On Linux /proc is read, elsewhere psutil. psutil would not do on Linux: its start times are dates that move when the
+clock is set, and it takes a process that /proc hides (hidepid) for one that does not exist.
 """
 
 import math
@@ -16,17 +19,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROC = Path("/proc")
-TOLERANCE = 2.0  # seconds; psutil may derive a start time from a boot time that is rounded to seconds
+START_TOLERANCE = 2.0  # seconds; without /proc, psutil may derive a start time from a boot time rounded to seconds
 
 
 class Process(NamedTuple):
-    """What there is under a process id: when it started, and whether it has ended and is only not waited for yet."""
+    """When a process started, and whether it is a zombie: it has ended, and its parent has not waited for it yet."""
 
     started: float
-    ended: bool
+    zombie: bool
 
 
-def identity() -> dict[str, str]:
+def process_tags() -> dict[str, str]:
     """Tags that name the current process; a fact that the machine does not tell is an empty string.
 
     process.boot is Linux's boot id. Elsewhere it is empty: start times there are dates, which no later boot repeats.
@@ -42,10 +45,10 @@ def identity() -> dict[str, str]:
 
 
 def is_dead(tags: Mapping[str, str]) -> bool:
-    """Whether the process that `identity` described as `tags` is certainly gone; False in every doubt. Never raises."""
+    """Whether the process with these `process_tags` is certainly gone; False in every doubt. Never raises."""
     try:
         return _is_dead(tags)
-    except Exception:  # tags that are missing or make no sense, a process that may not be looked at: no certainty
+    except Exception:  # tags that are missing or malformed, a process that may not be inspected: no certainty
         return False
 
 
@@ -58,8 +61,8 @@ def _is_dead(tags: Mapping[str, str]) -> bool:
         return uuid.UUID(boot) != uuid.UUID(_boot())  # raises unless both are boot ids
     if namespace != _namespace():
         return False
-    process = _look(pid)
-    return process is None or process.ended or abs(process.started - started) > (0 if boot else TOLERANCE)
+    process = _process(pid)
+    return process is None or process.zombie or abs(process.started - started) > (0 if boot else START_TOLERANCE)
 
 
 @cache
@@ -76,7 +79,7 @@ def _boot() -> str:
 
 
 def _namespace() -> str:
-    """Process ids mean something within a namespace only: a container has its own."""
+    """A process id is unique within its namespace only: a container has its own."""
     try:
         return os.readlink(PROC / "self/ns/pid")
     except OSError:
@@ -91,32 +94,31 @@ def _text(path: Path | str) -> str:
 
 
 def _started(pid: int) -> str:
-    """In clock ticks since the boot on Linux, else in seconds since 1970; empty when it cannot be told."""
+    """In clock ticks since the boot on Linux, else in seconds since 1970; empty when it cannot be found out."""
     try:
-        process = _look(pid)
+        process = _process(pid)
     except Exception:  # whatever is wrong with this machine must not stop a training
         return ""
     return repr(process.started) if process else ""
 
 
-def _look(pid: int) -> Process | None:
-    """The process of this id, None when there is none; raises when that cannot be told."""
-    return _look_in_proc(pid) if _boot() else _look_with_psutil(pid)
+def _process(pid: int) -> Process | None:
+    """The process of this id, None when there is none; raises when that cannot be found out."""
+    return _process_from_proc(pid) if _boot() else _process_from_psutil(pid)
 
 
-def _look_in_proc(pid: int) -> Process | None:
-    """Linux: ticks since the boot are exact, whereas psutil's date moves whenever the clock is set."""
+def _process_from_proc(pid: int) -> Process | None:
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         _confirm_absent(pid)
         return None
-    fields = stat.rpartition(b")")[2].split()  # from the third on: the second, the name, may hold anything
-    return Process(started=float(fields[19]), ended=fields[0] in (b"Z", b"X"))
+    fields = stat.rpartition(b")")[2].split()  # from the third on: the second, the name, may hold any characters
+    return Process(started=float(fields[19]), zombie=fields[0] in (b"Z", b"X"))
 
 
 def _confirm_absent(pid: int) -> None:
-    """Raises if /proc only hides the process (hidepid): signal 0 is checked, not sent, and knows of all processes."""
+    """Raise if /proc only hides the process (hidepid): `kill` with signal 0 sends nothing and sees every process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -124,7 +126,7 @@ def _confirm_absent(pid: int) -> None:
     raise PermissionError(f"process {pid} exists and is hidden")
 
 
-def _look_with_psutil(pid: int) -> Process | None:
+def _process_from_psutil(pid: int) -> Process | None:
     import psutil
 
     try:
