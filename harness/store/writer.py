@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FLUSH_SECONDS = 2.0  # between deliveries of points; every other operation is delivered at once
+MAX_DIGEST = 36  # characters of a dataset's digest that MLflow takes
 PAUSE_SECONDS = (1.0, 30.0)  # between attempts while the store is away: the first, doubled up to the last, ...
 PAUSE_PER_ATTEMPT = 4  # ... and at least so many times as long as the last attempt took, as a store may hang
 
@@ -148,9 +149,9 @@ class RunWriter:
         self.tags(table_tags(path))
 
     def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
-        """Name and digest of the data, as MLflow's own dataset record (which keeps 36 characters of a digest)."""
+        """Name and digest of the data, as MLflow's own dataset record."""
         origin, profile = redacted(json.dumps({"tags": source})), json.dumps({"num_rows": rows, "num_inputs": inputs})
-        self._write("dataset", name=name, digest=digest[:36], source=origin, profile=profile)
+        self._write("dataset", name=name, digest=digest[:MAX_DIGEST], source=origin, profile=profile)
 
     def finish(self, status: str) -> None:
         """End the run: FINISHED, FAILED or KILLED."""
