@@ -15,23 +15,7 @@ from harness.store.ui import COMMIT_TAG, note_tags
 from harness.store.writer import RunWriter
 
 __all__ = [
-    "COMMIT_TAG",
-    "INTERRUPTS",
-    "OUTAGE_SECONDS",
-    "Delivery",
-    "Fingerprints",
-    "FinishedRun",
-    "Interrupted",
-    "RunWriter",
-    "Store",
-    "UnreachableError",
-    "commit",
-    "environment",
-    "first_line",
-    "note_tags",
-    "print_traceback",
-    "read_run",
-    "redacted",
-    "sweep_tag",
-    "uncommitted_diff",
-]
+    "COMMIT_TAG", "INTERRUPTS", "OUTAGE_SECONDS", "Delivery", "Fingerprints", "FinishedRun", "Interrupted", "RunWriter",
+    "Store", "UnreachableError", "commit", "environment", "first_line", "note_tags", "print_traceback", "read_run",
+    "redacted", "sweep_tag", "uncommitted_diff",
+]  # fmt: skip

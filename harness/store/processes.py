@@ -13,20 +13,13 @@ import os
 import platform
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 PROC = Path("/proc")
 START_TOLERANCE = 2.0  # seconds; without /proc, psutil may derive a start time from a boot time rounded to seconds
-
-
-class Process(NamedTuple):
-    """When a process started, and whether it is a zombie: it has ended, and its parent has not waited for it yet."""
-
-    started: float
-    zombie: bool
 
 
 def process_tags() -> dict[str, str]:
@@ -34,13 +27,15 @@ def process_tags() -> dict[str, str]:
 
     process.boot is Linux's boot id. Elsewhere it is empty: start times there are dates, which no later boot repeats.
     """
-    pid = os.getpid()
+    started = ""
+    with suppress(Exception):  # whatever is wrong with this machine must not stop a training
+        started = repr(_started(os.getpid()))
     return {
         "process.host": _host(),
         "process.boot": _boot(),
         "process.namespace": _namespace(),
-        "process.pid": str(pid),
-        "process.started": _started(pid),
+        "process.pid": str(os.getpid()),
+        "process.started": started,
     }
 
 
@@ -61,8 +56,8 @@ def _is_dead(tags: Mapping[str, str]) -> bool:
         return uuid.UUID(boot) != uuid.UUID(_boot())  # raises unless both are boot ids
     if namespace != _namespace():
         return False
-    process = _process(pid)
-    return process is None or process.zombie or abs(process.started - started) > (0 if boot else START_TOLERANCE)
+    found = _started(pid)
+    return found is None or abs(found - started) > (0 if boot else START_TOLERANCE)
 
 
 @cache
@@ -93,44 +88,37 @@ def _text(path: Path | str) -> str:
         return ""
 
 
-def _started(pid: int) -> str:
-    """In clock ticks since the boot on Linux, else in seconds since 1970; empty when it cannot be found out."""
-    try:
-        process = _process(pid)
-    except Exception:  # whatever is wrong with this machine must not stop a training
-        return ""
-    return repr(process.started) if process else ""
+def _started(pid: int) -> float | None:
+    """When the process of this id started: clock ticks since the boot on Linux, else seconds since 1970.
+
+    None if there is none, or only a zombie (it has ended, and its parent has not waited for it yet). Raises when that
+    cannot be found out.
+    """
+    return _started_in_proc(pid) if _boot() else _started_by_psutil(pid)
 
 
-def _process(pid: int) -> Process | None:
-    """The process of this id, None when there is none; raises when that cannot be found out."""
-    return _process_from_proc(pid) if _boot() else _process_from_psutil(pid)
-
-
-def _process_from_proc(pid: int) -> Process | None:
+def _started_in_proc(pid: int) -> float | None:
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         _confirm_absent(pid)
         return None
     fields = stat.rpartition(b")")[2].split()  # from the third on: the second, the name, may hold any characters
-    return Process(started=float(fields[19]), zombie=fields[0] in (b"Z", b"X"))
+    return None if fields[0] in (b"Z", b"X") else float(fields[19])
 
 
 def _confirm_absent(pid: int) -> None:
     """Raise if /proc only hides the process (hidepid): `kill` with signal 0 sends nothing and sees every process."""
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return
-    raise PermissionError(f"process {pid} exists and is hidden")
+        raise PermissionError(f"process {pid} exists and is hidden")
 
 
-def _process_from_psutil(pid: int) -> Process | None:
+def _started_by_psutil(pid: int) -> float | None:
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return Process(process.create_time(), process.status() == psutil.STATUS_ZOMBIE)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.NoSuchProcess:
         return None
