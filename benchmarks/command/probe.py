@@ -23,7 +23,7 @@ PHASES = {
     "harness.app.composition": {"compose_cells": "composing", "launch": "composing each job again"},
     "harness.store.tracking": {
         "Store.open": "opening the store",
-        "Store._query": "tracking",
+        "query": "tracking",
         "Store.start": "tracking",
         "Store.deliver_waiting": "tracking",
     },

@@ -80,7 +80,7 @@ def _report(words: Sequence[str]) -> int:
         if store.kind(word) != "sweep":
             raise ConfigError("report", f"the run id of a sweep in {store.uri}", word)
     write_answer(store, *words)
-    _say(f"Written: report.html and figures below {store.run_link(words[0])}")
+    _say(f"Written: report.html and figures below {store.ui.run_link(words[0])}")
     return 0
 
 
@@ -269,14 +269,14 @@ def _run_single(words: list[str], cell: "GridCell", store: "Store") -> int:
     from harness.training import Outcome
 
     if cell.run_id:
-        _say(f"Trained already (rerun=all trains it again): {store.run_link(cell.run_id)}")
+        _say(f"Trained already (rerun=all trains it again): {store.ui.run_link(cell.run_id)}")
         return 0
     outcomes: list[str] = []
     try:
         outcomes += launch(words, shipped("conf"), None, _job)
     finally:
         recovery.drain(store, _say)
-        _say(f"Browse: {store.how_to_browse}\n  {store.table_link()}")
+        _say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
     return int(Outcome.FAILED in outcomes)
 
 
@@ -304,9 +304,9 @@ def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", 
                 runs, answered = close_sweep(store, context.run_id, killed)
                 code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
                 recovery.drain(store, _say)
-                _say(f"Browse: {store.how_to_browse}")
-                _say(f"  {store.run_link(context.run_id)}  the comparison")
-                _say(f"  {store.table_link(context.run_id)}  the cells")
+                _say(f"Browse: {store.ui.hint}")
+                _say(f"  {store.ui.run_link(context.run_id)}  the comparison")
+                _say(f"  {store.ui.table_link(context.run_id)}  the cells")
     return code
 
 

@@ -1,6 +1,6 @@
-"""Data that come in correlated blocks, as recordings do: what shuffling is for.
+"""Data in blocks of correlated examples, as in recordings: the case in which training has to shuffle them.
 
-Generated, with a correlation that is known for whatever is computed from an example.
+The data are generated, so that the correlation of anything that is computed from an example is known.
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ def make_blocks(
 
     Each example is with probability √ρ a copy of its block's prototype, else drawn by itself. Two of one block are then
     the same example with probability ρ and independent otherwise, so that Cov(f(i), f(j)) = ρ Var f for every function
-    f of an example, its gradient too, whatever the weights; the mean of B consecutive ones has the variance
-    (Var f / B)(1 + (B − 1) ρ̄), with ρ̄ the mean of ρ over their pairs, 0 for those of different blocks.
-    Copies of training examples are in the other parts as well: their costs say nothing of new data.
-    Raises ValueError for arguments that make no sense.
+    f of an example, such as its gradient at any weights. The mean of B consecutive ones has the variance
+    (Var f / B)(1 + (B − 1) ρ̄), with ρ̄ the mean of ρ over their pairs, 0 for pairs from different blocks.
+    The validation and test parts contain copies of training examples: their costs do not estimate the cost of new data.
+    Raises ValueError for arguments out of range.
     """
     if block < 1 or not 0 <= correlation <= 1 or n_classes < 2:
         raise ValueError(f"block >= 1, 0 <= correlation <= 1, n_classes >= 2; not {block}, {correlation}, {n_classes}")

@@ -1,4 +1,4 @@
-"""What a dataset has to be: numbers without gaps, targets of one kind, enough examples for three parts.
+"""What is required of a dataset: numbers without gaps, targets of one kind, enough examples for three parts.
 
 Everything that would make a training meaningless (text, gaps, one class, too few examples) is refused here, in one line
 that names the key, because only the data can tell.

@@ -1,4 +1,4 @@
-"""Where the examples come from: a scikit-learn function, or a reader of files, becomes a checked `Dataset`.
+"""Calls the function that a configuration names, scikit-learn's or a reader of files, and checks what it returns.
 
 The heavy libraries are imported where they are used: a file is refused without loading scikit-learn.
 """
@@ -19,7 +19,7 @@ from harness.data.files import one_line
 READ_FILE, MAKE_BLOCKS = "harness.data.files.read_file", "harness.data.blocks.make_blocks"
 LOADERS = re.compile(rf"sklearn\.datasets\.(load|make|fetch)_\w+|{re.escape(READ_FILE)}|{re.escape(MAKE_BLOCKS)}")
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
-PATIENCE = 10.0  # seconds that a server may stay silent during a download
+SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -38,14 +38,14 @@ def load(config: DatasetConfig) -> Dataset:
 
 
 def _call(config: DatasetConfig) -> Any:
-    """What the loader returns. Its warnings are not shown: scikit-learn's are about retrying a download."""
+    """What the loader returns. Its warnings are hidden: scikit-learn's are about retrying a download."""
     from http.client import HTTPException
     from urllib.error import URLError
 
     function = _resolve(config.load.get("_target_"))
     arguments = _arguments(function, config.load)
     try:
-        with warnings.catch_warnings(), _impatient(PATIENCE):
+        with warnings.catch_warnings(), _socket_timeout(SILENT_SECONDS):
             warnings.simplefilter("ignore")
             return function(**arguments)
     except ConfigError:
@@ -80,8 +80,8 @@ def _arguments(function: Callable[..., Any], load: dict[str, Any]) -> dict[str, 
 
 
 @contextmanager
-def _impatient(seconds: float) -> Iterator[None]:
-    """Sockets opened meanwhile give up after so many silent seconds; scikit-learn has no such setting."""
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Sockets that are opened meanwhile give up after so many silent seconds; scikit-learn has no such setting."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

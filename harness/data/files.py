@@ -1,7 +1,7 @@
 """The user's own data: a CSV, Parquet or NPZ file as inputs and targets.
 
-Nothing is guessed and nothing is executed: arrays are never unpickled, a header is required, text is not encoded. What
-cannot be read is refused in one line that names the key. pandas is imported when a file needs it.
+Nothing is guessed and nothing is executed: arrays are never unpickled, a header is required, text is not encoded. A
+file that cannot be read is refused in one line that names the key. pandas is imported when a file needs it.
 """
 
 import os
@@ -17,7 +17,7 @@ from harness.config import ConfigError
 
 
 def read_file(path: str, target: str | None = None) -> tuple[Any, Any]:
-    """The inputs and targets in a file of the user's, by its suffix; what `dataset=file` calls.
+    """The inputs and targets in a file of the user's, read by its suffix; `dataset=file` calls it.
 
     .csv and .parquet: `target` names the column to predict (the last one unless given), the others are inputs; a CSV
     is UTF-8, separated by commas, with a header; its empty cells and NA, null, None, nan count as missing. Returns a
@@ -34,7 +34,7 @@ def read_file(path: str, target: str | None = None) -> tuple[Any, Any]:
 
 @contextmanager
 def _unreadable_as_config_error(file: Path) -> Iterator[None]:
-    """Damaged bytes make the parsers raise nearly anything, so anything is taken for a damaged file."""
+    """Parsers raise nearly any exception for damaged bytes, so any exception is taken for a damaged file."""
     try:
         yield
     except ConfigError:
@@ -86,7 +86,7 @@ READERS: dict[str, Callable[[BinaryIO, str | None], tuple[Any, Any]]] = {
 
 
 def _check_header(names: list[str]) -> None:
-    """Refuse a first line of values. Not noticed: one without decimal points and without repetitions."""
+    """Refuse a first line of values. A line without decimal points and repetitions is not recognised as values."""
     values = [name for name in names if re.fullmatch(r"\s*[-+]?\d*\.\d+([eE][-+]?\d+)?\s*", name)]
     if values:
         raise ConfigError("dataset.load.path", "a header of column names as the first line", listing(values))

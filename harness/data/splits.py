@@ -1,4 +1,4 @@
-"""From a dataset to what a network sees: three parts, standardised with what the training part alone knows.
+"""The three parts of a dataset as a network takes them, standardised with the mean and spread of the training part.
 
 Partition and scaling are scikit-learn's; the seed alone decides them, so every cell that shares a root seed shares its
 parts.
@@ -62,7 +62,7 @@ def split(
 
 
 def loss_for(dataset: Dataset) -> str:
-    """The cost whose output delta is A - Y: named by the number of classes, or squared error for regression."""
+    """The name of the loss whose output delta is A - Y: by the number of classes, or squared error for regression."""
     return LOSSES.get(len(dataset.class_names), "softmax_cross_entropy")
 
 

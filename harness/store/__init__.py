@@ -1,31 +1,21 @@
-"""What a run has to say and how it reaches MLflow: journal, delivery, provenance, secrets, signals.
+"""Runs and how they reach MLflow: journal, delivery, queries, provenance, redaction of secrets, signals.
 
-The home of MLflow. May import the rooms before it; knows runs, not sweeps.
+The home of MLflow and psutil. Knows runs and their cells, not how a sweep is trained. May import `network`, `compiled`,
+`config`, `data`, `training`, `inference`, `analysis` and `report`.
 """
 
 from harness.store.checkout import commit, uncommitted_diff
+from harness.store.connection import OUTAGE_SECONDS, UnreachableError
 from harness.store.environment import environment
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run
-from harness.store.redaction import redacted
-from harness.store.tracking import OUTAGE_SECONDS, Store, sweep_tag
-from harness.store.writer import RunWriter, UnreachableError, print_traceback
+from harness.store.redaction import print_traceback, redacted
+from harness.store.tracking import Delivery, Store, sweep_tag
+from harness.store.ui import COMMIT_TAG, note_tags
+from harness.store.writer import RunWriter
 
 __all__ = [
-    "INTERRUPTS",
-    "OUTAGE_SECONDS",
-    "Fingerprints",
-    "FinishedRun",
-    "Interrupted",
-    "RunWriter",
-    "Store",
-    "UnreachableError",
-    "commit",
-    "environment",
-    "first_line",
-    "print_traceback",
-    "read_run",
-    "redacted",
-    "sweep_tag",
-    "uncommitted_diff",
-]
+    "COMMIT_TAG", "INTERRUPTS", "OUTAGE_SECONDS", "Delivery", "Fingerprints", "FinishedRun", "Interrupted", "RunWriter",
+    "Store", "UnreachableError", "commit", "environment", "first_line", "note_tags", "print_traceback", "read_run",
+    "redacted", "sweep_tag", "uncommitted_diff",
+]  # fmt: skip

@@ -1,8 +1,11 @@
-"""Who runs this run, and is that process certainly dead?
+"""Which process runs a run, and whether that process is certainly dead.
 
-A process that is killed or loses its power cannot close its runs: they stay RUNNING. So each run carries the identity
-of its process, and a later process of the same machine looks whether it is still there. Only certainty counts: a run
-that another machine or another container may still be training is left alone, whatever it looks like from here.
+A process that is killed or loses its power cannot end its runs: they stay RUNNING. So each run carries tags that name
+its process, and a later process of the same machine looks whether that one still exists. Only certainty counts: a run
+that another machine or another container may still be training is never called dead.
+
+On Linux /proc is read, elsewhere psutil. psutil would not do on Linux: its start times are dates that move when the
+clock is set, and it takes a process that /proc hides (hidepid) for one that does not exist.
 """
 
 import math
@@ -10,42 +13,37 @@ import os
 import platform
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
 PROC = Path("/proc")
-TOLERANCE = 2.0  # seconds; psutil may derive a start time from a boot time that is rounded to seconds
+START_TOLERANCE = 2.0  # seconds; without /proc, psutil may derive a start time from a boot time rounded to seconds
 
 
-class Process(NamedTuple):
-    """What there is under a process id: when it started, and whether it has ended and is only not waited for yet."""
-
-    started: float
-    ended: bool
-
-
-def identity() -> dict[str, str]:
+def process_tags() -> dict[str, str]:
     """Tags that name the current process; a fact that the machine does not tell is an empty string.
 
     process.boot is Linux's boot id. Elsewhere it is empty: start times there are dates, which no later boot repeats.
     """
-    pid = os.getpid()
+    started = ""
+    with suppress(Exception):  # whatever is wrong with this machine must not stop a training
+        started = repr(_started(os.getpid()))
     return {
         "process.host": _host(),
         "process.boot": _boot(),
         "process.namespace": _namespace(),
-        "process.pid": str(pid),
-        "process.started": _started(pid),
+        "process.pid": str(os.getpid()),
+        "process.started": started,
     }
 
 
 def is_dead(tags: Mapping[str, str]) -> bool:
-    """Whether the process that `identity` described as `tags` is certainly gone; False in every doubt. Never raises."""
+    """Whether the process with these `process_tags` is certainly gone; False in every doubt. Never raises."""
     try:
         return _is_dead(tags)
-    except Exception:  # tags that are missing or make no sense, a process that may not be looked at: no certainty
+    except Exception:  # tags that are missing or malformed, a process that may not be inspected: no certainty
         return False
 
 
@@ -58,8 +56,8 @@ def _is_dead(tags: Mapping[str, str]) -> bool:
         return uuid.UUID(boot) != uuid.UUID(_boot())  # raises unless both are boot ids
     if namespace != _namespace():
         return False
-    process = _look(pid)
-    return process is None or process.ended or abs(process.started - started) > (0 if boot else TOLERANCE)
+    found = _started(pid)
+    return found is None or abs(found - started) > (0 if boot else START_TOLERANCE)
 
 
 @cache
@@ -76,7 +74,7 @@ def _boot() -> str:
 
 
 def _namespace() -> str:
-    """Process ids mean something within a namespace only: a container has its own."""
+    """A process id is unique within its namespace only: a container has its own."""
     try:
         return os.readlink(PROC / "self/ns/pid")
     except OSError:
@@ -90,45 +88,37 @@ def _text(path: Path | str) -> str:
         return ""
 
 
-def _started(pid: int) -> str:
-    """In clock ticks since the boot on Linux, else in seconds since 1970; empty when it cannot be told."""
-    try:
-        process = _look(pid)
-    except Exception:  # whatever is wrong with this machine must not stop a training
-        return ""
-    return repr(process.started) if process else ""
+def _started(pid: int) -> float | None:
+    """When the process of this id started: clock ticks since the boot on Linux, else seconds since 1970.
+
+    None if there is none, or only a zombie (it has ended, and its parent has not waited for it yet). Raises when that
+    cannot be found out.
+    """
+    return _started_in_proc(pid) if _boot() else _started_by_psutil(pid)
 
 
-def _look(pid: int) -> Process | None:
-    """The process of this id, None when there is none; raises when that cannot be told."""
-    return _look_in_proc(pid) if _boot() else _look_with_psutil(pid)
-
-
-def _look_in_proc(pid: int) -> Process | None:
-    """Linux: ticks since the boot are exact, whereas psutil's date moves whenever the clock is set."""
+def _started_in_proc(pid: int) -> float | None:
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         _confirm_absent(pid)
         return None
-    fields = stat.rpartition(b")")[2].split()  # from the third on: the second, the name, may hold anything
-    return Process(started=float(fields[19]), ended=fields[0] in (b"Z", b"X"))
+    fields = stat.rpartition(b")")[2].split()  # from the third on: the second, the name, may hold any characters
+    return None if fields[0] in (b"Z", b"X") else float(fields[19])
 
 
 def _confirm_absent(pid: int) -> None:
-    """Raises if /proc only hides the process (hidepid): signal 0 is checked, not sent, and knows of all processes."""
-    try:
+    """Raise if /proc only hides the process (hidepid): `kill` with signal 0 sends nothing and sees every process."""
+    with suppress(ProcessLookupError):
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return
-    raise PermissionError(f"process {pid} exists and is hidden")
+        raise PermissionError(f"process {pid} exists and is hidden")
 
 
-def _look_with_psutil(pid: int) -> Process | None:
+def _started_by_psutil(pid: int) -> float | None:
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return Process(process.create_time(), process.status() == psutil.STATUS_ZOMBIE)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.NoSuchProcess:
         return None

@@ -1,13 +1,12 @@
-"""What the run of a finished cell says of itself, read back with suspicion.
+"""Reads the files of a finished cell's run, and does not trust them.
 
 A store may be shared, or come with a paper: nothing that is read here can run code (YAML is loaded safely, arrays
-without pickle), and a file that is missing or is not what this version writes is refused in one line that names it.
+without pickle). A file that is missing, or that this version would not write, is refused in one line that names it.
 """
 
 import json
 import tempfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from harness.store.tracking import Store
 
-FILES = ("config.yaml", "environment.json", "fingerprints.csv", "history.csv", "weights.npz")
 TEXT = ("digest", "outcome")  # columns of tables; a digest may look like a number
 UNREADABLE = (ValueError, TypeError, LookupError, EOFError, OSError, BadZipFile, zlib.error, yaml.YAMLError)
 
@@ -32,7 +30,7 @@ Fingerprints = dict[tuple[int, int], Fingerprint]  # by update and replica
 
 
 class FinishedRun(NamedTuple):
-    """What a finished run says of itself. parameters: those that its replicas ended with."""
+    """What the store holds of a finished cell. parameters: the final ones of every replica."""
 
     label: str
     tags: dict[str, str]
@@ -44,19 +42,17 @@ class FinishedRun(NamedTuple):
 
 
 def read_run(store: "Store", run: Any) -> FinishedRun:
-    """Raises ConfigError for the first file that is missing or is not what this version writes."""
+    """Raises ConfigError for the first file that is missing or that this version would not write."""
     tags = dict(run.data.tags)
     if "data_digest" not in tags:
         raise ConfigError("verify", "a run with the tag data_digest (older versions wrote none)", run.info.run_name)
-    readers = (_config, _environment, _fingerprints, _history, _parameters)
     with tempfile.TemporaryDirectory() as folder:
         paths = [_download(store, run, name, Path(folder)) for name in FILES]
-        contents = [_readable(reader, path) for reader, path in zip(readers, paths, strict=True)]
-    return FinishedRun(run.info.run_name, tags, *contents)
+        return FinishedRun(run.info.run_name, tags, *(_read(path) for path in paths))
 
 
 def first_line(error: Exception) -> str:
-    """Of its message; its name, if it has none."""
+    """The first line of its message, or its type's name if it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -68,9 +64,9 @@ def _download(store: "Store", run: Any, name: str, folder: Path) -> Path:
         raise ConfigError(name, allowed, first_line(error)) from error
 
 
-def _readable(reader: Callable[[Path], Any], path: Path) -> Any:
+def _read(path: Path) -> Any:
     try:
-        return reader(path)
+        return FILES[path.name](path)
     except ConfigError:
         raise
     except UNREADABLE as error:
@@ -109,7 +105,7 @@ def _table(path: Path) -> "pd.DataFrame":
 
 
 def _parameters(path: Path) -> Parameters:
-    """Numbers only: an array of objects would have to be unpickled, and that can run anything."""
+    """Floats only: an array of objects would have to be unpickled, and that can run any code."""
     stored = np.load(path, allow_pickle=False)
     if not isinstance(stored, np.lib.npyio.NpzFile):
         raise ValueError("one array in place of W0, b0, ...")
@@ -119,3 +115,12 @@ def _parameters(path: Path) -> Parameters:
         raise ValueError(f"no floats: {', '.join(others)}")
     layers = range(len(arrays) // 2)
     return Parameters.from_weights([arrays[f"W{i}"] for i in layers], [arrays[f"b{i}"] for i in layers])
+
+
+FILES = {
+    "config.yaml": _config,
+    "environment.json": _environment,
+    "fingerprints.csv": _fingerprints,
+    "history.csv": _history,
+    "weights.npz": _parameters,
+}  # in the order of FinishedRun's fields

@@ -1,20 +1,22 @@
-"""Takes secrets out of a text before it goes to a run, a log or a report.
+"""Replaces secrets in a text before it goes to a run, a log or a report.
 
 Two kinds of secret are known: what stands where a URL keeps one (`scheme://user:password@host`, `?token=...`), and the
-values of environment variables that are named like a secret or hold such a URL, wherever they turn up. In doubt a text
-loses a few harmless characters rather than keeps a password: `http://localhost:8080/@x` reads as user localhost.
+values of environment variables that are named like a secret or hold such a URL, wherever these values turn up. In doubt
+a few harmless characters are replaced too: `localhost` in `http://localhost:8080/@x` could be a user.
 """
 
 import json
 import os
 import re
+import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote
 
 MARK = "***"
-SHORTEST = 6  # characters; the values of environment variables below this would take ordinary words with them
-SHORTEST_TOKEN = 20  # of a URL's user info without a password: shorter, it is the name of a user
+SHORTEST = 6  # characters; a shorter value of an environment variable may be an ordinary word
+SHORTEST_TOKEN = 20  # characters of a URL's user info without a password; a shorter one is a user's name
 
 _WORDS = (
     "[A-Z]*PASSWORD|PASSWD|PASS|PASSPHRASE|SECRET|TOKEN|JWT|CREDENTIALS?|AUTH|"
@@ -33,15 +35,20 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """`text` with *** in place of each secret; environ is by default that of the process.
+    """`text` with *** in place of each secret; environ: by default that of the process.
 
-    Not recognised: a password with a blank, a quote, < or > in a URL that no environment variable holds; a secret that
-    stands alone and in no environment variable.
+    Not recognised: a password with a blank, a quote, < or > in a URL that no environment variable holds; a secret
+    outside a URL that no environment variable holds.
     """
     secrets = _secrets(tuple((os.environ if environ is None else environ).items()))
     while (clean := _redacted_once(text, secrets)) != text:  # what has become *** may make a new match
         text = clean
     return text
+
+
+def print_traceback(error: BaseException) -> None:
+    """On stderr, without secrets."""
+    sys.stderr.write(redacted("".join(traceback.format_exception(error))))
 
 
 def _redacted_once(text: str, secrets: Sequence[str]) -> str:
@@ -51,9 +58,9 @@ def _redacted_once(text: str, secrets: Sequence[str]) -> str:
 
 
 def _without_user_info(urls: re.Match[str]) -> str:
-    """Of a run of characters that begins with the :// of a URL and may hold more; what follows its last @ is safe.
+    """From the :// of a URL to the next blank or quote, which may hold more URLs; what follows the last @ is no secret.
 
-    Cut there, the time that the search takes is linear in the length of the run.
+    Searching only up to that @ takes time that is linear in the length of the text.
     """
     before, at, after = urls[0].rpartition("@")
     return _USER_INFO.sub(f"{MARK}@", before + at) + after
@@ -64,13 +71,13 @@ def _without_value(query: re.Match[str]) -> str:
 
 
 def _words(name: str) -> str:
-    """Words as environment variables have them: `X-Api-Key` and `apiKey` -> X_API_KEY, API_KEY."""
+    """A name as environment variables are written: `X-Api-Key` and `apiKey` -> X_API_KEY, API_KEY."""
     return re.sub(r"[-.]", "_", _CAMEL.sub("_", name)).upper()
 
 
 @lru_cache(maxsize=4)
 def _secrets(environ: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """Every spelling of every secret in the environment, none too short to be told from an ordinary word.
+    """Every spelling of every secret in the environment that has SHORTEST characters or more.
 
     The longest first: a secret may be a part of another.
     """
@@ -80,7 +87,7 @@ def _secrets(environ: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 
 
 def _secret_values(name: str, value: str) -> Iterator[str]:
-    """The value itself, by the variable's name, unless it is the path of something; and the user info of its URLs."""
+    """The value of a variable that is named like a secret, unless it is an existing path; the user info of its URLs."""
     if _VARIABLE.search(_words(name)) and not (os.path.isabs(value) and os.path.exists(value)):
         yield value
     for match in _USER_INFO.finditer(value):
@@ -93,7 +100,7 @@ def _secret_values(name: str, value: str) -> Iterator[str]:
 
 
 def _spellings(value: str) -> Iterator[str]:
-    """As it is, line by line (a diff puts a character before each), in a URL, in JSON and Python source."""
+    """The value as it is, line by line (a diff puts a character before each), in a URL, in JSON, in Python source."""
     yield value
     yield from (line.strip() for line in value.splitlines())
     yield from (quote(value, safe=safe, errors="surrogateescape") for safe in ("", "/"))

@@ -1,12 +1,10 @@
-"""Writes one run: everything is a line of its journal first, then delivered to the store, which may be away.
+"""Writes one run: every operation goes to the run's journal first, then to the store, which may be away.
 
-While training goes on nobody waits for the store: what cannot be delivered stays in the journal and is tried again,
-with growing pauses. As a context manager a RunWriter that started its run ends it on every path: FINISHED, FAILED or
-KILLED.
+Training does not wait for the store: what cannot be delivered stays in the journal and is tried again, with growing
+pauses. As a context manager a RunWriter that started its run ends it on every path: FINISHED, FAILED or KILLED.
 """
 
 import json
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -17,41 +15,38 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.store.connection import UnreachableError
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal, Operation
 from harness.store.redaction import redacted
+from harness.store.ui import note_tags, table_tags
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FLUSH_SECONDS = 2.0  # points wait so long for company
-PAUSES = (1.0, 30.0)  # seconds between attempts while the store is away: the first, doubled up to the last, ...
-SHARE = 4  # ... and so many times as long as the last attempt took, as a store may hang
+FLUSH_SECONDS = 2.0  # between deliveries of points; every other operation is delivered at once
+MAX_DIGEST = 36  # characters of a dataset's digest that MLflow takes
+PAUSE_SECONDS = (1.0, 30.0)  # between attempts while the store is away: the first, doubled up to the last, ...
+PAUSE_PER_ATTEMPT = 4  # ... and at least so many times as long as the last attempt took, as a store may hang
 
 Send = Callable[[Journal, list[Operation]], None]
 
 
-def print_traceback(error: BaseException) -> None:
-    """On stderr, without secrets."""
-    sys.stderr.write(redacted("".join(traceback.format_exception(error))))
-
-
-class UnreachableError(Exception):
-    """The store does not answer, or not sensibly; what it was to be told may be told again later."""
-
-
 class RunWriter:
-    """Writes one run through its journal. `seconds`: wall time spent in here."""
+    """Writes one run through its journal.
+
+    seconds: wall time spent in here. unreachable: why the last attempt to deliver failed, if it did.
+    """
 
     def __init__(self, journal: Journal, send: Send) -> None:
         self.journal, self._send = journal, send
         self.seconds = 0.0
-        self.unreachable: UnreachableError | None = None  # why the last attempt failed
+        self.unreachable: UnreachableError | None = None
         self._pause, self._next_attempt, self._delivered_at = 0.0, 0.0, time.monotonic()
 
     @property
     def run_id(self) -> str | None:
-        """None as long as the store has not been told of the run."""
+        """None until the store has created the run."""
         return self.journal.state["run_id"]
 
     def __enter__(self) -> "RunWriter":
@@ -64,14 +59,18 @@ class RunWriter:
             if self.journal.state["ended"]:
                 return
             if error is None:
-                self._finish_whole()
+                self._end_finished()
             else:
                 self._end_with(error)
         finally:
             self.journal.release()
 
-    def _finish_whole(self) -> None:
-        """FINISHED, unless the store refuses some of the last words: a finished run has all its points."""
+    def leave_running(self) -> None:
+        """Do not end the run when this writer closes: another writer will."""
+        self.journal.state["ended"] = True
+
+    def _end_finished(self) -> None:
+        """FINISHED, unless the store refuses one of the last operations: a finished run has all its points."""
         try:
             self.finish("FINISHED")
         except Exception as refused:
@@ -79,20 +78,17 @@ class RunWriter:
             raise
 
     def _end_with(self, error: BaseException) -> None:
-        """As much of it as disk and store take: the caller is to hear of this error and of no other."""
-        steps: list[Callable[[], None]]
+        """Write what disk and store take; raises nothing, so that the caller sees `error` and no other."""
         if isinstance(error, Interrupted | KeyboardInterrupt):
-            steps = [lambda: self.tags({"outcome": "killed"}), lambda: self.finish("KILLED")]
+            status, tags = "KILLED", {"outcome": "killed"}
         else:
-            told = redacted(f"{type(error).__name__}: {error}")[:500]
-            steps = [
-                lambda: self.traceback(error),
-                lambda: self.tags({"outcome": "failed", "error": told}),
-                lambda: self.finish("FAILED"),
-            ]
-        for step in steps:
+            status, tags = "FAILED", {"outcome": "failed", "error": redacted(f"{type(error).__name__}: {error}")[:500]}
             with suppress(Exception):
-                step()
+                self.traceback(error)
+        with suppress(Exception):
+            self.tags(tags)
+        with suppress(Exception):
+            self.finish(status)
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -103,32 +99,30 @@ class RunWriter:
             self.seconds += time.perf_counter() - start
 
     def create(self, experiment: str, name: str, tags: Mapping[str, str]) -> None:
-        self._say(
-            "create",
-            experiment=experiment,
-            name=name,
-            tags={key: redacted(value) for key, value in tags.items()},
-            time=int(time.time() * 1000),
-        )
+        """The first operation of a new run."""
+        clean = {key: redacted(value) for key, value in tags.items()}
+        self._write("create", experiment=experiment, name=name, tags=clean, time=_now())
 
     def params(self, params: Mapping[str, Any]) -> None:
-        self._say("params", params={key: redacted(str(value)) for key, value in params.items()})
+        """What was asked for: written once, it cannot be changed."""
+        self._write("params", params={key: redacted(str(value)) for key, value in params.items()})
 
     def tags(self, tags: Mapping[str, str]) -> None:
-        self._say("tags", tags={key: redacted(str(value)) for key, value in tags.items()})
+        """Set tags; a later value replaces an earlier one."""
+        self._write("tags", tags={key: redacted(str(value)) for key, value in tags.items()})
 
     def note(self, markdown: str) -> None:
         """The description that the UI shows on top of the run."""
-        self.tags({"mlflow.note.content": markdown})
+        self.tags(note_tags(markdown))
 
     def points(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Metrics at a step; what is not finite is no metric. Delivered in batches."""
-        now = int(time.time() * 1000)
+        """Metrics at a step; values that are not finite are left out. Delivered every FLUSH_SECONDS."""
+        now = _now()
         points = [[key, float(value), now, step] for key, value in metrics.items() if np.isfinite(value)]
         with self.timed():
             self.journal.append("points", points=points)
             if time.monotonic() - self._delivered_at > FLUSH_SECONDS:
-                self._attempt()
+                self._try_to_deliver()
 
     def text(self, path: str, text: str) -> None:
         """An artifact of text, without secrets."""
@@ -136,58 +130,54 @@ class RunWriter:
             (folder / path).write_text(redacted(text), encoding="utf8")
 
     def traceback(self, error: BaseException) -> None:
+        """The error's traceback as an artifact."""
         self.text("traceback.txt", "".join(traceback.format_exception(error)))
 
     @contextmanager
     def files(self) -> Iterator[Path]:
-        """A folder; what is in it when the context ends well becomes artifacts."""
+        """A folder; the files in it become artifacts when the context ends without an exception."""
         with self.timed():
             folder = self.journal.new_folder()
             yield folder
             self.journal.append("files", folder=folder.name)
-            self._attempt()
+            self._try_to_deliver()
 
     def table(self, path: str, table: "pd.DataFrame") -> None:
-        """A table that the UI can show and compare between runs: an artifact, and the tag by which MLflow knows it."""
+        """A table as an artifact that the UI can show and compare between runs."""
         with self.files() as folder:
             table.to_json(folder / path, orient="split", index=False)
-        self.tags({"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])})
+        self.tags(table_tags(path))
 
     def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
         """Name and digest of the data, as MLflow's own dataset record."""
-        profile = {"num_rows": rows, "num_inputs": inputs}
-        self._say(
-            "dataset",
-            name=name,
-            digest=digest[:36],
-            source=redacted(json.dumps({"tags": source})),
-            profile=json.dumps(profile),
-        )
+        origin, profile = redacted(json.dumps({"tags": source})), json.dumps({"num_rows": rows, "num_inputs": inputs})
+        self._write("dataset", name=name, digest=digest[:MAX_DIGEST], source=origin, profile=profile)
 
     def finish(self, status: str) -> None:
+        """End the run: FINISHED, FAILED or KILLED."""
         if self.journal.n_dropped:
             self.tags({"points_left_out": str(self.journal.n_dropped)})
         self.journal.state["ended"] = True
-        self._say("finish", status=status, time=int(time.time() * 1000))
+        self._write("finish", status=status, time=_now())
 
-    def deliver(self, patience: float = 0.0) -> bool:
-        """Deliver what waits, trying for so many seconds; whether all is delivered."""
-        deadline = time.monotonic() + patience
+    def deliver(self, wait_seconds: float = 0.0) -> bool:
+        """Deliver what waits, trying again for so many seconds; returns whether all is delivered."""
+        deadline = time.monotonic() + wait_seconds
         while True:
             self._next_attempt = 0.0
             with self.timed():
-                self._attempt()
+                self._try_to_deliver()
             left = deadline - time.monotonic()
             if self.unreachable is None or left <= 0:
                 return self.unreachable is None
-            time.sleep(min(PAUSES[0], left))
+            time.sleep(min(PAUSE_SECONDS[0], left))
 
-    def _say(self, kind: str, **content: Any) -> None:
+    def _write(self, kind: str, **content: Any) -> None:
         with self.timed():
             self.journal.append(kind, **content)
-            self._attempt()
+            self._try_to_deliver()
 
-    def _attempt(self) -> None:
+    def _try_to_deliver(self) -> None:
         """Deliver what waits, unless the store was away a moment ago. A refusal by the store is raised."""
         begun = time.monotonic()
         if begun < self._next_attempt:
@@ -197,16 +187,22 @@ class RunWriter:
             self.unreachable, self._pause = None, 0.0
         except UnreachableError as away:
             now, self.unreachable = time.monotonic(), away
-            self._pause = min(max(PAUSES[0], 2 * self._pause, SHARE * (now - begun)), PAUSES[1])
+            shortest, longest = PAUSE_SECONDS
+            self._pause = min(max(shortest, 2 * self._pause, PAUSE_PER_ATTEMPT * (now - begun)), longest)
             self._next_attempt = now + self._pause
         self._delivered_at = time.monotonic()
 
     def _send_or_skip(self, operations: list[Operation]) -> None:
-        """What the store refuses is said once: trying it again would keep everything behind it waiting for ever."""
+        """An operation that the store refuses is not sent again: everything behind it would wait for ever."""
         try:
             self._send(self.journal, operations)
         except UnreachableError:
             raise
         except Exception:
-            self.journal.cross_off(operations)
+            self.journal.mark_delivered(operations)
             raise
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts."""
+    return int(time.time() * 1000)

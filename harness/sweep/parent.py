@@ -20,7 +20,7 @@ from harness.report import claims as study_plots
 from harness.report import clocks as clock_plots
 from harness.report import findings, note, number, page, plots, shortened
 from harness.report import rates as rate_plots
-from harness.store import OUTAGE_SECONDS, Store, UnreachableError, print_traceback
+from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_traceback
 from harness.sweep import studies
 from harness.sweep.grid import GridCell, missing
 from harness.sweep.loading import load_sweep, read_grid, write_grid
@@ -58,7 +58,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
         "cells_found_finished": str(len(cells) - len(todo)),
         "varied": json.dumps(varied_keys(values)),
         "command": command,
-        "mlflow.note.content": f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train.",
+        **note_tags(f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train."),
         **({"study": study, "size": first.size} if study else {}),
         **source_tags(),
     }
@@ -76,7 +76,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
             if cell.run_id:
                 store.add_to_sweep(cell.run_id, sweep)
         store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
-        parent.journal.state["ended"] = True  # as far as this writer is concerned: `close_sweep` ends the run
+        parent.leave_running()  # until `close_sweep`
     return SweepContext(sweep, store.experiment_id, len(todo))
 
 

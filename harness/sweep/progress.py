@@ -1,53 +1,64 @@
-"""What the terminal shows while a cell trains: which cell of how many, epoch, cost, time left.
+"""What the terminal shows while cells train: which cell of how many, epoch, cost, time left.
 
 On stderr, and only when that is a terminal; elsewhere nothing but warnings is written while training. `SweepProgress`,
 for a sweep in a Python program, writes in a notebook too.
 """
 
 import sys
-from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from harness.training import Budget, Outcome, Plan, Record
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-class CellProgress:
-    """A live line for one cell, replaced by how it ended. live=False (parallel workers) leaves only the last line."""
+
+class _Live:
+    """A line with a bar and the time left, removed when the context ends."""
+
+    def __init__(self, console: "Console", before: str, after: str, shown: bool) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn(before, markup=False),
+            BarColumn(bar_width=20),
+            TextColumn(after, markup=False),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not shown,
+        )
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.bar.stop()
+
+
+class CellProgress(_Live):
+    """A live line for one cell, replaced by how it ended. live=False (parallel workers): only the last line."""
 
     def __init__(self, name: str, number: int, n_cells: int, live: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.title = f"cell {number + 1}/{n_cells}  {name}"
         self.console = Console(stderr=True, highlight=False)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[state]}", markup=False),
-            TimeRemainingColumn(compact=True),
-            console=self.console,
-            transient=True,
-            disable=not (live and sys.stderr.isatty()),
-        )
-        self.cost, self.seconds = float("nan"), 0.0
-        self._told = False
-
-    def __enter__(self) -> "CellProgress":
-        self.bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.__exit__(kind, error, trace)
+        super().__init__(self.console, "{task.description}", "{task.fields[state]}", live and sys.stderr.isatty())
+        self.cost = float("nan")
+        self._warned = False
 
     def start(self, budget: Budget, updates_per_epoch: int) -> None:
+        """Show the line, at nothing done."""
         self.budget, self.updates_per_epoch = budget, updates_per_epoch
         total = budget.updates if budget.updates is not None else budget.seconds
         self.task = self.bar.add_task(self.title, total=total, state="")
 
     def show(self, record: Record) -> None:
+        """A checkpoint of the cell."""
         self.cost = _cost(record)
         done = record.update if self.budget.updates is not None else record.train_seconds
         state = f"epoch {record.update / self.updates_per_epoch:.4g}  cost {self.cost:.4g}"
@@ -58,47 +69,31 @@ class CellProgress:
         self.console.print(f"warning: {message}", markup=False)
 
     def warn_unreachable_once(self, unreachable: Exception | None, consequence: str) -> None:
-        """That the store is away, the first time it is."""
-        if unreachable and not self._told:
-            self._told = True
+        """Warn that the store is away, the first time it is."""
+        if unreachable and not self._warned:
+            self._warned = True
             self.warn(f"the store does not answer ({unreachable}); {consequence}")
 
     def finish(self, outcome: Outcome) -> None:
+        """Print how the cell ended."""
         if sys.stderr.isatty():
             self.console.print(f"{self.title}  {outcome}, cost {self.cost:.4g}", markup=False)
 
 
-class SweepProgress:
+class SweepProgress(_Live):
     """One bar for all cells that a Python program trains: cells done, epoch and cost of the present one, time left."""
 
     def __init__(self, n_cells: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
         notebook = console.is_jupyter
         if notebook:  # plain text that is overwritten: rich's own way needs ipywidgets
             console = Console(file=sys.stdout, force_jupyter=False, force_terminal=True)
-        self.bar = Progress(
-            TextColumn("cell {task.fields[number]}/{task.total:.0f}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}", markup=False),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-            disable=not (notebook or sys.stderr.isatty()),
-        )
+        before = "cell {task.fields[number]}/{task.total:.0f}"
+        super().__init__(console, before, "{task.description}", notebook or sys.stderr.isatty())
         self.task = self.bar.add_task("", total=n_cells, number=1)
         self.n_cells, self.done = n_cells, 0
-
-    def __enter__(self) -> "SweepProgress":
-        self.bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bar.__exit__(kind, error, trace)
 
     def show(self, label: str, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the present cell."""
@@ -106,6 +101,7 @@ class SweepProgress:
         self.bar.update(self.task, completed=self.done + _share(budget, record), description=state)
 
     def next_cell(self) -> None:
+        """Count the present cell as done."""
         self.done += 1
         self.bar.update(self.task, completed=self.done, number=min(self.done + 1, self.n_cells))
 

@@ -20,7 +20,18 @@ from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.report import plots
-from harness.store import INTERRUPTS, RunWriter, Store, commit, environment, redacted, sweep_tag, uncommitted_diff
+from harness.store import (
+    COMMIT_TAG,
+    INTERRUPTS,
+    RunWriter,
+    Store,
+    commit,
+    environment,
+    note_tags,
+    redacted,
+    sweep_tag,
+    uncommitted_diff,
+)
 from harness.sweep.progress import CellProgress
 from harness.training import (
     WITHOUT_EFFECT,
@@ -58,7 +69,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
 def source_tags() -> dict[str, str]:
     """Version, commit and whether the checkout differs from it."""
     head = commit()
-    checkout = {"mlflow.source.git.commit": head, "dirty": str(bool(uncommitted_diff())).lower()} if head else {}
+    checkout = {COMMIT_TAG: head, "dirty": str(bool(uncommitted_diff())).lower()} if head else {}
     return {"version": __version__, **checkout}
 
 
@@ -217,7 +228,7 @@ def _write_result(run: RunWriter, config: Config, result: CellResult, name: str,
         _write_tables(folder, config, result, replicas)
     with run.files() as folder:
         _draw(folder / "figures", config, result, name)
-    run.tags({"outcome": outcome, "mlflow.note.content": cell_note(name, config, outcome, replicas, summary)})
+    run.tags({"outcome": outcome, **note_tags(cell_note(name, config, outcome, replicas, summary))})
     wall = time.perf_counter() - started
     run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
     return outcome

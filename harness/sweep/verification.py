@@ -15,7 +15,7 @@ import numpy as np
 from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load
 from harness.network import Parameters
-from harness.store import INTERRUPTS, Fingerprints, FinishedRun, commit, environment, first_line, read_run
+from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, commit, environment, first_line, read_run
 from harness.training import Budget, Cell, CellResult, code_digest, digest, next_checkpoint, pinned_blas, tables
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _reasons(stored: FinishedRun) -> list[str]:
     with pinned_blas(stored.config.threads):
         today = environment()
     then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given
-    source = {"code": stored.tags.get("code"), "commit": stored.tags.get("mlflow.source.git.commit")}
+    source = {"code": stored.tags.get("code"), "commit": stored.tags.get(COMMIT_TAG)}
     return [
         *(_changes(_leaves(then), _leaves(today)) or ["environment: the same"]),
         *(_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"]),

@@ -759,7 +759,7 @@ def test_a_server_that_stays_silent_is_given_up_and_the_timeout_is_put_back(monk
             timeouts.append(socket.getdefaulttimeout())
             return connect(silent.getsockname())
 
-        monkeypatch.setattr("harness.data.datasets.PATIENCE", 0.2)
+        monkeypatch.setattr("harness.data.datasets.SILENT_SECONDS", 0.2)
         monkeypatch.setattr(socket, "create_connection", connect_to_silence)
         options = from_conf("california_housing", data_home=str(tmp_path))
         refusal(options, "dataset.load", "must be downloaded", "timed out")

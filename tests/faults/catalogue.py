@@ -225,10 +225,10 @@ def _live_process(folder: Path) -> subprocess.Popen[str]:
 PLANT = """
 import sys
 from mlflow.tracking import MlflowClient
-from harness.store.processes import identity
+from harness.store.processes import process_tags
 client = MlflowClient("sqlite:///mlflow.db")
 experiment = client.get_experiment_by_name("harness").experiment_id
-here = {**identity(), "kind": "cell", "signature": "planted"}
+here = {**process_tags(), "kind": "cell", "signature": "planted"}
 there = {**here, "process.host": "elsewhere", "process.pid": "999999", "process.started": "1.0"}
 container = {**here, "process.namespace": "pid:[1]", "process.pid": "999999", "process.started": "1.0"}
 for tags in (here, there, container):

@@ -33,7 +33,7 @@ def contents(operations):
 def deliver_all(root):
     """Deliver every idle journal; returns the numbers in the order of their delivery."""
     sent = []
-    for journal in Journal.idle(root):
+    for journal in Journal.abandoned(root):
         journal.deliver(lambda operations: sent.extend(contents(operations)))
     return sent
 
@@ -90,7 +90,7 @@ def test_a_state_that_is_newer_than_its_journal_is_no_end(tmp_path):
     journal.deliver(lambda operations: None)
     die(journal)
     (journal.folder / "journal.jsonl").write_bytes(b"")
-    (heir,) = Journal.idle(tmp_path)
+    (heir,) = Journal.abandoned(tmp_path)
     assert heir.waiting_bytes == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -130,7 +130,7 @@ def test_a_full_disk_takes_an_operation_whole_or_not_at_all(tmp_path_factory, ro
 
 
 def test_a_journal_is_bounded_and_counts_what_it_leaves_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(journal_module, "LIMIT_BYTES", 1000)
+    monkeypatch.setattr(journal_module, "MAX_WAITING_BYTES", 1000)
     journal = Journal.create(tmp_path)
     for n in range(100):
         journal.append("points", n=n, points=[["cost", 1.0, 2, 3]])
@@ -175,7 +175,7 @@ def test_a_journal_of_a_process_that_died_while_making_it_is_removed(tmp_path, s
     (journal.folder / "state.json").unlink()
     if state is not None:
         (journal.folder / "state.json").write_text(state)
-    assert list(Journal.idle(tmp_path)) == []
+    assert list(Journal.abandoned(tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,7 +192,7 @@ from harness.store.journal import Journal
 root, start = Path(sys.argv[1]), float(sys.argv[2])
 while time.time() < start:
     pass
-for journal in Journal.idle(root):
+for journal in Journal.abandoned(root):
     journal.deliver(lambda operations: [print(json.dumps(o.content["n"])) for o in operations] and time.sleep(0.001))
 """
 

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.store import processes
-from harness.store.processes import identity, is_dead
+from harness.store.processes import is_dead, process_tags
 
 SAY_AND_SLEEP = """
 import json, sys, time
-from harness.store.processes import identity
-print(json.dumps(identity()), flush=True)
+from harness.store.processes import process_tags
+print(json.dumps(process_tags()), flush=True)
 sys.stdin.read()
 """
-KEYS = sorted(identity())
+KEYS = sorted(process_tags())
 LINUX = sys.platform == "linux"
 only_linux = pytest.mark.skipif(not LINUX, reason="reads /proc")
 
@@ -55,16 +55,16 @@ def dead(child):
 
 
 def test_tags_are_text():
-    tags = identity()
+    tags = process_tags()
     assert KEYS == ["process.boot", "process.host", "process.namespace", "process.pid", "process.started"]
     assert all(isinstance(value, str) for value in tags.values())
-    assert tags == identity()
+    assert tags == process_tags()
     assert json.loads(json.dumps(tags)) == tags
 
 
 def test_a_live_process_is_not_dead(child):
     assert child.tags["process.pid"] == str(child.pid)
-    assert not is_dead(identity())
+    assert not is_dead(process_tags())
     assert not is_dead(child.tags)
 
 
@@ -89,32 +89,34 @@ def test_a_stopped_process_is_not_dead(child):
 
 @pytest.mark.parametrize("shift", [-1000.0, -3.0, 3.0, 1000.0])
 def test_a_pid_that_was_taken_by_another_process_is_dead(shift):
-    tags = identity()
+    tags = process_tags()
     assert is_dead(tags | {"process.started": repr(float(tags["process.started"]) + shift)})
 
 
 @only_linux
 def test_one_tick_of_the_clock_is_another_process():
-    tags = identity()
+    tags = process_tags()
     assert is_dead(tags | {"process.started": repr(float(tags["process.started"]) + 1)})
 
 
 @only_linux
 def test_after_a_power_cut_nothing_lives():
     """Not even in another container, or under a pid that is taken again."""
-    tags = identity() | {"process.boot": str(uuid.uuid4())}
+    tags = process_tags() | {"process.boot": str(uuid.uuid4())}
     assert is_dead(tags)
     assert is_dead(tags | {"process.namespace": "pid:[1]"})
 
 
 def test_another_namespace_of_the_same_boot_is_never_dead(dead):
     assert not is_dead(dead | {"process.namespace": "pid:[1]"})
-    assert not is_dead(identity() | {"process.namespace": "pid:[1]", "process.started": "1.0"})
+    assert not is_dead(process_tags() | {"process.namespace": "pid:[1]", "process.started": "1.0"})
 
 
-@given(st.text().filter(lambda host: host != identity()["process.host"]), st.uuids().map(str), st.integers(1, 2**22))
+@given(
+    st.text().filter(lambda host: host != process_tags()["process.host"]), st.uuids().map(str), st.integers(1, 2**22)
+)
 def test_another_host_is_never_dead(host, boot, pid):
-    tags = identity() | {"process.host": host, "process.pid": str(pid)}
+    tags = process_tags() | {"process.host": host, "process.pid": str(pid)}
     assert not is_dead(tags)
     assert not is_dead(tags | {"process.boot": boot})
 
@@ -138,19 +140,19 @@ def test_a_missing_tag_is_no_certainty(dead, key):
 @given(st.dictionaries(st.sampled_from(KEYS), st.text() | st.none() | st.integers() | st.floats()))
 def test_garbage_never_raises(tags):
     assert not is_dead(tags)
-    is_dead(identity() | tags)
+    is_dead(process_tags() | tags)
 
 
 FORK = """
 import os
-from harness.store.processes import identity, is_dead
-mother = identity()
+from harness.store.processes import process_tags, is_dead
+mother = process_tags()
 read, write = os.pipe()
 wait, go = os.pipe()
 pid = os.fork()
 if pid == 0:
     os.close(go)
-    os.write(write, repr(identity()).encode())
+    os.write(write, repr(process_tags()).encode())
     os.read(wait, 1)
     os._exit(0 if not is_dead(mother) else 1)
 child = eval(os.read(read, 4096))
@@ -179,7 +181,7 @@ def test_a_program_may_have_any_name(tmp_path, child):
         while b") Z" not in (stat := Path(f"/proc/{process.pid}/stat").read_bytes()):
             time.sleep(0.01)  # until it has become that program
         started = stat.rpartition(b")")[2].split()[19].decode()
-        tags = identity() | {"process.pid": str(process.pid), "process.started": started}
+        tags = process_tags() | {"process.pid": str(process.pid), "process.started": started}
         assert not is_dead(tags)
         process.kill()
     assert is_dead(tags)
@@ -194,7 +196,7 @@ def test_a_process_that_proc_hides_is_not_dead(monkeypatch, tmp_path, child):
     boot.write_text(child.tags["process.boot"] + "\n")
     namespace.symlink_to(child.tags["process.namespace"])
     monkeypatch.setattr(processes, "PROC", tmp_path)
-    assert identity()["process.started"] == ""
+    assert process_tags()["process.started"] == ""
     assert not is_dead(child.tags)
     child.kill()
     child.wait()
@@ -202,7 +204,7 @@ def test_a_process_that_proc_hides_is_not_dead(monkeypatch, tmp_path, child):
 
 
 def test_without_proc_a_live_process_is_not_dead(elsewhere):
-    tags = identity()
+    tags = process_tags()
     assert tags["process.boot"] == tags["process.namespace"] == ""
     assert not is_dead(tags)
     assert not is_dead(tags | {"process.started": repr(float(tags["process.started"]) + 1)})
@@ -211,7 +213,7 @@ def test_without_proc_a_live_process_is_not_dead(elsewhere):
 def test_without_proc_the_dead_are_found(elsewhere, child):
     import psutil
 
-    tags = identity() | {
+    tags = process_tags() | {
         "process.pid": str(child.pid),
         "process.started": repr(psutil.Process(child.pid).create_time()),
     }
@@ -223,7 +225,7 @@ def test_without_proc_the_dead_are_found(elsewhere, child):
 
 
 def test_without_proc_a_boot_cannot_be_told_from_another(elsewhere):
-    assert not is_dead(identity() | {"process.boot": str(uuid.uuid4())})
+    assert not is_dead(process_tags() | {"process.boot": str(uuid.uuid4())})
 
 
 def test_a_network_address_drawn_at_random_is_left_out(monkeypatch):
@@ -232,13 +234,13 @@ def test_a_network_address_drawn_at_random_is_left_out(monkeypatch):
     for node in (0x01_00_00_00_00_01, 0x01_00_00_00_00_02):
         monkeypatch.setattr(uuid, "getnode", lambda node=node: node)
         processes._host.cache_clear()
-        hosts.append(identity()["process.host"])
+        hosts.append(process_tags()["process.host"])
     processes._host.cache_clear()
     assert hosts[0] == hosts[1]
 
 
 def test_a_look_at_a_process_is_cheap():
-    tags = identity()
+    tags = process_tags()
     started = time.process_time()
     for _ in range(100):
         is_dead(tags)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from harness.store import writer as writing
+from harness.store import tracking, writer
+from harness.store.connection import UnreachableError
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
 from harness.store.tracking import Store
-from harness.store.writer import UnreachableError
 
 FINE, AWAY, LOST, DIES, DIED = "fine", "away", "answer lost", "process dies", "process dies after"
 
@@ -93,8 +93,8 @@ class Client:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Every word is an attempt to deliver."""
-    monkeypatch.setattr(writing, "PAUSES", (0.0, 0.0))
-    monkeypatch.setattr(writing, "FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(writer, "PAUSE_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(writer, "FLUSH_SECONDS", -1.0)
 
 
 def store(root, plan=()):
@@ -200,9 +200,9 @@ def the_dead_do_nothing(monkeypatch):
 
         return call
 
-    def send(self, journal, operations, of=Store._send, **options):
+    def send(client, journal, operations, of=tracking.send, **options):
         try:
-            of(self, journal, operations, **options)
+            of(client, journal, operations, **options)
         except KilledError:
             journal.state["dead"] = True
             raise
@@ -210,7 +210,7 @@ def the_dead_do_nothing(monkeypatch):
     monkeypatch.setattr(Journal, "append", unless_dead(Journal.append))
     monkeypatch.setattr(Journal, "save", unless_dead(Journal.save))
     monkeypatch.setattr(Journal, "release", release_or_let_go)
-    monkeypatch.setattr(Store, "_send", send)
+    monkeypatch.setattr(tracking, "send", send)
 
 
 def test_a_run_that_ended_while_the_store_was_away_keeps_its_end(tmp_path):
@@ -289,7 +289,7 @@ def test_what_is_refused_later_is_reported_and_lets_the_rest_pass(tmp_path):
 
 def test_a_run_whose_last_words_are_refused_is_not_finished(tmp_path, monkeypatch):
     """Points wait for company: some of them may go with the end only."""
-    monkeypatch.setattr(writing, "FLUSH_SECONDS", 60.0)
+    monkeypatch.setattr(writer, "FLUSH_SECONDS", 60.0)
     told = store(tmp_path)
     log_batch = told.client.log_batch
 
@@ -329,7 +329,7 @@ def test_journals_of_another_store_are_left_alone(tmp_path):
 def test_points_keep_the_time_at_which_they_were_measured(tmp_path, monkeypatch):
     told = store(tmp_path, [AWAY] * 20)
     times = iter(range(1_000, 2_000))
-    monkeypatch.setattr(writing.time, "time", lambda: next(times))
+    monkeypatch.setattr(writer.time, "time", lambda: next(times))
     with told.start("cell", {}) as run:
         for step in range(5):
             run.points({"cost": 1.0}, step)
@@ -349,7 +349,7 @@ def test_what_is_not_finite_is_no_metric(tmp_path):
 def test_points_that_found_the_journal_full_are_counted_on_the_run(tmp_path, monkeypatch):
     from harness.store import journal as journal_module
 
-    monkeypatch.setattr(journal_module, "LIMIT_BYTES", 3_000)
+    monkeypatch.setattr(journal_module, "MAX_WAITING_BYTES", 3_000)
     told = store(tmp_path, [AWAY] * 500)
     with told.start("cell", {}) as run:
         for step in range(200):
@@ -362,9 +362,9 @@ def test_points_that_found_the_journal_full_are_counted_on_the_run(tmp_path, mon
 
 def test_while_the_store_is_away_nobody_asks_it_all_the_time(tmp_path, monkeypatch):
     """Between two attempts there is a pause that grows: a store that hangs must not hold up training."""
-    monkeypatch.setattr(writing, "PAUSES", (10.0, 60.0))
+    monkeypatch.setattr(writer, "PAUSE_SECONDS", (10.0, 60.0))
     now = [0.0]
-    monkeypatch.setattr(writing.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])
     told = store(tmp_path)
     run = told.start("cell", {})
     told.client.plan = [AWAY] * 1000

@@ -56,8 +56,8 @@ class Workers:
 
     # as a store
 
-    def deliver_waiting(self, patience=0.0):
-        return tracking.Delivered(0, 0, "", [])
+    def deliver_waiting(self, wait_seconds=0.0):
+        return tracking.Delivery(0, 0, "", [])
 
     def orphaned_runs(self):
         return []
@@ -173,8 +173,8 @@ class Process:
             monkeypatch.setattr(Journal, name, self._mortal(getattr(Journal, name)))
         monkeypatch.setattr(Journal, "release", self._released(Journal.release))
         if n is not None:
-            gone = {**tracking.identity(), "process.pid": "1", "process.started": "1.5"}
-            monkeypatch.setattr(tracking, "identity", lambda: gone)
+            gone = {**tracking.process_tags(), "process.pid": "1", "process.started": "1.5"}
+            monkeypatch.setattr(tracking, "process_tags", lambda: gone)
 
     def _mortal(self, method):
         def call(*arguments, **options):
