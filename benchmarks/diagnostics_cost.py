@@ -52,7 +52,7 @@ def watch_observers(spent: list[float]) -> None:
 
         return timed_method
 
-    for name in ("look", "report"):
+    for name in ("before_update", "after_update"):
         setattr(Observer, name, timing(getattr(Observer, name)))
 
 

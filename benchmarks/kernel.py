@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.network import MLP, SGD, Parameters, evaluate
+from harness.network import MLP, SGD, Engine, Parameters, Vectorized, evaluate
 from harness.store import environment
-from harness.training import Stack, batches, pinned_blas
+from harness.training import Batches, Stack, pinned_blas
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks"
 N, SIZES, RATE = 1536, (64, 32, 10), 0.1
@@ -89,22 +89,22 @@ class Arm:
 
 class Ours(Arm):
     def __init__(self, problem: Problem, width: int, compiled: bool = False) -> None:
-        runner = None
+        engine: type[Engine] = Vectorized
         if compiled:
             from harness.compiled import Compiled
 
-            runner = Compiled()
+            engine = Compiled
         self.width, self.n_batches = width, problem.n_batches
         params = Parameters(SIZES, problem.start.flat[:width].copy())
         rngs = [np.random.default_rng(r) for r in range(width)]
-        cut = batches(N, problem.batch_size, "reshuffle", "keep", rngs)
+        cut = Batches(N, problem.batch_size, "reshuffle", "keep", rngs)
         examples = problem.X, problem.targets()
         self.stack = Stack(
-            range(width), MLP(params), SGD(params, RATE), examples, examples, cut, "mean",
-            record_batch_costs=False, runner=runner,
+            range(width), engine(MLP(params), SGD(params, RATE), examples, "mean"), cut, examples,
+            record_batch_costs=False,
         )  # fmt: skip
         started = perf_counter()
-        self.stack.warm_up(problem.batch_size)
+        self.stack.warm_up()
         self.compile_seconds = perf_counter() - started if compiled else 0.0
 
     def epochs(self, n: int) -> None:

@@ -17,8 +17,9 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.network import ACTIVATIONS, LOSSES, MLP, Buffers, Parameters
-from harness.training import Gatherer, pinned_blas
+from harness.network import ACTIVATIONS, LOSSES, Memory, Parameters, gather
+from harness.network.memory import Buffers
+from harness.training import pinned_blas
 
 OUT = Path(__file__).resolve().parent.parent / "docs" / "benchmarks" / "kernel_profile.csv"
 SIZES, N, TURNS = (64, 32, 10), 1437, 31
@@ -79,32 +80,43 @@ def before(n_stack: int, n_examples: int) -> dict[str, Operation]:
 
 
 def after(n_stack: int, n_examples: int) -> dict[str, Operation]:
-    """The same operations through the kernel's own functions and buffers."""
+    """The same operations through the kernel's own functions and buffers, products as `MLP` writes them."""
     rng = np.random.default_rng(0)
     params, grads = (Parameters(SIZES, rng.normal(size=(n_stack, Parameters.count(SIZES))) / 10) for _ in range(2))
-    network, here = MLP(params), Buffers(SIZES, n_stack, n_examples, np.dtype(float))
-    collect = Gatherer(rng.normal(size=(N, 64)), np.eye(10)[rng.integers(10, size=N)], n_stack)
+    here = Buffers(SIZES, n_stack, n_examples, np.dtype(float), Memory())
+    train_set = rng.normal(size=(N, 64)), np.eye(10)[rng.integers(10, size=N)]
     rows = rng.integers(N, size=(n_stack, n_examples))
-    X, Y = (V if n_stack > 1 else V[0] for V in collect(rows))
+    X, Y = (V if n_stack > 1 else V[0] for V in (gather(own, rows) for own in train_set))
     (W1, _, b1), (W2, W2_T, b2) = params.layers
     (A, Z), (delta, _), product, eta = here.Z, here.delta, params.product, np.array([[1e-9]])
     sigmoid = ACTIVATIONS["sigmoid"]
+
+    def weights_gradient(layer: int, A: np.ndarray, delta: np.ndarray) -> None:
+        dW, _, db = grads.layers[layer]
+        if here.outer is None:
+            product(A.mT, delta, dW)
+        else:
+            here.outer[layer].into(dW, A, delta)
+        if n_examples == 1:
+            db[...] = delta
+        else:
+            product(here.ones, delta, db)
 
     def step() -> None:
         np.multiply(grads.flat, eta, grads.flat)
         np.subtract(params.flat, grads.flat, params.flat)
 
     return {
-        "gather X, Y": lambda: collect(rows),
+        "gather X, Y": lambda: [gather(V, rows) for V in train_set],
         "X W1": lambda: product(X, W1, A),
         "+ b1": lambda: np.add(A, b1, A),
         "sigmoid": lambda: sigmoid.inplace(A),
         "A W2 + b2": lambda: (product(A, W2, Z), np.add(Z, b2, Z)),
         "softmax − Y": lambda: LOSSES["softmax_cross_entropy"].inplace_delta(Z, Y),
-        "dW2, db2": lambda: network._layer_gradient_into(grads, 1, A, Z, here),
+        "dW2, db2": lambda: weights_gradient(1, A, Z),
         "delta W2ᵀ": lambda: product(Z, W2_T, delta),
         "∘ A(1 − A)": lambda: sigmoid.inplace_backward(delta, A),
-        "dW1, db1": lambda: network._layer_gradient_into(grads, 0, X, delta, here),
+        "dW1, db1": lambda: weights_gradient(0, X, delta),
         "sgd": step,
     }
 

@@ -1,6 +1,11 @@
-"""Judges errata: printed formulas against derived ones, in training and against central differences."""
+"""Judges errata: printed formulas against derived ones, in training and against central differences.
 
-from collections.abc import Callable, Iterator, Sequence
+The sweep trains the derived formula; the judge trains each printed one from the same splits, weights and orders.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,27 +14,22 @@ from harness.analysis import Evidence, Finding, Panel, Series
 from harness.inference import Comparison, Verdict, equal, exactly, opposite, together
 from harness.network import (
     ACTIVATIONS,
-    DERIVED,
     LOSSES,
-    MISPRINTS,
     MLP,
     REDUCTIONS,
+    Engine,
     Parameters,
     inplace_reduce,
     inplace_sigmoid,
-    printed,
 )
 from harness.report import interval, number
+from harness.training import Cell, Outcome, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.floating]
-CLAIMS = {
-    "E1": "bias_without_rate",
-    "E2": "bias_mean_without_rate",
-    "E3": "bias_of_one_example",
-    "E4": "bias_from_weights",
-    "E5": "lost_sign",
-    "E6": "divided_twice",
-}
+DERIVED = "derived"
 MARGIN = 0.05
 GRADIENT = 1e-7
 STEP = 1e-5  # of the central differences
@@ -38,16 +38,84 @@ VALUE = 1e-6
 SHOWN_RATE = 0.1
 AGAINST, DISTANCE = "Gradient against central differences", "largest distance / largest slope"
 Key = tuple[str, str, float]  # formula, dataset, learning rate
+Misprint = Callable[[MLP, Parameters, Array, Array, float], None]
+
+
+# The formulas in print. Each changes the derived gradient, before the reduction, so that plain descent on the mean
+# then makes the printed step; n: examples of the batch.
+
+
+def _bias_without_rate(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
+    """b <- b − Σ_i ∂J_i/∂z: neither learning rate nor 1/n."""
+    for db in grads.b:
+        db *= X.shape[-2] / learning_rate
+
+
+def _bias_mean_without_rate(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
+    """b <- b − Σ_i ∂J_i/∂z / n: no learning rate."""
+    for db in grads.b:
+        db /= learning_rate
+
+
+def _bias_of_one_example(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
+    """b <- b − η ∂J_i/∂z, without a sum over i: of the last example, where a loop over i leaves it."""
+    last = network.gradient(X[..., -1:, :], Y[..., -1:, :])
+    for db, own in zip(grads.b, last.b, strict=True):
+        db[:] = own * X.shape[-2]
+
+
+def _bias_from_weights(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
+    """b <- w − η Σ_i ∂J_i/∂z / n: from the weight of a neuron's first input."""
+    for db, W, b in zip(grads.b, network.params.W, network.params.b, strict=True):
+        db += (b - W[:, :1]) * (X.shape[-2] / learning_rate)
+
+
+def _lost_sign(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
+    """∂J/∂a = (y − a)/(a(1 − a)) at the output: every derivative behind it changes its sign."""
+    np.negative(grads.flat, grads.flat)
+
+
+def _divided_twice(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
+    """1/n in ∂J/∂a, and once more in the update."""
+    grads.flat /= X.shape[-2]
+
+
+MISPRINTS: dict[str, Misprint] = {
+    "bias_without_rate": _bias_without_rate,
+    "bias_mean_without_rate": _bias_mean_without_rate,
+    "bias_of_one_example": _bias_of_one_example,
+    "bias_from_weights": _bias_from_weights,
+    "lost_sign": _lost_sign,
+    "divided_twice": _divided_twice,
+}
+CLAIMS = {f"E{i}": formula for i, formula in enumerate(MISPRINTS, 1)}
+
+
+class Printed(Engine):
+    """Trains by a printed formula, for plain gradient descent on the mean."""
+
+    def __init__(self, formula: str, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.misprint = MISPRINTS[formula]
+
+    def gradient_into(self, network: MLP, grads: Parameters, X: Array, Y: Array) -> None:
+        network.gradient_into(grads, X, Y)
+        self.misprint(network, grads, X, Y, float(self.optimizer.learning_rate[0, 0]))
+
+
+def train_as_printed(cell: Cell, formula: str) -> "pd.DataFrame":
+    """The checkpoints of the cell's replicas, trained by a printed formula."""
+    cell.engine = partial(Printed, formula)
+    for _ in cell.train():
+        pass
+    return tables.history(cell.result(), cell.config)
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
-    cells = {
-        (str(row["formula"]), str(row["dataset"]), float(row["learning_rate"])): str(row["cell"])
-        for _, row in evidence.cells.iterrows()
-    }
-    found = _compared(evidence, cells)
+    histories = _histories(evidence)
+    found = _compared(evidence, histories)
     for claim, formula in CLAIMS.items():
-        yield _in_training(claim, formula, evidence, cells, found)
+        yield _in_training(claim, formula, histories, found)
     yield _in_the_cost(found, evidence.rng)
     yield _shapes()
     yield _values()
@@ -59,25 +127,38 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 # E1 to E7: what a printed formula does to training.
 
 
-def _compared(evidence: Evidence, cells: dict[Key, str]) -> dict[Key, Comparison]:
-    """Each printed formula against the derived one where both were trained."""
-    arms = {
-        key: (evidence.final_costs[cell], evidence.final_costs[cells[DERIVED, *key[1:]]])
-        for key, cell in cells.items()
-        if key[0] != DERIVED and (DERIVED, *key[1:]) in cells
-    }
-    return evidence.compare(arms, margin=MARGIN)
+def _histories(evidence: Evidence) -> "dict[Key, pd.DataFrame]":
+    """The checkpoints of every cell as it was trained, and as each printed formula trains it."""
+    found = {}
+    for _, row in evidence.cells.iterrows():
+        setting = str(row["dataset"]), float(row["learning_rate"])
+        found[DERIVED, *setting] = evidence.histories[str(row["cell"])]
+        cell = evidence.again(str(row["cell"]))
+        found |= {(formula, *setting): train_as_printed(cell, formula) for formula in MISPRINTS}
+    return found
+
+
+def final_costs(history: "pd.DataFrame") -> Array:
+    """(R,) training costs at the end, +inf where the replica diverged."""
+    last = history.sort_values("update", kind="stable").groupby("replica").tail(1).sort_values("replica")
+    return last["train_cost"].where(last["outcome"] != Outcome.DIVERGED, np.inf).fillna(np.inf).to_numpy(dtype=float)
+
+
+def _compared(evidence: Evidence, histories: "Mapping[Key, pd.DataFrame]") -> dict[Key, Comparison]:
+    """Each printed formula against the derived one, on one dataset after the other."""
+    costs = {key: final_costs(history) for key, history in histories.items()}
+    of_dataset = [(dataset, formula) for dataset in dict.fromkeys(key[1] for key in costs) for formula in MISPRINTS]
+    keys = [key for dataset, formula in of_dataset for key in costs if key[:2] == (formula, dataset)]
+    return evidence.compare({key: (costs[key], costs[DERIVED, *key[1:]]) for key in keys}, margin=MARGIN)
 
 
 def _in_training(
-    claim: str, formula: str, evidence: Evidence, cells: dict[Key, str], found: dict[Key, Comparison]
+    claim: str, formula: str, histories: "Mapping[Key, pd.DataFrame]", found: dict[Key, Comparison]
 ) -> Finding:
     own = {key: comparison for key, comparison in found.items() if key[0] == formula}
     if not own:
         return Finding(claim, Verdict.UNRESOLVED, "Printed and derived formula were not both trained.")
-    words = "; ".join(
-        f"{key[1]} at η={key[2]:g} {_what(evidence, cells[key], own[key])}{_also(own[key])}" for key in own
-    )
+    words = "; ".join(f"{key[1]} at η={key[2]:g} {_what(histories[key], own[key])}{_also(own[key])}" for key in own)
     first = next(iter(own.values()))
     return Finding(
         claim,
@@ -85,15 +166,14 @@ def _in_training(
         f"Printed against derived: {words}.",
         unit="× the cost of the derived update (first dataset)",
         effect=first.ratio if np.isfinite(first.ratio.low) else None,
-        replicas=int(evidence.cells["n_replicas"].min()),
-        panels=list(_curves(evidence, cells, formula)),
+        replicas=min(history["replica"].nunique() for history in histories.values()),
+        panels=list(_curves(histories, formula)),
     )
 
 
-def _what(evidence: Evidence, cell: str, comparison: Comparison) -> str:
+def _what(history: "pd.DataFrame", comparison: Comparison) -> str:
     """diverges, ascends, or the ratio of the costs."""
-    cost = evidence.final_costs[cell]
-    start = evidence.histories[cell].query("update == 0")["train_cost"].median()
+    cost, start = final_costs(history), history.query("update == 0")["train_cost"].median()
     lost, above = int(np.isinf(cost).sum()), int((cost > start).sum())
     verdict = {"a lower": "lower", "b lower": "higher"}.get(comparison.verdict, comparison.verdict)
     known = comparison.pairs > 0
@@ -111,16 +191,16 @@ def _also(comparison: Comparison) -> str:
     return f" (the derived one diverges in {lost} replicas)" if lost else ""
 
 
-def _curves(evidence: Evidence, cells: dict[Key, str], formula: str) -> Iterator[Panel]:
+def _curves(histories: "Mapping[Key, pd.DataFrame]", formula: str) -> Iterator[Panel]:
     """A panel for each dataset: the cost of both formulas along the epochs."""
-    for dataset in dict.fromkeys(key[1] for key in cells):
+    for dataset in dict.fromkeys(key[1] for key in histories):
         keys = {name: (name, dataset, SHOWN_RATE) for name in (DERIVED, formula)}
-        lines = [_curve(evidence, cells[key], name) for name, key in keys.items() if key in cells]
-        yield Panel(f"{dataset}, η={SHOWN_RATE:g}", "epochs", "training cost per example", lines, log="y")
+        series = [_curve(histories[key], name) for name, key in keys.items() if key in histories]
+        yield Panel(f"{dataset}, η={SHOWN_RATE:g}", "epochs", "training cost per example", series, log="y")
 
 
-def _curve(evidence: Evidence, cell: str, label: str) -> Series:
-    by_epoch = evidence.histories[cell].groupby("epoch")["train_cost"]
+def _curve(history: "pd.DataFrame", label: str) -> Series:
+    by_epoch = history.groupby("epoch")["train_cost"]
     low, middle, high = (by_epoch.quantile(q) for q in (0.25, 0.5, 0.75))
     return Series(label, middle.index, middle, low, high)
 
@@ -172,9 +252,9 @@ def _step_distances(rng: np.random.Generator) -> dict[str, float]:
     nearest = dict.fromkeys(MISPRINTS, np.inf)
     for network, X, Y in networks(rng, depths=(1,)):
         derived = network.gradient(X, Y)
-        for formula in MISPRINTS:
-            own = Parameters(network.params.sizes, np.empty_like(derived.flat))
-            printed(formula, SHOWN_RATE)(network, own, X, Y)
+        for formula, misprint in MISPRINTS.items():
+            own = network.gradient(X, Y)
+            misprint(network, own, X, Y, SHOWN_RATE)
             gap = np.linalg.norm(own.flat - derived.flat) / np.linalg.norm(derived.flat)
             nearest[formula] = min(nearest[formula], float(gap))
     return nearest

@@ -20,7 +20,7 @@ from harness.inference import (
     together,
 )
 from harness.report import interval, number
-from harness.training import Cell, inplace_update, pinned_blas
+from harness.training import Cell, pinned_blas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,13 +73,11 @@ def order_of_a_whole_set(evidence: Evidence) -> Finding:
 
 def train_in_new_orders(cell: Cell, rng: np.random.Generator) -> Array:
     """Parameters (P,) of replica 0 after as many updates as the cell made, each from all rows in a new order."""
-    stack = next(cell.stacks())
-    X, Y = stack.train_set
+    engine, n_train = next(cell.stacks()).engine, cell.plan.n_train
     with pinned_blas(cell.config.threads):
         for _ in range(cell.budget.updates or 0):
-            rows = rng.permutation(len(X))
-            inplace_update(stack.network, stack.grads, X[rows], Y[rows], stack.reduction, stack.optimizer)
-    params = stack.network.params
+            engine.make_updates(rng.permutation(n_train)[None], n_train)
+    params = engine.network.params
     return np.concatenate([array[0].ravel() for array in (*params.W, *params.b)])
 
 

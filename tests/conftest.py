@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import DTypeLike, NDArray
 
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
+from harness.network.parameters import Parameters
 from harness.training.clock import pinned_blas
 
 Array = NDArray[np.floating]

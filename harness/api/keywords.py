@@ -51,7 +51,6 @@ def keywords(
     engine: Literal["vectorized", "per_example", "compiled"] = "vectorized",
     threads: int = 1,
     diagnostics: Literal["off", "cheap", "full"] = "cheap",
-    formula: str = "derived",
 ) -> None:
     """What `help(harness.train)` shows. The values come from conf/; a test compares these defaults with it."""
 

@@ -44,8 +44,7 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
 
     Replicas and arithmetic
     seeds: number of replicas R. seed: the root of all randomness. dtype: float64 or float32. engine: vectorized,
-        per_example or compiled. threads: of BLAS. diagnostics: off, cheap or full. formula: derived, or one that is
-        printed wrongly somewhere (conf/config.yaml lists them).
+        per_example or compiled. threads: of BLAS. diagnostics: off, cheap or full.
 
     A key of conf/ without a keyword is given by its full name: train(**{"dataset.load.n_samples": 500}).
     Raises ConfigError, a ValueError of one line, before anything is trained.

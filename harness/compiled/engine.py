@@ -1,4 +1,4 @@
-"""The updates of a replica as machine code: the equations of `optimizers`, around those of `compiled_network`.
+"""The updates of a replica as machine code: the equations of `network.optimizers`, around those of `network`.
 
 For small batches NumPy pays the interpreter for every operation, some twenty per update. Here a whole run of updates is
 one call, so an update costs its arithmetic. Each replica is trained by itself, which makes a stack and its replicas
@@ -17,13 +17,34 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from harness.compiled.evaluation import evaluated
-from harness.compiled.lanes import compiled
-from harness.compiled.network import MANY, PIECE, WIDE, add_gradients, copy_rows, layout, n_packed, rows_of
+from harness.compiled.network import (
+    BLAS_EXAMPLES,
+    BLAS_WEIGHTS,
+    PIECE,
+    add_gradients,
+    copy_rows,
+    flat_rows,
+    layout,
+    n_padded,
+)
 from harness.compiled.single import single_updates
-from harness.network import MLP, SGD, Adam, Momentum, Nesterov, Optimizer, Parameters, RMSProp, reduction, score
+from harness.compiled.vectors import compiled
+from harness.network import (
+    MLP,
+    SGD,
+    Adam,
+    Engine,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSProp,
+    Rows,
+    Set,
+    inplace_reduce,
+    score,
+)
 
 Array = NDArray[np.floating]
-Batch = slice | NDArray[np.intp]
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -32,7 +53,7 @@ RATES = ("momentum", "beta1", "beta2", "epsilon")
 
 
 # The one place where sum becomes mean, from its own source.
-inplace_compiled_reduce = compiled(reduction.inplace_reduce)
+inplace_compiled_reduce = compiled(inplace_reduce)
 
 
 # What a reduced gradient g (P,) does to theta: clip, decay, then the optimiser's rule; see `optimizers`.
@@ -95,7 +116,7 @@ def gather(X: Any, rows: Any, start: int, n: int, n_columns: int, out: Any) -> N
 @compiled
 def updates(
     theta: Any, g: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, codes: Any, sizes: Any, widths: Any,
-    batch_size: int, kind: str, piece: int, A: Any, deltas: Any, turned: Any, X_here: Any, Y_here: Any,
+    batch_size: int, kind: str, piece: int, A: Any, deltas: Any, transposed: Any, X_here: Any, Y_here: Any,
     rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
@@ -120,7 +141,7 @@ def updates(
                 gather(X, rows, here, n, D, X_here)
                 gather(Y, rows, here, n, K, Y_here)
                 X_of, x, Y_of, y = X_here, 0, Y_here, 0
-            add_gradients(theta, g, sizes, widths, codes[0], codes[1], n, X_of, x, Y_of, y, A, deltas, turned)
+            add_gradients(theta, g, sizes, widths, codes[0], codes[1], n, X_of, x, Y_of, y, A, deltas, transposed)
         t += 1
         inplace_compiled_reduce(g, kind, g.dtype.type(stop - start))
         if clip_norm > 0:
@@ -130,37 +151,49 @@ def updates(
         inplace_step(codes[2], theta, g, slot, slot2, rates, t)
 
 
-class Compiled:
-    """Runs the updates of a stack, replica by replica; several at the same time when threads > 1."""
+class Compiled(Engine):
+    """Updates the stack replica by replica, each in one call; threads: replicas that are trained at the same time."""
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, network: MLP, optimizer: Optimizer, train_set: Set, reduction: str, threads: int = 1) -> None:
+        super().__init__(network, optimizer, train_set, reduction)
         self.threads = threads
-        self._network: MLP | None = None  # whose replicas are bound
-        self._replicas: list[Replica] = []
-        self._spaces: SimpleQueue[Workspace] = SimpleQueue()  # those that no replica is in
+        self._batch_size = 0  # for which there are workspaces
+        self._idle: SimpleQueue[Workspace] = SimpleQueue()  # those in which no replica is trained at the moment
+        self._bind()
 
-    def run(
-        self, network: MLP, grads: Parameters, optimizer: Optimizer, train_set: tuple[Array, Array], examples: Batch,
-        batch_size: int, kind: str,
-    ) -> int:  # fmt: skip
-        """All updates that come of cutting `examples`, a slice or (R, n) rows, into batches; returns how many."""
-        if self._network is not network:
-            self._bind(network, optimizer, train_set, batch_size, kind)
-        self._each(lambda replica: self._train(replica, examples), self._replicas)
-        n_examples = examples.stop - examples.start if isinstance(examples, slice) else examples.shape[1]
-        n_updates = -(-n_examples // batch_size)
-        optimizer.n_steps += n_updates
-        return n_updates
+    def make_updates(self, rows: Rows, batch_size: int) -> None:
+        n_examples = rows.stop - rows.start if isinstance(rows, slice) else rows.shape[1]
+        if batch_size != self._batch_size:
+            self._prepare(batch_size)
+        self._each(lambda replica: self._train(replica, rows, n_examples), self._replicas)
+        self.optimizer.n_steps += -(-n_examples // batch_size)
+
+    def warm_up(self, batch_size: int) -> None:
+        """Compile, or load from disk."""
+        self.make_updates(slice(0, 0), batch_size)
 
     def evaluate(self, network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
-        """What `evaluation.evaluate` says of a set, with the costs of a replica added up in another order."""
+        """As `network.evaluate`, with the costs of a replica added up in another order."""
         dtype = network.params.flat.dtype
 
         def of_replica(r: int) -> tuple[float, Array]:
-            return evaluated(network, r, rows_of(X, r, dtype), rows_of(Y, r, dtype))
+            return evaluated(network, r, flat_rows(X, r, dtype), flat_rows(Y, r, dtype))
 
         costs, quality = zip(*self._each(of_replica, range(len(network.params.flat))), strict=True)
         return np.array(costs) / X.shape[-2], score(network.loss_name, np.stack(quality), Y)
+
+    def select(self, keep: NDArray[np.intp]) -> None:
+        super().select(keep)
+        self._bind()
+
+    def _bind(self) -> None:
+        every = range(len(self.network.params.flat))
+        self._replicas = [Replica(r, self.network, self.optimizer, self.train_set) for r in every]
+
+    def _prepare(self, batch_size: int) -> None:
+        self._batch_size, self._idle = batch_size, SimpleQueue()
+        for _ in self._replicas[: self.threads]:
+            self._idle.put(Workspace(self.network, self.optimizer, batch_size, self.reduction))
 
     def _each(self, work: Callable[[T], U], replicas: Iterable[T]) -> list[U]:
         if self.threads == 1:
@@ -169,74 +202,63 @@ class Compiled:
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(work, replicas))
 
-    def _bind(
-        self, network: MLP, optimizer: Optimizer, train_set: tuple[Array, Array], batch_size: int, kind: str
-    ) -> None:
-        every = range(len(network.params.flat))
-        self._network, self._spaces = network, SimpleQueue()
-        self._replicas = [Replica(r, network, optimizer, train_set) for r in every]
-        for _ in every[: self.threads]:
-            self._spaces.put(Workspace(network, optimizer, batch_size, kind))
-
-    def _train(self, replica: "Replica", examples: Batch) -> None:
-        space = self._spaces.get()
+    def _train(self, replica: "Replica", rows: Rows, n_examples: int) -> None:
+        space = self._idle.get()
         try:
-            replica(space, examples)
+            replica.train(space, rows, n_examples)
         finally:
-            self._spaces.put(space)
+            self._idle.put(space)
 
 
 class Workspace:
-    """Parameters, gradient and state of one replica in rows of whole lines, and room for a piece of a batch."""
+    """Parameters, gradient and state of one replica in padded rows, and room for a piece of a batch."""
 
-    def __init__(self, network: MLP, optimizer: Optimizer, batch_size: int, kind: str) -> None:
+    def __init__(self, network: MLP, optimizer: Optimizer, batch_size: int, reduction: str) -> None:
         dtype, K = network.params.flat.dtype, network.params.sizes[-1]
         self.sizes, self.widths, codes = layout(network)
-        wide = batch_size >= MANY and any(height * width >= WIDE for height, width in pairwise(self.widths))
+        wide = batch_size >= BLAS_EXAMPLES and any(h * w >= BLAS_WEIGHTS for h, w in pairwise(self.widths))
         piece = batch_size if wide else min(PIECE, batch_size)
-        theta, g, decay, *slots = (np.zeros(n_packed(self.widths), dtype) for _ in range(3 + len(optimizer.slots)))
+        theta, g, decay, *slots = (np.zeros(n_padded(self.widths), dtype) for _ in range(3 + len(optimizer.slots)))
         self.moving = theta, *slots
         if optimizer.decay is not None:
             copy_rows(optimizer.decay[0], decay, self.sizes, self.widths, False)
         nothing = np.empty(0, dtype)
         slot, slot2, *_ = *slots, nothing, nothing
-        turned = max(self.sizes[2:] * self.widths[1:-1], default=0)
+        transposed = max(self.sizes[2:] * self.widths[1:-1], default=0)
         n_outputs = self.widths[1:].sum()
         per_example = n_outputs, n_outputs, self.sizes[0], K
         A, deltas, X_here, Y_here = (np.empty(piece * n, dtype) for n in per_example)
         self.constant = (
             theta, g, slot, slot2, nothing if optimizer.decay is None else decay, optimizer.clip_norm or 0.0,
-            np.array([*codes, RULES[type(optimizer)]]), self.sizes, self.widths, batch_size, kind, piece,
-            A, deltas, np.empty(turned, dtype), X_here, Y_here,
+            np.array([*codes, RULES[type(optimizer)]]), self.sizes, self.widths, batch_size, reduction, piece,
+            A, deltas, np.empty(transposed, dtype), X_here, Y_here,
         )  # fmt: skip
 
     def copy(self, flats: Sequence[Array], back: bool) -> None:
         """Parameters and state of a replica, in or out."""
-        for flat, packed in zip(flats, self.moving, strict=True):
-            copy_rows(flat, packed, self.sizes, self.widths, back)
+        for flat, padded in zip(flats, self.moving, strict=True):
+            copy_rows(flat, padded, self.sizes, self.widths, back)
 
 
 class Replica:
     """One replica of a stack: where its parameters and state are, and its data."""
 
-    def __init__(self, r: int, network: MLP, optimizer: Optimizer, train_set: tuple[Array, Array]) -> None:
+    def __init__(self, r: int, network: MLP, optimizer: Optimizer, train_set: Set) -> None:
         self.r, self.optimizer = r, optimizer
         self.flats = [flat[r] for flat in (network.params.flat, *optimizer.slots)]
         dtype = network.params.flat.dtype
-        self.X, self.Y = (rows_of(V, r, dtype) for V in train_set)
+        self.X, self.Y = (flat_rows(V, r, dtype) for V in train_set)
         self.n_columns = train_set[0].shape[-1], train_set[1].shape[-1]
-        self.no_rows = np.empty(0, np.intp)
 
-    def __call__(self, space: Workspace, examples: Batch) -> None:
-        rule, X, Y, rows = self.optimizer, self.X, self.Y, self.no_rows
-        if isinstance(examples, slice):
+    def train(self, space: Workspace, rows: Rows, n_examples: int) -> None:
+        rule, X, Y = self.optimizer, self.X, self.Y
+        if isinstance(rows, slice):
             D, K = self.n_columns
-            X, Y, n_examples = X[examples.start * D :], Y[examples.start * K :], examples.stop - examples.start
+            X, Y, order = X[rows.start * D :], Y[rows.start * K :], np.empty(0, np.intp)
         else:
-            rows = np.ascontiguousarray(examples[self.r])
-            n_examples = rows.size
+            order = np.ascontiguousarray(rows[self.r])
         eta = rule.learning_rate[self.r if len(rule.learning_rate) > 1 else 0, 0]
         rates = np.array([eta, *(getattr(rule, name, 0.0) for name in RATES)])
         space.copy(self.flats, back=False)
-        updates(*space.constant, rates, rule.n_steps, X, Y, rows, n_examples)
+        updates(*space.constant, rates, rule.n_steps, X, Y, order, n_examples)
         space.copy(self.flats, back=True)

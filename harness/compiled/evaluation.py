@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.compiled.lanes import LINE, compiled, inplace_exp, line_at, plus, total
-from harness.compiled.network import PIECE, copy_rows, forward_pass, layout, n_packed
+from harness.compiled.network import PIECE, copy_rows, forward_pass, layout, n_padded
+from harness.compiled.vectors import VECTOR_BYTES, compiled, inplace_exp, plus, total, vector_at
 from harness.network import MLP
 
 Array = NDArray[np.floating]
@@ -43,7 +43,7 @@ def sigmoid_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality
 @compiled
 def softmax_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality: Any) -> float:
     """log(1 + Σ' e^(z_k − max z)) − Σ_k y_k (z_k − max z), Σ' without the largest; quality[0]: correct predictions."""
-    cost, lanes, one, lowest = 0.0, LINE // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
+    cost, lanes, one, lowest = 0.0, VECTOR_BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
     for i in range(n):
         row, y_row = i * width, y_at + i * K
         predicted, target, top, most = 0, 0, z[row], y[y_row]
@@ -62,9 +62,9 @@ def softmax_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality
             z[k] = lowest
     inplace_exp(z)
     for start in range(0, n * width, width):
-        others = line_at(z, start)
+        others = vector_at(z, start)
         for k in range(start + lanes, start + width, lanes):
-            others = plus(others, one, line_at(z, k))
+            others = plus(others, one, vector_at(z, k))
         cost += np.log1p(total(others))
     return cost
 
@@ -93,7 +93,7 @@ def evaluated(network: MLP, r: int, X: Array, Y: Array) -> tuple[float, Array]:
     """Summed cost, and quality (K,) as in `evaluation`, of replica r; X and Y row after row, (n · D,) and (n · K,)."""
     dtype = network.params.flat.dtype
     sizes, widths, codes = layout(network)
-    theta = np.zeros(n_packed(widths), dtype)
+    theta = np.zeros(n_padded(widths), dtype)
     copy_rows(network.params.flat[r], theta, sizes, widths, False)
     A, quality = np.empty(PIECE * widths[1:].sum(), dtype), np.zeros(sizes[-1])
     cost = evaluate_rows(theta, sizes, widths, codes, PIECE, X, Y, X.size // sizes[0], A, quality)

@@ -11,18 +11,18 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded here, before somebody pins BLAS threads
 from numpy.typing import NDArray
 
-from harness.compiled.lanes import (
-    LINE,
-    all_of,
+from harness.compiled.vectors import (
+    VECTOR_BYTES,
     compiled,
+    filled,
     inplace_exp,
     largest,
-    line_at,
     number_at,
+    padded_width,
     plus,
-    set_line,
+    set_vector,
     total,
-    whole_lines,
+    vector_at,
 )
 from harness.network import MLP
 
@@ -36,7 +36,7 @@ PIECE = 64  # examples whose numbers stay in the core's cache
 def layout(network: MLP) -> tuple[Array, Array, Array]:
     """What compiled functions have to know of a network: layer sizes, lengths of rows, codes of θ and loss."""
     sizes, itemsize = network.params.sizes, network.params.flat.itemsize
-    widths = [sizes[0], *(whole_lines(n, itemsize) for n in sizes[1:])]
+    widths = [sizes[0], *(padded_width(n, itemsize) for n in sizes[1:])]
     return (
         np.array(sizes),
         np.array(widths),
@@ -44,19 +44,19 @@ def layout(network: MLP) -> tuple[Array, Array, Array]:
     )
 
 
-def n_packed(widths: Array) -> int:
+def n_padded(widths: Array) -> int:
     """Parameters of a network in rows of whole lines."""
     return int(((widths[:-1] + 1) * widths[1:]).sum())
 
 
-def rows_of(V: Array, r: int, dtype: Any) -> Array:
+def flat_rows(V: Array, r: int, dtype: Any) -> Array:
     """The numbers of X or Y, (N, D) or (R, N, D), that replica r has, one row after the other."""
     return np.require(V if V.ndim == 2 else V[r], dtype, ["C", "W"]).reshape(-1)
 
 
 @compiled
-def copy_rows(flat: Any, packed: Any, sizes: Any, widths: Any, unpack: bool) -> None:
-    """packed <- flat: (P,) with every row drawn out to whole lines; or back."""
+def copy_rows(flat: Any, padded: Any, sizes: Any, widths: Any, unpack: bool) -> None:
+    """padded <- flat: (P,) with every row drawn out to whole lines; or back."""
     start = at = 0
     for layer in range(1, sizes.size):
         n_in, n_out, height, width = sizes[layer - 1], sizes[layer], widths[layer - 1], widths[layer]
@@ -64,9 +64,9 @@ def copy_rows(flat: Any, packed: Any, sizes: Any, widths: Any, unpack: bool) -> 
             row = at + (i if i < n_in else height) * width  # the last is b
             for j in range(n_out):
                 if unpack:
-                    flat[start + j] = packed[row + j]
+                    flat[start + j] = padded[row + j]
                 else:
-                    packed[row + j] = flat[start + j]
+                    padded[row + j] = flat[start + j]
             start += n_out
         at += (height + 1) * width
 
@@ -120,24 +120,24 @@ def inplace_activation_backward(code: int, delta: Any, a: Any) -> None:
 @compiled
 def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
     """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row; what is beyond K counts for nothing."""
-    lanes, one, lowest = LINE // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
-    zeros, ones = all_of(z.dtype.type(0)), all_of(one)
+    lanes, one, lowest = VECTOR_BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
+    zeros, ones = filled(z.dtype.type(0)), filled(one)
     for start in range(0, n * width, width):
         for k in range(start + K, start + width):
             z[k] = lowest
-        top = largest(line_at(z, start))
+        top = largest(vector_at(z, start))
         for k in range(start + lanes, start + width, lanes):
-            top = max(top, largest(line_at(z, k)))
+            top = max(top, largest(vector_at(z, k)))
         for k in range(start, start + width, lanes):
-            set_line(z, k, plus(line_at(z, k), -top, ones))
+            set_vector(z, k, plus(vector_at(z, k), -top, ones))
     inplace_exp(z)
     for start in range(0, n * width, width):
         whole = zeros
         for k in range(start, start + width, lanes):
-            whole = plus(whole, one, line_at(z, k))
+            whole = plus(whole, one, vector_at(z, k))
         share = one / total(whole)
         for k in range(start, start + width, lanes):
-            set_line(z, k, plus(zeros, share, line_at(z, k)))
+            set_vector(z, k, plus(zeros, share, vector_at(z, k)))
 
 
 @compiled
@@ -166,43 +166,43 @@ def add_products(
 
     Four lines at a time: of four rows, or, where there are fewer, the sums over every fourth k.
     """
-    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, LINE // C.itemsize
-    one, zeros = C.dtype.type(1), all_of(C.dtype.type(0))
+    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, VECTOR_BYTES // C.itemsize
+    one, zeros = C.dtype.type(1), filled(C.dtype.type(0))
     for j in range(0, width, lanes):
         for r in range(0, fours, 4):
             first, i, k = c + r * width + j, at + r * row, b + j
-            C0, C1 = line_at(C, first), line_at(C, first + width)
-            C2, C3 = line_at(C, first + 2 * width), line_at(C, first + 3 * width)
+            C0, C1 = vector_at(C, first), vector_at(C, first + width)
+            C2, C3 = vector_at(C, first + 2 * width), vector_at(C, first + 3 * width)
             for _ in range(n):
-                B_k = line_at(B, k)
+                B_k = vector_at(B, k)
                 C0, C1 = plus(C0, number_at(A, i), B_k), plus(C1, number_at(A, i + row), B_k)
                 C2, C3 = plus(C2, number_at(A, i + 2 * row), B_k), plus(C3, number_at(A, i + 3 * row), B_k)
                 i, k = i + step, k + width
-            set_line(C, first, C0)
-            set_line(C, first + width, C1)
-            set_line(C, first + 2 * width, C2)
-            set_line(C, first + 3 * width, C3)
+            set_vector(C, first, C0)
+            set_vector(C, first + width, C1)
+            set_vector(C, first + 2 * width, C2)
+            set_vector(C, first + 3 * width, C3)
         for r in range(fours, n_rows):
             first, i, k = c + r * width + j, at + r * row, b + j
-            C0 = line_at(C, first)
+            C0 = vector_at(C, first)
             if whole:
                 C1, C2, C3 = zeros, zeros, zeros
                 for _ in range(0, whole, 4):
                     C0, C1 = (
-                        plus(C0, number_at(A, i), line_at(B, k)),
-                        plus(C1, number_at(A, i + step), line_at(B, k + width)),
+                        plus(C0, number_at(A, i), vector_at(B, k)),
+                        plus(C1, number_at(A, i + step), vector_at(B, k + width)),
                     )
-                    C2 = plus(C2, number_at(A, i + 2 * step), line_at(B, k + 2 * width))
-                    C3 = plus(C3, number_at(A, i + 3 * step), line_at(B, k + 3 * width))
+                    C2 = plus(C2, number_at(A, i + 2 * step), vector_at(B, k + 2 * width))
+                    C3 = plus(C3, number_at(A, i + 3 * step), vector_at(B, k + 3 * width))
                     i, k = i + 4 * step, k + 4 * width
                 C0 = plus(plus(C0, one, C1), one, plus(C2, one, C3))
             for _ in range(whole, n):
-                C0 = plus(C0, number_at(A, i), line_at(B, k))
+                C0 = plus(C0, number_at(A, i), vector_at(B, k))
                 i, k = i + step, k + width
-            set_line(C, first, C0)
+            set_vector(C, first, C0)
 
 
-WIDE, MANY = 1 << 13, 16  # numbers of a matrix, and examples, from which on BLAS, which tiles for caches, is faster
+BLAS_WEIGHTS, BLAS_EXAMPLES = 1 << 13, 16  # from as many of both on, BLAS, which tiles for caches, is faster
 
 
 def _inplace_blas(A: Any, at: int, W: Any, w: int, Z: Any, z: int, n: int, n_in: int, n_out: int, what: int) -> None:
@@ -224,24 +224,24 @@ inplace_blas = compiled(_inplace_blas, counted=True)
 @compiled
 def add_rows(n: int, delta: Any, delta_at: int, width: int, g: Any, db: int) -> None:
     """db += Σ_rows delta."""
-    for j in range(0, width, LINE // g.itemsize):
-        line, one = line_at(g, db + j), g.dtype.type(1)
+    for j in range(0, width, VECTOR_BYTES // g.itemsize):
+        vector, one = vector_at(g, db + j), g.dtype.type(1)
         for k in range(delta_at + j, delta_at + n * width, width):
-            line = plus(line, one, line_at(delta, k))
-        set_line(g, db + j, line)
+            vector = plus(vector, one, vector_at(delta, k))
+        set_vector(g, db + j, vector)
 
 
 @compiled
 def forward(n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int) -> None:
     """Z = A W + b."""
-    b, lanes, one = W + height * width, LINE // Z.itemsize, Z.dtype.type(1)
-    wide = n >= MANY and height * width >= WIDE
+    b, lanes, one = W + height * width, VECTOR_BYTES // Z.itemsize, Z.dtype.type(1)
+    wide = n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS
     if wide:
         inplace_blas(A, at, theta, W, Z, z, n, height, width, 0)
     for i in range(z, z + n * width, width):
         for j in range(0, width, lanes):
-            bias = line_at(theta, b + j)
-            set_line(Z, i + j, plus(bias, one, line_at(Z, i + j)) if wide else bias)
+            bias = vector_at(theta, b + j)
+            set_vector(Z, i + j, plus(bias, one, vector_at(Z, i + j)) if wide else bias)
     if not wide:
         add_products(Z, z, n, A, at, height, 1, height, theta, W, width)
 
@@ -249,7 +249,7 @@ def forward(n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z:
 @compiled
 def add_gradient(n: int, A: Any, at: int, height: int, delta: Any, d: int, width: int, g: Any, W: int) -> None:
     """dW += Aᵀ delta; db += Σ_rows delta. BLAS writes over dW: a wide network's batch comes in one piece."""
-    if n >= MANY and height * width >= WIDE:
+    if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(A, at, g, W, delta, d, n, height, width, 1)
     else:
         add_products(g, W, height, A, at, 1, height, n, delta, d, width)
@@ -259,26 +259,26 @@ def add_gradient(n: int, A: Any, at: int, height: int, delta: Any, d: int, width
 @compiled
 def back(
     n: int, delta: Any, d: int, n_out: int, width: int, theta: Any, W: int, height: int, before: Any, to: int,
-    turned: Any,
+    transposed: Any,
 ) -> None:  # fmt: skip
-    """before = delta Wᵀ; for some examples W is turned first."""
-    lanes, zeros = LINE // theta.itemsize, all_of(theta.dtype.type(0))
-    if n >= MANY and height * width >= WIDE:
+    """before = delta Wᵀ; for some examples W is transposed first."""
+    lanes, zeros = VECTOR_BYTES // theta.itemsize, filled(theta.dtype.type(0))
+    if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(before, to, theta, W, delta, d, n, height, width, 2)
     elif n >= 4:
         for j in range(n_out):
             for i in range(height):
-                turned[j * height + i] = theta[W + i * width + j]
+                transposed[j * height + i] = theta[W + i * width + j]
         for i in range(to, to + n * height, lanes):
-            set_line(before, i, zeros)
-        add_products(before, to, n, delta, d, width, 1, n_out, turned, 0, height)
+            set_vector(before, i, zeros)
+        add_products(before, to, n, delta, d, width, 1, n_out, transposed, 0, height)
     else:
         for i in range(n * height):
             r, w = d + i // height * width, W + i % height * width
-            line = zeros
+            vector = zeros
             for j in range(0, width, lanes):
-                line = plus(line, line_at(theta, w + j), line_at(delta, r + j))
-            before[to + i] = total(line)
+                vector = plus(vector, vector_at(theta, w + j), vector_at(delta, r + j))
+            before[to + i] = total(vector)
 
 
 @compiled
@@ -315,7 +315,7 @@ def forward_rest(theta: Any, sizes: Any, widths: Any, activation: int, n: int, A
 @compiled
 def add_gradients(
     theta: Any, g: Any, sizes: Any, widths: Any, activation: int, loss: int, n: int, X: Any, x: int, Y: Any, y: int,
-    A: Any, deltas: Any, turned: Any,
+    A: Any, deltas: Any, transposed: Any,
 ) -> None:  # fmt: skip
     """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += A_(l−1)ᵀ delta_l.
 
@@ -332,7 +332,7 @@ def add_gradients(
         if layer > 1:
             z -= n * height
             below, at = A, z
-            back(n, delta, d, sizes[layer], width, theta, W, height, deltas, z, turned)
+            back(n, delta, d, sizes[layer], width, theta, W, height, deltas, z, transposed)
         add_gradient(n, below, at, height, delta, d, width, g, W)
         if layer > 1:
             inplace_activation_backward(activation, deltas[z : z + n * height], A[z : z + n * height])

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from harness.network import ACTIVATIONS, DERIVED, FORMULAS, INITIALIZERS, OPTIMIZERS, REDUCTIONS
+from harness.network import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, REDUCTIONS
 
 TASKS = ("classification", "regression")
 LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent of B / reference_batch_size
@@ -95,7 +95,6 @@ class Config:
     engine: str
     threads: int
     diagnostics: str
-    formula: str = DERIVED
     rerun: str = "missing"  # this and the following are about the command, not the cell
     dry_run: bool = False
     size: str = "full"  # of a study
@@ -166,7 +165,6 @@ RULES: dict[str, Rule] = {
     "engine": _one_of(ENGINES),
     "threads": COUNT,
     "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
-    "formula": _one_of(FORMULAS),
     "rerun": _one_of(RERUN),
     "size": _one_of(SIZES),
 }
@@ -192,7 +190,6 @@ def check(config: Config) -> None:
             raise ConfigError(key, rule.allowed, values[key])
     _check_optimizer(config.optimizer)
     check_engine(config.engine)
-    _check_formula(config)
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
     if config.size == "small" and not config.study:
@@ -207,15 +204,6 @@ def check_engine(engine: str) -> None:
     if engine == "compiled" and find_spec("numba") is None:
         allowed = 'vectorized | per_example, or compiled after pip install -e ".[compiled]"'
         raise ConfigError("engine", allowed, engine)
-
-
-def _check_formula(config: Config) -> None:
-    """What is in print is plain descent on the mean of a batch, in matrices."""
-    rule = config.optimizer
-    plain = rule.name == "sgd" and rule.clip_norm is None and not rule.weight_decay
-    if config.formula != DERIVED and not (plain and config.engine == "vectorized" and config.reduction == "mean"):
-        allowed = "derived, or plain optimizer=sgd (no decay, no clipping) with engine=vectorized reduction=mean"
-        raise ConfigError("formula", allowed, config.formula)
 
 
 def _check_optimizer(optimizer: OptimizerConfig) -> None:

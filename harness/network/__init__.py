@@ -1,40 +1,46 @@
 """The equations, in NumPy and nothing else: activations, losses, the multi-layer perceptron, sum or mean, optimisers.
 
-Gradients come out summed over the examples of a batch; `reduction` is the one place where a sum becomes a mean.
-Imports no other room.
+Gradients come out summed over the examples of a batch; `reduction` is the one place where a sum becomes a mean, and
+`Engine.make_updates` the one where gradient, reduction and step make an update. Imports no other room.
 """
 
 from harness.network.activations import ACTIVATIONS, inplace_sigmoid
-from harness.network.errata import DERIVED, FORMULAS, MISPRINTS, printed
+from harness.network.engine import Engine, Rows, Set, Vectorized, cut, gather, inplace_update
 from harness.network.evaluation import PIECE, evaluate, score
 from harness.network.losses import LOSSES
-from harness.network.mlp import INITIALIZERS, MLP, Buffers, Memory, Parameters
+from harness.network.memory import Memory
+from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
+from harness.network.parameters import INITIALIZERS, Parameters
+from harness.network.per_example import PerExample
 from harness.network.reduction import REDUCTIONS, inplace_reduce
 
 __all__ = [
     "ACTIVATIONS",
-    "DERIVED",
-    "FORMULAS",
     "INITIALIZERS",
     "LOSSES",
-    "MISPRINTS",
     "MLP",
     "OPTIMIZERS",
     "PIECE",
     "REDUCTIONS",
     "SGD",
     "Adam",
-    "Buffers",
+    "Engine",
     "Memory",
     "Momentum",
     "Nesterov",
     "Optimizer",
     "Parameters",
+    "PerExample",
     "RMSProp",
+    "Rows",
+    "Set",
+    "Vectorized",
+    "cut",
     "evaluate",
+    "gather",
     "inplace_reduce",
     "inplace_sigmoid",
-    "printed",
+    "inplace_update",
     "score",
 ]

@@ -23,7 +23,7 @@ def evaluate(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
     with np.errstate(all="ignore"):
         for start in range(0, n_examples, PIECE):
             rows = slice(start, min(start + PIECE, n_examples))
-            Z, Y_piece = network.logits(X[..., rows, :], network.layer_arrays(rows.stop - start)), Y[..., rows, :]
+            Z, Y_piece = network.scratch_logits(X[..., rows, :]), Y[..., rows, :]
             cost += network.loss.costs(Z, Y_piece).sum(axis=-1, dtype=np.float64)
             quality = quality + summed_quality(Z, Y_piece)
         return cost / n_examples, score(network.loss_name, quality, Y)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.network.mlp import Parameters
+from harness.network.parameters import Parameters
 
 Array = NDArray[np.floating]
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.network.mlp import MLP, Parameters
+from harness.network.engine import Engine
+from harness.network.mlp import MLP
+from harness.network.parameters import Parameters
 
 Array = NDArray[np.floating]
 Function = Callable[[Array], Array]
@@ -58,3 +60,9 @@ def _accumulate(network: MLP, grads: Parameters, r: int, x: Array, y: Array) -> 
         grads.b[layer][r, 0] += delta
         if layer:
             delta = theta_prime(sums[layer - 1]) * (network.params.W[layer][r] @ delta)
+
+
+class PerExample(Engine):
+    """One example after the other, as the textbook's loop has it."""
+
+    gradient_into = staticmethod(gradient_into)

@@ -119,8 +119,8 @@ def retrain(stored: FinishedRun, dataset: Dataset) -> CellResult:
     if stored.config.train_seconds is not None:
         updates = sorted({int(update) for update in stored.history["update"]})
         per_epoch = cell.plan.updates_per_epoch
-        looks = tuple(u for before, u in pairwise(updates) if u != next_checkpoint(before, per_epoch))
-        cell.budget = Budget(updates=updates[-1], looks=looks)
+        extra = tuple(u for before, u in pairwise(updates) if u != next_checkpoint(before, per_epoch))
+        cell.budget = Budget(updates=updates[-1], extra_checkpoints=extra)
     for _ in cell.train():
         INTERRUPTS.check()
     return cell.result()

@@ -5,48 +5,40 @@ Also what identifies a cell (`identity`) and how long it will take (`estimate`).
 """
 
 from harness.training.cell import Cell, CellResult, Plan, plan_of
+from harness.training.checkpoints import is_geometric, next_checkpoint
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
 from harness.training.fingerprint import Fingerprint, digest
 from harness.training.identity import WITHOUT_EFFECT, code_digest, decisive_values, signature
-from harness.training.loop import (
-    DIVERGED_AT,
-    Budget,
-    Outcome,
-    Record,
-    Stack,
-    inplace_update,
-    is_geometric,
-    next_checkpoint,
-)
+from harness.training.judge import DIVERGED_AT, Outcome
+from harness.training.loop import Budget, Record
 from harness.training.noise import average_noise_scale
-from harness.training.order import Gatherer, batches
+from harness.training.order import Batches
+from harness.training.stack import Stack
 from harness.training.tables import curve, to_target
 
 __all__ = [
     "DIVERGED_AT",
     "OBSERVERS",
     "WITHOUT_EFFECT",
+    "Batches",
     "Budget",
     "Cell",
     "CellResult",
     "Diagnostics",
     "Fingerprint",
-    "Gatherer",
     "Observer",
     "Outcome",
     "Plan",
     "Record",
     "Stack",
     "average_noise_scale",
-    "batches",
     "code_digest",
     "curve",
     "decisive_values",
     "digest",
     "estimate_seconds",
-    "inplace_update",
     "is_geometric",
     "next_checkpoint",
     "pinned_blas",

@@ -5,47 +5,28 @@ of examples from three independent streams that depend on the root seed and on r
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
-from numpy.random import Generator, SeedSequence, default_rng
+from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
-from harness.data import Dataset, Examples, Splits, loss_for, n_outputs_of, n_train_of, split
-from harness.network import MLP, OPTIMIZERS, Memory, Optimizer, Parameters, errata, per_example
+from harness.data import Dataset, loss_for, n_outputs_of, n_train_of
+from harness.network import MLP, OPTIMIZERS, Engine, Memory, Optimizer, Parameters, PerExample, Set, Vectorized
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Observer
-from harness.training.loop import Budget, GradientInto, Record, Runner, Set, Stack, Target, train
-from harness.training.order import batches, updates_per_epoch
+from harness.training.judge import Target
+from harness.training.loop import Budget, Record, train
+from harness.training.order import Batches, updates_per_epoch
+from harness.training.sets import PRESORTED, draw_sets, set_of, streams
+from harness.training.stack import Stack
 
 Array = NDArray[np.floating]
-
-# How gradients are computed; `compiled` runs whole updates by itself, and its gradient serves the warm-up only.
-ENGINES: dict[str, GradientInto] = {
-    "vectorized": MLP.gradient_into,
-    "per_example": per_example.gradient_into,
-    "compiled": MLP.gradient_into,
-}
-PARTS = ("train", "validation", "test")
-# Orders in which the examples of the training part lie, by the field of Splits that sorts them.
-LYING = {"sorted": "sort_key", "source": "rows"}
+MakeEngine = Callable[[MLP, Optimizer, Set, str], Engine]
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
-
-
-class Streams(NamedTuple):
-    """The sources of randomness of one replica: three that decide its training, one for looking at it."""
-
-    split: SeedSequence
-    weights: SeedSequence
-    order: SeedSequence
-    diagnostics: SeedSequence
-
-
-def streams(seed: int, replica: int) -> Streams:
-    """Independent streams for one replica; the same for every cell that shares the root seed."""
-    return Streams(*SeedSequence(seed, spawn_key=(replica,)).spawn(len(Streams._fields)))
 
 
 @dataclass(frozen=True)
@@ -65,7 +46,7 @@ class Plan:
 
 @dataclass
 class CellResult:
-    """What training left: every record, the parameters of each replica (R, P), and the test set's verdict (R,)."""
+    """What training left: every record, the parameters of each replica (R, P), cost and score on the test set (R,)."""
 
     plan: Plan
     records: list[Record]
@@ -91,87 +72,68 @@ class Cell:
     """One cell: iterate over `train()` for its checkpoints, then ask for the `result()`.
 
     config is checked, dataset loaded. The splits are drawn at once, everything else when `train` is iterated.
+    engine: makes what trains a stack, as the configuration says; a study may replace it before it trains.
     """
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         self.config = config
-        n_splits = config.seeds if config.dataset.resample else 1
-        self.splits, self.sets = _side_by_side(lambda replica: _split(config, dataset, replica), n_splits)
+        self.splits, self.sets = draw_sets(config, dataset)
         self.plan = plan_of(config, dataset)
         self.budget = _budget(config, self.plan)
+        self.engine = _engine(config)
         self._stacks: list[Stack] = []
-        _runner(config)  # its BLAS must be loaded before it can be pinned
         self._records: list[Record] = []
 
     def train(self) -> Iterator[Record]:
-        """Train every replica, yielding each checkpoint as it is reached."""
-        config, plan = self.config, self.plan
+        """Train every replica from its beginning, yielding each checkpoint as it is reached."""
+        config = self.config
+        target = None if config.target is None else Target(config.target, config.target_on)
         with pinned_blas(config.threads):
-            self._stacks = list(self.stacks())
-            self._stacks[0].warm_up(plan.batch_size)
-            for record in train(self._stacks, plan.updates_per_epoch, self.budget, _target(config)):
+            self._stacks, self._records = list(self.stacks()), []
+            self._stacks[0].warm_up()
+            for record in train(self._stacks, self.plan.updates_per_epoch, self.budget, target):
                 self._records.append(record)
                 yield record
 
     def stacks(self) -> Iterator[Stack]:
         """New stacks of all replicas as they are before the first update: replica 0 alone, then the others."""
-        pieces, memories = _pieces(self.config, self.plan), (Memory(), Memory())
-        return (_stack(self.config, self.plan, self.sets, own, *memories) for own in pieces)
+        memory = Memory()
+        return (self._stack(own, memory) for own in _groups(self.config, self.plan))
+
+    def _stack(self, replicas: list[int], memory: Memory) -> Stack:
+        """memory: of passes over batches, which all stacks of a cell share."""
+        config, plan = self.config, self.plan
+
+        def rngs(stream: str) -> list[Generator]:
+            return [default_rng(getattr(streams(config.seed, r), stream)) for r in replicas]
+
+        params = Parameters.initialized(plan.sizes, config.model.initializer, rngs("weights"), np.dtype(config.dtype))
+        network = MLP(params, config.model.activation, plan.loss, memory)
+        optimizer = _optimizer(config.optimizer, params, plan.learning_rate)
+        order = "none" if config.order in PRESORTED else config.order
+        return Stack(
+            replicas,
+            self.engine(network, optimizer, set_of(replicas, self.sets["train"]), config.reduction),
+            Batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
+            set_of(replicas, self.sets["validation"]),
+            observer=_observer(config, plan) if replicas == [0] else None,
+            record_batch_costs=replicas == [0],
+        )
 
     def result(self) -> CellResult:
-        """Put the replicas back in order and look at the test set, once."""
-        config, plan = self.config, self.plan
+        """Put the replicas back in order and evaluate the test set, once."""
+        config, plan, engine = self.config, self.plan, self._stacks[0].engine
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
-        first, verdicts = self._stacks[0], []
+        networks = MLP(parameters, config.model.activation, plan.loss, engine.network.memory)
+        found = []
         with pinned_blas(config.threads):
-            for own in _pieces(config, plan):  # not all at once: memory for one stack will do
-                network = MLP(
-                    parameters.select(np.array(own)), config.model.activation, plan.loss, first.network.memory
-                )
-                verdicts.append(first.evaluate(network, *_set_of(own, self.sets["test"])))
-        return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*verdicts, strict=True)))
+            for own in _groups(config, plan):  # one after the other, in the memory of one stack
+                found.append(engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"])))
+        return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*found, strict=True)))
 
 
-def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
-    """The parts of one replica; its training examples lie as the order wants them, if it is one of LYING."""
-    fractions = config.dataset.validation_fraction, config.dataset.test_fraction
-    drawn = split(dataset, *fractions, streams(config.seed, replica).split, np.dtype(config.dtype))
-    if config.order not in LYING:
-        return drawn
-    places = np.argsort(getattr(drawn, LYING[config.order]), kind="stable")
-    train = Examples(drawn.train.X[places], drawn.train.Y[places])
-    return replace(drawn, train=train, sort_key=drawn.sort_key[places], rows=drawn.rows[places])
-
-
-def _side_by_side(draw: Callable[[int], Splits], n_splits: int) -> tuple[list[Splits], dict[str, Set]]:
-    """The splits, and each part of all of them: (n, D) of a single one, which replicas share, or (R, n, D).
-
-    Splits of several are views of these arrays, and so is the set of any stack: examples are held once.
-    """
-    if n_splits == 1:
-        one = draw(0)
-        return [one], {name: (getattr(one, name).X, getattr(one, name).Y) for name in PARTS}
-    sets: dict[str, Set] = {}
-    splits = []
-    for r in range(n_splits):
-        one = draw(r)
-        for name in PARTS:
-            examples = getattr(one, name)
-            X, Y = sets[name] = sets.get(name) or _room_for(examples, n_splits)
-            X[r], Y[r] = examples.X, examples.Y
-        train, validation, test = (Examples(X[r], Y[r]) for X, Y in sets.values())
-        splits.append(Splits(train, validation, test, one.sort_key, one.rows))
-        del one, examples  # before the next is drawn
-    return splits, sets
-
-
-def _room_for(examples: Examples, n_splits: int) -> Set:
-    X, Y = examples.X, examples.Y
-    return np.empty((n_splits, *X.shape), X.dtype), np.empty((n_splits, *Y.shape), Y.dtype)
-
-
-def _pieces(config: Config, plan: Plan) -> Iterator[list[int]]:
+def _groups(config: Config, plan: Plan) -> Iterator[list[int]]:
     """Replica 0 alone, then the others in stacks small enough for the cache."""
     n_params = Parameters.count(plan.sizes)
     per_replica = (3 * n_params + plan.batch_size * (plan.sizes[0] + 2 * sum(plan.sizes[1:]))) * 8
@@ -181,59 +143,20 @@ def _pieces(config: Config, plan: Plan) -> Iterator[list[int]]:
         yield list(range(start, min(start + width, config.seeds)))
 
 
-def _stack(
-    config: Config, plan: Plan, sets: dict[str, Set], replicas: list[int], passes: Memory, gathered: Memory
-) -> Stack:
-    """passes, gathered: the memory of the network and of its batches, which all stacks of a cell share."""
+def _engine(config: Config) -> MakeEngine:
+    if config.engine == "compiled":
+        from harness.compiled import Compiled  # slow; and its BLAS must be loaded before it can be pinned
 
-    def rngs(stream: str) -> list[Generator]:
-        return [default_rng(getattr(streams(config.seed, r), stream)) for r in replicas]
-
-    params = Parameters.initialized(plan.sizes, config.model.initializer, rngs("weights"), np.dtype(config.dtype))
-    order = "none" if config.order in LYING else config.order
-    return Stack(
-        replicas=replicas,
-        network=MLP(params, config.model.activation, plan.loss, passes),
-        optimizer=_optimizer(config.optimizer, params, plan.learning_rate),
-        train_set=_set_of(replicas, sets["train"]),
-        validation_set=_set_of(replicas, sets["validation"]),
-        batches=batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
-        reduction=config.reduction,
-        gradient_into=_gradient(config, plan),
-        record_batch_costs=replicas == [0],
-        observer=_observer(config, plan) if replicas == [0] else None,
-        runner=_runner(config),
-        gathered=gathered,
-    )
-
-
-def _gradient(config: Config, plan: Plan) -> GradientInto:
-    if config.formula == errata.DERIVED:
-        return ENGINES[config.engine]
-    return errata.printed(config.formula, plan.learning_rate)
-
-
-def _runner(config: Config) -> Runner | None:
-    if config.engine != "compiled":
-        return None
-    from harness.compiled import Compiled  # an optional extra, and slow to import
-
-    return Compiled(config.threads)
+        return partial(Compiled, threads=config.threads)
+    return {"vectorized": Vectorized, "per_example": PerExample}[config.engine]
 
 
 def _observer(config: Config, plan: Plan) -> Observer | None:
-    """Of replica 0. Batches of data in an order of its own are no random samples: nothing is estimated from one."""
+    """Of replica 0. Batches of presorted data are no random samples: nothing is estimated from one."""
     if config.diagnostics == "off":
         return None
-    population = {"replacement": np.inf, **dict.fromkeys(LYING, np.nan)}.get(config.order, plan.n_train)
+    population = {"replacement": np.inf, **dict.fromkeys(PRESORTED, np.nan)}.get(config.order, plan.n_train)
     return OBSERVERS[config.diagnostics](population, plan.lr_mean, streams(config.seed, 0).diagnostics)
-
-
-def _set_of(replicas: list[int], examples: Set) -> Set:
-    """What a stack of replicas, which follow each other, sees of a part: all when it is shared, else a slice."""
-    X, Y = examples
-    own = slice(replicas[0], replicas[-1] + 1)
-    return (X[own], Y[own]) if X.ndim == 3 else examples
 
 
 def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float) -> Optimizer:
@@ -246,7 +169,3 @@ def _budget(config: Config, plan: Plan) -> Budget:
     candidates = [config.updates, config.epochs and config.epochs * plan.updates_per_epoch]
     updates = [n for n in candidates if n is not None]
     return Budget(min(updates) if updates else None, config.train_seconds)
-
-
-def _target(config: Config) -> Target | None:
-    return None if config.target is None else Target(config.target, config.target_on)

@@ -5,16 +5,16 @@ from time import perf_counter
 
 
 class Clock:
-    """Accumulates seconds between start() and stop()."""
+    """Seconds spent inside `with clock:` so far."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._started = 0.0
 
-    def start(self) -> None:
+    def __enter__(self) -> None:
         self._started = perf_counter()
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self.seconds += perf_counter() - self._started
 
 

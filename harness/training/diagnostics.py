@@ -1,8 +1,7 @@
-"""What a single update looks like from the inside: gradient, noise, step and curvature, for one replica.
+"""What a single update does, in figures: gradient, noise, step and curvature, for one replica.
 
-An observer looks at the batch that is about to be used, lets the update happen, and reports. It reads the network and
-never writes to it, has a source of randomness of its own, and works off the clock: training is the same with and
-without it, to the bit.
+An observer measures the batch before its update, and the step after it. It reads the network and never writes to it,
+has a source of randomness of its own, and works off the clock: training is the same with and without it, to the bit.
 """
 
 from dataclasses import dataclass
@@ -11,12 +10,11 @@ import numpy as np
 from numpy.random import SeedSequence, default_rng
 from numpy.typing import NDArray
 
-from harness.network import MLP
+from harness.network import MLP, Set
 from harness.training.noise import batch_noise, mean_gradient
 from harness.training.sharpness import sharpness
 
 Array = NDArray[np.floating]
-Set = tuple[Array, Array]
 NAN = float("nan")
 
 
@@ -45,7 +43,7 @@ class Observer:
     """Diagnoses updates from the batch alone: about the cost of one more gradient each.
 
     population: the number of examples that a batch is a random sample of, inf when drawn with replacement, NaN when a
-    batch is no random sample. learning_rate: η of the mean gradient. stream: for whatever needs randomness.
+    batch is no random sample. learning_rate: η of the mean gradient. stream: of random numbers.
     """
 
     per_decade = 5  # of the geometric grid of updates: sparse, because at B = N a cell has few updates to hide it in
@@ -55,15 +53,15 @@ class Observer:
     def __init__(self, population: float, learning_rate: float, stream: SeedSequence) -> None:
         self.population, self.learning_rate, self.stream = population, learning_rate, stream
 
-    def look(self, network: MLP, X: Array, Y: Array, train_set: Set) -> None:
-        """Before the update: measure all but its size. X (b, D) or (1, b, D): the batch of the stack's one network."""
+    def before_update(self, network: MLP, X: Array, Y: Array, train_set: Set) -> None:
+        """Measure all but the update's size. X (b, D) or (1, b, D): the batch of the stack's one network."""
         self._start = network.params.flat[0].copy()
         gradient, mean_squared_norm = mean_gradient(network, X, Y)
         self._measured = self._batch(gradient[0], float(mean_squared_norm[0]), X.shape[-2])
         self._measured |= self._whole_set(network, gradient[0], train_set)
 
-    def report(self, network: MLP) -> Diagnostics:
-        """After the update."""
+    def after_update(self, network: MLP) -> Diagnostics:
+        """The figures of the update, which has been made meanwhile."""
         change = np.subtract(network.params.flat[0], self._start, dtype=np.float64)
         return Diagnostics(update_size=float(np.linalg.norm(change)), **self._measured)
 

@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.network import gather
 from harness.training.cell import Cell
+from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, next_geometric
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import Observer
 from harness.training.fingerprint import fingerprint
-from harness.training.loop import CHECKPOINTS_PER_DECADE, Budget, Stack, next_geometric
+from harness.training.loop import Budget
+from harness.training.stack import Stack
 
 # Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
 CELL_SECONDS = 0.6  # a run's start and end, its files, and two figures that are most of it
@@ -103,20 +106,20 @@ def _grid(largest: int, per_decade: int) -> set[int]:
 
 def _rates(stack: Stack, batch_size: int, patience: float) -> Rates:
     """Train the stack for about half of `patience`, after timing what happens off the clock."""
-    stack.warm_up(batch_size)
-    network, observer = stack.network, stack.observer
-    X, Y = stack.gather(slice(0, batch_size))
+    stack.warm_up()
+    network, observer, train_set = stack.network, stack.observer, stack.engine.train_set
+    X, Y = (gather(V, slice(0, batch_size)) for V in train_set)
 
     def look() -> None:
-        for examples in (stack.train_set, stack.validation_set):
-            stack.evaluate(network, *examples)
+        for examples in (train_set, stack.validation_set):
+            stack.engine.evaluate(network, *examples)
         for theta in network.params.flat:
             fingerprint(0, theta)
 
     def observe() -> None:
         if observer:
-            observer.look(network, X, Y, stack.train_set)
-            observer.report(network)
+            observer.before_update(network, X, Y, train_set)
+            observer.after_update(network)
 
     with np.errstate(all="ignore"):  # as in training
         works = (look, lambda: network.costs(X, Y).mean(axis=-1), observe)

@@ -12,11 +12,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from harness.network import Memory
+from harness.network import Rows
 
-Array = NDArray[np.floating]
 Indices = NDArray[np.intp]
-Batch = slice | Indices  # a slice of the data as it lies, or (R, b) indices: one row per replica
 PIECE = 1 << 13  # indices that are drawn at a time, so that drawing needs no second order
 
 
@@ -31,17 +29,6 @@ def examples_seen(update: int, n_examples: int, batch_size: int, last_batch: str
     epochs, within = divmod(update, updates_per_epoch(n_examples, batch_size, last_batch))
     per_epoch = n_examples if last_batch == "keep" else n_examples - n_examples % batch_size
     return epochs * per_epoch + within * batch_size
-
-
-def batches(n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]) -> "Batches":
-    """Batches without end: `order` is reshuffle | once | none | replacement, rngs holds one generator per replica.
-
-    The whole set needs no shuffling, and data in the order in which it lies needs no gathering: both give slices.
-    """
-    end = n_examples if last_batch == "keep" else n_examples - n_examples % batch_size
-    whole_set = batch_size == n_examples and order != "replacement"
-    in_order = order == "none" or whole_set
-    return Batches(None if in_order else Order(n_examples, order, rngs), end, batch_size)
 
 
 class Order:
@@ -87,62 +74,38 @@ INPLACE_DRAW: dict[str, Callable[[Indices, Generator], None]] = {
 }
 
 
-class Batches(Iterator[Batch]):
-    """Epochs, each cut at `end` and into batches; `take` gives several at once, `next` one. No order: as they lie.
+class Batches(Iterator[Rows]):
+    """Batches without end, epoch after epoch: `next` gives one, `take` several in a row.
 
-    Indices are views of the order, which the next epoch changes.
+    order: reshuffle | once | none | replacement; rngs: one generator per replica. The whole set needs no shuffling, and
+    data in the order in which it lies needs no gathering: both give slices. Other rows are (R, n) views of the order,
+    which the next epoch changes.
     """
 
-    def __init__(self, order: Order | None, end: int, batch_size: int) -> None:
-        self.order, self.end, self.batch_size = order, end, batch_size
-        self._start = end
+    def __init__(
+        self, n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]
+    ) -> None:
+        whole_set = batch_size == n_examples and order != "replacement"
+        self.order = None if order == "none" or whole_set else Order(n_examples, order, rngs)
+        self.batch_size = batch_size
+        self._end = n_examples if last_batch == "keep" else n_examples - n_examples % batch_size
+        self._start = self._end
 
-    def __next__(self) -> Batch:
-        return self.take(1)
+    def __next__(self) -> Rows:
+        return self.take(1)[0]
 
-    def take(self, n_batches: int) -> Batch:
-        """The examples of the next n_batches in a row, or of those that are left of this epoch."""
-        if self._start >= self.end:
+    def take(self, n_batches: int) -> tuple[Rows, int]:
+        """The rows of the next n_batches, or of those that are left of this epoch; and how many batches they are."""
+        if self._start >= self._end:
             self._start = 0
             if self.order:
                 self.order.draw()
         start = self._start
-        self._start = stop = min(start + n_batches * self.batch_size, self.end)
-        return slice(start, stop) if self.order is None else self.order.indices[:, start:stop]
+        self._start = stop = min(start + n_batches * self.batch_size, self._end)
+        rows = slice(start, stop) if self.order is None else self.order.indices[:, start:stop]
+        return rows, -(-(stop - start) // self.batch_size)
 
     def select(self, keep: NDArray[np.intp]) -> None:
         """Forget every replica but `keep`."""
         if self.order:
             self.order.select(keep)
-
-
-class Gatherer:
-    """Fetches the rows of a batch from X (N, D) shared by the stack, or (R, N, D) one set per replica; Y alike.
-
-    Gathered rows land in `memory`, where the next batch writes over them; a slice and a single row are views, without
-    a copy.
-    """
-
-    def __init__(self, X: Array, Y: Array, n_stack: int, memory: Memory | None = None) -> None:
-        self.X, self.Y = X, Y
-        self.memory = memory or Memory()
-        self.rows_X, self.rows_Y = X.reshape(-1, X.shape[-1]), Y.reshape(-1, Y.shape[-1])
-        self.single_X, self.single_Y = self.rows_X[:, None], self.rows_Y[:, None]  # (N, 1, ...)
-        self.offsets = np.arange(n_stack)[:, None] * X.shape[-2] if X.ndim == 3 else None
-
-    def __call__(self, batch: Batch) -> tuple[Array, Array]:
-        if isinstance(batch, slice):
-            return self.X[..., batch, :], self.Y[..., batch, :]
-        if batch.size == 1:  # of a stack of one
-            row = batch.item()
-            return self.single_X[row : row + 1], self.single_Y[row : row + 1]
-        rows = batch if self.offsets is None else batch + self.offsets
-        X, Y = self.memory.kept.get(rows.shape) or self._arrays(rows.shape)
-        self.rows_X.take(rows, axis=0, out=X, mode="clip")  # clip: any other mode copies through a temporary
-        self.rows_Y.take(rows, axis=0, out=Y, mode="clip")
-        return X, Y
-
-    def _arrays(self, shape: tuple[int, ...]) -> list[Array]:
-        arrays = self.memory.arrays([(*shape, V.shape[-1]) for V in (self.X, self.Y)], self.X.dtype)
-        self.memory.kept[shape] = arrays
-        return arrays

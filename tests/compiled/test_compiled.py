@@ -4,6 +4,7 @@ Both go through the production loop: batches, looks at single batches, checkpoin
 the engine for both dtypes, which takes up to a minute; afterwards it is on disk.
 """
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,17 +13,21 @@ import pytest
 pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e ".[compiled]"')
 
 from harness.compiled import engine as compiled
-from harness.compiled import lanes
+from harness.compiled import vectors
 from harness.compiled.engine import Compiled
 from harness.config import schema as config
 from harness.network.activations import ACTIVATIONS
+from harness.network.engine import Vectorized
 from harness.network.losses import LOSSES
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS, SGD
+from harness.network.parameters import Parameters
 from harness.network.reduction import inplace_reduce
 from harness.training.diagnostics import OBSERVERS
-from harness.training.loop import Budget, Outcome, Stack, inplace_update, train
-from harness.training.order import batches, updates_per_epoch
+from harness.training.judge import Outcome
+from harness.training.loop import Budget, train
+from harness.training.order import Batches, updates_per_epoch
+from harness.training.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one process compiles, once
 
@@ -35,29 +40,27 @@ ORDERS = ["reshuffle", "once", "none", "replacement"]
 
 @pytest.fixture
 def make_stack(draw_examples, draw_network):
-    """A stack of the replicas given, trained by the runner given or, without one, by the vectorised engine."""
+    """A stack of the replicas given, trained by the engine given."""
 
     def made(
-        runner=None, replicas=(0, 1, 2), loss=LOSS, activation="tanh", optimizer="sgd", batch_size=7, order="reshuffle",
-        last_batch="keep", reduction="mean", dtype=np.float64, hidden=(5, 4), own_data=False, rate=None, level=None,
-        watched=False, **hyperparameters,
+        engine=Compiled, replicas=(0, 1, 2), loss=LOSS, activation="tanh", optimizer="sgd", batch_size=7,
+        order="reshuffle", last_batch="keep", reduction="mean", dtype=np.float64, hidden=(5, 4), own_data=False,
+        rate=None, level=None, watched=False, **hyperparameters,
     ):  # fmt: skip
         network = draw_network(loss, hidden, activation, replicas, dtype)
         train_set = draw_examples(loss, N, replicas if own_data else None, dtype)
         validation_set = draw_examples(loss, 20, replicas if own_data else None, dtype)
         rule = OPTIMIZERS[optimizer](network.params, RATES[optimizer] if rate is None else rate, **hyperparameters)
-        cut = batches(N, batch_size, order, last_batch, [np.random.default_rng([5, r]) for r in replicas])
+        cut = Batches(N, batch_size, order, last_batch, [np.random.default_rng([5, r]) for r in replicas])
         observer = OBSERVERS[level](N, 0.1, np.random.SeedSequence(0)) if level else None
-        return Stack(
-            range(len(replicas)), network, rule, train_set, validation_set, cut, reduction,
-            record_batch_costs=watched, observer=observer, runner=runner,
-        )  # fmt: skip
+        own = engine(network, rule, train_set, reduction)
+        return Stack(range(len(replicas)), own, cut, validation_set, observer, record_batch_costs=watched)
 
     return made
 
 
 def trained(stack: Stack, n_updates: int = 40) -> np.ndarray:
-    stack.warm_up(7)
+    stack.warm_up()
     stack.advance(n_updates)
     return stack.network.params.flat
 
@@ -65,7 +68,7 @@ def trained(stack: Stack, n_updates: int = 40) -> np.ndarray:
 def assert_same_but_for_rounding(make_stack, tolerance: float = 1e-10, **cell) -> None:
     """Relative to the largest weight of each replica; and training must have moved them by far more."""
     start = make_stack(**cell).network.params.flat
-    own, vectorized = trained(make_stack(Compiled(), **cell)), trained(make_stack(**cell))
+    own, vectorized = trained(make_stack(**cell)), trained(make_stack(Vectorized, **cell))
     assert own.dtype == vectorized.dtype
     scale = np.abs(vectorized).max(axis=1)
     assert (np.abs(own - vectorized).max(axis=1) <= tolerance * scale).all()
@@ -130,21 +133,21 @@ def history(stack: Stack, n_updates: int = 40) -> dict[int, tuple]:
 def test_training_in_a_stack_is_training_alone(make_stack, optimizer, batch_size, dtype):
     """To the bit, also when the one that trains alone is looked at: batch costs and diagnostics cut its runs short."""
     cell = {"optimizer": optimizer, "batch_size": batch_size, "dtype": dtype, "hidden": (5,)}
-    stack = history(make_stack(Compiled(), range(5), **cell))
+    stack = history(make_stack(Compiled, range(5), **cell))
     for r in (0, 3):
-        assert history(make_stack(Compiled(), (r,), **cell))[0] == stack[r]
-        assert history(make_stack(Compiled(), (r,), watched=True, level="cheap", **cell))[0] == stack[r]
+        assert history(make_stack(Compiled, (r,), **cell))[0] == stack[r]
+        assert history(make_stack(Compiled, (r,), watched=True, level="cheap", **cell))[0] == stack[r]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_how_updates_are_cut_into_runs_changes_no_bit(make_stack, optimizer, batch_size):
-    one, other = (make_stack(Compiled(), optimizer=optimizer, batch_size=batch_size) for _ in range(2))
+    one, other = (make_stack(optimizer=optimizer, batch_size=batch_size) for _ in range(2))
     one.advance(40)
     for update in range(1, 41):
         other.advance(update)
     assert one.network.params.flat.tobytes() == other.network.params.flat.tobytes()
-    assert one.update == other.update == one.optimizer.n_steps == 40
+    assert one.update == other.update == one.engine.optimizer.n_steps == 40
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -156,14 +159,12 @@ def test_single_examples_of_any_number_of_inputs(hidden, D, dtype):
     X, Y = rng.normal(size=(30, D)).astype(dtype), np.eye(3, dtype=dtype)[rng.integers(3, size=30)]
     rows = rng.permutation(30)
     trained_by = []
-    for runs in ([slice(0, 30)], [slice(0, 11), slice(11, 30)], None):
+    one_run, two_runs = [slice(0, 30)], [slice(0, 11), slice(11, 30)]
+    for engine, runs in ((Compiled, one_run), (Compiled, two_runs), (Vectorized, one_run)):
         params = Parameters.initialized((D, *hidden, 3), "glorot_normal", [np.random.default_rng(0)], dtype)
-        network, rule, runner = MLP(params, "tanh", LOSS), SGD(params, 0.3), Compiled()
-        grads = Parameters(params.sizes, np.empty_like(params.flat))
-        for run in runs or ():
-            runner.run(network, grads, rule, (X, Y), rows[None, run], 1, "mean")
-        for row in rows if runs is None else ():
-            inplace_update(network, grads, X[row : row + 1], Y[row : row + 1], "mean", rule)
+        own = engine(MLP(params, "tanh", LOSS), SGD(params, 0.3), (X, Y), "mean")
+        for run in runs:
+            own.make_updates(rows[None, run], 1)
         trained_by.append(params.flat)
     whole, cut, vectorized = trained_by
     assert whole.tobytes() == cut.tobytes()
@@ -171,7 +172,7 @@ def test_single_examples_of_any_number_of_inputs(hidden, D, dtype):
 
 
 def test_replicas_trained_at_the_same_time_have_the_same_bits(make_stack):
-    one, other = (trained(make_stack(Compiled(threads), range(6))) for threads in (1, 3))
+    one, other = (trained(make_stack(partial(Compiled, threads=threads), range(6))) for threads in (1, 3))
     assert one.tobytes() == other.tobytes()
 
 
@@ -181,8 +182,8 @@ def test_replicas_trained_at_the_same_time_have_the_same_bits(make_stack):
 def test_sum_at_lr_over_b_is_mean_at_lr_to_the_bit(make_stack, optimizer, batch_size, dtype):
     """B = 2^k throughout (the ragged rest is dropped): dividing by it commutes with every rounding, fused or not."""
     cell = {"optimizer": optimizer, "batch_size": batch_size, "last_batch": "drop", "dtype": dtype}
-    mean = trained(make_stack(Compiled(), reduction="mean", rate=0.05, **cell))
-    total = trained(make_stack(Compiled(), reduction="sum", rate=0.05 / batch_size, **cell))
+    mean = trained(make_stack(reduction="mean", rate=0.05, **cell))
+    total = trained(make_stack(reduction="sum", rate=0.05 / batch_size, **cell))
     assert mean.tobytes() == total.tobytes()
 
 
@@ -195,16 +196,16 @@ def test_the_reduction_is_the_one_of_its_own_place():
 def test_survivors_do_not_notice_that_others_diverged(make_stack, own_data):
     """In silence, too: warnings are errors here."""
     rates = (0.1, 1e200, 0.1, 1e200, 0.1)
-    stack = history(make_stack(Compiled(), range(5), rate=rates, own_data=own_data))
+    stack = history(make_stack(Compiled, range(5), rate=rates, own_data=own_data))
     for r in (0, 2, 4):
-        alone = make_stack(Compiled(), (r,), own_data=own_data)
+        alone = make_stack(Compiled, (r,), own_data=own_data)
         assert history(alone)[0] == stack[r]
     assert [own[-1][-1] for own, _ in stack.values()] == 2 * [Outcome.COMPLETED, Outcome.DIVERGED] + [Outcome.COMPLETED]
 
 
 def test_looks_at_single_batches_are_those_of_the_vectorized_engine(make_stack):
     """Batch costs of every update that is due and the figures of the observer: the batch is the one then used."""
-    stacks = [make_stack(runner, (0,), watched=True, level="full") for runner in (Compiled(), None)]
+    stacks = [make_stack(engine, (0,), watched=True, level="full") for engine in (Compiled, Vectorized)]
     own, vectorized = ([*train([stack], 10, Budget(updates=300))] for stack in stacks)
     for one, other in zip(own, vectorized, strict=True):
         assert [cost[:2] for cost in one.batch_costs] == [cost[:2] for cost in other.batch_costs]
@@ -217,25 +218,25 @@ def test_looks_at_single_batches_are_those_of_the_vectorized_engine(make_stack):
 
 
 def test_the_warm_up_moves_nothing(make_stack):
-    stack = make_stack(Compiled(), optimizer="adam")
+    stack = make_stack(optimizer="adam")
     before = stack.network.params.flat.tobytes()
-    stack.warm_up(7)
+    stack.warm_up()
     assert stack.network.params.flat.tobytes() == before
-    assert (stack.update, stack.optimizer.n_steps) == (0, 0)
+    assert (stack.update, stack.engine.optimizer.n_steps) == (0, 0)
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(np.float64, 700), (np.float32, 86)])
 def test_the_exponential_is_right_to_two_units_in_the_last_place(dtype, limit):
     x = np.concatenate([np.linspace(-limit, limit, 100_001), np.linspace(-1, 1, 100_001)]).astype(dtype)
     own, exact = x.copy(), np.exp(x.astype(np.longdouble))
-    lanes.inplace_exp(own)
+    vectors.inplace_exp(own)
     assert (np.abs(own - exact) <= 2 * np.spacing(exact.astype(dtype))).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_exponential_lets_nan_through_and_never_leaves_the_range(dtype):
     x = np.array([np.nan, np.inf, -np.inf, 0], dtype)
-    lanes.inplace_exp(x)
+    vectors.inplace_exp(x)
     assert np.isnan(x[0])
     assert np.isfinite(x[1:]).all()
     assert x[1] > 1e38 > 1 == x[3] > 1e-37 > x[2] > 0

@@ -7,11 +7,12 @@ pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e
 
 from harness.compiled.engine import Compiled
 from harness.compiled.evaluation import sigmoid_costs, softmax_costs, squared_errors
-from harness.compiled.lanes import whole_lines
 from harness.compiled.network import PIECE
+from harness.compiled.vectors import padded_width
 from harness.network.activations import ACTIVATIONS
 from harness.network.evaluation import QUALITY, evaluate
 from harness.network.losses import LOSSES
+from harness.network.optimizers import SGD
 
 pytestmark = pytest.mark.xdist_group("compiled")  # one process compiles, once
 
@@ -22,10 +23,15 @@ TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
 DTYPES = [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)]  # each is compiled anew
 
 
+def compiled_evaluation(network, X: np.ndarray, Y: np.ndarray, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    engine = Compiled(network, SGD(network.params, 0.1), (X, Y), "mean", threads)
+    return engine.evaluate(network, X, Y)
+
+
 def costs_of(loss: str, Z: np.ndarray, Y: np.ndarray) -> tuple[float, np.ndarray]:
     """Summed cost and quality of logits Z and targets Y, (n, K), by the compiled function of the loss."""
     n, K = Z.shape
-    rows = np.full((n, whole_lines(K, Z.itemsize)), 7, Z.dtype)  # what fills up rows must not count
+    rows = np.full((n, padded_width(K, Z.itemsize)), 7, Z.dtype)  # what fills up rows must not count
     rows[:, :K] = Z
     quality = np.zeros(K)
     cost = COSTS[loss](rows.reshape(-1), n, rows.shape[1], Y.astype(Z.dtype).reshape(-1), 0, K, quality)
@@ -42,21 +48,21 @@ def test_costs_and_scores_are_those_of_the_vectorized_engine(
     replicas = (0, 1, 2)
     network = draw_network(loss, (5, 4), activation, replicas, dtype)
     X, Y = draw_examples(loss, N, replicas if own_data else None, dtype)
-    for own, vectorized in zip(Compiled().evaluate(network, X, Y), evaluate(network, X, Y), strict=True):
+    for own, vectorized in zip(compiled_evaluation(network, X, Y), evaluate(network, X, Y), strict=True):
         np.testing.assert_allclose(own, vectorized, rtol=TOLERANCE[dtype], atol=0)
 
 
 def test_wide_layers(draw_examples, draw_network):
     network, (X, Y) = draw_network(SOFTMAX, (200, 100), "sigmoid"), draw_examples(SOFTMAX, N)
-    np.testing.assert_allclose(Compiled().evaluate(network, X, Y), evaluate(network, X, Y), rtol=1e-12)
+    np.testing.assert_allclose(compiled_evaluation(network, X, Y), evaluate(network, X, Y), rtol=1e-12)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_replica_in_a_stack_has_the_bits_that_it_has_alone(draw_examples, draw_network, threads):
     X, Y = draw_examples(SOFTMAX, N)
-    cost, score = Compiled(threads).evaluate(draw_network(SOFTMAX, (5,), "tanh", range(5)), X, Y)
+    cost, score = compiled_evaluation(draw_network(SOFTMAX, (5,), "tanh", range(5)), X, Y, threads)
     for r in range(5):
-        alone = Compiled().evaluate(draw_network(SOFTMAX, (5,), "tanh", [r]), X, Y)
+        alone = compiled_evaluation(draw_network(SOFTMAX, (5,), "tanh", [r]), X, Y)
         assert (alone[0][0], alone[1][0]) == (cost[r], score[r])
 
 

@@ -12,7 +12,8 @@ import pytest
 from harness.network.activations import ACTIVATIONS
 from harness.network.evaluation import evaluate
 from harness.network.losses import LOSSES
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
+from harness.network.parameters import Parameters
 from harness.network.reduction import REDUCTIONS, inplace_reduce
 
 STEP = 2e-3  # along a direction of length 1; the five-point formula leaves an error of the order STEP⁴

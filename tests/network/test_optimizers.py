@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from harness.network.mlp import Parameters
 from harness.network.optimizers import OPTIMIZERS, SGD, Momentum, Nesterov
+from harness.network.parameters import Parameters
 
 SIZES = (3, 4, 2)
 N_STACK = 3

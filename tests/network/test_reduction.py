@@ -6,17 +6,21 @@ L2 term of scikit-learn. Then mistakes are planted, and each must fail the tests
 """
 
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import pytest
 
-import harness.training.loop
+import harness.network.engine
+from harness.network.engine import Vectorized
 from harness.network.evaluation import evaluate
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS
+from harness.network.parameters import Parameters
 from harness.network.reduction import REDUCTIONS, inplace_reduce
-from harness.training.loop import Budget, Stack, train
-from harness.training.order import batches, updates_per_epoch
+from harness.training.loop import Budget, train
+from harness.training.order import Batches, updates_per_epoch
+from harness.training.stack import Stack
 
 N = 1024
 LOSS = "softmax_cross_entropy"
@@ -29,7 +33,10 @@ VISIBLE = 1e-3  # relative: a difference that nobody would call rounding
 
 @pytest.fixture
 def fit(draw_examples, draw_network) -> Callable[..., np.ndarray]:
-    """fit(reduction, learning rate, B, …) -> weights, as movement from the start, which all fits share."""
+    """fit(reduction, learning rate, B, …) -> weights, as movement from the start, which all fits share.
+
+    before_batch(rule, b) may change the optimiser for a batch of b examples.
+    """
 
     def fitted(
         reduction: str,
@@ -50,21 +57,19 @@ def fit(draw_examples, draw_network) -> Callable[..., np.ndarray]:
         start = network.params.flat.copy()
         examples = draw_examples(LOSS, n_examples, dtype=dtype)
         rule = OPTIMIZERS[optimizer](network.params, learning_rate, **hyperparameters)
-        order = batches(n_examples, batch_size, "reshuffle", last_batch, [np.random.default_rng(8)])
+        order = Batches(n_examples, batch_size, "reshuffle", last_batch, [np.random.default_rng(8)])
+        engine = Vectorized(network, rule, examples, reduction)
+        engine.gradient_into = gradient_into
+        n_updates = epochs * updates_per_epoch(n_examples, batch_size, last_batch)
         if before_batch:
-            order = announced(order, rule, before_batch)
-        stack = Stack([0], network, rule, examples, examples, order, reduction, gradient_into)
-        stack.advance(epochs * updates_per_epoch(n_examples, batch_size, last_batch))
+            for batch in islice(order, n_updates):
+                before_batch(rule, batch.shape[1])
+                engine.make_updates(batch, batch_size)
+        else:
+            Stack([0], engine, order, examples).advance(n_updates)
         return network.params.flat - start
 
     return fitted
-
-
-def announced(order, rule, before_batch):
-    """The batches as they come; before_batch(rule, b) may change the optimiser for a batch of b examples."""
-    for batch in order:
-        before_batch(rule, batch.shape[1])
-        yield batch
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
@@ -215,8 +220,9 @@ def test_clipping_norm_must_be_multiplied_by_b_for_the_sum(fit, optimizer, dtype
 
 def records(draw_examples, draw_network, reduction, batch_size, rate):
     network, examples = draw_network(LOSS, [6]), draw_examples(LOSS, N)
-    order = batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng(8)])
-    stack = Stack([0], network, OPTIMIZERS["sgd"](network.params, rate), examples, examples, order, reduction)
+    order = Batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng(8)])
+    engine = Vectorized(network, OPTIMIZERS["sgd"](network.params, rate), examples, reduction)
+    stack = Stack([0], engine, order, examples)
     return list(train([stack], N // batch_size, Budget(updates=40)))
 
 
@@ -246,9 +252,9 @@ def test_batch_cost_of_an_undecided_network_is_log_k_for_every_batch_size(draw_e
     for batch_size in (1, 64, N):
         network = draw_network(LOSS, [6])
         network.params.flat[:] = 0
-        order = batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng(8)])
+        order = Batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng(8)])
         rule = OPTIMIZERS["sgd"](network.params, 1e-9)
-        costs = Stack([0], network, rule, (X, Y), (X, Y), order, "sum").advance(3)
+        costs = Stack([0], Vectorized(network, rule, (X, Y), "sum"), order, (X, Y)).advance(3)
         assert [cost for _, _, cost in costs] == pytest.approx(3 * [np.log(3)], rel=1e-6)
 
 
@@ -313,7 +319,7 @@ def divide_by_nominal_size(grads, reduction, n_examples):
 def test_dividing_a_short_batch_by_the_nominal_size_is_noticed(fit, monkeypatch):
     """It makes mean equal to sum at η/B even with a ragged batch, where the truth differs by percents."""
     right = fit("mean", 0.1, 64, **RAGGED)
-    monkeypatch.setattr(harness.training.loop, "inplace_reduce", divide_by_nominal_size)
+    monkeypatch.setattr(harness.network.engine, "inplace_reduce", divide_by_nominal_size)
     wrong = fit("mean", 0.1, 64, **RAGGED)
     assert difference(wrong, right) > VISIBLE
     assert (wrong == fit("sum", 0.1 / 64, 64, **RAGGED)).all()
@@ -337,7 +343,7 @@ def test_decay_inside_the_sum_is_noticed(fit):
 
 def test_a_forgotten_division_is_noticed(fit, monkeypatch):
     right = fit("mean", 0.01, 64)
-    monkeypatch.setattr(harness.training.loop, "inplace_reduce", lambda grads, reduction, n_examples: None)
+    monkeypatch.setattr(harness.network.engine, "inplace_reduce", lambda grads, reduction, n_examples: None)
     wrong = fit("mean", 0.01, 64)
     assert difference(wrong, right) > 1
     assert difference(fit("sum", 0.01 / 64, 64), wrong) > VISIBLE

@@ -1,40 +1,62 @@
 """The judge of errata: on printed formulas whose effect is known, and its own yardsticks against planted mistakes."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from synthetic import cell, evidence
+from synthetic import Files, cell, evidence
 
 from experiments import errata as study
-from harness.analysis.study import judged
+from harness.analysis.study import Evidence, judged
 from harness.inference.verdicts import Verdict
-from harness.network.errata import DERIVED
+from harness.network import MLP, SGD, Parameters, Vectorized
 from harness.network.losses import LOSSES
 from harness.sweep import studies
+from harness.training import Cell
+from tests.training.test_cell import configured, draw_dataset, run
 
-pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
-
+slow = pytest.mark.slow  # sweeps made by hand, answered many times
 SUPPORTED, REFUTED, UNRESOLVED = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.UNRESOLVED
-FINAL = 0.1
+DERIVED, FINAL = study.DERIVED, 0.1
+MISPRINTS = dict(study.MISPRINTS)
+RATE, N_EXAMPLES, N_UPDATES = 0.3, 6, 3
+SIZES = (3, 2, 1)
 
 
 def trained(formula: str, final: float | None, dataset: str = "digits", noise: float = 0.01) -> dict[str, Any]:
-    return cell(64, 0.1, dataset=dataset, final=final, noise=noise, formula=formula)
+    return cell(64, 0.1, dataset=dataset, final=final, noise=noise, formula=formula, files={"cell": dataset})
 
 
-def verdicts(finals: dict[str, list[float | None]], n_replicas: int = 10, **options: Any) -> dict[str, Verdict]:
+@pytest.fixture
+def verdicts(monkeypatch) -> Any:
     """finals: formula -> final cost on each dataset, None for diverged; the derived one ends at FINAL."""
-    datasets = ("digits", "breast_cancer")[: len(next(iter(finals.values())))]
-    made = [trained(DERIVED, FINAL, dataset) for dataset in datasets]
-    for formula, costs in finals.items():
-        made += [trained(formula, cost, dataset) for dataset, cost in zip(datasets, costs, strict=True)]
-    found = judged(studies.definition("errata"), study.judge, evidence(*made, n_replicas=n_replicas, **options))
-    assert not any("nan" in finding.sentence for finding in found)
-    return {finding.claim: finding.verdict for finding in found}
+
+    def found(finals: dict[str, list[float | None]], n_replicas: int = 10) -> dict[str, Verdict]:
+        datasets = ("digits", "breast_cancer")[: len(next(iter(finals.values())))]
+        made = [trained(DERIVED, FINAL, dataset) for dataset in datasets]
+        for formula, costs in finals.items():
+            made += [trained(formula, cost, dataset) for dataset, cost in zip(datasets, costs, strict=True)]
+        every = evidence(*made, n_replicas=n_replicas)
+        labels = {(row.formula, row.dataset): row.cell for row in every.cells.itertuples()}
+        monkeypatch.setattr(study, "MISPRINTS", {formula: MISPRINTS[formula] for formula in finals})
+        monkeypatch.setattr(study, "train_as_printed", lambda name, formula: every.histories[labels[formula, name]])
+        findings = judged(studies.definition("errata"), study.judge, with_derived_cells_only(every))
+        assert not any("nan" in finding.sentence for finding in findings)
+        return {finding.claim: finding.verdict for finding in findings}
+
+    return found
 
 
-def test_what_each_formula_does_is_found():
+def with_derived_cells_only(every: Any) -> Evidence:
+    cells = every.cells[every.cells["formula"] == DERIVED]
+    data = replace(every.data, cells=cells, about=every.data.about | {"cells": str(len(cells))})
+    return Files(data, every.answer, every.download, every.rng, every.files)
+
+
+@slow
+def test_what_each_formula_does_is_found(verdicts):
     found = verdicts(
         {
             "bias_without_rate": [None, None],
@@ -60,19 +82,22 @@ def cheaper(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(study, name, lambda *_, claim=claim: study.Finding(claim, UNRESOLVED, ""))
 
 
-def test_a_mistake_that_always_shows_supports_that_mistakes_show(monkeypatch):
+@slow
+def test_a_mistake_that_always_shows_supports_that_mistakes_show(verdicts, monkeypatch):
     cheaper(monkeypatch)
     found = verdicts({"divided_twice": [0.3], "lost_sign": [None]})
     assert found["E7"] == SUPPORTED
     assert verdicts({"divided_twice": [0.3, FINAL]})["E7"] == Verdict.CONDITIONAL
 
 
-def test_three_replicas_cannot_call_costs_equal(monkeypatch):
+@slow
+def test_three_replicas_cannot_call_costs_equal(verdicts, monkeypatch):
     cheaper(monkeypatch)
     found = verdicts({"bias_mean_without_rate": [FINAL]}, n_replicas=3)
     assert found["E2"] == found["E7"] == UNRESOLVED
 
 
+@slow
 def test_equal_costs_are_seldom_called_different(monkeypatch):
     """The null: a printed formula whose cost is the derived one's but for noise that leaves 5 % in doubt."""
     cheaper(monkeypatch)
@@ -85,6 +110,7 @@ def test_equal_costs_are_seldom_called_different(monkeypatch):
     assert wrong <= 6  # P(more | rate .05) < .01
 
 
+@slow
 @pytest.mark.parametrize(("step", "caught"), [(0.0, False), (1e-6, True)])
 def test_the_gradient_check_sees_one_wrong_coordinate(step, caught):
     network, X, Y = study.draw(np.random.default_rng(1), "tanh", "softmax_cross_entropy", 2)
@@ -95,6 +121,7 @@ def test_the_gradient_check_sees_one_wrong_coordinate(step, caught):
     assert kinks == 0
 
 
+@slow
 def test_a_kink_is_left_out_and_counted():
     """One example right at the kink of a hidden unit: its slopes depend on the step, and say nothing."""
     network, X, Y = study.draw(np.random.default_rng(1), "relu", "half_squared_error", 1)
@@ -105,7 +132,96 @@ def test_a_kink_is_left_out_and_counted():
     assert kinks > 0
 
 
+@slow
 def test_the_scan_sees_a_cost_that_is_smallest_elsewhere(monkeypatch):
     tilted = LOSSES["sigmoid_cross_entropy"]._replace(costs=lambda Z, Y: np.square(Z - Y - 0.3).sum(axis=-1))
     monkeypatch.setitem(study.LOSSES, "sigmoid_cross_entropy", tilted)
     assert study._minimum(np.random.default_rng(0)).verdict is REFUTED
+
+
+# What a printed formula does to the parameters, against the same formula in loops.
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def derivatives(W, b, x, y, formula):
+    """∂J/∂z of both layers for one example of a sigmoid network with cross-entropy, by the chain rule in print."""
+    hidden = [sigmoid(sum(W[0][i][j] * x[i] for i in range(SIZES[0])) + b[0][j]) for j in range(SIZES[1])]
+    a = sigmoid(sum(W[1][j][0] * hidden[j] for j in range(SIZES[1])) + b[1][0])
+    dJ_da = (y - a) / (a * (1 - a)) if formula == "lost_sign" else (a - y) / (a * (1 - a))
+    dJ_dz = dJ_da * a * (1 - a)
+    below = [dJ_dz * W[1][j][0] * hidden[j] * (1 - hidden[j]) for j in range(SIZES[1])]
+    return [list(x), hidden], [below, [dJ_dz]]
+
+
+def literal_step(W, b, X, y, formula):
+    """One update by the printed formulas: w = w − 1/m Σ λ ∂J/∂w, and what is in print for b."""
+    m = len(X)
+    parts = [derivatives(W, b, X[k], y[k], formula) for k in range(m)]
+    new_W = [[list(row) for row in layer] for layer in W]
+    new_b = [list(layer) for layer in b]
+    for layer in (0, 1):
+        for j in range(SIZES[layer + 1]):
+            of_z = [dJ_dz[layer][j] for _, dJ_dz in parts]
+            for i in range(SIZES[layer]):
+                step = sum(RATE * of_z[k] * parts[k][0][layer][i] for k in range(m)) / m
+                new_W[layer][i][j] -= step / m if formula == "divided_twice" else step
+            new_b[layer][j] = {
+                DERIVED: b[layer][j] - RATE * sum(of_z) / m,
+                "lost_sign": b[layer][j] - RATE * sum(of_z) / m,
+                "divided_twice": b[layer][j] - RATE * sum(of_z) / m / m,
+                "bias_without_rate": b[layer][j] - sum(of_z),
+                "bias_mean_without_rate": b[layer][j] - sum(of_z) / m,
+                "bias_of_one_example": b[layer][j] - RATE * of_z[-1],
+                "bias_from_weights": W[layer][0][j] - RATE * sum(of_z) / m,
+            }[formula]
+    return new_W, new_b
+
+
+def literal(params: Parameters, X, y, formula):
+    """The flat parameters after N_UPDATES literal steps over the whole set."""
+    W, b = [w[0].tolist() for w in params.W], [v[0, 0].tolist() for v in params.b]
+    for _ in range(N_UPDATES):
+        W, b = literal_step(W, b, X, y, formula)
+    return Parameters.from_weights(W, b).flat[0]
+
+
+@pytest.mark.parametrize("n_stack", [1, 2])
+@pytest.mark.parametrize("formula", [DERIVED, *MISPRINTS])
+def test_a_formula_makes_the_step_that_is_in_print(formula, n_stack):
+    rng = np.random.default_rng(2)
+    X, Y = rng.normal(size=(N_EXAMPLES, 3)), rng.integers(2, size=(N_EXAMPLES, 1)).astype(float)
+    params = Parameters.initialized(SIZES, "glorot_normal", [np.random.default_rng(r) for r in range(n_stack)])
+    params.flat += 0.1
+    expected = [literal(params.select(np.array([r])), X, Y[:, 0], formula) for r in range(n_stack)]
+    parts = MLP(params, "sigmoid", "sigmoid_cross_entropy"), SGD(params, RATE), (X, Y), "mean"
+    engine = Vectorized(*parts) if formula == DERIVED else study.Printed(formula, *parts)
+    for _ in range(N_UPDATES):
+        engine.make_updates(slice(0, N_EXAMPLES), N_EXAMPLES)
+    np.testing.assert_allclose(params.flat, expected, rtol=1e-11, atol=1e-13)
+
+
+def test_a_cell_is_trained_by_each_formula_and_each_is_another_training():
+    config = configured(epochs=1, seeds=2)
+    one = Cell(config, draw_dataset())
+    weights = set()
+    for formula in MISPRINTS:
+        history = study.train_as_printed(one, formula)
+        assert history["replica"].nunique() == 2
+        weights.add(one.result().parameters.flat.tobytes())
+    weights.add(run(epochs=1, seeds=2)[1].tobytes())
+    assert len(weights) == len(MISPRINTS) + 1
+
+
+def test_the_last_cost_of_a_replica_counts_and_a_diverged_one_is_infinite():
+    history = pd.DataFrame(
+        {
+            "replica": [0, 1, 0, 1, 0],
+            "update": [0, 0, 5, 5, 9],
+            "train_cost": [2.0, 2.0, 1.0, np.nan, 0.5],
+            "outcome": ["", "", "", "diverged", "completed"],
+        }
+    )
+    assert study.final_costs(history).tolist() == [0.5, np.inf]

@@ -35,7 +35,7 @@ def trained() -> tuple[Cell, np.ndarray]:
         "batch_size": "full", "learning_rate": 1.0, "reduction": "mean", "learning_rate_rule": "constant",
         "reference_batch_size": 64, "epochs": UPDATES, "updates": None, "train_seconds": None, "target": None,
         "target_on": "train", "order": "none", "last_batch": "keep", "seeds": 2, "seed": 0, "dtype": "float64",
-        "engine": "vectorized", "threads": 1, "formula": "derived", "diagnostics": "off", "rerun": "missing",
+        "engine": "vectorized", "threads": 1, "diagnostics": "off", "rerun": "missing",
         "dry_run": False, "size": "full", "study": {},
     }  # fmt: skip
     config = config_from(tree)

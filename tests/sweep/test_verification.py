@@ -18,21 +18,22 @@ import pandas as pd
 import pytest
 import yaml
 
-import harness.training.loop
 from harness.app.command import _register
 from harness.app.composition import compose_cells
 from harness.config import shipped
 from harness.config.schema import Config, ConfigError
 from harness.data.datasets import load
+from harness.network.optimizers import SGD
 from harness.store.checkout import commit
 from harness.store.environment import environment
 from harness.store.reading import FILES, config_from
 from harness.sweep.verification import verify
 from harness.training import tables
 from harness.training.cell import Cell
+from harness.training.checkpoints import next_checkpoint
 from harness.training.clock import pinned_blas
 from harness.training.identity import code_digest
-from harness.training.loop import Budget, next_checkpoint
+from harness.training.loop import Budget
 
 
 @lru_cache
@@ -153,7 +154,7 @@ def test_a_budget_in_seconds_is_repeated_as_its_updates(store):
 
 def test_the_checkpoints_of_a_budget_in_seconds_are_repeated_too(store):
     """The clock chose 9, off every grid: a replica at its target at 8 and 9 ended there, and must do so again."""
-    budget = Budget(updates=11, looks=(9,))
+    budget = Budget(updates=11, extra_checkpoints=(9,))
     assert next_checkpoint(8, 12) == 10
     history = pd.read_csv(store.record(composed(), "first", budget) / "history.csv")
     costs = history.pivot(index="update", columns="replica", values="train_cost")
@@ -205,18 +206,18 @@ def test_a_fingerprint_changed_in_the_middle_is_found_where_it_is(store):
 def test_a_training_that_went_another_way_is_found_at_the_next_fingerprint(store, monkeypatch):
     """When it was recorded, one bit of one weight of replica 2 flipped after update 21; the grid looks at 20 and 25."""
     config, count = composed(), 0
-    update = harness.training.loop.inplace_update
+    step = SGD.inplace_step
 
-    def flipping(network: Any, *arguments: Any) -> None:
+    def flipping(self: SGD, theta: Any, grads: Any) -> None:
         nonlocal count
-        update(network, *arguments)
-        if len(network.params.flat) == 2:  # the stack of replicas 1 and 2
+        step(self, theta, grads)
+        if len(theta) == 2:  # the stack of replicas 1 and 2
             count += 1
             if count == 21:
-                network.params.flat.view(np.uint64)[1, 7] ^= np.uint64(1)
+                theta.view(np.uint64)[1, 7] ^= np.uint64(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(harness.training.loop, "inplace_update", flipping)
+        patch.setattr(SGD, "inplace_step", flipping)
         folder = store.record(config)
     assert count == 36
     assert store.verify() is False

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.network.engine import Rows, Vectorized, cut, gather
 from harness.network.optimizers import OPTIMIZERS
-from harness.training.loop import Stack
-from harness.training.order import PIECE, Batch, Gatherer, Order, batches, examples_seen, updates_per_epoch
+from harness.training.order import PIECE, Batches, Order, examples_seen, updates_per_epoch
+from harness.training.stack import Stack
 
 PERMUTING = ["reshuffle", "once", "none"]
 ORDERS = [*PERMUTING, "replacement"]
@@ -33,7 +34,7 @@ def generators(replicas: range) -> list[np.random.Generator]:
     return [np.random.default_rng([3, r]) for r in replicas]
 
 
-def indices(batch: Batch, n_examples: int, n_stack: int) -> np.ndarray:
+def indices(batch: Rows, n_examples: int, n_stack: int) -> np.ndarray:
     """(R, b): a slice means the same rows for every replica."""
     return np.tile(np.arange(n_examples)[batch], (n_stack, 1)) if isinstance(batch, slice) else batch.copy()
 
@@ -42,7 +43,7 @@ def epochs(
     n_examples: int, batch_size: int, order: str, last_batch: str, n_epochs: int, replicas: range = range(3)
 ) -> list[list[np.ndarray]]:
     """The batches of each epoch, as (R, b) indices."""
-    endless = batches(n_examples, batch_size, order, last_batch, generators(replicas))
+    endless = Batches(n_examples, batch_size, order, last_batch, generators(replicas))
     n = updates_per_epoch(n_examples, batch_size, last_batch)
     return [[indices(batch, n_examples, len(replicas)) for batch in islice(endless, n)] for _ in range(n_epochs)]
 
@@ -144,10 +145,10 @@ def partners(epoch: list[np.ndarray]) -> set[frozenset[int]]:
 
 def shuffled_batches(n_examples: int, batch_size: int) -> Iterator[np.ndarray]:
     """The planted mistake: batches are cut once, and only their order is shuffled."""
-    rng, cut = np.random.default_rng(0), np.arange(n_examples).reshape(-1, batch_size)
+    rng, parts = np.random.default_rng(0), np.arange(n_examples).reshape(-1, batch_size)
     while True:
-        for batch in rng.permutation(len(cut)):
-            yield cut[batch][None]
+        for batch in rng.permutation(len(parts)):
+            yield parts[batch][None]
 
 
 @pytest.mark.parametrize("n_examples", [1, 40, 3 * PIECE, 3 * PIECE + 1])
@@ -164,7 +165,7 @@ def test_orders_are_those_of_the_generator_itself(n_examples):
 @pytest.mark.parametrize("order", ORDERS)
 def test_replicas_that_stay_keep_their_orders_when_others_leave(order):
     """In the middle of an epoch and in the epochs after it."""
-    whole, some = (batches(23, 5, order, "keep", generators(range(5))) for _ in range(2))
+    whole, some = (Batches(23, 5, order, "keep", generators(range(5))) for _ in range(2))
     for update in range(12):
         if update in (2, 7):
             some.select(np.array([1, 2, 4]) if update == 2 else np.array([0, 2]))
@@ -176,7 +177,7 @@ def test_replicas_that_stay_keep_their_orders_when_others_leave(order):
 def test_orders_take_eight_bytes_per_example_and_replica():
     """And drawing them next to nothing more, for a moment."""
     tracemalloc.start()
-    endless = batches(200_000, 1000, "reshuffle", "keep", generators(range(3)))
+    endless = Batches(200_000, 1000, "reshuffle", "keep", generators(range(3)))
     for _ in range(3 * 200):
         next(endless)
     peak = tracemalloc.get_traced_memory()[1]
@@ -199,35 +200,48 @@ def test_replicas_have_orders_of_their_own():
     assert len({tuple(own) for own in np.concatenate(epoch, axis=1).tolist()}) == 3
 
 
-# The gatherer.
+# Gathering.
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 9), st.booleans(), st.sampled_from([np.float64, np.float32]), st.data())
-def test_gatherer_fetches_the_rows_of_each_replica(n_stack, n_examples, own_data, dtype, data):
-    """X[idx] of each replica, for batches of changing size: an old batch in a kept buffer must not shine through."""
+def test_gathering_fetches_the_rows_of_each_replica(n_stack, n_examples, own_data, dtype, data):
+    """V[idx] of each replica, for batches of changing size."""
     rng = np.random.default_rng(0)
     shape = (n_stack, n_examples) if own_data else (n_examples,)
-    X, Y = rng.normal(size=(*shape, 3)).astype(dtype), rng.normal(size=(*shape, 2)).astype(dtype)
-    gather = Gatherer(X, Y, n_stack)
+    V = rng.normal(size=(*shape, 3)).astype(dtype)
     for _ in range(3):
         size = data.draw(st.integers(1, n_examples))
         idx = rng.integers(n_examples, size=(n_stack, size))
-        got_X, got_Y = gather(idx)
+        got = gather(V, idx)
+        assert got.dtype == dtype
         for r in range(n_stack):
-            own_X, own_Y = (X[r], Y[r]) if own_data else (X, Y)
-            np.testing.assert_array_equal(got_X[r], own_X[idx[r]])
-            np.testing.assert_array_equal(got_Y[r], own_Y[idx[r]])
+            np.testing.assert_array_equal(got[r], (V[r] if own_data else V)[idx[r]])
 
 
 @pytest.mark.parametrize("shape", [(9,), (4, 9)], ids=["shared", "per replica"])
-def test_gatherer_takes_a_slice_as_a_view(shape):
+def test_a_slice_is_gathered_as_a_view(shape):
     """Data in the order in which it lies is never copied."""
-    X, Y = np.random.default_rng(0).normal(size=(*shape, 3)), np.zeros((*shape, 1))
-    got_X, got_Y = Gatherer(X, Y, 4)(slice(2, 5))
-    np.testing.assert_array_equal(got_X, X[..., 2:5, :])
-    assert np.shares_memory(got_X, X)
-    assert np.shares_memory(got_Y, Y)
+    V = np.random.default_rng(0).normal(size=(*shape, 3))
+    got = gather(V, slice(2, 5))
+    np.testing.assert_array_equal(got, V[..., 2:5, :])
+    assert np.shares_memory(got, V)
+
+
+@pytest.mark.parametrize("order", ["none", "reshuffle"])
+@properties
+def test_a_run_of_batches_is_cut_into_the_batches_that_come_one_by_one(sizes, last_batch, order):
+    """What `take` gives at once, up to the end of the epoch, and `next` one after the other."""
+    n_examples, batch_size = sizes
+    whole, single = (Batches(*sizes, order, last_batch, generators(range(3))) for _ in range(2))
+    for _ in range(2):
+        rows, n_batches = whole.take(n_examples)
+        parts = list(cut(rows, batch_size))
+        assert n_batches == len(parts) == updates_per_epoch(*sizes, last_batch)
+        for part, n in parts:
+            expected = indices(next(single), n_examples, 3)
+            assert (indices(part, n_examples, 3) == expected).all()
+            assert n == expected.shape[1]
 
 
 # Batch gradient descent does not know the order (C4).
@@ -235,34 +249,34 @@ def test_gatherer_takes_a_slice_as_a_view(shape):
 
 def trained(draw_examples, draw_network, order, batch_size=60) -> np.ndarray:
     """50 epochs of the batches `order`."""
-    X, Y = draw_examples("softmax_cross_entropy", 60)
+    engine = whole_set_engine(draw_examples, draw_network)
+    stack = Stack([0], engine, order, engine.train_set)
+    stack.advance(50 * updates_per_epoch(60, batch_size, "keep"))
+    return stack.network.params.flat
+
+
+def whole_set_engine(draw_examples, draw_network) -> Vectorized:
     network = draw_network("softmax_cross_entropy", [5])
     optimizer = OPTIMIZERS["momentum"](network.params, 0.1)
-    stack = Stack([0], network, optimizer, (X, Y), (X, Y), order, "mean")
-    stack.advance(50 * updates_per_epoch(60, batch_size, "keep"))
-    return network.params.flat
-
-
-def shuffled_whole_sets(seed: int) -> Iterator[np.ndarray]:
-    rng = np.random.default_rng(seed)
-    while True:
-        yield rng.permutation(60)[None]
+    return Vectorized(network, optimizer, draw_examples("softmax_cross_entropy", 60), "mean")
 
 
 def test_the_whole_set_is_invariant_to_the_seed_of_the_shuffle(draw_examples, draw_network):
     """Bit for bit, since it is not shuffled at all; and if it were, it would stay within 1e-10 over 50 epochs."""
-    own = [batches(60, 60, "reshuffle", "keep", [np.random.default_rng(seed)]) for seed in (0, 1)]
+    own = [Batches(60, 60, "reshuffle", "keep", [np.random.default_rng(seed)]) for seed in (0, 1)]
     one, other = (trained(draw_examples, draw_network, order) for order in own)
     assert (one == other).all()
     for seed in (0, 1):
-        literal = trained(draw_examples, draw_network, shuffled_whole_sets(seed))
-        assert 0 < np.abs(literal - one).max() <= 1e-10
+        rng, literal = np.random.default_rng(seed), whole_set_engine(draw_examples, draw_network)
+        for _ in range(50):
+            literal.make_updates(rng.permutation(60)[None], 60)
+        assert 0 < np.abs(literal.network.params.flat - one).max() <= 1e-10
 
 
 def test_smaller_batches_do_depend_on_the_seed_of_the_shuffle(draw_examples, draw_network):
     """The contrast that gives the invariance its meaning."""
     one, other = (
-        trained(draw_examples, draw_network, batches(60, 20, "reshuffle", "keep", [np.random.default_rng(seed)]), 20)
+        trained(draw_examples, draw_network, Batches(60, 20, "reshuffle", "keep", [np.random.default_rng(seed)]), 20)
         for seed in (0, 1)
     )
     assert np.abs(one - other).max() > 1e-3

@@ -146,11 +146,10 @@ def test_examples_are_held_once_and_stacks_that_take_turns_share_their_memory(re
     cell = Cell(configured(seeds=6, dataset_resample=resample, order=order), draw_dataset())
     one, others = cell.stacks()
     for stack in (one, others):
-        for part in ("train", "validation"):
+        for part, (X, _) in (("train", stack.engine.train_set), ("validation", stack.validation_set)):
             mine = getattr(cell.splits[stack.replicas[0] if resample else 0], part).X
-            assert np.shares_memory(getattr(stack, f"{part}_set")[0], mine)
+            assert np.shares_memory(X, mine)
     assert one.network.memory is others.network.memory
-    assert one.gather.memory is others.gather.memory
 
 
 @pytest.mark.parametrize("order", ["reshuffle", "once", "none", "sorted", "source", "replacement"])
@@ -211,7 +210,7 @@ def test_sorted_matters_for_small_batches_only():
 def test_source_is_the_order_in_which_the_rows_came():
     """`none` is the random order of the split."""
     cells = {order: run(order=order, batch_size=8)[0] for order in ("source", "none")}
-    labels = {order: next(cell.stacks()).train_set[1].argmax(axis=1) for order, cell in cells.items()}
+    labels = {order: next(cell.stacks()).engine.train_set[1].argmax(axis=1) for order, cell in cells.items()}
     rows = cells["none"].splits[0].rows
     np.testing.assert_array_equal(labels["source"], draw_dataset().y[np.sort(rows)])
     np.testing.assert_array_equal(labels["none"], draw_dataset().y[rows])

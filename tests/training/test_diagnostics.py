@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from numpy.random import SeedSequence
 
+from harness.network.engine import Vectorized, gather
 from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS
 from harness.training import sharpness
+from harness.training.checkpoints import is_geometric
 from harness.training.diagnostics import OBSERVERS, Diagnostics
-from harness.training.loop import Budget, Stack, inplace_update, is_geometric, train
-from harness.training.order import batches
+from harness.training.loop import Budget, train
+from harness.training.order import Batches
+from harness.training.stack import Stack
 
 N, LOSS, RATE = 50, "softmax_cross_entropy", 0.3
 STREAM = SeedSequence(3)
@@ -27,11 +30,11 @@ def make_stack(draw_examples, draw_network) -> Callable[..., Stack]:
 
     def made(level: str = "off", batch_size: int = 8, optimizer: str = "sgd", dtype: Any = np.float64) -> Stack:
         network = draw_network(LOSS, [5], dtype=dtype)
-        order = batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng(9)])
-        sets = draw_examples(LOSS, N, dtype=dtype), draw_examples(LOSS, 20, dtype=dtype)
+        order = Batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng(9)])
+        train_set, validation_set = draw_examples(LOSS, N, dtype=dtype), draw_examples(LOSS, 20, dtype=dtype)
         observer = OBSERVERS[level](N, RATE, STREAM) if level != "off" else None
         rule = OPTIMIZERS[optimizer](network.params, RATE)
-        return Stack([0], network, rule, *sets, order, "mean", observer=observer)
+        return Stack([0], Vectorized(network, rule, train_set, "mean"), order, validation_set, observer)
 
     return made
 
@@ -48,14 +51,14 @@ def each_gradient(network: MLP, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 
 def directly(stack: Stack) -> Diagnostics:
     """One update of an unobserved stack of batches of 8, with every gradient written out."""
-    network, (X, Y) = stack.network, stack.train_set
+    network, (X, Y) = stack.network, stack.engine.train_set
     before = network.params.flat[0].copy()
-    batch = stack.gather(next(stack.batches))
-    own, whole = each_gradient(network, batch[0][0], batch[1][0]), each_gradient(network, X, Y)
+    rows = next(stack.batches)
+    own, whole = each_gradient(network, gather(X, rows)[0], gather(Y, rows)[0]), each_gradient(network, X, Y)
     g, G = own.mean(axis=0), whole.mean(axis=0)
     b, n2, q = len(own), np.square(own).sum(axis=1).mean(), g @ g
     lambda_max = sharpness.sharpness(network, X, Y, np.random.default_rng(STREAM))
-    inplace_update(network, stack.grads, *batch, "mean", stack.optimizer)
+    stack.engine.make_updates(rows, 8)
     stack.update += 1
     spread = (n2 - q) * b / (b - 1)
     return Diagnostics(
@@ -128,7 +131,7 @@ def test_looking_changes_no_bit_of_the_training(make_stack, batch_size, dtype):
         records = list(train([stack], 7, Budget(updates=40)))
         ends.add(stack.final[0].tobytes())
         costs.add(tuple(float(record.train_cost[0]) for record in records))
-        assert stack.train_set[0].dtype == stack.network.params.flat.dtype == dtype
+        assert stack.engine.train_set[0].dtype == stack.network.params.flat.dtype == dtype
     assert len(ends) == len(costs) == 1
 
 
@@ -140,5 +143,5 @@ def test_single_precision_is_measured_in_double(make_stack):
 def test_a_divergence_is_diagnosed_in_silence(make_stack):
     """Warnings are errors here; the last figures may not be finite, and whoever writes them leaves those out."""
     stack = make_stack("full")
-    stack.optimizer.learning_rate[:] = 1e200
+    stack.engine.optimizer.learning_rate[:] = 1e200
     assert 1 in observed(stack, 40)

@@ -5,18 +5,20 @@ import math
 import numpy as np
 import pytest
 
-from harness.network import per_example
 from harness.network.activations import ACTIVATIONS
+from harness.network.engine import Engine, Vectorized
 from harness.network.losses import LOSSES
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
 from harness.network.optimizers import SGD
+from harness.network.parameters import Parameters
+from harness.network.per_example import PerExample
 from harness.network.reduction import inplace_reduce
-from harness.training.loop import Stack
-from harness.training.order import batches, updates_per_epoch
+from harness.training.order import Batches, updates_per_epoch
+from harness.training.stack import Stack
 
 REPLICAS = (0, 1, 2)
 DEPTHS = {0: [], 1: [5], 2: [5, 4], 3: [6, 5, 4]}
-ENGINES = [MLP.gradient_into, per_example.gradient_into]
+ENGINES = [Vectorized, PerExample]
 
 
 def assert_same(one: Parameters, other: Parameters, tolerance: float) -> None:
@@ -36,7 +38,7 @@ def test_batch_gradient_is_the_sum_of_the_gradients_of_its_examples(
     network = draw_network(loss, DEPTHS[depth], activation, REPLICAS)
     X, Y = draw_examples(loss, 13, REPLICAS if own_data else None)
     slow = Parameters(network.params.sizes, np.empty_like(network.params.flat))
-    per_example.gradient_into(network, slow, X, Y)
+    PerExample.gradient_into(network, slow, X, Y)
     assert_same(network.gradient(X, Y), slow, 1e-12)
 
 
@@ -71,7 +73,7 @@ def test_single_neuron_equals_plain_python_loops(draw_examples, draw_network):
     dw, db = neuron_gradient(params.W[0][0, :, 0].tolist(), params.b[0].item(), X.tolist(), Y[:, 0].tolist())
     for engine in ENGINES:
         grads = Parameters(params.sizes, np.empty_like(params.flat))
-        engine(network, grads, X, Y)
+        engine.gradient_into(network, grads, X, Y)
         np.testing.assert_allclose(grads.W[0][0, :, 0], dw, rtol=1e-12)
         np.testing.assert_allclose(grads.b[0].item(), db, rtol=1e-12)
 
@@ -81,7 +83,8 @@ def test_batch_size_one_is_a_hand_written_stochastic_gradient_descent(draw_examp
     network = draw_network("sigmoid_cross_entropy", [])
     X, Y = draw_examples("sigmoid_cross_entropy", 60)
     w, b = network.params.W[0][0, :, 0].tolist(), network.params.b[0].item()
-    stack = Stack([0], network, SGD(network.params, 0.3), (X, Y), (X, Y), _in_order(60, 1), "mean")
+    engine = Vectorized(network, SGD(network.params, 0.3), (X, Y), "mean")
+    stack = Stack([0], engine, _in_order(60, 1), (X, Y))
     stack.advance(300)
     for t in range(300):
         dw, db = neuron_gradient(w, b, [X[t % 60].tolist()], [Y[t % 60, 0].item()])
@@ -90,10 +93,10 @@ def test_batch_size_one_is_a_hand_written_stochastic_gradient_descent(draw_examp
 
 
 def _in_order(n_examples: int, batch_size: int):
-    return batches(n_examples, batch_size, "none", "keep", [np.random.default_rng(0)])
+    return Batches(n_examples, batch_size, "none", "keep", [np.random.default_rng(0)])
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=["vectorized", "per_example"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_parameters_stay_as_they_are_within_a_batch(draw_examples, draw_network, engine):
     """C5: weights change between batches only, ⌈N/B⌉ times an epoch, whichever engine computes the gradient."""
     network = draw_network("softmax_cross_entropy", [5])
@@ -102,11 +105,13 @@ def test_parameters_stay_as_they_are_within_a_batch(draw_examples, draw_network,
 
     def watched(network: MLP, grads: Parameters, X: np.ndarray, Y: np.ndarray) -> None:
         before = network.params.flat.tobytes()
-        engine(network, grads, X, Y)
+        engine.gradient_into(network, grads, X, Y)
         assert network.params.flat.tobytes() == before
         seen.append(before)
 
-    stack = Stack([0], network, SGD(network.params, 0.1), (X, Y), (X, Y), _in_order(23, 5), "mean", watched)
+    watching = Engine(network, SGD(network.params, 0.1), (X, Y), "mean")
+    watching.gradient_into = watched
+    stack = Stack([0], watching, _in_order(23, 5), (X, Y))
     stack.advance(2 * updates_per_epoch(23, 5, "keep"))
     assert len(set(seen)) == len(seen) == 2 * 5
 
@@ -131,14 +136,13 @@ def test_both_engines_train_the_same_network(draw_examples, draw_network, reduct
     trained = []
     for engine in ENGINES:
         network = draw_network("softmax_cross_entropy", [5], replicas=REPLICAS)
-        order = batches(23, 5, "reshuffle", "keep", [np.random.default_rng(r) for r in REPLICAS])
-        stack = Stack(REPLICAS, network, SGD(network.params, 0.05), (X, Y), (X, Y), order, reduction, engine)
-        stack.advance(50)
+        order = Batches(23, 5, "reshuffle", "keep", [np.random.default_rng(r) for r in REPLICAS])
+        Stack(REPLICAS, engine(network, SGD(network.params, 0.05), (X, Y), reduction), order, (X, Y)).advance(50)
         trained.append(network.params)
     assert_same(trained[0], trained[1], 1e-12)
 
 
-@pytest.mark.parametrize("engine", ENGINES, ids=["vectorized", "per_example"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_engines_write_every_entry_of_the_gradient_and_keep_its_dtype(draw_examples, draw_network, engine):
     """What was in `grads` and in the buffers before must not leak in: the second call repeats the first."""
     network = draw_network("softmax_cross_entropy", [5, 4], "relu", REPLICAS, np.float32)
@@ -146,8 +150,8 @@ def test_engines_write_every_entry_of_the_gradient_and_keep_its_dtype(draw_examp
     results = []
     for stale in (np.nan, 1e30):
         grads = Parameters(network.params.sizes, np.full_like(network.params.flat, stale))
-        engine(network, grads, X, Y)
-        engine(network, Parameters(grads.sizes, np.empty_like(grads.flat)), X[:3], Y[:3])
+        engine.gradient_into(network, grads, X, Y)
+        engine.gradient_into(network, Parameters(grads.sizes, np.empty_like(grads.flat)), X[:3], Y[:3])
         results.append(grads.flat)
     assert results[0].dtype == np.float32
     assert results[0].tobytes() == results[1].tobytes()

@@ -6,7 +6,8 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
+from harness.network.parameters import Parameters
 from harness.training.noise import average_noise_scale, batch_noise, exact_noise, mean_gradient, pooled_noise_scale
 
 

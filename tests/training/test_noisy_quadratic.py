@@ -7,9 +7,10 @@ moves it by −ηh(z − ȳ) with h = a + 1: gradient descent on ½(z − y)² s
 import numpy as np
 import pytest
 
-from harness.network.mlp import MLP, Parameters
+from harness.network.engine import inplace_update
+from harness.network.mlp import MLP
 from harness.network.optimizers import SGD
-from harness.training.loop import inplace_update
+from harness.network.parameters import Parameters
 
 N_STACK, SPREAD, START = 4000, 1.5, 2.0
 
@@ -25,12 +26,12 @@ def costs_along(eta, a, batch_size, reduction, steps, seed):
     rng = np.random.default_rng(seed)
     params = Parameters.from_weights([np.zeros((N_STACK, 1, 1))], [np.full((N_STACK, 1), START)])
     network = MLP(params, "identity", "half_squared_error")
-    grads, sgd = Parameters(params.sizes, np.empty_like(params.flat)), SGD(params, eta)
+    sgd = SGD(params, eta)
     X = np.full((batch_size, 1), np.sqrt(a))
     found = {}
     for update in range(1, max(steps) + 1):
         Y = SPREAD * rng.normal(size=(N_STACK, batch_size, 1))
-        inplace_update(network, grads, X, Y, reduction, sgd)
+        inplace_update(network, sgd, X, Y, reduction)
         if update in steps:
             found[update] = np.square(network.logits(X[:1])[:, 0, 0]) / 2
     return found

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-import harness.training.loop
+import harness.network.engine
 from experiments import errata, sum_vs_mean
 from harness.inference.verdicts import Verdict
+from harness.network.engine import Engine, cut, gather
 from harness.network.mlp import MLP
 from harness.network.reduction import inplace_reduce
-from harness.training.loop import Stack
 from harness.training.order import Batches, Order
 from tests.network import test_gradients, test_reduction
 from tests.studies.test_study_sum_vs_mean import pair
@@ -27,44 +27,44 @@ Patch = pytest.MonkeyPatch
 
 def forget_the_division(patch: Patch) -> None:
     """The mean that stays a sum."""
-    patch.setattr(harness.training.loop, "inplace_reduce", lambda grads, reduction, n_examples: None)
+    patch.setattr(harness.network.engine, "inplace_reduce", lambda grads, reduction, n_examples: None)
 
 
 def divide_by_the_nominal_size(patch: Patch) -> None:
     """The mean over B examples, also of a last batch that has fewer."""
 
-    def make_updates(self, examples, X, Y):
-        self.gradient_into(self.network, self.grads, X, Y)
-        inplace_reduce(self.grads.flat, self.reduction, getattr(self.batches, "batch_size", X.shape[-2]))
-        self.optimizer.inplace_step(self.network.params.flat, self.grads.flat)
-        return 1
-
-    patch.setattr(Stack, "_make_updates", make_updates)
+    patch.setattr(
+        harness.network.engine,
+        "cut",
+        lambda rows, batch_size: ((batch, batch_size) for batch, _ in cut(rows, batch_size)),
+    )
 
 
 def decay_inside_the_sum(patch: Patch) -> None:
     """The penalty added to the summed gradient, so that the mean divides it by B too."""
 
-    def inplace_update(network, grads, X, Y, reduction, optimizer, gradient_into=MLP.gradient_into):
-        gradient_into(network, grads, X, Y)
+    def make_updates(self, rows, batch_size):
+        network, grads, optimizer, (X, Y) = self.network, self.grads, self.optimizer, self.train_set
         decay, optimizer.decay = optimizer.decay, None
-        if decay is not None:
-            grads.flat += decay * network.params.flat
-        inplace_reduce(grads.flat, reduction, X.shape[-2])
-        optimizer.inplace_step(network.params.flat, grads.flat)
+        for batch, n_examples in cut(rows, batch_size):
+            self.gradient_into(network, grads, gather(X, batch), gather(Y, batch))
+            if decay is not None:
+                grads.flat += decay * network.params.flat
+            inplace_reduce(grads.flat, self.reduction, n_examples)
+            optimizer.inplace_step(network.params.flat, grads.flat)
         optimizer.decay = decay
 
-    patch.setattr(harness.training.loop, "inplace_update", inplace_update)
+    patch.setattr(Engine, "make_updates", make_updates)
 
 
 def shuffle_batches(patch: Patch) -> None:
     """Batches cut once from the data as it lies; what is shuffled is their order."""
     right_init, right_draw = Batches.__init__, Order.draw
 
-    def init(self, order, end, batch_size):
-        right_init(self, order, end, batch_size)
-        if order:
-            order.batch_size = batch_size
+    def init(self, n_examples, batch_size, *others):
+        right_init(self, n_examples, batch_size, *others)
+        if self.order:
+            self.order.batch_size = batch_size
 
     def draw(self):
         indices = right_draw(self)
@@ -86,13 +86,14 @@ def _blocks(permutation: np.ndarray, batch_size: int) -> np.ndarray:
 
 def lose_the_bias_gradient(patch: Patch) -> None:
     """db = 0: biases never move."""
-    right = MLP._layer_gradient_into
+    right = MLP._backward
 
-    def wrong(self, grads, layer, A, delta, buffers):
-        right(self, grads, layer, A, delta, buffers)
-        grads.b[layer][:] = 0
+    def wrong(self, grads, *others):
+        right(self, grads, *others)
+        for db in grads.b:
+            db[:] = 0
 
-    patch.setattr(MLP, "_layer_gradient_into", wrong)
+    patch.setattr(MLP, "_backward", wrong)
 
 
 def lose_the_bias(patch: Patch) -> None:

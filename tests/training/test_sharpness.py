@@ -7,7 +7,8 @@ import pytest
 
 import harness.training.sharpness
 from harness.network.activations import ACTIVATIONS
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
+from harness.network.parameters import Parameters
 from harness.training.sharpness import TOLERANCE, MeanHessian, largest_eigenvalue, sharpness
 
 LOSSES = ["sigmoid_cross_entropy", "softmax_cross_entropy", "half_squared_error"]

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from harness.network.activations import ACTIVATIONS
+from harness.network.engine import Vectorized
 from harness.network.evaluation import evaluate
 from harness.network.losses import LOSSES
-from harness.network.mlp import Parameters
 from harness.network.optimizers import OPTIMIZERS
-from harness.training.loop import Stack
-from harness.training.order import batches
+from harness.network.parameters import Parameters
+from harness.training.order import Batches
+from harness.training.stack import Stack
 
 N, BATCH_SIZE, EPOCHS = 110, 32, 6  # the last batch has 14 examples, and scikit-learn keeps it
 RATE = 0.02
@@ -49,8 +50,8 @@ def fit_both(draw_examples, draw_network, fit_scikit_learn):
         y = labels(loss, Y)
         led = fit_scikit_learn(network, X, y, BATCH_SIZE, orders, alpha=0, learning_rate_init=RATE, **theirs)
         optimizer = OPTIMIZERS[rule](network.params, RATE, **ours)
-        cut = batches(N, BATCH_SIZE, "reshuffle", "keep", [np.random.default_rng(SEED)])
-        Stack([0], network, optimizer, (X, Y), (X, Y), cut, reduction).advance(EPOCHS * 4)
+        cut = Batches(N, BATCH_SIZE, "reshuffle", "keep", [np.random.default_rng(SEED)])
+        Stack([0], Vectorized(network, optimizer, (X, Y), reduction), cut, (X, Y)).advance(EPOCHS * 4)
         return network, led, X, Y
 
     return fitted
@@ -126,6 +127,7 @@ def test_scikit_learn_was_led(fit_both, draw_network):
     _, led, X, Y = fit_both("softmax_cross_entropy")
     other = draw_network("softmax_cross_entropy", (7, 5), "tanh")
     assert largest_difference(other.params, led) > 1e-2
-    cut = batches(N, BATCH_SIZE, "none", "keep", [np.random.default_rng(SEED)])
-    Stack([0], other, OPTIMIZERS["sgd"](other.params, RATE), (X, Y), (X, Y), cut, "mean").advance(EPOCHS * 4)
+    cut = Batches(N, BATCH_SIZE, "none", "keep", [np.random.default_rng(SEED)])
+    engine = Vectorized(other, OPTIMIZERS["sgd"](other.params, RATE), (X, Y), "mean")
+    Stack([0], engine, cut, (X, Y)).advance(EPOCHS * 4)
     assert largest_difference(other.params, led) > 1e-6

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 from harness.network.activations import ACTIVATIONS
+from harness.network.engine import Vectorized
 from harness.network.evaluation import PIECE, evaluate
 from harness.network.losses import LOSSES
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS
-from harness.training.loop import Budget, Outcome, Stack, Target, train
-from harness.training.order import batches
+from harness.network.parameters import Parameters
+from harness.training.judge import Outcome, Target
+from harness.training.loop import Budget, train
+from harness.training.order import Batches
+from harness.training.stack import Stack
 
 N = 66  # batches of 7 and of 64 leave a ragged rest
 REPLICAS = range(30)
@@ -39,9 +43,9 @@ def histories(draw_examples, draw_network):
             network.params, rates or RATES[optimizer], weight_decay=1e-3, clip_norm=1.0 if reduction == "mean" else None
         )
         rngs = [np.random.default_rng([5, r]) for r in replicas]
-        cut = batches(N, batch_size, order, "keep", rngs)
+        cut = Batches(N, batch_size, order, "keep", rngs)
         members = list(range(len(replicas)))  # positions, as `train` numbers the replicas of a run from zero
-        stack = Stack(members, network, rule, train_set, validation_set, cut, reduction)
+        stack = Stack(members, Vectorized(network, rule, train_set, reduction), cut, validation_set)
         points = {r: [] for r in replicas}
         budget = Budget(updates=70 if batch_size == 1 else 16)  # beyond the first epoch
         for record in train([stack], -(-N // batch_size), budget, target):
@@ -140,6 +144,7 @@ def test_copies_of_one_network_stay_copies(draw_network, draw_examples):
     X, Y = draw_examples(LOSS, N)
     rngs = [np.random.default_rng(3) for _ in range(10)]
     optimizer = OPTIMIZERS["nesterov"](network.params, 0.1)
-    stack = Stack(range(10), network, optimizer, (X, Y), (X, Y), batches(N, 7, "reshuffle", "keep", rngs), "mean")
+    engine = Vectorized(network, optimizer, (X, Y), "mean")
+    stack = Stack(range(10), engine, Batches(N, 7, "reshuffle", "keep", rngs), (X, Y))
     stack.advance(100)
     assert len({row.tobytes() for row in network.params.flat}) == 1

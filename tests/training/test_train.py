@@ -13,24 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import harness.training.loop
+import harness.network.engine
+from harness.network.engine import GradientInto, Vectorized
 from harness.network.evaluation import evaluate
-from harness.network.mlp import MLP, Parameters
+from harness.network.mlp import MLP
 from harness.network.optimizers import SGD
+from harness.network.parameters import Parameters
+from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, is_geometric, next_checkpoint, next_geometric
 from harness.training.diagnostics import FullObserver, Observer
-from harness.training.loop import (
-    CHECKPOINTS_PER_DECADE,
-    Budget,
-    Judge,
-    Outcome,
-    Stack,
-    Target,
-    is_geometric,
-    next_checkpoint,
-    next_geometric,
-    train,
-)
-from harness.training.order import batches, updates_per_epoch
+from harness.training.judge import Judge, Outcome, Target
+from harness.training.loop import Budget, train
+from harness.training.order import Batches, updates_per_epoch
+from harness.training.stack import Stack
 
 N, BATCH_SIZE, PER_EPOCH = 50, 8, 7
 LOSS = "softmax_cross_entropy"
@@ -41,12 +35,14 @@ def make_stack(draw_examples, draw_network) -> Callable[..., Stack]:
     """A stack of the replicas given, with the examples that all share."""
 
     def made(
-        replicas: Sequence[int] = (0,), rate: Any = 0.1, loss: str = LOSS, batch_size: int = BATCH_SIZE, **others: Any
-    ) -> Stack:
+        replicas: Sequence[int] = (0,), rate: Any = 0.1, loss: str = LOSS, batch_size: int = BATCH_SIZE,
+        gradient_into: GradientInto = MLP.gradient_into, **others: Any,
+    ) -> Stack:  # fmt: skip
         network = draw_network(loss, [5], replicas=replicas)
-        order = batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng([9, r]) for r in replicas])
-        sets = draw_examples(loss, N), draw_examples(loss, 20)
-        return Stack(replicas, network, SGD(network.params, rate), *sets, order, "mean", **others)
+        order = Batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng([9, r]) for r in replicas])
+        engine = Vectorized(network, SGD(network.params, rate), draw_examples(loss, N), "mean")
+        engine.gradient_into = gradient_into
+        return Stack(replicas, engine, order, draw_examples(loss, 20), **others)
 
     return made
 
@@ -119,7 +115,7 @@ def test_a_record_is_what_evaluation_says_of_the_parameters_at_that_update(make_
     watched, unwatched = make_stack((0, 1, 2)), make_stack((0, 1, 2))
     *_, record = train([watched], PER_EPOCH, Budget(updates=30))
     unwatched.advance(30)
-    train_cost, _ = evaluate(unwatched.network, *unwatched.train_set)
+    train_cost, _ = evaluate(unwatched.network, *unwatched.engine.train_set)
     validation_cost, score = evaluate(unwatched.network, *unwatched.validation_set)
     assert (record.train_cost == train_cost).all()
     assert (record.validation_cost == validation_cost).all()
@@ -300,7 +296,7 @@ def test_a_diverged_network_predicts_nothing_correctly(make_stack, loss):
     """NaN > 0 is false, which must not pass for the class 0."""
     stack = make_stack(loss=loss)
     stack.network.params.flat[:] = np.nan
-    cost, score = evaluate(stack.network, *stack.train_set)
+    cost, score = evaluate(stack.network, *stack.engine.train_set)
     assert np.isnan(cost[0])
     assert score[0] == 0
 
@@ -368,9 +364,10 @@ def test_batch_costs_can_be_left_out_without_changing_the_training(make_stack):
 
 def test_the_clock_runs_while_updating_and_for_nothing_else(make_stack, ticker, monkeypatch):
     """An update takes 1 s and drawing its batch 10 s; whatever else is done takes ages."""
-    monkeypatch.setattr(harness.training.loop, "evaluate", ticker.tick(1e6, evaluate))
+    monkeypatch.setattr(harness.network.engine, "evaluate", ticker.tick(1e6, evaluate))
     observer = FullObserver(N, 0.1, np.random.SeedSequence(0))
-    observer.look, observer.report = ticker.tick(1e6, observer.look), ticker.tick(1e6, observer.report)
+    observer.before_update = ticker.tick(1e6, observer.before_update)
+    observer.after_update = ticker.tick(1e6, observer.after_update)
     stack = make_stack(gradient_into=ticker.tick(1.0, MLP.gradient_into), observer=observer)
     stack.batches.take = ticker.tick(10.0, stack.batches.take)
     monkeypatch.setattr(stack.network, "costs", ticker.tick(1e6, stack.network.costs))
@@ -382,7 +379,7 @@ def test_the_clock_runs_while_updating_and_for_nothing_else(make_stack, ticker, 
 def test_the_warm_up_moves_nothing_and_is_not_on_the_clock(make_stack, ticker):
     stack = make_stack(gradient_into=ticker.tick(1.0, MLP.gradient_into))
     before = stack.network.params.flat.copy()
-    stack.warm_up(BATCH_SIZE)
+    stack.warm_up()
     assert ticker.now == 1.0
     assert (stack.clock.seconds, stack.update) == (0.0, 0)
     assert (stack.network.params.flat == before).all()
@@ -393,9 +390,9 @@ def test_the_warm_up_moves_nothing_and_is_not_on_the_clock(make_stack, ticker):
 def test_the_warm_up_is_as_silent_as_training(make_stack):
     """A hidden sigmoid that saturates from the start overflows to the right answer; warnings are errors here."""
     stack = make_stack()
-    stack.network = MLP(stack.network.params, "sigmoid", LOSS)
+    stack.engine.network = MLP(stack.network.params, "sigmoid", LOSS)
     stack.network.params.flat[:] *= 1000
-    stack.warm_up(BATCH_SIZE)
+    stack.warm_up()
 
 
 def test_the_clock_that_counts_is_real(make_stack):

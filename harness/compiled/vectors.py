@@ -1,6 +1,6 @@
 """What machine code is made of: functions compiled by Numba, lines of numbers side by side in registers, e^x.
 
-LLVM has vectors of any width, whatever the processor's are; Numba has no type for them, but lets one be added. A line
+LLVM has vectors of any width, whatever the processor's are; Numba has no type for them, but lets one be added. A vector
 is 64 bytes of float64 or float32, about what a handful of instructions work on. With lines a product of small matrices
 is written as the processor should do it and runs at its peak, where BLAS, or a loop that LLVM turns into SIMD, spends
 more on beginning and ending than on the arithmetic.
@@ -50,26 +50,26 @@ def compiled(function: Function, counted: bool = False) -> Function:
         numba.config.CACHE_DIR = elsewhere
 
 
-LINE = 64  # bytes
+VECTOR_BYTES = 64  # bytes
 
 
-def whole_lines(n: int, itemsize: int) -> int:
+def padded_width(n: int, itemsize: int) -> int:
     """n numbers and what fills up lines; of many lines an odd number, or a column would fall on few sets of a cache."""
-    n_lines = -(-n * itemsize // LINE)
-    return (n_lines | 1 if n_lines > 4 else n_lines) * LINE // itemsize
+    n_lines = -(-n * itemsize // VECTOR_BYTES)
+    return (n_lines | 1 if n_lines > 4 else n_lines) * VECTOR_BYTES // itemsize
 
 
-class Line(types.Type):
+class Vector(types.Type):
     def __init__(self, number: Any) -> None:
-        self.number, self.size = number, 8 * LINE // number.bitwidth
-        super().__init__(name=f"Line({number})")
+        self.number, self.size = number, 8 * VECTOR_BYTES // number.bitwidth
+        super().__init__(name=f"Vector({number})")
 
 
-@register_model(Line)
-class LineModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, line: Any) -> None:
-        number = ir.DoubleType() if line.number == types.float64 else ir.FloatType()
-        super().__init__(manager, line, ir.VectorType(number, line.size))
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, vector: Any) -> None:
+        number = ir.DoubleType() if vector.number == types.float64 else ir.FloatType()
+        super().__init__(manager, vector, ir.VectorType(number, vector.size))
 
 
 def instruction(function: Function) -> Function:
@@ -77,34 +77,34 @@ def instruction(function: Function) -> Function:
     return intrinsic(function)
 
 
-def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, line: Any) -> Any:
-    """To the line that begins at array[i], the first two arguments."""
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector: Any) -> Any:
+    """To the vector that begins at array[i], the first two arguments."""
     data = make_array(signature.args[0])(context, builder, arguments[0]).data
-    return builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(line).as_pointer())
+    return builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(vector).as_pointer())
 
 
-def _spread(builder: Any, number: Any, line: Any) -> Any:
-    """A line of the same number everywhere."""
-    one = builder.insert_element(ir.Constant(line, ir.Undefined), number, ir.IntType(32)(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), line.count), None))
+def _spread(builder: Any, number: Any, vector: Any) -> Any:
+    """A vector of the same number everywhere."""
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
 def _reduced(name: str, *flags: str) -> Function:
-    """line -> number, by LLVM's `name`."""
+    """vector -> number, by LLVM's `name`."""
 
     def reduce(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (line,), number = arguments, context.get_value_type(signature.return_type)
+        (vector,), number = arguments, context.get_value_type(signature.return_type)
         start = [ir.Constant(number, -0.0)] if name == "fadd" else []
-        kind = ir.FunctionType(number, [*(one.type for one in start), line.type])
+        kind = ir.FunctionType(number, [*(one.type for one in start), vector.type])
         short = f"v{signature.args[0].size}f{signature.return_type.bitwidth}"
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.{name}.{short}")
-        return builder.call(function, [*start, line], fastmath=flags)
+        return builder.call(function, [*start, vector], fastmath=flags)
 
     return reduce
 
 
 @instruction
-def line_at(_: Any, array: Any, i: Any) -> Any:
+def vector_at(_: Any, array: Any, i: Any) -> Any:
     """array[i], array[i + 1], …"""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -112,19 +112,19 @@ def line_at(_: Any, array: Any, i: Any) -> Any:
         found.align = array.dtype.bitwidth // 8
         return found
 
-    return Line(array.dtype)(array, types.intp), generate
+    return Vector(array.dtype)(array, types.intp), generate
 
 
 @instruction
-def set_line(_: Any, array: Any, i: Any, line: Any) -> Any:
-    """array[i], array[i + 1], … <- line."""
+def set_vector(_: Any, array: Any, i: Any, vector: Any) -> Any:
+    """array[i], array[i + 1], … <- vector."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to = _pointer(context, builder, signature, arguments, line)
+        to = _pointer(context, builder, signature, arguments, vector)
         builder.store(arguments[2], to).align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, line), generate
+    return types.void(array, types.intp, vector), generate
 
 
 @instruction
@@ -154,38 +154,38 @@ def fetch_ahead(_: Any, array: Any, i: Any) -> Any:
 
 
 @instruction
-def plus(_: Any, line: Any, a: Any, other: Any) -> Any:
-    """line + a · other, rounded once where the processor can; a is a number or a line."""
+def plus(_: Any, vector: Any, a: Any, other: Any) -> Any:
+    """vector + a · other, rounded once where the processor can; a is a number or a vector."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        line, a, other = arguments
+        vector, a, other = arguments
         if signature.args[1] != signature.args[0]:
-            a = _spread(builder, a, line.type)
-        return builder.fadd(line, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
+            a = _spread(builder, a, vector.type)
+        return builder.fadd(vector, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
 
-    return line(line, a, other), generate
+    return vector(vector, a, other), generate
 
 
 @instruction
-def all_of(_: Any, a: Any) -> Any:
+def filled(_: Any, a: Any) -> Any:
     """a, a, …"""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _spread(builder, arguments[0], context.get_value_type(signature.return_type))
 
-    return Line(a)(a), generate
+    return Vector(a)(a), generate
 
 
 @instruction
-def total(_: Any, line: Any) -> Any:
+def total(_: Any, vector: Any) -> Any:
     """Σ of its numbers, in the order that suits the processor."""
-    return line.number(line), _reduced("fadd", "reassoc")
+    return vector.number(vector), _reduced("fadd", "reassoc")
 
 
 @instruction
-def largest(_: Any, line: Any) -> Any:
+def largest(_: Any, vector: Any) -> Any:
     """The largest of its numbers; NaN only if all are."""
-    return line.number(line), _reduced("fmax")
+    return vector.number(vector), _reduced("fmax")
 
 
 # e^x = 2^k e^r, k = round(x / log 2), |r| <= ½ log 2, e^r by its Taylor series. Adding 1.5 · 2^52 rounds to an integer

@@ -1,0 +1,79 @@
+"""The sets of examples of a cell's replicas, and where the random numbers of a replica come from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import SeedSequence
+
+from harness.config import Config
+from harness.data import Dataset, Examples, Splits, split
+from harness.network import Set
+
+PARTS = ("train", "validation", "test")
+# Orders in which the examples of the training part are laid out once, by the field of Splits that sorts them.
+PRESORTED = {"sorted": "sort_key", "source": "rows"}
+
+
+class Streams(NamedTuple):
+    """The sources of randomness of one replica: three that decide its training, one for its diagnostics."""
+
+    split: SeedSequence
+    weights: SeedSequence
+    order: SeedSequence
+    diagnostics: SeedSequence
+
+
+def streams(seed: int, replica: int) -> Streams:
+    """Independent streams for one replica; the same for every cell that shares the root seed."""
+    return Streams(*SeedSequence(seed, spawn_key=(replica,)).spawn(len(Streams._fields)))
+
+
+def draw_sets(config: Config, dataset: Dataset) -> tuple[list[Splits], dict[str, Set]]:
+    """The splits, and each part of all of them: (n, D) of a single split, which replicas share, or (R, n, D).
+
+    Splits of several are views of these arrays, and so is the set of any stack: examples are held once.
+    """
+    return _side_by_side(lambda r: _split(config, dataset, r), config.seeds if config.dataset.resample else 1)
+
+
+def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
+    """The parts of one replica; its training examples are laid out in the order of the cell, if that is PRESORTED."""
+    fractions = config.dataset.validation_fraction, config.dataset.test_fraction
+    drawn = split(dataset, *fractions, streams(config.seed, replica).split, np.dtype(config.dtype))
+    if config.order not in PRESORTED:
+        return drawn
+    places = np.argsort(getattr(drawn, PRESORTED[config.order]), kind="stable")
+    train = Examples(drawn.train.X[places], drawn.train.Y[places])
+    return replace(drawn, train=train, sort_key=drawn.sort_key[places], rows=drawn.rows[places])
+
+
+def _side_by_side(draw: Callable[[int], Splits], n_splits: int) -> tuple[list[Splits], dict[str, Set]]:
+    if n_splits == 1:
+        one = draw(0)
+        return [one], {name: (getattr(one, name).X, getattr(one, name).Y) for name in PARTS}
+    sets: dict[str, Set] = {}
+    splits = []
+    for r in range(n_splits):
+        one = draw(r)
+        for name in PARTS:
+            examples = getattr(one, name)
+            X, Y = sets[name] = sets.get(name) or _room_for(examples, n_splits)
+            X[r], Y[r] = examples.X, examples.Y
+        train, validation, test = (Examples(X[r], Y[r]) for X, Y in sets.values())
+        splits.append(Splits(train, validation, test, one.sort_key, one.rows))
+        del one, examples  # before the next is drawn
+    return splits, sets
+
+
+def _room_for(examples: Examples, n_splits: int) -> Set:
+    X, Y = examples.X, examples.Y
+    return np.empty((n_splits, *X.shape), X.dtype), np.empty((n_splits, *Y.shape), Y.dtype)
+
+
+def set_of(replicas: Sequence[int], examples: Set) -> Set:
+    """The set of a stack of consecutive replicas: the shared one, or their slice of (R, n, D)."""
+    X, Y = examples
+    own = slice(replicas[0], replicas[-1] + 1)
+    return (X[own], Y[own]) if X.ndim == 3 else examples
