@@ -9,7 +9,7 @@ from harness.api.words import full_name, words_of
 from harness.app import configurations
 from harness.config import Config, ConfigError, DatasetConfig, check
 from harness.data import Dataset, check_parts, in_memory
-from harness.sweep import GridCell, grid, load_dataset
+from harness.runs import GridCell, grid, load_dataset
 
 Loader = Callable[[DatasetConfig], Dataset]
 

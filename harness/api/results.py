@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.config import Config
-from harness.sweep import weights
+from harness.runs import weights
 from harness.training import CellResult, tables
 
 if TYPE_CHECKING:

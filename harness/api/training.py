@@ -9,7 +9,7 @@ from harness.api.cells import planned
 from harness.api.keywords import Data, keywords, with_keywords
 from harness.api.results import Result, result_of
 from harness.data import Dataset
-from harness.sweep import GridCell, SweepProgress
+from harness.runs import GridCell, SweepProgress
 from harness.training import Cell, Record
 
 

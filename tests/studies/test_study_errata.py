@@ -11,7 +11,7 @@ from harness.analysis.study import judged
 from harness.inference.verdicts import Verdict
 from harness.network.errata import DERIVED
 from harness.network.losses import LOSSES
-from harness.sweep import studies
+from harness.runs import studies
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

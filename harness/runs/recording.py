@@ -20,8 +20,8 @@ from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.report import plots
+from harness.runs.progress import CellProgress
 from harness.store import INTERRUPTS, RunWriter, Store, commit, environment, redacted, sweep_tag, uncommitted_diff
-from harness.sweep.progress import CellProgress
 from harness.training import (
     WITHOUT_EFFECT,
     Cell,

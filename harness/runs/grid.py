@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from harness.config import Config, DatasetConfig, Values, labels
 from harness.data import Dataset
+from harness.runs.recording import Assignment, load_dataset
 from harness.store import Store
-from harness.sweep.recording import Assignment, load_dataset
 from harness.training import Cell, Plan, code_digest, decisive_values, plan_of, signature
 
 PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
