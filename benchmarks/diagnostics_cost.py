@@ -16,8 +16,8 @@ import numpy as np
 from harness.app.command import _register
 from harness.app.composition import compose_cells
 from harness.config import Config, shipped
+from harness.runs import load_dataset
 from harness.store import environment
-from harness.sweep import load_dataset
 from harness.training import OBSERVERS, Cell, Diagnostics, Observer
 
 BATCH_SIZES = (64, 128, 512, "full")

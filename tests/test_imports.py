@@ -11,12 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "harness"
 
 # The way that data flows; a room imports only from those before it.
 ROOMS = (
-    "network", "compiled", "config", "data", "training", "inference", "analysis", "report", "store", "sweep", "app",
+    "network", "compiled", "config", "data", "training", "inference", "analysis", "report", "store", "runs", "app",
     "api",
 )  # fmt: skip
 HOME = {
     "hydra": "app", "omegaconf": "app", "mlflow": "store", "matplotlib": "report", "numba": "compiled",
-    "llvmlite": "compiled", "sklearn": "data", "rich": "sweep", "psutil": "store", "markdown_it": "report",
+    "llvmlite": "compiled", "sklearn": "data", "rich": "runs", "psutil": "store", "markdown_it": "report",
 }  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.glob("*/*.py"))
 

@@ -27,7 +27,7 @@ PHASES = {
         "Store.start": "tracking",
         "Store.deliver_waiting": "tracking",
     },
-    "harness.sweep.recording": {"load_dataset": "data", "_write_tables": "tables", "_draw": "figures of cells"},
+    "harness.runs.recording": {"load_dataset": "data", "_write_tables": "tables", "_draw": "figures of cells"},
     "harness.training.cell": {"Cell.__init__": "data"},
     "harness.network.engine": {"Engine.evaluate": "evaluation"},
     "harness.compiled.engine": {"Compiled.evaluate": "evaluation"},
@@ -36,9 +36,9 @@ PHASES = {
     "harness.store.environment": {"environment": "provenance"},
     "harness.store.checkout": {"uncommitted_diff": "provenance"},
     "harness.training.identity": {"signature": "provenance"},
-    "harness.sweep.parent": {"write_answer": "report", "figures": "report: figures"},
+    "harness.runs.parent": {"write_answer": "report", "figures": "report: figures"},
     "harness.report.plots": {"png": "drawing"},
-    "harness.sweep.loading": {"load_sweep": "report: reading"},
+    "harness.runs.loading": {"load_sweep": "report: reading"},
     "harness.analysis.answers": {"answer": "report: statistics"},
 }  # module -> function -> phase
 COUNTED = (

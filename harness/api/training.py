@@ -5,12 +5,12 @@ from collections.abc import Generator
 from contextlib import closing
 from typing import Any, cast
 
-from harness.api.cells import Planned, planned
+from harness.api.cells import planned
 from harness.api.keywords import Data, keywords, with_keywords
-from harness.api.results import Result
-from harness.config import labels
-from harness.sweep import SweepProgress
-from harness.training import Cell, Record, decisive_values, signature
+from harness.api.results import Result, result_of
+from harness.data import Dataset
+from harness.runs import GridCell, SweepProgress
+from harness.training import Cell, Record
 
 
 @with_keywords(keywords)
@@ -51,29 +51,26 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
 
     >>> import harness
     >>> result = harness.train("iris", batch_size=16, learning_rate=0.5, epochs=20)
-    >>> result.outcome.value, result.weights["W0"].shape
+    >>> result.outcome, result.weights["W0"].shape
     ('completed', (10, 4, 32))
     >>> history = result.history()
     >>> bool(history["train_cost"].iloc[-1] < history["train_cost"].iloc[0])
     True
     """
-    (cell,) = planned([{}], dataset, settings)
+    (cell,), load = planned([{}], dataset, settings)
     with SweepProgress(1) as progress:
-        return trained(cell, progress)
+        return trained(cell, load(cell.config.dataset), progress)
 
 
-def trained(cell: Planned, progress: SweepProgress, label: str = "") -> Result:
+def trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result:
     """Train a cell in this process."""
-    config, dataset = cell
-    run = Cell(config, dataset)
+    config, run = cell.config, Cell(cell.config, dataset)
     n_train = run.plan.n_train
-    label = label or labels([decisive_values(config, n_train)])[0]
     if config.batch_size != "full" and int(config.batch_size) > n_train:
-        clipped = f"batch_size={config.batch_size} is larger than N={n_train}: clipped to N"
-        warnings.warn(clipped, stacklevel=3)
+        warnings.warn(f"batch_size={config.batch_size} is larger than N={n_train}: clipped to N", stacklevel=3)
     training = cast("Generator[Record, None, None]", run.train())
     with closing(training) as records:  # after an interrupt BLAS has its threads again at once
         for record in records:
-            progress.show(label, run.plan, run.budget, record)
+            progress.show(cell.label, run.plan, run.budget, record)
     progress.next_cell()
-    return Result(config, signature(config, n_train, dataset.digest), run.result(), label)
+    return result_of(run.result(), config, cell.signature, cell.label)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from harness.app.composition import Composed
+    from harness.runs import GridCell
     from harness.store import Store
-    from harness.sweep import GridCell
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job knows of its sweep, handed to it through hydra.job.env_set
 CELL_VARIABLE = "HARNESS_CELL"  # likewise: which cell it is to train
@@ -72,8 +72,8 @@ def _report(words: Sequence[str]) -> int:
     """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'."""
     if not words:
         raise ConfigError("report", "the run id of a sweep, or of several to be taken together", None)
+    from harness.runs import write_answer
     from harness.store import Store
-    from harness.sweep import write_answer
 
     store = Store.open()
     for word in words:
@@ -86,8 +86,8 @@ def _report(words: Sequence[str]) -> int:
 
 def _verify(words: Sequence[str]) -> int:
     """`verify RUN`: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
+    from harness.runs import verify
     from harness.store import Store
-    from harness.sweep import verify
 
     if len(words) != 1:
         raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
@@ -99,8 +99,8 @@ def _verify(words: Sequence[str]) -> int:
 
 def _deliver(words: Sequence[str]) -> int:
     """`deliver`: tell the store what waits below mlruns/undelivered, close dead runs and answer their sweeps."""
+    from harness.runs import recover
     from harness.store import Store
-    from harness.sweep import recover
 
     if words:
         raise ConfigError("deliver", "no further words", words[0])
@@ -116,8 +116,8 @@ def _studies(words: Sequence[str]) -> int:
 
     key=value goes to every study: size=small, hydra/launcher=joblib - but the launcher not to one about seconds.
     """
+    from harness.runs import studies
     from harness.store import Store
-    from harness.sweep import studies
 
     overrides = [word for word in words if "=" in word]
     chosen = [word for word in words if "=" not in word and word != "--all"]
@@ -145,7 +145,7 @@ def _studies(words: Sequence[str]) -> int:
 
 def _study(name: str, overrides: list[str]) -> int:
     """One study of several: what is wrong with it is said, and the next one goes on."""
-    from harness.sweep import studies
+    from harness.runs import studies
 
     if studies.definition(name).alone and any(word.startswith(LAUNCHER) for word in overrides):
         _say("Its seconds are compared: one cell after the other, in this process.")
@@ -205,8 +205,8 @@ def _hydra_main() -> None:
 def _train(words: list[str]) -> int:
     """Find out what is to be trained and train it. Returns 1 if a cell is missing or failed."""
     composed = _checked(words)
+    from harness.runs import grid, recovery
     from harness.store import Store
-    from harness.sweep import grid, recovery
 
     cells = grid.grid(composed.cells)
     store = Store.open()
@@ -241,7 +241,7 @@ def _checked(words: list[str]) -> "Composed":
         judge_file(study_from(composed.cells[0][0].study).name)
     if composed.n_jobs is not None:
         _workers(composed)
-    from harness.sweep import load_dataset
+    from harness.runs import load_dataset
 
     for config, _ in composed.cells:
         load_dataset(config.dataset)
@@ -265,7 +265,7 @@ def _workers(composed: "Composed") -> int:
 def _run_single(words: list[str], cell: "GridCell", store: "Store") -> int:
     """One cell, without a parent run."""
     from harness.app.composition import launch
-    from harness.sweep import recovery
+    from harness.runs import recovery
     from harness.training import Outcome
 
     if cell.run_id:
@@ -282,7 +282,7 @@ def _run_single(words: list[str], cell: "GridCell", store: "Store") -> int:
 
 def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", store: "Store") -> int:
     """Open the parent, launch the cells that are missing, close the parent on every path."""
-    from harness.sweep import close_sweep, missing, open_sweep, recovery
+    from harness.runs import close_sweep, missing, open_sweep, recovery
 
     started, killed, code = time.perf_counter(), False, 1
     context = open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
@@ -348,8 +348,8 @@ def _job(composed: "DictConfig") -> str:
     from hydra.core.hydra_config import HydraConfig
 
     from harness.app.composition import to_config
+    from harness.runs import Assignment, Job, SweepContext, record_cell
     from harness.store import Store
-    from harness.sweep import Assignment, Job, SweepContext, record_cell
     from harness.training import Outcome
 
     hydra = HydraConfig.get()

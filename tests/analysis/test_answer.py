@@ -9,7 +9,7 @@ from harness.analysis.comparisons import adjusted
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.winners import costs_at
 from harness.report import markdown, notes, page
-from harness.sweep import parent as sweep
+from harness.runs import parent as sweep
 from harness.training import Plan
 
 CELL_PARAMS = {

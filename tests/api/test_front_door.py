@@ -19,7 +19,7 @@ def test_every_name_is_there_and_documented():
         harness.trian  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ["network", "data", "analysis", "sweep", "api"])
+@pytest.mark.parametrize("room", ["network", "data", "analysis", "runs", "api"])
 def test_a_name_stays_what_it_is_whatever_is_imported(room):
     import_module(f"harness.{room}")
     assert callable(harness.train)

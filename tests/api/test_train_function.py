@@ -103,7 +103,7 @@ def test_a_batch_larger_than_the_data_is_a_warning():
 def test_an_interrupt_is_an_exception_and_gives_blas_its_threads_back(monkeypatch):
     from threadpoolctl import threadpool_info
 
-    from harness.sweep.progress import SweepProgress
+    from harness.runs.progress import SweepProgress
 
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -18,7 +18,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = [
-    "alembic", "filelock", "harness.app.command", "harness.app.composition", "harness.sweep",
+    "alembic", "filelock", "harness.app.command", "harness.app.composition", "harness.runs",
     "hydra", "hydra._internal.hydra", "markdown_it", "matplotlib.pyplot", "mlflow",
     "mlflow.store.artifact.http_artifact_repo", "mlflow.store.artifact.local_artifact_repo",
     "mlflow.store.tracking.sqlalchemy_store", "pandas", "rich.progress", "scipy.stats", "sklearn.datasets",

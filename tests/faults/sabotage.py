@@ -40,7 +40,7 @@ def in_plotting() -> None:
 
 def in_the_answer() -> None:
     """The sweep's own figures raise."""
-    from harness.sweep import parent as sweep
+    from harness.runs import parent as sweep
 
     def broken(*unused):
         raise RuntimeError(MESSAGE)

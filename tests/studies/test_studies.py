@@ -16,8 +16,8 @@ from harness.analysis.study import Claim, Finding, Study, judged
 from harness.app import command as cli
 from harness.inference.verdicts import Verdict
 from harness.report.notes import note
+from harness.runs import studies
 from harness.store.tracking import Store
-from harness.sweep import studies
 
 NAMES = studies.names()
 

@@ -12,7 +12,7 @@ from harness.analysis.study import judge_of
 from harness.inference import fits
 from harness.inference.intervals import Interval, proportion
 from harness.inference.verdicts import Verdict, inside
-from harness.sweep.studies import EXPERIMENTS
+from harness.runs.studies import EXPERIMENTS
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

@@ -13,7 +13,7 @@ from harness.analysis.study import Evidence, judged
 from harness.inference.verdicts import Verdict
 from harness.network import MLP, SGD, Parameters, Vectorized
 from harness.network.losses import LOSSES
-from harness.sweep import studies
+from harness.runs import studies
 from harness.training import Cell
 from tests.training.test_cell import configured, draw_dataset, run
 

@@ -8,7 +8,7 @@ from scipy import stats
 from harness.analysis.study import judge_of
 from harness.inference.comparison import compare
 from harness.inference.verdicts import Verdict
-from harness.sweep.studies import EXPERIMENTS
+from harness.runs.studies import EXPERIMENTS
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

@@ -7,7 +7,7 @@ from synthetic import cell, evidence
 from harness.analysis.study import judge_of
 from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
-from harness.sweep import studies
+from harness.runs import studies
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

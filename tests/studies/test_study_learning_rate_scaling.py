@@ -16,7 +16,7 @@ from harness.inference import fits
 from harness.inference.intervals import proportion
 from harness.inference.learning_rates import scaling_exponent
 from harness.inference.verdicts import Verdict, inside
-from harness.sweep.studies import EXPERIMENTS
+from harness.runs.studies import EXPERIMENTS
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

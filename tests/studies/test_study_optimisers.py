@@ -9,7 +9,7 @@ from synthetic import cell, evidence
 from experiments import optimisers as study
 from harness.analysis.study import judged
 from harness.inference.verdicts import Verdict
-from harness.sweep import studies
+from harness.runs import studies
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

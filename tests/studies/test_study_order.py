@@ -11,7 +11,7 @@ from harness.analysis.study import judge_of
 from harness.data.blocks import make_blocks
 from harness.inference.intervals import mean_interval
 from harness.inference.verdicts import Verdict, inside
-from harness.sweep.studies import EXPERIMENTS
+from harness.runs.studies import EXPERIMENTS
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

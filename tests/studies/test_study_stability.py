@@ -10,7 +10,7 @@ from synthetic import cell, evidence
 from harness.analysis.study import judge_of
 from harness.inference.intervals import proportion
 from harness.inference.verdicts import Verdict
-from harness.sweep.studies import EXPERIMENTS
+from harness.runs.studies import EXPERIMENTS
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

@@ -10,7 +10,7 @@ from synthetic import Files, cell, evidence
 from experiments import sum_vs_mean as study
 from harness.analysis.study import judged
 from harness.inference.verdicts import Verdict
-from harness.sweep import studies
+from harness.runs import studies
 from tests.training.test_cell import run
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times

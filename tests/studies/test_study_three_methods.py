@@ -10,7 +10,7 @@ from harness.analysis.study import judge_of
 from harness.config import config_from
 from harness.data.datasets import load
 from harness.inference.verdicts import Verdict
-from harness.sweep import studies
+from harness.runs import studies
 from harness.training.cell import Cell
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from harness.app.command import _register
 from harness.app.composition import compose_cells
 from harness.config import shipped
+from harness.runs import grid as grids
+from harness.runs import parent as sweep
+from harness.runs import recording, recovery
+from harness.runs.grid import GridCell
+from harness.runs.recording import Job, record_cell
 from harness.store import tracking
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
 from harness.store.tracking import Store
-from harness.sweep import grid as grids
-from harness.sweep import parent as sweep
-from harness.sweep import recording, recovery
-from harness.sweep.grid import GridCell
-from harness.sweep.recording import Job, record_cell
 
 
 def cell(name):

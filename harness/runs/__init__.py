@@ -3,12 +3,12 @@
 Joins `training`, `analysis`, `report` and `store`; may import every room but `app`.
 """
 
-from harness.sweep.grid import GridCell, missing
-from harness.sweep.parent import close_sweep, open_sweep, write_answer
-from harness.sweep.progress import SweepProgress
-from harness.sweep.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
-from harness.sweep.recovery import recover
-from harness.sweep.verification import verify
+from harness.runs.grid import GridCell, missing
+from harness.runs.parent import close_sweep, open_sweep, write_answer
+from harness.runs.progress import SweepProgress
+from harness.runs.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
+from harness.runs.recovery import recover
+from harness.runs.verification import verify
 
 __all__ = [
     "Assignment",

@@ -20,6 +20,7 @@ from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.report import plots
+from harness.runs.progress import CellProgress
 from harness.store import (
     COMMIT_TAG,
     INTERRUPTS,
@@ -32,7 +33,6 @@ from harness.store import (
     sweep_tag,
     uncommitted_diff,
 )
-from harness.sweep.progress import CellProgress
 from harness.training import (
     WITHOUT_EFFECT,
     Cell,

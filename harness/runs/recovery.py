@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from harness.runs.grid import GridCell
+from harness.runs.parent import close_sweep
 from harness.store import OUTAGE_SECONDS, Interrupted, Store, UnreachableError
-from harness.sweep.grid import GridCell
-from harness.sweep.parent import close_sweep
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -20,11 +20,11 @@ from harness.report import claims as study_plots
 from harness.report import clocks as clock_plots
 from harness.report import findings, note, number, page, plots, shortened
 from harness.report import rates as rate_plots
+from harness.runs import studies
+from harness.runs.grid import GridCell, missing
+from harness.runs.loading import load_sweep, read_grid, write_grid
+from harness.runs.recording import SweepContext, source_tags
 from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_traceback
-from harness.sweep import studies
-from harness.sweep.grid import GridCell, missing
-from harness.sweep.loading import load_sweep, read_grid, write_grid
-from harness.sweep.recording import SweepContext, source_tags
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.sweep import parent as sweep
-from harness.sweep import recording
+from harness.runs import parent as sweep
+from harness.runs import recording
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
 

@@ -4,12 +4,13 @@ A cell is recognised by its signature, never by its name: an earlier sweep over 
 another one. Cells of one grid that share a signature are one cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.config import Config, Values, labels
+from harness.config import Config, DatasetConfig, Values, labels
+from harness.data import Dataset
+from harness.runs.recording import Assignment, load_dataset
 from harness.store import Store
-from harness.sweep.recording import Assignment, load_dataset
 from harness.training import Cell, Plan, code_digest, decisive_values, plan_of, signature
 
 PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
@@ -41,11 +42,13 @@ class GridCell:
         return Assignment(self.signature, self.label, code_digest(), self.data)
 
 
-def grid(cells: Sequence[tuple[Config, list[str]]]) -> list[GridCell]:
-    """The different cells of a command, in its order."""
+def grid(
+    cells: Sequence[tuple[Config, list[str]]], load: Callable[[DatasetConfig], Dataset] = load_dataset
+) -> list[GridCell]:
+    """The different cells of a command, in its order. load: gives the data of a configuration."""
     found: dict[str, GridCell] = {}
     for config, overrides in cells:
-        dataset = load_dataset(config.dataset)
+        dataset = load(config.dataset)
         plan = plan_of(config, dataset)
         own = signature(config, plan.n_train, dataset.digest)
         found.setdefault(own, GridCell(config, overrides, own, plan, dataset.digest))

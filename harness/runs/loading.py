@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis import SweepCell, SweepData, sweep_data
 from harness.config import KNOBS, ConfigError, Values
+from harness.runs.grid import GridCell
 from harness.store import Store, redacted
-from harness.sweep.grid import GridCell
 from harness.training import Plan, code_digest
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from harness.app.command import _register
 from harness.app.composition import compose_cells
 from harness.config import shipped
 from harness.data import load
+from harness.runs import grid as grids
+from harness.runs import parent as sweep
+from harness.runs import recording, recovery
+from harness.runs.loading import SUMMARIES, load_sweep
 from harness.store import Store
-from harness.sweep import grid as grids
-from harness.sweep import parent as sweep
-from harness.sweep import recording, recovery
-from harness.sweep.loading import SUMMARIES, load_sweep
 from harness.training import Cell, code_digest, decisive_values, identity, tables
 
 TINY = ["dataset=iris", "epochs=2", "seeds=2", "model.hidden=[4]"]
