@@ -20,7 +20,7 @@ from harness.analysis.rates import best_rates, final_costs
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.targets import target_costs, targets_table, updates_to_target
 from harness.config import exact_text
-from harness.training import Plan
+from harness.training import Identity, Plan
 
 START = 2.0
 PARAMS = {
@@ -69,7 +69,7 @@ def evidence(
     made = [_cell(own, common[:size], rng) for own, size in zip(cells, sizes, strict=True)]
     about = {"command": "python -m harness -m experiment=made_up", "cells": str(len(cells))}
     data = sweep_data("made up", about, made)
-    files = {one.signature: own["files"] or {} for one, own in zip(made, cells, strict=True)}
+    files = {one.identity.signature: own["files"] or {} for one, own in zip(made, cells, strict=True)}
     found: Any = answer(data) if answered else Rates(data)
     return Files(data, found, lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
 
@@ -122,9 +122,9 @@ def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCe
     knobs = {"batch_size": B, "learning_rate": rate, "reduction": own["reduction"], "dataset.name": own["dataset"]}
     values = knobs | own["params"]
     signature = hashlib.sha256(exact_text(values).encode()).hexdigest()[:16]
+    plan = Plan(N, B, rate, "keep", -(-N // B), (3, 2), "softmax_cross_entropy", lr_mean, lr_mean / B)
     return SweepCell(
-        signature, values, Plan(N, B, rate, "keep", -(-N // B), (3, 2), "softmax_cross_entropy", lr_mean, lr_mean / B),
-        status="FINISHED", outcome="diverged" if own["final"] is None else "completed",
+        Identity(signature, values, "", "", plan), "FINISHED", "diverged" if own["final"] is None else "completed",
         summary={
             "time/update_us": own["update_us"], "time/example_us": own["update_us"] / B,
             "time/train_seconds": own["update_us"] * own["n_updates"] / 1e6,

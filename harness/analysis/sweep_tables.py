@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.config import KNOBS, Values, exact_text, labels
 from harness.network import Parameters
-from harness.training import Plan
+from harness.training import Identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,24 +25,18 @@ HEAD = ("setting", "cell", *KNOBS)  # in front of every row of replicas and hist
 class SweepCell:
     """One cell of a sweep as it stands.
 
-    values: what decides its numbers (`decisive_values`). plan: what the configuration comes to on its data.
     status: FINISHED, FAILED, KILLED, RUNNING or MISSING. reason: why it is not finished. summary: its metrics by name.
-    replicas, history: the tables of `harness.training.tables`, of a finished cell. code, data: digests of the source
-    and of the dataset; cells that differ in one are never compared.
+    replicas, history: the tables of `harness.training.tables`, of a finished cell.
     """
 
-    signature: str
-    values: Values
-    plan: Plan
+    identity: Identity
     status: str
     outcome: str = ""
     reason: str = ""
+    run_id: str = ""
     summary: Mapping[str, float] = field(default_factory=dict)
     replicas: "pd.DataFrame | None" = None
     history: "pd.DataFrame | None" = None
-    run_id: str = ""
-    code: str = ""
-    data: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +67,7 @@ def sweep_data(
     """The tables of these cells, which have different signatures."""
     import pandas as pd
 
-    values = [{**cell.values, "code": cell.code, "data": cell.data} for cell in cells]
+    values = [{**one.values, "code": one.code, "data": one.data} for one in (cell.identity for cell in cells)]
     rows, replicas, histories = [], [], []
     for cell, label, setting in zip(cells, labels(values), settings(values), strict=True):
         row = _cell_row(cell, label, setting)
@@ -114,10 +108,10 @@ def _without(values: Values, keys: Sequence[str]) -> Values:
 
 
 def _cell_row(cell: SweepCell, label: str, setting: str) -> dict[str, Any]:
-    values, plan = dict(cell.values), cell.plan
+    values, plan = dict(cell.identity.values), cell.identity.plan
     return {
         "setting": setting,
-        "cell": cell.signature,
+        "cell": cell.identity.signature,
         "label": label,
         "status": cell.status,
         "outcome": cell.outcome,

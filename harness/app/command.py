@@ -312,8 +312,10 @@ def _run_sweep(composed: "Composed", words: list[str], cells: "list[GridCell]", 
 
 def _launch(words: list[str], cells: "Sequence[GridCell]") -> None:
     from harness.app.composition import launch
+    from harness.runs import Assignment
 
-    jobs = [[*c.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={c.assignment.to_word()}"] for c in cells]
+    words_of = {cell.signature: Assignment.of(cell.identity, cell.label).to_word() for cell in cells}
+    jobs = [[*c.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={words_of[c.signature]}"] for c in cells]
     launch(words, shipped("conf"), jobs, _job)
 
 

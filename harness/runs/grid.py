@@ -7,39 +7,28 @@ another one. Cells of one grid that share a signature are one cell.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.config import Config, DatasetConfig, Values, labels
+from harness.config import Config, DatasetConfig, labels
 from harness.data import Dataset
-from harness.runs.recording import Assignment, load_dataset
+from harness.runs.recording import load_dataset
 from harness.store import Store
-from harness.training import Cell, Plan, code_digest, decisive_values, plan_of, signature
+from harness.training import Cell, Identity, estimate_seconds, identify
 
 PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
 
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell: what makes it, what this grid calls it, and the finished run that holds it, if there is one.
-
-    data: digest of its dataset.
-    """
+    """One cell: what makes it, what it is, what this grid calls it, and its finished run, if the store has one."""
 
     config: Config
     overrides: list[str]
-    signature: str
-    plan: Plan
-    data: str
+    identity: Identity
     label: str = ""
     run_id: str | None = None
 
     @property
-    def values(self) -> Values:
-        """What decides its numbers."""
-        return decisive_values(self.config, self.plan.n_train)
-
-    @property
-    def assignment(self) -> Assignment:
-        """What the job that trains it is told."""
-        return Assignment(self.signature, self.label, code_digest(), self.data)
+    def signature(self) -> str:
+        return self.identity.signature
 
 
 def grid(
@@ -48,11 +37,9 @@ def grid(
     """The different cells of a command, in its order. load: gives the data of a configuration."""
     found: dict[str, GridCell] = {}
     for config, overrides in cells:
-        dataset = load(config.dataset)
-        plan = plan_of(config, dataset)
-        own = signature(config, plan.n_train, dataset.digest)
-        found.setdefault(own, GridCell(config, overrides, own, plan, dataset.digest))
-    names = labels([cell.values for cell in found.values()])
+        own = identify(config, load(config.dataset))
+        found.setdefault(own.signature, GridCell(config, overrides, own))
+    names = labels([cell.identity.values for cell in found.values()])
     return [replace(cell, label=name) for cell, name in zip(found.values(), names, strict=True)]
 
 
@@ -72,21 +59,15 @@ def missing(cells: Sequence[GridCell]) -> list[GridCell]:
 
 def plan(cells: Sequence[GridCell]) -> str:
     """What a dry run prints: a line for each cell with its estimated wall seconds, and their sum, trained in a row."""
-    from harness.training import estimate_seconds
-
     todo = missing(cells)
+    share = PATIENCE / max(1, len(todo))
     seconds = {
-        c.signature: estimate_seconds(Cell(c.config, load_dataset(c.config.dataset)), PATIENCE / len(todo))
-        for c in todo
+        cell.signature: estimate_seconds(Cell(cell.config, load_dataset(cell.config.dataset)), share) for cell in todo
     }
     width = max(len(cell.label) for cell in cells)
     lines = [f"{cell.label:<{width}}  {_state(cell, seconds)}" for cell in cells]
-    return "\n".join(
-        [
-            *lines,
-            f"{len(cells)} cells, {len(cells) - len(todo)} done, about {_duration(sum(seconds.values()))} to train",
-        ]
-    )
+    total = _duration(sum(seconds.values()))
+    return "\n".join([*lines, f"{len(cells)} cells, {len(cells) - len(todo)} done, about {total} to train"])
 
 
 def _state(cell: GridCell, seconds: dict[str, float]) -> str:

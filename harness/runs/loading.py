@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from harness.analysis import SweepCell, SweepData, sweep_data
 from harness.config import KNOBS, ConfigError, Values
 from harness.runs.grid import GridCell
 from harness.store import Store, redacted
-from harness.training import Plan, code_digest
+from harness.training import Identity, Plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,36 +19,32 @@ if TYPE_CHECKING:
 
 SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics with one value a cell
 GRID = "grid.json"  # of the parent run
+REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}
 
 
 def write_grid(folder: Path, cells: Sequence[GridCell]) -> None:
     """What each cell of a sweep is, as a file for its parent run: known also of a cell that never starts."""
-    code = code_digest()
-    rows = [
-        {"signature": c.signature, "values": c.values, "plan": asdict(c.plan), "code": code, "data": c.data}
-        for c in cells
-    ]
+    rows = [asdict(cell.identity) for cell in cells]
     (folder / GRID).write_text(redacted(json.dumps(rows, indent=1, ensure_ascii=False)), encoding="utf8")
 
 
-def read_grid(store: Store, sweep: "Run") -> dict[str, SweepCell]:
-    """Signature -> cell, as if none had started. Raises ConfigError for a sweep whose grid cannot be read."""
+def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
+    """Signature -> cell. Raises ConfigError for a sweep whose grid cannot be read."""
     again = "a sweep of this version (run its command again: finished cells of this version are found)"
     if not store.has_file(sweep.info.run_id, GRID):
         raise ConfigError(f"sweep {sweep.info.run_id}", again, f"one without {GRID}")
     try:
         with tempfile.TemporaryDirectory() as scratch:
             rows = json.loads(store.download(sweep, GRID, Path(scratch)).read_text(encoding="utf8"))
-        return {row["signature"]: _never_started(**row) for row in rows}
+        return {row["signature"]: _identity(**row) for row in rows}
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"sweep {sweep.info.run_id}", again, f"a {GRID} of another form ({error!r})") from error
 
 
-def _never_started(values: Values, plan: dict[str, Any], **about: Any) -> SweepCell:
+def _identity(values: Values, plan: dict[str, Any], **about: str) -> Identity:
     if lacking := {"dataset.name", *KNOBS} - values.keys():
         raise LookupError(*sorted(lacking))
-    found = Plan(**{**plan, "sizes": tuple(plan["sizes"])})
-    return SweepCell(values=values, plan=found, status="MISSING", reason="never started", **about)
+    return Identity(values=values, plan=Plan(**{**plan, "sizes": tuple(plan["sizes"])}), **about)
 
 
 def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
@@ -57,11 +53,11 @@ def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
     Of the runs of one cell the one that was started last counts, a finished one before any that is not.
     """
     parent, *more = (store.get(run_id) for run_id in (sweep, *others))
-    grid: dict[str, SweepCell] = {}
+    grid: dict[str, Identity] = {}
     for part in (parent, *more):
         grid |= {key: cell for key, cell in read_grid(store, part).items() if key not in grid}
     runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
-    cells = [_with_run(store, cell, runs[key]) if key in runs else cell for key, cell in grid.items()]
+    cells = [_with_run(store, cell, runs.get(key)) for key, cell in grid.items()]
     about = dict(parent.data.tags) | {"cells": str(len(cells))}
     return sweep_data(parent.info.run_name, about, cells, _timing(runs))
 
@@ -77,24 +73,14 @@ def _latest(runs: "list[Run]") -> "dict[str, Run]":
     return {run.data.tags["signature"]: run for run in in_order}
 
 
-def _with_run(store: Store, cell: SweepCell, run: "Run") -> SweepCell:
+def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
+    if run is None:
+        return SweepCell(cell, "MISSING", reason="never started")
     tags, status = run.data.tags, run.info.status
-    metrics = sorted(run.data.metrics.items())
-    found = replace(
-        cell,
-        status=status,
-        outcome=tags.get("outcome", ""),
-        reason=tags.get("error", REASONS.get(status, status.lower())),
-        summary={key: value for key, value in metrics if key.split("/")[0] in SUMMARIES},
-        run_id=run.info.run_id,
-    )
-    if status != "FINISHED":
-        return found
-    tables = (_read(store, run, f"{name}.csv") for name in ("replicas", "history"))
-    return replace(found, **dict(zip(("replicas", "history"), tables, strict=True)))
-
-
-REASONS = {"FINISHED": "", "RUNNING": "not finished yet"}
+    reason = "" if status == "FINISHED" else tags.get("error", REASONS.get(status, status.lower()))
+    summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
+    tables = [_read(store, run, name) for name in ("replicas.csv", "history.csv")] if status == "FINISHED" else []
+    return SweepCell(cell, status, tags.get("outcome", ""), reason, run.info.run_id, summary, *tables)
 
 
 def _read(store: Store, run: "Run", name: str) -> "pd.DataFrame":

@@ -49,7 +49,7 @@ FEW = 12  # cells up to which all of them are compared in one figure of coloured
 
 def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepContext:
     """Create the parent run and make the finished cells part of it. Raises UnreachableError if the store is away."""
-    first, values = cells[0].config, [cell.values for cell in cells]
+    first, values = cells[0].config, [cell.identity.values for cell in cells]
     todo = missing(cells)
     study = first.study.get("name", "")
     tags = {

@@ -37,23 +37,19 @@ from harness.training import (
     WITHOUT_EFFECT,
     Cell,
     CellResult,
+    Identity,
     Observer,
     Outcome,
     Plan,
     Record,
-    code_digest,
-    decisive_values,
+    identify,
     is_geometric,
     pinned_blas,
-    plan_of,
-    signature,
     tables,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FIRST_PARAMS = ("batch_size", "learning_rate", "reduction")
 
 
 @lru_cache(maxsize=4)
@@ -102,6 +98,10 @@ class Assignment(Word):
     code: str
     data: str
 
+    @classmethod
+    def of(cls, cell: Identity, label: str) -> Self:
+        return cls(cell.signature, label, cell.code, cell.data)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -124,8 +124,8 @@ def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: J
     """
     started = time.perf_counter()
     dataset = load_dataset(config.dataset)
-    own = _assignment(config, dataset)
-    asked = job.assignment or own
+    own = identify(config, dataset)
+    asked = job.assignment or Assignment.of(own, *labels([own.values]))
     with (
         store.start(asked.label, _tags(config, own, asked, sweep, job), parent=sweep.run_id if sweep else None) as run,
         CellProgress(asked.label, job.number, sweep.n_cells if sweep else 1, live=job.exclusive) as progress,
@@ -146,14 +146,7 @@ def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: J
     return outcome
 
 
-def _assignment(config: Config, dataset: Dataset) -> Assignment:
-    """What this configuration trains on these data with the code of this process; named as a cell alone."""
-    n_train = plan_of(config, dataset).n_train
-    (label,) = labels([decisive_values(config, n_train)])
-    return Assignment(signature(config, n_train, dataset.digest), label, code_digest(), dataset.digest)
-
-
-def _refuse_another(asked: Assignment, own: Assignment) -> None:
+def _refuse_another(asked: Assignment, own: Identity) -> None:
     """The parent's answer is about the cell that it asked for; another one, even if trained, would not be in it."""
     if own.signature != asked.signature:
         changed = [name for name in ("code", "data") if getattr(own, name) != getattr(asked, name)]
@@ -161,7 +154,7 @@ def _refuse_another(asked: Assignment, own: Assignment) -> None:
         raise ConfigError("cell", allowed, f"other {' and '.join(changed) or 'values in the configuration'}")
 
 
-def _tags(config: Config, own: Assignment, asked: Assignment, sweep: SweepContext | None, job: Job) -> dict[str, str]:
+def _tags(config: Config, own: Identity, asked: Assignment, sweep: SweepContext | None, job: Job) -> dict[str, str]:
     return {
         "kind": "cell",
         "signature": asked.signature,
@@ -180,13 +173,9 @@ def params(config: Config, plan: Plan) -> dict[str, Any]:
     """Flat and few: the knobs as they came out, the canonical rates, then the rest of what was asked."""
     knobs = {"batch_size": plan.batch_size, "learning_rate": plan.learning_rate, "reduction": config.reduction}
     derived = {"lr_mean": plan.lr_mean, "lr_per_example": plan.lr_per_example, "n_train": plan.n_train}
-    asked = {
-        key: value
-        for key, value in flatten(asdict(config)).items()
-        if value is not None and key not in FIRST_PARAMS and key.split(".")[0] not in (*WITHOUT_EFFECT, "dataset")
-    }
     names = {"dataset": config.dataset.name, "n_parameters": Parameters.count(plan.sizes), "loss": plan.loss}
-    return {**knobs, **derived, **names, **asked}
+    asked = {key: value for key, value in asdict(config).items() if key not in (*WITHOUT_EFFECT, *knobs, "dataset")}
+    return {**knobs, **derived, **names, **{key: value for key, value in flatten(asked).items() if value is not None}}
 
 
 def _warn_if_clipped(config: Config, plan: Plan, run: RunWriter, progress: CellProgress) -> None:

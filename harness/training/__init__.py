@@ -4,13 +4,13 @@ Also what identifies a cell (`identity`) and how long it will take (`estimate`).
 `config` and `data`; nothing here writes a file or knows a store.
 """
 
-from harness.training.cell import Cell, CellResult, Plan, plan_of
+from harness.training.cell import Cell, CellResult, Plan
 from harness.training.checkpoints import is_geometric, next_checkpoint
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
 from harness.training.fingerprint import Fingerprint, digest
-from harness.training.identity import WITHOUT_EFFECT, code_digest, decisive_values, signature
+from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, identify
 from harness.training.judge import DIVERGED_AT, Outcome
 from harness.training.loop import Budget, Record
 from harness.training.noise import average_noise_scale
@@ -28,6 +28,7 @@ __all__ = [
     "CellResult",
     "Diagnostics",
     "Fingerprint",
+    "Identity",
     "Observer",
     "Outcome",
     "Plan",
@@ -36,13 +37,11 @@ __all__ = [
     "average_noise_scale",
     "code_digest",
     "curve",
-    "decisive_values",
     "digest",
     "estimate_seconds",
+    "identify",
     "is_geometric",
     "next_checkpoint",
     "pinned_blas",
-    "plan_of",
-    "signature",
     "to_target",
 ]

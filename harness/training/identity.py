@@ -6,12 +6,13 @@ configuration and the tables is the same, and the data are the same.
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from harness.config import Config, effective_batch_size, effective_learning_rate, flatten
+from harness.config import Config, Values, effective_batch_size, effective_learning_rate, flatten
+from harness.data import Dataset
+from harness.training.cell import Plan, plan_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("network", "compiled", "config", "data", "training")  # whose code computes numbers
@@ -20,7 +21,7 @@ WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run")  # keys that change nothi
 NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
 
 
-def decisive_values(config: Config, n_train: int) -> dict[str, Any]:
+def decisive_values(config: Config, n_train: int) -> Values:
     """The flat configuration of a cell on N training examples, without the keys of NOT_DECISIVE.
 
     Batch size (examples) and learning rate are the effective ones. So `full` and N are one cell, sizes above N are
@@ -37,10 +38,31 @@ def decisive_values(config: Config, n_train: int) -> dict[str, Any]:
     return flatten(values) | {"batch_size": batch_size, "learning_rate": rate}
 
 
-def signature(config: Config, n_train: int, data_digest: str) -> str:
-    """16 hexadecimal digits. n_train, data_digest: of the dataset that the configuration names."""
-    text = json.dumps([decisive_values(config, n_train), code_digest(), data_digest], sort_keys=True)
+def signature(values: Values, data_digest: str) -> str:
+    """16 hexadecimal digits for decisive values, this source and these data."""
+    text = json.dumps([values, code_digest(), data_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a cell is: its signature, what it was computed from, and the plan that the values come to on the data.
+
+    code, data: digests of the source and of the dataset.
+    """
+
+    signature: str
+    values: Values
+    code: str
+    data: str
+    plan: Plan
+
+
+def identify(config: Config, dataset: Dataset) -> Identity:
+    """The cell that this process would train."""
+    plan = plan_of(config, dataset)
+    values = decisive_values(config, plan.n_train)
+    return Identity(signature(values, dataset.digest), values, code_digest(), dataset.digest, plan)
 
 
 def code_digest() -> str:

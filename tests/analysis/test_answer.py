@@ -10,7 +10,7 @@ from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.winners import costs_at
 from harness.report import markdown, notes, page
 from harness.runs import parent as sweep
-from harness.training import Plan
+from harness.training import Identity, Plan
 
 CELL_PARAMS = {
     "optimizer.name": "sgd", "optimizer.weight_decay": 0.0, "last_batch": "keep", "target": None, "target_on": "train",
@@ -57,9 +57,9 @@ def made_up_cell(B, rate, reduction, final, factor, n_train, params):
     values = {"dataset.name": "made", "batch_size": B, "learning_rate": rate, "reduction": reduction}
     lr_mean = rate * B if reduction == "sum" else rate
     name = f"id of {B} {rate!r} {reduction} {params}"
+    plan = Plan(n_train, B, rate, "keep", 1, (2, 1), "", lr_mean, lr_mean / B)
     return SweepCell(
-        name, {**values, **CELL_PARAMS, **params}, Plan(n_train, B, rate, "keep", 1, (2, 1), "", lr_mean, lr_mean / B),
-        status="FINISHED", outcome=outcome,
+        Identity(name, {**values, **CELL_PARAMS, **params}, "", "", plan), "FINISHED", outcome,
         summary={"time/update_us": 40.0 + B, "time/example_us": 40.0 / B + 1, "time/train_seconds": 0.01},
         replicas=pd.DataFrame(replicas), run_id=name,
         history=pd.concat([own.assign(replica=r) for r, own in enumerate(parts)], ignore_index=True),

@@ -6,7 +6,7 @@ from configs import configured
 
 from harness.config import Config, OptimizerConfig
 from harness.config.labels import labels, sweep_label
-from harness.training import decisive_values
+from harness.training.identity import decisive_values
 
 SGD = OptimizerConfig("sgd", 0.0, None)
 ADAM = OptimizerConfig("adam", 0.0, None, beta1=0.9, beta2=0.999, epsilon=1e-8)

@@ -15,7 +15,7 @@ from harness.runs import parent as sweep
 from harness.runs import recording, recovery
 from harness.runs.loading import SUMMARIES, load_sweep
 from harness.store import Store
-from harness.training import Cell, code_digest, decisive_values, identity, tables
+from harness.training import Cell, identity, tables
 
 TINY = ["dataset=iris", "epochs=2", "seeds=2", "model.hidden=[4]"]
 
@@ -86,8 +86,7 @@ def test_code_that_is_edited_meanwhile_trains_nothing_and_is_said(project, monke
 
     def then_edit(*about):
         outcome = write_result(*about)
-        for module in (identity, recording):
-            monkeypatch.setattr(module, "code_digest", lambda: "edited")
+        monkeypatch.setattr(identity, "code_digest", lambda: "edited")
         return outcome
 
     monkeypatch.setattr(recording, "_write_result", then_edit)
@@ -164,9 +163,8 @@ def trained(one: grids.GridCell) -> SweepCell:
     replicas = tables.replicas(result, one.config)
     summary = {k: v for k, v in tables.summary(result, replicas).items() if k.split("/")[0] in SUMMARIES}
     return SweepCell(
-        one.signature, decisive_values(one.config, cell.plan.n_train), cell.plan, status="FINISHED",
-        outcome=str(tables.cell_outcome(replicas)), summary=summary, replicas=replicas,
-        history=tables.history(result, one.config), code=code_digest(), data=dataset.digest,
+        one.identity, "FINISHED", str(tables.cell_outcome(replicas)), summary=summary, replicas=replicas,
+        history=tables.history(result, one.config),
     )  # fmt: skip
 
 

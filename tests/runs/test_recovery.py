@@ -23,10 +23,11 @@ from harness.store import tracking
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
 from harness.store.tracking import Store
+from harness.training import Identity
 
 
 def cell(name):
-    return GridCell(None, [name], f"signature of {name}", None, "", name)
+    return GridCell(None, [name], Identity(f"signature of {name}", {}, "", "", None), name)
 
 
 class Workers:

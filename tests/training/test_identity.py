@@ -9,7 +9,7 @@ from configs import configured
 
 from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig
 from harness.training import identity
-from harness.training.identity import code_digest, numeric_files, signature
+from harness.training.identity import code_digest, decisive_values, numeric_files, signature
 
 CONFIG = replace(
     configured(diagnostics="cheap", learning_rate_rule="linear"),
@@ -28,7 +28,7 @@ N = 100
 
 
 def sign(config: Config, data: str = "d", n_train: int = N) -> str:
-    return signature(config, n_train, data)
+    return signature(decisive_values(config, n_train), data)
 
 
 def test_a_signature_is_sixteen_digits():
