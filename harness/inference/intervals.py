@@ -16,7 +16,7 @@ SIGNIFICANCE = 0.05
 CONFIDENCE = 1 - SIGNIFICANCE
 CENTRAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)  # the quantiles that enclose the central 95 %
 BCA_RESAMPLES = 9999
-FEWEST_REPLICAS = 3  # two replicas have three resamples: no interval
+FEWEST_VALUES = 3  # two values have three resamples: no interval
 ROUNDING = 1e-12  # log-ratios closer than this are equal
 
 
@@ -63,7 +63,7 @@ def geometric_mean_ratio(log_ratios: ArrayLike, rng: np.random.Generator) -> Int
 def _log_limits(values: Array, rng: np.random.Generator) -> tuple[float, float]:
     from scipy import stats
 
-    if len(values) < FEWEST_REPLICAS:
+    if len(values) < FEWEST_VALUES:
         return np.nan, np.nan
     if np.ptp(values) <= ROUNDING:
         return values.min(), values.max()
@@ -82,7 +82,7 @@ def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval
 
     sample = np.asarray(values, dtype=np.float64)
     mean = float(sample.mean()) if len(sample) else np.nan
-    if len(sample) < FEWEST_REPLICAS or not np.isfinite(mean):
+    if len(sample) < FEWEST_VALUES or not np.isfinite(mean):
         return Interval(mean, np.nan, np.nan, confidence)
     half = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * stats.sem(sample))
     return Interval(mean, mean - half, mean + half, confidence)

@@ -1,8 +1,8 @@
-"""From tests and intervals to one of four words about a claim.
+"""From tests and intervals to a verdict on a claim, which is one of four words.
 
-What would support and what would refute a claim is fixed before its study runs; here is how a number decides. Absence
-of evidence is never evidence: a test that did not find a difference leaves the claim unresolved, and only equivalence
-within a margin stated beforehand says "no difference".
+A study fixes what supports and what refutes its claims before it runs; the functions here decide by a number. A test
+that found no difference leaves a claim unresolved: only equivalence within a margin that was stated beforehand means
+"no difference".
 """
 
 from collections.abc import Iterable
@@ -20,16 +20,16 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     REFUTED = "refuted"
     CONDITIONAL = "conditional"  # it holds on some clock, rule, optimiser or dataset, and fails on another
-    UNRESOLVED = "unresolved"  # the sweep cannot tell
+    UNRESOLVED = "unresolved"  # the sweep does not decide it
 
 
 def exactly(residual: float, bound: float) -> Verdict:
-    """A claim of equality, where mathematics decides: the residual is within the bound of rounding, or it is not."""
+    """A claim of equality up to rounding: supported if the residual is within the bound, else refuted."""
     return Verdict.SUPPORTED if residual <= bound else Verdict.REFUTED
 
 
 def inside(effect: Interval, low: float, high: float) -> Verdict:
-    """The claim that the effect lies in [low, high]: so does its whole interval, none of it, or nobody can tell."""
+    """The claim that the effect lies in [low, high]: supported if its interval does, refuted if no part does."""
     if np.isnan([effect.low, effect.high]).any():
         return Verdict.UNRESOLVED
     if low <= effect.low and effect.high <= high:
@@ -39,20 +39,24 @@ def inside(effect: Interval, low: float, high: float) -> Verdict:
 
 def lower(comparison: Comparison) -> Verdict:
     """The claim that arm a is lower than arm b; "equivalent" refutes it."""
-    decided = {"a lower": Verdict.SUPPORTED, "b lower": Verdict.REFUTED, "equivalent": Verdict.REFUTED}
-    return decided.get(comparison.verdict, Verdict.UNRESOLVED) if _not_chance(comparison) else Verdict.UNRESOLVED
+    return _decided(comparison, supported_by="a lower")
 
 
 def equal(comparison: Comparison) -> Verdict:
     """The claim that the arms do not differ by more than the margin that the comparison was made with."""
-    decided = {"a lower": Verdict.REFUTED, "b lower": Verdict.REFUTED, "equivalent": Verdict.SUPPORTED}
-    return decided.get(comparison.verdict, Verdict.UNRESOLVED) if _not_chance(comparison) else Verdict.UNRESOLVED
+    return _decided(comparison, supported_by="equivalent")
 
 
-def _not_chance(comparison: Comparison) -> bool:
-    """Whether an arm that lost because most of its replicas diverged, or missed the target, did so by more than chance.
+def _decided(comparison: Comparison, supported_by: str) -> Verdict:
+    if comparison.verdict == "unresolved" or not _is_significant(comparison):
+        return Verdict.UNRESOLVED
+    return Verdict.SUPPORTED if comparison.verdict == supported_by else Verdict.REFUTED
 
-    Fisher's exact test (1922) of the two counts; of three replicas in each arm not even 3 against 0 can tell.
+
+def _is_significant(comparison: Comparison) -> bool:
+    """Whether the numbers of diverged replicas differ by more than chance, where the verdict rests on them.
+
+    Fisher's exact test (1922) of the two counts; with three replicas in each arm not even 3 against 0 is significant.
     """
     if not comparison.by_divergence:
         return True
@@ -63,15 +67,16 @@ def _not_chance(comparison: Comparison) -> bool:
 
 
 def opposite(verdict: Verdict) -> Verdict:
-    """Of the claim's negation."""
+    """The verdict on the claim's negation."""
     turned = {Verdict.SUPPORTED: Verdict.REFUTED, Verdict.REFUTED: Verdict.SUPPORTED}
     return turned.get(verdict, verdict)
 
 
 def together(parts: Iterable[Verdict]) -> Verdict:
-    """One claim tried in several settings (datasets, clocks, rules), none of which may be left out.
+    """The verdict on one claim that was tried in several settings (datasets, clocks, rules), of which all count.
 
-    Supported or refuted where all say so; conditional where one supports and another refutes it; else unresolved.
+    Supported or refuted if it is so in all of them; conditional if in some supported and in others refuted; else
+    unresolved.
     """
     found = set(parts)
     if len(found) == 1:
@@ -82,6 +87,6 @@ def together(parts: Iterable[Verdict]) -> Verdict:
 
 
 def all_hold(parts: Iterable[Verdict]) -> Verdict:
-    """A claim of several parts that are not settings of one another: refuted as soon as one is, else `together`."""
+    """The verdict on a claim of several different parts: refuted as soon as one of them is, else `together`."""
     found = list(parts)
     return Verdict.REFUTED if Verdict.REFUTED in found else together(found)

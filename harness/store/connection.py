@@ -69,7 +69,10 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
 
 @contextmanager
 def unreachable_errors() -> Iterator[None]:
-    """Raise UnreachableError, with a reason of one line, for an error that may pass; a refusal is raised as it is."""
+    """Raise UnreachableError, with a reason of one line, for an error that may pass; a refusal is raised as it is.
+
+    REFUSALS are MLflow's own codes: under another code a refusal would be taken for an outage and sent again for ever.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
@@ -130,7 +133,7 @@ def _check_folder() -> None:
 
 
 def _silence_loggers() -> None:
-    """MLflow and alembic report the creation of the store line by line, and an outage with their own tracebacks."""
+    """MLflow and alembic report the creation of the store line by line, and an outage with tracebacks of their own."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 

@@ -73,7 +73,10 @@ def _files(client: "MlflowClient", journal: Journal, operations: list[Operation]
 
 
 def _dataset(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
-    """If two runs log the same new dataset at once MLflow refuses one of them; its second attempt finds the dataset."""
+    """If two runs log the same new dataset at once MLflow refuses one of them; its second attempt finds the dataset.
+
+    MLflow has no error code for that, only the database's words in its message: changed, that run would fail.
+    """
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
 

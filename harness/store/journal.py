@@ -86,10 +86,6 @@ class Journal:
         """Size of the operations that are not delivered yet."""
         return self._size - int(self.state["offset"])
 
-    def holds(self, kind: str) -> bool:
-        """Whether an operation of this kind is not delivered yet."""
-        return any(operation.kind == kind for operation in self.pending())
-
     def append(self, kind: str, **content: Any) -> None:
         """Write an operation to disk. Raises OSError when the disk is full; then no part of it is kept."""
         if kind == "points" and self.waiting_bytes > MAX_WAITING_BYTES:

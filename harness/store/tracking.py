@@ -43,11 +43,7 @@ class Store:
 
     @classmethod
     def open(cls, experiment_id: str | None = None) -> "Store":
-        """Open (the first time: create) the store of the current folder, or the one that MLFLOW_TRACKING_URI names.
-
-        experiment_id: of a sweep that is under way; then no question is sent to a server, which may be away.
-        Raises ConfigError when the store cannot be opened.
-        """
+        """Open (the first time: create) the store of the current folder or of MLFLOW_TRACKING_URI; see `connect`."""
         return cls(*connect(experiment_id), Path.cwd() / RUNS / "undelivered")
 
     @property
@@ -138,7 +134,8 @@ class Store:
                     journal.state["refused"] = refused[-1]
 
         writer = RunWriter(journal, send_or_note)
-        if journal.state["creates"] and not (journal.state["ended"] or journal.holds("finish")):
+        ended = journal.state["ended"] or any(operation.kind == "finish" for operation in journal.pending())
+        if journal.state["creates"] and not ended:
             writer.tags({"outcome": "killed"})
             writer.finish("KILLED")
         if writer.deliver(wait_seconds) and "refused" in journal.state:  # a finished run has all its points

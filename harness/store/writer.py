@@ -124,14 +124,11 @@ class RunWriter:
             if time.monotonic() - self._delivered_at > FLUSH_SECONDS:
                 self._try_to_deliver()
 
-    def text(self, path: str, text: str) -> None:
-        """An artifact of text, without secrets."""
-        with self.files() as folder:
-            (folder / path).write_text(redacted(text), encoding="utf8")
-
     def traceback(self, error: BaseException) -> None:
-        """The error's traceback as an artifact."""
-        self.text("traceback.txt", "".join(traceback.format_exception(error)))
+        """The error's traceback as an artifact, without secrets."""
+        text = redacted("".join(traceback.format_exception(error)))
+        with self.files() as folder:
+            (folder / "traceback.txt").write_text(text, encoding="utf8")
 
     @contextmanager
     def files(self) -> Iterator[Path]:

@@ -1,7 +1,7 @@
-"""Faults that really happen to real processes, and what is left of the runs afterwards.
+"""Real faults applied to real processes, and what they leave of the runs.
 
 commands   `python -m harness` as processes that can be killed at any moment
-sabotage   what makes a command fail from within
+sabotage   changes to the code of a command that make it fail
 servers    PostgreSQL, MLflow's server and a bad connection to it, on loopback
 records    a store read with plain SQL, and the comparison of a disturbed sweep with an undisturbed one
 trial      one sweep in a folder of its own: disturbed, repeated, compared

@@ -51,7 +51,7 @@ def main() -> int:
 
 
 class Results:
-    """What the trials came to, by fault, and the page that says so."""
+    """The results of the trials by fault, and the page with them."""
 
     def __init__(self, seed: int) -> None:
         self.seed, self.started = seed, time.monotonic()
@@ -74,7 +74,7 @@ class Results:
         except NotHere as reason:
             self.skipped[name] = str(reason)
             return
-        except Exception as error:  # told on the page; the others are tried
+        except Exception as error:  # printed on the page; the other faults are tried
             tally = Tally(tried=1, complaints=[f"{type(error).__name__}: {error}"])
         self.tallies[name] = self.tallies.get(name, Tally()) + tally
         print(f"{time.monotonic() - started:6.1f} s  {name}  {'good' if tally.good else 'BAD'}", flush=True)
@@ -93,7 +93,7 @@ class Results:
             summary=f"Faults tried: **{total.tried}**, runs lost: **{total.runs_lost}**, points lost:"
             f" **{total.points_lost}**, duplicates: **{total.duplicates}**, runs left RUNNING: **{total.running}**.",
             rows="\n".join(rows),
-            others=_section("## Not as it must be", bad) + _section("## Not tried on this machine", left_out),
+            others=_section("## Failures", bad) + _section("## Not tried on this machine", left_out),
             how=f"{date.today()}, seed {self.seed}, {(time.monotonic() - self.started) / 60:.0f} min."
             f" Python {platform.python_version()}, {versions}; {platform.system()} {platform.release()},"
             f" {os.cpu_count()} cores.",
@@ -111,24 +111,24 @@ def _section(title: str, lines: list[str]) -> str:
 
 TEMPLATE = """# What a sweep survives
 
-Each fault really happens to a small sweep (three cells on iris) at random moments: processes are killed, disks filled,
-connections cut. Then the same command is started once more, and what the store holds is compared with the same sweep
-undisturbed. {summary}
+Each fault is applied to a small sweep (three cells on iris) at random moments: processes are killed, disks filled,
+connections cut. Then the same command is run again, and the contents of the store are compared with those that the same
+sweep leaves undisturbed. {summary}
 
 | fault | tried | runs lost | points lost | duplicates | left RUNNING | bit-identical |
 |---|---|---|---|---|---|---|
 {rows}
 
 - **runs lost**: cells without a finished run after the repetition. **points lost**: points of a curve that the
-  undisturbed run has and the finished one has not, and points that were in the store or in a journal when a run was
+  undisturbed run has and the finished one lacks, and points that were in the store or in a journal when a run was
   killed and are not in the store afterwards. **duplicates**: a second point of a metric at a step, a second finished
   run of a cell.
 - **bit-identical**: histories, fingerprints of the weights after every epoch, weights and the sweep's table of cells,
-  clocks apart. Where several different sweeps run at once, points are compared with each run's own table.
-- Commands are forked from a process that has imported the libraries and done nothing else, which saves most of the
-  time; joblib's workers start from nothing.
-- Each trial also checks exit codes, the one paragraph on stderr, that a traceback is told once and kept as an artifact,
-  that every sweep has a report, and that a command that ends in order leaves nothing RUNNING.
+  apart from times. Where several different sweeps run at once, points are compared with each run's own table.
+- Commands are forked from a process that has only imported the libraries, which saves most of the time; joblib's
+  workers are new processes.
+- Each trial also checks exit codes, the one paragraph on stderr, that a traceback is printed once and kept as an
+  artifact, that every sweep has a report, and that a command that exits by itself leaves no run RUNNING.
 
 ```
 python -m tests.faults --rounds 3
@@ -138,22 +138,22 @@ python -m tests.faults --rounds 3
 
 {others}## Limits
 
-- **A power cut takes what the kernel had not written yet.** Journals are not forced to disk at every point, so the last
-  seconds of a run that was being trained may be missing. It is KILLED at the next start and its cell trained again; the
-  points that MLflow's SQLite had taken are safe.
-- **A disk that is full** leaves no room for the traceback either: then it is on stderr only. Whatever could not be
-  written ends as KILLED or FAILED at the next start with room, and its cell is trained again.
-- **A worker whose parent was killed** ends the cell that it is at. A command that is started meanwhile trains that cell
-  too, since it cannot know whether the other one will come to its end.
+- **A power cut loses what the kernel had not written yet.** Journals are not forced to disk at every point, so the last
+  seconds of a run that was being trained may be missing. The next start marks it KILLED and its cell is trained again;
+  the points that MLflow's SQLite had stored are safe.
+- **A full disk** has no room for the traceback either: then it is on stderr only. The next start with room marks the
+  run KILLED or FAILED, and its cell is trained again.
+- **A worker whose parent was killed** finishes its cell. A command that is started meanwhile trains that cell too,
+  because it cannot know whether the worker will finish.
 - **Two commands at once** over the same missing cells both train them. Nothing breaks; the newest run counts.
 - **A server that accepts a request and does not answer** holds up training for 5 s at each attempt, a fifth of the time
   at most; a server that refuses connections does not. A SQLite file that another program locks holds up training for
   up to 20 s at a time, MLflow's fixed timeout.
-- **A server that is away for more than a minute at the end of a sweep** is not waited for any longer: the command says
-  where the data lies and that `python -m harness deliver` sends it, and ends with exit code 1.
+- **A server that does not answer for more than a minute at the end of a sweep** is given up: the command prints where
+  the data is and that `python -m harness deliver` sends it, and exits with code 1.
 - **A journal holds 32 MB** of points per run. Beyond that, points are counted (tag `points_left_out`) and left out of
   the curves; the run's tables have them all.
-- **Runs of another host**, or of a container of the same host, are never closed from here, however dead they look.
+- **Runs of another host**, or of a container of the same host, are never closed by a command on this host.
 """
 
 

@@ -49,11 +49,11 @@ def fault(title: str, group: str = "") -> Callable[[Callable[..., Tally]], Calla
     return register
 
 
-# What fails from within
+# Faults inside the command
 
 
 def _one_cell_fails(trial: Trial, cause: Callable[[], None], told: str) -> Tally:
-    """It is told once, keeps its traceback, and the others are trained."""
+    """The error is printed once and its traceback kept; the other cells are trained."""
     trial.with_store()
     command = trial.start(sabotage=cause)
     code = command.wait()
@@ -157,7 +157,7 @@ def sigkill(trial: Trial) -> Tally:
 
 @fault("SIGKILL before or after one of the calls of MLflow's client")
 def sigkill_at_a_call(trial: Trial) -> Tally:
-    """Moments that a random time rarely meets: between the creation of a run and the note that it is created, ..."""
+    """Moments that a random time rarely hits: a run is created, for instance, and its id not yet in the journal."""
     _struck_at_a_call(trial, signal.SIGKILL)
     trial.witness()
     return trial.again()
@@ -187,7 +187,7 @@ def sigkill_twice(trial: Trial) -> Tally:
     return trial.again()
 
 
-@fault("power cut: everything is gone at once, lines are cut short, the machine boots anew")
+@fault("power cut: all processes end at once, lines are cut short, the machine boots again")
 def power_cut(trial: Trial) -> Tally:
     trial.with_store().struck(lambda command: command.signal_group(signal.SIGKILL))
     for journal in trial.folder.glob("mlruns/undelivered/*/journal.jsonl"):
@@ -199,7 +199,7 @@ def power_cut(trial: Trial) -> Tally:
     return trial.again()
 
 
-@fault("runs that somebody does run: of a live process here, and of another host")
+@fault("runs of processes that live: on this machine, in another container, on another host")
 def live_runs(trial: Trial) -> Tally:
     """Neither a killed sweep's repetition nor `deliver` may touch them."""
     trial.with_store().struck(lambda command: command.signal(signal.SIGKILL))
@@ -212,7 +212,7 @@ def live_runs(trial: Trial) -> Tally:
         still = sum(runs[run_id].status == "RUNNING" for run_id in planted)
         tally.running -= still
         if still != len(planted) or len(planted) != 3:
-            tally.complaints.append("a run that somebody runs was closed")
+            tally.complaints.append("the run of a live process was closed")
     return tally
 
 
@@ -249,7 +249,7 @@ def _worker_pids(trial: Trial) -> list[int]:
 
 @fault("SIGKILL of one of two joblib workers")
 def sigkill_of_a_worker(trial: Trial) -> Tally:
-    """It costs its own cell at most, and that has a second try."""
+    """The worker loses its own cell at most, and that has a second try."""
     command = trial.with_store().start(*PARALLEL)
     trial.wait_until(lambda: _worker_pids(trial), command)
     time.sleep(trial.rng.uniform(0, 1.0))
@@ -313,7 +313,7 @@ def sigint_of_the_group(trial: Trial) -> Tally:
     return trial.again()
 
 
-@fault("the same sweep under joblib, undisturbed: nested, and bit by bit the serial one")
+@fault("the same sweep under joblib, undisturbed: nested, and bit-identical to the serial one")
 def parallel(trial: Trial) -> Tally:
     trial.with_store().start(*PARALLEL).wait()
     records = trial.records()
@@ -346,7 +346,7 @@ def _remount(trial: Trial, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(trial.folder)], check=True)
 
 
-@fault("the disk is full in mid-sweep; later there is room again")
+@fault("the disk is full during the sweep; later there is room again")
 def full_disk(trial: Trial) -> Tally:
     empty = trial.reference.empty_store.stat().st_size / 2**20
     with _small_disk(trial, empty + trial.rng.uniform(0.2, 3.5)):
@@ -497,19 +497,19 @@ def _outage(trial: ServerTrial, site: Site, fate: str, longest: float) -> Tally:
     return _own_tally(trial, trial.records().cells, wanted=2)
 
 
-@fault("the server is away for 30 s: nobody listens", group="server")
+@fault("the server refuses connections for 30 s", group="server")
 def server_away(trial: ServerTrial, site: Site) -> Tally:
     return _outage(trial, site, "refuse", longest=5.0)
 
 
-@fault("the server hangs for 30 s: it listens and does not answer", group="server")
+@fault("the server accepts requests and does not answer for 30 s", group="server")
 def server_hangs(trial: ServerTrial, site: Site) -> Tally:
     return _outage(trial, site, "hang", longest=12.0)
 
 
 @fault("one request in five is answered with 500 or 502, or not at all", group="server")
 def server_errors(trial: ServerTrial, site: Site) -> Tally:
-    """The start asks for an answer at once; from then on errors are waited out."""
+    """A start fails at once if the server does; later errors are waited out."""
     proxy = trial.connect(site)
     command = trial.start()
     trial.wait_for_points(command)
@@ -520,7 +520,7 @@ def server_errors(trial: ServerTrial, site: Site) -> Tally:
     return trial.compared()
 
 
-@fault("the connection breaks after the server has done what it was asked, every seventh time", group="server")
+@fault("one connection in seven breaks after the server has carried out the request", group="server")
 def answers_lost(trial: ServerTrial, site: Site) -> Tally:
     proxy = trial.connect(site)
     command = trial.start()
@@ -572,7 +572,7 @@ def server_gone(trial: ServerTrial, site: Site) -> Tally:
     return trial.again()
 
 
-@fault("the server is killed with the command; only the journals know", group="server")
+@fault("the server and the command are killed; only the journals hold the points", group="server")
 def server_and_command_die(trial: ServerTrial, site: Site) -> Tally:
     proxy = trial.connect(site)
     command = trial.start()
@@ -586,7 +586,7 @@ def server_and_command_die(trial: ServerTrial, site: Site) -> Tally:
     return trial.again()
 
 
-@fault("the server is not there at the start", group="server")
+@fault("the server does not run at the start", group="server")
 def server_absent(trial: ServerTrial, site: Site) -> Tally:
     """One line, at once, and nothing is trained."""
     proxy = trial.connect(site)

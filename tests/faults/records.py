@@ -85,7 +85,7 @@ def _place(uri: str, artifacts: Path | None) -> Path:
 
 @dataclass
 class Tally:
-    """What one trial, or many of a fault, came to; `complaints` are what else is not as it must be."""
+    """The result of one trial, or of all trials of a fault; complaints: other failures, one sentence each."""
 
     tried: int = 0
     runs_lost: int = 0
@@ -160,7 +160,7 @@ def n_lost_of_own_history(run: Run) -> int:
 
 
 def _unless_prefix(wanted: Run, cut: Run) -> list[str]:
-    """What is left of a cell that did not end must be how the undisturbed one began."""
+    """The curve of a cell that did not finish must be the beginning of the undisturbed one."""
     curves = [[(step, v) for key, step, v in run.points if key == "train/cost"] for run in (wanted, cut)]
     whole, begun = (sorted(curve) for curve in curves)
     return [] if begun == whole[: len(begun)] else [f"{cut.name} ({cut.status}) has holes in its curve"]
@@ -199,7 +199,7 @@ def _parents_closed(after: Records) -> list[str]:
 
 
 def journaled(folder: Path) -> dict[str, list[Point]]:
-    """What the journals of a folder still have to say: their name -> points, of whole lines only."""
+    """The points that wait in the journals of a folder, by the journal's name; whole lines only."""
     waiting = {}
     for state_file in (folder / "mlruns" / "undelivered").glob("[!.]*/state.json"):
         offset = json.loads(state_file.read_text())["offset"]

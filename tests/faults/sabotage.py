@@ -1,4 +1,4 @@
-"""What makes a command fail from within: each function changes the process in which the command is about to run."""
+"""Faults inside a command: each function changes the process in which the command is about to run."""
 
 import os
 import sys

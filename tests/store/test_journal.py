@@ -1,4 +1,4 @@
-"""A journal under bad luck: processes that die, lines cut short, full disks, several heirs at once."""
+"""A journal when processes die, lines are cut short, disks are full, or several processes deliver it at once."""
 
 import errno
 import json

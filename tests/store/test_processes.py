@@ -1,4 +1,4 @@
-"""Dead is said of the dead only: killed, not waited for, recycled, before a power cut; never of what may still live."""
+"""Only dead processes count as dead: killed, zombie, before a power cut, pid taken again; none that may still live."""
 
 import json
 import os

@@ -1,6 +1,6 @@
-"""A run that is told to a store which fails at any moment, before or after it has done what it was asked to do.
+"""A run that is written to a store which fails at any moment, before or after it has carried out a request.
 
-The store here is MLflow's client with MLflow's semantics and a will of its own; everything else is the real thing.
+The store is a stand-in for MLflow's client with the same semantics and planned failures; everything else is real.
 """
 
 import json
@@ -92,7 +92,7 @@ class Client:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Every word is an attempt to deliver."""
+    """Every operation is an attempt to deliver."""
     monkeypatch.setattr(writer, "PAUSE_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(writer, "FLUSH_SECONDS", -1.0)
 
@@ -102,7 +102,7 @@ def store(root, plan=()):
 
 
 def tell(run, n_points):
-    """What a cell says, in short."""
+    """What a cell writes, in short."""
     with run:
         run.params({"batch_size": 8})
         run.dataset("iris", "0123", {}, 150, 4)
@@ -114,7 +114,7 @@ def tell(run, n_points):
 
 
 def heard(told):
-    """What the store knows of its only run, without the times."""
+    """What the store holds of its only run, without the times."""
     (run,) = told.client.runs.values()
     points = sorted((key, step, value) for (key, step, _), value in run.points.items())
     tags = {key: value for key, value in run.tags.items() if not key.startswith("process.") and key != "journal"}
@@ -150,7 +150,7 @@ def test_a_store_that_fails_ends_like_one_that_does_not(tmp_path_factory, plan, 
 )
 @settings(max_examples=60, deadline=None)
 def test_what_was_said_before_the_process_died_arrives_once_and_in_order(tmp_path_factory, before, death, after):
-    """The heirs of the journal may die, too; each knows only what is on disk."""
+    """The processes that take the journal over may die, too; each knows only what is on disk."""
     root = tmp_path_factory.mktemp("journals")
     shaky, n_points, said = store(root / "shaky", [*before, death]), 8, 0
     run = None
@@ -247,7 +247,7 @@ def test_how_a_run_ends(tmp_path, error, status, outcome, plan):
 
 
 def test_an_interrupt_is_heard_even_if_the_disk_is_full(tmp_path, monkeypatch):
-    """What cannot be written down must not take the place of what happened."""
+    """The failed write must not hide the signal."""
     told = store(tmp_path)
 
     def full(*unused, **ignored):
@@ -271,7 +271,7 @@ def test_a_refusal_is_raised_once_and_lets_the_rest_pass(tmp_path):
 
 
 def test_what_is_refused_later_is_reported_and_lets_the_rest_pass(tmp_path):
-    """Nobody is there to be told any more, and a start must not fail because of it."""
+    """The process that wrote it is gone, and a start must not fail because of it."""
     told = store(tmp_path, [AWAY] * 100)
     with told.start("cell", {}) as run:
         run.params({"batch_size": 8})
@@ -288,7 +288,7 @@ def test_what_is_refused_later_is_reported_and_lets_the_rest_pass(tmp_path):
 
 
 def test_a_run_whose_last_words_are_refused_is_not_finished(tmp_path, monkeypatch):
-    """Points wait for company: some of them may go with the end only."""
+    """Points are sent in batches: some of them may be sent only with the end of the run."""
     monkeypatch.setattr(writer, "FLUSH_SECONDS", 60.0)
     told = store(tmp_path)
     log_batch = told.client.log_batch
