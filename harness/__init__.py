@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import Result, train
+    from harness.api import Result, Sweep, sweep, train
     from harness.config import ConfigError
     from harness.network import MLP, SGD, Adam, Momentum, Nesterov, Parameters, RMSProp, inplace_reduce
 
@@ -24,11 +24,16 @@ __all__ = [
     "Parameters",
     "RMSProp",
     "Result",
+    "Sweep",
     "inplace_reduce",
+    "sweep",
     "train",
 ]
 
-_ROOMS = {"ConfigError": "config", "Result": "api", "train": "api"}  # of the names that `network` does not have
+_ROOMS = {
+    "ConfigError": "config",
+    **dict.fromkeys(("Result", "Sweep", "sweep", "train"), "api"),
+}  # of the names that `network` does not have
 
 
 def __getattr__(name: str) -> Any:

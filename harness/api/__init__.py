@@ -4,6 +4,7 @@ The last room; may import every other one. `import harness` loads it at the firs
 """
 
 from harness.api.results import Result
-from harness.api.training import train
+from harness.api.sweeps import Sweep
+from harness.api.training import sweep, train
 
-__all__ = ["Result", "train"]
+__all__ = ["Result", "Sweep", "sweep", "train"]

@@ -1,9 +1,10 @@
 """The cells that a call asks for: configurations that are checked, each with its data."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.api.words import full_name, words_of
 from harness.app import configurations
@@ -14,12 +15,18 @@ from harness.runs import GridCell, grid, load_dataset
 Loader = Callable[[DatasetConfig], Dataset]
 
 
-def planned(
-    grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[str, Any]
-) -> tuple[list[GridCell], Loader]:
-    """The different cells of the grids, in their order, with the settings that all share; and what loads their data.
+class Planned(NamedTuple):
+    """What a call asks for. cells: all different. load: gives the data of each. command: the same on a command line."""
 
-    Raises ConfigError for any cell that cannot be trained.
+    cells: list[GridCell]
+    load: Loader
+    command: str
+
+
+def planned(grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[str, Any]) -> Planned:
+    """Every cell of the grids, in their order, with the settings that all share.
+
+    Raises ConfigError for a cell that cannot be trained.
     """
     fixed = dict(settings)
     column = fixed.pop("target_column", None)
@@ -31,12 +38,15 @@ def planned(
     if named and "dataset" not in keys:
         fixed["dataset"] = dataset
     load = load_dataset if named else _loader(dataset, column, keys)
-    configs = [config for varied in grids for config in configurations(["-m", *words_of(varied, fixed)])]
+    commands = [["-m", *words_of(varied, fixed)] for varied in grids]
+    configs = [config for words in commands for config in configurations(words)]
     for config in configs:
         check(config)
     if not named:
         configs = [_with_data(config, keys, load) for config in configs]
-    return grid.grid([(config, []) for config in configs], load), load
+    lines = [shlex.join(["python", "-m", "harness", *words]) for words in commands]
+    command = " && ".join(lines if named else [f"{line} (on data from Python)" for line in lines])
+    return Planned(grid.grid([(config, []) for config in configs], load), load, command)
 
 
 def _loader(data: Any, column: Any, keys: set[str]) -> Loader:

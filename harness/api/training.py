@@ -1,16 +1,19 @@
-"""`harness.train`: one cell, in this process, into no store."""
+"""`harness.train` and `harness.sweep`: cells trained in this process, into no store."""
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, cast
 
+from harness.analysis import SweepCell, sweep_data
 from harness.api.cells import planned
-from harness.api.keywords import Data, keywords, with_keywords
+from harness.api.keywords import Data, Grid, keywords, with_grid_and_keywords, with_keywords
 from harness.api.results import Result, result_of
+from harness.api.sweeps import Sweep
+from harness.config import ConfigError, sweep_label
 from harness.data import Dataset
 from harness.runs import GridCell, SweepProgress
-from harness.training import Cell, Record
+from harness.training import Cell, Record, code_digest
 
 
 @with_keywords(keywords)
@@ -57,12 +60,58 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
     >>> bool(history["train_cost"].iloc[-1] < history["train_cost"].iloc[0])
     True
     """
-    (cell,), load = planned([{}], dataset, settings)
+    plan = planned([{}], dataset, settings)
+    (cell,) = plan.cells
     with SweepProgress(1) as progress:
-        return trained(cell, load(cell.config.dataset), progress)
+        return _trained(cell, plan.load(cell.config.dataset), progress)
 
 
-def trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result:
+@with_grid_and_keywords(keywords)
+def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any) -> Sweep:
+    """Train every cell of a grid, one after the other, and compare them.
+
+    The cells, signatures and bits are those of `python -m harness -m` with the same keys. Nothing is written to disk;
+    to keep a sweep in MLflow, to use all cores, or to go on after an interrupt, use the command line.
+
+    grid: a mapping from keys to lists of values: the cells are their product. A list of mappings is several grids, one
+        after the other: values that belong together. Keys are the keywords of `train`, or full names as on the command
+        line ("model.hidden", "dataset.load.n_samples").
+    dataset, settings: what all cells share; see `harness.train`.
+
+    Cells that come to the same (a batch size of N and "full") are one cell. Replica r has the same split, initial
+    weights and order of examples in every cell.
+    Raises ConfigError, a ValueError of one line, before anything is trained; what a training raises ends the sweep.
+
+    >>> import harness
+    >>> sweep = harness.sweep({"batch_size": [8, "full"], "learning_rate": [0.1, 1.0]}, "iris", seeds=3, epochs=5)
+    >>> sweep.cells[["label", "outcome"]]
+                        label    outcome
+    0   iris B=8 η=0.1 mean  completed
+    1     iris B=8 η=1 mean  completed
+    2  iris B=90 η=0.1 mean  completed
+    3    iris B=90 η=1 mean  completed
+    >>> histories = sweep.histories  # tidy: one row per cell, replica and checkpoint
+    >>> sorted(sweep.figures())
+    ['clocks', 'learning_rates', 'outcomes', 'stability', 'timing', 'to_target']
+
+    Values that belong together are grids of their own:
+
+    >>> pairs = [{"batch_size": [8], "epochs": [2]}, {"batch_size": [64], "epochs": [16]}]
+    >>> len(harness.sweep(pairs, "iris", seeds=2))
+    2
+    """
+    grids = [grid] if isinstance(grid, Mapping) else grid
+    if not (isinstance(grids, list | tuple) and grids and all(isinstance(one, Mapping) for one in grids)):
+        raise ConfigError("grid", "a mapping from keys to lists of values, or a list of such mappings", grid)
+    plan = planned(grids, dataset, settings)
+    with SweepProgress(len(plan.cells)) as progress:
+        results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
+    title = sweep_label([cell.values for cell in plan.cells])
+    about = {"command": plan.command, "cells": str(len(plan.cells))}
+    return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), lambda: results)
+
+
+def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result:
     """Train a cell in this process."""
     config, run = cell.config, Cell(cell.config, dataset)
     n_train = run.plan.n_train
@@ -74,3 +123,18 @@ def trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result
             progress.show(cell.label, run.plan, run.budget, record)
     progress.next_cell()
     return result_of(run.result(), config, cell.signature, cell.label)
+
+
+def _swept(cell: GridCell, result: Result) -> SweepCell:
+    return SweepCell(
+        cell.signature,
+        cell.values,
+        cell.plan,
+        status="FINISHED",
+        outcome=result.outcome,
+        summary=result.summary,
+        replicas=result.replicas(),
+        history=result.history(),
+        code=code_digest(),
+        data=cell.data,
+    )

@@ -21,6 +21,7 @@ FULL_NAMES = {
     for field in fields(kind)
     if field.name not in ("name", "load")
 }
+PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z][a-z0-9_]*")  # text that is text without quotes
 
 
 def words_of(grid: Mapping[str, Any], fixed: Mapping[str, Any]) -> list[str]:
@@ -73,12 +74,14 @@ def _word(key: str, value: Any) -> str:
 
 
 def _text(key: str, value: Any) -> str:
-    """A value in Hydra's grammar; text is quoted, so that nothing in it counts as grammar."""
+    """A value in Hydra's grammar; text that is no plain word is quoted, so that nothing in it counts as grammar."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):
         return float.__repr__(value) if isinstance(value, float) else int.__repr__(value)  # plain for NumPy's, too
     if isinstance(value, str):
+        if PLAIN.fullmatch(value):
+            return value
         return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", r"\'"), value) + "'"
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name}:{_text(key, item)}" for name, item in value.items()) + "}"

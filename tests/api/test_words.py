@@ -5,7 +5,7 @@ from inspect import signature
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.api.cells import planned
@@ -63,6 +63,12 @@ def test_a_value_arrives_as_it_is(settings, key, value):
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(lambda text: "${" not in text))
+@example("null")
+@example("nan")
+@example("true")
+@example("e5")
+@example("infinite")
+@example("float64")
 def test_text_is_only_text(text):
     """Quotes, commas, brackets and backslashes are not grammar."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
