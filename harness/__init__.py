@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import Result, Sweep, sweep, train
+    from harness.api import Result, Sweep, load, sweep, train
     from harness.config import ConfigError
     from harness.network import MLP, SGD, Adam, Momentum, Nesterov, Parameters, RMSProp, inplace_reduce
 
@@ -26,13 +26,14 @@ __all__ = [
     "Result",
     "Sweep",
     "inplace_reduce",
+    "load",
     "sweep",
     "train",
 ]
 
 _ROOMS = {
     "ConfigError": "config",
-    **dict.fromkeys(("Result", "Sweep", "sweep", "train"), "api"),
+    **dict.fromkeys(("Result", "Sweep", "load", "sweep", "train"), "api"),
 }  # of the names that `network` does not have
 
 

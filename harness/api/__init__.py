@@ -4,7 +4,8 @@ The last room; may import every other one. `import harness` loads it at the firs
 """
 
 from harness.api.results import Result
+from harness.api.stored import load
 from harness.api.sweeps import Sweep
 from harness.api.training import sweep, train
 
-__all__ = ["Result", "Sweep", "sweep", "train"]
+__all__ = ["Result", "Sweep", "load", "sweep", "train"]

@@ -13,7 +13,7 @@ from harness.api.sweeps import Sweep
 from harness.config import ConfigError, sweep_label
 from harness.data import Dataset
 from harness.runs import GridCell, SweepProgress
-from harness.training import Cell, Record, code_digest
+from harness.training import Cell, Record
 
 
 @with_keywords(keywords)
@@ -84,12 +84,8 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
 
     >>> import harness
     >>> sweep = harness.sweep({"batch_size": [8, "full"], "learning_rate": [0.1, 1.0]}, "iris", seeds=3, epochs=5)
-    >>> sweep.cells[["label", "outcome"]]
-                        label    outcome
-    0   iris B=8 η=0.1 mean  completed
-    1     iris B=8 η=1 mean  completed
-    2  iris B=90 η=0.1 mean  completed
-    3    iris B=90 η=1 mean  completed
+    >>> sweep.cells["label"].to_list()
+    ['iris B=8 η=0.1 mean', 'iris B=8 η=1 mean', 'iris B=90 η=0.1 mean', 'iris B=90 η=1 mean']
     >>> histories = sweep.histories  # tidy: one row per cell, replica and checkpoint
     >>> sorted(sweep.figures())
     ['clocks', 'learning_rates', 'outcomes', 'stability', 'timing', 'to_target']
@@ -106,7 +102,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
     plan = planned(grids, dataset, settings)
     with SweepProgress(len(plan.cells)) as progress:
         results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
-    title = sweep_label([cell.values for cell in plan.cells])
+    title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
     return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), lambda: results)
 
@@ -127,14 +123,10 @@ def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Resul
 
 def _swept(cell: GridCell, result: Result) -> SweepCell:
     return SweepCell(
-        cell.signature,
-        cell.values,
-        cell.plan,
-        status="FINISHED",
+        cell.identity,
+        "FINISHED",
         outcome=result.outcome,
         summary=result.summary,
         replicas=result.replicas(),
         history=result.history(),
-        code=code_digest(),
-        data=cell.data,
     )

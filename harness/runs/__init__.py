@@ -4,6 +4,7 @@ Joins `training`, `analysis`, `report` and `store`; may import every room but `a
 """
 
 from harness.runs.grid import GridCell, missing
+from harness.runs.loading import cell_tables, find_run, load_runs
 from harness.runs.parent import close_sweep, open_sweep, write_answer
 from harness.runs.progress import SweepProgress
 from harness.runs.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
@@ -16,8 +17,11 @@ __all__ = [
     "Job",
     "SweepContext",
     "SweepProgress",
+    "cell_tables",
     "close_sweep",
+    "find_run",
     "load_dataset",
+    "load_runs",
     "missing",
     "open_sweep",
     "record_cell",

@@ -1,6 +1,7 @@
 """The grid that a sweep's parent run keeps, and a sweep read back from the store as tables."""
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import SweepCell, SweepData, sweep_data
-from harness.config import KNOBS, ConfigError, Values
+from harness.config import KNOBS, ConfigError, Values, sweep_label
 from harness.runs.grid import GridCell
-from harness.store import Store, redacted
-from harness.training import Identity, Plan
+from harness.store import Store, read_run, redacted
+from harness.training import Identity, Plan, decisive_values, plan_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,47 @@ def _identity(values: Values, plan: dict[str, Any], **about: str) -> Identity:
     return Identity(values=values, plan=Plan(**{**plan, "sizes": tuple(plan["sizes"])}), **about)
 
 
+def find_run(store: Store, digits: str) -> "Run":
+    """The sweep or cell whose id this is, or begins with these 6 digits or more. Raises ConfigError."""
+    if not (isinstance(digits, str) and re.fullmatch(r"[0-9a-f]{6,32}", digits)):
+        raise ConfigError("run id", "32 hexadecimal digits, or at least the first 6 of them", digits)
+    found = [run for run in store.beginning_with(digits) if "kind" in run.data.tags]
+    if not found:
+        raise ConfigError("run id", f"that of a sweep or a cell in {store.uri}", digits)
+    if len(found) > 1:
+        ids = ", ".join(run.info.run_id for run in found[:3])
+        raise ConfigError("run id", f"more digits, because {len(found)} runs begin with these ({ids})", digits)
+    return found[0]
+
+
+def load_runs(store: Store, runs: "Sequence[Run]") -> SweepData:
+    """Sweeps as parts of the first, or cells as one sweep. Raises ConfigError."""
+    ids = [run.info.run_id for run in runs]
+    kinds = {run.data.tags["kind"] for run in runs}
+    if len(kinds) > 1:
+        raise ConfigError("run id", "those of sweeps, or those of cells", ", ".join(ids))
+    return load_sweep(store, *ids) if kinds == {"sweep"} else load_cells(store, runs)
+
+
+def load_cells(store: Store, runs: "Sequence[Run]") -> SweepData:
+    """Read finished cells by their own runs, whether or not a sweep trained them."""
+    chosen = _latest(runs)
+    cells = [_with_run(store, _identity_of(store, run), run) for run in chosen.values()]
+    title = sweep_label([cell.identity.values for cell in cells])
+    return sweep_data(title, {"cells": str(len(cells))}, cells, _timing(chosen))
+
+
+def _identity_of(store: Store, run: "Run") -> Identity:
+    """What a cell is, from the files of its run."""
+    if run.info.status != "FINISHED":
+        raise ConfigError(f"run {run.info.run_id}", "a cell that has finished", run.info.status)
+    stored, params = read_run(store, run), run.data.params
+    n_train, sizes = int(params["n_train"]), stored.parameters.sizes
+    values = decisive_values(stored.config, n_train)
+    plan = plan_for(stored.config, n_train, sizes[0], sizes[-1], params["loss"])
+    return Identity(stored.tags["signature"], values, stored.tags["code"], stored.tags["data_digest"], plan)
+
+
 def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
     """Read a sweep, and others as parts of it; cells that are not finished have a row in `cells` only.
 
@@ -68,7 +110,7 @@ def _timing(runs: "dict[str, Run]") -> str:
     return "mixed" if len(ways) > 1 else next(iter(ways), ("exclusive",))[0]
 
 
-def _latest(runs: "list[Run]") -> "dict[str, Run]":
+def _latest(runs: "Sequence[Run]") -> "dict[str, Run]":
     in_order = sorted(runs, key=lambda run: (run.info.status == "FINISHED", run.info.start_time))
     return {run.data.tags["signature"]: run for run in in_order}
 
@@ -79,12 +121,19 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
     tags, status = run.data.tags, run.info.status
     reason = "" if status == "FINISHED" else tags.get("error", REASONS.get(status, status.lower()))
     summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
-    tables = [_read(store, run, name) for name in ("replicas.csv", "history.csv")] if status == "FINISHED" else []
+    tables = cell_tables(store, run) if status == "FINISHED" else ()
     return SweepCell(cell, status, tags.get("outcome", ""), reason, run.info.run_id, summary, *tables)
+
+
+def cell_tables(store: Store, run: "Run") -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """replicas.csv and history.csv of a finished cell."""
+    return _read(store, run, "replicas.csv"), _read(store, run, "history.csv")
 
 
 def _read(store: Store, run: "Run", name: str) -> "pd.DataFrame":
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        return pd.read_csv(store.download(run, name, Path(scratch)), keep_default_na=False, na_values=["", "nan"])
+        path = store.download(run, name, Path(scratch))
+        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
+    return table.assign(outcome=table["outcome"].fillna(""))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EXPERIMENT = "harness"  # unless MLFLOW_EXPERIMENT_NAME names another
-RUNS = Path("mlruns")  # below the current folder
+RUNS, DATABASE = Path("mlruns"), Path("mlflow.db")  # in the current folder
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while training waits; our journals retry instead
@@ -49,7 +49,7 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     experiment_id: of a sweep that is under way; then no question is sent to a server, which may be away.
     Raises ConfigError when the store cannot be opened.
     """
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / DATABASE}")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     uri = os.environ["MLFLOW_TRACKING_URI"]
@@ -61,10 +61,32 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     try:
         with _creation_lock(uri), unreachable_errors():
             client = MlflowClient()
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
-            return client, experiment_id or mlflow.set_experiment(name).experiment_id
+            return client, experiment_id or mlflow.set_experiment(_experiment()).experiment_id
     except UnreachableError as away:
         raise ConfigError("MLFLOW_TRACKING_URI", f"a store that answers ({away})", redacted(uri)) from away
+
+
+def connect_to_read() -> tuple["MlflowClient", str]:
+    """The same for a store that exists: nothing is created, and no setting of the process is changed."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri and not DATABASE.exists():
+        allowed = "the address of a store, or a current folder that holds one (mlflow.db)"
+        raise ConfigError("MLFLOW_TRACKING_URI", allowed, str(Path.cwd()))
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(uri or f"sqlite:///{Path.cwd() / DATABASE}")
+    try:
+        with unreachable_errors():
+            found = client.get_experiment_by_name(_experiment())
+    except UnreachableError as away:
+        raise ConfigError("MLFLOW_TRACKING_URI", f"a store that answers ({away})", redacted(uri)) from away
+    if found is None:
+        raise ConfigError("MLFLOW_EXPERIMENT_NAME", f"an experiment of {redacted(client.tracking_uri)}", _experiment())
+    return client, found.experiment_id
+
+
+def _experiment() -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
 
 
 @contextmanager

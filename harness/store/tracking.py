@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.store.connection import OUTAGE_SECONDS, RUNS, UnreachableError, connect, query, reason
+from harness.store.connection import OUTAGE_SECONDS, RUNS, UnreachableError, connect, connect_to_read, query, reason
 from harness.store.delivery import send
 from harness.store.journal import Journal, Operation
 from harness.store.processes import is_dead, process_tags
@@ -19,6 +19,8 @@ from harness.store.writer import RunWriter
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
+
+ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Store:
     def open(cls, experiment_id: str | None = None) -> "Store":
         """Open (the first time: create) the store of the current folder or of MLFLOW_TRACKING_URI; see `connect`."""
         return cls(*connect(experiment_id), Path.cwd() / RUNS / "undelivered")
+
+    @classmethod
+    def open_to_read(cls) -> "Store":
+        """Open a store that exists, to read from it. Raises ConfigError when there is none, or it does not answer."""
+        return cls(*connect_to_read(), Path.cwd() / RUNS / "undelivered")
 
     @property
     def uri(self) -> str:
@@ -165,6 +172,12 @@ class Store:
             return self.get(run_id).data.tags.get("kind")
         except MlflowException:
             return None
+
+    def beginning_with(self, digits: str) -> list["Run"]:
+        """The runs of the experiment whose ids begin with these digits; of a whole id, the run wherever it is."""
+        if len(digits) == ID_LENGTH:
+            return [self.get(digits)] if self.kind(digits) else []
+        return self._search(f"attributes.run_id LIKE '{digits}%'")
 
     def cells(self, sweep: str) -> list["Run"]:
         """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""

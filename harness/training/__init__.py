@@ -4,13 +4,13 @@ Also what identifies a cell (`identity`) and how long it will take (`estimate`).
 `config` and `data`; nothing here writes a file or knows a store.
 """
 
-from harness.training.cell import Cell, CellResult, Plan
+from harness.training.cell import Cell, CellResult, Plan, plan_for
 from harness.training.checkpoints import is_geometric, next_checkpoint
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
 from harness.training.fingerprint import Fingerprint, digest
-from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, identify
+from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, decisive_values, identify
 from harness.training.judge import DIVERGED_AT, Outcome
 from harness.training.loop import Budget, Record
 from harness.training.noise import average_noise_scale
@@ -37,11 +37,13 @@ __all__ = [
     "average_noise_scale",
     "code_digest",
     "curve",
+    "decisive_values",
     "digest",
     "estimate_seconds",
     "identify",
     "is_geometric",
     "next_checkpoint",
     "pinned_blas",
+    "plan_for",
     "to_target",
 ]

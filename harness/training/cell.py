@@ -57,15 +57,17 @@ class CellResult:
 
 def plan_of(config: Config, dataset: Dataset) -> Plan:
     """Nothing is split for it: the sizes of the parts do not depend on the seed."""
-    n_train = n_train_of(dataset, config.dataset)
+    n_inputs_outputs = dataset.X.shape[1], n_outputs_of(dataset)
+    return plan_for(config, n_train_of(dataset, config.dataset), *n_inputs_outputs, loss_for(dataset))
+
+
+def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: str) -> Plan:
     batch_size = effective_batch_size(config, n_train)
     rate = effective_learning_rate(config, batch_size)
     lr_mean = rate * batch_size if config.reduction == "sum" else rate
-    sizes = (dataset.X.shape[1], *config.model.hidden, n_outputs_of(dataset))
+    sizes = (n_inputs, *config.model.hidden, n_outputs)
     per_epoch = updates_per_epoch(n_train, batch_size, config.last_batch)
-    return Plan(
-        n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss_for(dataset), lr_mean, lr_mean / batch_size
-    )
+    return Plan(n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss, lr_mean, lr_mean / batch_size)
 
 
 class Cell:

@@ -37,9 +37,9 @@ def test_the_tables_are_those_of_the_command_line(project, monkeypatch):
     own = harness.sweep(grid, target=0.5, **SMALL)
     assert len(own) == 8  # full and 90 are one
     assert repr(own).splitlines()[0] == f"{stored.title}: 8 cells"
-    assert_frame_equal(stable(own.cells), stable(stored.cells), check_like=True)
-    assert_frame_equal(stable(own.replicas), stable(stored.replicas), check_dtype=False)
-    assert_frame_equal(stable(own.histories), stable(stored.histories), check_dtype=False)
+    assert_frame_equal(stable(own.cells), stable(stored.cells), check_like=True, rtol=1e-15, atol=0)
+    assert_frame_equal(stable(own.replicas), stable(stored.replicas), check_dtype=False, rtol=1e-15, atol=0)
+    assert_frame_equal(stable(own.histories), stable(stored.histories), check_dtype=False, rtol=1e-15, atol=0)
 
 
 def test_a_cell_of_a_sweep_is_the_same_cell_alone(small):
