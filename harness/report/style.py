@@ -1,0 +1,91 @@
+"""How figures look: colours, marks and sizes of letters, numbers and names; the same for one thing in every figure."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.lines import Line2D
+
+# Okabe & Ito's colours, which readers with any colour vision tell apart; black is left to axes and references.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
+DIVERGED = "X"  # the marker
+# Where sum and mean coincide, the small mark and the thin bar lie on the large ones and both are seen.
+REDUCTIONS: dict[str, dict[str, Any]] = {
+    "mean": {"color": COLOURS[0], "marker": "o", "markersize": 9},
+    "sum": {"color": COLOURS[1], "marker": "D", "markersize": 4.5},
+}
+BARS: dict[str, dict[str, Any]] = {"mean": {"lw": 3, "alpha": 0.45}, "sum": {"lw": 1.4}}
+TITLE, SMALL = 13, 10  # points
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titley": 1.0,  # a fixed place: matplotlib finds one by measuring every tick label
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Decorates a function that draws: it uses the harness's style, whatever the user's own settings are."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        yield
+
+
+def palette(n: int) -> list[Any]:
+    """The named colours while they suffice, then a ramp."""
+    if n <= len(COLOURS):
+        return list(COLOURS[:n])
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](0.95 * i / (n - 1)) for i in range(n)]
+
+
+def key(label: str, **style: Any) -> "Line2D":
+    """An entry of a figure's key: a line or a mark in the style of what it names."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **style)
+
+
+def plain(value: float, _: Any = None) -> str:
+    """0.00001, 0.3, 512, 20k, 3M; 1e-12 where nobody would count the zeros. The second argument is matplotlib's."""
+    if value >= 1e4:
+        return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
+    return np.format_float_positional(value, 3, fractional=False, trim="-") if 9e-6 <= value < 1e-4 else f"{value:g}"
+
+
+def two_digits(value: float) -> str:
+    return plain(float(f"{value:.2g}")) if np.isfinite(value) else "∞"
+
+
+def abbreviated(text: str, most: int) -> str:
+    """The text; without its middle if it has more than `most` letters."""
+    part = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:part]} … {text[-part:]}"
+
+
+def short_names(labels: Sequence[str], most: int) -> list[str]:
+    """The labels without the words that all share, of `most` letters; longer where different labels would be equal."""
+    shared = set.intersection(*(set(label.split()) for label in labels)) if len(labels) > 1 else set()
+    own = [" ".join(word for word in label.split() if word not in shared) or label for label in labels]
+    own = own if len(set(own)) == len(set(labels)) else list(labels)
+    short = [abbreviated(name, most) for name in own]
+    return short if len(set(short)) == len(set(own)) else own
+
+
+def evenly_spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """All items; of more than `most`, evenly spaced ones."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).astype(int)]
