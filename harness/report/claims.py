@@ -18,6 +18,7 @@ MARKERS = "oDs^vPX"
 LINESTYLES = {"line": "-", "marks": ""}
 COLUMNS = 3
 MARKS = 12  # along a line of many points
+BARS_UP_TO = 40  # points; the limits of more are a band
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
 
 
@@ -67,37 +68,35 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
         own = {} if line.kind == "reference" else {"linestyle": LINESTYLES[line.kind]}
         every = max(1, len(x) // MARKS) if line.kind == "line" else 1
         axes.plot(x, y, **style | own, markevery=every, zorder=2 if line.kind == "reference" else 3)
-        if low is not None and len(x) > 40:
+        if line.low is not None and len(x) > BARS_UP_TO:
             axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
-        elif low is not None:
+        elif line.low is not None:
             axes.vlines(x, low, high, color=style["color"], linewidth=1.6, zorder=3)
     axes.set(xlabel=panel.x, ylabel=panel.y)
-    if any(len(x) for x, *_ in known):
+    if any(rows.size for rows in known):
         _scale(axes, panel, known)
     else:
         empty_axes(axes, "nothing to show")
 
 
-def _finite(line: Series) -> tuple[Any, Any, Any, Any]:
-    """x, y, low, high (None without limits) where x and y are finite; limits that are not are put at y."""
-    x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
-    kept = np.isfinite(x) & np.isfinite(y)
-    if line.low is None or line.high is None:
-        return x[kept], y[kept], None, None
-    limits = (np.asarray(limit, dtype=float) for limit in (line.low, line.high))
-    low, high = (np.where(np.isfinite(limit), limit, y)[kept] for limit in limits)
-    return x[kept], y[kept], low, high
+def _finite(line: Series) -> "np.ndarray":
+    """(4, n): x, y, low, high where x and y are finite; limits that are missing or not finite are put at y."""
+    limits = [line.y if limit is None else limit for limit in (line.low, line.high)]
+    rows = np.array([line.x, line.y, *limits], dtype=float)
+    known = np.isfinite(rows)
+    return np.where(known, rows, rows[1])[:, known[0] & known[1]]
 
 
-def _scale(axes: "Axes", panel: Panel, known: list[tuple[Any, Any, Any, Any]]) -> None:
+def _scale(axes: "Axes", panel: Panel, known: list["np.ndarray"]) -> None:
     """Log axes over everything drawn, and the names of the places on an axis that has names."""
-    for name, places in (("x", (0,)), ("y", (1, 2, 3))):
-        values = [line[i] for line in known for i in places if line[i] is not None]
-        if name == "x" and panel.x == BATCH_SIZE:
-            data = [x for x, line in zip(values, panel.lines, strict=True) if line.kind != "reference"]
-            batch_axis(axes, (round(size) for x in data for size in x))
-        elif name in panel.log:
-            log_axis(axes, name, log_limits(values))
+    drawn = np.hstack(known)
+    if panel.x == BATCH_SIZE:
+        data = [rows[0] for rows, line in zip(known, panel.lines, strict=True) if line.kind != "reference"]
+        batch_axis(axes, np.hstack(data).round() if data else [])
+    elif "x" in panel.log:
+        log_axis(axes, "x", log_limits([drawn[0]]))
+    if "y" in panel.log:
+        log_axis(axes, "y", log_limits([drawn[1:]]))
     if panel.names and panel.named == "y":
         axes.set_yticks(range(len(panel.names)), list(panel.names), fontsize=10)
         axes.set_ylim(len(panel.names) - 0.5, -0.5)

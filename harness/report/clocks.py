@@ -143,12 +143,10 @@ def _edge(histories: "pd.DataFrame") -> float:
 
 
 def _note(n_replicas: int, n_grey: int, n_drawn: int, any_best: bool) -> str:
-    lines = f"median of {n_replicas} replicas; bands: quartiles" if n_replicas > 1 else "one replica"
-    if not n_grey:
-        return f"Lines: {lines}."
-    grey = f"{n_drawn} of {n_grey}" if n_drawn < n_grey else f"{n_grey}"
     colour = "In colour: the best rate of each batch size and reduction" if any_best else "No best rate to colour"
-    return f"{colour}; grey: {grey} other cells. Lines: {lines}."
+    grey = f"{n_drawn} of {n_grey}" if n_drawn < n_grey else f"{n_grey}"
+    lines = f"Lines: median of {n_replicas} replicas; bands: quartiles." if n_replicas > 1 else "Lines: one replica."
+    return f"{colour}; grey: {grey} other cells. {lines}" if n_grey else lines
 
 
 def _crosses(lines: Lines, died: "pd.Series", after: float, edge: float) -> Crosses:

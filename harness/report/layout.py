@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.style import SMALL, TITLE, abbreviated, plain
+from harness.report.style import SMALL, TITLE, plain, short_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ LEFT, RIGHT, BETWEEN = 0.95, 0.3, 0.92  # inches beside the panels, and between 
 BELOW = 0.62  # inches for the numbers and the name of an x axis
 KEY_ROW = 0.235  # inches
 MOST_SETTINGS = 6
+SETTING = 34  # letters of its name in a line
 NOT_COMPARABLE = "cells were timed in different ways:\ntheir seconds do not compare"
 
 
@@ -38,7 +39,7 @@ def panels(
 ) -> tuple["Figure", "np.ndarray"]:
     """A figure and its axes (rows, columns), one for each of `titles`, `size` inches each.
 
-    The note stands under the figure's title, the keys at the bottom. A row may have fewer titles than the first one.
+    The note stands under the figure's title, the keys at the bottom. The last row may be shorter.
     """
     from matplotlib.figure import Figure
 
@@ -59,11 +60,11 @@ def panels(
     if keys:
         figure.legend(handles=list(keys), loc="lower center", bbox_to_anchor=(0.5, 0), ncols=n_columns, fontsize=SMALL)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
-    for row, texts in zip(axes, titles, strict=True):
-        for one, text in zip(row, texts, strict=False):
-            one.set_title(text)
-        for one in row[len(texts) :]:
-            one.set_axis_off()
+    texts = [text for row in titles for text in row]
+    for one, text in zip(axes.flat, texts, strict=False):
+        one.set_title(text)
+    for one in axes.flat[len(texts) :]:
+        one.set_axis_off()
     return figure, axes
 
 
@@ -81,16 +82,28 @@ def _key_size(labels: Sequence[str], width: float) -> tuple[int, float]:
     return columns, 0.12 + KEY_ROW * -(-len(labels) // columns)
 
 
-def setting_rows(table: "pd.DataFrame") -> tuple[dict[str, "pd.DataFrame"], str]:
-    """Setting -> its part of the table, for a row of panels each; and a sentence if there are too many for that."""
-    parts = {str(setting): own for setting, own in table.groupby("setting", sort=False)}
-    said = f" Shown: the first {MOST_SETTINGS} of {len(parts)} settings." if len(parts) > MOST_SETTINGS else ""
-    return dict(list(parts.items())[:MOST_SETTINGS]), said
+def setting_panels(
+    table: "pd.DataFrame",
+    texts: Iterable[str],
+    title: str,
+    note: str,
+    keys: Sequence[Any],
+    size: tuple[float, float],
+    by: Sequence[str] = (),
+    right: float = RIGHT,
+) -> tuple["Figure", list[tuple["np.ndarray", "pd.DataFrame"]]]:
+    """A figure with a row of panels for each of the first settings, and for each value of the columns `by` in it.
 
-
-def row_titles(setting: str, texts: Iterable[str], several: bool) -> list[str]:
-    """The titles of a row of panels, which name the setting in a first line where there are several."""
-    return [f"{abbreviated(setting, 34)}\n{text}" if several else text for text in texts]
+    With the axes of each row and its part of the table. texts: what the panels of a row show.
+    """
+    names = short_names(list(table["setting"].unique()), SETTING)
+    place = table.groupby("setting", sort=False).ngroup().rename("place")
+    rows = [(key, own) for key, own in table.groupby([place, *by]) if key[0] < MOST_SETTINGS]
+    said = f" Shown: the first {MOST_SETTINGS} of {len(names)} settings." if len(names) > MOST_SETTINGS else ""
+    heads = [textwrap.fill(name, SETTING) + "\n" if len(names) > 1 else "" for name in names]
+    titles = [[heads[i] + ", ".join([*values, text]) for text in texts] for (i, *values), _ in rows]
+    figure, axes = panels(titles, title, note + said, keys, size, right=right)
+    return figure, [(row, own) for row, (_, own) in zip(axes, rows, strict=True)]
 
 
 def empty_axes(axes: "Axes", why: str) -> None:

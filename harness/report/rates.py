@@ -1,17 +1,17 @@
-"""Learning rates against batch sizes: which is best, what the usual rules would have chosen.
+"""Learning rates against batch sizes: which is best, what the usual rules would have chosen, where training diverges.
 
 Every panel comes twice: with the rate that the user types, and with lr_mean, the rate that multiplies the mean gradient
 of a batch (η for mean, ηB for sum), where both reductions do the same.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.layout import log_axis, log_limits, log_ticks, panels, row_titles, setting_rows
-from harness.report.style import COLOURS, key, plain, styled
+from harness.report.layout import batch_axis, log_axis, log_limits, log_ticks, setting_panels
+from harness.report.style import BARS, COLOURS, DIVERGED, REDUCTIONS, key, plain, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ RIDGES: dict[str, dict[str, Any]] = {
     "mean": {"color": "black", "lw": 2.4, "marker": "o", "ms": 8, "zorder": 5},
     "sum": {"color": COLOURS[1], "lw": 1.4, "marker": "D", "ms": 4.5, "ls": "--", "zorder": 6},
 }
+FRONTIERS: dict[str, dict[str, Any]] = {"mean": {"lw": 3.2, "alpha": 0.45}, "sum": {"lw": 1.4, "ls": "--"}}
 ARROWS = {"low": "v", "high": "^"}  # where the best rate lies on the edge of the grid
 LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#AAAAAA", "hatch": "////", "linewidth": 0}
 SOME_LOST: dict[str, Any] = {"facecolor": "none", "edgecolor": "#777777", "hatch": "////", "linewidth": 0}
@@ -40,21 +41,21 @@ BAR = 0.235  # inches: width of the colour bar
 @styled()
 def rate_heatmaps(cells: "pd.DataFrame", best: "pd.DataFrame", title: str) -> "Figure":
     """Final training cost over batch size × learning rate, a row a setting and reduction, the best rates as a ridge."""
-    settings, said = setting_rows(cells)
-    rows = [(setting, str(r), part) for setting, own in settings.items() for r, part in own.groupby("reduction")]
     norm = _norm(cells["score"])
-    note = f"Colour: median over replicas. Rules pass through the middle of the ridge. {LR_MEAN}{said}"
-    titles = [row_titles(s, [f"{r}, {name}" for name in RATES.values()], len(settings) > 1) for s, r, _ in rows]
-    figure, axes = panels(titles, title, note, _keys(cells, best), SIZE, right=1.55)
-    for row, (setting, reduction, own) in zip(axes, rows, strict=True):
-        sizes = sorted(set(settings[setting]["batch_size"]))
-        ridges = {str(r): part for r, part in best[best["setting"] == setting].groupby("reduction")}
-        own_ridge = {reduction: ridges[reduction]} if reduction in ridges else {}
-        for one, rate, shown in zip(row, RATES, (own_ridge, ridges), strict=True):
-            _heatmap(one, own, shown, rate, sizes, norm)
-            if own_ridge and len(sizes) > 1:
-                _rules(one, ridges[reduction], rate, sizes)
-    _colour_bar(figure, axes, norm)
+    note = f"Colour: median over replicas. Rules pass through the middle of the ridge. {LR_MEAN}"
+    keys = _keys(cells, best)
+    figure, rows = setting_panels(cells, RATES.values(), title, note, keys, SIZE, by=["reduction"], right=1.55)
+    for (raw, canonical), own in rows:
+        setting, reduction = own[["setting", "reduction"]].iloc[0]
+        sizes = sorted(set(cells.loc[cells["setting"] == setting, "batch_size"]))
+        ridges = best[best["setting"] == setting]
+        ridge = ridges[ridges["reduction"] == reduction]
+        _heatmap(raw, own, ridge, "learning_rate", sizes, norm)
+        _heatmap(canonical, own, ridges, "lr_mean", sizes, norm)
+        if len(ridge) and len(sizes) > 1:
+            _rules(raw, ridge, "learning_rate", sizes)
+            _rules(canonical, ridge, "lr_mean", sizes)
+    _colour_bar(figure, [row for row, _ in rows], norm)
     return figure
 
 
@@ -87,11 +88,11 @@ def _keys(cells: "pd.DataFrame", best: "pd.DataFrame") -> list[Any]:
 
 
 def _heatmap(
-    axes: "Axes", cells: "pd.DataFrame", ridges: Mapping[str, "pd.DataFrame"], rate: str, sizes: list[int], norm: Any
+    axes: "Axes", cells: "pd.DataFrame", ridges: "pd.DataFrame", rate: str, sizes: list[int], norm: Any
 ) -> None:
     cells = cells.sort_values(["batch_size", rate])
     boxes = _boxes(cells, rate, sizes)
-    limits = log_limits([boxes[:, [1, 3]], *(ridge[rate] for ridge in ridges.values())], 0.03, 0.04)
+    limits = log_limits([boxes[:, [1, 3]], ridges[rate]], 0.03, 0.04)
     log_axis(axes, "y", limits)
     axes.grid(False)
     axes.set(ylabel=RATES[rate], xlabel="batch size (examples)", xlim=(-0.5, len(sizes) - 0.5))
@@ -100,7 +101,7 @@ def _heatmap(
     _fill(axes, boxes, cells, norm)
     if SIZE[0] / len(sizes) > 0.4:
         _counts(axes, boxes, cells, SIZE[1] / np.log10(limits[1] / limits[0]))
-    for name, ridge in ridges.items():
+    for name, ridge in ridges.groupby("reduction"):
         _ridge(axes, ridge.sort_values("batch_size"), rate, sizes, RIDGES[name])
 
 
@@ -170,7 +171,7 @@ def _rules(axes: "Axes", ridge: "pd.DataFrame", rate: str, sizes: list[int]) -> 
         axes.plot(rule, color="#333333", lw=1.2, ls=dashes, zorder=3.5)
 
 
-def _colour_bar(figure: "Figure", axes: "np.ndarray", norm: Any) -> None:
+def _colour_bar(figure: "Figure", rows: Sequence["np.ndarray"], norm: Any) -> None:
     """One for all panels, beside the upper two rows."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm
@@ -178,8 +179,7 @@ def _colour_bar(figure: "Figure", axes: "np.ndarray", norm: Any) -> None:
     if norm is None:
         return
     width = figure.get_figwidth()
-    bottom = axes[:2][-1, -1].get_position().y0
-    top = axes[0, -1].get_position().y1
+    bottom, top = rows[:2][-1][-1].get_position().y0, rows[0][-1].get_position().y1
     place = figure.add_axes((1 - 1.25 / width, bottom, BAR / width, top - bottom))
     low, high = norm.vmin, norm.vmax
     ticks = log_ticks(low, high) if isinstance(norm, LogNorm) else None
@@ -188,3 +188,51 @@ def _colour_bar(figure: "Figure", axes: "np.ndarray", norm: Any) -> None:
     bar.outline.set_visible(False)
     bar.set_label("final training cost per example")
     place.grid(False)
+
+
+@styled()
+def stability(frontier: "pd.DataFrame", title: str) -> "Figure":
+    """The largest rate at which no replica diverged and the next one, at which some did, against batch size."""
+    note = f"Marks: the largest rate at which no replica diverged; crosses: the next, where some did. {LR_MEAN}"
+    keys = [key(name, linestyle="-", **REDUCTIONS[name]) for name in sorted(set(frontier["reduction"]))]
+    if frontier["unstable"].notna().any():
+        keys.append(key("some replica diverged", color="#555555", marker=DIVERGED, linestyle="", markersize=8))
+    texts = [f"Stability frontier, {name}" for name in RATES.values()]
+    figure, rows = setting_panels(frontier, texts, title, note, keys, (4.3, 3.2))
+    for (raw, canonical), own in rows:
+        _stability(raw, own, RATES["learning_rate"])
+        size = np.minimum(own["batch_size"], own["n_train"])  # what a sum multiplies a rate by
+        factor = np.where(own["reduction"] == "sum", size, 1)
+        as_lr_mean = own.assign(stable=factor * own["stable"], unstable=factor * own["unstable"])
+        _stability(canonical, as_lr_mean, RATES["lr_mean"])
+    return figure
+
+
+def _stability(axes: "Axes", frontier: "pd.DataFrame", name: str) -> None:
+    batch_axis(axes, frontier["batch_size"])
+    log_axis(axes, "y", log_limits([frontier["stable"], frontier["unstable"]], 0.2, 0.2))
+    axes.set_ylabel(name)
+    for reduction, own in frontier.groupby("reduction"):
+        _frontier(axes, own.sort_values("batch_size"), str(reduction))
+    place: dict[str, Any] = {"ha": "center", "transform": axes.transAxes, "fontsize": 10}
+    if frontier["unstable"].isna().all():
+        axes.text(0.5, 0.04, "no cell diverged: the frontier lies above the grid", **place)
+    elif frontier["stable"].isna().all():
+        axes.text(0.5, 0.92, "every cell diverged: the frontier lies below the grid", **place)
+
+
+def _frontier(axes: "Axes", frontier: "pd.DataFrame", reduction: str) -> None:
+    """Brackets from stable to unstable; arrows, an eighth of the axis long, where the grid has no other side."""
+    style, bar = REDUCTIONS[reduction], BARS[reduction]
+    colour = style["color"]
+    marks: dict[str, Any] = {"linestyle": "", "mec": "white", "mew": 0.7, "zorder": 4}
+    x, stable, unstable = (frontier[name] for name in ("batch_size", "stable", "unstable"))
+    low, high = axes.get_ylim()
+    eighth = (high / low) ** (1 / 8)
+    axes.plot(x, stable, color=colour, **FRONTIERS[reduction])
+    axes.vlines(x, stable.fillna(unstable / eighth), unstable.fillna(stable * eighth), color=colour, **bar)
+    axes.plot(x, stable, **marks, **style)
+    axes.plot(x, unstable, color=colour, marker=DIVERGED, ms=style["markersize"] + 1, **marks)
+    tip = {"color": colour, "ms": 4 + bar["lw"], "alpha": bar.get("alpha"), "linestyle": ""}
+    axes.plot(x[unstable.isna()], stable[unstable.isna()] * eighth, marker="^", **tip)
+    axes.plot(x[stable.isna()], unstable[stable.isna()] / eighth, marker="v", **tip)

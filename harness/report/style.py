@@ -71,18 +71,13 @@ def two_digits(value: float) -> str:
     return plain(float(f"{value:.2g}")) if np.isfinite(value) else "∞"
 
 
-def abbreviated(text: str, most: int) -> str:
-    """The text; without its middle if it has more than `most` letters."""
+def short_names(names: Sequence[str], most: int) -> list[str]:
+    """The names without the words that all share, of `most` letters; longer where different names would be equal."""
+    shared = set.intersection(*(set(name.split()) for name in names)) if len(names) > 1 else set()
+    own = [" ".join(word for word in name.split() if word not in shared) or name for name in names]
+    own = own if len(set(own)) == len(set(names)) else list(names)
     part = (most - 3) // 2
-    return text if len(text) <= most else f"{text[:part]} … {text[-part:]}"
-
-
-def short_names(labels: Sequence[str], most: int) -> list[str]:
-    """The labels without the words that all share, of `most` letters; longer where different labels would be equal."""
-    shared = set.intersection(*(set(label.split()) for label in labels)) if len(labels) > 1 else set()
-    own = [" ".join(word for word in label.split() if word not in shared) or label for label in labels]
-    own = own if len(set(own)) == len(set(labels)) else list(labels)
-    short = [abbreviated(name, most) for name in own]
+    short = [name if len(name) <= most else f"{name[:part]} … {name[-part:]}" for name in own]
     return short if len(set(short)) == len(set(own)) else own
 
 

@@ -6,8 +6,7 @@ from harness.analysis import Answer, SweepData
 from harness.report.clocks import clocks
 from harness.report.markdown import number
 from harness.report.outcomes import outcomes
-from harness.report.rates import rate_heatmaps
-from harness.report.stability import stability
+from harness.report.rates import rate_heatmaps, stability
 from harness.report.targets import to_target
 from harness.report.timing import timing
 

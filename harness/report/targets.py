@@ -10,9 +10,7 @@ from harness.report.layout import (
     empty_axes,
     log_axis,
     log_limits,
-    panels,
-    row_titles,
-    setting_rows,
+    setting_panels,
 )
 from harness.report.style import BARS, REDUCTIONS, key, styled, two_digits
 
@@ -29,16 +27,15 @@ NOT_REACHED = 0.945  # of the height: marks of batch sizes that do not reach the
 @styled()
 def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, title: str) -> "Figure":
     """Updates, epochs and train seconds to the target against batch size, at the best rate of each."""
-    rows, said = setting_rows(targets)
-    note = f"Target: {target_text}. At the best learning rate of each batch size; bars: intervals over replicas.{said}"
-    titles = [row_titles(s, [f"{c.capitalize()} to target" for c in CLOCKS.values()], len(rows) > 1) for s in rows]
-    figure, axes = panels(titles, title, note, _keys(targets, fits), (3.3, 2.9))
-    for row, (setting, own) in zip(axes, rows.items(), strict=True):
-        for one, (clock, name) in zip(row, CLOCKS.items(), strict=True):
-            _to_target(one, own, clock)
-            one.set_ylabel(name)
-        if np.isfinite(own["updates"]).any() and not fits.empty:
-            _critical_size(row[0], own["batch_size"], fits[fits["setting"] == setting])
+    note = f"Target: {target_text}. At the best learning rate of each batch size; bars: intervals over replicas."
+    texts = [f"{clock.capitalize()} to target" for clock in CLOCKS.values()]
+    figure, rows = setting_panels(targets, texts, title, note, _keys(targets, fits), (3.3, 2.9))
+    for row, own in rows:
+        for axes, (clock, name) in zip(row, CLOCKS.items(), strict=True):
+            _to_target(axes, own, clock)
+            axes.set_ylabel(name)
+        if np.isfinite(own["updates"]).any():
+            _critical_size(row[0], own["batch_size"], fits[fits["setting"] == own["setting"].iloc[0]])
     return figure
 
 
@@ -47,7 +44,7 @@ def _keys(targets: "pd.DataFrame", fits: "pd.DataFrame") -> list[Any]:
     reached = np.isfinite(targets["updates"])
     if targets[reached].duplicated(["setting", "reduction"]).any():
         keys.append(key("perfect scaling: updates ∝ 1/B, same epochs", color="#333333", linestyle=":"))
-    if not fits.empty and fits["resolved"].any():
+    if fits["resolved"].any():
         keys.append(key("fit S_min (1 + B_crit/B); shaded: B_crit", color="#777777", linewidth=1.5))
     if not reached.all():
         keys.append(key("not reached", color="#333333", marker="^", mfc="none", linestyle="", markersize=9))

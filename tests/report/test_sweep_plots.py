@@ -15,8 +15,7 @@ from harness.report import clocks as clock_plots
 from harness.report import figures, timing
 from harness.report.layout import log_limits
 from harness.report.outcomes import outcomes
-from harness.report.rates import rate_heatmaps
-from harness.report.stability import stability
+from harness.report.rates import rate_heatmaps, stability
 from harness.report.style import plain
 from harness.report.targets import to_target
 from harness.training.tables import curve
@@ -467,7 +466,7 @@ def test_canonical_panels_show_the_ridges_of_both_reductions():
 
 def test_diverged_cells_are_hatched_and_counted():
     cells = sweep(sizes=(1,), rates=(0.1, 1.0, 4.0, 8.0), reductions=("mean",)).cells
-    axes = rate_heatmaps(cells, pd.DataFrame(columns=["reduction", "setting", "edge"]), "title").axes[0]
+    axes = rate_heatmaps(cells, pd.DataFrame(columns=BEST), "title").axes[0]
     assert [text.get_text() for text in axes.texts] == ["1/3"]
     hatched = [len(c.get_paths()) for c in axes.collections if c.get_hatch()]
     assert hatched == [1, 1]  # one lost, one with a survivor
