@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.layout import NOT_COMPARABLE, empty_axes, log_axis, log_cost, panels
-from harness.report.style import DIVERGED, evenly_spaced, key, palette, short_names, styled
+from harness.report.layout import NOT_COMPARABLE, empty_axes, evenly_spaced, log_axis, log_cost, panels
+from harness.report.style import DIVERGED, key, palette, short_names, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +32,7 @@ LARGEST = 1e30  # a cost beyond any axis, far from where drawing overflows
 GREY = "#C8C8C8"
 RATE_MARKS = "o^svDP*"
 
-Lines = Mapping[
-    str, np.ndarray
-]  # cell -> (4, checkpoints): a clock, the lower quartile, the median, the upper quartile
+Lines = Mapping[str, np.ndarray]  # cell -> (4, checkpoints): a clock, then lower quartile, median, upper quartile
 Crosses = Mapping[str, tuple[float, float]]
 Styles = Mapping[str, dict[str, Any]]
 
@@ -50,7 +48,7 @@ def clocks(
     parts: dict[str, pd.DataFrame] = {}
     for dataset, own in cells.groupby("dataset", sort=False):
         settings = {str(setting): part for setting, part in own.groupby("setting", sort=False)}
-        one_task = len(own.filter(regex=r"^dataset\b").drop_duplicates()) == 1  # costs of different data do not compare
+        one_task = len(own.filter(regex=r"^dataset\b").drop_duplicates()) == 1  # else their costs do not compare
         together = one_task and (len(settings) == len(own) or len(own) <= IN_COLOUR)
         parts |= {str(dataset): own} if together or len(settings) == 1 else settings
     return {
@@ -177,7 +175,7 @@ def _in_colour(axes: "Axes", lines: Lines, crosses: Crosses, styles: Styles) -> 
 
 
 def _cost_axis(axes: "np.ndarray", edge: float) -> None:
-    """One for the four panels."""
+    """Name and scale of the cost axis, which the four panels share."""
     first = axes[0, 0]
     log_cost(first)
     if first.dataLim.y1 >= edge:

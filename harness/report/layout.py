@@ -94,7 +94,7 @@ def setting_panels(
 ) -> tuple["Figure", list[tuple["np.ndarray", "pd.DataFrame"]]]:
     """A figure with a row of panels for each of the first settings, and for each value of the columns `by` in it.
 
-    With the axes of each row and its part of the table. texts: what the panels of a row show.
+    Returns for each row its axes and its part of the table, too. texts: what each panel of a row shows.
     """
     names = short_names(list(table["setting"].unique()), SETTING)
     place = table.groupby("setting", sort=False).ngroup().rename("place")
@@ -104,6 +104,11 @@ def setting_panels(
     titles = [[heads[i] + ", ".join([*values, text]) for text in texts] for (i, *values), _ in rows]
     figure, axes = panels(titles, title, note + said, keys, size, right=right)
     return figure, [(row, own) for row, (_, own) in zip(axes, rows, strict=True)]
+
+
+def evenly_spaced(items: Sequence[Any], most: int) -> list[Any]:
+    """All items; of more than `most`, evenly spaced ones."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).astype(int)]
 
 
 def empty_axes(axes: "Axes", why: str) -> None:

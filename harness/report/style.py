@@ -79,8 +79,3 @@ def short_names(names: Sequence[str], most: int) -> list[str]:
     part = (most - 3) // 2
     short = [name if len(name) <= most else f"{name[:part]} … {name[-part:]}" for name in own]
     return short if len(set(short)) == len(set(own)) else own
-
-
-def evenly_spaced(items: Sequence[Any], most: int) -> list[Any]:
-    """All items; of more than `most`, evenly spaced ones."""
-    return [items[i] for i in np.linspace(0, len(items) - 1, min(len(items), most)).astype(int)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
-    """The figures that suit what the sweep varied, by file name."""
+    """The figures that suit what the sweep varied, by name."""
     cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
     if cells.empty:
         return {}
@@ -37,5 +37,5 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
 
 
 def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
-    """File names: `name`, with what a figure is of where there are several."""
+    """The figures by `name`, followed by what each is of where there are several."""
     return {f"{name} {of}" if len(figures) > 1 else name: figure for of, figure in figures.items()}

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.layout import batch_axis, log_axis, log_limits, panels
-from harness.report.style import evenly_spaced, key, palette, short_names, styled, two_digits
+from harness.report.layout import batch_axis, evenly_spaced, log_axis, log_limits, panels
+from harness.report.style import key, palette, short_names, styled, two_digits
 
 if TYPE_CHECKING:
     import pandas as pd

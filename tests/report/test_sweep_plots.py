@@ -299,6 +299,44 @@ def test_colours_follow_the_batch_size_and_are_a_ramp_when_many():
     assert greens == sorted(greens)
 
 
+def test_few_cells_of_one_dataset_share_a_figure_and_can_be_told_apart():
+    settings = ("digits optimizer=sgd", "digits optimizer=adam")
+    (figure,) = clocks(sweep(sizes=(1, 64), rates=(0.01,), settings=settings)).values()
+    lines = [drawn for drawn in figure.axes[0].get_lines() if drawn.get_label()[0] != "_"]
+    assert {drawn.get_label() for drawn in lines} == {
+        f"optimizer={name} B={size} {reduction}"
+        for size in (1, 64) for reduction in ("sum", "mean") for name in ("sgd", "adam")
+    }  # fmt: skip
+    assert len({(drawn.get_color(), drawn.get_linestyle()) for drawn in lines}) == 8
+
+
+def test_many_cells_have_a_figure_for_each_setting_unless_that_is_one_cell():
+    settings = [f"digits seed={i}" for i in range(20)]
+    assert list(clocks(sweep(settings=settings[:3]))) == settings[:3]
+    assert list(clocks(sweep(settings=settings, sizes=(64,), rates=(0.1,), reductions=("mean",)))) == ["digits"]
+
+
+def test_costs_of_different_data_do_not_share_axes():
+    one_rate = {"sizes": (1, 64), "rates": (0.1,), "reductions": ("mean",)}
+    assert list(clocks(sweep(settings=("digits", "iris"), **one_rate))) == ["digits", "iris"]
+    settings = ("mine target=price sum", "mine target=price mean")
+    tables = sweep(settings=settings, **one_rate)
+    tables.cells["dataset.load.target"] = tables.cells["setting"].str.split("=").str[1]
+    assert list(clocks(tables)) == list(settings)
+
+
+def test_many_cells_without_a_best_rate_are_grey():
+    figure = clocks(sweep(limit=0.0))["digits"]
+    assert "No best rate" in figure.texts[1].get_text()
+    assert len(crosses(figure.axes[1])) == 18
+
+
+def test_panels_of_settings_that_differ_in_the_middle_have_different_titles():
+    settings = [f"digits optimizer=adam {'epsilon' * 3}={i} last_batch=drop engine=vectorized" for i in (1, 2)]
+    axes = stability(sweep(settings=settings).frontier, "title").axes
+    assert axes[0].get_title() != axes[2].get_title()
+
+
 # To target
 
 
