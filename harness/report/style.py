@@ -1,5 +1,6 @@
 """How figures look: colours, marks and sizes of letters, numbers and names; the same for one thing in every figure."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ REDUCTIONS: dict[str, dict[str, Any]] = {
 }
 BARS: dict[str, dict[str, Any]] = {"mean": {"lw": 3, "alpha": 0.45}, "sum": {"lw": 1.4}}
 TITLE, SMALL = 13, 10  # points
+WORD = re.compile(r'(?:"(?:\\.|[^"\\])*"|\S)+')  # of a name; a space within quotation marks does not end it
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
@@ -73,8 +75,8 @@ def two_digits(value: float) -> str:
 
 def short_names(names: Sequence[str], most: int) -> list[str]:
     """The names without the words that all share, of `most` letters; longer where different names would be equal."""
-    shared = set.intersection(*(set(name.split()) for name in names)) if len(names) > 1 else set()
-    own = [" ".join(word for word in name.split() if word not in shared) or name for name in names]
+    shared = set.intersection(*(set(WORD.findall(name)) for name in names)) if len(names) > 1 else set()
+    own = [" ".join(word for word in WORD.findall(name) if word not in shared) or name for name in names]
     own = own if len(set(own)) == len(set(names)) else list(names)
     part = (most - 3) // 2
     short = [name if len(name) <= most else f"{name[:part]} … {name[-part:]}" for name in own]

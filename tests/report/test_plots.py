@@ -67,6 +67,10 @@ def test_words_that_all_cells_share_are_left_out():
     assert short_names(["digits B=1 mean", "digits B=8 mean"], 60) == ["B=1", "B=8"]
     assert short_names(["digits B=1 mean"], 60) == ["digits B=1 mean"]
     assert short_names(["same", "same"], 60) == ["same", "same"]
+    assert short_names(['m target="price mean"', 'm target="price sum"'], 60) == [
+        'target="price mean"',
+        'target="price sum"',
+    ]
     assert short_names(["s t x", "t s x", "s t y"], 60) == ["s t x", "t s x", "s t y"]  # two would be x
 
 
@@ -76,7 +80,10 @@ def test_long_names_lose_their_middle_unless_that_is_what_tells_them_apart():
     assert short_names(alike, 60) == alike
 
 
-@given(st.lists(st.lists(st.sampled_from(["a", "b", "mean", "x" * 9 + "y" * 9]), max_size=5).map(" ".join), max_size=6))
+WORDS = st.sampled_from(["a", "b", "mean", 't="a b"', '"', "x" * 9 + "y" * 9])
+
+
+@given(st.lists(st.lists(WORDS, max_size=5).map(" ".join), max_size=6))
 def test_no_two_labels_get_one_name(labels):
     names = short_names(labels, 12)
     assert len(set(zip(labels, names, strict=True))) == len(set(labels)) == len(set(names))
