@@ -37,7 +37,7 @@ PHASES = {
     "harness.store.checkout": {"uncommitted_diff": "provenance"},
     "harness.training.identity": {"signature": "provenance"},
     "harness.runs.parent": {"write_answer": "report", "figures": "report: figures"},
-    "harness.report.plots": {"png": "drawing"},
+    "harness.report.layout": {"png": "drawing"},
     "harness.runs.loading": {"load_sweep": "report: reading"},
     "harness.analysis.answers": {"answer": "report: statistics"},
 }  # module -> function -> phase
@@ -145,8 +145,8 @@ def _patch(name: str, ledger: Ledger) -> None:
     if name == "mlflow.tracking.client":
         for method in COUNTED:
             _replace(name, f"MlflowClient.{method}", ledger, lambda call, own=method: _counted(call, own, ledger))
-    if name == "harness.report.plots" and os.environ.get("PROBE_WITHOUT_FIGURES"):
-        for drawing in ("cell_curves", "cell_batch_costs", "save"):
+    if name == "harness.runs.recording" and os.environ.get("PROBE_WITHOUT_FIGURES"):
+        for drawing in ("cell_figures", "save"):
             _replace(name, drawing, ledger, lambda function: lambda *arguments: None)
 
 

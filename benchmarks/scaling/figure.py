@@ -49,11 +49,11 @@ def _line(axes: "Axes", x: Sequence[float], y: Sequence[float], colour: int, **s
 
 
 def _finish(axes: "Axes", title: str, xlabel: str, ylabel: str, legend: bool = True) -> None:
-    from harness.report import log_scale
+    from harness.report import log_axis
 
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
-        log_scale(axes, name)
+        log_axis(axes, name)
         axis.set_major_formatter(lambda value, place: number(value))
     if legend:
         axes.legend(fontsize=10)

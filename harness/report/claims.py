@@ -1,13 +1,14 @@
-"""The figure of a finding: its panels, as the judge of a study describes them."""
+"""The figure of a study's finding: its panels, as the judge of the study describes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import BATCH_SIZE, Panel, Series
-from harness.report.panels import LEFT, batch_axis, key, log_axis, log_limits, panels, say
-from harness.report.plots import COLOURS, styled
+from harness.analysis import BATCH_SIZE, Finding, Panel, Series, Study
+from harness.report.findings import caption, picture_name
+from harness.report.layout import LEFT, batch_axis, empty_axes, log_axis, log_limits, panels
+from harness.report.style import COLOURS, key, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,45 +18,45 @@ MARKERS = "oDs^vPX"
 LINESTYLES = {"line": "-", "marks": ""}
 COLUMNS = 3
 MARKS = 12  # along a line of many points
+BARS_UP_TO = 40  # points; the limits of more are a band
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
-REFERENCE = {"color": "#444444", "linewidth": 1.2, "linestyle": (0, (5, 3))}
 
 
-@styled
-def finding(title: str, note: str, shown: Sequence[Panel]) -> "Figure":
-    """Panels in rows of three, one key for all of them: a label looks the same wherever it is."""
+def finding_figures(study: Study, findings: Iterable[Finding]) -> dict[str, "Figure"]:
+    """The figures of the findings that have panels, by file name."""
+    return {picture_name(f): finding_figure(*caption(study, f), f.panels) for f in findings if f.panels}
+
+
+@styled()
+def finding_figure(title: str, note: str, shown: Sequence[Panel]) -> "Figure":
+    """Panels in rows of three, one key for all of them: a label has the same style in each."""
     styles = _styles(shown)
-    columns = min(COLUMNS, len(shown))
-    keys = [key(label, **style) for label, style in styles.items() if label]
-    rows = [panel.names for panel in shown if panel.named == "y"]
-    height = max([3.0 if columns > 1 else 3.4, *(ROW * len(names) for names in rows)])
-    size = (4.1 if columns > 1 else 6.4, height)
-    left = max([LEFT, *(0.4 + LETTER * len(name) for names in rows for name in names)])
-    keys = keys if len(styles) > 1 else []
-    figure, grid = panels(-(-len(shown) // columns), columns, title, note, keys, size=size, left=left)
-    places = grid.ravel()
-    for axes, panel in zip(places, shown, strict=False):
-        _draw(axes, panel, styles)
-    for axes in places[len(shown) :]:
-        axes.set_axis_off()
+    keys = [key(label, **style) for label, style in styles.items() if label] if len(styles) > 1 else []
+    titles = [[panel.title for panel in shown[i : i + COLUMNS]] for i in range(0, len(shown), COLUMNS)]
+    width, height = (4.1, 3.0) if len(shown) > 1 else (6.4, 3.4)
+    names = [panel.names for panel in shown if panel.named == "y"]
+    height = max([height, *(ROW * len(own) for own in names)])
+    left = max([LEFT, *(0.4 + LETTER * len(name) for own in names for name in own)])
+    figure, axes = panels(titles, title, note, keys, (width, height), left=left)
+    for one, panel in zip(axes.flat, shown, strict=False):
+        _draw(one, panel, styles)
     return figure
 
 
 def _styles(shown: Sequence[Panel]) -> dict[str, dict[str, Any]]:
-    """Label -> how it is drawn: a colour and a marker each, references in grey with dashes of their own."""
+    """Label -> its style: a colour and a marker each, references in grey with dashes of their own."""
     every = [line for panel in shown for line in panel.lines]
-    lines = {line.label: line for line in sorted(every, key=lambda line: line.kind == "line")}  # the key shows a line
-    lines = {label: lines[label] for label in dict.fromkeys(line.label for line in every)}
+    kinds = {line.label: line.kind for line in sorted(every, key=lambda line: line.kind == "line")}  # key: of a line
     styles: dict[str, dict[str, Any]] = {}
     n_data = n_references = 0
-    for label, line in lines.items():
-        if line.kind == "reference":
-            dash = (0, (5, 3)) if not n_references else (0, (1, 1 + n_references))
-            styles[label] = {**REFERENCE, "linestyle": dash}
+    for label in dict.fromkeys(line.label for line in every):
+        if kinds[label] == "reference":
+            dashes = (0, (1, 1 + n_references) if n_references else (5, 3))
+            styles[label] = {"color": "#444444", "linewidth": 1.2, "linestyle": dashes}
             n_references += 1
         else:
             look = {"color": COLOURS[n_data % len(COLOURS)], "marker": MARKERS[n_data % len(MARKERS)], "markersize": 6}
-            styles[label] = {**look, "linestyle": LINESTYLES[line.kind], "linewidth": 1.6}
+            styles[label] = {**look, "linestyle": LINESTYLES[kinds[label]], "linewidth": 1.6}
             n_data += 1
     return styles
 
@@ -67,37 +68,35 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
         own = {} if line.kind == "reference" else {"linestyle": LINESTYLES[line.kind]}
         every = max(1, len(x) // MARKS) if line.kind == "line" else 1
         axes.plot(x, y, **style | own, markevery=every, zorder=2 if line.kind == "reference" else 3)
-        if low is not None and len(x) > 40:
+        if line.low is not None and len(x) > BARS_UP_TO:
             axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
-        elif low is not None:
+        elif line.low is not None:
             axes.vlines(x, low, high, color=style["color"], linewidth=1.6, zorder=3)
-    axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
-    if any(len(x) for x, *_ in known):
+    axes.set(xlabel=panel.x, ylabel=panel.y)
+    if any(rows.size for rows in known):
         _scale(axes, panel, known)
     else:
-        say(axes, "nothing to show")
+        empty_axes(axes, "nothing to show")
 
 
-def _finite(line: Series) -> tuple[Any, Any, Any, Any]:
-    """x, y, low, high (None without limits) where x and y are finite; limits that are not are put at y."""
-    x, y = np.asarray(line.x, dtype=float), np.asarray(line.y, dtype=float)
-    kept = np.isfinite(x) & np.isfinite(y)
-    if line.low is None or line.high is None:
-        return x[kept], y[kept], None, None
-    limits = (np.asarray(limit, dtype=float) for limit in (line.low, line.high))
-    low, high = (np.where(np.isfinite(limit), limit, y)[kept] for limit in limits)
-    return x[kept], y[kept], low, high
+def _finite(line: Series) -> "np.ndarray":
+    """(4, n): x, y, low, high where x and y are finite; limits that are missing or not finite are put at y."""
+    limits = [line.y if limit is None else limit for limit in (line.low, line.high)]
+    rows = np.array([line.x, line.y, *limits], dtype=float)
+    known = np.isfinite(rows)
+    return np.where(known, rows, rows[1])[:, known[0] & known[1]]
 
 
-def _scale(axes: "Axes", panel: Panel, known: list[tuple[Any, Any, Any, Any]]) -> None:
+def _scale(axes: "Axes", panel: Panel, known: list["np.ndarray"]) -> None:
     """Log axes over everything drawn, and the names of the places on an axis that has names."""
-    for name, places in (("x", (0,)), ("y", (1, 2, 3))):
-        values = [line[i] for line in known for i in places if line[i] is not None]
-        if name == "x" and panel.x == BATCH_SIZE:
-            data = [x for x, line in zip(values, panel.lines, strict=True) if line.kind != "reference"]
-            batch_axis(axes, (round(size) for x in data for size in x))
-        elif name in panel.log:
-            log_axis(axes, name, log_limits(values))
+    drawn = np.hstack(known)
+    if panel.x == BATCH_SIZE:
+        data = [rows[0] for rows, line in zip(known, panel.lines, strict=True) if line.kind != "reference"]
+        batch_axis(axes, np.hstack(data).round() if data else [])
+    elif "x" in panel.log:
+        log_axis(axes, "x", log_limits([drawn[0]]))
+    if "y" in panel.log:
+        log_axis(axes, "y", log_limits([drawn[1:]]))
     if panel.names and panel.named == "y":
         axes.set_yticks(range(len(panel.names)), list(panel.names), fontsize=10)
         axes.set_ylim(len(panel.names) - 0.5, -0.5)

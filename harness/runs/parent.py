@@ -15,11 +15,7 @@ import yaml
 
 from harness.analysis import Answer, Finding, Study, SweepData, answer
 from harness.config import sweep_label, varied_keys
-from harness.report import cells as sweep_plots
-from harness.report import claims as study_plots
-from harness.report import clocks as clock_plots
-from harness.report import findings, note, number, page, plots, shortened
-from harness.report import rates as rate_plots
+from harness.report import figures, finding_figures, findings, html, note, png, shortened
 from harness.runs import studies
 from harness.runs.grid import GridCell, missing
 from harness.runs.loading import load_sweep, read_grid, write_grid
@@ -27,8 +23,6 @@ from harness.runs.recording import SweepContext, source_tags
 from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_traceback
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
     from mlflow.entities import Run
 
 VIEW = [
@@ -44,7 +38,6 @@ VIEW = [
 ]  # what the UI's table shows of the cells
 UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
 LONGEST = 100  # letters of it
-FEW = 12  # cells up to which all of them are compared in one figure of coloured lines
 
 
 def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepContext:
@@ -117,15 +110,15 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
     if judgement:
         words = f"{findings.note(*judgement)}\n\n{words}"
     table = data.cells.merge(found.cells, on="cell", how="left")
-    drawn = (_finding_figures(*judgement) if judgement else {}) | figures(data, found)
-    pictures = {title: plots.png(figure) for title, figure in drawn.items()}
+    drawn = (finding_figures(*judgement) if judgement else {}) | figures(data, found)
+    pictures = {title: png(figure) for title, figure in drawn.items()}
     with store.attach(sweep) as parent:
         with parent.files() as folder:
             (folder / "figures").mkdir()
             for title, name in _file_names(list(pictures)).items():
                 (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
             table.to_csv(folder / "cells.csv", index=False)
-            (folder / "report.html").write_text(page.html(data.title, words, pictures), encoding="utf8")
+            (folder / "report.html").write_text(html(data.title, words, pictures), encoding="utf8")
             if judgement:
                 text = json.dumps(findings.records(*judgement), indent=1, ensure_ascii=False)
                 (folder / studies.FINDINGS).write_text(text, encoding="utf8")
@@ -149,49 +142,3 @@ def _judgement(store: Store, sweep: str, data: SweepData, found: Answer) -> tupl
         return None
     with tempfile.TemporaryDirectory() as scratch:
         return studies.judgement(store, sweep, data, found, Path(scratch))
-
-
-def _finding_figures(study: Study, found: Sequence[Finding]) -> dict[str, "Figure"]:
-    shown = [finding for finding in found if finding.panels]
-    return {findings.picture_name(f): study_plots.finding(*findings.caption(study, f), f.panels) for f in shown}
-
-
-def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
-    """The figures that suit what the sweep varied, by file name."""
-    cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
-    if cells.empty:
-        return {}
-    settings, seconds = cells.groupby("setting"), data.timing != "mixed"
-    n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
-    drawn: dict[str, Figure] = {}
-    several = settings.size().max() > 1
-    all_shown = several and len(cells) == len(found.best)  # clocks show the best cell of each batch size
-    if several:
-        drawn |= _named("clocks", clock_plots.clocks(data.histories, found.best, title, seconds))
-    if not several or (len(cells) <= FEW and not all_shown):
-        drawn |= _named("comparison", _comparisons(cells, data))
-    if n_sizes > 1:
-        goals = "; ".join(f"{setting}: {number(cost)}" for setting, cost in found.targets_at.items())
-        drawn["to_target"] = sweep_plots.to_target(found.targets, found.fits, f"training cost {goals}", title)
-        drawn |= {"timing": sweep_plots.timing(cells, title)} if seconds else {}
-    if n_rates > 1:
-        drawn["learning_rates"] = rate_plots.rate_heatmaps(cells, found.best, title)
-        drawn["stability"] = rate_plots.stability(found.frontier, title)
-    if len(cells) > 1 and not (all_shown and cells["n_diverged"].sum() == 0):
-        drawn["outcomes"] = sweep_plots.outcomes(cells, title)
-    return drawn
-
-
-def _comparisons(cells: "pd.DataFrame", data: SweepData) -> dict[str, "Figure"]:
-    """Dataset -> one line for each of its cells; costs of different data do not share an axis."""
-    histories = dict(iter(data.histories.groupby("cell")))
-    dataset = cells["setting"].str.split().str[0]
-    return {
-        str(name): plots.comparison({cell: histories[cell] for cell in own["cell"]}, data.title, data.timing != "mixed")
-        for name, own in cells.groupby(dataset)
-    }
-
-
-def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
-    """File names: `name`, with what a figure is of where there are several."""
-    return {f"{name} {of}" if len(figures) > 1 else name: figure for of, figure in figures.items()}

@@ -19,7 +19,7 @@ from harness import __version__
 from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load
 from harness.network import Parameters
-from harness.report import plots
+from harness.report import cell_figures, save
 from harness.runs.progress import CellProgress
 from harness.store import (
     COMMIT_TAG,
@@ -238,9 +238,7 @@ def _write_tables(folder: Path, config: Config, result: CellResult, replicas: "p
 
 
 def _draw(folder: Path, config: Config, result: CellResult, name: str) -> None:
-    history = tables.history(result, config)
-    plots.save(plots.cell_curves(history, name), folder / "curves.png")
-    plots.save(plots.cell_batch_costs(tables.batch_costs(result), history, name), folder / "batch_costs.png")
+    save(cell_figures(tables.history(result, config), tables.batch_costs(result), name), folder)
 
 
 def weights(parameters: Parameters) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from harness.analysis.answers import answer
 from harness.analysis.comparisons import adjusted
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.winners import costs_at
-from harness.report import markdown, notes, page
-from harness.runs import parent as sweep
+from harness.report import figures, markdown, notes, page
 from harness.training import Identity, Plan
 
 CELL_PARAMS = {
@@ -199,7 +198,7 @@ def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
     found = answer(data)
     text = notes.note(data, found)
     assert len(markdown.shortened(text)) <= 8000
-    drawn = sweep.figures(data, found)
+    drawn = figures(data, found)
     shown = page.html(data.title, text, dict.fromkeys(drawn, b"png"))
     assert shown.count("<img") == len(drawn)
     if case == "all diverged":

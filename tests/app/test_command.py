@@ -239,7 +239,7 @@ def test_an_interrupt_closes_every_run(tmp_path, sent, code):
     assert [cell.info.status for cell in runs.cells] == ["FINISHED", "KILLED"]
     (parent,) = runs.parents
     assert parent.info.status == "KILLED"
-    assert "figures/comparison.png" in runs.files(parent)
+    assert "figures/clocks.png" in runs.files(parent)
 
 
 def test_a_refused_sweep_writes_nothing(tmp_path):

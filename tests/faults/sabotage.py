@@ -26,16 +26,16 @@ def in_training() -> None:
 
 def in_plotting() -> None:
     """The figure of the cell of B=16 raises."""
-    from harness.report import plots
+    from harness.report import curves
 
-    curves = plots.cell_curves
+    cell_curves = curves.cell_curves
 
     def broken(history, title):
         if "B=16" in title:
             raise RuntimeError(MESSAGE)
-        return curves(history, title)
+        return cell_curves(history, title)
 
-    plots.cell_curves = broken
+    curves.cell_curves = broken
 
 
 def in_the_answer() -> None:

@@ -10,8 +10,8 @@ from harness.analysis.study import BATCH_SIZE, Finding, Panel, Series, judge_of,
 from harness.config.schema import ConfigError
 from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
-from harness.report import claims as study_plots
 from harness.report import findings
+from harness.report.claims import finding_figure
 
 TEXTS = {
     "says": "Two is more than one.",
@@ -83,7 +83,7 @@ def test_note_file_and_page_say_the_same(found):
 
 
 def test_the_figure_shows_what_is_known_and_leaves_out_the_rest(found):
-    figure = study_plots.finding("A1: two is more", "supported.", found[1].panels)
+    figure = finding_figure("A1: two is more", "supported.", found[1].panels)
     by_size, named = figure.axes
     digits, wine, reference = by_size.lines
     assert len(digits.get_xdata()) == 3
@@ -94,7 +94,7 @@ def test_the_figure_shows_what_is_known_and_leaves_out_the_rest(found):
 
 
 def test_a_panel_without_a_number_says_so():
-    figure = study_plots.finding("t", "", [Panel("p", "x", "y", [Series("a", [1.0], [np.nan])])])
+    figure = finding_figure("t", "", [Panel("p", "x", "y", [Series("a", [1.0], [np.nan])])])
     assert "nothing to show" in [text.get_text() for text in figure.axes[0].texts]
 
 

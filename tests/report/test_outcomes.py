@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness.report import plots
+from harness.report import curves
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
 
@@ -46,14 +46,14 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(project):
     "stop", [RuntimeError("no ink"), pytest.param(SystemExit(0), marks=pytest.mark.slow)], ids=["exception", "sys.exit"]
 )
 def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(project, monkeypatch, stop):
-    curves = plots.cell_curves
+    cell_curves = curves.cell_curves
 
     def broken(history, title):
         if "B=32" in title:
             raise stop
-        return curves(history, title)
+        return cell_curves(history, title)
 
-    monkeypatch.setattr(plots, "cell_curves", broken)
+    monkeypatch.setattr(curves, "cell_curves", broken)
     code, said = project.run("-m", "batch_size=16,32,64", *SMALL)
     assert code == 1
     told = f"{type(stop).__name__}: {stop}"

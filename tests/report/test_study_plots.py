@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.study import Panel, Series
-from harness.report.claims import MARKS, finding
+from harness.report.claims import MARKS, finding_figure
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
@@ -13,7 +13,7 @@ NAMES = ["sgd, B=64: η/B", "weight decay λ: η/B, λB", "adam: η, εB"]
 
 def test_names_along_y_are_the_rows_of_a_table_from_the_top():
     panel = Panel("", "residual", "", [Series("digits", [1e-12, 1e-3, 1.0], [0, 1, 2], kind="marks")], "x", NAMES, "y")
-    figure = finding("C2: title", "note", [panel])
+    figure = finding_figure("C2: title", "note", [panel])
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.get_yticklabels()] == NAMES
     bottom, top = axes.get_ylim()
@@ -24,6 +24,6 @@ def test_names_along_y_are_the_rows_of_a_table_from_the_top():
 
 def test_a_long_line_has_few_marks():
     x = np.arange(1.0, 61)
-    (axes,) = finding("", "", [Panel("", "epochs", "cost", [Series("derived", x, x)])]).axes
+    (axes,) = finding_figure("", "", [Panel("", "epochs", "cost", [Series("derived", x, x)])]).axes
     (line,) = axes.get_lines()
     assert len(x[:: line.get_markevery()]) <= 60 // (60 // MARKS)

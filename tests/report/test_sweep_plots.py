@@ -10,10 +10,14 @@ import pytest
 from matplotlib.collections import PolyCollection
 from matplotlib.text import Text
 
-from harness.report import cells as sweep_plots
+from harness.analysis import SweepData
 from harness.report import clocks as clock_plots
-from harness.report import panels
-from harness.report import rates as rate_plots
+from harness.report import figures, timing
+from harness.report.layout import log_limits
+from harness.report.outcomes import outcomes
+from harness.report.rates import rate_heatmaps, stability
+from harness.report.style import plain
+from harness.report.targets import to_target
 from harness.training.tables import curve
 
 N = 1437
@@ -27,11 +31,16 @@ def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), 
     cells = pd.DataFrame([cell(*key, **options) for key in keys])
     histories = pd.DataFrame([row for own in cells.to_dict("records") for row in history(own)])
     groups = [own for _, own in cells.groupby(["setting", "reduction", "batch_size"], sort=False)]
-    best = pd.DataFrame([best_rate(own) for own in groups if own["score"].notna().any()])
-    targets = pd.DataFrame([to_target(row, **options) for row in best.to_dict("records")])
-    fits = pd.DataFrame([fit(*key) for key in sorted({(f, r) for f, r, _, _ in keys})]) if len(best) else pd.DataFrame()
+    best = pd.DataFrame([best_rate(own) for own in groups if own["score"].notna().any()], columns=BEST)
+    targets = pd.DataFrame([time_to_target(own, **options) for own in groups])
+    fits = pd.DataFrame([fit(*key) for key in sorted({(f, r) for f, r, _, _ in keys})])
     frontier = pd.DataFrame([edge_of_stability(own) for own in groups])
     return SimpleNamespace(cells=cells, histories=histories, best=best, targets=targets, fits=fits, frontier=frontier)
+
+
+BEST = [
+    "setting", "reduction", "batch_size", "learning_rate", "lr_mean", "cell", "score", "edge", "low_rate", "high_rate",
+]  # fmt: skip
 
 
 def cell(setting, reduction, size, rate, replicas, limit, **_):
@@ -39,8 +48,11 @@ def cell(setting, reduction, size, rate, replicas, limit, **_):
     lost = lr_mean > limit
     score = np.nan if lost else 2.3 / (1 + 30 * lr_mean)
     return {
+        "dataset": setting.split()[0],
         "setting": setting,
-        "cell": f"{setting} B={size} η={rate:g} {reduction}",
+        "cell": f"{abs(hash((setting, reduction, size, rate))):x}",
+        "label": f"{setting} B={size} η={rate:g} {reduction}",
+        "status": "FINISHED",
         "batch_size": size,
         "learning_rate": rate,
         "lr_mean": lr_mean,
@@ -73,15 +85,16 @@ def history(cell):
 def best_rate(cells):
     best = cells.loc[cells["score"].idxmin()]
     edge = {cells["learning_rate"].min(): "low", cells["learning_rate"].max(): "high"}.get(best["learning_rate"], "")
-    kept = best[["setting", "reduction", "batch_size", "learning_rate", "lr_mean", "cell", "score"]].to_dict()
+    kept = best[BEST[:7]].to_dict()
     rate = best["learning_rate"]
     return kept | {"edge": edge, "low_rate": rate / 2, "high_rate": rate * 2}
 
 
-def to_target(best, target, replicas, **_):
-    updates = 40 * (1 + 100 / best["batch_size"]) if best["score"] <= target else np.inf
-    row = {"setting": best["setting"], "reduction": best["reduction"], "batch_size": best["batch_size"]}
-    for clock, unit in (("updates", 1), ("epochs", best["batch_size"] / N), ("seconds", 1e-4)):
+def time_to_target(cells, target, replicas, **_):
+    first = cells.iloc[0]
+    updates = 40 * (1 + 100 / first["batch_size"]) if cells["score"].min() <= target else np.inf
+    row = {key: first[key] for key in ("setting", "reduction", "batch_size")}
+    for clock, unit in (("updates", 1), ("epochs", first["batch_size"] / N), ("seconds", 1e-4)):
         row |= {clock: unit * updates, f"{clock}_low": 0.8 * unit * updates, f"{clock}_high": np.inf}
     return row | {"n_reached": replicas, "n_replicas": replicas}
 
@@ -99,14 +112,18 @@ def edge_of_stability(cells):
     return kept | {"stable": stable, "unstable": unstable}
 
 
+def clocks(tables, title="title"):
+    return clock_plots.clocks(tables.cells, tables.histories, tables.best, title)
+
+
 def every_figure(tables, title="digits"):
     return [
-        *clock_plots.clocks(tables.histories, tables.best, title).values(),
-        sweep_plots.to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title),
-        sweep_plots.timing(tables.cells, title),
-        sweep_plots.outcomes(tables.cells, title),
-        rate_plots.rate_heatmaps(tables.cells, tables.best, title),
-        rate_plots.stability(tables.frontier, title),
+        *clocks(tables, title).values(),
+        to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title),
+        timing.timing(tables.cells, title),
+        outcomes(tables.cells, title),
+        rate_heatmaps(tables.cells, tables.best, title),
+        stability(tables.frontier, title),
     ]
 
 
@@ -160,22 +177,51 @@ def test_figures_are_drawn_without_a_warning():
 def test_costs_beyond_any_axis_do_no_harm():
     tables = sweep(sizes=(1, 64))
     tables.histories.loc[tables.histories["train_cost"] > 100, "train_cost"] = 1e300
-    figure = clock_plots.clocks(tables.histories, tables.best, "title")["digits"]
+    figure = clocks(tables)["digits"]
     figure.savefig(io.BytesIO())
     assert figure.axes[0].get_ylim()[1] == pytest.approx(3 * 2.3)
 
 
-def test_empty_tables_say_so():
-    empty = pd.DataFrame()
-    assert clock_plots.clocks(empty, empty, "title") == {}
-    for figure in (
-        sweep_plots.to_target(empty, empty, "cost", "title"),
-        sweep_plots.timing(empty, "title"),
-        sweep_plots.outcomes(empty, "title"),
-        rate_plots.rate_heatmaps(empty, empty, "title"),
-        rate_plots.stability(empty, "title"),
-    ):
-        assert figure.axes[0].texts[0].get_text().startswith("no cell")
+def figures_of(tables, timing="exclusive"):
+    data = SweepData("digits", {}, tables.cells, pd.DataFrame(), tables.histories, timing)
+    return figures(data, SimpleNamespace(**vars(tables), targets_at={"digits": 0.7}))
+
+
+def test_a_sweep_without_a_finished_cell_has_no_figures():
+    tables = sweep()
+    tables.cells["status"] = "FAILED"
+    assert figures_of(tables) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, {"clocks", "to_target", "timing", "learning_rates", "stability", "outcomes"}),
+        ({"sizes": (64,), "rates": (0.1,), "reductions": ("mean",)}, {"clocks"}),
+        ({"rates": (0.01,), "reductions": ("mean",)}, {"clocks", "to_target", "timing"}),  # clocks show all three ends
+        (
+            {"sizes": (64,), "limit": 1e9, "reductions": ("mean",)},
+            {"clocks", "learning_rates", "stability", "outcomes"},
+        ),
+    ],
+)
+def test_a_sweep_has_the_figures_of_what_it_varied(options, names):
+    assert set(figures_of(sweep(**options))) == names
+
+
+def test_seconds_that_do_not_compare_are_not_drawn():
+    drawn = figures_of(sweep(), timing="mixed")
+    assert "timing" not in drawn
+    seconds = drawn["clocks"].axes[3]
+    assert not seconds.lines
+    assert "do not compare" in seconds.texts[0].get_text()
+
+
+def test_no_figure_shows_a_signature():
+    tables = sweep(sizes=(1, 64), rates=(0.1, 1.0), settings=("digits", "iris"))
+    for figure in figures_of(tables).values():
+        shown = " ".join(text.get_text() for text in figure.findobj(Text))
+        assert not any(cell in shown for cell in tables.cells["cell"])
 
 
 def test_figures_are_made_without_pyplot():
@@ -197,7 +243,7 @@ def crosses(axes):
 
 def test_a_cell_is_drawn_on_four_clocks_at_the_medians_of_its_replicas():
     tables = sweep(sizes=(64,), rates=(0.01, 0.1), reductions=("mean",))
-    figure = clock_plots.clocks(tables.histories, tables.best, "title")["digits"]
+    figure = clocks(tables)["digits"]
     table = curve(tables.histories[tables.histories["learning_rate"] == 0.1], "train_cost")
     for axes, clock in zip(figure.axes, ("epoch", "update", "examples", "train_seconds"), strict=True):
         shown = table if clock == "epoch" else table[table["update"] > 0]  # a log axis has no 0
@@ -212,14 +258,13 @@ def test_curves_of_all_cells_at_once_are_those_of_each_cell():
     tables = sweep()
     curves = clock_plots._curves(tables.histories)
     for name, own in tables.histories.groupby("cell"):
-        alone = curve(own, "train_cost")
-        together = curves.get(name, {column: np.empty(0) for column in alone})
-        assert all(together[c] == pytest.approx(alone[c].clip(upper=clock_plots.LARGEST)) for c in alone), name
+        alone = curve(own, "train_cost")[[*clock_plots.CLOCKS, "q25", "median", "q75"]]
+        assert curves[name] == pytest.approx(alone.clip(upper=clock_plots.LARGEST).to_numpy().T), name
 
 
 def test_of_many_cells_the_best_are_in_colour_and_the_rest_in_grey():
     tables = sweep(rates=(0.003, 0.01, 0.03, 0.1))
-    axes = clock_plots.clocks(tables.histories, tables.best, "title")["digits"].axes[1]
+    axes = clocks(tables)["digits"].axes[1]
     grey, *coloured = [drawn for drawn in axes.get_lines() if drawn.get_marker() != "X"]
     others = tables.cells[~tables.cells["cell"].isin(tables.best["cell"])]
     n_points = (others["n_diverged"] < others["n_replicas"]).sum() * (len(UPDATES) - 1)
@@ -231,7 +276,7 @@ def test_of_many_cells_the_best_are_in_colour_and_the_rest_in_grey():
 
 def test_crosses_end_the_lines_of_cells_with_a_diverged_replica_at_the_edge_if_above():
     tables = sweep(sizes=(1,), rates=(1.0, 4.0, 8.0), reductions=("mean",))  # 0, 1 and 3 of 3 diverge
-    axes = clock_plots.clocks(tables.histories, tables.best, "title")["digits"].axes[1]
+    axes = clocks(tables)["digits"].axes[1]
     some = curve(tables.histories[tables.histories["learning_rate"] == 4.0], "train_cost")
     edge = 3 * 2.3
     assert np.array(crosses(axes)) == pytest.approx(np.array([(10.0, edge), (30.0, some["median"].iloc[-1])]))
@@ -242,16 +287,54 @@ def test_a_cell_without_a_finite_cost_is_a_cross_where_it_died():
     tables = sweep(sizes=(1,), rates=(0.1, 9.0), reductions=("mean",))
     lost = tables.histories["learning_rate"] == 9.0
     tables.histories.loc[lost & (tables.histories["update"] > 0), ["train_cost", "outcome"]] = [np.inf, "diverged"]
-    histories = tables.histories[~lost | (tables.histories["update"] <= 1)]
-    assert crosses(clock_plots.clocks(histories, tables.best, "title")["digits"].axes[1]) == [(1.0, 3 * 2.3)]
+    tables.histories = tables.histories[~lost | (tables.histories["update"] <= 1)]
+    assert crosses(clocks(tables)["digits"].axes[1]) == [(1.0, 3 * 2.3)]
 
 
 def test_colours_follow_the_batch_size_and_are_a_ramp_when_many():
     tables = sweep(sizes=(1, 2, 4, 8, 16, 32, 64, 128), rates=(0.01,), reductions=("mean",))
-    axes = clock_plots.clocks(tables.histories, tables.best, "title")["digits"].axes[0]
+    axes = clocks(tables)["digits"].axes[0]
     colours = [line(axes, f"B={size}").get_color() for size in (1, 2, 4, 8, 16, 32, 64, 128)]
     greens = [colour[1] for colour in colours]
     assert greens == sorted(greens)
+
+
+def test_few_cells_of_one_dataset_share_a_figure_and_can_be_told_apart():
+    settings = ("digits optimizer=sgd", "digits optimizer=adam")
+    (figure,) = clocks(sweep(sizes=(1, 64), rates=(0.01,), settings=settings)).values()
+    lines = [drawn for drawn in figure.axes[0].get_lines() if drawn.get_label()[0] != "_"]
+    assert {drawn.get_label() for drawn in lines} == {
+        f"optimizer={name} B={size} {reduction}"
+        for size in (1, 64) for reduction in ("sum", "mean") for name in ("sgd", "adam")
+    }  # fmt: skip
+    assert len({(drawn.get_color(), drawn.get_linestyle()) for drawn in lines}) == 8
+
+
+def test_many_cells_have_a_figure_for_each_setting_unless_that_is_one_cell():
+    settings = [f"digits seed={i}" for i in range(20)]
+    assert list(clocks(sweep(settings=settings[:3]))) == settings[:3]
+    assert list(clocks(sweep(settings=settings, sizes=(64,), rates=(0.1,), reductions=("mean",)))) == ["digits"]
+
+
+def test_costs_of_different_data_do_not_share_axes():
+    one_rate = {"sizes": (1, 64), "rates": (0.1,), "reductions": ("mean",)}
+    assert list(clocks(sweep(settings=("digits", "iris"), **one_rate))) == ["digits", "iris"]
+    settings = ("mine target=price sum", "mine target=price mean")
+    tables = sweep(settings=settings, **one_rate)
+    tables.cells["dataset.load.target"] = tables.cells["setting"].str.split("=").str[1]
+    assert list(clocks(tables)) == list(settings)
+
+
+def test_many_cells_without_a_best_rate_are_grey():
+    figure = clocks(sweep(limit=0.0))["digits"]
+    assert "No best rate" in figure.texts[1].get_text()
+    assert len(crosses(figure.axes[1])) == 18
+
+
+def test_panels_of_settings_that_differ_in_the_middle_have_different_titles():
+    settings = [f"digits optimizer=adam {'epsilon' * 3}={i} last_batch=drop engine=vectorized" for i in (1, 2)]
+    axes = stability(sweep(settings=settings).frontier, "title").axes
+    assert axes[0].get_title() != axes[2].get_title()
 
 
 # To target
@@ -264,7 +347,7 @@ def marks(axes, marker):
 
 def test_points_to_target_lie_at_the_tables_values_with_bars_and_perfect_scaling():
     tables = sweep(reductions=("sum",), limit=1e9, target=9.0)
-    figure = sweep_plots.to_target(tables.targets, tables.fits, "cost ≤ 9", "title")
+    figure = to_target(tables.targets, tables.fits, "cost ≤ 9", "title")
     for axes, clock in zip(figure.axes, ("updates", "epochs", "seconds"), strict=True):
         assert marks(axes, "D") == sorted(zip(tables.targets["batch_size"], tables.targets[clock], strict=True))
         bars = axes.collections[0].get_segments()
@@ -278,7 +361,7 @@ def test_points_to_target_lie_at_the_tables_values_with_bars_and_perfect_scaling
 
 def test_the_fit_is_drawn_where_it_is_resolved_and_said_where_not():
     tables = sweep(limit=1e9, target=9.0)
-    axes = sweep_plots.to_target(tables.targets, tables.fits, "cost ≤ 9", "title").axes[0]
+    axes = to_target(tables.targets, tables.fits, "cost ≤ 9", "title").axes[0]
     (fitted,) = [drawn for drawn in axes.get_lines() if len(drawn.get_xdata()) == 60]
     assert fitted.get_ydata() == pytest.approx(40 * (1 + 100 / fitted.get_xdata()))
     assert 100.0 in [drawn.get_xdata()[0] for drawn in axes.get_lines() if len(drawn.get_xdata())]
@@ -290,7 +373,7 @@ def test_the_fit_is_drawn_where_it_is_resolved_and_said_where_not():
 def test_batch_sizes_that_do_not_reach_the_target_are_open_triangles_at_the_top():
     tables = sweep(reductions=("mean",), target=0.0)
     tables.targets.loc[0, "updates"] = 50.0
-    updates, epochs, _ = sweep_plots.to_target(tables.targets, tables.fits, "cost", "title").axes
+    updates, epochs, _ = to_target(tables.targets, tables.fits, "cost", "title").axes
     assert [x for x, _ in marks(updates, "^")] == [64, N]
     assert [x for x, _ in marks(epochs, "^")] == [1, 64, N]
     assert "not reached" in epochs.texts[0].get_text()
@@ -301,8 +384,8 @@ def test_batch_sizes_that_do_not_reach_the_target_are_open_triangles_at_the_top(
 
 def test_times_are_split_into_overhead_and_cost_of_an_example():
     tables = sweep()
-    figure = sweep_plots.timing(tables.cells, "title")
-    assert sweep_plots.overhead_split(tables.cells) == pytest.approx((45, 0.9))
+    figure = timing.timing(tables.cells, "title")
+    assert timing.overhead_split(tables.cells) == pytest.approx((45, 0.9))
     assert marks(figure.axes[0], "o") == sorted(
         zip(tables.cells["batch_size"], tables.cells["time/update_us"], strict=True)
     )
@@ -314,7 +397,7 @@ def test_times_are_split_into_overhead_and_cost_of_an_example():
 )
 def test_neither_part_of_the_split_is_negative(times, split):
     cells = pd.DataFrame({"batch_size": [1, 10], "time/update_us": times})
-    found = sweep_plots.overhead_split(cells)
+    found = timing.overhead_split(cells)
     assert min(found) >= 0
     for got, wanted in zip(found, split or (None, 0), strict=True):
         assert wanted is None or got == pytest.approx(wanted, abs=1e-9)
@@ -322,13 +405,20 @@ def test_neither_part_of_the_split_is_negative(times, split):
 
 def test_one_batch_size_has_points_only():
     cells = sweep(sizes=(64,)).cells
-    assert sweep_plots.overhead_split(cells) is None
-    assert all(len(drawn.get_xdata()) < 60 for drawn in sweep_plots.timing(cells, "title").axes[0].get_lines())
+    assert timing.overhead_split(cells) is None
+    assert all(len(drawn.get_xdata()) < 60 for drawn in timing.timing(cells, "title").axes[0].get_lines())
 
 
 def test_cells_that_were_not_timed_are_left_out():
-    cells = sweep().cells.assign(**{"time/update_us": np.nan, "time/example_us": np.nan})
-    assert sweep_plots.timing(cells, "title").axes[0].texts[0].get_text() == "no cell was timed"
+    tables = sweep(reductions=("mean",))
+    times = ["time/update_us", "time/example_us"]
+    tables.cells.loc[0, times] = np.nan
+    points, _ = timing.timing(tables.cells, "title").axes[0].get_lines()
+    assert len(points.get_xdata()) == len(tables.cells) - 1
+    tables.cells[times] = np.nan
+    assert "timing" not in figures_of(tables)
+    tables.cells = tables.cells.drop(columns=times)
+    assert "timing" not in figures_of(tables)
 
 
 # Outcomes
@@ -336,7 +426,7 @@ def test_cells_that_were_not_timed_are_left_out():
 
 def test_the_forest_lists_cells_best_first_with_crosses_for_the_diverged():
     cells = sweep(sizes=(1,), rates=(4.0, 8.0, 0.1), reductions=("mean",)).cells  # 1, 3 and 0 of 3 diverge
-    (axes,) = sweep_plots.outcomes(cells, "title").axes
+    (axes,) = outcomes(cells, "title").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["η=4", "η=0.1", "η=8"]
     assert marks(axes, "o") == sorted(zip(cells["score"].dropna(), (0, 1), strict=True))
     assert marks(axes, "X") == [(1, 2)]
@@ -348,8 +438,8 @@ def test_the_forest_lists_cells_best_first_with_crosses_for_the_diverged():
 
 
 def test_of_many_cells_the_forest_shows_the_best_and_says_so():
-    cells = sweep(rates=np.geomspace(0.001, 0.01, 20), reductions=("mean",)).cells.drop(columns=["q25", "q75"])
-    figure = sweep_plots.outcomes(cells, "title")
+    cells = sweep(rates=np.geomspace(0.001, 0.01, 20), reductions=("mean",)).cells
+    figure = outcomes(cells, "title")
     assert len(marks(figure.axes[0], "o")) == 40
     assert any("40 best of 60" in text.get_text() for text in figure.texts)
 
@@ -357,7 +447,7 @@ def test_of_many_cells_the_forest_shows_the_best_and_says_so():
 def test_a_cell_without_a_result_is_said():
     cells = sweep(sizes=(1,), rates=(0.1,)).cells
     cells.loc[0, ["score", "q25", "q75", "n_replicas", "n_diverged"]] = np.nan
-    assert [text.get_text() for text in sweep_plots.outcomes(cells, "title").axes[0].texts] == ["no result"]
+    assert [text.get_text() for text in outcomes(cells, "title").axes[0].texts] == ["no result"]
 
 
 # Rates
@@ -370,13 +460,13 @@ def boxes(axes):
 
 def test_each_cell_has_its_box_in_raw_and_in_canonical_units():
     tables = sweep()
-    axes = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes
-    titles = ["sum, raw learning rate", "sum, as lr_mean", "mean, raw learning rate", "mean, as lr_mean"]
+    axes = rate_heatmaps(tables.cells, tables.best, "title").axes
+    titles = ["sum, learning rate", "sum, lr_mean", "mean, learning rate", "mean, lr_mean"]
     assert sorted(one.get_title() for one in axes[:4]) == sorted(titles)
     for one in axes[:4]:
         reduction, unit = one.get_title().split(", ")
         own = tables.cells[(tables.cells["reduction"] == reduction) & tables.cells["score"].notna()]
-        rates = own["lr_mean" if unit == "as lr_mean" else "learning_rate"]
+        rates = own["lr_mean" if unit == "lr_mean" else "learning_rate"]
         columns = np.searchsorted([1, 64, N], own["batch_size"])
         for box, rate, column in zip(boxes(one), rates, columns, strict=True):
             assert box[:, 0].min() == column - 0.5
@@ -387,7 +477,7 @@ def test_each_cell_has_its_box_in_raw_and_in_canonical_units():
 def test_the_ridge_goes_through_the_best_rates_and_the_rules_through_its_middle():
     tables = sweep(limit=1e9, reductions=("mean",))
     tables.best["learning_rate"] = tables.best["lr_mean"] = [0.01, 0.1, 1.0]
-    raw = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes[0]
+    raw = rate_heatmaps(tables.cells, tables.best, "title").axes[0]
     lines = [(drawn.get_color(), list(drawn.get_ydata())) for drawn in raw.get_lines()]
     assert ("black", [0.01, 0.1, 1.0]) in lines
     rules = [ys for colour, ys in lines if colour == "#333333"]
@@ -397,7 +487,7 @@ def test_the_ridge_goes_through_the_best_rates_and_the_rules_through_its_middle(
 
 def test_the_rules_of_a_sum_are_those_of_its_lr_mean():
     tables = sweep(limit=1e9, reductions=("sum",))
-    raw, canonical = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes[:2]
+    raw, canonical = rate_heatmaps(tables.cells, tables.best, "title").axes[:2]
     for axes, unit in ((raw, [1, 64, N]), (canonical, [1, 1, 1])):
         rules = [drawn.get_ydata() for drawn in axes.get_lines() if drawn.get_color() == "#333333"]
         assert rules[0] * unit == pytest.approx([rules[0][1] * unit[1]] * 3)
@@ -405,16 +495,16 @@ def test_the_rules_of_a_sum_are_those_of_its_lr_mean():
 
 def test_canonical_panels_show_the_ridges_of_both_reductions():
     tables = sweep()
-    axes = rate_plots.rate_heatmaps(tables.cells, tables.best, "title").axes[:4]
+    axes = rate_heatmaps(tables.cells, tables.best, "title").axes[:4]
     ridges = {one.get_title(): {drawn.get_color() for drawn in one.get_lines()} & {"black", "#D55E00"} for one in axes}
-    assert ridges["mean, as lr_mean"] == ridges["sum, as lr_mean"] == {"black", "#D55E00"}
-    assert ridges["mean, raw learning rate"] == {"black"}
-    assert ridges["sum, raw learning rate"] == {"#D55E00"}
+    assert ridges["mean, lr_mean"] == ridges["sum, lr_mean"] == {"black", "#D55E00"}
+    assert ridges["mean, learning rate"] == {"black"}
+    assert ridges["sum, learning rate"] == {"#D55E00"}
 
 
 def test_diverged_cells_are_hatched_and_counted():
     cells = sweep(sizes=(1,), rates=(0.1, 1.0, 4.0, 8.0), reductions=("mean",)).cells
-    axes = rate_plots.rate_heatmaps(cells, pd.DataFrame(columns=["reduction", "setting", "edge"]), "title").axes[0]
+    axes = rate_heatmaps(cells, pd.DataFrame(columns=BEST), "title").axes[0]
     assert [text.get_text() for text in axes.texts] == ["1/3"]
     hatched = [len(c.get_paths()) for c in axes.collections if c.get_hatch()]
     assert hatched == [1, 1]  # one lost, one with a survivor
@@ -422,7 +512,7 @@ def test_diverged_cells_are_hatched_and_counted():
 
 def test_one_colour_bar_with_plain_numbers():
     tables = sweep()
-    figure = rate_plots.rate_heatmaps(tables.cells, tables.best, "title")
+    figure = rate_heatmaps(tables.cells, tables.best, "title")
     bar = figure.axes[-1]
     figure.draw_without_rendering()
     assert len(figure.axes) == 5
@@ -432,13 +522,13 @@ def test_one_colour_bar_with_plain_numbers():
 @pytest.mark.parametrize("score", [0.0, 0.5])
 def test_equal_costs_have_a_colour(score):
     tables = sweep(limit=1e9)
-    figure = rate_plots.rate_heatmaps(tables.cells.assign(score=score), tables.best, "title")
+    figure = rate_heatmaps(tables.cells.assign(score=score), tables.best, "title")
     figure.draw_without_rendering()
 
 
 def test_the_frontier_is_a_bracket_or_an_arrow():
     tables = sweep(limit=1.5)
-    raw, canonical = rate_plots.stability(tables.frontier, "title").axes
+    raw, canonical = stability(tables.frontier, "title").axes
     sums = tables.frontier[tables.frontier["reduction"] == "sum"]
     stable = sums[sums["stable"].notna()]
     drawn = [mark for mark in marks(raw, "D") if np.isfinite(mark[1])]
@@ -450,7 +540,7 @@ def test_the_frontier_is_a_bracket_or_an_arrow():
 
 def test_nothing_diverged_is_said_with_arrows_upwards():
     tables = sweep(limit=1e9)
-    for axes in rate_plots.stability(tables.frontier, "title").axes:
+    for axes in stability(tables.frontier, "title").axes:
         assert axes.texts[0].get_text() == "no cell diverged: the frontier lies above the grid"
         assert len(marks(axes, "^")) == len(tables.frontier)
 
@@ -463,18 +553,18 @@ def test_nothing_diverged_is_said_with_arrows_upwards():
     [(0.00001, "0.00001"), (0.3, "0.3"), (512, "512"), (20_000, "20k"), (3e6, "3M"), (0, "0"), (1000, "1000")],
 )
 def test_numbers_are_plain(value, words):
-    assert panels.plain(value) == words
+    assert plain(value) == words
 
 
 def test_limits_of_nothing_and_of_one_value_are_wide_enough_to_read():
     for values in ([], [np.nan, np.inf, 0], [5.0]):
-        low, high = panels.log_limits([values])
+        low, high = log_limits([values])
         assert 0 < low < high < np.inf
         assert high >= 4 * low
 
 
 def test_ticks_of_batch_sizes_do_not_touch_and_keep_the_largest():
-    (axes,) = sweep_plots.timing(sweep(sizes=range(1, 101), rates=(0.1,)).cells, "title").axes[:1]
+    (axes,) = timing.timing(sweep(sizes=range(1, 101), rates=(0.1,)).cells, "title").axes[:1]
     ticks = axes.get_xticks()
     assert ticks[0] == 100 or ticks[-1] == 100
     assert len(ticks) < 10

@@ -1,0 +1,83 @@
+"""How figures look: colours, marks and sizes of letters, numbers and names; the same for one thing in every figure."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.lines import Line2D
+
+# Okabe & Ito's colours, which readers with any colour vision tell apart; black is left to axes and references.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
+DIVERGED = "X"  # the marker
+# Where sum and mean coincide, the small mark and the thin bar lie on the large ones and both are seen.
+REDUCTIONS: dict[str, dict[str, Any]] = {
+    "mean": {"color": COLOURS[0], "marker": "o", "markersize": 9},
+    "sum": {"color": COLOURS[1], "marker": "D", "markersize": 4.5},
+}
+BARS: dict[str, dict[str, Any]] = {"mean": {"lw": 3, "alpha": 0.45}, "sum": {"lw": 1.4}}
+TITLE, SMALL = 13, 10  # points
+WORD = re.compile(r'(?:"(?:\\.|[^"\\])*"|\S)+')  # of a name; a space within quotation marks does not end it
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titley": 1.0,  # a fixed place: matplotlib finds one by measuring every tick label
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.dpi": 110,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Decorates a function that draws: it uses the harness's style, whatever the user's own settings are."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        yield
+
+
+def palette(n: int) -> list[Any]:
+    """The named colours while they suffice, then a ramp."""
+    if n <= len(COLOURS):
+        return list(COLOURS[:n])
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](0.95 * i / (n - 1)) for i in range(n)]
+
+
+def key(label: str, **style: Any) -> "Line2D":
+    """An entry of a figure's key: a line or a mark in the style of what it names."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **style)
+
+
+def plain(value: float, _: Any = None) -> str:
+    """0.00001, 0.3, 512, 20k, 3M; 1e-12 where nobody would count the zeros. The second argument is matplotlib's."""
+    if value >= 1e4:
+        return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
+    return np.format_float_positional(value, 3, fractional=False, trim="-") if 9e-6 <= value < 1e-4 else f"{value:g}"
+
+
+def two_digits(value: float) -> str:
+    return plain(float(f"{value:.2g}")) if np.isfinite(value) else "∞"
+
+
+def short_names(names: Sequence[str], most: int) -> list[str]:
+    """The names without the words that all share, of `most` letters; longer where different names would be equal."""
+    shared = set.intersection(*(set(WORD.findall(name)) for name in names)) if len(names) > 1 else set()
+    own = [" ".join(word for word in WORD.findall(name) if word not in shared) or name for name in names]
+    own = own if len(set(own)) == len(set(names)) else list(names)
+    part = (most - 3) // 2
+    short = [name if len(name) <= most else f"{name[:part]} … {name[-part:]}" for name in own]
+    return short if len(set(short)) == len(set(own)) else own
