@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.analysis import Answer, SweepData, answer
 from harness.api.results import Result
-from harness.report import note
+from harness.report import figures, note, png
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +38,6 @@ class Figures(dict[str, "Figure"]):
 
     def _repr_html_(self) -> str:
         from base64 import b64encode
-
-        from harness.report.plots import png  # TEMPORARY
 
         pictures = {name: b64encode(png(figure)).decode() for name, figure in self.items()}
         return "\n".join(f'<img alt="{name}" src="data:image/png;base64,{data}">' for name, data in pictures.items())
@@ -94,8 +92,6 @@ class Sweep:
 
     def figures(self) -> "dict[str, Figure]":
         """The figures that suit what the sweep varied, by name, as Figures of matplotlib."""
-        from harness.runs.parent import figures  # TEMPORARY
-
         return Figures(figures(self._data, self._answer))
 
     def _table(self) -> "pd.DataFrame":
