@@ -1,0 +1,45 @@
+"""What the pages say of the code is true: the files and functions that they name exist."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf8")
+STEPS = re.findall(r"^\| (harness/\S+\.py) \| `([\w.]+)` \|", ARCHITECTURE, re.MULTILINE)
+ROOMS = sorted(path.parent.name for path in (ROOT / "harness").glob("*/__init__.py"))
+
+
+def definitions(file: Path) -> set[str]:
+    """Functions and classes of a module, and methods as Class.method."""
+    found = set()
+    for node in ast.parse(file.read_text(encoding="utf8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef)}
+    return found
+
+
+def test_the_walk_goes_from_the_command_line_to_the_step():
+    assert len(STEPS) >= 12
+    assert STEPS[0] == ("harness/app/command.py", "main")
+    assert STEPS[-1][0] == "harness/network/optimizers.py"
+
+
+@pytest.mark.parametrize(("file", "name"), STEPS)
+def test_each_step_of_the_walk_exists(file, name):
+    assert name in definitions(ROOT / file)
+
+
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"`(harness/[\w/]+\.py)`", ARCHITECTURE))))
+def test_each_file_that_the_page_names_exists(file):
+    assert (ROOT / file).is_file()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_pages_list_every_room(page):
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / page).read_text(encoding="utf8"), re.MULTILINE)
+    assert set(ROOMS) <= set(rows)
