@@ -72,10 +72,10 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 
 def scaling_curves(evidence: Evidence) -> Iterator[Curve]:
-    """From the cells that were not trained to be looked into."""
-    looked_at = evidence.cells.loc[evidence.cells["diagnostics"] == "full", "cell"]
+    """From the cells without full diagnostics."""
+    diagnosed = evidence.cells.loc[evidence.cells["diagnostics"] == "full", "cell"]
     targets = evidence.answer.targets
-    targets = targets[~targets["cell"].isin(looked_at) & (targets["reduction"] == "mean")]
+    targets = targets[~targets["cell"].isin(diagnosed) & (targets["reduction"] == "mean")]
     dataset = evidence.cells.set_index("cell")["dataset"]
     for _, own in targets.sort_values("batch_size").groupby("setting"):
         sizes = own["batch_size"].to_numpy(dtype=float)

@@ -38,7 +38,7 @@ class Frontier:
 
     @property
     def bracket(self) -> Interval:
-        """Between which rates the frontier lies; their geometric mean stands for it."""
+        """The rates between which the frontier lies; their geometric mean is the estimate."""
         return Interval(float(np.sqrt(self.stable * self.unstable)), self.stable, self.unstable)
 
 

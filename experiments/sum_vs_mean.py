@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 ROUNDING = {"float64": 1e-10, "float32": 1e-4}
-VISIBLE = 1e-2  # a relative difference of all parameters that nobody would call rounding
+VISIBLE = 1e-2  # a relative difference of all parameters, far above rounding
 RAGGED = (1e-3, 1.0)  # "by percents"
 COSINE = 1e-12
 SAME = 0.01  # two penalties closer than this are one

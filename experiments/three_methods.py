@@ -43,8 +43,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 def order_of_a_whole_set(evidence: Evidence) -> Finding:
     """C4: full-batch training that never shuffled, against the kernel led over the same rows in a new order each time.
 
-    The harness itself takes a whole set as it lies, so two of its orders would agree whatever is true. Sampling with
-    replacement is the control: if that made no difference, the comparison could not see one.
+    The harness takes a whole set in the order of the data, so two of its orders would agree whatever is true. Sampling
+    with replacement is the control: without a difference there, the comparison could not detect one.
     """
     whole = evidence.cells[evidence.cells["batch_size"] == evidence.cells["n_train"]]
     shuffled, drawn = {}, {}
@@ -193,7 +193,7 @@ def _shuffled(evidence: Evidence) -> "pd.DataFrame":
 
 
 def _faster(comparison: Comparison, clock: str) -> Verdict:
-    """Seconds are read once from a clock: within its factor nobody can tell."""
+    """Seconds are one reading of a clock: a ratio within its factor is unresolved."""
     if clock != "seconds" or comparison.by_divergence:
         return lower(comparison)
     verdict = inside(comparison.ratio, 0, 1 / CLOCK)

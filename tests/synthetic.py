@@ -25,7 +25,7 @@ from harness.training import Identity, Plan
 START = 2.0
 PARAMS = {
     "optimizer.name": "sgd", "optimizer.weight_decay": 0.0, "last_batch": "keep", "order": "reshuffle",
-    "target": None, "target_on": "train", "engine": "vectorized", "epochs": 10, "seed": 0,
+    "target": None, "optimizer.clip_norm": None, "target_on": "train", "engine": "vectorized", "epochs": 10, "seed": 0,
 }  # fmt: skip
 
 

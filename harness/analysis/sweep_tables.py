@@ -4,6 +4,7 @@ Whatever answers, draws or reports works on these tables and on nothing else, so
 moment ago, on one from a store, and on a hand-written table too.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -84,20 +85,14 @@ def sweep_data(
 def settings(cells: Sequence[Values]) -> list[str]:
     """The setting of each cell: a name for its values without the three knobs.
 
-    And without its budget where that only follows from the knobs (few epochs at B=1, many at B=N): where no two cells
-    differ in nothing but their budgets.
+    The budget is left out too where it follows from the knobs (few epochs at B=1, many at B=N), that is where no two
+    cells differ in the budget alone.
     """
-    without_knobs = [_without(one, KNOBS) for one in cells]
-    knobs_of: dict[str, list[str]] = {}
-    for one in cells:
-        knobs_of.setdefault(exact_text(_without(one, (*KNOBS, *BUDGETS))), []).append(
-            exact_text([one[k] for k in KNOBS])
-        )
-    found = []
-    for one in without_knobs:
-        rest = _without(one, BUDGETS)
-        knobs = knobs_of[exact_text(rest)]
-        found.append(rest if len(set(knobs)) == len(knobs) else one)
+    alike = [exact_text(_without(one, (*KNOBS, *BUDGETS))) for one in cells]
+    count = Counter((rest, *(one[key] for key in KNOBS)) for rest, one in zip(alike, cells, strict=True))
+    by_budget = {rest for (rest, *_), n in count.items() if n > 1}
+    keys = [KNOBS if rest in by_budget else (*KNOBS, *BUDGETS) for rest in alike]
+    found = [_without(one, without) for one, without in zip(cells, keys, strict=True)]
     different = {exact_text(one): one for one in found}
     names = dict(zip(different, labels(list(different.values())), strict=True))
     return [names[exact_text(one)] for one in found]

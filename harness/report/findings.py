@@ -1,4 +1,4 @@
-"""What a study found, in words: for the note on its sweep, for a file beside it, and for the page of all findings."""
+"""The findings of a study in words: for the note on its sweep, for a file beside it, for the page of all studies."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -12,13 +12,13 @@ from harness.report.markdown import interval, table
 
 INTRODUCTION = """# Findings
 
-Every claim of the two documents that started this project, and of the literature on the same machinery, held against
-runs. What is measured, and what would support or refute a claim, is fixed in `experiments/` before a study runs; the
+The claims of the two documents that started this project, and claims of the literature on the same questions, each
+tested by runs. `experiments/` says what is measured, and what supports or refutes a claim, before a study runs; the
 verdict is computed from its runs. Intervals are 95 %. Written by `python -m harness studies --all`; one study is
 repeated by the command under its name, and `python -m harness studies` lists the verdicts of your own runs.
 
-Grids, budgets and rules were settled on pilot runs with root seed 0; the runs shown have other seeds, which no rule was
-settled on. Seconds cannot be drawn anew like that: what rests on them is as good as its intervals and its machine.
+Grids, budgets and rules were chosen on pilot runs with root seed 0; the runs shown have other seeds, on which no rule
+was chosen. A machine has no seeds: a result in seconds holds for this machine, within its intervals.
 """
 
 

@@ -1,11 +1,12 @@
-"""Numbers, intervals and tables as Markdown."""
+"""Numbers, intervals, verdicts and tables as Markdown."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from harness.inference import Interval
+from harness.analysis import MARGIN
+from harness.inference import Comparison, Interval
 
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 
@@ -21,6 +22,12 @@ def interval(value: Interval) -> str:
     if np.isnan(value.low):
         return number(value.estimate)
     return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
+
+
+def verdict(comparison: Comparison, a_lower: str, b_lower: str) -> str:
+    """What a comparison of a with b came to; a_lower, b_lower: the words for these two."""
+    words = {"a lower": a_lower, "b lower": b_lower, "equivalent": f"equal within {MARGIN:.0%}"}
+    return words.get(comparison.verdict, comparison.verdict)
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

@@ -9,50 +9,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import CLOCKS, MARGIN, Answer, Pair, SweepData, Winner
-from harness.inference import Comparison, Exponent, Interval, Status, proportion
-from harness.report.markdown import interval, number, table
+from harness.analysis import CLOCKS, MARGIN, Answer, SweepData, Winner
+from harness.inference import Exponent, Interval, Status, proportion
+from harness.report.markdown import interval, number, table, verdict
+from harness.report.reductions import sum_or_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
 MOST_MISSING = 10  # cells that are named
-ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
 
 
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
-    answers = [_headline(own, _labels(data)) for own in _by_setting(found.winners)]
-    head = [*answers, f"`{data.about.get('command', '')}`", _finished(data, found), *_missing(data.cells)]
-    return "\n\n".join([*head, *_sections(data, found), "### All cells", cells_table(data.cells)])
+    done = data.cells[data.cells["status"] == "FINISHED"]
+    labels = dict(zip(done["cell"], done["label"], strict=True))
+    settings = dict.fromkeys(winner.setting for winner in found.winners)
+    head = [_headline([w for w in found.winners if w.setting == setting], labels) for setting in settings]
+    head += [f"`{data.about.get('command', '')}`", _finished(data, found, len(done)), *_missing(data.cells)]
+    return "\n\n".join([*head, *_sections(done, found, labels), "### All cells", cells_table(data.cells)])
 
 
-def _labels(data: SweepData) -> dict[str, str]:
-    """Signature -> name."""
-    return dict(zip(data.cells["cell"], data.cells["label"], strict=True)) if len(data.cells) else {}
-
-
-def _finished(data: SweepData, found: Answer) -> str:
-    finished = int((data.cells["status"] == "FINISHED").sum()) if len(data.cells) else 0
-    text = f"{finished} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
+def _finished(data: SweepData, found: Answer, n_done: int) -> str:
+    text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
     text += TIMING[data.timing]
-    if not finished:
-        return text
-    if not (found.best["n_rates"] > 1).any():
-        return f"{text} p-values are Holm's, within each table."
-    choice = "on disjoint halves of the replicas" if found.disjoint else "on the same replicas, so best costs flatter"
-    return f"{text} Learning rates are chosen and reported {choice}. p-values are Holm's, within each table."
+    if (found.best["n_rates"] > 1).any():
+        halves, same = "on disjoint halves of the replicas", "on the same replicas, so best costs flatter"
+        text += f" Learning rates are chosen and reported {halves if found.disjoint else same}."
+    return f"{text} p-values are Holm's, within each table." if n_done else text
 
 
 def _missing(cells: "pd.DataFrame") -> list[str]:
     """Which cells are missing, and why."""
-    lost = cells[cells["status"] != "FINISHED"] if len(cells) else cells
-    if lost.empty:
-        return []
-    shown = [f"{row.label} ({row.reason})" for row in lost.head(MOST_MISSING).itertuples()]
-    more = [f"and {len(lost) - MOST_MISSING} more"] if len(lost) > MOST_MISSING else []
-    return [f"Missing: {'; '.join([*shown, *more])}."]
+    missing = cells[cells["status"] != "FINISHED"]
+    named = [f"{row.label} ({row.reason})" for row in missing.head(MOST_MISSING).itertuples()]
+    more = [f"and {len(missing) - MOST_MISSING} more"] if len(missing) > MOST_MISSING else []
+    return [f"Missing: {'; '.join([*named, *more])}."] if named else []
 
 
 TIMING = {
@@ -63,13 +55,14 @@ TIMING = {
 }
 
 
-def _sections(data: SweepData, found: Answer) -> Iterator[str]:
+def _sections(cells: "pd.DataFrame", found: Answer, labels: Mapping[str, str]) -> Iterator[str]:
+    """cells: the finished ones."""
     sections = {
-        "Who wins": _who_wins(found, _labels(data)),
+        "Who wins": _who_wins(found, labels),
         "Learning rate": _learning_rate(found),
-        "Sum or mean": _sum_or_mean(data.cells, found),
-        "Updates to target": _to_target(data.cells, found),
-        "Divergence": _divergence(data.cells, found),
+        "Sum or mean": sum_or_mean(cells, found),
+        "Updates to target": _to_target(cells, found),
+        "Divergence": _divergence(cells, found),
     }
     for title, lines in sections.items():
         text = "\n".join(lines)
@@ -87,11 +80,6 @@ def _who_wins(found: Answer, labels: Mapping[str, str]) -> list[str]:
     ]
     header = ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size")
     return table(header, rows)
-
-
-def _by_setting(winners: list[Winner]) -> list[list[Winner]]:
-    settings = dict.fromkeys(winner.setting for winner in winners)
-    return [[winner for winner in winners if winner.setting == setting] for setting in settings]
 
 
 def _headline(winners: list[Winner], labels: Mapping[str, str]) -> str:
@@ -119,10 +107,9 @@ def _against(winner: Winner, labels: Mapping[str, str]) -> str:
     if comparison.by_divergence:
         return f"{other} diverged in {comparison.diverged[1]} replicas"
     text = f"{interval(comparison.ratio)} × {other}, p = {number(comparison.p)}"
-    if comparison.verdict == "unresolved" and comparison.seeds_needed:
-        return f"{text}: unresolved, about {comparison.seeds_needed} seeds would tell"
-    words = {"a lower": "lower", "b lower": "higher", "equivalent": f"equal within {MARGIN:.0%}"}
-    return f"{text}: {words.get(comparison.verdict, comparison.verdict)}"
+    text = f"{text}: {verdict(comparison, 'lower', 'higher')}"
+    needed = comparison.seeds_needed if comparison.verdict == "unresolved" else None
+    return f"{text}, about {needed} seeds would tell" if needed else text
 
 
 # Learning rate
@@ -164,63 +151,6 @@ def _extend(best: "pd.DataFrame") -> Iterator[str]:
         )
         rates = ",".join(f"{rate:.1g}" for rate in further)
         yield f"{setting}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
-
-
-# Sum or mean
-
-
-def _sum_or_mean(cells: "pd.DataFrame", found: Answer) -> list[str]:
-    done = cells[cells["status"] == "FINISHED"] if len(cells) else cells
-    if done.empty or set(done["reduction"]) != {"sum", "mean"}:
-        return []
-    lines = [f"- In exact arithmetic: {text}" for text in _in_exact_arithmetic(done)]
-    lines += [f"- {text}" for text in _measured_pairs(found.pairs)]
-    rows = [
-        (setting, f"{B:.0f}", interval(c.ratio), number(c.p), _verdict(c)) for (setting, B), c in found.at_best.items()
-    ]
-    header = ("data", "B", "final cost of sum / mean, each at its best rate", "p", "")
-    edges = sorted(set(found.best.loc[found.best["edge"] != "", "batch_size"]))
-    if edges:
-        sizes = ", ".join(f"{B:.0f}" for B in edges)
-        lines.append(f"- Best against best is void at B = {sizes} until the grid is extended.")
-    return [*lines, "", *table(header, rows)]
-
-
-def _verdict(comparison: Comparison) -> str:
-    words = {"a lower": "sum lower", "b lower": "mean lower", "equivalent": f"equal within {MARGIN:.0%}"}
-    return words.get(comparison.verdict, comparison.verdict)
-
-
-def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
-    """What sum and mean have to do with one another, and what in this sweep breaks it (each case is a test)."""
-    for optimizer in sorted(set(cells["optimizer.name"])):
-        if optimizer in ADAPTIVE:
-            yield f"{optimizer}: the reduction only changes what ε means; sum with ε·B is mean with ε, at one rate."
-        else:
-            yield f"{optimizer}: sum at η is mean at ηB, wherever every batch has B examples."
-    ragged = cells[(cells["last_batch"] == "keep") & (cells["n_train"] % cells["batch_size"] != 0)]
-    for (n_train, B), _ in ragged.groupby(["n_train", "batch_size"]):
-        short = n_train % B
-        yield f"B={B:.0f} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
-    if (cells["optimizer.weight_decay"].astype(float) > 0).any():
-        yield "weight decay is added after the reduction: sum needs decay·B to be the same."
-    if "optimizer.clip_norm" in cells and cells["optimizer.clip_norm"].notna().any():
-        yield "clipping comes after the reduction: sum needs clip_norm·B to be the same."
-
-
-def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
-    if not pairs:
-        yield "Measured: no two cells of this grid have the same lr_mean under both reductions."
-        return
-    equal = [pair for pair in pairs if pair.difference <= ROUNDING]
-    other = [pair for pair in pairs if pair.difference > ROUNDING]
-    if equal:
-        worst = max(pair.difference for pair in equal)
-        sizes = ", ".join(f"{B:.0f}" for B in sorted({pair.batch_size for pair in equal}))
-        how = "bit for bit" if worst == 0 else f"to {worst:.1g}"
-        yield f"Measured: {len(equal)} pairs of cells with one lr_mean (B = {sizes}) end at the same costs {how}."
-    for pair in other:
-        yield f"Measured: B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}: up to {pair.difference:.2%} apart."
 
 
 # Updates to target
@@ -280,10 +210,11 @@ def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
 
 
 def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
-    diverged = cells[cells.get("n_diverged", 0) > 0] if "n_diverged" in cells else cells.iloc[:0]
+    if cells.empty:
+        return []
+    diverged, lines = cells[cells["n_diverged"] > 0], []
     if diverged.empty:
-        return ["No replica of any cell diverged."] if len(cells) else []
-    lines = []
+        return ["No replica of any cell diverged."]
     for (setting, reduction), own in found.frontier.groupby(["setting", "reduction"]):
         edge = own[own["unstable"].notna()]
         if len(edge):
@@ -322,4 +253,4 @@ TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/
 
 def _quartiles(row: "pd.Series") -> str:
     score, low, high = (row.get(key, np.nan) for key in ("score", "q25", "q75"))
-    return "" if np.isnan(score) else f"{number(score)} [{number(low)}, {number(high)}]"
+    return "" if np.isnan(score) else interval(Interval(score, low, high))

@@ -1,7 +1,7 @@
-"""What to do when something dies: workers, whole processes, the store.
+"""What is done when a worker, a whole process or the store fails.
 
-Three moments: while a sweep is launched (a worker that dies takes others with it), when it has ended (what runs had to
-say must reach the store), and at the next start (a process that was killed could not close its runs).
+At three moments: while a sweep is launched (a killed worker ends the launch of all cells), when it has ended (the
+journals must reach the store), and at the next start (a killed process could not close its runs).
 """
 
 import time
@@ -17,26 +17,25 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-ATTEMPTS = 3  # to launch cells none of which has begun, before the launcher itself is taken to be broken
-DYING_SECONDS = 5.0  # that workers may take to end after the interrupt that ended the sweep
+ATTEMPTS = 3  # launches in a row in which no cell began, after which the launcher counts as broken
+ENDING_SECONDS = 5.0  # that workers may take to end after the interrupt that ended the sweep
 
 
 def train_all(
     cells: Sequence[GridCell], store: Store, sweep: str, launch: Callable[[Sequence[GridCell]], None]
 ) -> None:
-    """Launch the cells; when a worker is killed, and its launcher gives up on all of them, launch what is left.
+    """Launch the cells; when a killed worker ends the launch, launch those that have not begun.
 
-    Which of the cells that were being trained killed its worker is not known: each gets a second try, after the others
-    and alone, so that a cell that always kills its worker costs none but itself. Raises what a launcher that cannot
-    begin any cell raises.
+    Which of the cells in training killed its worker is not known. Each of them is tried once more at the end, alone, so
+    that a cell that always kills its worker ends no other. Raises what the launcher raises when it begins no cell.
     """
-    left, suspects, in_vain = list(cells), [], 0
+    left, suspects, fruitless = list(cells), [], 0
     while left and (broken := _launch(left, launch)):
         status = _status(store, sweep)
         suspects += [cell for cell in left if status.get(cell.signature) == "KILLED"]
         not_begun = [cell for cell in left if cell.signature not in status]
-        in_vain = in_vain + 1 if len(not_begun) == len(left) else 0
-        if in_vain == ATTEMPTS:
+        fruitless = fruitless + 1 if len(not_begun) == len(left) else 0
+        if fruitless == ATTEMPTS:
             raise broken
         left = not_begun
     for cell in suspects:
@@ -44,7 +43,7 @@ def train_all(
 
 
 def _launch(cells: Sequence[GridCell], launch: Callable[[Sequence[GridCell]], None]) -> BaseException | None:
-    """What the launcher died of, if it did."""
+    """The exception that ended the launch, if one did."""
     try:
         launch(cells)
     except Interrupted:
@@ -55,32 +54,32 @@ def _launch(cells: Sequence[GridCell], launch: Callable[[Sequence[GridCell]], No
 
 
 def _status(store: Store, sweep: str) -> dict[str, str]:
-    """Signature -> status of the cells that have begun, when those whose workers died are closed."""
-    _wait_for_the_dying(store, sweep)
+    """Signature -> status of the cells that have begun; the runs of killed workers are closed first."""
+    _wait_for_workers(store, sweep)
     store.deliver_waiting()
-    _close_dead_cells(store)
+    _close_orphaned_cells(store)
     return {run.data.tags["signature"]: run.info.status for run in store.cells(sweep)}
 
 
-def _wait_for_the_dying(store: Store, sweep: str) -> None:
-    """Workers that were told to end need a moment for it."""
-    deadline = time.monotonic() + DYING_SECONDS
+def _wait_for_workers(store: Store, sweep: str) -> None:
+    """Until interrupted workers have ended, for ENDING_SECONDS at most."""
+    deadline = time.monotonic() + ENDING_SECONDS
     while time.monotonic() < deadline and any(not store.has_ended(run) for run in store.cells(sweep)):
         time.sleep(0.2)
 
 
 def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False) -> bool:
-    """After training: tell the store what still waits, and close runs that nobody runs. False: the store is away.
+    """After training: deliver the journals and close the runs whose process has ended. False: the store is away.
 
-    sweep: whose launcher has returned, so none of its cells is run by anybody - unless the sweep was `killed`, when
+    sweep: its launcher has returned, so none of its cells is being trained; except when the sweep was `killed`, because
     its jobs on other machines may go on.
     """
     try:
         if sweep and killed:
-            _wait_for_the_dying(store, sweep)
+            _wait_for_workers(store, sweep)
         if not _deliver(store, say):
             return False
-        _close_dead_cells(store)
+        _close_orphaned_cells(store)
         for run in store.cells(sweep) if sweep and not killed else []:
             if run.info.status == "RUNNING" and run.data.tags.get("sweep") == sweep:
                 store.mark_killed(run)
@@ -91,20 +90,20 @@ def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False
 
 
 def recover(store: Store, say: Say) -> bool:
-    """At a start: deliver what waits, close runs whose process is dead, answer their sweeps. False: some waits on."""
+    """At a start: deliver the journals, close orphaned runs, answer their sweeps. False: a journal is not delivered."""
     delivered = _deliver(store, say, patience=0.0)
-    dead = store.orphaned_runs()
-    if dead:
-        say(f"runs that a killed process left open, closed now: {len(dead)}")
-    _close_dead_cells(store)
-    for run in dead:
+    orphaned = store.orphaned_runs()
+    if orphaned:
+        say(f"runs that a killed process left open, closed now: {len(orphaned)}")
+    _close_orphaned_cells(store)
+    for run in orphaned:
         if _is_sweep(run):
             close_sweep(store, run.info.run_id, killed=True)
     return delivered
 
 
-def _close_dead_cells(store: Store) -> None:
-    """Not their sweeps: those stay open until a start has answered them, however often that is interrupted."""
+def _close_orphaned_cells(store: Store) -> None:
+    """Sweeps stay open until a start has written their answer, because that start may be interrupted too."""
     for run in store.orphaned_runs():
         if not _is_sweep(run):
             store.mark_killed(run)

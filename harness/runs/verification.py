@@ -94,7 +94,7 @@ def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Data
 
 
 def _fresh_loader() -> Callable[[DatasetConfig], Dataset]:
-    """`load` that keeps its last dataset for the next cell, and trusts no copy that was loaded before today's check."""
+    """`load` that keeps its last dataset for the next cell; every call of `verify` loads anew."""
     kept: dict[str, Dataset] = {}
 
     def loader(config: DatasetConfig) -> Dataset:

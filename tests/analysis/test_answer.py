@@ -1,5 +1,7 @@
 """Answers from hand-written sweeps whose truth is known: who wins, which rate, what breaks sum = mean."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from harness.training import Identity, Plan
 
 CELL_PARAMS = {
     "optimizer.name": "sgd", "optimizer.weight_decay": 0.0, "last_batch": "keep", "target": None, "target_on": "train",
+    "optimizer.clip_norm": None,
 }  # fmt: skip
 
 
@@ -191,8 +194,8 @@ DEGENERATE = {
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
     if case == "no cell":
-        data = SweepData("none", {"cells": "3"}, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
-        data = SweepData("none", {"cells": "3"}, pd.DataFrame(columns=["status"]), data.replicas, data.histories)
+        never = replace(made_up_cell(8, 0.1, "mean", 0.1, [1.0], 1024, {}), status="MISSING", replicas=None)
+        data = sweep_data("none", {"cells": "3"}, [never])
     else:
         data = made_up(DEGENERATE[case], n_replicas)
     found = answer(data)
@@ -236,8 +239,6 @@ def test_numbers_are_short(value, text):
 
 def test_many_comparisons_are_one_family_of_claims():
     """Of ten tables of noise at p = .03 none is left after Holm; one at p = .001 is, and identity needs no p."""
-    from dataclasses import replace
-
     from harness.inference.comparison import compare
 
     rng = np.random.default_rng(0)
