@@ -12,16 +12,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series
 from harness.inference import Comparison, Verdict, equal, exactly, opposite, together
-from harness.network import (
-    ACTIVATIONS,
-    LOSSES,
-    MLP,
-    REDUCTIONS,
-    Engine,
-    Parameters,
-    inplace_reduce,
-    inplace_sigmoid,
-)
+from harness.network import ACTIVATIONS, LOSSES, MLP, REDUCTIONS, Engine, Parameters, inplace_reduce, inplace_sigmoid
 from harness.report import interval, number
 from harness.training import Cell, Outcome, tables
 

@@ -229,12 +229,7 @@ def test_a_grid_has_the_cells_it_says():
 
 def test_a_table_sets_numbers_to_the_right():
     table = markdown_table(["cells", "seconds"], [["ten", 1234.5], ["fifty", 0.01234]])
-    assert table.splitlines() == [
-        "| cells | seconds |",
-        "| --- | ---: |",
-        "| ten | 1,230 |",
-        "| fifty | 0.0123 |",
-    ]
+    assert table.splitlines() == ["| cells | seconds |", "| --- | ---: |", "| ten | 1,230 |", "| fifty | 0.0123 |"]
 
 
 @pytest.mark.parametrize(

@@ -7,4 +7,4 @@ from harness.compiled.engine import Compiled
 
 __all__ = [
     "Compiled",
-]
+]  # fmt: skip

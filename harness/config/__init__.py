@@ -21,25 +21,7 @@ from harness.config.schema import (
 )
 
 __all__ = [
-    "KNOBS",
-    "RULES",
-    "Config",
-    "ConfigError",
-    "DatasetConfig",
-    "ModelConfig",
-    "OptimizerConfig",
-    "Values",
-    "check",
-    "config_from",
-    "effective_batch_size",
-    "effective_learning_rate",
-    "exact_text",
-    "flatten",
-    "judge_file",
-    "labels",
-    "shipped",
-    "study_file",
-    "study_names",
-    "sweep_label",
-    "varied_keys",
-]
+    "KNOBS", "RULES", "Config", "ConfigError", "DatasetConfig", "ModelConfig", "OptimizerConfig", "Values", "check",
+    "config_from", "effective_batch_size", "effective_learning_rate", "exact_text", "flatten", "judge_file", "labels",
+    "shipped", "study_file", "study_names", "sweep_label", "varied_keys",
+]  # fmt: skip

@@ -9,14 +9,6 @@ from harness.data.in_memory import in_memory
 from harness.data.splits import Examples, Splits, loss_for, n_outputs_of, n_train_of, split
 
 __all__ = [
-    "Dataset",
-    "Examples",
-    "Splits",
-    "check_parts",
-    "in_memory",
-    "load",
-    "loss_for",
-    "n_outputs_of",
-    "n_train_of",
+    "Dataset", "Examples", "Splits", "check_parts", "in_memory", "load", "loss_for", "n_outputs_of", "n_train_of",
     "split",
-]
+]  # fmt: skip

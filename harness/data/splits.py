@@ -40,11 +40,7 @@ class Splits:
 
 
 def split(
-    dataset: Dataset,
-    validation_fraction: float,
-    test_fraction: float,
-    seed: np.random.SeedSequence,
-    dtype: DTypeLike,
+    dataset: Dataset, validation_fraction: float, test_fraction: float, seed: np.random.SeedSequence, dtype: DTypeLike
 ) -> Splits:
     """Training, validation and test examples in the run's dtype, decided by `seed` alone.
 

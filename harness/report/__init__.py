@@ -13,17 +13,6 @@ from harness.report.style import COLOURS, STYLE
 from harness.report.sweep_figures import figures
 
 __all__ = [
-    "COLOURS",
-    "STYLE",
-    "cell_figures",
-    "figures",
-    "finding_figures",
-    "html",
-    "interval",
-    "log_axis",
-    "note",
-    "number",
-    "png",
-    "save",
-    "shortened",
-]
+    "COLOURS", "STYLE", "cell_figures", "figures", "finding_figures", "html", "interval", "log_axis", "note", "number",
+    "png", "save", "shortened",
+]  # fmt: skip

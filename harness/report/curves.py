@@ -21,10 +21,7 @@ SIZE = (4.8, 3.1)  # inches
 
 def cell_figures(history: "pd.DataFrame", batch_costs: "pd.DataFrame", title: str) -> dict[str, "Figure"]:
     """The figures of a cell by file name, from its tables."""
-    return {
-        "curves": cell_curves(history, title),
-        "batch_costs": cell_batch_costs(batch_costs, history, title),
-    }
+    return {"curves": cell_curves(history, title), "batch_costs": cell_batch_costs(batch_costs, history, title)}
 
 
 @styled()

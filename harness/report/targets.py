@@ -4,14 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.layout import (
-    NOT_COMPARABLE,
-    batch_axis,
-    empty_axes,
-    log_axis,
-    log_limits,
-    setting_panels,
-)
+from harness.report.layout import NOT_COMPARABLE, batch_axis, empty_axes, log_axis, log_limits, setting_panels
 from harness.report.style import BARS, REDUCTIONS, key, styled, two_digits
 
 if TYPE_CHECKING:

@@ -12,21 +12,6 @@ from harness.runs.recovery import recover
 from harness.runs.verification import verify
 
 __all__ = [
-    "Assignment",
-    "GridCell",
-    "Job",
-    "SweepContext",
-    "SweepProgress",
-    "cell_tables",
-    "close_sweep",
-    "find_run",
-    "load_dataset",
-    "load_runs",
-    "missing",
-    "open_sweep",
-    "record_cell",
-    "recover",
-    "verify",
-    "weights",
-    "write_answer",
-]
+    "Assignment", "GridCell", "Job", "SweepContext", "SweepProgress", "cell_tables", "close_sweep", "find_run",
+    "load_dataset", "load_runs", "missing", "open_sweep", "record_cell", "recover", "verify", "weights", "write_answer",
+]  # fmt: skip

@@ -44,12 +44,7 @@ def test_a_sweep_is_the_product_in_the_order_of_the_words():
     configs, is_sweep = compose("-m", "batch_size=1,full", "reduction=sum,mean", "seed=0")
     assert is_sweep
     cells = [(c.batch_size, c.reduction) for c in configs]
-    assert cells == [
-        (1, "sum"),
-        (1, "mean"),
-        ("full", "sum"),
-        ("full", "mean"),
-    ]
+    assert cells == [(1, "sum"), (1, "mean"), ("full", "sum"), ("full", "mean")]
     assert [c.seed for c in configs] == [0] * 4  # 0 is a seed
 
 

@@ -37,11 +37,7 @@ class Command:
     """A command that has been started in a folder; what it says on stderr goes to a file beside the folder."""
 
     def __init__(
-        self,
-        folder: Path,
-        words: Sequence[str],
-        environ: Mapping[str, str],
-        sabotage: Callable[[], None] | None = None,
+        self, folder: Path, words: Sequence[str], environ: Mapping[str, str], sabotage: Callable[[], None] | None = None
     ) -> None:
         self._file = folder.parent / f"stderr-{time.monotonic_ns()}"
         self.started = time.monotonic()

@@ -11,13 +11,7 @@ from scipy import optimize
 
 from harness.inference.batch_scaling import fit_batch_scaling
 from harness.inference.fits import Status, resampled_medians, vertex
-from harness.inference.learning_rates import (
-    RULES,
-    Split,
-    best_learning_rate,
-    scaling_exponent,
-    split_replicas,
-)
+from harness.inference.learning_rates import RULES, Split, best_learning_rate, scaling_exponent, split_replicas
 
 NAN, INF = np.nan, np.inf
 BATCH_SIZES = np.array([1, 8, 64, 512, 1437])

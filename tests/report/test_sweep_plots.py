@@ -144,8 +144,7 @@ LARGE = ("settings with long names", "200 cells")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [pytest.param(s, id=name, marks=[pytest.mark.slow] * (name in LARGE)) for name, s in SWEEPS.items()],
+    "options", [pytest.param(s, id=name, marks=[pytest.mark.slow] * (name in LARGE)) for name, s in SWEEPS.items()]
 )
 def test_no_figure_is_empty_and_every_word_stays_inside(options):
     """Words in axes lie within the figure, and the key below lies under all axes and their labels."""

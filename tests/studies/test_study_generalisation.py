@@ -30,14 +30,7 @@ def stopped(dataset):
 def valleys(dataset, small=1.3, large=3.0, best=1):
     """B=4 and B=256 after equal epochs; small, large: final cost at the best rate's neighbours over that at it."""
     return [
-        synthetic.cell(
-            B,
-            rate,
-            dataset=dataset,
-            n_train=N,
-            noise=0.005,
-            final=0.1 * (1 if i == best else rise),
-        )
+        synthetic.cell(B, rate, dataset=dataset, n_train=N, noise=0.005, final=0.1 * (1 if i == best else rise))
         for B, rise in ((4, small), (256, large))
         for i, rate in enumerate(RATES)
     ]

@@ -71,11 +71,7 @@ def test_both_claims_are_judged_from_one_sweep():
 
 @pytest.mark.parametrize(
     ("how", "verdict"),
-    [
-        ({}, Verdict.SUPPORTED),
-        ({"worse": 1.0}, Verdict.REFUTED),
-        ({"at_full": 1.1}, Verdict.REFUTED),
-    ],
+    [({}, Verdict.SUPPORTED), ({"worse": 1.0}, Verdict.REFUTED), ({"at_full": 1.1}, Verdict.REFUTED)],
 )
 def test_shuffling(how, verdict):
     found = judged(shuffled, [*orders("digits", **how), *orders("wine", **how)])
