@@ -12,8 +12,8 @@ from harness import __version__
 from harness.config import Config, ConfigError
 from harness.store import INTERRUPTS, UnreachableError
 
-# New objects between two runs of the garbage collector; Python's default is 700. Libraries make a million objects that
-# stay, and looking through them again and again takes a tenth of the time of a small sweep.
+# New objects between two garbage collections; Python's default is 700. Libraries make a million objects that stay, and
+# looking through them again and again takes a tenth of the CPU time of a small sweep.
 GC_THRESHOLD = 50_000
 
 
@@ -22,13 +22,19 @@ def main() -> int:
     gc.set_threshold(GC_THRESHOLD)
     try:
         with INTERRUPTS:
-            return _run(sys.argv[1:])
+            try:
+                return _run(sys.argv[1:])
+            finally:
+                sys.stdout.flush()
     except ConfigError as refused:
         say(f"harness: {refused}")
         return 2
     except UnreachableError as away:
         say(f"harness: the store does not answer: {away}")
         return 1
+    except BrokenPipeError:  # the reader closed the pipe early, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit flushes nothing
+        return 0
 
 
 def _run(words: list[str]) -> int:
@@ -45,9 +51,12 @@ def _run(words: list[str]) -> int:
     if arguments.is_question:
         answer_question(arguments.overrides)
         return 0
+    from harness.app.composition import checked_cells
+
+    composed = checked_cells(words)
     from harness.app.train import train
 
-    return train(words)
+    return train(words, composed)
 
 
 def configurations(words: Sequence[str]) -> list[Config]:
@@ -57,14 +66,6 @@ def configurations(words: Sequence[str]) -> list[Config]:
     return [config for config, _ in compose_cells(words).cells]
 
 
-def show(answer: str) -> None:
-    """Print an answer on stdout; the reader may close the pipe early, as `head` does."""
-    try:
-        print(answer, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit flushes nothing
-
-
 def say(message: str) -> None:
-    """Print a message about progress on stderr."""
+    """Progress and results go to stderr; stdout has only what was asked for."""
     print(message, file=sys.stderr)

@@ -19,7 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.app.refusals import refusing, unknown
 from harness.app.session import Session
-from harness.config import Config, ConfigError
+from harness.config import Config, ConfigError, check, judge_file
+
+ALL = -1  # joblib's number for as many workers as there are cores
 
 
 class Composed(NamedTuple):
@@ -37,10 +39,40 @@ def compose_cells(words: Sequence[str]) -> Composed:
     base = session.load(RunMode.MULTIRUN)
     if not (session.multirun or base.hydra.mode == RunMode.MULTIRUN):
         return Composed(session, [(to_config(session.load(RunMode.RUN)), [])], False, None)
-    _check_sweeper(session, base)
+    if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):  # the grid is known before anything is trained
+        raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
     compose = _composer(session, base)
     cells = [(compose(overrides), overrides) for overrides in _grid(session, base)]
     return Composed(session, cells, True, base.hydra.launcher.get("n_jobs"))
+
+
+def checked_cells(words: Sequence[str]) -> Composed:
+    """The same, with the values of every cell, the study and the number of workers checked. Raises ConfigError."""
+    composed = compose_cells(words)
+    for config, _ in composed.cells:
+        check(config)
+    study = composed.cells[0][0].study
+    if "claims" in study:
+        from harness.analysis import study_from
+
+        judge_file(study_from(study).name)
+    if composed.n_jobs is not None:
+        workers(composed)
+    return composed
+
+
+def workers(composed: Composed) -> int:
+    """Parallel workers: as many as there are cores for their BLAS threads. Raises ConfigError for more."""
+    from joblib import cpu_count
+
+    threads = max(config.threads for config, _ in composed.cells)
+    most = max(1, cpu_count() // threads)
+    if composed.n_jobs == ALL:
+        return most
+    if composed.n_jobs is None or not 1 <= composed.n_jobs <= most:
+        allowed = f"{ALL} or 1 .. {most} ({cpu_count()} cores, threads={threads})"
+        raise ConfigError("hydra.launcher.n_jobs", allowed, composed.n_jobs)
+    return composed.n_jobs
 
 
 def to_config(composed: DictConfig) -> Config:
@@ -53,15 +85,6 @@ def to_config(composed: DictConfig) -> Config:
     if added := [key for key in composed if key not in {field.name for field in fields(Config)}]:
         raise unknown(str(added[0]))
     return refusing(OmegaConf.to_object, composed)
-
-
-def _check_sweeper(session: Session, base: DictConfig) -> None:
-    """The whole grid is known before anything is trained, so a sweeper that chooses cells as it goes is refused."""
-    if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):
-        raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
-    for override in map(_parsed, session.overrides):
-        if override.is_hydra_override() and override.is_sweep_override():
-            raise ConfigError(override.key_or_group, "one value for all cells", override.get_value_string())
 
 
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
@@ -87,10 +110,8 @@ def _choices(override: Override) -> list[str]:
     """The words that a key's cells choose from."""
     if not override.is_sweep_override():
         return [str(override.input_line)]
-    key = override.get_key_element()
-    if not override.is_discrete_sweep():
-        raise ConfigError(key, "values in a list, choice(), range() or glob()", override.get_value_string())
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    values = refusing(lambda: list(override.sweep_string_iterator()))
+    return [f"{override.get_key_element()}={value}" for value in values]
 
 
 def _composer(session: Session, base: DictConfig) -> Callable[[list[str]], Config]:

@@ -54,10 +54,12 @@ def _unknown_option(found: re.Match[str]) -> ConfigError:
 
 
 A_LIST = "one value (a list to sweep over needs -m in front)"
+ONE = "one value for all cells"
 OF_A_JOB = "a value, or ${KEY} of another key (what ${hydra:...} gives depends on the cells that are still missing)"
 MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"Could not find '(?P<group>[\w/]+)/(?P<option>[^'/]+)' Available .*?: (?P<options>.*?) Config s": _unknown_option,
     r"Ambiguous value for argument '([^=]+)=([^']*)'": lambda found: ConfigError(found[1], A_LIST, found[2]),
+    r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'": lambda f: ConfigError(f[1], ONE, f[2]),
     r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
     r"Could not (?:override|delete from config\.) '([^']+)'": lambda found: unknown(found[1]),
     r"HydraConfig was not set full_key: (\S+)": lambda found: ConfigError(found[1], OF_A_JOB, "${hydra:...}"),

@@ -123,9 +123,7 @@ class Session:
 
     def load(self, mode: RunMode, more: Sequence[str] = ()) -> DictConfig:
         """The configuration with all overrides but those that list several values. Raises ConfigError."""
-        overrides, validated = [*self.overrides, *more], mode is RunMode.RUN
-        load = self.loader.load_configuration
-        return refusing(load, "config", overrides, mode, validate_sweep_overrides=validated)
+        return refusing(self.loader.load_configuration, "config", [*self.overrides, *more], mode)
 
     def load_cell(self, base: DictConfig, overrides: list[str]) -> DictConfig:
         """The configuration of one job of a sweep, composed as Hydra's launchers do. Raises ConfigError."""

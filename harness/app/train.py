@@ -1,8 +1,7 @@
 """The training command: which cells are missing, their training, and how it ended.
 
-Every cell is composed and checked before anything is trained or written; those that the store has already are left
-out; then the sweep's parent run is opened, Hydra launches the others, and the parent is closed with its comparison
-whatever happened.
+Cells that the store has already are left out; then the sweep's parent run is opened, Hydra launches the others, and the
+parent is closed with its comparison whatever happened.
 """
 
 import os
@@ -15,78 +14,51 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from harness.app.command import say, show
-from harness.app.composition import Composed, compose_cells, to_config
+from harness.app.command import say
+from harness.app.composition import Composed, to_config, workers
 from harness.app.session import Session
-from harness.config import ConfigError, check, judge_file
-from harness.store import INTERRUPTS, Interrupted, print_traceback
+from harness.config import ConfigError, check
+from harness.runs import (
+    Assignment,
+    GridCell,
+    Job,
+    SweepContext,
+    close_sweep,
+    grid,
+    load_dataset,
+    missing,
+    open_sweep,
+    record_cell,
+    recovery,
+)
+from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
+from harness.training import Outcome
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from harness.runs import GridCell
-    from harness.store import Store
-
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
 CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
-ALL = -1  # joblib's number for as many workers as there are cores
 
 
-def train(words: list[str]) -> int:
-    """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError."""
-    composed = _checked(words)
-    from harness.runs import grid, recovery
-    from harness.store import Store
-
+def train(words: Sequence[str], composed: Composed) -> int:
+    """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError for the data."""
+    for config, _ in composed.cells:
+        load_dataset(config.dataset)
     cells = grid.grid(composed.cells)
     store = Store.open()
     recovery.recover(store, say)
     cells = grid.look_up(cells, store)
     if any(cell.config.dry_run for cell in cells):
-        show(grid.plan(cells))
+        print(grid.plan(cells))
         return 0
     if composed.multirun:
         return _run_sweep(composed, words, cells, store)
     return _run_single(composed.session, cells[0], store)
 
 
-def _checked(words: list[str]) -> Composed:
-    """Compose every cell as Hydra will, check its values, its data and the workers. Raises ConfigError."""
-    composed = compose_cells(words)
-    for config, _ in composed.cells:
-        check(config)
-    if "claims" in composed.cells[0][0].study:
-        from harness.analysis import study_from
-
-        judge_file(study_from(composed.cells[0][0].study).name)
-    if composed.n_jobs is not None:
-        _workers(composed)
-    from harness.runs import load_dataset
-
-    for config, _ in composed.cells:
-        load_dataset(config.dataset)
-    return composed
-
-
-def _workers(composed: Composed) -> int:
-    """Parallel workers: as many as there are cores for their BLAS threads. Raises ConfigError for more."""
-    from joblib import cpu_count
-
-    threads = max(config.threads for config, _ in composed.cells)
-    most = max(1, cpu_count() // threads)
-    if composed.n_jobs == ALL:
-        return most
-    if composed.n_jobs is None or not 1 <= composed.n_jobs <= most:
-        allowed = f"{ALL} or 1 .. {most} ({cpu_count()} cores, threads={threads})"
-        raise ConfigError("hydra.launcher.n_jobs", allowed, composed.n_jobs)
-    return composed.n_jobs
-
-
-def _run_single(session: Session, cell: "GridCell", store: "Store") -> int:
+def _run_single(session: Session, cell: GridCell, store: Store) -> int:
     """Train one cell, without a parent run."""
-    from harness.runs import recovery
-    from harness.training import Outcome
-
     if cell.run_id:
         say(f"Trained already (rerun=all trains it again): {store.ui.run_link(cell.run_id)}")
         return 0
@@ -98,17 +70,15 @@ def _run_single(session: Session, cell: "GridCell", store: "Store") -> int:
     return int(outcome == Outcome.FAILED)
 
 
-def _run_sweep(composed: Composed, words: list[str], cells: "list[GridCell]", store: "Store") -> int:
+def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], store: Store) -> int:
     """Open the parent, launch the cells that are missing, close the parent on every path."""
-    from harness.runs import close_sweep, missing, open_sweep, recovery
-
     started, killed, code = time.perf_counter(), False, 1
     context = open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
     more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
     if composed.n_jobs is not None:
-        more.append(f"hydra.launcher.n_jobs={_workers(composed)}")
+        more.append(f"hydra.launcher.n_jobs={workers(composed)}")
 
-    def launch(some: "Sequence[GridCell]") -> None:
+    def launch(some: Sequence[GridCell]) -> None:
         jobs = [[*c.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={c.assignment.to_word()}"] for c in some]
         composed.session.launch(jobs, more, _job)
 
@@ -133,7 +103,7 @@ def _run_sweep(composed: Composed, words: list[str], cells: "list[GridCell]", st
     return code
 
 
-def _tell_end(cells: "list[GridCell]", runs: "Sequence[Run]", seconds: float) -> int:
+def _tell_end(cells: list[GridCell], runs: "Sequence[Run]", seconds: float) -> int:
     """One paragraph on how the sweep ended; returns 1 if a cell is missing or failed."""
     status = {run.data.tags["signature"]: run for run in runs if run.info.status != "FINISHED"}
     status |= {run.data.tags["signature"]: run for run in runs if run.info.status == "FINISHED"}
@@ -161,10 +131,6 @@ def _job(composed: DictConfig) -> str:
 
     An exception, or a sys.exit in a user's code, is printed once and fails this cell only.
     """
-    from harness.runs import Assignment, Job, SweepContext, record_cell
-    from harness.store import Store
-    from harness.training import Outcome
-
     hydra = HydraConfig.get()
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.app.command import say, show
+from harness.app.command import say
+from harness.app.composition import checked_cells
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError
@@ -68,18 +69,18 @@ def _studies(words: Sequence[str]) -> int:
     size = "small" if SMALL in overrides else "full"
     names = studies.names() if everything or not chosen else chosen
     if not (everything or chosen):
-        show(studies.listing(Store.open(), size, names))
+        print(studies.listing(Store.open(), size, names))
         return 0
     failed = []
     for i, name in enumerate(names):
         say(f"\nStudy {i + 1} of {len(names)}: {name}")
         if _study(name, overrides):
             failed.append(name)
-    show(studies.listing(Store.open(), size, names))
     if failed:
         say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
         say(f"Written: {studies.write_page(Store.open(), size, Path.cwd())}")
+    print(studies.listing(Store.open(), size, names))
     return int(bool(failed))
 
 
@@ -89,7 +90,8 @@ def _study(name: str, overrides: list[str]) -> int:
         say("Its seconds are compared: one cell after the other, in this process.")
         overrides = [word for word in overrides if not word.startswith(LAUNCHER)]
     try:
-        return train(["-m", f"experiment={name}", *overrides])
+        words = ["-m", f"experiment={name}", *overrides]
+        return train(words, checked_cells(words))
     except ConfigError as refused:
         say(f"harness: {refused}")
         return 2

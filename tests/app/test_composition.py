@@ -153,7 +153,7 @@ def test_what_depends_on_the_number_of_the_job_is_refused(words):
     [
         (["hydra/launcher=basic,joblib"], "hydra/launcher"),
         (["hydra.job.name=a,b"], "hydra.job.name"),
-        (["learning_rate=interval(0,1)"], "learning_rate"),
+        (["learning_rate=interval(0,1)"], "command line"),
     ],
 )
 def test_what_a_grid_cannot_hold_is_refused(words, key):
