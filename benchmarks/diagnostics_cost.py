@@ -13,9 +13,8 @@ from time import perf_counter
 
 import numpy as np
 
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import Config, shipped
+from harness.config import Config
 from harness.runs import load_dataset
 from harness.store import environment
 from harness.training import OBSERVERS, Cell, Diagnostics, Observer
@@ -25,7 +24,7 @@ BATCH_SIZES = (64, 128, 512, "full")
 
 def configured(batch_size: int | str, diagnostics: str) -> Config:
     words = ["dataset=digits", f"batch_size={batch_size}", f"diagnostics={diagnostics}"]
-    ((config, _),) = compose_cells(words, shipped("conf")).cells
+    ((config, _),) = compose_cells(words).cells
     return config
 
 
@@ -79,7 +78,6 @@ def main() -> None:
     about = environment()
     packages = {name: about["packages"][name] for name in ("numpy", "scikit-learn")}
     print(f"{about['cpu']}, {about['platform']}, python {about['python']}, {packages}, n = {n_blocks} blocks")
-    _register()
     spent: list[float] = []
     watch_observers(spent)
     print(f"{'B':>5} {'off, s':>8} {'level':>6} {'wall / off: median [quartiles]':>32} {'observer / off: median':>24}")

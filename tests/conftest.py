@@ -131,7 +131,7 @@ class Project:
 
     def run(self, *words: str) -> tuple[int, str]:
         """(exit code, what it said) of `python -m harness WORDS`."""
-        from harness.app import command as cli
+        from harness.app import main
 
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.path)
@@ -139,7 +139,7 @@ class Project:
             patch.setenv("MLFLOW_EXPERIMENT_NAME", self.experiment)
             patch.setattr(sys, "argv", ["harness", *words])
             self.capsys.readouterr()  # what was said before is not the command's
-            code = cli.main()
+            code = main()
         said = self.capsys.readouterr()
         return code, said.out + said.err
 

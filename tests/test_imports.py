@@ -87,7 +87,7 @@ def test_the_kernel_knows_numpy_and_the_standard_library_only(module):
 def test_composing_a_command_line_imports_nothing_heavy():
     """--help and a refused value must answer at once."""
     code = (
-        "import sys; sys.argv = ['harness', 'batch_size=0']; from harness.app.command import main; assert main() == 2;"
+        "import sys; sys.argv = ['harness', 'batch_size=0']; from harness.app import main; assert main() == 2;"
         "heavy = 'mlflow', 'sklearn', 'matplotlib', 'numba', 'pandas', 'scipy', 'rich';"
         "print([m for m in heavy if m in sys.modules])"
     )

@@ -19,8 +19,12 @@ LIBRARIES = {"antlr4": "hydra", "omegaconf": "hydra", "pyarrow": "pandas"}
 LIBRARIES |= {name: name for name in ("mlflow", "sklearn", "pandas", "matplotlib", "scipy", "hydra", "numpy", "rich")}
 
 PHASES = {
-    "harness.app.command": {"_hydra_main": "composing the help"},
-    "harness.app.composition": {"compose_cells": "composing", "launch": "composing each job again"},
+    "harness.app.composition": {"compose_cells": "composing"},
+    "harness.app.session": {
+        "answer_question": "composing the help",
+        "Session.run": "composing each job again",
+        "Session.launch": "composing each job again",
+    },
     "harness.store.tracking": {
         "Store.open": "opening the store",
         "query": "tracking",

@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import Config, shipped
+from harness.config import Config
 from harness.data import Dataset
 from harness.network import Parameters
 
@@ -128,9 +127,8 @@ def synthetic(n_examples: int) -> Dataset:
 @lru_cache(maxsize=1)
 def defaults() -> Config:
     """The configuration that every cell starts from."""
-    _register()
     words = ["dataset=digits", "diagnostics=off", "learning_rate=0.001"]
-    ((config, _),) = compose_cells(words, shipped("conf")).cells
+    ((config, _),) = compose_cells(words).cells
     return config
 
 

@@ -1,9 +1,7 @@
 """Hydra and the command line: from the words of a command to checked cells, and from results to an exit code.
 
-The home of Hydra. May import every room before it; of those after it, `api` composes its cells here.
+The home of Hydra. May import every other room; no other room imports it.
 """
-
-__all__ = []
 
 from harness.app.command import configurations, main
 

@@ -242,6 +242,17 @@ def test_an_interrupt_closes_every_run(tmp_path, sent, code):
     assert "figures/clocks.png" in runs.files(parent)
 
 
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_paired_values_are_trained_and_recorded(project, launcher):
+    words = ["-m", "batch_size=8,16", "learning_rate=${batch_size}", f"hydra/launcher={launcher}", *SMALL]
+    code, said = project.run(*words)
+    assert code == 0, said
+    cells = {cell.data.params["batch_size"]: cell for cell in project.runs("cell")}
+    assert {size: cell.data.params["learning_rate"] for size, cell in cells.items()} == {"8": "8.0", "16": "16.0"}
+    about = json.loads(project.artifact(cells["8"], "environment.json").read_text(encoding="utf8"))
+    assert about["overrides"][:2] == ["batch_size=8", "learning_rate=${batch_size}"]
+
+
 def test_a_refused_sweep_writes_nothing(tmp_path):
     """The last of four cells is bad: none is trained, no store is made."""
     done = harness(tmp_path, "-m", "batch_size=16,0", "reduction=sum,mean")

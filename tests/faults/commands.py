@@ -18,8 +18,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = [
-    "alembic", "filelock", "harness.app.command", "harness.app.composition", "harness.runs",
-    "hydra", "hydra._internal.hydra", "markdown_it", "matplotlib.pyplot", "mlflow",
+    "alembic", "filelock", "harness.app.train", "harness.runs", "hydra", "markdown_it", "matplotlib.pyplot", "mlflow",
     "mlflow.store.artifact.http_artifact_repo", "mlflow.store.artifact.local_artifact_repo",
     "mlflow.store.tracking.sqlalchemy_store", "pandas", "rich.progress", "scipy.stats", "sklearn.datasets",
     "sklearn.model_selection",
@@ -95,7 +94,7 @@ def _run(
     sys.argv = ["harness", *words]
     code = 1
     try:
-        from harness.app.command import main
+        from harness.app import main
 
         if sabotage:
             sabotage()

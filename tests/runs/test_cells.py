@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis import SweepCell, sweep_data
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import shipped
 from harness.data import load
 from harness.runs import grid as grids
 from harness.runs import parent as sweep
@@ -146,8 +144,7 @@ def test_tables_from_memory_are_those_from_the_store(project):
     (parent,) = project.runs("sweep")
     own = project.client.get_experiment_by_name(project.experiment).experiment_id
     stored = load_sweep(Store(project.client, own, project.path), parent.info.run_id)
-    _register()
-    made = [trained(one) for one in grids.grid(compose_cells(words, shipped("conf")).cells)]
+    made = [trained(one) for one in grids.grid(compose_cells(words).cells)]
     memory = sweep_data(stored.title, stored.about, made)
     clocks = ["train_seconds", "run_id", *(key for key in stored.cells if key.startswith("time/"))]
     for name in ("cells", "replicas", "histories"):

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import shipped
 from harness.runs import grid as grids
 from harness.runs import parent as sweep
 from harness.runs import recording, recovery
@@ -222,9 +220,8 @@ class Process:
 @cache
 def composed():
     """Three small cells, as the command line composes them."""
-    _register()
     words = ["-m", "dataset=iris", "model.hidden=[4]", "batch_size=8,16,32", "epochs=2", "seeds=2"]
-    return compose_cells(words, shipped("conf")).cells
+    return compose_cells(words).cells
 
 
 def command(store):

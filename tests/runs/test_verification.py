@@ -18,9 +18,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import shipped
 from harness.config.schema import Config, ConfigError
 from harness.data.datasets import load
 from harness.network.optimizers import SGD
@@ -39,8 +37,7 @@ from harness.training.loop import Budget
 @lru_cache
 def composed(*words: str) -> Config:
     """A small cell on iris (N = 90): 12 updates an epoch at B = 8, 36 in all."""
-    _register()
-    composed = compose_cells(["dataset=iris", "batch_size=8", "epochs=3", "seeds=3", *words], shipped("conf"))
+    composed = compose_cells(["dataset=iris", "batch_size=8", "epochs=3", "seeds=3", *words])
     return composed.cells[0][0]
 
 

@@ -13,7 +13,7 @@ from synthetic import START, cell, evidence
 
 from harness.analysis.evidence import Evidence, at_the_edge, quartiles
 from harness.analysis.study import Claim, Finding, Study, judged
-from harness.app import command as cli
+from harness.app import verbs
 from harness.inference.verdicts import Verdict
 from harness.report.notes import note
 from harness.runs import studies
@@ -113,7 +113,7 @@ def test_a_study_about_seconds_concludes_nothing_from_cells_trained_side_by_side
 
 def test_a_launcher_is_for_the_studies_whose_seconds_nobody_reads(project, monkeypatch):
     given = []
-    monkeypatch.setattr(cli, "_train", lambda words: given.append(words) or 0)
+    monkeypatch.setattr(verbs, "train", lambda words, composed: given.append(words) or 0)
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     code, said = project.run("studies", "noise", "large_n", "critical_batch_size", *launcher, "seeds=3")
     assert code == 0, said
@@ -175,8 +175,10 @@ def test_a_study_whose_claims_say_too_little_is_refused_before_anything_is_writt
     assert project.client.get_experiment_by_name(project.experiment) is None
 
 
-def test_whoever_reads_the_list_may_stop(tmp_path):
-    code = "from harness.app.command import _show; _show('a claim\\n' * 100_000)"
-    done = subprocess.run(f'{sys.executable} -c "{code}" | head -1', shell=True, capture_output=True, text=True)
-    assert done.stdout == "a claim\n"
-    assert done.stderr == ""
+@pytest.mark.parametrize("flush", [True, False])
+def test_the_reader_of_a_long_answer_may_stop(flush):
+    answer = f"command._run = lambda words: print('a claim\\n' * 100_000, flush={flush}) or 0"
+    code = f"from harness.app import command; {answer}; raise SystemExit(command.main())"
+    command = f'set -o pipefail; {sys.executable} -c "{code}" | head -1'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("a claim\n", "", 0)

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 import harness.training.estimate
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import shipped
 from harness.data.datasets import load
 from harness.training.cell import Cell
 from harness.training.diagnostics import Observer
@@ -28,8 +26,7 @@ from harness.training.stack import Stack
 
 def composed(*words: str) -> Cell:
     """A cell on iris: 12 updates an epoch at B = 8."""
-    _register()
-    config = compose_cells(["dataset=iris", "batch_size=8", *words], shipped("conf")).cells[0][0]
+    config = compose_cells(["dataset=iris", "batch_size=8", *words]).cells[0][0]
     return Cell(config, load(config.dataset))
 
 

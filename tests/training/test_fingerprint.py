@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 import harness.training.cell
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import shipped
 from harness.config.schema import Config
 from harness.data.datasets import load
 from harness.training import tables
@@ -24,8 +22,7 @@ from harness.training.judge import Outcome
 @lru_cache
 def composed(*words: str) -> Config:
     """A small cell on iris (N = 90)."""
-    _register()
-    return compose_cells(["dataset=iris", "epochs=4", "seeds=4", *words], shipped("conf")).cells[0][0]
+    return compose_cells(["dataset=iris", "epochs=4", "seeds=4", *words]).cells[0][0]
 
 
 def trained(*words: str) -> CellResult:

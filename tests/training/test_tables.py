@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.app.command import _register
 from harness.app.composition import compose_cells
-from harness.config import shipped
 from harness.network.parameters import Parameters
 from harness.training import tables
 from harness.training.cell import CellResult, Plan
@@ -21,8 +19,7 @@ SETTING = Plan(10, 4, 0.5, "keep", 3, (2, 1), "sigmoid_cross_entropy", 0.5, 0.12
 
 @pytest.fixture(scope="module")
 def config():
-    _register()
-    ((config, _),) = compose_cells(["target=0.25"], shipped("conf")).cells
+    ((config, _),) = compose_cells(["target=0.25"]).cells
     return config
 
 

@@ -1,0 +1,68 @@
+"""What Hydra and OmegaConf refuse, told in one line: the key, what is allowed, what came, a way out."""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.config import RULES, Config, ConfigError
+
+PLUGINS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+
+
+def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call Hydra or OmegaConf; what they refuse is raised as a ConfigError."""
+    try:
+        return call(*arguments, **options)
+    except (HydraException, OmegaConfBaseException) as refused:
+        raise _one_line(" ".join(f"{refused} {refused.__cause__ or ''}".split())) from refused
+
+
+def unknown(key: str) -> ConfigError:
+    """The refusal of a key that is not in the schema, with the nearest one that is."""
+    known = [*RULES, *(field.name for field in fields(Config)), "dataset.name", "dataset.load", "dataset.resample"]
+    if key.startswith("dataset.load."):
+        return ConfigError(key, f"an argument that --cfg job lists (+{key} adds one)", key)
+    closest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {closest[0]}? " if closest else ""
+    return ConfigError(key, f"a known key ({hint}--help lists them)", key)
+
+
+def _one_line(text: str) -> ConfigError:
+    """A message of Hydra or OmegaConf, read for the key, what is allowed and what came."""
+    for pattern, rewrite in MESSAGES.items():
+        if found := re.search(pattern, text):
+            return rewrite(found)
+    return ConfigError("command line", "key=value as Hydra reads it", text)
+
+
+def _wrong_type(found: re.Match[str]) -> ConfigError:
+    key = found["key"].split("[")[0]
+    return ConfigError(key, RULES[key].allowed if key in RULES else "a value of another type", found["value"])
+
+
+def _unknown_option(found: re.Match[str]) -> ConfigError:
+    if found["group"] == "hydra/launcher" and found["option"] in PLUGINS:
+        allowed = f"a launcher that is installed: pip install hydra-{PLUGINS[found['option']]}-launcher"
+    else:
+        allowed = " | ".join(option for option in found["options"].split() if not option.startswith("_"))
+    return ConfigError(found["group"], allowed, found["option"])
+
+
+A_LIST = "one value (a list to sweep over needs -m in front)"
+ONE = "one value for all cells"
+OF_A_JOB = "a value, or ${KEY} of another key (what ${hydra:...} gives depends on the cells that are still missing)"
+MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
+    r"Could not find '(?P<group>[\w/]+)/(?P<option>[^'/]+)' Available .*?: (?P<options>.*?) Config s": _unknown_option,
+    r"Ambiguous value for argument '([^=]+)=([^']*)'": lambda found: ConfigError(found[1], A_LIST, found[2]),
+    r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'": lambda f: ConfigError(f[1], ONE, f[2]),
+    r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
+    r"Could not (?:override|delete from config\.) '([^']+)'": lambda found: unknown(found[1]),
+    r"HydraConfig was not set full_key: (\S+)": lambda found: ConfigError(found[1], OF_A_JOB, "${hydra:...}"),
+    r"Missing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(found[1], "a value", None),
+    r"missing \d+ required positional arguments?: '(\w+)'": lambda found: ConfigError(found[1], "a value", None),
+}

@@ -1,0 +1,161 @@
+"""Hydra as the harness uses it: its flags, its loader of configurations with the studies added, its launchers.
+
+Two private names of Hydra are used, each in one function: its parser of flags in `flags`, its callbacks in `_context`.
+"""
+
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.core.utils import env_override, run_job
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from harness.app.refusals import refusing
+from harness.config import Config, ConfigError, shipped, study_file, study_names
+
+BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}  # Hydra 1.4 has no other
+QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
+USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
+SMALL = "size=small"
+
+
+def flags(words: Sequence[str]) -> Namespace:
+    """The command line as Hydra reads it: `overrides`, and an attribute for each flag; an unknown one ends the process.
+
+    is_question: whether the user wants to be told something (--help, --cfg job, completion) instead of training.
+    Raises ConfigError for a flag that would be passed over.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    found: Namespace = get_args_parser().parse_intermixed_args(list(words))
+    unused = {flag: value for flag, value in vars(found).items() if value and flag not in USED}
+    found.is_question = any(flag in unused for flag in QUESTIONS)
+    if unused and not found.is_question:
+        flag, value = next(iter(unused.items()))
+        allowed = "-m or --config-dir FOLDER (others go with --cfg job; `verify RUN_ID` trains a run again)"
+        raise ConfigError(f"--{flag.replace('_', '-')}", allowed, value)
+    return found
+
+
+def _context(loader: Any, config: DictConfig) -> HydraContext:
+    """What Hydra's jobs and launchers ask for; the callbacks are those of hydra.callbacks in the configuration."""
+    from hydra._internal.callbacks import Callbacks
+
+    return HydraContext(config_loader=loader, callbacks=Callbacks(config))
+
+
+class Studies(ConfigSource):  # type: ignore[misc]
+    """The group `experiment`: every study under its name, in its small form if the address is studies://small."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "studies"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", "experiment")
+
+    def is_config(self, config_path: str) -> bool:
+        return config_path.removesuffix(".yaml") in {f"experiment/{name}" for name in study_names()}
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        kind, names = (ObjectType.CONFIG, study_names()) if config_path else (ObjectType.GROUP, ["experiment"])
+        return names if results_filter in (None, kind) else []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        study = OmegaConf.load(study_file(config_path.removeprefix("experiment/")))
+        small = study.pop("small", {})
+        config = OmegaConf.merge(study, small) if self.path == "small" else study
+        return ConfigResult(self.provider, self.full_path(), config, header={"package": "_global_"})
+
+
+class SearchPath(SearchPathPlugin):  # type: ignore[misc]
+    """Adds addresses to those that Hydra searches. Hydra creates the object, so the addresses are kept on the class."""
+
+    addresses: ClassVar[list[str]] = []
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for address in self.addresses:
+            search_path.append("harness", address)
+
+
+def _prepare(overrides: Sequence[str], *addresses: str) -> None:
+    """Tell Hydra about the schema, the studies and further addresses to search."""
+    if ConfigStore.instance().get_type("schema.yaml") is ObjectType.NOT_FOUND:
+        ConfigStore.instance().store(name="schema", node=Config)
+    Plugins.instance().register(Studies)
+    Plugins.instance().register(SearchPath)
+    SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
+
+
+def answer_question(overrides: Sequence[str]) -> None:
+    """Let Hydra answer what sys.argv asks: --help, --cfg, --info, completion. Raises ConfigError."""
+    _prepare(overrides)
+    main = hydra.main(config_path=str(shipped("conf")), config_name="config", **BEHAVIOUR)
+    with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra raises what it refuses, and does not print it
+        refusing(main(print))
+
+
+class Session:
+    """One command line that trains, with Hydra's loader for it. Raises ConfigError."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        arguments = flags(words)
+        self.overrides: list[str] = arguments.overrides
+        self.multirun: bool = arguments.multirun
+        _prepare(self.overrides, *([_address(arguments.config_dir)] if arguments.config_dir else []))
+        running = GlobalHydra.instance()
+        outer, running.hydra = running.hydra, None  # of an application of Hydra's that calls this one
+        hydra.initialize_config_dir(str(shipped("conf")), job_name="harness", **BEHAVIOUR)
+        self.loader, running.hydra = running.config_loader(), outer
+
+    def load(self, mode: RunMode, more: Sequence[str] = ()) -> DictConfig:
+        """The configuration with all overrides but those that list several values. Raises ConfigError."""
+        return refusing(self.loader.load_configuration, "config", [*self.overrides, *more], mode)
+
+    def load_cell(self, base: DictConfig, overrides: list[str]) -> DictConfig:
+        """The configuration of one job of a sweep, composed as Hydra's launchers do. Raises ConfigError."""
+        return refusing(self.loader.load_sweep_config, base, overrides)
+
+    def run(self, task: Callable[[DictConfig], Any]) -> Any:
+        """Run `task` on the one configuration; returns or raises what the task does."""
+        config = self.load(RunMode.RUN)
+        context = _context(self.loader, config)
+        context.callbacks.on_run_start(config=config, config_name="config")
+        job = run_job(task, config, "hydra.run.dir", None, hydra_context=context, configure_logging=False)
+        context.callbacks.on_run_end(config=config, config_name="config", job_return=job)
+        return job.return_value
+
+    def launch(self, cells: Sequence[list[str]], more: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
+        """Run `task` with Hydra's launcher on each of these cells, as Hydra's sweeper does with the whole grid.
+
+        cells: the overrides of each. more: overrides of all, beside the command line. Raises what the launcher does.
+        """
+        config = self.load(RunMode.MULTIRUN, more)
+        context = _context(self.loader, config)
+        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
+        context.callbacks.on_multirun_start(config=config, config_name="config")
+        launcher.launch(cells, initial_job_idx=0)
+        context.callbacks.on_multirun_end(config=config, config_name="config")
+
+
+def _address(folder: str) -> str:
+    """The address of a user's folder. Raises ConfigError for a file that Hydra passes over, because conf/ has one."""
+    own = Path(folder).absolute()
+    if not own.is_dir():
+        raise ConfigError("--config-dir", "a folder that exists", folder)
+    if passed_over := [p for p in own.rglob("*.yaml") if (shipped("conf") / p.relative_to(own)).exists()]:
+        raise ConfigError("--config-dir", "files whose names conf/ does not have", str(passed_over[0]))
+    return f"file://{own}"

@@ -1,0 +1,160 @@
+"""The training command: which cells are missing, their training, and how it ended.
+
+Cells that the store has already are left out; then the sweep's parent run is opened, Hydra launches the others, and the
+parent is closed with its comparison whatever happened.
+"""
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from harness.app.command import say
+from harness.app.composition import Composed, to_config, workers
+from harness.app.session import Session
+from harness.config import ConfigError, check
+from harness.runs import (
+    Assignment,
+    GridCell,
+    Job,
+    SweepContext,
+    close_sweep,
+    grid,
+    load_dataset,
+    missing,
+    open_sweep,
+    record_cell,
+    recovery,
+)
+from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
+from harness.training import Outcome
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
+CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
+
+
+def train(words: Sequence[str], composed: Composed) -> int:
+    """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError for the data."""
+    for config, _ in composed.cells:
+        load_dataset(config.dataset)
+    cells = grid.grid(composed.cells)
+    store = Store.open()
+    recovery.recover(store, say)
+    cells = grid.look_up(cells, store)
+    if any(cell.config.dry_run for cell in cells):
+        print(grid.plan(cells))
+        return 0
+    if composed.multirun:
+        return _run_sweep(composed, words, cells, store)
+    return _run_single(composed.session, cells[0], store)
+
+
+def _run_single(session: Session, cell: GridCell, store: Store) -> int:
+    """Train one cell, without a parent run."""
+    if cell.run_id:
+        say(f"Trained already (rerun=all trains it again): {store.ui.run_link(cell.run_id)}")
+        return 0
+    try:
+        outcome = session.run(_job)
+    finally:
+        recovery.drain(store, say)
+        say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
+    return int(outcome == Outcome.FAILED)
+
+
+def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], store: Store) -> int:
+    """Open the parent, launch the cells that are missing, close the parent on every path."""
+    started, killed, code = time.perf_counter(), False, 1
+    context = open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
+    more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
+    if composed.n_jobs is not None:
+        more.append(f"hydra.launcher.n_jobs={workers(composed)}")
+
+    def launch(some: Sequence[GridCell]) -> None:
+        jobs = [[*cell.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={_assigned(cell)}"] for cell in some]
+        composed.session.launch(jobs, more, _job)
+
+    try:
+        recovery.train_all(missing(cells), store, context.run_id, launch)
+    except Interrupted:
+        killed = True
+        raise
+    except Exception as error:  # the launcher could not begin
+        print_traceback(error)
+    finally:
+        with INTERRUPTS.deferred_unless_repeated():
+            if recovery.drain(store, say, context.run_id, killed):
+                if sys.stderr.isatty():
+                    say("writing the answer")
+                runs, answered = close_sweep(store, context.run_id, killed)
+                code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
+                recovery.drain(store, say)
+                say(f"Browse: {store.ui.hint}")
+                say(f"  {store.ui.run_link(context.run_id)}  the comparison")
+                say(f"  {store.ui.table_link(context.run_id)}  the cells")
+    return code
+
+
+def _assigned(cell: GridCell) -> str:
+    return Assignment.of(cell.identity, cell.label).to_word()
+
+
+def _tell_end(cells: list[GridCell], runs: "Sequence[Run]", seconds: float) -> int:
+    """One paragraph on how the sweep ended; returns 1 if a cell is missing or failed."""
+    status = {run.data.tags["signature"]: run for run in runs if run.info.status != "FINISHED"}
+    status |= {run.data.tags["signature"]: run for run in runs if run.info.status == "FINISHED"}
+    found = sum(cell.run_id is not None for cell in cells)
+    finished = sum(cell.signature in status and status[cell.signature].info.status == "FINISHED" for cell in cells)
+    was_there = f" ({found} found finished in the store)" if found else ""
+    say(f"{finished} of {len(cells)} cells trained{was_there} in {seconds:.1f} s")
+    failed = [run for run in status.values() if run.info.status == "FAILED"]
+    if failed:
+        names = "; ".join(f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed)
+        say(f"{len(failed)} failed, each with its traceback.txt in MLflow: {names}")
+    killed = [run.info.run_name for run in status.values() if run.info.status == "KILLED"]
+    if killed:
+        say(f"{len(killed)} killed: {'; '.join(killed)}")
+    never_started = [cell.label for cell in cells if cell.signature not in status]
+    if never_started:
+        say(f"{len(never_started)} never started: {'; '.join(never_started)}")
+    if finished < len(cells):
+        say("The same command again trains what is missing.")
+    return int(finished < len(cells))
+
+
+def _job(composed: DictConfig) -> str:
+    """What Hydra calls for every cell, here or in a worker; returns the cell's outcome.
+
+    An exception, or a sys.exit in a user's code, is printed once and fails this cell only.
+    """
+    hydra = HydraConfig.get()
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only
+    launcher = str(hydra.launcher._target_).split(".")[-1] if word else "BasicLauncher"
+    alone = launcher == "BasicLauncher" or hydra.launcher.get("n_jobs") == 1
+    assignment = Assignment.from_word(os.environ[CELL_VARIABLE]) if word else None
+    job = Job(int(hydra.job.num) if word else 0, alone, launcher, overrides, assignment)
+    try:
+        with INTERRUPTS:
+            config = to_config(composed)
+            check(config)
+            sweep = SweepContext.from_word(word) if word else None
+            return record_cell(config, Store.open(sweep.experiment_id if sweep else None), sweep, job)
+    except Interrupted:
+        if launcher == "BasicLauncher":
+            raise
+        return Outcome.KILLED  # a signal to one worker is the end of one cell
+    except ConfigError as refused:
+        say(f"harness: {refused}")
+        return Outcome.FAILED
+    except (Exception, SystemExit) as error:
+        print_traceback(error)
+        return Outcome.FAILED

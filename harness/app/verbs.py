@@ -1,0 +1,100 @@
+"""The verbs of the command line: what to do with runs and studies that exist."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.app.command import say
+from harness.app.composition import checked_cells
+from harness.app.session import SMALL
+from harness.app.train import train
+from harness.config import ConfigError
+from harness.runs import recover, studies, verify, write_answer
+from harness.store import Store
+
+LAUNCHER = ("hydra/launcher", "hydra.launcher")  # how its overrides begin
+
+
+def run(verb: str, words: Sequence[str]) -> int:
+    """Do what a first word without `=` asks for; returns the exit code. Raises ConfigError."""
+    if verb not in VERBS:
+        raise ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(VERBS)})", verb)
+    return VERBS[verb](words)
+
+
+def _report(words: Sequence[str]) -> int:
+    """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'."""
+    if not words:
+        raise ConfigError("report", "the run id of a sweep, or of several to be taken together", None)
+    store = Store.open()
+    for word in words:
+        if store.kind(word) != "sweep":
+            raise ConfigError("report", f"the run id of a sweep in {store.uri}", word)
+    write_answer(store, *words)
+    say(f"Written: report.html and figures below {store.ui.run_link(words[0])}")
+    return 0
+
+
+def _verify(words: Sequence[str]) -> int:
+    """`verify RUN`: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
+    if len(words) != 1:
+        raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
+    store = Store.open()
+    if store.kind(words[0]) is None:
+        raise ConfigError("verify", f"the run id of a cell or a sweep in {store.uri}", words[0])
+    return 0 if verify(store, words[0], say) else 1
+
+
+def _deliver(words: Sequence[str]) -> int:
+    """`deliver`: send what waits in journals to the store, close the runs of dead processes, answer their sweeps."""
+    if words:
+        raise ConfigError("deliver", "no further words", words[0])
+    store = Store.open()
+    if not recover(store, say):
+        return 1
+    say(f"Nothing waits to be delivered to {store.uri}")
+    return 0
+
+
+def _studies(words: Sequence[str]) -> int:
+    """`studies` lists claims and verdicts; `studies --all` or `studies NAME ...` runs, and --all writes the page.
+
+    key=value goes to every study; a launcher does not go to a study that compares seconds.
+    """
+    overrides = [word for word in words if "=" in word]
+    chosen = [word for word in words if "=" not in word and word != "--all"]
+    for word in chosen:
+        if word not in studies.names():
+            raise ConfigError("studies", " | ".join(("--all", *studies.names())), word)
+    everything = "--all" in words
+    size = "small" if SMALL in overrides else "full"
+    names = studies.names() if everything or not chosen else chosen
+    if not (everything or chosen):
+        print(studies.listing(Store.open(), size, names))
+        return 0
+    failed = []
+    for i, name in enumerate(names):
+        say(f"\nStudy {i + 1} of {len(names)}: {name}")
+        if _study(name, overrides):
+            failed.append(name)
+    if failed:
+        say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
+    elif everything and size == "full":
+        say(f"Written: {studies.write_page(Store.open(), size, Path.cwd())}")
+    print(studies.listing(Store.open(), size, names))
+    return int(bool(failed))
+
+
+def _study(name: str, overrides: list[str]) -> int:
+    """Run one study of several; a study that is refused is reported, so that the next one can run."""
+    if studies.definition(name).alone and any(word.startswith(LAUNCHER) for word in overrides):
+        say("Its seconds are compared: one cell after the other, in this process.")
+        overrides = [word for word in overrides if not word.startswith(LAUNCHER)]
+    try:
+        words = ["-m", f"experiment={name}", *overrides]
+        return train(words, checked_cells(words))
+    except ConfigError as refused:
+        say(f"harness: {refused}")
+        return 2
+
+
+VERBS = {"deliver": _deliver, "report": _report, "studies": _studies, "verify": _verify}
