@@ -53,7 +53,7 @@ def censored_log(values: ArrayLike) -> Array:
 
 
 def vertex(x: Array, y: Array) -> tuple[Array, Flags]:
-    """Where each row of y (K, G) over ascending x (G,) is lowest, (K,), and whether a parabola said so.
+    """Where each row of y (K, G) over ascending x (G,) is lowest, (K,), and whether that is a vertex.
 
     The vertex of the parabola through the lowest point and its two neighbours, at most half a step from that point; the
     point itself at either end, where a neighbour is not finite, and where the three are level.

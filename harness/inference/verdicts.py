@@ -15,7 +15,7 @@ from harness.inference.intervals import SIGNIFICANCE, Interval
 
 
 class Verdict(StrEnum):
-    """What a study says of a claim."""
+    """A study's verdict on a claim."""
 
     SUPPORTED = "supported"
     REFUTED = "refuted"

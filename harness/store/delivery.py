@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
 TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
-CONFLICTS = ("IntegrityError", "UniqueViolation")  # in MLflow's message when somebody else wrote the same row first
+CONFLICTS = ("IntegrityError", "UniqueViolation")  # in MLflow's message when another process wrote the same row first
 
 
 def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool = True) -> None:

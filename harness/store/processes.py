@@ -23,7 +23,7 @@ START_TOLERANCE = 2.0  # seconds; without /proc, psutil may derive a start time 
 
 
 def process_tags() -> dict[str, str]:
-    """Tags that name the current process; a fact that the machine does not tell is an empty string.
+    """Tags that name the current process; a fact that cannot be found out is an empty string.
 
     process.boot is Linux's boot id. Elsewhere it is empty: start times there are dates, which no later boot repeats.
     """

@@ -1,7 +1,8 @@
 """What MLflow's UI shows of our runs: tags that it reads, and addresses of its pages.
 
-Here is every name of MLflow that is not a documented argument of its Python API. Each function says what is lost if a
-version of MLflow changes the name; tests/store/test_mlflow_names.py finds that out. Runs themselves are never at stake.
+These names are not arguments of MLflow's Python API. Each function says what is lost if a version of MLflow changes
+its name, and tests/store/test_mlflow_names.py finds such a version. The runs and their points do not depend on them.
+(MLflow's variables and error codes are in `connection`, its limits and the words of a conflict in `delivery`.)
 """
 
 import getpass
