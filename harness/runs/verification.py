@@ -42,45 +42,34 @@ def verify(store: "Store", run_id: str, say: Callable[[str], None]) -> bool:
     a summary. Raises ConfigError for a run that is neither, and for a cell (in a sweep that is a line) whose files are
     missing or cannot be read, as those of one that failed. Not compared: clocks, test figures, diagnostics, pictures.
     """
-    run, loader = _run(store, run_id), _fresh_loader()
+    run, loader, found = _run(store, run_id), _fresh_loader(), list[Verification]()
     kind = run.data.tags.get("kind")
-    if kind == "cell":
-        verifications = [verify_cell(store, run, loader)]
-        say(verifications[0].line)
-    elif kind == "sweep":
-        verifications = _verify_cells(store, run_id, loader, say)
-    else:
+    if kind not in ("cell", "sweep"):
         raise ConfigError("verify", "the run id of a cell or of a sweep", run_id)
-    for reason in dict.fromkeys(reason for verification in verifications for reason in verification.reasons):
+    cells = [run] if kind == "cell" else [cell for cell in store.cells(run_id) if cell.info.status == "FINISHED"]
+    if not cells:
+        raise ConfigError("verify", "a sweep with finished cells", run_id)
+    for cell in cells:
+        try:
+            found.append(verify_cell(store, cell, loader))
+        except ConfigError as refused:
+            if kind == "cell":
+                raise
+            found.append(Verification(False, f"not verified: {cell.info.run_name}: {refused}"))
+        say(found[-1].line)
+    for reason in dict.fromkeys(reason for verification in found for reason in verification.reasons):
         say(f"  {reason}")
-    n_identical = sum(verification.identical for verification in verifications)
+    n_identical = sum(verification.identical for verification in found)
     if kind == "sweep":
-        say(f"{n_identical} of {len(verifications)} finished cells are identical bit for bit")
-    return n_identical == len(verifications)
+        say(f"{n_identical} of {len(found)} finished cells are identical bit for bit")
+    return n_identical == len(found)
 
 
 def _run(store: "Store", run_id: str) -> Any:
     try:
         return store.get(run_id)
-    except Exception as error:  # MLflow's own, which only `tracking` knows
+    except Exception as error:  # MLflow's own, which only `store` knows
         raise ConfigError(f"verify {run_id}", "the run id of a cell or of a sweep", first_line(error)) from error
-
-
-def _verify_cells(
-    store: "Store", sweep: str, loader: Callable[[DatasetConfig], Dataset], say: Callable[[str], None]
-) -> list[Verification]:
-    finished = [cell for cell in store.cells(sweep) if cell.info.status == "FINISHED"]
-    if not finished:
-        raise ConfigError("verify", "a sweep with finished cells", sweep)
-    verifications = []
-    for cell in finished:
-        try:
-            verification = verify_cell(store, cell, loader)
-        except ConfigError as refused:
-            verification = Verification(False, f"not verified: {cell.info.run_name}: {refused}")
-        say(verification.line)
-        verifications.append(verification)
-    return verifications
 
 
 def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
