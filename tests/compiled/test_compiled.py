@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e ".[compiled]"')
 
-from harness.compiled import engine as compiled
+from harness.compiled import updates as compiled
 from harness.compiled import vectors
 from harness.compiled.engine import Compiled
 from harness.config import schema as config
