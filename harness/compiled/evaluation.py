@@ -1,4 +1,4 @@
-"""Costs of a whole set as machine code: the equations of `losses` and `evaluation`, piece by piece."""
+"""Costs of a whole set as machine code: the equations of `network.losses` and `network.evaluation`, piece by piece."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.compiled.network import PIECE, copy_rows, forward_pass, layout, n_padded
-from harness.compiled.vectors import VECTOR_BYTES, compiled, inplace_exp, plus, total, vector_at
+from harness.compiled.vectors import VECTOR_BYTES, compiled, entry_point, inplace_exp, plus, total, vector_at
 from harness.network import MLP
 
 Array = NDArray[np.floating]
 
 
 # Each takes logits z of n examples, K columns in rows of `width`, and targets y from y_at on; returns the sum of their
-# costs, and adds to quality (K,) what the score comes of. z is used up.
+# costs, and adds to quality (K,) the counts or squared errors of the score. z is overwritten.
 
 
 @compiled
@@ -69,7 +69,7 @@ def softmax_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality
     return cost
 
 
-@compiled
+@entry_point
 def evaluate_rows(
     theta: Any, sizes: Any, widths: Any, codes: Any, piece: int, X: Any, Y: Any, n_examples: int, A: Any, quality: Any
 ) -> float:

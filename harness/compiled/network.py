@@ -1,19 +1,19 @@
-"""The equations of `mlp` and `losses` as machine code: forward, backward, of a piece of a batch of one replica.
+"""The equations of `mlp` and `losses` as machine code: forward and backward, for a piece of a batch of one replica.
 
-Rows of weights, activations and deltas are drawn out to whole lines (see `lanes`) with zeros, so that nothing is left
-over at their ends. Wide layers are left to BLAS. Against the vectorised engine only the order of sums and the last bit
-of e^x differ.
+Rows of weights, activations and deltas are padded with zeros to whole vectors, so that no loop has a remainder. Wide
+layers are left to BLAS. Only the order of sums and the last bit of e^x differ from the vectorised engine.
 """
 
 from typing import Any
 
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded here, before somebody pins BLAS threads
+import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded before BLAS threads are pinned
 from numpy.typing import NDArray
 
 from harness.compiled.vectors import (
     VECTOR_BYTES,
     compiled,
+    entry_point,
     filled,
     inplace_exp,
     largest,
@@ -34,7 +34,7 @@ PIECE = 64  # examples whose numbers stay in the core's cache
 
 
 def layout(network: MLP) -> tuple[Array, Array, Array]:
-    """What compiled functions have to know of a network: layer sizes, lengths of rows, codes of θ and loss."""
+    """What compiled functions need to know of a network: layer sizes, padded widths, codes of θ and loss."""
     sizes, itemsize = network.params.sizes, network.params.flat.itemsize
     widths = [sizes[0], *(padded_width(n, itemsize) for n in sizes[1:])]
     return (
@@ -45,18 +45,18 @@ def layout(network: MLP) -> tuple[Array, Array, Array]:
 
 
 def n_padded(widths: Array) -> int:
-    """Parameters of a network in rows of whole lines."""
+    """The number of parameters of a network in padded rows."""
     return int(((widths[:-1] + 1) * widths[1:]).sum())
 
 
 def flat_rows(V: Array, r: int, dtype: Any) -> Array:
-    """The numbers of X or Y, (N, D) or (R, N, D), that replica r has, one row after the other."""
+    """The rows of X or Y, (N, D) or (R, N, D), that replica r has, one after the other in one dimension."""
     return np.require(V if V.ndim == 2 else V[r], dtype, ["C", "W"]).reshape(-1)
 
 
-@compiled
+@entry_point
 def copy_rows(flat: Any, padded: Any, sizes: Any, widths: Any, unpack: bool) -> None:
-    """padded <- flat: (P,) with every row drawn out to whole lines; or back."""
+    """padded <- flat (P,), row by row; or back."""
     start = at = 0
     for layer in range(1, sizes.size):
         n_in, n_out, height, width = sizes[layer - 1], sizes[layer], widths[layer - 1], widths[layer]
@@ -119,7 +119,7 @@ def inplace_activation_backward(code: int, delta: Any, a: Any) -> None:
 
 @compiled
 def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
-    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row; what is beyond K counts for nothing."""
+    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row; the padding beyond K becomes 0."""
     lanes, one, lowest = VECTOR_BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
     zeros, ones = filled(z.dtype.type(0)), filled(one)
     for start in range(0, n * width, width):
@@ -154,8 +154,8 @@ def inplace_delta(code: int, z: Any, n: int, width: int, y: Any, y_at: int, K: i
             z[i * width + k] = 0
 
 
-# Products of matrices whose rows lie one after the other. W, Z, delta and the gradients have rows of whole lines, with
-# zeros at their ends: so nothing is left over, and zeros they stay.
+# Products of matrices whose rows lie one after the other. The rows of W, Z, delta and the gradients are padded with
+# zeros, which stay zeros.
 
 
 @compiled
@@ -164,7 +164,7 @@ def add_products(
 ) -> None:
     """C_r += Σ_k A_rk B_k, k < n; rows C_r = C[c + r width …], B_k = B[b + k width …], numbers A[at + r row + k step].
 
-    Four lines at a time: of four rows, or, where there are fewer, the sums over every fourth k.
+    Four vectors at a time: of four rows, or, where there are fewer, of the sums over every fourth k.
     """
     fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, VECTOR_BYTES // C.itemsize
     one, zeros = C.dtype.type(1), filled(C.dtype.type(0))
@@ -218,7 +218,7 @@ def _inplace_blas(A: Any, at: int, W: Any, w: int, Z: Any, z: int, n: int, n_in:
         np.dot(c, m.T, a)
 
 
-inplace_blas = compiled(_inplace_blas, counted=True)
+inplace_blas = compiled(_inplace_blas, _nrt=True, forceinline=False)
 
 
 @compiled
@@ -261,7 +261,7 @@ def back(
     n: int, delta: Any, d: int, n_out: int, width: int, theta: Any, W: int, height: int, before: Any, to: int,
     transposed: Any,
 ) -> None:  # fmt: skip
-    """before = delta Wᵀ; for some examples W is transposed first."""
+    """before = delta Wᵀ; from four examples on, W is transposed first."""
     lanes, zeros = VECTOR_BYTES // theta.itemsize, filled(theta.dtype.type(0))
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(before, to, theta, W, delta, d, n, height, width, 2)
@@ -283,7 +283,7 @@ def back(
 
 @compiled
 def zero_ends(A: Any, at: int, n: int, width: int, n_out: int) -> None:
-    """What fills up rows of n_out numbers: sigmoid has made ½ of it."""
+    """The padding of rows of n_out numbers becomes 0 again: sigmoid made ½ of it."""
     for i in range(at, at + n * width, width):
         for j in range(i + n_out, i + width):
             A[j] = 0
@@ -319,8 +319,8 @@ def add_gradients(
 ) -> None:  # fmt: skip
     """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += A_(l−1)ᵀ delta_l.
 
-    n examples, whose gradients are added to g. theta, g: the layers' W and b one after the other, in rows of whole
-    lines; A and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
+    n examples, whose gradients are added to g. theta, g: the layers' W and b one after the other, in padded rows; A
+    and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
     """
     last = sizes.size - 1
     W, z = forward_pass(theta, sizes, widths, activation, n, X, x, A)

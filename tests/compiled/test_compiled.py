@@ -4,6 +4,9 @@ Both go through the production loop: batches, looks at single batches, checkpoin
 the engine for both dtypes, which takes up to a minute; afterwards it is on disk.
 """
 
+import os
+import subprocess
+import sys
 from functools import partial
 from itertools import product
 
@@ -12,8 +15,7 @@ import pytest
 
 pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e ".[compiled]"')
 
-from harness.compiled import engine as compiled
-from harness.compiled import vectors
+from harness.compiled import evaluation, network, single, updates, vectors
 from harness.compiled.engine import Compiled
 from harness.config import schema as config
 from harness.network.activations import ACTIVATIONS
@@ -189,7 +191,7 @@ def test_sum_at_lr_over_b_is_mean_at_lr_to_the_bit(make_stack, optimizer, batch_
 
 def test_the_reduction_is_the_one_of_its_own_place():
     """Not a second division by B: the very function, compiled."""
-    assert compiled.inplace_compiled_reduce.py_func is inplace_reduce
+    assert updates.inplace_compiled_reduce.py_func is inplace_reduce
 
 
 @pytest.mark.parametrize("own_data", [False, True], ids=["shared data", "data per replica"])
@@ -223,6 +225,44 @@ def test_the_warm_up_moves_nothing(make_stack):
     stack.warm_up()
     assert stack.network.params.flat.tobytes() == before
     assert (stack.update, stack.engine.optimizer.n_steps) == (0, 0)
+
+
+def test_only_what_python_calls_is_a_function_of_its_own():
+    """Parts are inlined: of a part that two entry points share, the copy that was loaded first would serve both."""
+    dispatchers = {
+        name: value
+        for module in (evaluation, network, single, updates, vectors)
+        for name, value in vars(module).items()
+        if hasattr(value, "targetoptions")
+    }
+    separate = {name for name, value in dispatchers.items() if not value.targetoptions["forceinline"]}
+    assert separate == {"updates", "evaluate_rows", "copy_rows", "inplace_blas"}
+    assert len(dispatchers) > 20
+
+
+TRAIN_WITH_ADAM = """
+import numpy as np
+from harness.compiled import Compiled
+from harness.network import MLP, Adam, Parameters
+rng = np.random.default_rng(0)
+X, Y = rng.normal(size=(64, 4)), np.eye(3)[rng.integers(3, size=64)]
+params = Parameters.initialized((4, 5, 3), "glorot_normal", [rng])
+engine = Compiled(MLP(params, "tanh"), Adam(params, 0.01), (X, Y), "mean")
+engine.make_updates(slice(0, 64), 8)
+print(params.flat.tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+def test_compiled_now_and_loaded_from_disk_are_the_same_bits(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", TRAIN_WITH_ADAM], env=environment, check=True, capture_output=True, text=True
+        )
+        for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout
 
 
 @pytest.mark.parametrize(("dtype", "limit"), [(np.float64, 700), (np.float32, 86)])
