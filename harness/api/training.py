@@ -62,6 +62,7 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
     """
     plan = planned([{}], dataset, settings)
     (cell,) = plan.cells
+    _warn_of_clipped(plan.cells)
     with SweepProgress(1) as progress:
         return _trained(cell, plan.load(cell.config.dataset), progress)
 
@@ -100,6 +101,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
     if not (isinstance(grids, list | tuple) and grids and all(isinstance(one, Mapping) for one in grids)):
         raise ConfigError("grid", "a mapping from keys to lists of values, or a list of such mappings", grid)
     plan = planned(grids, dataset, settings)
+    _warn_of_clipped(plan.cells)
     with SweepProgress(len(plan.cells)) as progress:
         results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
     title = sweep_label([cell.identity.values for cell in plan.cells])
@@ -107,18 +109,21 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
     return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), lambda: results)
 
 
+def _warn_of_clipped(cells: Sequence[GridCell]) -> None:
+    for size, n_train in dict.fromkeys((cell.config.batch_size, cell.identity.plan.n_train) for cell in cells):
+        if size != "full" and int(size) > n_train:
+            warnings.warn(f"batch_size={size} is larger than N={n_train}: clipped to N", stacklevel=3)
+
+
 def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result:
     """Train a cell in this process."""
-    config, run = cell.config, Cell(cell.config, dataset)
-    n_train = run.plan.n_train
-    if config.batch_size != "full" and int(config.batch_size) > n_train:
-        warnings.warn(f"batch_size={config.batch_size} is larger than N={n_train}: clipped to N", stacklevel=3)
+    run = Cell(cell.config, dataset)
     training = cast("Generator[Record, None, None]", run.train())
     with closing(training) as records:  # after an interrupt BLAS has its threads again at once
         for record in records:
             progress.show(cell.label, run.plan, run.budget, record)
     progress.next_cell()
-    return result_of(run.result(), config, cell.signature, cell.label)
+    return result_of(run.result(), cell.config, cell.signature, cell.label)
 
 
 def _swept(cell: GridCell, result: Result) -> SweepCell:

@@ -6,6 +6,7 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import harness
@@ -69,3 +70,14 @@ def test_a_type_checker_knows_the_keywords(tmp_path):
     assert 'program.py:2: error: Unexpected keyword argument "epoch" for "train"' in said[0]
     assert 'program.py:3: error: Argument "reduction" to "train" has incompatible type' in said[1]
     assert said[2:] == ["Found 2 errors in 1 file (checked 1 source file)"]
+
+
+def test_the_kernel_says_what_to_pass():
+    with pytest.raises(TypeError, match=r"MLP takes Parameters, got list: write MLP\(Parameters.initialized\(\[64, 32"):
+        harness.MLP([64, 32, 10])
+    network = harness.MLP(harness.Parameters.initialized((4, 3), "glorot_uniform", [np.random.default_rng(0)]))
+    labels = np.array([0, 1, 2, 0, 1])
+    for method in (network.costs, network.gradient):
+        with pytest.raises(ValueError, match=r"of class labels y: np.eye\(3\)\[y\]"):
+            method(np.ones((5, 4)), labels)
+    assert network.costs(np.ones((5, 4)), np.eye(3)[labels]).shape == (1, 5)

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,3 +119,16 @@ def test_full_names():
     assert full_name("hidden") == full_name("model.hidden") == "model.hidden"
     assert full_name("weight_decay") == "optimizer.weight_decay"
     assert full_name("+dataset.load.as_frame") == "+dataset.load.as_frame"
+
+
+def test_an_application_of_hydras_stays_as_it_is():
+    """`harness.train` may be called inside of one."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    conf = str(Path(__file__).parents[2] / "conf" / "model")
+    with hydra.initialize_config_dir(conf, version_base="1.3"):
+        before = GlobalHydra.instance().hydra
+        one(batch_size=3)
+        assert GlobalHydra.instance().hydra is before
+        assert hydra.compose("linear").hidden == []
