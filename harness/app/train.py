@@ -18,19 +18,7 @@ from harness.app.command import say
 from harness.app.composition import Composed, to_config, workers
 from harness.app.session import Session
 from harness.config import ConfigError, check
-from harness.runs import (
-    Assignment,
-    GridCell,
-    Job,
-    SweepContext,
-    close_sweep,
-    grid,
-    load_dataset,
-    missing,
-    open_sweep,
-    record_cell,
-    recovery,
-)
+from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery
 from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
 from harness.training import Outcome
 
@@ -43,8 +31,6 @@ CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
 
 def train(words: Sequence[str], composed: Composed) -> int:
     """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError for the data."""
-    for config, _ in composed.cells:
-        load_dataset(config.dataset)
     cells = grid.grid(composed.cells)
     store = Store.open()
     recovery.recover(store, say)
@@ -73,17 +59,18 @@ def _run_single(session: Session, cell: GridCell, store: Store) -> int:
 def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], store: Store) -> int:
     """Open the parent, launch the cells that are missing, close the parent on every path."""
     started, killed, code = time.perf_counter(), False, 1
-    context = open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
+    context = parent.open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
     more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
     if composed.n_jobs is not None:
         more.append(f"hydra.launcher.n_jobs={workers(composed)}")
 
     def launch(some: Sequence[GridCell]) -> None:
-        jobs = [[*cell.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={_assigned(cell)}"] for cell in some]
+        assigned = [(cell, Assignment.of(cell.identity, cell.label).to_word()) for cell in some]
+        jobs = [[*cell.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={word}"] for cell, word in assigned]
         composed.session.launch(jobs, more, _job)
 
     try:
-        recovery.train_all(missing(cells), store, context.run_id, launch)
+        recovery.train_all(grid.missing(cells), store, context.run_id, launch)
     except Interrupted:
         killed = True
         raise
@@ -94,17 +81,13 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
             if recovery.drain(store, say, context.run_id, killed):
                 if sys.stderr.isatty():
                     say("writing the answer")
-                runs, answered = close_sweep(store, context.run_id, killed)
+                runs, answered = parent.close_sweep(store, context.run_id, killed)
                 code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
                 recovery.drain(store, say)
                 say(f"Browse: {store.ui.hint}")
                 say(f"  {store.ui.run_link(context.run_id)}  the comparison")
                 say(f"  {store.ui.table_link(context.run_id)}  the cells")
     return code
-
-
-def _assigned(cell: GridCell) -> str:
-    return Assignment.of(cell.identity, cell.label).to_word()
 
 
 def _tell_end(cells: list[GridCell], runs: "Sequence[Run]", seconds: float) -> int:
@@ -151,7 +134,7 @@ def _job(composed: DictConfig) -> str:
     except Interrupted:
         if launcher == "BasicLauncher":
             raise
-        return Outcome.KILLED  # a signal to one worker is the end of one cell
+        return Outcome.KILLED  # a signal to one worker ends one cell
     except ConfigError as refused:
         say(f"harness: {refused}")
         return Outcome.FAILED
