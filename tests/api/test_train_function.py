@@ -96,10 +96,15 @@ def test_a_result_whose_replicas_all_diverged():
     assert repr(result) == "<diabetes B=64 η=1e+06 mean: diverged (2 replicas)>"
 
 
-def test_a_batch_larger_than_the_data_is_a_warning():
+@pytest.mark.parametrize(
+    "call",
+    [lambda: harness.train(**SMALL, batch_size=1000), lambda: harness.sweep({"batch_size": [8, 1000]}, **SMALL)],
+    ids=["train", "sweep"],
+)
+def test_a_batch_larger_than_the_data_is_a_warning_at_the_line_of_the_call(call):
     with pytest.warns(UserWarning, match="batch_size=1000 is larger than N=90: clipped to N") as said:
-        harness.train(**SMALL, batch_size=1000)
-    assert said[0].filename == __file__
+        call()
+    assert [warning.filename for warning in said] == [__file__]
 
 
 def test_an_interrupt_is_an_exception_and_gives_blas_its_threads_back(monkeypatch):

@@ -123,3 +123,14 @@ def test_bash_completes_the_command(run):
     assert run("bash", "-c", script, "bash", "learning_r").split() == ["learning_rate=", "learning_rate_rule="]
     assert "dataset=digits" in run("bash", "-c", script, "bash", "dataset=d").split()
     assert "experiment=three_methods" in run("bash", "-c", script, "bash", "experiment=th").split()
+
+
+def test_the_installed_package_trains_from_python(run, tmp_path):
+    program = (
+        "import harness; print(harness.train('iris', epochs=1, seeds=2));"
+        "print(harness.sweep({'batch_size': [8, 64]}, 'iris', epochs=1, seeds=2))"
+    )
+    said = run("python", "-c", program)
+    assert "iris B=64 η=0.1 mean: completed" in said
+    assert "iris batch_size=8,64: 2 cells" in said
+    assert list(tmp_path.iterdir()) == []
