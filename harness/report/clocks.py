@@ -98,7 +98,8 @@ def _line_styles(cells: "pd.DataFrame") -> Styles:
     Colour by rate where there is one setting and batch size; no marks where lines can be told apart without them.
     """
     names = short_names(list(cells["label"]), LONGEST)
-    cells = cells.assign(place=cells.groupby("setting", sort=False).ngroup(), name=names)
+    place = cells.groupby("setting", sort=False).ngroup()
+    cells = cells[["cell", "reduction", "batch_size", "learning_rate"]].assign(place=place, name=names)
     cells = cells.sort_values(["reduction", "place", "batch_size", "learning_rate"])
     colour, rate = cells.groupby(["place", "batch_size"]).ngroup(), cells.groupby("learning_rate").ngroup()
     cells = cells.assign(colour=colour if colour.any() else rate, rate=rate)
