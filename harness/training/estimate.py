@@ -1,7 +1,6 @@
-"""How long a cell will take, from a moment of training it: what can be said before anybody waits.
+"""How long a cell will take: counts of what its training does, times what that takes on stacks of its own.
 
-What a training does is counted from its budget; what each of these things takes is timed on stacks of its own, so the
-cell itself, and its randomness, are left as they are.
+The cell itself, and its randomness, are left as they are.
 """
 
 from collections.abc import Callable
@@ -15,12 +14,11 @@ from harness.training.cell import Cell
 from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, next_geometric
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import Observer
-from harness.training.fingerprint import fingerprint
 from harness.training.loop import Budget
 from harness.training.stack import Stack
 
 # Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
-CELL_SECONDS = 0.6  # a run's start and end, its files, and two figures that are most of it
+CELL_SECONDS = 0.6  # start and end of a run, its files, and two figures, which take most of it
 CHECKPOINT_SECONDS = 5e-3  # 14 points: their medians and quartiles, and the way of each into the store
 BATCH_COST_SECONDS = 4e-4  # one point
 
@@ -56,17 +54,17 @@ def estimate_seconds(cell: Cell, patience: float) -> float:
 
 
 def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
-    """The part of it that iterating over `cell.train()` takes, and what is done meanwhile.
+    """The part of it that iterating over `cell.train()` takes, and how often training does what takes time.
 
     (updates × its rate + checkpoints × its rate) over all stacks, + batch costs and observations of replica 0. The
     stacks of the other replicas have one width, but for the last: one is timed for all, by the replica.
     """
-    batch_size, stacks = cell.plan.batch_size, cell.stacks()
+    stacks = cell.stacks()
     timed, second = next(stacks), next(stacks, None)
     observer = timed.observer
     with pinned_blas(cell.config.threads):
-        first = _rates(timed, batch_size, patience / 2)
-        others = _rates(second, batch_size, patience / 2) if second else first
+        first = _rates(timed, patience / 2)
+        others = _rates(second, patience / 2) if second else first
     work = count_work(_updates(cell.budget, first.update), cell.plan.updates_per_epoch, observer)
     n_others = (cell.config.seeds - 1) / len(second.replicas) if second else 0.0
     alone = sum(n * seconds for n, seconds in zip(work, first, strict=True))
@@ -74,22 +72,21 @@ def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
 
 
 def _updates(budget: Budget, seconds_per_update: float) -> int:
-    """The budget in updates: what is spent first."""
+    """The budget in updates: the part that is spent first."""
     affordable = np.inf if budget.seconds is None else max(1.0, budget.seconds / seconds_per_update)
     return int(min(affordable, np.inf if budget.updates is None else budget.updates))
 
 
 def count_work(n_updates: int, updates_per_epoch: int, observer: Observer | None) -> Work:
-    """What training for so many updates does, by the rules of harness.training.loop, without going through the updates.
+    """What so many updates of `loop.train` come with, without a loop over the updates.
 
     Checkpoints: update 0, the geometric ones, the end of every epoch, the last update.
     """
-    geometric = _grid(n_updates, CHECKPOINTS_PER_DECADE)
-    looks = sum(update % updates_per_epoch != 0 for update in geometric) + n_updates // updates_per_epoch
-    last = n_updates % updates_per_epoch != 0 and n_updates not in geometric
+    geometric = _grid(n_updates, CHECKPOINTS_PER_DECADE) | {n_updates}
+    within_epochs = sum(update % updates_per_epoch != 0 for update in geometric)
     return Work(
         updates=n_updates,
-        checkpoints=1 + looks + last,
+        checkpoints=1 + within_epochs + n_updates // updates_per_epoch,
         batch_costs=1 + len(_grid(n_updates - 1, (observer or Observer).batch_costs_per_decade)),
         observations=len(_grid(n_updates, observer.per_decade)) if observer else 0,
     )
@@ -104,25 +101,23 @@ def _grid(largest: int, per_decade: int) -> set[int]:
     return found
 
 
-def _rates(stack: Stack, batch_size: int, patience: float) -> Rates:
-    """Train the stack for about half of `patience`, after timing what happens off the clock."""
+def _rates(stack: Stack, patience: float) -> Rates:
+    """Times what happens off the clock, then trains the stack for about half of `patience`."""
     stack.warm_up()
-    network, observer, train_set = stack.network, stack.observer, stack.engine.train_set
-    X, Y = (gather(V, slice(0, batch_size)) for V in train_set)
+    engine, network, observer = stack.engine, stack.network, stack.observer
+    X, Y = (gather(V, slice(0, stack.batches.batch_size)) for V in engine.train_set)
 
-    def look() -> None:
-        for examples in (train_set, stack.validation_set):
-            stack.engine.evaluate(network, *examples)
-        for theta in network.params.flat:
-            fingerprint(0, theta)
+    def evaluate() -> None:
+        for examples in (engine.train_set, stack.validation_set):
+            engine.evaluate(network, *examples)
 
     def observe() -> None:
         if observer:
-            observer.before_update(network, X, Y, train_set)
+            observer.before_update(network, X, Y, engine.train_set)
             observer.after_update(network)
 
     with np.errstate(all="ignore"):  # as in training
-        works = (look, lambda: network.costs(X, Y).mean(axis=-1), observe)
+        works = (evaluate, lambda: network.costs(X, Y), observe)
         checkpoint, batch_cost, observation = (_seconds(work, patience / 12) for work in works)
     stack.observer = None
     start = perf_counter()

@@ -38,7 +38,7 @@ def trained(cell: Cell) -> list[Record]:
 def known_rates(monkeypatch) -> None:
     """Rates that anybody can multiply with: 1 s an update for replica 0 and 3 s for every other stack."""
 
-    def rates(stack: Stack, batch_size: int, patience: float) -> Rates:
+    def rates(stack: Stack, patience: float) -> Rates:
         return Rates(1.0, 100.0, 1e4, 1e6) if stack.replicas[0] == 0 else Rates(3.0, 500.0, np.nan, np.nan)
 
     monkeypatch.setattr(harness.training.estimate, "_rates", rates)
