@@ -31,6 +31,8 @@ def planned(grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[
     fixed = dict(settings)
     column = fixed.pop("target_column", None)
     keys = {full_name(key) for mapping in (fixed, *grids) for key in mapping}
+    if isinstance(goal := fixed.get("target"), str):
+        raise ConfigError("target", "a cost per example (target_column names the column to predict)", goal)
     named = isinstance(dataset, str)
     if named and column is not None:
         allowed = "None, because only a DataFrame has columns (of dataset=file it is dataset.load.target)"
@@ -39,14 +41,23 @@ def planned(grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[
         fixed["dataset"] = dataset
     load = load_dataset if named else _loader(dataset, column, keys)
     commands = [["-m", *words_of(varied, fixed)] for varied in grids]
-    configs = [config for words in commands for config in configurations(words)]
-    for config in configs:
-        check(config)
+    configs = [config for words in commands for config in _composed(words)]
     if not named:
         configs = [_with_data(config, keys, load) for config in configs]
     lines = [shlex.join(["python", "-m", "harness", *words]) for words in commands]
     command = " && ".join(lines if named else [f"{line} (on data from Python)" for line in lines])
     return Planned(grid.grid([(config, []) for config in configs], load), load, command)
+
+
+def _composed(words: list[str]) -> list[Config]:
+    """The configurations, checked. What is refused says all in its line: no traceback of Hydra's comes with it."""
+    try:
+        found = configurations(words)
+    except ConfigError as refused:
+        raise refused from None
+    for config in found:
+        check(config)
+    return found
 
 
 def _loader(data: Any, column: Any, keys: set[str]) -> Loader:

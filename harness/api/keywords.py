@@ -1,6 +1,6 @@
 """The keyword arguments that `train` and `sweep` share: their names, types and defaults."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 Returned = TypeVar("Returned")
 Data: TypeAlias = "str | tuple[ArrayLike, ArrayLike] | pd.DataFrame | Mapping[str, Any]"
-Grid: TypeAlias = Mapping[str, Sequence[Any]]
+Grid: TypeAlias = Mapping[str, Iterable[Any]]
 
 
 def keywords(

@@ -106,7 +106,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
         results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
     title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
-    return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), lambda: results)
+    return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), results.copy)
 
 
 def _warn_of_clipped(cells: Sequence[GridCell]) -> None:

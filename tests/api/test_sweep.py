@@ -1,5 +1,7 @@
 """`harness.sweep`: the tables and the answer of the command line, and what a Python program sees of them."""
 
+import pickle
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -81,6 +83,12 @@ def test_how_it_reads_in_a_notebook(small):
     assert len(rows) == 6
     assert "iris B=90 η=0.1 mean completed" in rows[-1]
     assert small._repr_html_().count("<tr") == 7
+
+
+def test_a_sweep_can_be_kept_by_pickle(small):
+    again = pickle.loads(pickle.dumps(small))
+    assert again.note() == small.note()
+    assert again.results[0].weights["W0"].tobytes() == small.results[0].weights["W0"].tobytes()
 
 
 def test_several_grids_follow_each_other():

@@ -102,6 +102,7 @@ def test_a_grid_is_the_product_of_its_values():
         ({}, {"optimizer": 3}, "optimizer: expected a name"),
         ({}, {"optimizer": "adam", "momentum": 0.5}, "optimizer.momentum: expected null"),
         ({}, {"epochs": None}, "epochs: expected a budget"),
+        ({}, {"target": "price"}, r"target: expected a cost per example \(target_column names the column to predict\)"),
         ({"batch_size": 64}, {}, "batch_size: expected a list of values in the grid"),
         ({"reduction": "sum"}, {}, "reduction: expected a list of values in the grid"),
         ({"batch_size": []}, {}, "batch_size: expected at least one value in the grid"),
@@ -113,6 +114,7 @@ def test_what_is_wrong_is_refused_in_one_line(grid, settings, message):
     with pytest.raises(ConfigError, match=message) as refused:
         planned([grid], settings.pop("dataset", "digits"), settings)
     assert "\n" not in str(refused.value)
+    assert refused.value.__cause__ is None  # nothing of Hydra's is shown above it
 
 
 def test_full_names():
