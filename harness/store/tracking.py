@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from harness.store.connection import OUTAGE_SECONDS, RUNS, UnreachableError, connect, connect_to_read, query, reason
-from harness.store.delivery import send
+from harness.store import connection
+from harness.store.connection import OUTAGE_SECONDS, UI, UnreachableError, query, reason
 from harness.store.journal import Journal, Operation
 from harness.store.processes import is_dead, process_tags
 from harness.store.redaction import redacted
-from harness.store.ui import UI, owner_tags, parent_tags, view_tag
-from harness.store.writer import RunWriter
+from harness.store.writer import RunWriter, send
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -46,12 +45,12 @@ class Store:
     @classmethod
     def open(cls, experiment_id: str | None = None) -> "Store":
         """Open (the first time: create) the store of the current folder or of MLFLOW_TRACKING_URI; see `connect`."""
-        return cls(*connect(experiment_id), Path.cwd() / RUNS / "undelivered")
+        return cls(*connection.connect(experiment_id), Path.cwd() / connection.RUNS / "undelivered")
 
     @classmethod
     def open_to_read(cls) -> "Store":
         """Open a store that exists, to read from it. Raises ConfigError when there is none, or it does not answer."""
-        return cls(*connect_to_read(), Path.cwd() / RUNS / "undelivered")
+        return cls(*connection.connect_to_read(), Path.cwd() / connection.RUNS / "undelivered")
 
     @property
     def uri(self) -> str:
@@ -70,7 +69,7 @@ class Store:
         journal = Journal.create(self.undelivered, store=self.uri, creates=True, ended=False)
         writer = RunWriter(journal, partial(send, self.client))
         try:
-            writer.create(self.experiment_id, name, {**owner_tags(), **parent_tags(parent), **process_tags(), **tags})
+            writer.create(self.experiment_id, name, {**connection.run_tags(parent), **process_tags(), **tags})
         except BaseException as error:  # a signal that came meanwhile: the run may exist, and must end
             writer.__exit__(type(error), error, error.__traceback__)
             raise
@@ -100,7 +99,7 @@ class Store:
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""
-        key, value = view_tag(sweep, _of_sweep(sweep), columns, order_by)
+        key, value = connection.view_tag(sweep, _of_sweep(sweep), columns, order_by)
         query(lambda: self.client.set_experiment_tag(self.experiment_id, key, value))
 
     # Delivering journals that no process holds
