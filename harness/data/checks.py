@@ -39,7 +39,7 @@ def checked(name: str, task: str, inputs: Any, targets: Any, target_names: Any) 
 
 
 def tables_of(result: Any) -> tuple[Any, Any, Any]:
-    """DataFrames of X and y, and the Bunch's own names of the classes (None if it has none)."""
+    """DataFrames of X and y, and a Bunch's own names of the classes."""
     if isinstance(result, Mapping) and {"data", "target"} <= result.keys():
         X, y, names = result["data"], result["target"], result.get("target_names")
     elif isinstance(result, tuple) and len(result) == 2:
@@ -56,19 +56,17 @@ def _table(values: Any, name: str) -> Any:
     """A DataFrame of the columns of X (n, D), or of y (n,) or (n, K). Raises ConfigError for any other shape."""
     import pandas as pd
 
-    is_frame = isinstance(values, pd.DataFrame)
-    kinds = values.dtypes if is_frame else ()
+    kinds = list(values.dtypes) if isinstance(values, pd.DataFrame) else []
     if hasattr(values, "tocsr") or any(isinstance(kind, pd.SparseDtype) for kind in kinds):
         raise ConfigError("dataset.load", f"a dense {name}, because sparse ones are not supported", "a sparse one")
-    if is_frame and values.shape[1]:
+    if kinds:
         return values
-    column = str(getattr(values, "name", None) or "target")
     try:
         array = values if isinstance(values, pd.Series) else np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise ConfigError("dataset.load", f"{name} as an array", one_line(error)) from error
     if name == "y" and array.ndim == 1:
-        return pd.DataFrame({column: array})
+        return pd.DataFrame({str(getattr(values, "name", None) or "target"): array})
     if array.ndim != 2 or not array.shape[1]:
         shape = "(examples, inputs)" if name == "X" else "(examples,) or (examples, outputs)"
         raise ConfigError("dataset.load", f"{name} of shape {shape}", f"{name} of shape {array.shape}")
@@ -155,10 +153,8 @@ def _quantities(table: Any, target_names: Any) -> tuple[NDArray[np.float64], tup
     return values[:, 0] if values.shape[1] == 1 else values, ()
 
 
-TARGETS: dict[str, Callable[[Any, Any], tuple[NDArray[Any], tuple[str, ...]]]] = {
-    "classification": _class_indices,
-    "regression": _quantities,
-}
+Targets = Callable[[Any, Any], tuple[NDArray[Any], tuple[str, ...]]]
+TARGETS: dict[str, Targets] = {"classification": _class_indices, "regression": _quantities}
 
 
 def _digest(*arrays: NDArray[Any]) -> str:
@@ -185,8 +181,7 @@ def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: flo
 
 def _check_classes(dataset: Dataset, least: int) -> None:
     counts = np.bincount(dataset.y)
-    rarest = int(counts.argmin())
-    if counts[rarest] < least:
+    if counts[rarest := int(counts.argmin())] < least:
         allowed = f"at least {least} examples of every class, for one in each of train, validation and test"
         found = f"{counts[rarest]} of class {dataset.class_names[rarest]}, {len(dataset.y)} examples in all"
         raise ConfigError("dataset", allowed, found)

@@ -29,7 +29,7 @@ FLUSH_SECONDS = 2.0  # between deliveries of points; every other operation is de
 MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
 MAX_DIGEST = 36  # characters of a dataset's digest that MLflow takes
 TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
-CONFLICTS = ("IntegrityError", "UniqueViolation")  # in MLflow's message when another process wrote the same row first
+CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a row that exists; MLflow has no code
 PAUSE_SECONDS = (1.0, 30.0)  # between attempts while the store is away: the first, doubled up to the last, ...
 PAUSE_PER_ATTEMPT = 4  # ... and at least so many times as long as the last attempt took, as a store may hang
 
@@ -214,8 +214,7 @@ def _now() -> int:
 def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool = True) -> None:
     """Send consecutive operations of one kind; sent twice, they have the effect of one.
 
-    Raises UnreachableError if they may be sent again later.
-    training: wait less long for an answer, because training waits too.
+    training: wait less long for an answer. Raises UnreachableError if they may be sent again later.
     """
     with unreachable_errors(), request_timeout(TRAINING_TIMEOUT) if training else nullcontext():
         SENDERS[operations[0].kind](client, journal, operations)
@@ -260,10 +259,7 @@ def _files(client: "MlflowClient", journal: Journal, operations: list[Operation]
 
 
 def _dataset(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
-    """If two runs log the same new dataset at once MLflow refuses one of them; its second attempt finds the dataset.
-
-    MLflow has no error code for that, only the database's words in its message: changed, that run would fail.
-    """
+    """If two runs log the same new dataset at once, MLflow refuses one; its second attempt finds the dataset."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
 
