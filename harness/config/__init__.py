@@ -6,7 +6,6 @@ names of what there is.
 
 from harness.config.folders import judge_file, shipped, study_file, study_names
 from harness.config.labels import KNOBS, Values, exact_text, labels, sweep_label, varied_keys
-from harness.config.reading import config_from
 from harness.config.schema import (
     RULES,
     Config,
@@ -15,10 +14,11 @@ from harness.config.schema import (
     ModelConfig,
     OptimizerConfig,
     check,
+    config_from,
     effective_batch_size,
     effective_learning_rate,
     flatten,
-)
+)  # fmt: skip
 
 __all__ = [
     "KNOBS", "RULES", "Config", "ConfigError", "DatasetConfig", "ModelConfig", "OptimizerConfig", "Values", "check",

@@ -17,7 +17,7 @@ def shipped(name: str) -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / name
 
 
-def study_files() -> list[Path]:
+def _study_files() -> list[Path]:
     """The YAML files of all studies, those of the current folder last."""
     folders = dict.fromkeys([shipped("experiments"), Path("experiments").resolve()])
     return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
@@ -25,12 +25,12 @@ def study_files() -> list[Path]:
 
 def study_names() -> list[str]:
     """What `experiment=` may be."""
-    return sorted({path.stem for path in study_files()})
+    return sorted({path.stem for path in _study_files()})
 
 
 def study_file(name: str) -> Path:
     """The YAML file of a study. Raises ConfigError for a name that is unknown, or is that of two different studies."""
-    found = [path for path in study_files() if path.stem == name]
+    found = [path for path in _study_files() if path.stem == name]
     if not found:
         raise ConfigError("experiment", " | ".join(study_names()), name)
     if len({_content(path) for path in found}) > 1:

@@ -1,7 +1,7 @@
 """What cells and sweeps are called: a cell by its three knobs and whatever else tells it apart from its siblings.
 
 A cell is given by its values: the flat configuration with the effective batch size and learning rate. Names are for
-people; nothing is ever read out of one.
+people; no program reads one.
 """
 
 import json
@@ -27,8 +27,8 @@ def labels(cells: Sequence[Values]) -> list[str]:
     for keys in ([key for key in varied if key not in SOURCE], varied):
         named = {key: word for key, word in ALWAYS.items() if key in cells[0]}
         named |= {key: f"{name}=" for key, name in _key_names(keys).items()}
-        rows = zip(*([_word(name, text) for text in _texts(cells, key)] for key, name in named.items()), strict=True)
-        found = [" ".join(filter(None, row)) for row in rows]
+        words = [[name + text if text != "null" else "" for text in _texts(cells, key)] for key, name in named.items()]
+        found = [" ".join(filter(None, row)) for row in zip(*words, strict=True)]
         if len(set(found)) == len(found):
             return found
     return [exact_text(one) for one in cells]
@@ -85,13 +85,6 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) and PLAIN.fullmatch(value) else exact_text(value)
-
-
-def _word(name: str, text: str) -> str:
-    return "" if text == NULL else name + text
-
-
-NULL = exact_text(None)
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -1,32 +1,23 @@
-"""What a user may ask for: the typed schema of a cell, and the check that refuses what makes no sense.
+"""What a user may ask for: the typed schema of a cell, and the checks that refuse what makes no sense.
 
 The dataclasses are the schema, the files in conf/ hold the values. Nothing here knows Hydra: the command line fills
-these classes, a notebook may fill them by hand. `check` runs before anything is trained or written, and its errors are
-one line that names the key, what is allowed and what came.
+these classes, a notebook may fill them by hand. `check` runs before anything is trained or written.
 """
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from harness.network import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, REDUCTIONS
 
-TASKS = ("classification", "regression")
 LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent of B / reference_batch_size
-ORDERS = ("reshuffle", "once", "none", "sorted", "source", "replacement")
-LAST_BATCH = ("keep", "drop")
-DTYPES = ("float64", "float32")
-ENGINES = ("vectorized", "per_example", "compiled")
-TARGETS_ON = ("train", "validation")
 DIAGNOSTICS = ("off", "cheap", "full")
-RERUN = ("missing", "all")
-SIZES = ("full", "small")
 
 
 class ConfigError(ValueError):
-    """A refused value. The message is one line: key, what came, what is allowed."""
+    """A refused value. The message is one line: key, what is allowed, what came."""
 
     def __init__(self, key: str, allowed: str, received: object) -> None:
         super().__init__(f"{key}: expected {allowed}, got {received!r}")
@@ -116,9 +107,8 @@ def _whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _one_of(names: Iterable[str]) -> Rule:
-    options = tuple(names)
-    return Rule(lambda v: v in options, " | ".join(options))
+def _one_of(*names: str) -> Rule:
+    return Rule(lambda v: v in names, " | ".join(names))
 
 
 def _optional(rule: Rule) -> Rule:
@@ -134,39 +124,34 @@ BATCH_SIZE = Rule(lambda v: v == "full" or _whole(v, 1), "an integer >= 1 or ful
 WIDTHS = Rule(lambda v: isinstance(v, list) and all(_whole(n, 1) for n in v), "a list of integers >= 1, or []")
 
 RULES: dict[str, Rule] = {
-    "dataset.task": _one_of(TASKS),
-    "dataset.validation_fraction": FRACTION,
-    "dataset.test_fraction": FRACTION,
+    "dataset.task": _one_of("classification", "regression"),
+    **dict.fromkeys(("dataset.validation_fraction", "dataset.test_fraction"), FRACTION),
     "model.hidden": WIDTHS,
-    "model.activation": _one_of(ACTIVATIONS),
-    "model.initializer": _one_of(INITIALIZERS),
-    "optimizer.name": _one_of(OPTIMIZERS),
+    "model.activation": _one_of(*ACTIVATIONS),
+    "model.initializer": _one_of(*INITIALIZERS),
+    "optimizer.name": _one_of(*OPTIMIZERS),
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.clip_norm": _optional(POSITIVE),
-    "optimizer.momentum": _optional(BELOW_ONE),
-    "optimizer.beta1": _optional(BELOW_ONE),
-    "optimizer.beta2": _optional(BELOW_ONE),
+    **dict.fromkeys(("optimizer.momentum", "optimizer.beta1", "optimizer.beta2"), _optional(BELOW_ONE)),
     "optimizer.epsilon": _optional(POSITIVE),
     "batch_size": BATCH_SIZE,
     "learning_rate": POSITIVE,
-    "reduction": _one_of(REDUCTIONS),
-    "learning_rate_rule": _one_of(LEARNING_RATE_RULES),
+    "reduction": _one_of(*REDUCTIONS),
+    "learning_rate_rule": _one_of(*LEARNING_RATE_RULES),
     "reference_batch_size": COUNT,
-    "epochs": _optional(COUNT),
-    "updates": _optional(COUNT),
-    "train_seconds": _optional(POSITIVE),
-    "target": _optional(POSITIVE),
-    "target_on": _one_of(TARGETS_ON),
-    "order": _one_of(ORDERS),
-    "last_batch": _one_of(LAST_BATCH),
+    **dict.fromkeys(("epochs", "updates"), _optional(COUNT)),
+    **dict.fromkeys(("train_seconds", "target"), _optional(POSITIVE)),
+    "target_on": _one_of("train", "validation"),
+    "order": _one_of("reshuffle", "once", "none", "sorted", "source", "replacement"),
+    "last_batch": _one_of("keep", "drop"),
     "seeds": COUNT,
     "seed": Rule(lambda v: _whole(v, 0), "an integer >= 0"),
-    "dtype": _one_of(DTYPES),
-    "engine": _one_of(ENGINES),
+    "dtype": _one_of("float64", "float32"),
+    "engine": _one_of("vectorized", "per_example", "compiled"),
     "threads": COUNT,
     "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
-    "rerun": _one_of(RERUN),
-    "size": _one_of(SIZES),
+    "rerun": _one_of("missing", "all"),
+    "size": _one_of("full", "small"),
 }
 
 
@@ -174,8 +159,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{'model': {'hidden': [32]}} -> {'model.hidden': [32]}; lists are leaves."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        nested = isinstance(value, dict)
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 
@@ -202,8 +186,7 @@ def check(config: Config) -> None:
 def check_engine(engine: str) -> None:
     """Refuse the compiled engine where its compiler is not installed."""
     if engine == "compiled" and find_spec("numba") is None:
-        allowed = 'vectorized | per_example, or compiled after pip install -e ".[compiled]"'
-        raise ConfigError("engine", allowed, engine)
+        raise ConfigError("engine", 'vectorized | per_example, or compiled after pip install -e ".[compiled]"', engine)
 
 
 def _check_optimizer(optimizer: OptimizerConfig) -> None:
@@ -225,3 +208,34 @@ def effective_learning_rate(config: Config, batch_size: int) -> float:
     """learning_rate × (B / reference_batch_size)^p with p = 0, 1 or ½, in the units of the cell's own reduction."""
     exponent = LEARNING_RATE_RULES[config.learning_rate_rule]
     return config.learning_rate * (batch_size / config.reference_batch_size) ** exponent
+
+
+# Configurations from a file.
+
+PARTS: dict[str, Any] = {"dataset": DatasetConfig, "model": ModelConfig, "optimizer": OptimizerConfig}
+TYPES = {"name": str, "load": dict, "resample": bool, "study": dict}  # of what `check` has no rule for
+
+
+def config_from(tree: object) -> Config:
+    """The configuration that a config.yaml holds, checked. Raises ConfigError, for every key too many or too few."""
+    values = _exactly(tree, Config, "")
+    parts = {name: kind(**_exactly(values[name], kind, f"{name}.")) for name, kind in PARTS.items()}
+    config = Config(**(values | parts))
+    check(config)
+    return config
+
+
+def _exactly(tree: object, kind: Any, prefix: str) -> dict[str, Any]:
+    """A dictionary with the fields of a dataclass as its keys, none more, none less."""
+    if not isinstance(tree, dict):
+        raise ConfigError("config.yaml", f"keys and values in {prefix or 'the file'}", tree)
+    names = {field.name for field in fields(kind)}
+    unknown, missing = sorted(map(str, tree.keys() - names)), sorted(names - tree.keys())
+    if unknown or missing:
+        said = [("unknown", unknown), ("missing", missing)]
+        found = "; ".join(f"{word} {', '.join(prefix + key for key in keys)}" for word, keys in said if keys)
+        raise ConfigError("config.yaml", "the keys of this version (the run was made by one with other keys)", found)
+    for key, value in tree.items():
+        if key in TYPES and prefix in ("", "dataset.") and not isinstance(value, TYPES[key]):
+            raise ConfigError(f"config.yaml: {prefix}{key}", f"a {TYPES[key].__name__}", value)
+    return tree

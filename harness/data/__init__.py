@@ -4,8 +4,7 @@ The home of scikit-learn. May import the rooms before it: `network`, `compiled`,
 """
 
 from harness.data.checks import Dataset, check_parts
-from harness.data.datasets import load
-from harness.data.in_memory import in_memory
+from harness.data.datasets import in_memory, load
 from harness.data.splits import Examples, Splits, loss_for, n_outputs_of, n_train_of, split
 
 __all__ = [

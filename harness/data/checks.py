@@ -1,8 +1,4 @@
-"""What is required of a dataset: numbers without gaps, targets of one kind, enough examples for three parts.
-
-Everything that would make a training meaningless (text, gaps, one class, too few examples) is refused here, in one line
-that names the key, because only the data can tell.
-"""
+"""What is required of a dataset: numbers without gaps, targets of one kind, enough examples for three parts."""
 
 import hashlib
 import math
@@ -43,7 +39,7 @@ def checked(name: str, task: str, inputs: Any, targets: Any, target_names: Any) 
 
 
 def tables_of(result: Any) -> tuple[Any, Any, Any]:
-    """DataFrames of X and y, and the Bunch's own names of the classes (None if it has none)."""
+    """DataFrames of X and y, and a Bunch's own names of the classes."""
     if isinstance(result, Mapping) and {"data", "target"} <= result.keys():
         X, y, names = result["data"], result["target"], result.get("target_names")
     elif isinstance(result, tuple) and len(result) == 2:
@@ -60,18 +56,17 @@ def _table(values: Any, name: str) -> Any:
     """A DataFrame of the columns of X (n, D), or of y (n,) or (n, K). Raises ConfigError for any other shape."""
     import pandas as pd
 
-    is_frame = isinstance(values, pd.DataFrame)
-    if hasattr(values, "tocsr") or (is_frame and any(isinstance(kind, pd.SparseDtype) for kind in values.dtypes)):
+    kinds = list(values.dtypes) if isinstance(values, pd.DataFrame) else []
+    if hasattr(values, "tocsr") or any(isinstance(kind, pd.SparseDtype) for kind in kinds):
         raise ConfigError("dataset.load", f"a dense {name}, because sparse ones are not supported", "a sparse one")
-    if is_frame and values.shape[1]:
+    if kinds:
         return values
-    column = str(getattr(values, "name", None) or "target")
     try:
         array = values if isinstance(values, pd.Series) else np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise ConfigError("dataset.load", f"{name} as an array", one_line(error)) from error
     if name == "y" and array.ndim == 1:
-        return pd.DataFrame({column: array})
+        return pd.DataFrame({str(getattr(values, "name", None) or "target"): array})
     if array.ndim != 2 or not array.shape[1]:
         shape = "(examples, inputs)" if name == "X" else "(examples,) or (examples, outputs)"
         raise ConfigError("dataset.load", f"{name} of shape {shape}", f"{name} of shape {array.shape}")
@@ -79,17 +74,16 @@ def _table(values: Any, name: str) -> Any:
 
 
 def _inputs(table: Any) -> NDArray[np.float64]:
-    text = _text_columns(table)
-    if text:
+    if text := _text_columns(table):
         found = listing([f"{name} ({value!r})" for name, value in text.items()])
         raise ConfigError("dataset.load", "numbers in every input column (encode text first, or drop it)", found)
-    _refuse_missing(table)
     return _floats(table)
 
 
 def _floats(table: Any) -> NDArray[np.float64]:
-    """(n, D); what is missing becomes nan."""
-    return np.ascontiguousarray(table.to_numpy(dtype=np.float64, na_value=np.nan))
+    """(n, D) of columns of numbers. Raises ConfigError where one is missing."""
+    _refuse_missing(table)
+    return np.ascontiguousarray(table.to_numpy(dtype=np.float64))
 
 
 def _is_numeric(column: Any) -> bool:
@@ -112,18 +106,16 @@ def _first_text(column: Any) -> str:
 
 
 def _refuse_missing(table: Any) -> None:
-    counts = {str(name): int(_missing(column).sum()) for name, column in table.items()}
-    found = [f"{name} ({count} of {len(table)})" for name, count in counts.items() if count]
-    if found:
+    counts = {str(name): _n_missing(column) for name, column in table.items()}
+    if found := [f"{name} ({count} of {len(table)})" for name, count in counts.items() if count]:
         allowed = f"no value that is missing, infinite or beyond {LARGEST:g} (fill the gaps, or drop their rows)"
         raise ConfigError("dataset.load", allowed, listing(found))
 
 
-def _missing(column: Any) -> NDArray[np.bool_]:
-    """(n,) True where there is no usable value."""
+def _n_missing(column: Any) -> int:
     if not _is_numeric(column):
-        return column.isna().to_numpy()
-    return ~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST)
+        return int(column.isna().sum())
+    return int(np.sum(~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST)))
 
 
 def _class_indices(table: Any, target_names: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
@@ -142,8 +134,7 @@ def _class_indices(table: Any, target_names: Any) -> tuple[NDArray[np.int64], tu
 def _labels(values: NDArray[Any]) -> NDArray[Any]:
     """Labels of one type: 1.0 is the class 1, and what is neither number nor truth value is text."""
     if values.dtype.kind == "f":
-        continuous = values[(values != np.rint(values)) | (np.abs(values) > 2**53)]
-        if len(continuous):
+        if len(continuous := values[(values != np.rint(values)) | (np.abs(values) > 2**53)]):
             allowed = f"regression, because the target is continuous ({continuous[0]})"
             raise ConfigError("dataset.task", allowed, "classification")
         return values.astype(np.int64)
@@ -152,23 +143,18 @@ def _labels(values: NDArray[Any]) -> NDArray[Any]:
 
 def _quantities(table: Any, target_names: Any) -> tuple[NDArray[np.float64], tuple[()]]:
     """y (n,) or (n, K): numbers, none of the K constant. There are no classes to name."""
-    text = _text_columns(table)
-    if text:
+    if text := _text_columns(table):
         name, value = next(iter(text.items()))
         allowed = f"classification, or numbers in the target ({name!r} holds {value!r})"
         raise ConfigError("dataset.task", allowed, "regression")
-    _refuse_missing(table)
     values = _floats(table)
-    constant = [str(name) for name, column in zip(table.columns, values.T, strict=True) if np.ptp(column) == 0]
-    if constant:
+    if constant := [str(name) for name in table.columns[np.ptp(values, axis=0) == 0]]:
         raise ConfigError("dataset.load", "a target that varies", f"a constant: {listing(constant)}")
     return values[:, 0] if values.shape[1] == 1 else values, ()
 
 
-TARGETS: dict[str, Callable[[Any, Any], tuple[NDArray[Any], tuple[str, ...]]]] = {
-    "classification": _class_indices,
-    "regression": _quantities,
-}
+Targets = Callable[[Any, Any], tuple[NDArray[Any], tuple[str, ...]]]
+TARGETS: dict[str, Targets] = {"classification": _class_indices, "regression": _quantities}
 
 
 def _digest(*arrays: NDArray[Any]) -> str:
@@ -179,33 +165,26 @@ def _digest(*arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-# Enough for three parts.
-
-
 def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: float) -> None:
-    """Refuse examples that are too few for the three parts."""
-    fractions = (1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
+    """Refuse examples that are too few for the three parts.
+
+    A class needs 1 / fraction examples, about one in each part, as stratification does; a regression needs two examples
+    in each part, as R² does.
+    """
     if dataset.class_names:
+        fractions = (1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
         _check_classes(dataset, least=_ceil(1 / min(fractions)))
-    else:
-        _check_sizes(part_sizes(len(dataset.y), validation_fraction, test_fraction))
+    elif min(sizes := part_sizes(len(dataset.y), validation_fraction, test_fraction)) < 2:
+        found = f"{sum(sizes)} examples: {sizes[0]} / {sizes[1]} / {sizes[2]}"
+        raise ConfigError("dataset", "at least 2 examples in each of train / validation / test", found)
 
 
 def _check_classes(dataset: Dataset, least: int) -> None:
-    """A class of 1 / fraction examples has about one in the part: stratification asks for no more."""
     counts = np.bincount(dataset.y)
-    rarest = int(counts.argmin())
-    if counts[rarest] < least:
+    if counts[rarest := int(counts.argmin())] < least:
         allowed = f"at least {least} examples of every class, for one in each of train, validation and test"
         found = f"{counts[rarest]} of class {dataset.class_names[rarest]}, {len(dataset.y)} examples in all"
         raise ConfigError("dataset", allowed, found)
-
-
-def _check_sizes(sizes: tuple[int, int, int]) -> None:
-    """Two examples are what R² needs."""
-    if min(sizes) < 2:
-        found = f"{sum(sizes)} examples: {sizes[0]} / {sizes[1]} / {sizes[2]}"
-        raise ConfigError("dataset", "at least 2 examples in each of train / validation / test", found)
 
 
 def _ceil(number: float) -> int:

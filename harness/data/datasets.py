@@ -1,6 +1,6 @@
-"""Calls the function that a configuration names, scikit-learn's or a reader of files, and checks what it returns.
+"""A checked dataset: from the function that a configuration names, or from what a Python program passes.
 
-The heavy libraries are imported where they are used: a file is refused without loading scikit-learn.
+The same values have the same digest whichever way they came. A file is refused without loading scikit-learn.
 """
 
 import inspect
@@ -8,18 +8,24 @@ import pkgutil
 import re
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from harness.config import ConfigError, DatasetConfig
 from harness.data.checks import Dataset, check_parts, checked, tables_of
-from harness.data.files import one_line
+from harness.data.files import listing, one_line
 
 READ_FILE, MAKE_BLOCKS = "harness.data.files.read_file", "harness.data.blocks.make_blocks"
 LOADERS = re.compile(rf"sklearn\.datasets\.(load|make|fetch)_\w+|{re.escape(READ_FILE)}|{re.escape(MAKE_BLOCKS)}")
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
 SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
+FEW = 20  # numbers with at most so many different values look like labels of classes
+SOURCES = "a dataset's name, (X, y), a DataFrame or a scikit-learn Bunch"
+
+Columns = Hashable | list[Hashable]  # the name of a column, or of several
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -34,11 +40,8 @@ def load(config: DatasetConfig) -> Dataset:
     return dataset
 
 
-# Calling the function that `_target_` names.
-
-
 def _call(config: DatasetConfig) -> Any:
-    """What the loader returns. Its warnings are hidden: scikit-learn's are about retrying a download."""
+    """Call the function that `_target_` names. Its warnings, scikit-learn's about retrying a download, are hidden."""
     from http.client import HTTPException
     from urllib.error import URLError
 
@@ -58,9 +61,7 @@ def _call(config: DatasetConfig) -> Any:
 
 
 def _resolve(target: object) -> Callable[..., Any]:
-    allowed = (
-        "sklearn.datasets.load_* | make_* | fetch_*, harness.data.files.read_file or harness.data.blocks.make_blocks"
-    )
+    allowed = f"sklearn.datasets.load_* | make_* | fetch_*, {READ_FILE} or {MAKE_BLOCKS}"
     if not (isinstance(target, str) and LOADERS.fullmatch(target)):
         raise ConfigError("dataset.load._target_", allowed, target)
     try:
@@ -73,9 +74,8 @@ def _arguments(function: Callable[..., Any], load: dict[str, Any]) -> dict[str, 
     """The arguments in `load`, and the DEFAULTS that the function has and `load` does not mention."""
     parameters = inspect.signature(function).parameters
     given = {key: value for key, value in load.items() if key != "_target_"}
-    for key, value in given.items():
-        if value == "???":
-            raise ConfigError(f"dataset.load.{key}", "a value, it has no default", value)
+    if unset := [key for key, value in given.items() if value == "???"]:
+        raise ConfigError(f"dataset.load.{unset[0]}", "a value, it has no default", "???")
     return {key: value for key, value in DEFAULTS.items() if key in parameters} | given
 
 
@@ -99,3 +99,60 @@ def _no_network(name: str, arguments: dict[str, Any], error: Exception) -> Confi
         f"is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
     )
     return ConfigError("dataset.load", allowed, one_line(error))
+
+
+# What a Python program passes.
+
+
+def in_memory(data: Any, task: str | None = None, target_column: Columns | None = None, name: str = "data") -> Dataset:
+    """The examples in (X, y), in a DataFrame or in a scikit-learn Bunch.
+
+    X (n, D): an array or a DataFrame. y (n,) or (n, K): an array, a Series or a DataFrame. Of a lone DataFrame
+    `target_column` is y (the last column unless given), the others are X. Without `task`, text, truth values and
+    integers of at most 20 different values are labels of a classification; floats with fractions or with more different
+    values, and several columns, are targets of a regression. Other targets need a task.
+    Raises ConfigError for data that cannot be trained on. Copies nothing that has the right type already.
+    """
+    inputs, targets, class_names = tables_of(_pair(data, target_column))
+    return checked(name, task or _task(targets), inputs, targets, class_names)
+
+
+def _pair(data: Any, target_column: Columns | None) -> Any:
+    """What a loader would return: (X, y) or a Bunch."""
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return _cut(data, target_column)
+    if target_column is not None:
+        raise ConfigError("target_column", "None, because only a DataFrame has columns by name", target_column)
+    if isinstance(data, Mapping):
+        return data
+    if isinstance(data, tuple | list) and len(data) == 2:
+        return tuple(data)
+    raise ConfigError("dataset", SOURCES, f"a {type(data).__name__}")
+
+
+def _cut(frame: Any, target_column: Columns | None) -> tuple[Any, Any]:
+    names = list(frame.columns)
+    wanted = names[-1] if target_column is None else target_column
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    if missing := [str(name) for name in wanted if name not in names]:
+        allowed = f"columns of the DataFrame: {listing([str(name) for name in names], 40)}"
+        raise ConfigError("target_column", allowed, listing(missing))
+    return frame.drop(columns=wanted), frame[wanted]
+
+
+def _task(targets: Any) -> str:
+    """Classification or regression, from the type of the targets (n, K) and how many different values they have."""
+    from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
+
+    if targets.shape[1] > 1:
+        return "regression"
+    values = targets.iloc[:, 0].dropna()
+    if not is_numeric_dtype(values.dtype) or is_bool_dtype(values.dtype):
+        return "classification"
+    labels = values.nunique() <= FEW and bool((values == np.rint(values)).all())
+    if labels is is_float_dtype(values.dtype):
+        found = f"{values.nunique()} different values of type {values.dtype}"
+        raise ConfigError("task", "classification or regression, because these targets may mean either", found)
+    return "classification" if labels else "regression"

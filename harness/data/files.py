@@ -1,13 +1,11 @@
 """The user's own data: a CSV, Parquet or NPZ file as inputs and targets.
 
-Nothing is guessed and nothing is executed: arrays are never unpickled, a header is required, text is not encoded. A
-file that cannot be read is refused in one line that names the key. pandas is imported when a file needs it.
+Nothing is guessed and nothing is executed: arrays are never unpickled, a header is required, text is not encoded.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,21 +26,15 @@ def read_file(path: str, target: str | None = None) -> tuple[Any, Any]:
     read = READERS.get(file.suffix.lower())
     if read is None:
         raise ConfigError("dataset.load.path", f"a file that ends in {' | '.join(READERS)}", str(path))
-    with _unreadable_as_config_error(file), file.open("rb") as stream:
-        return read(stream, target)
-
-
-@contextmanager
-def _unreadable_as_config_error(file: Path) -> Iterator[None]:
-    """Parsers raise nearly any exception for damaged bytes, so any exception is taken for a damaged file."""
     try:
-        yield
+        with file.open("rb") as stream:
+            return read(stream, target)
     except ConfigError:
         raise
     except FileNotFoundError as error:
         allowed = f"a file that exists (a relative path starts at {Path.cwd()})"
         raise ConfigError("dataset.load.path", allowed, str(file)) from error
-    except Exception as error:
+    except Exception as error:  # parsers raise nearly any exception for damaged bytes
         allowed = f"a readable {file.suffix} file at {str(file)!r}"
         raise ConfigError("dataset.load.path", allowed, one_line(error)) from error
 
@@ -78,24 +70,19 @@ def _read_npz(stream: BinaryIO, target: str | None) -> tuple[Any, Any]:
     return arrays["X"], arrays["y"]
 
 
-READERS: dict[str, Callable[[BinaryIO, str | None], tuple[Any, Any]]] = {
-    ".csv": _read_csv,
-    ".npz": _read_npz,
-    ".parquet": _read_parquet,
-}
+Reader = Callable[[BinaryIO, str | None], tuple[Any, Any]]
+READERS: dict[str, Reader] = {".csv": _read_csv, ".npz": _read_npz, ".parquet": _read_parquet}
 
 
 def _check_header(names: list[str]) -> None:
     """Refuse a first line of values. A line without decimal points and repetitions is not recognised as values."""
-    values = [name for name in names if re.fullmatch(r"\s*[-+]?\d*\.\d+([eE][-+]?\d+)?\s*", name)]
-    if values:
+    if values := [name for name in names if re.fullmatch(r"\s*[-+]?\d*\.\d+([eE][-+]?\d+)?\s*", name)]:
         raise ConfigError("dataset.load.path", "a header of column names as the first line", listing(values))
     _refuse_duplicates(names)
 
 
 def _refuse_duplicates(names: list[str]) -> None:
-    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if repeated:
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         allowed = "a header in which every column has its own name"
         raise ConfigError("dataset.load.path", allowed, f"more than once: {listing(repeated)}")
 
@@ -115,9 +102,8 @@ def _inputs_and_target_column(frame: Any, target: str | None) -> tuple[Any, Any]
 
 def listing(names: list[str], most: int = 8) -> str:
     """The first names, and how many more there are, on one line."""
-    hidden = len(names) - most
-    listed = ", ".join(names[:most]) + (f" and {hidden} more" if hidden > 0 else "")
-    return " ".join(listed.split())
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return " ".join((", ".join(names[:most]) + more).split())
 
 
 def one_line(error: Exception) -> str:

@@ -1,7 +1,6 @@
 """The three parts of a dataset as a network takes them, standardised with the mean and spread of the training part.
 
-Partition and scaling are scikit-learn's; the seed alone decides them, so every cell that shares a root seed shares its
-parts.
+The seed alone decides them: every cell that shares a root seed shares its parts.
 """
 
 from dataclasses import dataclass
@@ -52,7 +51,8 @@ def split(
     check_parts(dataset, validation_fraction, test_fraction)
     parts = _partition(dataset, validation_fraction, test_fraction, seed)
     X, Y = _standardised(dataset.X, parts), _target_matrices(dataset, parts)
-    train, validation, test = (_examples(x, y, dtype) for x, y in zip(X, Y, strict=True))
+    X, Y = ([np.ascontiguousarray(part, dtype=dtype) for part in arrays] for arrays in (X, Y))
+    train, validation, test = map(Examples, X, Y)
     sort_key = dataset.y.reshape(len(dataset.y), -1)[parts[0], 0]
     return Splits(train, validation, test, sort_key, rows=parts[0])
 
@@ -107,7 +107,3 @@ def _target_matrices(dataset: Dataset, parts: tuple[NDArray[np.intp], ...]) -> l
         return _standardised(dataset.y.reshape(len(dataset.y), -1), parts)
     binarizer = LabelBinarizer().fit(np.arange(len(dataset.class_names)))
     return [binarizer.transform(dataset.y[part]) for part in parts]
-
-
-def _examples(X: NDArray[Any], Y: NDArray[Any], dtype: DTypeLike) -> Examples:
-    return Examples(np.ascontiguousarray(X, dtype=dtype), np.ascontiguousarray(Y, dtype=dtype))

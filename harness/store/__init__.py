@@ -4,14 +4,12 @@ The home of MLflow and psutil. Knows runs and their cells, not how a sweep is tr
 `config`, `data`, `training`, `inference`, `analysis` and `report`.
 """
 
-from harness.store.checkout import commit, uncommitted_diff
-from harness.store.connection import OUTAGE_SECONDS, UnreachableError
-from harness.store.environment import environment
+from harness.store.connection import COMMIT_TAG, OUTAGE_SECONDS, UnreachableError, note_tags
 from harness.store.interrupts import INTERRUPTS, Interrupted
+from harness.store.provenance import commit, environment, uncommitted_diff
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run
 from harness.store.redaction import print_traceback, redacted
 from harness.store.tracking import Delivery, Store, sweep_tag
-from harness.store.ui import COMMIT_TAG, note_tags
 from harness.store.writer import RunWriter
 
 __all__ = [

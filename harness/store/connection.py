@@ -1,16 +1,18 @@
-"""The connection to MLflow: its settings, its client, and which of its errors may pass.
+"""The connection to MLflow: its settings and client, which of its errors may pass, and the names that its UI reads.
 
 MLflow's default place (mlflow.db and mlruns/ in the current folder) is ours too, so `mlflow ui` finds it without flags;
-MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are honoured.
+MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are honoured. tests/store/test_mlflow_names.py finds a version of MLflow
+in which a name that its Python API does not promise has changed.
 """
 
 import getpass
 import hashlib
+import json
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EXPERIMENT = "harness"  # unless MLFLOW_EXPERIMENT_NAME names another
 RUNS, DATABASE = Path("mlruns"), Path("mlflow.db")  # in the current folder
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
+LOCAL_UI = "http://127.0.0.1:5000"  # of `mlflow ui`
+COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while training waits; our journals retry instead
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -33,7 +36,7 @@ DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while trai
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     TIMEOUT: "20",
 }
-REFUSALS = {  # MLflow's codes of errors that repeat at every attempt; any other may pass
+REFUSALS = {  # MLflow's codes of errors that repeat at every attempt; with any other code the call is sent again
     "BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED", "PERMISSION_DENIED",
     "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "UNAUTHENTICATED",
 }  # fmt: skip
@@ -46,7 +49,7 @@ class UnreachableError(Exception):
 def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     """A client of the store (created if it is not there yet) and the id of the experiment that runs go to.
 
-    experiment_id: of a sweep that is under way; then no question is sent to a server, which may be away.
+    experiment_id: of a sweep that is under way; then nothing is asked of a server, which may be away.
     Raises ConfigError when the store cannot be opened.
     """
     os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / DATABASE}")
@@ -57,7 +60,8 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     import mlflow
     from mlflow.tracking import MlflowClient
 
-    _silence_loggers()
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # reports the creation of the store line by line
+    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
     try:
         with _creation_lock(uri), unreachable_errors():
             client = MlflowClient()
@@ -86,24 +90,19 @@ def connect_to_read() -> tuple["MlflowClient", str]:
 
 
 def _experiment() -> str:
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME", "harness")
 
 
 @contextmanager
 def unreachable_errors() -> Iterator[None]:
-    """Raise UnreachableError, with a reason of one line, for an error that may pass; a refusal is raised as it is.
-
-    REFUSALS are MLflow's own codes: under another code a refusal would be taken for an outage and sent again for ever.
-    """
+    """Raise UnreachableError, with a reason of one line, for an error that may pass; a refusal is raised as it is."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
-    except MlflowException as error:
-        if error.error_code in REFUSALS:
+    except (MlflowException, OSError) as error:  # OSError: also the base class of what `requests` raises
+        if isinstance(error, MlflowException) and error.error_code in REFUSALS:
             raise
-        raise UnreachableError(reason(error)) from error
-    except OSError as error:  # also the base class of what `requests` raises
         raise UnreachableError(reason(error)) from error
 
 
@@ -128,19 +127,13 @@ def query(question: Callable[[], T]) -> T:
 
 @contextmanager
 def request_timeout(seconds: str) -> Iterator[None]:
-    """Give MLflow's requests another timeout for a while; a value that the user chose stays.
-
-    MLflow reads its variable at every request. If a version read it once only, a server that hangs would hold up
-    training for the default of 20 s instead of 5 s.
-    """
-    usual = os.environ.get(TIMEOUT)
-    if usual == DEFAULTS[TIMEOUT]:
-        os.environ[TIMEOUT] = seconds
+    """Give MLflow's requests another timeout for a while; a value that the user chose stays."""
+    is_ours = os.environ.get(TIMEOUT) == DEFAULTS[TIMEOUT]
+    os.environ |= {TIMEOUT: seconds} if is_ours else {}
     try:
         yield
     finally:
-        if usual == DEFAULTS[TIMEOUT]:
-            os.environ[TIMEOUT] = usual
+        os.environ |= {TIMEOUT: DEFAULTS[TIMEOUT]} if is_ours else {}
 
 
 def _check_folder() -> None:
@@ -154,12 +147,6 @@ def _check_folder() -> None:
         raise ConfigError("current folder", allowed, f"{Path.cwd()}: {error.strerror}") from error
 
 
-def _silence_loggers() -> None:
-    """MLflow and alembic report the creation of the store line by line, and an outage with tracebacks of their own."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-
-
 @contextmanager
 def _creation_lock(uri: str) -> Iterator[None]:
     """One process at a time opens the store: two that create the same database at once break each other."""
@@ -168,3 +155,59 @@ def _creation_lock(uri: str) -> Iterator[None]:
     digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock"):
         yield
+
+
+# What the UI shows of our runs.
+
+
+def run_tags(parent: str | None) -> dict[str, str]:
+    """Who created a run, with what, and below which run: documented system tags, shown as columns and as nesting."""
+    tags = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
+    return tags | ({"mlflow.parentRunId": parent} if parent else {})
+
+
+def note_tags(markdown: str) -> dict[str, str]:
+    """The description on top of a run's page: a documented system tag."""
+    return {"mlflow.note.content": markdown}
+
+
+def table_tags(path: str) -> dict[str, str]:
+    """Announce an artifact as a table that the UI can show and compare between runs, as MLflow's log_table does.
+
+    Its content is not documented. Changed, the table is an ordinary file.
+    """
+    return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
+
+
+def view_tag(sweep: str, filter_string: str, columns: Sequence[str], order_by: str) -> tuple[str, str]:
+    """Name and value of an experiment's tag that saves a view of its runs: cells as flat rows with these columns.
+
+    The UI's "share view" button writes this tag; it is not documented. Changed, `table_link` shows all runs with the
+    default columns. Ordered by the date, which is the default, cells would stay folded under their parent.
+    """
+    view = {"searchFilter": filter_string, "selectedColumns": list(columns), "orderByKey": order_by, "orderByAsc": True}
+    view |= {"startTime": "ALL", "lifecycleFilter": "Active", "modelVersionFilter": "All Runs", "datasetsFilter": []}
+    return f"mlflow.sharedViewState.{sweep}", json.dumps(view)
+
+
+class UI:
+    """Addresses of an experiment's pages. Not documented: changed, a link opens the UI's start page."""
+
+    def __init__(self, store_uri: str, experiment_id: str) -> None:
+        self._is_server = store_uri.startswith("http")  # a server is its own UI
+        root = store_uri.rstrip("/") if self._is_server else LOCAL_UI
+        self._experiment = f"{root}/#/experiments/{experiment_id}"
+
+    @property
+    def hint(self) -> str:
+        """What to do with the links below."""
+        return "open" if self._is_server else "run `mlflow ui` here, then open"
+
+    def run_link(self, run_id: str) -> str:
+        """The page of one run."""
+        return f"{self._experiment}/runs/{run_id}?workflowType=machine_learning"
+
+    def table_link(self, sweep: str | None = None) -> str:
+        """The table of all runs in the model-training view; of a sweep, its cells as `view_tag` saved them."""
+        link = f"{self._experiment}/runs?workflowType=machine_learning"
+        return link + (f"&viewStateShareKey={sweep}" if sweep else "")

@@ -1,8 +1,7 @@
 """SIGINT and SIGTERM as exceptions: they unwind the stack, so that every open run ends as KILLED.
 
-Signals belong to the process, so this is the one piece of process-wide state. Two things make it more than a handler
-that raises: a write to the store must not be cut in two, and Python drops an exception that is raised inside one of the
-interpreter's own callbacks. In both cases the signal is remembered and raised at the next opportunity.
+A signal is remembered and raised later in two cases: during a write to the store, which must not be cut in two, and
+inside one of the interpreter's own callbacks, where Python drops the exception. The state is that of the process.
 """
 
 import signal
@@ -22,10 +21,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._received: int | None = None
-        self._raised = False
-        self._n_received = 0
-        self._n_deferring, self._deferring_first = 0, False
-        self._n_entered = 0
+        self._raised, self._deferring_first = False, False
+        self._n_received, self._n_deferring, self._n_entered = 0, 0, 0
 
     def __enter__(self) -> None:
         """Inside itself, and in a thread that signals never reach, it changes nothing."""

@@ -1,8 +1,8 @@
 """The journal of a run: operations on disk, in order, until the store has them.
 
-A store can be away for a while, and a process can be killed between measuring and writing; neither may lose a point.
-So a writer appends every operation to its journal, delivers it, and marks it as delivered. A journal whose lock is free
-belongs to no process any more: any later process may deliver the rest. Knows nothing of MLflow.
+No point is lost when the store is away or the process is killed: a writer appends every operation to its journal,
+delivers it, and marks it as delivered. A journal whose lock is free belongs to no process any more: any later process
+may deliver the rest.
 """
 
 import json
@@ -32,8 +32,8 @@ class Journal:
     """The journal of one run: a folder with `journal.jsonl`, `state.json` and the files that are still to be sent.
 
     state: `offset` of the first operation that is not delivered; `run_id` once the store has created the run; `tried`
-    when the store may have created it although its answer was lost; and what the creator added. One process at a time
-    holds the journal's lock, and loses it when it ends, however it ends.
+    when the store may have created it although its answer was lost; and what the creator added. One process holds the
+    journal's lock, until it ends.
     """
 
     def __init__(self, folder: Path, lock: "BaseFileLock", state: dict[str, Any]) -> None:
@@ -51,8 +51,7 @@ class Journal:
         token = uuid4().hex
         hidden = root / f".{token}"  # until it is locked and has a state
         hidden.mkdir(parents=True)
-        lock = _lock(hidden)
-        lock.acquire(blocking=False)
+        lock = _locked(hidden)
         journal = cls(hidden.rename(root / token), lock, {"offset": 0, "run_id": None, "tried": False, **state})
         journal.save()
         return journal
@@ -60,9 +59,10 @@ class Journal:
     @classmethod
     def abandoned(cls, root: Path) -> Iterator["Journal"]:
         """The journals that no process holds, oldest first; this process holds each until it asks for the next."""
-        folders = [path for path in root.glob("[!.]*") if path.is_dir()]
-        for folder in sorted(folders, key=_age):
-            if (lock := _acquired(folder)) is None:
+        for folder in sorted(filter(Path.is_dir, root.glob("[!.]*")), key=_age):
+            try:
+                lock = _locked(folder)
+            except OSError:  # another process holds it, or has delivered and removed it meanwhile
                 continue
             try:
                 state = json.loads((folder / "state.json").read_text(encoding="utf8"))
@@ -121,8 +121,8 @@ class Journal:
 
         An exception of `send` ends the delivery and is raised; the rest is sent at the next call.
         """
-        for operations in _grouped(self.pending()):
-            send(operations)
+        for _, group in groupby(self.pending(), key=lambda one: "points" if one.kind == "points" else one.end):
+            send(operations := list(group))
             self.mark_delivered(operations)
 
     def mark_delivered(self, operations: list[Operation]) -> None:
@@ -160,28 +160,13 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lock(folder: Path) -> "BaseFileLock":
+def _locked(folder: Path) -> "BaseFileLock":
+    """The folder's lock, acquired. Raises filelock.Timeout, an OSError, while another process holds it."""
     from filelock import FileLock
 
-    return FileLock(folder / "lock")
-
-
-def _acquired(folder: Path) -> "BaseFileLock | None":
-    """The folder's lock, or None while another process holds it."""
-    from filelock import Timeout
-
-    lock = _lock(folder)
-    try:
-        lock.acquire(blocking=False)
-    except (Timeout, OSError):  # OSError: delivered and removed meanwhile
-        return None
+    lock = FileLock(folder / "lock")
+    lock.acquire(blocking=False)
     return lock
-
-
-def _grouped(operations: Iterator[Operation]) -> Iterator[list[Operation]]:
-    """Consecutive `points` together, every other operation alone."""
-    for _, group in groupby(operations, key=lambda one: "points" if one.kind == "points" else one.end):
-        yield list(group)
 
 
 def _age(folder: Path) -> float:

@@ -1,8 +1,8 @@
 """Which process runs a run, and whether that process is certainly dead.
 
 A process that is killed or loses its power cannot end its runs: they stay RUNNING. So each run carries tags that name
-its process, and a later process of the same machine looks whether that one still exists. Only certainty counts: a run
-that another machine or another container may still be training is never called dead.
+its process, and a later process of the same machine checks whether that one still exists. A run that another machine or
+another container may still be training is never called dead.
 
 On Linux /proc is read, elsewhere psutil. psutil would not do on Linux: its start times are dates that move when the
 clock is set, and it takes a process that /proc hides (hidepid) for one that does not exist.
@@ -30,21 +30,15 @@ def process_tags() -> dict[str, str]:
     started = ""
     with suppress(Exception):  # whatever is wrong with this machine must not stop a training
         started = repr(_started(os.getpid()))
-    return {
-        "process.host": _host(),
-        "process.boot": _boot(),
-        "process.namespace": _namespace(),
-        "process.pid": str(os.getpid()),
-        "process.started": started,
-    }
+    facts = {"host": _host(), "boot": _boot(), "namespace": _namespace(), "pid": str(os.getpid()), "started": started}
+    return {f"process.{key}": fact for key, fact in facts.items()}
 
 
 def is_dead(tags: Mapping[str, str]) -> bool:
     """Whether the process with these `process_tags` is certainly gone; False in every doubt. Never raises."""
-    try:
+    with suppress(Exception):  # tags that are missing or malformed, a process that may not be inspected
         return _is_dead(tags)
-    except Exception:  # tags that are missing or malformed, a process that may not be inspected: no certainty
-        return False
+    return False
 
 
 def _is_dead(tags: Mapping[str, str]) -> bool:
@@ -75,17 +69,15 @@ def _boot() -> str:
 
 def _namespace() -> str:
     """A process id is unique within its namespace only: a container has its own."""
-    try:
+    with suppress(OSError):
         return os.readlink(PROC / "self/ns/pid")
-    except OSError:
-        return ""
+    return ""
 
 
 def _text(path: Path | str) -> str:
-    try:
+    with suppress(OSError, ValueError):
         return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
+    return ""
 
 
 def _started(pid: int) -> float | None:
@@ -94,24 +86,17 @@ def _started(pid: int) -> float | None:
     None if there is none, or only a zombie (it has ended, and its parent has not waited for it yet). Raises when that
     cannot be found out.
     """
-    return _started_in_proc(pid) if _boot() else _started_by_psutil(pid)
-
-
-def _started_in_proc(pid: int) -> float | None:
+    if not _boot():
+        return _started_by_psutil(pid)
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        _confirm_absent(pid)
+        with suppress(ProcessLookupError):
+            os.kill(pid, 0)  # sends nothing, and sees processes that /proc hides (hidepid)
+            raise PermissionError(f"process {pid} exists and is hidden") from None
         return None
     fields = stat.rpartition(b")")[2].split()  # from the third on: the second, the name, may hold any characters
     return None if fields[0] in (b"Z", b"X") else float(fields[19])
-
-
-def _confirm_absent(pid: int) -> None:
-    """Raise if /proc only hides the process (hidepid): `kill` with signal 0 sends nothing and sees every process."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        raise PermissionError(f"process {pid} exists and is hidden")
 
 
 def _started_by_psutil(pid: int) -> float | None:

@@ -1,12 +1,13 @@
 """Reads the files of a finished cell's run, and does not trust them.
 
 A store may be shared, or come with a paper: nothing that is read here can run code (YAML is loaded safely, arrays
-without pickle). A file that is missing, or that this version would not write, is refused in one line that names it.
+without pickle).
 """
 
 import json
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zipfile import BadZipFile
@@ -47,8 +48,7 @@ def read_run(store: "Store", run: Any) -> FinishedRun:
     if "data_digest" not in tags:
         raise ConfigError("verify", "a run with the tag data_digest (older versions wrote none)", run.info.run_name)
     with tempfile.TemporaryDirectory() as folder:
-        paths = [_download(store, run, name, Path(folder)) for name in FILES]
-        return FinishedRun(run.info.run_name, tags, *(_read(path) for path in paths))
+        return FinishedRun(run.info.run_name, tags, *(_read(store, run, name, Path(folder)) for name in FILES))
 
 
 def first_line(error: Exception) -> str:
@@ -56,29 +56,19 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _download(store: "Store", run: Any, name: str, folder: Path) -> Path:
+def _read(store: "Store", run: Any, name: str, folder: Path) -> Any:
     try:
-        return store.download(run, name, folder)
+        path = store.download(run, name, folder)
     except Exception as error:  # MLflow's own, which only `tracking` knows
-        allowed = f"a file that run {run.info.run_id} left when it finished"
-        raise ConfigError(name, allowed, first_line(error)) from error
-
-
-def _read(path: Path) -> Any:
+        raise ConfigError(
+            name, f"a file that run {run.info.run_id} left when it finished", first_line(error)
+        ) from error
     try:
-        return FILES[path.name](path)
+        return FILES[name](path)
     except ConfigError:
         raise
     except UNREADABLE as error:
-        raise ConfigError(path.name, "a file as this version writes it", first_line(error)) from error
-
-
-def _config(path: Path) -> Config:
-    return config_from(yaml.safe_load(path.read_text(encoding="utf8")))
-
-
-def _environment(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf8")))
+        raise ConfigError(name, "a file as this version writes it", first_line(error)) from error
 
 
 def _fingerprints(path: Path) -> Fingerprints:
@@ -117,9 +107,9 @@ def _parameters(path: Path) -> Parameters:
     return Parameters.from_weights([arrays[f"W{i}"] for i in layers], [arrays[f"b{i}"] for i in layers])
 
 
-FILES = {
-    "config.yaml": _config,
-    "environment.json": _environment,
+FILES: dict[str, Callable[[Path], Any]] = {
+    "config.yaml": lambda path: config_from(yaml.safe_load(path.read_text(encoding="utf8"))),
+    "environment.json": lambda path: dict(json.loads(path.read_text(encoding="utf8"))),
     "fingerprints.csv": _fingerprints,
     "history.csv": _history,
     "weights.npz": _parameters,

@@ -2,7 +2,7 @@
 
 Two kinds of secret are known: what stands where a URL keeps one (`scheme://user:password@host`, `?token=...`), and the
 values of environment variables that are named like a secret or hold such a URL, wherever these values turn up. In doubt
-a few harmless characters are replaced too: `localhost` in `http://localhost:8080/@x` could be a user.
+harmless characters are replaced too: `localhost` in `http://localhost:8080/@x` could be a user.
 """
 
 import json
@@ -58,10 +58,7 @@ def _redacted_once(text: str, secrets: Sequence[str]) -> str:
 
 
 def _without_user_info(urls: re.Match[str]) -> str:
-    """From the :// of a URL to the next blank or quote, which may hold more URLs; what follows the last @ is no secret.
-
-    Searching only up to that @ takes time that is linear in the length of the text.
-    """
+    """From the :// of a URL to the next blank or quote. What follows the last @ is no secret; so the time is linear."""
     before, at, after = urls[0].rpartition("@")
     return _USER_INFO.sub(f"{MARK}@", before + at) + after
 
@@ -77,10 +74,7 @@ def _words(name: str) -> str:
 
 @lru_cache(maxsize=4)
 def _secrets(environ: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """Every spelling of every secret in the environment that has SHORTEST characters or more.
-
-    The longest first: a secret may be a part of another.
-    """
+    """Every spelling of every secret of the environment, the longest first: a secret may be a part of another."""
     values = [value for name, item in environ for value in _secret_values(name, item)]
     forms = {form for value in values for form in _spellings(value) if len(form) >= SHORTEST}
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))

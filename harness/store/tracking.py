@@ -2,34 +2,30 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.store.connection import OUTAGE_SECONDS, RUNS, UnreachableError, connect, connect_to_read, query, reason
-from harness.store.delivery import send
+from harness.store import connection
+from harness.store.connection import OUTAGE_SECONDS, UI, UnreachableError, query, reason
 from harness.store.journal import Journal, Operation
 from harness.store.processes import is_dead, process_tags
 from harness.store.redaction import redacted
-from harness.store.ui import UI, owner_tags, parent_tags, view_tag
-from harness.store.writer import RunWriter
+from harness.store.writer import RunWriter, send
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+FINISHED = "attributes.status = 'FINISHED'"
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The result of delivering abandoned journals.
-
-    n_runs: runs that are delivered. n_waiting: runs that still wait, for `reason`. refused: a reason for each
-    operation that the store refused.
-    """
+    """Numbers of runs that are delivered and that wait, for `reason`; a reason for each operation that was refused."""
 
     n_runs: int
     n_waiting: int
@@ -45,13 +41,13 @@ class Store:
 
     @classmethod
     def open(cls, experiment_id: str | None = None) -> "Store":
-        """Open (the first time: create) the store of the current folder or of MLFLOW_TRACKING_URI; see `connect`."""
-        return cls(*connect(experiment_id), Path.cwd() / RUNS / "undelivered")
+        """Open or create the store of the current folder or of MLFLOW_TRACKING_URI; see `connection.connect`."""
+        return cls(*connection.connect(experiment_id), Path.cwd() / connection.RUNS / "undelivered")
 
     @classmethod
     def open_to_read(cls) -> "Store":
         """Open a store that exists, to read from it. Raises ConfigError when there is none, or it does not answer."""
-        return cls(*connect_to_read(), Path.cwd() / RUNS / "undelivered")
+        return cls(*connection.connect_to_read(), Path.cwd() / connection.RUNS / "undelivered")
 
     @property
     def uri(self) -> str:
@@ -63,14 +59,12 @@ class Store:
         """Links to the pages of the experiment."""
         return UI(self.uri, self.experiment_id)
 
-    # Writing runs
-
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> RunWriter:
         """A new run; inside a sweep, below its parent."""
         journal = Journal.create(self.undelivered, store=self.uri, creates=True, ended=False)
         writer = RunWriter(journal, partial(send, self.client))
         try:
-            writer.create(self.experiment_id, name, {**owner_tags(), **parent_tags(parent), **process_tags(), **tags})
+            writer.create(self.experiment_id, name, {**connection.run_tags(parent), **process_tags(), **tags})
         except BaseException as error:  # a signal that came meanwhile: the run may exist, and must end
             writer.__exit__(type(error), error, error.__traceback__)
             raise
@@ -100,15 +94,13 @@ class Store:
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""
-        key, value = view_tag(sweep, _of_sweep(sweep), columns, order_by)
+        key, value = connection.view_tag(sweep, _of_sweep(sweep), columns, order_by)
         query(lambda: self.client.set_experiment_tag(self.experiment_id, key, value))
-
-    # Delivering journals that no process holds
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
         """Deliver the journals that no process holds; a run whose process died before it ended it is KILLED.
 
-        What the store refuses, as for a run that was deleted, is left out: it must not keep the rest waiting.
+        What the store refuses, as for a run that was deleted, is left out.
         """
         n_runs, n_waiting, why, refused = 0, 0, "", list[str]()
         deadline = time.monotonic() + wait_seconds
@@ -153,8 +145,6 @@ class Store:
             raise writer.unreachable
         return refused
 
-    # Queries
-
     def _search(self, filter_string: str, most: int = 50_000) -> list["Run"]:
         """Runs of the experiment in the order in which they were started."""
         order = ["attributes.start_time ASC"]
@@ -185,16 +175,12 @@ class Store:
 
     def last_study(self, name: str, size: str) -> "Run | None":
         """The newest finished sweep of a study."""
-        found = self._search(
-            f"attributes.status = 'FINISHED' and tags.kind = 'sweep' and tags.study = '{name}' and tags.size = '{size}'"
-        )
+        found = self._search(f"{FINISHED} and tags.kind = 'sweep' and tags.study = '{name}' and tags.size = '{size}'")
         return found[-1] if found else None
 
     def finished_cell(self, signature: str) -> "Run | None":
         """The newest finished run of a cell that still has its tables."""
-        found = self._search(
-            f"attributes.status = 'FINISHED' and tags.kind = 'cell' and tags.signature = '{signature}'", 1000
-        )
+        found = self._search(f"{FINISHED} and tags.kind = 'cell' and tags.signature = '{signature}'", 1000)
         return next((run for run in reversed(found) if self.has_file(run.info.run_id, "history.csv")), None)
 
     def orphaned_runs(self) -> list["Run"]:
@@ -214,25 +200,21 @@ class Store:
         return Path(query(lambda: self._download(run, path, to)))
 
     def _download(self, run: "Run", path: str, to: Path) -> str:
-        """From the place that the run names: given its id, MLflow asks the store again, for the run and its models."""
+        """From the place that the run names: given its id, MLflow asks the store again, for the run and its models.
+
+        Raises UnreachableError if the file is listed: MLflow calls the path wrong whatever made a download fail.
+        """
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        uri = f"{run.info.artifact_uri}/{path}"
-        try:
+        run_id, uri = run.info.run_id, f"{run.info.artifact_uri}/{path}"
+        with suppress(MlflowException, OSError):
             return download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=self.client.tracking_uri)
-        except (MlflowException, OSError):
-            return self._download_by_id(run.info.run_id, path, to)
-
-    def _download_by_id(self, run_id: str, path: str, to: Path) -> str:
-        """Raises UnreachableError if the file is listed: MLflow calls the path wrong whatever made a download fail."""
-        from mlflow.exceptions import MlflowException
-
         try:
             return self.client.download_artifacts(run_id, path, str(to))
         except MlflowException as error:
-            folder = str(PurePosixPath(path).parent)
-            if any(item.path == path for item in self.client.list_artifacts(run_id, None if folder == "." else folder)):
+            folder = path.rpartition("/")[0] or None
+            if any(item.path == path for item in self.client.list_artifacts(run_id, folder)):
                 raise UnreachableError(reason(error)) from error
             raise
 

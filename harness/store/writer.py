@@ -1,4 +1,4 @@
-"""Writes one run: every operation goes to the run's journal first, then to the store, which may be away.
+"""Writes one run: every operation goes to the run's journal first, then to MLflow, which may be away.
 
 Training does not wait for the store: what cannot be delivered stays in the journal and is tried again, with growing
 pauses. As a context manager a RunWriter that started its run ends it on every path: FINISHED, FAILED or KILLED.
@@ -8,24 +8,28 @@ import json
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.store.connection import UnreachableError
+from harness.store.connection import UnreachableError, note_tags, request_timeout, table_tags, unreachable_errors
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal, Operation
 from harness.store.redaction import redacted
-from harness.store.ui import note_tags, table_tags
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.tracking import MlflowClient
+
+    Sender = Callable[[MlflowClient, Journal, list[Operation]], None]
 
 FLUSH_SECONDS = 2.0  # between deliveries of points; every other operation is delivered at once
+MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
 MAX_DIGEST = 36  # characters of a dataset's digest that MLflow takes
+TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
+CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a row that exists; MLflow has no code
 PAUSE_SECONDS = (1.0, 30.0)  # between attempts while the store is away: the first, doubled up to the last, ...
 PAUSE_PER_ATTEMPT = 4  # ... and at least so many times as long as the last attempt took, as a store may hang
 
@@ -52,16 +56,12 @@ class RunWriter:
     def __enter__(self) -> "RunWriter":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            if self.journal.state["ended"]:
-                return
-            if error is None:
-                self._end_finished()
-            else:
+            if error is not None and not self.journal.state["ended"]:
                 self._end_with(error)
+            elif not self.journal.state["ended"]:
+                self._end_finished()
         finally:
             self.journal.release()
 
@@ -100,16 +100,15 @@ class RunWriter:
 
     def create(self, experiment: str, name: str, tags: Mapping[str, str]) -> None:
         """The first operation of a new run."""
-        clean = {key: redacted(value) for key, value in tags.items()}
-        self._write("create", experiment=experiment, name=name, tags=clean, time=_now())
+        self._write("create", experiment=experiment, name=name, tags=_clean(tags), time=_now())
 
     def params(self, params: Mapping[str, Any]) -> None:
         """What was asked for: written once, it cannot be changed."""
-        self._write("params", params={key: redacted(str(value)) for key, value in params.items()})
+        self._write("params", params=_clean(params))
 
     def tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a later value replaces an earlier one."""
-        self._write("tags", tags={key: redacted(str(value)) for key, value in tags.items()})
+        self._write("tags", tags=_clean(tags))
 
     def note(self, markdown: str) -> None:
         """The description that the UI shows on top of the run."""
@@ -200,6 +199,86 @@ class RunWriter:
             raise
 
 
+def _clean(texts: Mapping[str, Any]) -> dict[str, str]:
+    return {key: redacted(str(value)) for key, value in texts.items()}
+
+
 def _now() -> int:
     """Milliseconds since 1970, as MLflow counts."""
     return int(time.time() * 1000)
+
+
+# From the journal to MLflow.
+
+
+def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool = True) -> None:
+    """Send consecutive operations of one kind; sent twice, they have the effect of one.
+
+    training: wait less long for an answer. Raises UnreachableError if they may be sent again later.
+    """
+    with unreachable_errors(), request_timeout(TRAINING_TIMEOUT) if training else nullcontext():
+        SENDERS[operations[0].kind](client, journal, operations)
+
+
+def _create(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+    """Create the run, once: if the answer to an earlier attempt was lost, the run carries the journal's token.
+
+    The search comes first even when the run cannot exist yet: a store that hangs should hang on a search.
+    """
+    content = operations[0].content
+    found = client.search_runs([content["experiment"]], f"tags.journal = '{journal.token}'", 1, 1)
+    if journal.state["tried"] and found:
+        journal.state["run_id"] = found[0].info.run_id
+        return
+    journal.state["tried"] = True
+    journal.save()
+    tags = {**content["tags"], "journal": journal.token}
+    run = client.create_run(content["experiment"], content["time"], tags, content["name"])
+    journal.state["run_id"] = run.info.run_id
+
+
+def _log(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+    """Parameters, tags or points. A point that is sent twice is one: it carries the time at which it was measured."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    kind = operations[0].kind
+    argument, make, most = {
+        "params": ("params", Param, MAX_PARAMS), "tags": ("tags", RunTag, MAX_PARAMS),
+        "points": ("metrics", Metric, MAX_POINTS),
+    }[kind]  # fmt: skip
+    contents = [operation.content[kind] for operation in operations]
+    items = [make(*one) for some in contents for one in (some.items() if isinstance(some, dict) else some)]
+    for start in range(0, len(items), most):
+        client.log_batch(journal.state["run_id"], **{argument: items[start : start + most]})
+
+
+def _files(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+    folder = journal.folder / "files" / operations[0].content["folder"]
+    if folder.exists():
+        client.log_artifacts(journal.state["run_id"], str(folder))
+
+
+def _dataset(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+    """If two runs log the same new dataset at once, MLflow refuses one; its second attempt finds the dataset."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
+
+    record = Dataset(source_type="code", **operations[0].content)
+    inputs = [DatasetInput(record, [InputTag("mlflow.data.context", "training")])]
+    try:
+        client.log_inputs(journal.state["run_id"], inputs)
+    except MlflowException as conflict:
+        if not any(word in str(conflict) for word in CONFLICTS):
+            raise
+        client.log_inputs(journal.state["run_id"], inputs)
+
+
+def _finish(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+    content = operations[0].content
+    client.set_terminated(journal.state["run_id"], content["status"], content["time"])
+
+
+SENDERS: "dict[str, Sender]" = {
+    "create": _create, "params": _log, "tags": _log, "points": _log, "files": _files, "dataset": _dataset,
+    "finish": _finish,
+}  # fmt: skip

@@ -6,8 +6,7 @@ import pytest
 from sklearn import datasets
 
 from harness.config.schema import ConfigError, DatasetConfig
-from harness.data.datasets import load
-from harness.data.in_memory import in_memory
+from harness.data.datasets import in_memory, load
 
 
 def by_name(function: str, task: str):

@@ -23,8 +23,7 @@ from harness.config.schema import Config, ConfigError
 from harness.data.datasets import load
 from harness.network.optimizers import SGD
 from harness.runs.verification import verify
-from harness.store.checkout import commit
-from harness.store.environment import environment
+from harness.store.provenance import commit, environment
 from harness.store.reading import FILES, config_from
 from harness.training import tables
 from harness.training.cell import Cell

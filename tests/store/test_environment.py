@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness.store.environment import LAUNCHERS, PACKAGES, environment
+from harness.store.provenance import LAUNCHERS, PACKAGES, environment
 from harness.training.identity import code_digest
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from harness.store import connection, delivery, writer
-from harness.store.ui import COMMIT_TAG, UI, note_tags, owner_tags, parent_tags, table_tags, view_tag
+from harness.store import connection, writer
+from harness.store.connection import COMMIT_TAG, UI, note_tags, run_tags, table_tags, view_tag
 
 VIEW_TAG, VIEW = view_tag("SWEEP", "tags.`sweep` = 'yes'", ["params.`batch_size`"], "metrics.`cost`")
 LINK = UI("http://host", "1").table_link("SWEEP")
@@ -31,11 +31,14 @@ def constant(module, name):
     ("name", "tag"),
     [
         ("MLFLOW_RUN_NOTE", *note_tags("")),
-        ("MLFLOW_PARENT_RUN_ID", *parent_tags("parent")),
         ("MLFLOW_GIT_COMMIT", COMMIT_TAG),
         ("MLFLOW_LOGGED_ARTIFACTS", *table_tags("cells.json")),
         ("MLFLOW_DATASET_CONTEXT", "mlflow.data.context"),
-        *zip(("MLFLOW_USER", "MLFLOW_SOURCE_NAME", "MLFLOW_SOURCE_TYPE"), owner_tags(), strict=True),
+        *zip(
+            ("MLFLOW_USER", "MLFLOW_SOURCE_NAME", "MLFLOW_SOURCE_TYPE", "MLFLOW_PARENT_RUN_ID"),
+            run_tags("parent"),
+            strict=True,
+        ),
     ],
 )
 def test_mlflow_still_reads_our_tags(name, tag):
@@ -76,7 +79,7 @@ def test_mlflow_still_has_the_variables_that_we_set(name):
 def test_mlflow_reads_its_timeout_at_every_request(monkeypatch):
     """Read once only, a server that hangs would hold up training four times as long."""
     monkeypatch.setenv(connection.TIMEOUT, connection.DEFAULTS[connection.TIMEOUT])
-    with connection.request_timeout(delivery.TRAINING_TIMEOUT):
+    with connection.request_timeout(writer.TRAINING_TIMEOUT):
         assert os.environ[connection.TIMEOUT] == "5"
         assert constant("mlflow.environment_variables", connection.TIMEOUT).get() == 5
     assert constant("mlflow.environment_variables", connection.TIMEOUT).get() == 20
@@ -95,8 +98,8 @@ def test_mlflow_still_has_the_codes_of_its_refusals(code):
 @pytest.mark.parametrize(
     ("name", "ours"),
     [
-        ("MAX_METRICS_PER_BATCH", delivery.MAX_POINTS),
-        ("MAX_PARAMS_TAGS_PER_BATCH", delivery.MAX_PARAMS),
+        ("MAX_METRICS_PER_BATCH", writer.MAX_POINTS),
+        ("MAX_PARAMS_TAGS_PER_BATCH", writer.MAX_PARAMS),
         ("MAX_DATASET_DIGEST_SIZE", writer.MAX_DIGEST),
     ],
 )

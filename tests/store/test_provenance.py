@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from harness.store import checkout
-from harness.store.checkout import commit, uncommitted_diff
+from harness.store import provenance
+from harness.store.provenance import commit, uncommitted_diff
 
 
 def git(folder, *arguments, **settings):
@@ -41,7 +41,7 @@ def make_project(repository, root, monkeypatch):
     git(repository, "init", "-q")
     git(repository, "add", ".")
     git(repository, "commit", "-qm", "first")
-    monkeypatch.setattr(checkout, "PACKAGE", root / "harness")
+    monkeypatch.setattr(provenance, "PACKAGE", root / "harness")
     return root
 
 
@@ -192,7 +192,7 @@ def test_a_project_in_a_folder_of_a_larger_repository(tmp_path, monkeypatch):
 def test_a_clone_that_borrows_its_objects(project, tmp_path, monkeypatch):
     shared = tmp_path / "shared"
     git(tmp_path, "clone", "-q", "--shared", str(project), str(shared))
-    monkeypatch.setattr(checkout, "PACKAGE", shared / "harness")
+    monkeypatch.setattr(provenance, "PACKAGE", shared / "harness")
     (shared / "harness" / "train.py").write_text("changed\n")
     (shared / "harness" / "new.py").write_text("new\n")
     assert files(applied(uncommitted_diff(), shared, tmp_path)) == files(shared)
@@ -201,7 +201,7 @@ def test_a_clone_that_borrows_its_objects(project, tmp_path, monkeypatch):
 def test_a_linked_worktree(project, tmp_path, monkeypatch):
     tree = tmp_path / "tree"
     git(project, "worktree", "add", "-q", str(tree))
-    monkeypatch.setattr(checkout, "PACKAGE", tree / "harness")
+    monkeypatch.setattr(provenance, "PACKAGE", tree / "harness")
     (tree / "harness" / "new.py").write_text("new\n")
     assert "+++ b/harness/new.py" in uncommitted_diff()
 
@@ -211,17 +211,17 @@ def test_a_package_that_is_only_installed_in_a_repository_is_no_checkout_of_it(p
     installed = project / ".venv" / "site-packages" / "harness"
     installed.mkdir(parents=True)
     (installed / "__init__.py").touch()
-    monkeypatch.setattr(checkout, "PACKAGE", installed)
+    monkeypatch.setattr(provenance, "PACKAGE", installed)
     assert commit() is None
     assert uncommitted_diff() == ""
 
 
 def test_no_repository_and_no_commit(tmp_path, monkeypatch):
     (tmp_path / "harness").mkdir()
-    monkeypatch.setattr(checkout, "PACKAGE", tmp_path / "harness")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "harness")
     assert (commit(), uncommitted_diff()) == (None, "")
-    checkout._checkout.cache_clear()
-    checkout._uncommitted.cache_clear()
+    provenance._checkout.cache_clear()
+    provenance._uncommitted.cache_clear()
     git(tmp_path, "init", "-q")
     assert (commit(), uncommitted_diff()) == (None, "")
 
@@ -232,13 +232,13 @@ def test_without_git(project, monkeypatch):
 
 
 def test_a_diff_that_fails_is_not_taken_for_a_clean_checkout(project, monkeypatch):
-    monkeypatch.setattr(checkout, "DIFF", ("diff", "--no-such-option"))
+    monkeypatch.setattr(provenance, "DIFF", ("diff", "--no-such-option"))
     assert uncommitted_diff().startswith("# left out: everything")
 
 
 def test_a_file_that_vanishes_under_the_look_is_named(project, monkeypatch):
     (project / "conf" / "new.yaml").write_text("new\n")
-    monkeypatch.setattr(checkout, "_reason_to_leave_out", lambda root, name: (root / name).unlink())
+    monkeypatch.setattr(provenance, "_reason_to_leave_out", lambda root, name: (root / name).unlink())
     assert uncommitted_diff() == "# left out: 'conf/new.yaml': git could not add it, or one of the others\n"
 
 

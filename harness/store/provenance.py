@@ -1,22 +1,34 @@
-"""The commit that a run was trained from, and the changes that were not committed.
+"""What a run's bits and timings depend on: the commit and what was not committed, the software, the machine.
 
-Both are looked up once per process, at the first call: a sweep that trains for hours runs the code that was imported
-when it started. The diff goes through `redacted`.
+Commit and changes are looked up once per process, at the first call: a sweep that trains for hours runs the code that
+was imported when it started. Environment variables are never recorded.
 """
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.store.redaction import redacted
+from harness.training import code_digest
 
+PACKAGES = (
+    "numpy", "scikit-learn", "hydra-core", "omegaconf", "mlflow", "SQLAlchemy", "scipy", "pandas", "pyarrow",
+    "matplotlib", "threadpoolctl",
+)  # fmt: skip
+LAUNCHERS = (
+    "hydra-joblib-launcher", "joblib", "hydra-ray-launcher", "ray", "hydra-submitit-launcher", "submitit",
+)  # fmt: skip
 PACKAGE = Path(__file__).resolve().parents[1]
 FOLDERS = ("conf", "experiments")  # beside the package: what else of the checkout decides what a run does
 LARGEST = 1_000_000  # bytes of an untracked file, or of the changes in a file, that are kept
@@ -33,8 +45,7 @@ OF_ONE_REPOSITORY = {
 
 def commit() -> str | None:
     """The commit of the harness's own checkout; None if the harness is merely installed, even inside a repository."""
-    checkout = _checkout(PACKAGE)
-    return checkout.commit if checkout else None
+    return checkout.commit if (checkout := _checkout(PACKAGE)) else None
 
 
 def uncommitted_diff() -> str:
@@ -69,8 +80,7 @@ def _checkout(package: Path) -> Checkout | None:
 
 @cache
 def _uncommitted(package: Path) -> str:
-    checkout = _checkout(package)
-    if checkout is None:
+    if not (checkout := _checkout(package)):
         return ""
     with tempfile.TemporaryDirectory() as folder:
         variables = _copied_index(checkout, Path(folder))
@@ -94,13 +104,10 @@ def _copied_index(checkout: Checkout, folder: Path) -> dict[str, str]:
 
 
 def _add_untracked(root: Path, package: Path, variables: Mapping[str, str]) -> list[str]:
-    """Add the untracked files to the copied index, so that a diff shows them; returns a line for each that cannot be.
-
-    One call for all of them: the number of git processes does not grow with the files.
-    """
+    """Add the untracked files to the copied index, so that the diff shows them; returns a line for each left out."""
     folders = [str(folder) for folder in (package, *(package.parent / name for name in FOLDERS)) if folder.is_dir()]
-    command = ("ls-files", "--others", "--exclude-standard", "-z", "--", *folders)
-    names = sorted(filter(None, os.fsdecode(_git(root, *command, variables=variables) or b"").split("\0")))
+    listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *folders, variables=variables)
+    names = sorted(filter(None, os.fsdecode(listed or b"").split("\0")))
     left_out = {name: reason for name in names if (reason := _reason_to_leave_out(root, name))}
     added = [name for name in names if name not in left_out]
     if added and _git(root, *ADD, stdin=os.fsencode("\0".join(added)), variables=variables) is None:
@@ -119,7 +126,7 @@ def _reason_to_leave_out(root: Path, name: str) -> str | None:
 
 
 def _patch(diff: bytes, left_out: list[str]) -> str:
-    """The patch without the files that git could not apply or that are no text, preceded by a line for each of them."""
+    """The patch, preceded by a line for each file that it leaves out: git could not apply it, or it is no text."""
     kept, lines = "", list(left_out)
     for section in re.split(rb"^(?=diff --git )", diff, flags=re.MULTILINE):  # file lines begin with a blank, + or -
         header = section.partition(b"\n")[0].removeprefix(b"diff --git ").decode(errors="replace")
@@ -127,9 +134,8 @@ def _patch(diff: bytes, left_out: list[str]) -> str:
             lines.append(f"{header}: {reason}")
         else:
             kept += section.decode()
-    clean = redacted(kept)
     notes = [f"# left out: {line}\n" for line in lines]
-    if clean != kept:
+    if (clean := redacted(kept)) != kept:
         notes.append("# secrets were replaced by ***: where they stood in lines of the commit, this does not apply\n")
     return redacted("".join(notes)) + clean
 
@@ -150,10 +156,44 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"", variables: Mapping[s
     """What a git command writes to stdout; None when it fails."""
     settings = [word for setting in CONFIGURATION for word in ("-c", setting)]
     command = ["git", "-C", str(folder), *settings, *arguments]
-    outer = {name: value for name, value in os.environ.items() if name not in OF_ONE_REPOSITORY}
-    environ = outer | dict(variables or {})
-    try:
-        done = subprocess.run(command, input=stdin, capture_output=True, env=environ, timeout=GIT_SECONDS, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
+    env = {name: value for name, value in os.environ.items() if name not in OF_ONE_REPOSITORY} | dict(variables or {})
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=GIT_SECONDS, check=True)
+        return done.stdout
+    return None
+
+
+def environment() -> dict[str, Any]:
+    """Digest of the code, versions, machine and BLAS of this process, ready for JSON.
+
+    cores: those that this process may run on. A quota of CPU time, as containers have, is not looked at.
+    """
+    from threadpoolctl import threadpool_info
+
+    blas = [library for library in threadpool_info() if library.get("user_api") == "blas"]
+    return {
+        "code": code_digest(),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "packages": dict(_versions()),
+        "blas": [{k: lib.get(k) for k in ("internal_api", "version", "architecture", "num_threads")} for lib in blas],
+    }
+
+
+@cache
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:(.*)", info.read_text() if info.exists() else "", re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+@cache
+def _versions() -> dict[str, str | None]:
+    """Every package that a run needs (None if it is not installed) and the launchers that are installed."""
+    found: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for name in (*PACKAGES, *LAUNCHERS):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
