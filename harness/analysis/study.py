@@ -1,13 +1,12 @@
 """What a study is: a question, claims with what would support or refute them, and how its runs become findings.
 
 The claims stand in experiments/NAME.yaml and are stored with the sweep when it begins; experiments/NAME.py judges them
-afterwards. A judge takes tables and returns findings. It reads no store, draws no figure, and takes its random numbers
-from the generator that it is given.
+afterwards: a judge takes tables and returns findings.
 """
 
-import importlib.util
+import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from harness.config import ConfigError
 from harness.inference import Interval, Verdict
 
 BATCH_SIZE = "batch size (examples)"  # an axis of this name has its ticks at the sizes
-TEXTS = ("says", "source", "measure", "supported", "refuted")  # of a claim, each a sentence or more
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Finding:
     unit: str = ""
     effect: Interval | None = None
     replicas: int = 0
-    panels: Sequence[Panel] = field(default=())
+    panels: Sequence[Panel] = ()
 
 
 Judge = Callable[[Evidence], Iterable[Finding]]
@@ -102,27 +100,21 @@ Judge = Callable[[Evidence], Iterable[Finding]]
 
 def study_from(tree: Mapping[str, Any]) -> Study:
     """The study that a file of experiments/ describes. Raises ConfigError for a claim that does not say enough."""
-    name = str(tree.get("name") or "")
-    claims = {}
+    claims, sentences = {}, [field.name for field in fields(Claim) if field.name != "id"]
     for key in ("name", "question", "claims"):
         if not tree.get(key):
             raise ConfigError(f"study.{key}", "what experiments/README.md lists", tree.get(key))
     for claim, texts in tree["claims"].items():
-        if missing := [text for text in TEXTS if not (isinstance(texts, Mapping) and texts.get(text))]:
-            raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(TEXTS)}", missing)
-        claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in TEXTS})
+        if missing := [text for text in sentences if not (isinstance(texts, Mapping) and texts.get(text))]:
+            raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(sentences)}", missing)
+        claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in sentences})
     timed = bool(tree.get("timed", False))
-    return Study(name, str(tree["question"]), claims, timed or bool(tree.get("alone", False)), timed)
+    return Study(str(tree["name"]), str(tree["question"]), claims, timed or bool(tree.get("alone", False)), timed)
 
 
 def judge_of(study: str, folder: Path) -> Judge:
     """The function `judge` of the study's module in experiments/."""
-    spec = importlib.util.spec_from_file_location(f"experiments_{study}", folder / f"{study}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Judge = module.judge
+    found: Judge = runpy.run_path(str(folder / f"{study}.py"), run_name=f"experiments_{study}")["judge"]
     return found
 
 

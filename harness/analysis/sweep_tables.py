@@ -1,8 +1,4 @@
-"""A sweep as three tidy tables: its cells, their replicas, their histories.
-
-Whatever answers, draws or reports works on these tables and on nothing else, so it works on a sweep that was trained a
-moment ago, on one from a store, and on a hand-written table too.
-"""
+"""A sweep as three tidy tables: its cells, their replicas, their histories. Answers and figures take nothing else."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -69,17 +65,18 @@ def sweep_data(
     import pandas as pd
 
     values = [{**one.values, "code": one.code, "data": one.data} for one in (cell.identity for cell in cells)]
-    rows, replicas, histories = [], [], []
+    rows = []
+    tables: tuple[list[pd.DataFrame], ...] = ([], [])  # of replicas, of histories
     for cell, label, setting in zip(cells, labels(values), settings(values), strict=True):
         row = _cell_row(cell, label, setting)
         head = {key: row[key] for key in HEAD}
         if cell.replicas is not None and cell.history is not None:
             row |= spread(cell.replicas)
-            replicas.append(_below(head, cell.replicas))
-            histories.append(_below(head, cell.history))
+            for table, parts in zip((cell.replicas, cell.history), tables, strict=True):
+                parts.append(table.assign(**head, outcome=table["outcome"].fillna("")))
         rows.append(row)
-    tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
-    return SweepData(title, about, pd.DataFrame(rows), tables[0], tables[1], timing)
+    replicas, histories = (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in tables)
+    return SweepData(title, about, pd.DataFrame(rows), replicas, histories, timing)
 
 
 def settings(cells: Sequence[Values]) -> list[str]:
@@ -123,10 +120,6 @@ def _cell_row(cell: SweepCell, label: str, setting: str) -> dict[str, Any]:
         **cell.summary,
         "run_id": cell.run_id,
     }
-
-
-def _below(head: Mapping[str, Any], table: "pd.DataFrame") -> "pd.DataFrame":
-    return table.assign(**head, outcome=table["outcome"].fillna(""))
 
 
 def spread(replicas: "pd.DataFrame") -> dict[str, float]:

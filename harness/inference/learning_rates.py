@@ -38,36 +38,31 @@ class Split:
 class BestRate:
     """The learning rate with the lowest median cost over the selection replicas; NaN when none has a finite one.
 
-    edge: the side on which the grid should be extended, "low", "high", "both" (a single rate) or "" (none); "low" also
-    when everything diverged. cost: median over the report replicas. agreement: share of resamples of the selection
-    replicas that choose the same rate. low and high: the rates that the central 95 % of the resamples choose. All three
-    are NaN for fewer than three selection replicas.
+    edge: where to extend the grid, "low", "high", "both" (a single rate) or "" (nowhere); "low" also when everything
+    diverged. cost: median over the report replicas. low and high: the rates that the central 95 % of the resamples of
+    the selection replicas choose; NaN for fewer than three of these.
     """
 
     rate: float
     edge: str
     cost: Interval
-    agreement: float
     low: float
     high: float
-    disjoint: bool
 
 
 @dataclass(frozen=True)
 class Exponent:
-    """p in best learning rate ∝ B^p. best: η* by batch size. rms: root mean square of the residuals of log η*.
+    """p in best learning rate ∝ B^p. best: η* by batch size, without those where everything diverged.
 
     verdicts: for each rule in RULES "supported" (the only one in p's interval), "refuted" (outside) or "unresolved".
-    at_edge: batch sizes whose best rate is at the edge of the grid; left_out: those where everything diverged.
+    at_edge: batch sizes whose best rate is at the edge of the grid.
     """
 
     status: Status
     p: Interval
     verdicts: dict[str, str]
     best: dict[float, float]
-    rms: float
     at_edge: tuple[float, ...]
-    left_out: tuple[float, ...]
 
 
 def split_replicas(n: int) -> Split:
@@ -93,21 +88,12 @@ def best_learning_rate(costs: Mapping[float, ArrayLike], split: Split, rng: np.r
     medians = resampled_medians(table[:, split.selection], rng)
     chosen, found = medians.argmin(axis=1), np.isfinite(medians.min(axis=1))
     if not found[0]:
-        cost = median_interval(np.full(len(split.report), np.inf))
-        return BestRate(np.nan, "low", cost, np.nan, np.nan, np.nan, split.disjoint)
-    best, agreement, (low, high) = chosen[0], np.nan, (np.nan, np.nan)
+        return BestRate(np.nan, "low", median_interval(np.full(len(split.report), np.inf)), np.nan, np.nan)
+    best, low, high = chosen[0], np.nan, np.nan
     if len(split.selection) >= FEWEST_TO_CHOOSE:
-        agreement = np.mean(found[1:] & (chosen[1:] == best))
         low, high = np.quantile(rates[chosen[1:][found[1:]]], CENTRAL, method="inverted_cdf")
-    return BestRate(
-        rate=float(rates[best]),
-        edge=_edge(best, len(rates)),
-        cost=median_interval(table[best, split.report]),
-        agreement=float(agreement),
-        low=float(low),
-        high=float(high),
-        disjoint=split.disjoint,
-    )
+    cost = median_interval(table[best, split.report])
+    return BestRate(float(rates[best]), _edge(best, len(rates)), cost, float(low), float(high))
 
 
 def _edge(index: int, n_rates: int) -> str:
@@ -135,20 +121,14 @@ def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.r
     best = np.stack([_log_best(np.log(own), y, rng) for own, y in zip(rates, medians, strict=True)], axis=1)
     found = np.isfinite(best[0])
     inside = np.array([not _edge(int(y[0].argmin()), y.shape[1]) for y in medians])
-    p, rms = UNKNOWN, np.nan
+    p = UNKNOWN
     if found.sum() >= FEWEST_CELLS:
-        slopes, rms = _line(np.log(batch_sizes[found]), best[:, found])
-        p = bootstrap_interval(slopes, costs.shape[1])
+        x = np.log(batch_sizes[found])
+        x -= x.mean()
+        p = bootstrap_interval(best[:, found] @ x / (x @ x), costs.shape[1])
     status = _exponent_status(p, bool(inside[found].all()), costs.shape[1])
-    return Exponent(
-        status=status,
-        p=p,
-        verdicts=_rule_verdicts(p, status),
-        best=dict(zip(batch_sizes[found].tolist(), np.exp(best[0, found]).tolist(), strict=True)),
-        rms=float(rms),
-        at_edge=tuple(batch_sizes[found & ~inside].tolist()),
-        left_out=tuple(batch_sizes[~found].tolist()),
-    )
+    by_size = dict(zip(batch_sizes[found].tolist(), np.exp(best[0, found]).tolist(), strict=True))
+    return Exponent(status, p, _rule_verdicts(p, status), by_size, tuple(batch_sizes[found & ~inside].tolist()))
 
 
 def _log_best(log_rates: Array, medians: Array, rng: np.random.Generator) -> Array:
@@ -160,14 +140,6 @@ def _log_best(log_rates: Array, medians: Array, rng: np.random.Generator) -> Arr
     place[1:] = rng.uniform(place - scatter * half_steps[lowest], place + scatter * half_steps[lowest + 1])[1:]
     place[np.isposinf(medians.min(axis=1))] = np.nan
     return place
-
-
-def _line(x: Array, y: Array) -> tuple[Array, float]:
-    """Slopes (K,) of y (K, C) over x (C,), and the rms residual of the first."""
-    x = x - x.mean()
-    slopes = y @ x / (x @ x)
-    residuals = y[0] - y[0].mean() - slopes[0] * x
-    return slopes, float(np.sqrt(np.mean(np.square(residuals))))
 
 
 def _exponent_status(p: Interval, inside: bool, n_replicas: int) -> Status:
