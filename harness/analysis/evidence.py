@@ -84,13 +84,11 @@ class Evidence:
         Weighted by examples, so that one interruption on a busy machine counts little. NaN without an update.
         """
         own = self.histories[cell]
-        own = own[own["replica"] == 0]
-        examples, seconds = (np.diff(own[name].to_numpy(dtype=float)) for name in ("examples", "train_seconds"))
-        moved = examples > 0
-        if not moved.any():
+        moved = own.loc[own["replica"] == 0, ["examples", "train_seconds"]].diff().query("examples > 0")
+        if moved.empty:
             return float("nan")
-        examples, us = examples[moved], 1e6 * seconds[moved] / examples[moved]
-        return float(np.quantile(us, 0.5, method="inverted_cdf", weights=examples))
+        us = 1e6 * moved["train_seconds"] / moved["examples"]
+        return float(np.quantile(us, 0.5, method="inverted_cdf", weights=moved["examples"]))
 
     def steady_seconds(self, cell: str) -> Array:
         """Train seconds to target, (R,): the examples that it takes, each at the time of an example; +inf: not reached.
@@ -144,7 +142,7 @@ def at_the_edge(best: "pd.DataFrame") -> str:
     """
     parts = []
     for row in best[best["edge"] != ""].itertuples():
-        side = {"low": "lower rates", "high": "higher rates"}.get(row.edge, "more rates")
-        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side}"
+        side = "lower" if row.edge == "low" else "higher"
+        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side} rates"
         parts.append(f"{row.setting} B={row.batch_size:g}: {found}")
     return f" A best rate lies on the edge of its grid ({'; '.join(parts)})." if parts else ""

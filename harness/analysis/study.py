@@ -35,8 +35,7 @@ class Claim:
 class Study:
     """A named sweep with a question and its claims, by id.
 
-    alone: its cells are never trained side by side, because their seconds are compared. timed: its own verdicts compare
-    them.
+    alone: its cells are never trained side by side, as their seconds are compared. timed: its own verdicts do that.
     """
 
     name: str
@@ -80,10 +79,10 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """The verdict on one claim, with its evidence.
+    """The verdict on one claim, and a sentence with its numbers.
 
-    sentence: the result with its numbers, which stands alone. effect: the main number with its 95 % interval, in
-    `unit`; None where the claim is exact. replicas: per cell. panels: the figure that shows it.
+    effect: the main number with its 95 % interval, in `unit`; None where the claim is exact. replicas: per cell.
+    panels: the figure that shows it.
     """
 
     claim: str
@@ -124,17 +123,14 @@ def judged(study: Study, judge: Judge, evidence: Evidence) -> list[Finding]:
     All are unresolved when a cell of the grid is missing, or when a timed study has cells that were trained side by
     side. Raises ValueError for a judge that leaves a claim out or adds one.
     """
-    missing = int((evidence.data.cells["status"] != "FINISHED").sum())
-    if missing:
-        return _unresolved(study, f"{missing} cells of the grid are missing, so nothing is concluded.")
-    if study.timed and evidence.data.timing != "exclusive":
-        text = "Cells were trained side by side: nothing is concluded from their seconds. Repeat it with rerun=all."
-        return _unresolved(study, text)
+    why = ""
+    if missing := int((evidence.data.cells["status"] != "FINISHED").sum()):
+        why = f"{missing} cells of the grid are missing, so nothing is concluded."
+    elif study.timed and evidence.data.timing != "exclusive":
+        why = "Cells were trained side by side: nothing is concluded from their seconds. Repeat it with rerun=all."
+    if why:
+        return [Finding(claim, Verdict.UNRESOLVED, why) for claim in study.claims]
     found = {finding.claim: finding for finding in judge(evidence)}
     if found.keys() != study.claims.keys():
         raise ValueError(f"experiments/{study.name}.py judges {sorted(found)}, its claims are {sorted(study.claims)}")
     return [found[claim] for claim in study.claims]
-
-
-def _unresolved(study: Study, why: str) -> list[Finding]:
-    return [Finding(claim, Verdict.UNRESOLVED, why) for claim in study.claims]

@@ -41,13 +41,11 @@ class SweepData:
     """Tables of one sweep.
 
     cells: one row per cell of the grid - setting (a name for the cells it may be compared with: they agree in all that
-    decides numbers but batch size, learning rate and reduction), cell (the signature), label (a name, unique in the
-    sweep), status, outcome, reason, the configuration, summary metrics, score (median final training cost, NaN if all
-    diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv and
-    history.csv of the finished cells, with setting, cell, batch_size, learning_rate and reduction in front.
-    Setting, batch size, learning rate and reduction together name one cell.
-    timing: how the cells were timed - exclusive, shared (other workers trained meanwhile), or mixed (not all alike, or
-    not on one machine: their seconds do not compare).
+    decides numbers but batch size, learning rate and reduction; these four name one cell), cell (the signature), label
+    (a name, unique in the sweep), status, outcome, reason, the configuration, summary metrics, score (median final
+    training cost, NaN if all diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the
+    rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing: exclusive, shared (other
+    workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds do not compare).
     """
 
     title: str
@@ -82,8 +80,7 @@ def sweep_data(
 def settings(cells: Sequence[Values]) -> list[str]:
     """The setting of each cell: a name for its values without the three knobs.
 
-    The budget is left out too where it follows from the knobs (few epochs at B=1, many at B=N), that is where no two
-    cells differ in the budget alone.
+    The budget is left out too where no two cells differ in it alone: there it follows from the knobs.
     """
     alike = [exact_text(_without(one, (*KNOBS, *BUDGETS))) for one in cells]
     count = Counter((rest, *(one[key] for key in KNOBS)) for rest, one in zip(alike, cells, strict=True))

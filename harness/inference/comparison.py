@@ -44,9 +44,8 @@ def compare(costs_a: ArrayLike, costs_b: ArrayLike, margin: float, rng: np.rando
 
     Pairs of two finite, positive costs are compared; the others are counted. An arm that diverged in more than half of
     its replicas loses against one that did not; if both did, the verdict is "unresolved". Otherwise, in this order:
-    "equivalent" if the ratio is within the margin at p ≤ .05, even if a smaller difference is significant, or if all
-    pairs are equal to rounding, however few (chance does not do that); "a lower" or "b lower" at p < .05 with 1 outside
-    the ratio's interval. A minority of diverged replicas does not change the ratio: read it together with `diverged`.
+    "equivalent" if the ratio is within the margin at p ≤ .05, or if all pairs are equal to rounding, however few;
+    "a lower" or "b lower" at p < .05 with 1 outside the ratio's interval.
     """
     a, b = censored(costs_a), censored(costs_b)
     usable = np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)
@@ -78,8 +77,8 @@ def seeds_needed(log_ratios: ArrayLike, margin: float) -> int | None:
     """Pairs that would show, with power .8, a difference or an equivalence as large as these log-ratios (n,) suggest.
 
     Normal approximation, mean m and standard deviation s: (z_.975 + z_.8)² s²/m² for the difference, and
-    (z_.95 + z_.9)² s²/(log(1 + margin) − |m|)² for the equivalence; the smaller of the two, but more than n.
-    m and s are estimates, so the result is right within a factor of a few. None if there are fewer than two pairs.
+    (z_.95 + z_.9)² s²/(log(1 + margin) − |m|)² for the equivalence; the smaller of the two, but more than n. Right
+    within a factor of a few. None if there are fewer than two pairs.
     """
     values, z = np.asarray(log_ratios, dtype=np.float64), NormalDist().inv_cdf
     if len(values) < 2:
@@ -106,7 +105,6 @@ def equivalence_p(log_ratios: ArrayLike, margin: float, rng: np.random.Generator
     """p of a geometric-mean ratio outside [1/(1 + margin), 1 + margin]: two one-sided sign-flip tests.
 
     The larger of the p of mean ≤ −log(1 + margin) and of mean ≥ log(1 + margin) (Schuirmann 1987); never below 2^−n.
-    The margin says which differences are too small to matter; it has to be fixed before the costs are seen.
     """
     values, limit = np.asarray(log_ratios, dtype=np.float64), np.log1p(margin)
     return max(_mean_p(values + limit, "greater", rng), _mean_p(values - limit, "less", rng))
@@ -118,11 +116,8 @@ def _mean_p(values: Array, alternative: str, rng: np.random.Generator) -> float:
 
     if len(values) < 2:
         return 1.0
-    n_resamples = 2**ENUMERATED_PAIRS
-    test = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", alternative=alternative, n_resamples=n_resamples, rng=rng
-    )
-    return float(test.pvalue)
+    options = {"permutation_type": "samples", "n_resamples": 2**ENUMERATED_PAIRS, "alternative": alternative}
+    return float(stats.permutation_test((values,), np.mean, rng=rng, **options).pvalue)
 
 
 def holm(p_values: ArrayLike) -> Array:

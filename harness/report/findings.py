@@ -1,6 +1,4 @@
-"""The findings of a study: in words for the note on its sweep, for a file beside it and for the page of all studies; and
-as figures, whose panels the judge of the study describes.
-"""
+"""The findings of a study in words and figures: for its sweep's note, a file beside it, the page of all studies."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict

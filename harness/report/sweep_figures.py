@@ -78,22 +78,26 @@ def overhead_split(timed: "pd.DataFrame") -> Split | None:
 
     None for a single batch size, which cannot tell the two apart.
     """
+    from scipy.optimize import nnls
+
     medians = timed.groupby("batch_size")["time/update_us"].median()
     if len(medians) < 2:
         return None
     sizes, times = medians.index.to_numpy(float), medians.to_numpy(float)
     columns = np.stack([1 / times, sizes / times], axis=1)
-    a, b = np.linalg.lstsq(columns, np.ones(len(times)), rcond=None)[0]
-    if min(a, b) < 0:  # the optimum lies on the border that was crossed
-        a, b = (column.sum() / (column @ column) * (kept >= 0) for column, kept in zip(columns.T, (a, b), strict=True))
+    (a, b), _ = nnls(columns, np.ones(len(times)))
     return float(a), float(b)
 
 
 def _key(name: str, split: Split | None, colour: Any) -> Any:
-    texts = [name] if name else []
-    if split:
-        texts.append(f"overhead {two_digits(split[0])} µs per update, {two_digits(split[1])} µs per example")
-    return key(": ".join(texts) or "cells", color=colour, marker="o", alpha=0.8, linestyle="-" if split else "")
+    costs = f"overhead {two_digits(split[0])} µs per update, {two_digits(split[1])} µs per example" if split else ""
+    return key(
+        ": ".join(text for text in (name, costs) if text) or "cells",
+        color=colour,
+        marker="o",
+        alpha=0.8,
+        linestyle="-" if split else "",
+    )
 
 
 @styled()
