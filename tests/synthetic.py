@@ -15,10 +15,9 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.answers import SEED, answer
+from harness.analysis.batch_sizes import best_rates, final_costs, target_costs, targets_table, updates_to_target
 from harness.analysis.evidence import Evidence
-from harness.analysis.rates import best_rates, final_costs
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
-from harness.analysis.targets import target_costs, targets_table, updates_to_target
 from harness.config import exact_text
 from harness.training import Identity, Plan
 

@@ -4,12 +4,11 @@ May import `training` for the tables of a cell and `inference` for tests and int
 """
 
 from harness.analysis.answers import SEED, Answer, answer
-from harness.analysis.comparisons import MARGIN, Pair
+from harness.analysis.batch_sizes import TARGET_CLOCKS, targets_table, updates_to_target
+from harness.analysis.comparisons import CLOCKS, MARGIN, Pair, Winner, costs_at
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
 from harness.analysis.study import BATCH_SIZE, Claim, Finding, Panel, Series, Study, judge_of, judged, study_from
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
-from harness.analysis.targets import TARGET_CLOCKS, targets_table, updates_to_target
-from harness.analysis.winners import CLOCKS, Winner, costs_at
 
 __all__ = [
     "BATCH_SIZE", "CLOCKS", "MARGIN", "SEED", "TARGET_CLOCKS", "Answer", "Claim", "Evidence", "Finding", "Pair",

@@ -1,26 +1,19 @@
-"""What a sweep found: best rates, updates to target, scaling, sum against mean, stability, and who wins on which clock.
-
-Tables in, tables out, through the tests and intervals of `inference`. Nothing here knows how the tables were loaded or
-will be shown.
-"""
+"""What a sweep found: best rates, targets, scaling, sum against mean, stability, and who wins on which clock."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.analysis.comparisons import Pair, best_against_best, matched_pairs
-from harness.analysis.rates import best_rates, exponents, final_costs, frontier_table
+from harness.analysis import batch_sizes
+from harness.analysis.batch_sizes import final_costs, table, targets_table, updates_to_target, with_limits
+from harness.analysis.comparisons import CLOCKS, Pair, Winner, best_against_best, matched_pairs, winners
 from harness.analysis.sweep_tables import SweepData
-from harness.analysis.targets import fits_table, target_costs, targets_table, updates_to_target
-from harness.analysis.winners import CLOCKS, Winner, winners
-from harness.inference import Comparison, Exponent, median_interval, split_replicas
+from harness.inference import Array, Comparison, Exponent, median_interval, split_replicas
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.floating]
 SEED = 20_210_114  # of the resampling only: an answer is the same each time it is asked for
 
 
@@ -47,11 +40,11 @@ def answer(data: SweepData) -> Answer:
     """Answer from the finished cells of a sweep; every table is empty when there are none."""
     rng = np.random.default_rng(SEED)
     cells = data.cells[data.cells["status"] == "FINISHED"]
-    goals, given = target_costs(cells, data.histories)
+    goals, given = batch_sizes.target_costs(cells, data.histories)
     costs = final_costs(data.replicas)
     reached = updates_to_target(data.histories, goals, cells)
     n_replicas = max((len(row) for row in costs.values()), default=0)
-    best = best_rates(cells, costs, rng)
+    best = batch_sizes.best_rates(cells, costs, rng)
     targets = targets_table(cells, reached, rng)
     clocks = {name: column for name, column in CLOCKS.items() if data.timing != "mixed" or column != "train_seconds"}
     if data.timing == "mixed":
@@ -64,9 +57,9 @@ def answer(data: SweepData) -> Answer:
         cells=cell_intervals(data.replicas, costs, reached),
         best=best,
         targets=targets,
-        fits=fits_table(targets, reached, rng),
-        frontier=frontier_table(cells),
-        exponents=exponents(cells, costs, rng),
+        fits=batch_sizes.fits_table(targets, reached, rng),
+        frontier=batch_sizes.frontier_table(cells),
+        exponents=batch_sizes.exponents(cells, costs, rng),
         pairs=matched_pairs(cells, costs),
         at_best=best_against_best(best, costs, rng),
         winners=winners(cells, data.histories, clocks, rng),
@@ -80,16 +73,13 @@ def cell_intervals(
 
     Unreached targets and diverged costs are coded +inf.
     """
-    import pandas as pd
-
     rows = []
     for cell, final in costs.items():
         best = replicas.loc[replicas["cell"] == cell, "best_validation_cost"].to_numpy(dtype=float)
-        values = {"final_train_cost": final, "best_validation_cost": best}
-        values |= {f"{axis}_to_target": steps for axis, steps in reached[cell].items()}
+        samples = {"final_train_cost": final, "best_validation_cost": best}
+        samples |= {f"{axis}_to_target": steps for axis, steps in reached[cell].items()}
         row: dict[str, Any] = {"cell": cell}
-        for name, sample in values.items():
-            interval = median_interval(sample)
-            row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+        for name, sample in samples.items():
+            row |= with_limits(name, median_interval(sample))
         rows.append(row)
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["cell"])
+    return table(rows, "cell")

@@ -1,19 +1,19 @@
-"""Comparisons of cells replica by replica: sum against mean, and the p-values of a family of claims."""
+"""Comparisons of cells replica by replica: sum against mean, and the winner on each clock; families of p-values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.analysis.rates import split_of
-from harness.inference import SIGNIFICANCE, Comparison, compare, holm
+from harness.analysis.batch_sizes import split_of
+from harness.inference import SIGNIFICANCE, Array, Comparison, compare, holm
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Array = NDArray[np.floating]
 MARGIN = 0.05  # costs within 5 % count as equal
+CLOCKS = {"epochs": "epoch", "updates": "update", "train seconds": "train_seconds"}  # columns of a history
 
 
 @dataclass(frozen=True)
@@ -27,40 +27,18 @@ class Pair:
     n_replicas: int
 
 
-def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
-    """Cells that differ only in the reduction and in the units of the rate: one lr_mean, both reductions."""
-    pairs = []
-    for (setting, B), own in cells.groupby(["setting", "batch_size"]) if len(cells) else ():
-        for _, a in own[own["reduction"] == "sum"].iterrows():
-            for _, b in own[own["reduction"] == "mean"].iterrows():
-                if np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
-                    pairs.append(_pair(str(setting), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
-    return pairs
+@dataclass(frozen=True)
+class Winner:
+    """The cell with the lowest median cost at one budget of a clock, and the best cell of another batch size."""
 
-
-def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
-    """Two replicas that both diverged differ by 0; one that diverged alone differs by +inf."""
-    same = a == b
-    with np.errstate(invalid="ignore"):
-        difference = np.where(same, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
-    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()), len(a))
-
-
-def best_against_best(
-    best: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
-) -> dict[tuple[str, float], Comparison]:
-    """Sum against mean at each batch size, each at its own best rate, on the report replicas.
-
-    Left out where a best rate is on the edge of its grid: the reduction with the wider grid would win.
-    """
-    found = {}
-    for (setting, B), own in best.groupby(["setting", "batch_size"]) if len(best) else ():
-        cells = own.set_index("reduction")["cell"]
-        if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
-            a, b = (costs[cells[reduction]] for reduction in ("sum", "mean"))
-            report = split_of([a, b]).report
-            found[str(setting), float(B)] = compare(a[report], b[report], margin=MARGIN, rng=rng)
-    return dict(zip(found, adjusted(list(found.values())), strict=True))
+    setting: str
+    clock: str
+    budget: float
+    cell: str
+    batch_size: float
+    cost: float
+    runner_up: str
+    comparison: Comparison | None
 
 
 def adjusted(comparisons: list[Comparison]) -> list[Comparison]:
@@ -82,3 +60,84 @@ def _adjusted(comparison: Comparison, p: float, equivalence_p: float) -> Compari
     supported = {"a lower": p < SIGNIFICANCE, "b lower": p < SIGNIFICANCE, "equivalent": equivalence_p <= SIGNIFICANCE}
     verdict = comparison.verdict if supported.get(comparison.verdict, False) else "unresolved"
     return replace(comparison, p=p, equivalence_p=equivalence_p, verdict=verdict)
+
+
+# Sum against mean
+
+
+def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
+    """Cells that differ only in the reduction and in the units of the rate: one lr_mean, both reductions."""
+    pairs = []
+    for (setting, B), own in cells.groupby(["setting", "batch_size"]) if len(cells) else ():
+        for _, a in own[own["reduction"] == "sum"].iterrows():
+            for _, b in own[own["reduction"] == "mean"].iterrows():
+                if np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
+                    pairs.append(_pair(str(setting), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
+    return pairs
+
+
+def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
+    """Two replicas that both diverged differ by 0; one that diverged alone differs by +inf."""
+    with np.errstate(invalid="ignore"):
+        difference = np.where(a == b, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
+    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()), len(a))
+
+
+def best_against_best(
+    best: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
+) -> dict[tuple[str, float], Comparison]:
+    """Sum against mean at each batch size, each at its own best rate, on the report replicas.
+
+    Left out where a best rate is on the edge of its grid: the reduction with the wider grid would win.
+    """
+    found = {}
+    for (setting, B), own in best.groupby(["setting", "batch_size"]) if len(best) else ():
+        cells = own.set_index("reduction")["cell"]
+        if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
+            a, b = (costs[cells[reduction]] for reduction in ("sum", "mean"))
+            report = split_of([a, b]).report
+            found[str(setting), float(B)] = compare(a[report], b[report], margin=MARGIN, rng=rng)
+    return dict(zip(found, adjusted(list(found.values())), strict=True))
+
+
+# Winners: the cell with the lowest cost when all cells have spent the same epochs, updates or train seconds
+
+
+def winners(
+    cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: Mapping[str, str], rng: np.random.Generator
+) -> list[Winner]:
+    """The winner of each setting on each clock, at the most that every cell of the setting has spent.
+
+    Cells of which half of the replicas or more diverged do not compete.
+    """
+    found = []
+    for setting, own in histories.groupby("setting") if len(histories) else ():
+        stable = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
+        curves = {cell: rows for cell, rows in own.groupby("cell", sort=False) if cell in stable}
+        if len(curves) > 1:
+            found += [_winner(str(setting), clock, column, curves, rng) for clock, column in clocks.items()]
+    after = iter(adjusted([winner.comparison for winner in found if winner.comparison]))
+    return [replace(winner, comparison=next(after)) if winner.comparison else winner for winner in found]
+
+
+def _winner(
+    setting: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"], rng: np.random.Generator
+) -> Winner:
+    budget = min(float(rows[column].max()) for rows in curves.values())
+    at = {cell: costs_at(rows, column, budget) for cell, rows in curves.items()}
+    first, *others = sorted(at, key=lambda cell: float(np.median(at[cell])))
+    size = {cell: float(rows["batch_size"].iloc[0]) for cell, rows in curves.items()}
+    second = next((cell for cell in others if size[cell] != size[first]), "")
+    comparison = compare(at[first], at[second], margin=MARGIN, rng=rng) if second else None
+    return Winner(setting, clock, budget, first, size[first], float(np.median(at[first])), second, comparison)
+
+
+def costs_at(history: "pd.DataFrame", column: str, budget: float) -> Array:
+    """Training cost (R,) of the replicas when `column` is at `budget`, log-linear in between; inf: diverged."""
+    costs = []
+    for _, own in history.groupby("replica"):
+        ended_early = own[column].iloc[-1] < budget * (1 - 1e-12) and own["outcome"].iloc[-1] == "diverged"
+        with np.errstate(divide="ignore"):
+            cost = np.exp(np.interp(budget, own[column], np.log(own["train_cost"].to_numpy(dtype=float))))
+        costs.append(np.inf if ended_early or np.isnan(cost) else cost)
+    return np.array(costs)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import yaml
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from harness.analysis.answers import Answer
+from harness.analysis.batch_sizes import final_costs, updates_to_target
 from harness.analysis.comparisons import MARGIN, adjusted
-from harness.analysis.rates import final_costs
 from harness.analysis.sweep_tables import SweepData
-from harness.analysis.targets import updates_to_target
-from harness.inference import Comparison, Interval, compare
+from harness.inference import Array, Comparison, Interval, compare
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +22,11 @@ if TYPE_CHECKING:
     from harness.training import Cell
 
 K = TypeVar("K")
-Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a judge has: the sweep's tables, its answer, the files of its cells, and a source of randomness.
-
-    download: (run id, name of an artifact) -> a local copy of it.
-    """
+    """download: (run id, name of an artifact) -> a local copy of it."""
 
     data: SweepData
     answer: Answer
@@ -40,7 +35,7 @@ class Evidence:
 
     @cached_property
     def cells(self) -> "pd.DataFrame":
-        """The finished cells, one row each."""
+        """The finished cells."""
         return self.data.cells[self.data.cells["status"] == "FINISHED"]
 
     @cached_property
@@ -86,23 +81,19 @@ class Evidence:
     def example_us(self, cell: str) -> float:
         """Train time per example of replica 0 in µs: the median over the stretches between its checkpoints.
 
-        Each stretch has the weight of its examples, so that one interruption on a busy machine counts little, unlike in
-        the `time/example_us` of the whole run. NaN without an update.
+        Weighted by examples, so that one interruption on a busy machine counts little. NaN without an update.
         """
         own = self.histories[cell]
-        own = own[own["replica"] == 0]
-        examples, seconds = (np.diff(own[name].to_numpy(dtype=float)) for name in ("examples", "train_seconds"))
-        moved = examples > 0
-        if not moved.any():
+        moved = own.loc[own["replica"] == 0, ["examples", "train_seconds"]].diff().query("examples > 0")
+        if moved.empty:
             return float("nan")
-        examples, us = examples[moved], 1e6 * seconds[moved] / examples[moved]
-        return float(np.quantile(us, 0.5, method="inverted_cdf", weights=examples))
+        us = 1e6 * moved["train_seconds"] / moved["examples"]
+        return float(np.quantile(us, 0.5, method="inverted_cdf", weights=moved["examples"]))
 
     def steady_seconds(self, cell: str) -> Array:
         """Train seconds to target, (R,): the examples that it takes, each at the time of an example; +inf: not reached.
 
-        That time is the median `example_us` of the cells of the setting with this batch size, as it does not depend on
-        the learning rate. The seconds of `to_target` are those of one clock, with all that interrupted it.
+        That time is the median `example_us` of the cells of the setting with this batch size.
         """
         own = self.cells.set_index("cell").loc[cell]
         same = (self.cells["setting"] == own["setting"]) & (self.cells["batch_size"] == own["batch_size"])
@@ -110,10 +101,9 @@ class Evidence:
         return self.to_target[cell]["epochs"] * float(own["n_train"]) * us / 1e6
 
     def blocks(self, cells: "pd.DataFrame") -> "pd.DataFrame":
-        """`example_us` of cells that were repeated with several root seeds: a row for each seed, a column for each B.
+        """`example_us` of cells repeated with several root seeds: a row for each seed, a column for each B.
 
-        The median over cells that share both. The first block is left out, unless it is the only one: it includes what
-        the machine does once.
+        The median over cells that share both, without the first block, which includes what the machine does once.
         """
         timed = cells.assign(us=cells["cell"].map(self.example_us), block=cells["seed"].astype(int))
         table = timed.pivot_table(index="block", columns="batch_size", values="us", aggfunc="median")
@@ -152,7 +142,7 @@ def at_the_edge(best: "pd.DataFrame") -> str:
     """
     parts = []
     for row in best[best["edge"] != ""].itertuples():
-        side = {"low": "lower rates", "high": "higher rates"}.get(row.edge, "more rates")
-        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side}"
+        side = "lower" if row.edge == "low" else "higher"
+        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side} rates"
         parts.append(f"{row.setting} B={row.batch_size:g}: {found}")
     return f" A best rate lies on the edge of its grid ({'; '.join(parts)})." if parts else ""

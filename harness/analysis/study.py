@@ -1,13 +1,12 @@
 """What a study is: a question, claims with what would support or refute them, and how its runs become findings.
 
 The claims stand in experiments/NAME.yaml and are stored with the sweep when it begins; experiments/NAME.py judges them
-afterwards. A judge takes tables and returns findings. It reads no store, draws no figure, and takes its random numbers
-from the generator that it is given.
+afterwards: a judge takes tables and returns findings.
 """
 
-import importlib.util
+import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from harness.config import ConfigError
 from harness.inference import Interval, Verdict
 
 BATCH_SIZE = "batch size (examples)"  # an axis of this name has its ticks at the sizes
-TEXTS = ("says", "source", "measure", "supported", "refuted")  # of a claim, each a sentence or more
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,7 @@ class Claim:
 class Study:
     """A named sweep with a question and its claims, by id.
 
-    alone: its cells are never trained side by side, because their seconds are compared. timed: its own verdicts compare
-    them.
+    alone: its cells are never trained side by side, as their seconds are compared. timed: its own verdicts do that.
     """
 
     name: str
@@ -82,10 +79,10 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """The verdict on one claim, with its evidence.
+    """The verdict on one claim, and a sentence with its numbers.
 
-    sentence: the result with its numbers, which stands alone. effect: the main number with its 95 % interval, in
-    `unit`; None where the claim is exact. replicas: per cell. panels: the figure that shows it.
+    effect: the main number with its 95 % interval, in `unit`; None where the claim is exact. replicas: per cell.
+    panels: the figure that shows it.
     """
 
     claim: str
@@ -94,7 +91,7 @@ class Finding:
     unit: str = ""
     effect: Interval | None = None
     replicas: int = 0
-    panels: Sequence[Panel] = field(default=())
+    panels: Sequence[Panel] = ()
 
 
 Judge = Callable[[Evidence], Iterable[Finding]]
@@ -102,27 +99,21 @@ Judge = Callable[[Evidence], Iterable[Finding]]
 
 def study_from(tree: Mapping[str, Any]) -> Study:
     """The study that a file of experiments/ describes. Raises ConfigError for a claim that does not say enough."""
-    name = str(tree.get("name") or "")
-    claims = {}
+    claims, sentences = {}, [field.name for field in fields(Claim) if field.name != "id"]
     for key in ("name", "question", "claims"):
         if not tree.get(key):
             raise ConfigError(f"study.{key}", "what experiments/README.md lists", tree.get(key))
     for claim, texts in tree["claims"].items():
-        if missing := [text for text in TEXTS if not (isinstance(texts, Mapping) and texts.get(text))]:
-            raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(TEXTS)}", missing)
-        claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in TEXTS})
+        if missing := [text for text in sentences if not (isinstance(texts, Mapping) and texts.get(text))]:
+            raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(sentences)}", missing)
+        claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in sentences})
     timed = bool(tree.get("timed", False))
-    return Study(name, str(tree["question"]), claims, timed or bool(tree.get("alone", False)), timed)
+    return Study(str(tree["name"]), str(tree["question"]), claims, timed or bool(tree.get("alone", False)), timed)
 
 
 def judge_of(study: str, folder: Path) -> Judge:
     """The function `judge` of the study's module in experiments/."""
-    spec = importlib.util.spec_from_file_location(f"experiments_{study}", folder / f"{study}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: Judge = module.judge
+    found: Judge = runpy.run_path(str(folder / f"{study}.py"), run_name=f"experiments_{study}")["judge"]
     return found
 
 
@@ -132,17 +123,14 @@ def judged(study: Study, judge: Judge, evidence: Evidence) -> list[Finding]:
     All are unresolved when a cell of the grid is missing, or when a timed study has cells that were trained side by
     side. Raises ValueError for a judge that leaves a claim out or adds one.
     """
-    missing = int((evidence.data.cells["status"] != "FINISHED").sum())
-    if missing:
-        return _unresolved(study, f"{missing} cells of the grid are missing, so nothing is concluded.")
-    if study.timed and evidence.data.timing != "exclusive":
-        text = "Cells were trained side by side: nothing is concluded from their seconds. Repeat it with rerun=all."
-        return _unresolved(study, text)
+    why = ""
+    if missing := int((evidence.data.cells["status"] != "FINISHED").sum()):
+        why = f"{missing} cells of the grid are missing, so nothing is concluded."
+    elif study.timed and evidence.data.timing != "exclusive":
+        why = "Cells were trained side by side: nothing is concluded from their seconds. Repeat it with rerun=all."
+    if why:
+        return [Finding(claim, Verdict.UNRESOLVED, why) for claim in study.claims]
     found = {finding.claim: finding for finding in judge(evidence)}
     if found.keys() != study.claims.keys():
         raise ValueError(f"experiments/{study.name}.py judges {sorted(found)}, its claims are {sorted(study.claims)}")
     return [found[claim] for claim in study.claims]
-
-
-def _unresolved(study: Study, why: str) -> list[Finding]:
-    return [Finding(claim, Verdict.UNRESOLVED, why) for claim in study.claims]

@@ -1,8 +1,4 @@
-"""A sweep as three tidy tables: its cells, their replicas, their histories.
-
-Whatever answers, draws or reports works on these tables and on nothing else, so it works on a sweep that was trained a
-moment ago, on one from a store, and on a hand-written table too.
-"""
+"""A sweep as three tidy tables: its cells, their replicas, their histories. Answers and figures take nothing else."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,13 +41,11 @@ class SweepData:
     """Tables of one sweep.
 
     cells: one row per cell of the grid - setting (a name for the cells it may be compared with: they agree in all that
-    decides numbers but batch size, learning rate and reduction), cell (the signature), label (a name, unique in the
-    sweep), status, outcome, reason, the configuration, summary metrics, score (median final training cost, NaN if all
-    diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv and
-    history.csv of the finished cells, with setting, cell, batch_size, learning_rate and reduction in front.
-    Setting, batch size, learning rate and reduction together name one cell.
-    timing: how the cells were timed - exclusive, shared (other workers trained meanwhile), or mixed (not all alike, or
-    not on one machine: their seconds do not compare).
+    decides numbers but batch size, learning rate and reduction; these four name one cell), cell (the signature), label
+    (a name, unique in the sweep), status, outcome, reason, the configuration, summary metrics, score (median final
+    training cost, NaN if all diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the
+    rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing: exclusive, shared (other
+    workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds do not compare).
     """
 
     title: str
@@ -69,24 +63,24 @@ def sweep_data(
     import pandas as pd
 
     values = [{**one.values, "code": one.code, "data": one.data} for one in (cell.identity for cell in cells)]
-    rows, replicas, histories = [], [], []
+    rows = []
+    tables: tuple[list[pd.DataFrame], ...] = ([], [])  # of replicas, of histories
     for cell, label, setting in zip(cells, labels(values), settings(values), strict=True):
         row = _cell_row(cell, label, setting)
         head = {key: row[key] for key in HEAD}
         if cell.replicas is not None and cell.history is not None:
             row |= spread(cell.replicas)
-            replicas.append(_below(head, cell.replicas))
-            histories.append(_below(head, cell.history))
+            for table, parts in zip((cell.replicas, cell.history), tables, strict=True):
+                parts.append(table.assign(**head, outcome=table["outcome"].fillna("")))
         rows.append(row)
-    tables = [pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in (replicas, histories)]
-    return SweepData(title, about, pd.DataFrame(rows), tables[0], tables[1], timing)
+    replicas, histories = (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in tables)
+    return SweepData(title, about, pd.DataFrame(rows), replicas, histories, timing)
 
 
 def settings(cells: Sequence[Values]) -> list[str]:
     """The setting of each cell: a name for its values without the three knobs.
 
-    The budget is left out too where it follows from the knobs (few epochs at B=1, many at B=N), that is where no two
-    cells differ in the budget alone.
+    The budget is left out too where no two cells differ in it alone: there it follows from the knobs.
     """
     alike = [exact_text(_without(one, (*KNOBS, *BUDGETS))) for one in cells]
     count = Counter((rest, *(one[key] for key in KNOBS)) for rest, one in zip(alike, cells, strict=True))
@@ -123,10 +117,6 @@ def _cell_row(cell: SweepCell, label: str, setting: str) -> dict[str, Any]:
         **cell.summary,
         "run_id": cell.run_id,
     }
-
-
-def _below(head: Mapping[str, Any], table: "pd.DataFrame") -> "pd.DataFrame":
-    return table.assign(**head, outcome=table["outcome"].fillna(""))
 
 
 def spread(replicas: "pd.DataFrame") -> dict[str, float]:

@@ -4,12 +4,12 @@ Pure functions of arrays; randomness is an argument. May import `network`, `comp
 and needs none of them.
 """
 
-from harness.inference.batch_scaling import BatchScaling, fit_batch_scaling
-from harness.inference.comparison import Comparison, compare
-from harness.inference.fits import RESAMPLES, Status, resampled_medians
+from harness.inference.comparison import Comparison, compare, holm
+from harness.inference.fits import RESAMPLES, BatchScaling, Status, fit_batch_scaling, resampled_medians
 from harness.inference.intervals import (
     CONFIDENCE,
     SIGNIFICANCE,
+    Array,
     Interval,
     censored,
     geometric_mean_ratio,
@@ -26,13 +26,12 @@ from harness.inference.learning_rates import (
     scaling_exponent,
     split_replicas,
 )
-from harness.inference.p_values import holm
 from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together
 
 __all__ = [
-    "CONFIDENCE", "RESAMPLES", "SIGNIFICANCE", "BatchScaling", "BestRate", "Comparison", "Exponent", "Interval",
-    "Split", "Status", "Verdict", "all_hold", "best_learning_rate", "censored", "compare", "equal", "exactly",
-    "fit_batch_scaling", "geometric_mean_ratio", "holm", "inside", "lower", "mean_interval", "median_interval",
-    "opposite", "percentile_interval", "proportion", "resampled_medians", "scaling_exponent", "split_replicas",
-    "together",
+    "CONFIDENCE", "RESAMPLES", "SIGNIFICANCE", "Array", "BatchScaling", "BestRate", "Comparison", "Exponent",
+    "Interval", "Split", "Status", "Verdict", "all_hold", "best_learning_rate", "censored", "compare", "equal",
+    "exactly", "fit_batch_scaling", "geometric_mean_ratio", "holm", "inside", "lower", "mean_interval",
+    "median_interval", "opposite", "percentile_interval", "proportion", "resampled_medians", "scaling_exponent",
+    "split_replicas", "together",
 ]  # fmt: skip

@@ -6,15 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.inference.fits import (
-    FEWEST_CELLS,
-    FEWEST_REPLICAS,
-    Status,
-    bootstrap_interval,
-    censored_log,
-    resampled_medians,
-    vertex,
-)
+from harness.inference import fits
+from harness.inference.fits import Status
 from harness.inference.intervals import CENTRAL, UNKNOWN, Array, Interval, censored, median_interval
 
 Indices = NDArray[np.intp]
@@ -38,36 +31,31 @@ class Split:
 class BestRate:
     """The learning rate with the lowest median cost over the selection replicas; NaN when none has a finite one.
 
-    edge: the side on which the grid should be extended, "low", "high", "both" (a single rate) or "" (none); "low" also
-    when everything diverged. cost: median over the report replicas. agreement: share of resamples of the selection
-    replicas that choose the same rate. low and high: the rates that the central 95 % of the resamples choose. All three
-    are NaN for fewer than three selection replicas.
+    edge: where to extend the grid, "low", "high", "both" (a single rate) or "" (nowhere); "low" also when everything
+    diverged. cost: median over the report replicas. low and high: the rates that the central 95 % of the resamples of
+    the selection replicas choose; NaN for fewer than three of these.
     """
 
     rate: float
     edge: str
     cost: Interval
-    agreement: float
     low: float
     high: float
-    disjoint: bool
 
 
 @dataclass(frozen=True)
 class Exponent:
-    """p in best learning rate ∝ B^p. best: η* by batch size. rms: root mean square of the residuals of log η*.
+    """p in best learning rate ∝ B^p. best: η* by batch size, without those where everything diverged.
 
     verdicts: for each rule in RULES "supported" (the only one in p's interval), "refuted" (outside) or "unresolved".
-    at_edge: batch sizes whose best rate is at the edge of the grid; left_out: those where everything diverged.
+    at_edge: batch sizes whose best rate is at the edge of the grid.
     """
 
     status: Status
     p: Interval
     verdicts: dict[str, str]
     best: dict[float, float]
-    rms: float
     at_edge: tuple[float, ...]
-    left_out: tuple[float, ...]
 
 
 def split_replicas(n: int) -> Split:
@@ -90,24 +78,15 @@ def best_learning_rate(costs: Mapping[float, ArrayLike], split: Split, rng: np.r
     """
     rates = np.array(sorted(costs), dtype=np.float64)
     table = _table(costs)
-    medians = resampled_medians(table[:, split.selection], rng)
+    medians = fits.resampled_medians(table[:, split.selection], rng)
     chosen, found = medians.argmin(axis=1), np.isfinite(medians.min(axis=1))
     if not found[0]:
-        cost = median_interval(np.full(len(split.report), np.inf))
-        return BestRate(np.nan, "low", cost, np.nan, np.nan, np.nan, split.disjoint)
-    best, agreement, (low, high) = chosen[0], np.nan, (np.nan, np.nan)
+        return BestRate(np.nan, "low", median_interval(np.full(len(split.report), np.inf)), np.nan, np.nan)
+    best, low, high = chosen[0], np.nan, np.nan
     if len(split.selection) >= FEWEST_TO_CHOOSE:
-        agreement = np.mean(found[1:] & (chosen[1:] == best))
         low, high = np.quantile(rates[chosen[1:][found[1:]]], CENTRAL, method="inverted_cdf")
-    return BestRate(
-        rate=float(rates[best]),
-        edge=_edge(best, len(rates)),
-        cost=median_interval(table[best, split.report]),
-        agreement=float(agreement),
-        low=float(low),
-        high=float(high),
-        disjoint=split.disjoint,
-    )
+    cost = median_interval(table[best, split.report])
+    return BestRate(float(rates[best]), _edge(best, len(rates)), cost, float(low), float(high))
 
 
 def _edge(index: int, n_rates: int) -> str:
@@ -120,40 +99,33 @@ def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.r
     """p of best learning rate ∝ B^p by least squares on log η*(B), from costs (R,) per batch size and learning rate.
 
     η* is the vertex of a parabola in log η through the lowest median log cost and its neighbours, or the grid's rate
-    where there is no parabola (a neighbour diverged). The true optimum may lie anywhere between grid points. So the
-    draws behind the interval scatter a grid's rate evenly over half a step to each side, and a vertex over a quarter.
-    (Where the cost rises up to eight times as steeply as it falls, a vertex is off by at most a quarter of a step, plus
-    an offset that all batch sizes share.) The interval is therefore never narrower than the grid allows, and too
-    wide for true parabolas. p belongs to the learning rates given: p of sum and p of mean differ by 1. Every cell has
-    the same R replicas. Verdicts need a best rate inside every grid, three batch sizes and five replicas.
+    where there is no parabola (a neighbour diverged). The true optimum may lie between grid points, so the draws behind
+    the interval scatter a grid's rate evenly over half a step to each side, and a vertex over a quarter (its error
+    where the cost rises up to eight times as steeply as it falls). p belongs to the learning rates given: p of sum and
+    p of mean differ by 1. Every cell has the same R replicas. Verdicts need a best rate inside every grid, three batch
+    sizes and five replicas.
     """
     batch_sizes = np.array(sorted(grids), dtype=np.float64)
     rates = [sorted(grids[B]) for B in sorted(grids)]
     costs = np.vstack([_table(grids[B]) for B in sorted(grids)])
     starts = np.cumsum([len(own) for own in rates])[:-1]
-    medians = np.split(resampled_medians(censored_log(costs), rng), starts, axis=1)
+    medians = np.split(fits.resampled_medians(fits.censored_log(costs), rng), starts, axis=1)
     best = np.stack([_log_best(np.log(own), y, rng) for own, y in zip(rates, medians, strict=True)], axis=1)
     found = np.isfinite(best[0])
     inside = np.array([not _edge(int(y[0].argmin()), y.shape[1]) for y in medians])
-    p, rms = UNKNOWN, np.nan
-    if found.sum() >= FEWEST_CELLS:
-        slopes, rms = _line(np.log(batch_sizes[found]), best[:, found])
-        p = bootstrap_interval(slopes, costs.shape[1])
+    p = UNKNOWN
+    if found.sum() >= fits.FEWEST_CELLS:
+        x = np.log(batch_sizes[found])
+        x -= x.mean()
+        p = fits.bootstrap_interval(best[:, found] @ x / (x @ x), costs.shape[1])
     status = _exponent_status(p, bool(inside[found].all()), costs.shape[1])
-    return Exponent(
-        status=status,
-        p=p,
-        verdicts=_rule_verdicts(p, status),
-        best=dict(zip(batch_sizes[found].tolist(), np.exp(best[0, found]).tolist(), strict=True)),
-        rms=float(rms),
-        at_edge=tuple(batch_sizes[found & ~inside].tolist()),
-        left_out=tuple(batch_sizes[~found].tolist()),
-    )
+    by_size = dict(zip(batch_sizes[found].tolist(), np.exp(best[0, found]).tolist(), strict=True))
+    return Exponent(status, p, _rule_verdicts(p, status), by_size, tuple(batch_sizes[found & ~inside].tolist()))
 
 
 def _log_best(log_rates: Array, medians: Array, rng: np.random.Generator) -> Array:
     """log η* (K + 1,) from medians (K + 1, L) of the log cost, all but the first scattered; NaN if none is finite."""
-    place, smooth = vertex(log_rates, medians)
+    place, smooth = fits.vertex(log_rates, medians)
     lowest = medians.argmin(axis=1)
     half_steps = np.concatenate([[0.0], np.diff(log_rates) / 2, [0.0]])
     scatter = np.where(smooth, VERTEX_SCATTER, 1.0)
@@ -162,20 +134,12 @@ def _log_best(log_rates: Array, medians: Array, rng: np.random.Generator) -> Arr
     return place
 
 
-def _line(x: Array, y: Array) -> tuple[Array, float]:
-    """Slopes (K,) of y (K, C) over x (C,), and the rms residual of the first."""
-    x = x - x.mean()
-    slopes = y @ x / (x @ x)
-    residuals = y[0] - y[0].mean() - slopes[0] * x
-    return slopes, float(np.sqrt(np.mean(np.square(residuals))))
-
-
 def _exponent_status(p: Interval, inside: bool, n_replicas: int) -> Status:
     if np.isnan(p.estimate):
         return Status.FEW_CELLS
     if not inside:
         return Status.AT_EDGE
-    if n_replicas < FEWEST_REPLICAS:
+    if n_replicas < fits.FEWEST_REPLICAS:
         return Status.FEW_REPLICAS
     return Status.FEW_CELLS if np.isnan(p.low) else Status.RESOLVED
 

@@ -1,8 +1,7 @@
-"""From tests and intervals to a verdict on a claim, which is one of four words.
+"""From tests and intervals to a verdict on a claim.
 
-A study fixes what supports and what refutes its claims before it runs; the functions here decide by a number. A test
-that found no difference leaves a claim unresolved: only equivalence within a margin that was stated beforehand means
-"no difference".
+A test that found no difference leaves a claim unresolved: only equivalence within a margin that was stated beforehand
+means "no difference".
 """
 
 from collections.abc import Iterable
@@ -15,8 +14,6 @@ from harness.inference.intervals import SIGNIFICANCE, Interval
 
 
 class Verdict(StrEnum):
-    """A study's verdict on a claim."""
-
     SUPPORTED = "supported"
     REFUTED = "refuted"
     CONDITIONAL = "conditional"  # it holds on some clock, rule, optimiser or dataset, and fails on another
@@ -54,10 +51,7 @@ def _decided(comparison: Comparison, supported_by: str) -> Verdict:
 
 
 def _is_significant(comparison: Comparison) -> bool:
-    """Whether the numbers of diverged replicas differ by more than chance, where the verdict rests on them.
-
-    Fisher's exact test (1922) of the two counts; with three replicas in each arm not even 3 against 0 is significant.
-    """
+    """Where the verdict rests on diverged replicas: whether their numbers differ, by Fisher's exact test (1922)."""
     if not comparison.by_divergence:
         return True
     from scipy.stats import fisher_exact
@@ -75,8 +69,7 @@ def opposite(verdict: Verdict) -> Verdict:
 def together(parts: Iterable[Verdict]) -> Verdict:
     """The verdict on one claim that was tried in several settings (datasets, clocks, rules), of which all count.
 
-    Supported or refuted if it is so in all of them; conditional if in some supported and in others refuted; else
-    unresolved.
+    Conditional if it is supported in some and refuted in others; unresolved if they differ otherwise.
     """
     found = set(parts)
     if len(found) == 1:

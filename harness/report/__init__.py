@@ -3,12 +3,11 @@
 The home of matplotlib. May import `analysis` and the rooms before it; computes nothing but positions on a figure.
 """
 
-from harness.report.claims import finding_figures
 from harness.report.curves import cell_figures
+from harness.report.findings import finding_figures
 from harness.report.layout import log_axis, png, save
-from harness.report.markdown import interval, number, shortened
+from harness.report.markdown import html, interval, number, shortened
 from harness.report.notes import note
-from harness.report.page import html
 from harness.report.style import COLOURS, STYLE
 from harness.report.sweep_figures import figures
 

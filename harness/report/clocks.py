@@ -17,12 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLOCKS = {
-    "epoch": "epochs",
-    "update": "updates",
-    "examples": "examples seen",
-    "train_seconds": "train seconds of one replica",
-}
+SECONDS = "train seconds of one replica"
+CLOCKS = {"epoch": "epochs", "update": "updates", "examples": "examples seen", "train_seconds": SECONDS}
 IN_COLOUR = 12  # cells, all of them drawn in colour; of more, the best rates
 IN_CONTEXT = 60  # grey lines
 IN_KEY = 36
@@ -109,23 +105,15 @@ def _line_styles(cells: "pd.DataFrame") -> Styles:
     styles = {}
     for c in cells.itertuples():
         pale = both and c.reduction == "mean"  # wide and pale, so that a dashed line on top leaves it visible
-        styles[c.cell] = {
-            "label": c.name,
-            "color": colours[c.colour],
-            "linestyle": "--" if c.reduction == "sum" else "-",
-            "linewidth": 3.2 if pale else 1.7,
-            "alpha": 0.5 if pale else 1.0,
-            "marker": RATE_MARKS[c.rate % len(RATE_MARKS)] if marked else "",
-            "markersize": 5,
-        }
+        width, alpha = (3.2, 0.5) if pale else (1.7, 1.0)
+        line = {"linestyle": "--" if c.reduction == "sum" else "-", "linewidth": width, "alpha": alpha}
+        mark = {"marker": RATE_MARKS[c.rate % len(RATE_MARKS)] if marked else "", "markersize": 5}
+        styles[c.cell] = {"label": c.name, "color": colours[c.colour], **line, **mark}
     return styles
 
 
 def _curves(histories: "pd.DataFrame") -> dict[str, np.ndarray]:
-    """Cell -> (7, checkpoints): the four clocks and the quartiles of the training cost, as `tables.curve` gives them.
-
-    For all cells at once, which is ten times as fast.
-    """
+    """Cell -> (7, checkpoints): clocks, quartiles of the training cost; all at once, which is ten times as fast."""
     fine = histories[(histories["outcome"] != "diverged") & np.isfinite(histories["train_cost"])]
     if fine.empty:
         return {}

@@ -1,15 +1,27 @@
-"""The findings of a study in words: for the note on its sweep, for a file beside it, for the page of all studies."""
+"""The findings of a study in words and figures: for its sweep's note, a file beside it, the page of all studies."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import Claim, Finding, Study
+from harness.analysis import BATCH_SIZE, Claim, Finding, Panel, Series, Study
 from harness.inference import Interval
+from harness.report.layout import LEFT, batch_axis, empty_axes, log_axis, log_limits, panels
 from harness.report.markdown import interval, table
+from harness.report.style import COLOURS, key, styled
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "oDs^vPX"
+LINESTYLES = {"line": "-", "marks": ""}
+COLUMNS = 3
+MARKS = 12  # along a line of many points
+BARS_UP_TO = 40  # points; the limits of more are a band
+ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
 INTRODUCTION = """# Findings
 
 The claims of the two documents that started this project, and claims of the literature on the same questions, each
@@ -24,50 +36,28 @@ was chosen. A machine has no seeds: a result in seconds holds for this machine, 
 
 def note(study: Study, findings: Sequence[Finding]) -> str:
     """The head of the sweep's note: the question, and a row for each claim."""
-    rows = [(f.claim, f"**{f.verdict}**", f"{study.claims[f.claim].says} {f.sentence}", effect(f)) for f in findings]
+    rows = [
+        (f.claim, f"**{f.verdict}**", f"{study.claims[f.claim].says} {f.sentence}", _effect(f.effect, f.unit))
+        for f in findings
+    ]
     return f"**{study.question}**\n\n" + "\n".join(table(("claim", "verdict", "what was found", "effect"), rows))
 
 
-def effect(finding: Finding) -> str:
+def _effect(effect: Interval | None, unit: str) -> str:
     """The main number with its interval and unit; nothing for an exact claim without one."""
-    return f"{interval(finding.effect)} {finding.unit}".strip() if finding.effect else ""
-
-
-def picture_name(finding: Finding) -> str:
-    return f"claim {finding.claim}"
-
-
-def caption(study: Study, finding: Finding) -> tuple[str, str]:
-    """Title and note of the figure that shows a finding."""
-    return f"{finding.claim}: {study.claims[finding.claim].says}", f"{finding.verdict.capitalize()}. {finding.sentence}"
+    return f"{interval(effect)} {unit}".strip() if effect else ""
 
 
 def records(study: Study, findings: Iterable[Finding]) -> dict[str, Any]:
     """Question, claims and findings as plain values, to be kept as a file."""
     rows = []
     for found in findings:
-        limits = None
-        if found.effect:
-            values = (found.effect.estimate, found.effect.low, found.effect.high)
-            limits = [float(value) if np.isfinite(value) else str(value) for value in values]
-        rows.append(
-            {
-                "claim": asdict(study.claims[found.claim]),
-                "verdict": str(found.verdict),
-                "sentence": found.sentence,
-                "effect": limits,
-                "unit": found.unit,
-                "replicas": found.replicas,
-                "picture": f"{picture_name(found)}.png" if found.panels else None,
-            }
-        )
+        limits = (found.effect.estimate, found.effect.low, found.effect.high) if found.effect else ()
+        effect = [float(value) if np.isfinite(value) else str(value) for value in limits] or None
+        row = {"claim": asdict(study.claims[found.claim]), "verdict": str(found.verdict), "sentence": found.sentence}
+        picture = f"claim {found.claim}.png" if found.panels else None
+        rows.append(row | {"effect": effect, "unit": found.unit, "replicas": found.replicas, "picture": picture})
     return {"study": study.name, "question": study.question, "findings": rows}
-
-
-def _effect_of(row: dict[str, Any]) -> str:
-    if row["effect"] is None:
-        return ""
-    return f"{interval(Interval(*(float(value) for value in row['effect'])))} {row['unit']}".strip()
 
 
 def page(studies: Sequence[dict[str, Any]]) -> str:
@@ -82,10 +72,9 @@ def page(studies: Sequence[dict[str, Any]]) -> str:
     ]
     head = "\n".join(table(("claim", "says", "verdict", "effect"), summary))
     minutes = sum(study["seconds"] for study in studies) / 60
-    spent = (
-        f"{len(studies)} studies, {len(summary)} claims; training and recording their cells took {minutes:.0f} minutes."
-    )
-    return "\n\n".join([INTRODUCTION.strip(), spent, head, *(_section(study) for study in studies)]) + "\n"
+    spent = f"training and recording their cells took {minutes:.0f} minutes."
+    counts = f"{len(studies)} studies, {len(summary)} claims; {spent}"
+    return "\n\n".join([INTRODUCTION.strip(), counts, head, *(_section(study) for study in studies)]) + "\n"
 
 
 def _section(study: dict[str, Any]) -> str:
@@ -95,9 +84,8 @@ def _section(study: dict[str, Any]) -> str:
 
 
 def _claim(study: str, row: dict[str, Any]) -> str:
-    claim = Claim(**row["claim"])
+    claim, shown = Claim(**row["claim"]), _effect_of(row)
     replicas = f" {row['replicas']} replicas." if row["replicas"] else ""
-    shown = _effect_of(row)
     lines = [
         f"### {claim.id}: {claim.says}",
         f"**{row['verdict']}.** {row['sentence']}" + (f" Effect: {shown}." if shown else "") + replicas,
@@ -106,3 +94,101 @@ def _claim(study: str, row: dict[str, Any]) -> str:
     if row["picture"]:
         lines.append(f"![{claim.id}](findings/{study}/{row['picture'].replace(' ', '%20')})")
     return "\n\n".join(lines)
+
+
+def _effect_of(row: dict[str, Any]) -> str:
+    return _effect(Interval(*map(float, row["effect"])) if row["effect"] else None, row["unit"])
+
+
+# Figures
+
+
+def finding_figures(study: Study, findings: Iterable[Finding]) -> dict[str, "Figure"]:
+    """The figures of the findings that have panels, by file name."""
+    return {f"claim {f.claim}": finding_figure(*caption(study, f), f.panels) for f in findings if f.panels}
+
+
+def caption(study: Study, finding: Finding) -> tuple[str, str]:
+    """Title and note of the figure that shows a finding."""
+    return f"{finding.claim}: {study.claims[finding.claim].says}", f"{finding.verdict.capitalize()}. {finding.sentence}"
+
+
+@styled()
+def finding_figure(title: str, note: str, shown: Sequence[Panel]) -> "Figure":
+    """Panels in rows of three, one key for all of them: a label has the same style in each."""
+    styles = _styles(shown)
+    keys = [key(label, **style) for label, style in styles.items() if label] if len(styles) > 1 else []
+    titles = [[panel.title for panel in shown[i : i + COLUMNS]] for i in range(0, len(shown), COLUMNS)]
+    width, height = (4.1, 3.0) if len(shown) > 1 else (6.4, 3.4)
+    names = [panel.names for panel in shown if panel.named == "y"]
+    height = max([height, *(ROW * len(own) for own in names)])
+    left = max([LEFT, *(0.4 + LETTER * len(name) for own in names for name in own)])
+    figure, axes = panels(titles, title, note, keys, (width, height), left=left)
+    for one, panel in zip(axes.flat, shown, strict=False):
+        _draw(one, panel, styles)
+    return figure
+
+
+def _styles(shown: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+    """Label -> its style: a colour and a marker each, references in grey with dashes of their own."""
+    every = [line for panel in shown for line in panel.lines]
+    kinds = {line.label: line.kind for line in sorted(every, key=lambda line: line.kind == "line")}  # key: of a line
+    styles: dict[str, dict[str, Any]] = {}
+    n_data = n_references = 0
+    for label in dict.fromkeys(line.label for line in every):
+        if kinds[label] == "reference":
+            dashes = (0, (1, 1 + n_references) if n_references else (5, 3))
+            styles[label] = {"color": "#444444", "linewidth": 1.2, "linestyle": dashes}
+            n_references += 1
+        else:
+            styles[label] = {"color": COLOURS[n_data % len(COLOURS)], "marker": MARKERS[n_data % len(MARKERS)]}
+            styles[label] |= {"markersize": 6, "linestyle": LINESTYLES[kinds[label]], "linewidth": 1.6}
+            n_data += 1
+    return styles
+
+
+def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None:
+    known = [_finite(line) for line in panel.lines]
+    for line, (x, y, low, high) in zip(panel.lines, known, strict=True):
+        style = styles[line.label]
+        own = {} if line.kind == "reference" else {"linestyle": LINESTYLES[line.kind]}
+        every = max(1, len(x) // MARKS) if line.kind == "line" else 1
+        axes.plot(x, y, **style | own, markevery=every, zorder=2 if line.kind == "reference" else 3)
+        if line.low is not None and len(x) > BARS_UP_TO:
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
+        elif line.low is not None:
+            axes.vlines(x, low, high, color=style["color"], linewidth=1.6, zorder=3)
+    axes.set(xlabel=panel.x, ylabel=panel.y)
+    if any(rows.size for rows in known):
+        _scale(axes, panel, known)
+    else:
+        empty_axes(axes, "nothing to show")
+
+
+def _finite(line: Series) -> "np.ndarray":
+    """(4, n): x, y, low, high where x and y are finite; limits that are missing or not finite are put at y."""
+    limits = [line.y if limit is None else limit for limit in (line.low, line.high)]
+    rows = np.array([line.x, line.y, *limits], dtype=float)
+    known = np.isfinite(rows)
+    return np.where(known, rows, rows[1])[:, known[0] & known[1]]
+
+
+def _scale(axes: "Axes", panel: Panel, known: list["np.ndarray"]) -> None:
+    """Log axes over everything drawn, and the names of the places on an axis that has names."""
+    drawn = np.hstack(known)
+    if panel.x == BATCH_SIZE:
+        data = [rows[0] for rows, line in zip(known, panel.lines, strict=True) if line.kind != "reference"]
+        batch_axis(axes, np.hstack(data).round() if data else [])
+    elif "x" in panel.log:
+        log_axis(axes, "x", log_limits([drawn[0]]))
+    if "y" in panel.log:
+        log_axis(axes, "y", log_limits([drawn[1:]]))
+    if panel.names and panel.named == "y":
+        axes.set_yticks(range(len(panel.names)), list(panel.names), fontsize=10)
+        axes.set_ylim(len(panel.names) - 0.5, -0.5)
+    elif panel.names:
+        slanted = max(len(text) for text in panel.names) * len(panel.names) > 36
+        look: dict[str, Any] = {"rotation": 25, "ha": "right", "fontsize": 9} if slanted else {}
+        axes.set_xticks(range(len(panel.names)), list(panel.names), **look)
+        axes.set_xlim(-0.5, len(panel.names) - 0.5)
+        axes.grid(visible=False, axis="x")

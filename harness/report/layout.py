@@ -92,9 +92,9 @@ def setting_panels(
     by: Sequence[str] = (),
     right: float = RIGHT,
 ) -> tuple["Figure", list[tuple["np.ndarray", "pd.DataFrame"]]]:
-    """A figure with a row of panels for each of the first settings, and for each value of the columns `by` in it.
+    """A figure with a row of panels for each of the first settings and value of the columns `by`.
 
-    Returns for each row its axes and its part of the table, too. texts: what each panel of a row shows.
+    texts: what each panel of a row shows. Returns for each row its axes and its part of the table, too.
     """
     names = short_names(list(table["setting"].unique()), SETTING)
     place = table.groupby("setting", sort=False).ngroup().rename("place")
@@ -119,8 +119,7 @@ def empty_axes(axes: "Axes", why: str) -> None:
 def log_axis(axes: "Axes", name: str, limits: tuple[float, float] | None = None) -> None:
     """Make axis x or y a log axis with plain numbers, over these limits or over what was drawn.
 
-    Numbers like 0.01 are read faster than powers of ten, and drawn faster. There are no minor ticks: making them takes
-    half of the time that a figure takes.
+    There are no minor ticks: making them takes half of the time that a figure takes.
     """
     from matplotlib.ticker import NullLocator
 

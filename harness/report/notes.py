@@ -1,7 +1,6 @@
 """The answer of a sweep in words: Markdown for the parent's description and for the report.
 
-Every sentence comes from a table of `answer` and states its evidence: how many replicas, which target, which interval.
-An unresolved question names what would resolve it.
+Each sentence states its evidence: replicas, target, interval. An unresolved question names what would resolve it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,15 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import CLOCKS, MARGIN, Answer, SweepData, Winner
+from harness.analysis import CLOCKS, MARGIN, Answer, Pair, SweepData, Winner
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report.markdown import interval, number, table, verdict
-from harness.report.reductions import sum_or_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_MISSING = 10  # cells that are named
+MOST_NAMED = 10  # cells
+ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
+ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
+TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/example_us": "µs/example"}
+NOISE = {
+    "noise/b_simple": "averages",
+    "noise/b_simple_pooled": "is, pooled from single batches (diagnostics=full measures it exactly),",
+}
+TIMING = {
+    "exclusive": "",
+    "shared": " Timed while other workers trained too: seconds are longer than alone; compare them with care.",
+    "mixed": " Cells were timed in different ways (alone, beside other workers, on another machine): seconds do not "
+    "compare, and nothing is concluded from them.",
+}
 
 
 def note(data: SweepData, found: Answer) -> str:
@@ -40,19 +51,10 @@ def _finished(data: SweepData, found: Answer, n_done: int) -> str:
 
 
 def _missing(cells: "pd.DataFrame") -> list[str]:
-    """Which cells are missing, and why."""
     missing = cells[cells["status"] != "FINISHED"]
-    named = [f"{row.label} ({row.reason})" for row in missing.head(MOST_MISSING).itertuples()]
-    more = [f"and {len(missing) - MOST_MISSING} more"] if len(missing) > MOST_MISSING else []
+    named = [f"{row.label} ({row.reason})" for row in missing.head(MOST_NAMED).itertuples()]
+    more = [f"and {len(missing) - MOST_NAMED} more"] if len(missing) > MOST_NAMED else []
     return [f"Missing: {'; '.join([*named, *more])}."] if named else []
-
-
-TIMING = {
-    "exclusive": "",
-    "shared": " Timed while other workers trained too: seconds are longer than alone; compare them with care.",
-    "mixed": " Cells were timed in different ways (alone, beside other workers, on another machine): seconds do not "
-    "compare, and nothing is concluded from them.",
-}
 
 
 def _sections(cells: "pd.DataFrame", found: Answer, labels: Mapping[str, str]) -> Iterator[str]:
@@ -60,17 +62,13 @@ def _sections(cells: "pd.DataFrame", found: Answer, labels: Mapping[str, str]) -
     sections = {
         "Who wins": _who_wins(found, labels),
         "Learning rate": _learning_rate(found),
-        "Sum or mean": sum_or_mean(cells, found),
+        "Sum or mean": _sum_or_mean(cells, found),
         "Updates to target": _to_target(cells, found),
         "Divergence": _divergence(cells, found),
     }
     for title, lines in sections.items():
-        text = "\n".join(lines)
-        if text:
+        if text := "\n".join(lines):
             yield f"### {title}\n\n{text}"
-
-
-# Who wins
 
 
 def _who_wins(found: Answer, labels: Mapping[str, str]) -> list[str]:
@@ -78,8 +76,9 @@ def _who_wins(found: Answer, labels: Mapping[str, str]) -> list[str]:
         (w.setting, f"{number(w.budget)} {w.clock}", labels[w.cell], number(w.cost), _against(w, labels))
         for w in found.winners
     ]
-    header = ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size")
-    return table(header, rows)
+    return table(
+        ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size"), rows
+    )
 
 
 def _headline(winners: list[Winner], labels: Mapping[str, str]) -> str:
@@ -112,18 +111,14 @@ def _against(winner: Winner, labels: Mapping[str, str]) -> str:
     return f"{text}, about {needed} seeds would tell" if needed else text
 
 
-# Learning rate
-
-
 def _learning_rate(found: Answer) -> list[str]:
     best = found.best[found.best["n_rates"] > 1]
     rows = [
-        (r.setting, r.reduction, f"{r.batch_size:.0f}", _rate(r), number(r.lr_mean), number(r.cost), r.edge or "")
+        (r.setting, r.reduction, f"{r.batch_size:.0f}", _rate(r), number(r.lr_mean), number(r.cost), r.edge)
         for r in best.itertuples()
     ]
-    lines = table(
-        ("data", "reduction", "B", "best rate", "as lr_mean", "final training cost", "edge of the grid"), rows
-    )
+    header = ("data", "reduction", "B", "best rate", "as lr_mean", "final training cost", "edge of the grid")
+    lines = table(header, rows)
     lines += [f"\n- {setting}, {red}: {_exponent(fit)}" for (setting, red), fit in found.exponents.items()]
     return lines + [f"- {text}" for text in _extend(best)]
 
@@ -146,14 +141,56 @@ def _extend(best: "pd.DataFrame") -> Iterator[str]:
     """What to add to the grid where its edge won: no claim is made there."""
     for (setting, reduction), own in best[best["edge"] != ""].groupby(["setting", "reduction"]):
         sizes = ", ".join(f"B={row.batch_size:.0f} ({row.edge})" for row in own.itertuples())
-        further = sorted(
-            {row.learning_rate * (3 if row.edge == "high" else 1 / 3) for row in own.itertuples() if row.edge != "both"}
-        )
-        rates = ",".join(f"{rate:.1g}" for rate in further)
+        further = own["learning_rate"] * np.where(own["edge"] == "high", 3, 1 / 3)
+        rates = ",".join(f"{rate:.1g}" for rate in sorted(set(further)))
         yield f"{setting}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
 
 
-# Updates to target
+def _sum_or_mean(cells: "pd.DataFrame", found: Answer) -> list[str]:
+    """None where only one reduction ran."""
+    if set(cells["reduction"]) != {"sum", "mean"}:
+        return []
+    lines = [f"- In exact arithmetic: {text}" for text in _in_exact_arithmetic(cells)]
+    lines += [f"- {text}" for text in _measured_pairs(found.pairs)]
+    rows = [
+        (setting, f"{B:.0f}", interval(c.ratio), number(c.p), verdict(c, "sum lower", "mean lower"))
+        for (setting, B), c in found.at_best.items()
+    ]
+    edges = sorted(set(found.best.loc[found.best["edge"] != "", "batch_size"]))
+    if edges:
+        sizes = ", ".join(f"{B:.0f}" for B in edges)
+        lines.append(f"- Best against best is void at B = {sizes} until the grid is extended.")
+    return [*lines, "", *table(("data", "B", "final cost of sum / mean, each at its best rate", "p", ""), rows)]
+
+
+def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
+    """What sum and mean have to do with one another, and what in this sweep breaks it (each case is a test)."""
+    for optimizer in sorted(set(cells["optimizer.name"])):
+        if optimizer in ADAPTIVE:
+            yield f"{optimizer}: the reduction only changes what ε means; sum with ε·B is mean with ε, at one rate."
+        else:
+            yield f"{optimizer}: sum at η is mean at ηB, wherever every batch has B examples."
+    ragged = cells[(cells["last_batch"] == "keep") & (cells["n_train"] % cells["batch_size"] != 0)]
+    for (n_train, B), _ in ragged.groupby(["n_train", "batch_size"]):
+        short = n_train % B
+        yield f"B={B:.0f} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
+    if (cells["optimizer.weight_decay"].astype(float) > 0).any():
+        yield "weight decay is added after the reduction: sum needs decay·B to be the same."
+    if cells["optimizer.clip_norm"].notna().any():
+        yield "clipping comes after the reduction: sum needs clip_norm·B to be the same."
+
+
+def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
+    if not pairs:
+        yield "Measured: no two cells of this grid have the same lr_mean under both reductions."
+        return
+    if equal := [pair for pair in pairs if pair.difference <= ROUNDING]:
+        worst = max(pair.difference for pair in equal)
+        sizes = ", ".join(f"{B:.0f}" for B in sorted({pair.batch_size for pair in equal}))
+        how = "bit for bit" if worst == 0 else f"to {worst:.1g}"
+        yield f"Measured: {len(equal)} pairs of cells with one lr_mean (B = {sizes}) end at the same costs {how}."
+    for pair in [pair for pair in pairs if pair.difference > ROUNDING]:
+        yield f"Measured: B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}: up to {pair.difference:.2%} apart."
 
 
 def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
@@ -188,12 +225,6 @@ def _noise(cells: "pd.DataFrame", found: Answer, fit: Any) -> str:
     return "was not resolved"
 
 
-NOISE = {
-    "noise/b_simple": "averages",
-    "noise/b_simple_pooled": "is, pooled from single batches (diagnostics=full measures it exactly),",
-}
-
-
 def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
     for fit in found.fits.itertuples():
         head = f"{fit.setting}, {fit.reduction}"
@@ -204,9 +235,6 @@ def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
         least = interval(Interval(fit.s_min, fit.s_min_low, fit.s_min_high))
         text = f"{head}: updates to target = S_min (1 + B_crit/B), B_crit = {bend} examples, S_min = {least} updates"
         yield f"{text}; the gradient noise scale along these runs {_noise(cells, found, fit)}."
-
-
-# Divergence
 
 
 def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
@@ -221,7 +249,7 @@ def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
             places = ", ".join(f"B={row.batch_size:.0f}: {_bracket(row)}" for row in edge.itertuples())
             lines.append(f"- {setting}, {reduction}: stable up to / diverged from: {places}.")
     some = diverged[diverged["n_diverged"] < diverged["n_replicas"]]
-    for row in some.head(10).itertuples():
+    for row in some.head(MOST_NAMED).itertuples():
         share = proportion(int(row.n_diverged), int(row.n_replicas))
         lines.append(f"- {row.label}: {row.n_diverged:g} of {row.n_replicas:g} diverged, {interval(share)}.")
     return lines
@@ -231,24 +259,13 @@ def _bracket(row: Any) -> str:
     return f"{number(row.stable) if np.isfinite(row.stable) else 'none'} / {number(row.unstable)}"
 
 
-# All cells
-
-
 def cells_table(cells: "pd.DataFrame") -> str:
     """One line per cell: outcome, final costs with the quartiles, timings."""
-    rows = [
-        (
-            row["label"],
-            row["outcome"] or row["status"].lower(),
-            _quartiles(row),
-            *(number(row[key]) if key in row and np.isfinite(row[key]) else "" for key in TIMES),
-        )
-        for _, row in cells.iterrows()
-    ]
+    rows = []
+    for _, row in cells.iterrows():
+        times = [number(row[key]) if key in row and np.isfinite(row[key]) else "" for key in TIMES]
+        rows.append((row["label"], row["outcome"] or row["status"].lower(), _quartiles(row), *times))
     return "\n".join(table(("cell", "outcome", "final training cost [quartiles]", *TIMES.values()), rows)) + "\n"
-
-
-TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/example_us": "µs/example"}
 
 
 def _quartiles(row: "pd.Series") -> str:

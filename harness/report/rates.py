@@ -106,10 +106,7 @@ def _heatmap(
 
 
 def _boxes(cells: "pd.DataFrame", rate: str, sizes: list[int]) -> "np.ndarray":
-    """Left, bottom, right, top of each cell; in rates, a box ends half way (by factors) to its neighbour.
-
-    cells: in the order of batch sizes and rates.
-    """
+    """Left, bottom, right, top of the cells, sorted by size and rate; a box ends half way (by factors) to the next."""
     rates = np.log10(cells[rate].to_numpy(float))
     columns = np.searchsorted(sizes, cells["batch_size"])
     gaps, neighbours = np.diff(rates), np.diff(columns) == 0
@@ -126,11 +123,8 @@ def _fill(axes: "Axes", boxes: "np.ndarray", cells: "pd.DataFrame", norm: Any) -
     corners, scores = boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]], cells["score"].to_numpy(float)
     fine, some = np.isfinite(scores), (cells["n_diverged"] > 0).to_numpy()
     colours: dict[str, Any] = {"array": scores[fine], "norm": norm, "cmap": COLOUR_MAP}
-    for part, style in (
-        (~fine, LOST),
-        (fine, {"edgecolor": "white", "linewidth": 0.4, **colours}),
-        (fine & some, SOME_LOST),
-    ):
+    plain_boxes = {"edgecolor": "white", "linewidth": 0.4, **colours}
+    for part, style in ((~fine, LOST), (fine, plain_boxes), (fine & some, SOME_LOST)):
         axes.add_collection(PolyCollection(corners[part], **style), autolim=False)
 
 

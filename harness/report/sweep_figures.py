@@ -1,17 +1,26 @@
-"""All figures of a sweep, from its tables and its answer."""
+"""All figures of a sweep, from its tables and its answer; here the timing of an update and how every cell ended."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.analysis import Answer, SweepData
 from harness.report.clocks import clocks
+from harness.report.layout import batch_axis, evenly_spaced, log_axis, log_limits, panels
 from harness.report.markdown import number
-from harness.report.outcomes import outcomes
 from harness.report.rates import rate_heatmaps, stability
+from harness.report.style import COLOURS, DIVERGED, SMALL, key, palette, short_names, styled, two_digits
 from harness.report.targets import to_target
-from harness.report.timing import timing
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
+
+MOST_SETTINGS = 36  # in the key of the timing
+SETTING, LABEL = 50, 60  # letters of a setting's name and of a cell's
+MOST_CELLS = 40
+ROW, LETTER = 0.27, 0.088  # inches
+Split = tuple[float, float]  # µs per update, µs per example
 
 
 def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
@@ -39,3 +48,86 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
 def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
     """The figures by `name`, followed by what each is of where there are several."""
     return {f"{name} {of}" if len(figures) > 1 else name: figure for of, figure in figures.items()}
+
+
+@styled()
+def timing(cells: "pd.DataFrame", title: str) -> "Figure":
+    """Time per update and per example against batch size, split as overhead per update + B × cost per example."""
+    settings = [(str(s), own[own["time/update_us"] > 0]) for s, own in cells.groupby("setting", sort=False)]
+    names = short_names([setting for setting, _ in settings], SETTING) if len(settings) > 1 else [""]
+    splits, colours = [overhead_split(own) for _, own in settings], palette(len(settings))
+    keys = evenly_spaced([_key(*about) for about in zip(names, splits, colours, strict=True)], MOST_SETTINGS)
+    lines = ", of any learning rate and reduction; lines: overhead + batch size × cost of an example"
+    note = f"Points: cells{lines if any(splits) else ''}."
+    figure, ((left, right),) = panels([["Time per update", "Time per example"]], title, note, keys, (4.4, 3.3))
+    for axes, unit in ((left, "update"), (right, "example")):
+        batch_axis(axes, cells["batch_size"])
+        log_axis(axes, "y", log_limits([cells[f"time/{unit}_us"]]))
+        axes.set_ylabel(f"train time per {unit} (µs)")
+        for (_, own), split, colour in zip(settings, splits, colours, strict=True):
+            axes.plot(own["batch_size"], own[f"time/{unit}_us"], "o", color=colour, ms=6, alpha=0.5, mew=0)
+            if split:
+                sizes = np.geomspace(own["batch_size"].min(), own["batch_size"].max(), 60)
+                time = split[0] + split[1] * sizes
+                axes.plot(sizes, time if unit == "update" else time / sizes, color=colour, lw=1.6)
+    return figure
+
+
+def overhead_split(timed: "pd.DataFrame") -> Split | None:
+    """a, b ≥ 0 of t = a + bB in µs: least squares of the relative error at the median time of each batch size.
+
+    None for a single batch size, which cannot tell the two apart.
+    """
+    from scipy.optimize import nnls
+
+    medians = timed.groupby("batch_size")["time/update_us"].median()
+    if len(medians) < 2:
+        return None
+    sizes, times = medians.index.to_numpy(float), medians.to_numpy(float)
+    columns = np.stack([1 / times, sizes / times], axis=1)
+    (a, b), _ = nnls(columns, np.ones(len(times)))
+    return float(a), float(b)
+
+
+def _key(name: str, split: Split | None, colour: Any) -> Any:
+    costs = f"overhead {two_digits(split[0])} µs per update, {two_digits(split[1])} µs per example" if split else ""
+    return key(
+        ": ".join(text for text in (name, costs) if text) or "cells",
+        color=colour,
+        marker="o",
+        alpha=0.8,
+        linestyle="-" if split else "",
+    )
+
+
+@styled()
+def outcomes(cells: "pd.DataFrame", title: str) -> "Figure":
+    """Final training cost of every cell with its quartiles, best first; a cross at the right edge if all diverged.
+
+    On a log axis where costs differ by factors, as in every other figure.
+    """
+    order = cells.assign(name=short_names(list(cells["label"]), LABEL)).sort_values("score", kind="stable")
+    shown = order.head(MOST_CELLS).reset_index(drop=True)
+    best = f"The {MOST_CELLS} best of {len(order)} cells. " if len(order) > MOST_CELLS else ""
+    note = f"{best}Points: median over the replicas that did not diverge; bars: their quartiles."
+    left, height = 0.5 + LETTER * shown["name"].str.len().max(), max(1.2, ROW * len(shown) + 0.2)
+    figure, ((axes,),) = panels([[""]], title, note, (), (max(4.5, 8 - left), height), left=left, right=1.75)
+    axes.grid(False, axis="y")
+    axes.set(xlabel="final training cost per example", ylim=(len(shown) - 0.4, -0.6))
+    axes.set_yticks(range(len(shown)), shown["name"], fontsize=SMALL)
+    fine = shown[shown["score"].notna()]
+    axes.hlines(fine.index, fine["q25"], fine["q75"], color=COLOURS[0], lw=3, alpha=0.4)
+    axes.plot(fine["score"], fine.index, "o", color=COLOURS[0], ms=7)
+    if fine.empty:
+        axes.set(xlim=(0, 1), xticks=[])
+    elif 0 < 3 * fine["q25"].min() < fine["q75"].max():
+        log_axis(axes, "x", log_limits([fine["q25"], fine["q75"]], 0.04, 0.06))
+    else:
+        axes.margins(x=0.1)
+    edge = axes.get_yaxis_transform()
+    for cell in shown[(shown["n_diverged"] > 0) | shown["score"].isna()].itertuples():
+        if cell.n_diverged == cell.n_replicas:
+            axes.plot(1, cell.Index, DIVERGED, color=COLOURS[1], ms=9, transform=edge, clip_on=False)
+        text = f"{cell.n_diverged:g} of {cell.n_replicas:g} diverged" if cell.n_diverged > 0 else "no result"
+        axes.text(1.03, cell.Index, text, transform=edge, va="center", fontsize=SMALL, color=COLOURS[1])
+    return figure

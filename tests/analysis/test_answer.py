@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 from harness.analysis.answers import answer
-from harness.analysis.comparisons import adjusted
+from harness.analysis.comparisons import adjusted, costs_at
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
-from harness.analysis.winners import costs_at
-from harness.report import figures, markdown, notes, page
+from harness.report import figures, markdown, notes
 from harness.training import Identity, Plan
 
 CELL_PARAMS = {
@@ -202,7 +201,7 @@ def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
     text = notes.note(data, found)
     assert len(markdown.shortened(text)) <= 8000
     drawn = figures(data, found)
-    shown = page.html(data.title, text, dict.fromkeys(drawn, b"png"))
+    shown = markdown.html(data.title, text, dict.fromkeys(drawn, b"png"))
     assert shown.count("<img") == len(drawn)
     if case == "all diverged":
         assert "diverged" in text
@@ -222,7 +221,7 @@ def test_a_cell_that_failed_has_a_row_and_no_say(grid):
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_is_given():
-    shown = page.html("a <b>", "| x |\n|---|\n| <script>alert(1)</script> |\n", {"f": b"123"})
+    shown = markdown.html("a <b>", "| x |\n|---|\n| <script>alert(1)</script> |\n", {"f": b"123"})
     assert "<script" not in shown
     assert "a &lt;b&gt;" in shown
     assert "http" not in shown.replace('src="data:image/png;base64', "")

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from harness.inference.batch_scaling import fit_batch_scaling
-from harness.inference.fits import Status, resampled_medians, vertex
+from harness.inference.fits import Status, fit_batch_scaling, resampled_medians, vertex
 from harness.inference.learning_rates import RULES, Split, best_learning_rate, scaling_exponent, split_replicas
 
 NAN, INF = np.nan, np.inf
@@ -42,7 +41,6 @@ def test_what_follows_the_law_gives_its_constants(s_min, b_crit):
     for interval, truth in [(fit.s_min, s_min), (fit.b_crit, b_crit)]:
         np.testing.assert_allclose([interval.estimate, *limits(interval)], truth, rtol=1e-4)
     assert fit.rms < 1e-4
-    assert fit.censored == 0
 
 
 def test_the_fit_is_the_least_squares_of_scipy():
@@ -94,11 +92,10 @@ def test_noise_alone_bounds_nothing():
     assert fit.status is Status.UNBOUNDED
 
 
-def test_cells_that_mostly_miss_the_target_are_left_out_and_counted():
+def test_cells_that_mostly_miss_the_target_are_left_out():
     measured = updates(rng())
     measured[0, :5], measured[-1] = INF, NAN
     fit = fit_batch_scaling(BATCH_SIZES, measured, rng())
-    assert fit.censored == 2
     assert 32 in fit.b_crit
     without = fit_batch_scaling(BATCH_SIZES[1:-1], measured[1:-1], rng())
     assert fit.b_crit.estimate == without.b_crit.estimate
@@ -108,7 +105,6 @@ def test_a_few_replicas_that_miss_it_are_the_slowest():
     measured = updates(rng(), own=0.01, common=0.01)
     measured[0, :2] = INF
     fit = fit_batch_scaling(BATCH_SIZES, measured, rng())
-    assert fit.censored == 0
     assert fit.b_crit.estimate == pytest.approx(32, rel=0.05)
 
 
@@ -124,7 +120,7 @@ def test_a_cell_that_may_well_be_missing_leaves_three_unresolved():
 @pytest.mark.parametrize("n_cells", [0, 1, 2, 5])
 def test_nobody_reached_the_target(n_cells):
     fit = fit_batch_scaling(BATCH_SIZES[:n_cells], np.full((n_cells, 4), INF), rng())
-    assert (fit.status, fit.censored) == (Status.FEW_CELLS, n_cells)
+    assert fit.status is Status.FEW_CELLS
     assert np.isnan([fit.s_min.estimate, *limits(fit.b_crit), fit.rms]).all()
 
 
@@ -167,18 +163,16 @@ def test_halves_are_disjoint_from_twelve_replicas_on():
 def test_the_lowest_median_is_chosen_and_reported_on_others():
     costs = {0.1: [5.0] * 10, 1.0: [1, 1, 1, 9, 9, 3, 3, 3, 3, 4.0], 0.3: [2.0] * 10, 3.0: [INF] * 10}
     best = best_learning_rate(costs, Split(np.arange(5), np.arange(5, 10), True), rng())
-    assert (best.rate, best.edge, best.disjoint) == (1.0, "", True)
+    assert (best.rate, best.edge) == (1.0, "")
     assert (best.cost.estimate, *limits(best.cost)) == (3, 3, 4)
     assert (best.low, best.high) == (0.3, 1.0)
-    # three or more of five draws from {1, 1, 1, 9, 9} must be a 1
-    assert best.agreement == pytest.approx(0.683, abs=0.03)
 
 
 def test_a_table_with_a_column_per_rate_will_do():
     costs = {0.1: [2.0, 1.9, 2.1], 0.3: [1.0, 1.1, 0.9], 1.0: [NAN, 5.0, INF]}
     best = best_learning_rate(pd.DataFrame(costs), split_replicas(3), rng())
     assert best == best_learning_rate(costs, split_replicas(3), rng())
-    assert (best.rate, best.agreement, best.low, best.high, best.disjoint) == (0.3, 1, 0.3, 0.3, False)
+    assert (best.rate, best.low, best.high) == (0.3, 0.3, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -196,26 +190,14 @@ def test_of_equals_the_lowest_rate():
 
 def test_all_diverged_there_is_no_rate():
     best = best_learning_rate({0.1: [INF] * 6, 1.0: [NAN] * 6}, split_replicas(6), rng())
-    assert np.isnan([best.rate, best.agreement, best.low, best.high]).all()
+    assert np.isnan([best.rate, best.low, best.high]).all()
     assert (best.cost.estimate, best.edge) == (INF, "low")
 
 
 def test_one_replica_chooses_without_saying_how_surely():
     best = best_learning_rate({0.1: [2.0], 1.0: [1.0]}, split_replicas(1), rng())
     assert (best.rate, best.cost.estimate, best.cost.confidence) == (1, 1, 0)
-    assert np.isnan([best.agreement, best.low, best.high]).all()
-
-
-@pytest.mark.parametrize(("gap", "low", "high"), [(0.0, 0.5, 0.9), (0.1, 0.6, 1.0), (1.0, 0.99, 1.0)])
-def test_the_agreement_is_low_for_twins_and_one_for_a_clear_winner(gap, low, high):
-    source = rng(4)
-    agreement = [
-        best_learning_rate(
-            {1.0: source.normal(1, 0.1, 9), 2.0: source.normal(1 + gap, 0.1, 9), 3.0: np.full(9, INF)}, EVERYONE, source
-        ).agreement
-        for _ in range(20)
-    ]
-    assert low <= np.mean(agreement) <= high
+    assert np.isnan([best.low, best.high]).all()
 
 
 # exponents
@@ -291,13 +273,11 @@ def test_a_planted_rule_is_supported_and_the_others_refuted(power):
     expected = {rule: "supported" if value == power else "refuted" for rule, value in RULES.items()}
     assert found.verdicts == expected
     assert list(found.best) == [1, 8, 64, 512]
-    assert found.rms < 0.3
 
 
 def test_parabolas_without_noise_give_the_exponent_exactly():
     found = scaling_exponent(grids(rng(), 0.37, noise=0), rng())
     assert found.p.estimate == pytest.approx(0.37)
-    assert found.rms == pytest.approx(0, abs=1e-9)
     assert found.p.high - found.p.low < 0.2
     assert found.verdicts == dict.fromkeys(RULES, "refuted")
 
@@ -328,7 +308,7 @@ def test_a_batch_size_where_everything_diverged_is_left_out():
     swept = grids(rng(5), 0.5)
     swept[8] = dict.fromkeys(swept[8], np.full(10, NAN))
     found = scaling_exponent(swept, rng())
-    assert (found.status, found.left_out, list(found.best)) == (Status.RESOLVED, (8,), [1, 64, 512])
+    assert (found.status, list(found.best)) == (Status.RESOLVED, [1, 64, 512])
     assert 0.5 in found.p
 
 
@@ -345,7 +325,7 @@ def test_too_little_for_an_exponent(batch_sizes, n_replicas, status):
 
 def test_all_diverged_and_a_single_rate():
     nothing = scaling_exponent({B: {0.1: [INF] * 6, 1.0: [INF] * 6} for B in (1, 2, 4)}, rng())
-    assert (nothing.status, nothing.best, nothing.left_out) == (Status.FEW_CELLS, {}, (1, 2, 4))
+    assert (nothing.status, nothing.best) == (Status.FEW_CELLS, {})
     single = scaling_exponent({B: {0.1: [1.0] * 6} for B in (1, 2, 4)}, rng())
     assert (single.status, single.at_edge, single.p.estimate) == (Status.AT_EDGE, (1, 2, 4), 0)
     assert scaling_exponent({1: {0.1: [0.0] * 6, 1: [0.0] * 6}}, rng()).status is Status.FEW_CELLS

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.inference.comparison import compare, seeds_needed
+from harness.inference.comparison import compare, equivalence_p, holm, seeds_needed, sign_flip_p
 from harness.inference.intervals import (
     Interval,
     geometric_mean_ratio,
@@ -17,7 +17,6 @@ from harness.inference.intervals import (
     percentile_interval,
     proportion,
 )
-from harness.inference.p_values import equivalence_p, holm, sign_flip_p
 
 NAN, INF = np.nan, np.inf
 finite = st.floats(-3, 3).map(lambda value: round(value, 3))

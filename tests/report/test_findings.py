@@ -11,7 +11,7 @@ from harness.config.schema import ConfigError
 from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
 from harness.report import findings
-from harness.report.claims import finding_figure
+from harness.report.findings import finding_figure
 
 TEXTS = {
     "says": "Two is more than one.",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.study import Panel, Series
-from harness.report.claims import MARKS, finding_figure
+from harness.report.findings import MARKS, finding_figure
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 

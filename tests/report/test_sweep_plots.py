@@ -12,11 +12,11 @@ from matplotlib.text import Text
 
 from harness.analysis import SweepData
 from harness.report import clocks as clock_plots
-from harness.report import figures, timing
+from harness.report import figures, sweep_figures
 from harness.report.layout import log_limits
-from harness.report.outcomes import outcomes
 from harness.report.rates import rate_heatmaps, stability
 from harness.report.style import plain
+from harness.report.sweep_figures import outcomes
 from harness.report.targets import to_target
 from harness.training.tables import curve
 
@@ -120,7 +120,7 @@ def every_figure(tables, title="digits"):
     return [
         *clocks(tables, title).values(),
         to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title),
-        timing.timing(tables.cells, title),
+        sweep_figures.timing(tables.cells, title),
         outcomes(tables.cells, title),
         rate_heatmaps(tables.cells, tables.best, title),
         stability(tables.frontier, title),
@@ -383,8 +383,8 @@ def test_batch_sizes_that_do_not_reach_the_target_are_open_triangles_at_the_top(
 
 def test_times_are_split_into_overhead_and_cost_of_an_example():
     tables = sweep()
-    figure = timing.timing(tables.cells, "title")
-    assert timing.overhead_split(tables.cells) == pytest.approx((45, 0.9))
+    figure = sweep_figures.timing(tables.cells, "title")
+    assert sweep_figures.overhead_split(tables.cells) == pytest.approx((45, 0.9))
     assert marks(figure.axes[0], "o") == sorted(
         zip(tables.cells["batch_size"], tables.cells["time/update_us"], strict=True)
     )
@@ -396,7 +396,7 @@ def test_times_are_split_into_overhead_and_cost_of_an_example():
 )
 def test_neither_part_of_the_split_is_negative(times, split):
     cells = pd.DataFrame({"batch_size": [1, 10], "time/update_us": times})
-    found = timing.overhead_split(cells)
+    found = sweep_figures.overhead_split(cells)
     assert min(found) >= 0
     for got, wanted in zip(found, split or (None, 0), strict=True):
         assert wanted is None or got == pytest.approx(wanted, abs=1e-9)
@@ -404,15 +404,15 @@ def test_neither_part_of_the_split_is_negative(times, split):
 
 def test_one_batch_size_has_points_only():
     cells = sweep(sizes=(64,)).cells
-    assert timing.overhead_split(cells) is None
-    assert all(len(drawn.get_xdata()) < 60 for drawn in timing.timing(cells, "title").axes[0].get_lines())
+    assert sweep_figures.overhead_split(cells) is None
+    assert all(len(drawn.get_xdata()) < 60 for drawn in sweep_figures.timing(cells, "title").axes[0].get_lines())
 
 
 def test_cells_that_were_not_timed_are_left_out():
     tables = sweep(reductions=("mean",))
     times = ["time/update_us", "time/example_us"]
     tables.cells.loc[0, times] = np.nan
-    points, _ = timing.timing(tables.cells, "title").axes[0].get_lines()
+    points, _ = sweep_figures.timing(tables.cells, "title").axes[0].get_lines()
     assert len(points.get_xdata()) == len(tables.cells) - 1
     tables.cells[times] = np.nan
     assert "timing" not in figures_of(tables)
@@ -563,7 +563,7 @@ def test_limits_of_nothing_and_of_one_value_are_wide_enough_to_read():
 
 
 def test_ticks_of_batch_sizes_do_not_touch_and_keep_the_largest():
-    (axes,) = timing.timing(sweep(sizes=range(1, 101), rates=(0.1,)).cells, "title").axes[:1]
+    (axes,) = sweep_figures.timing(sweep(sizes=range(1, 101), rates=(0.1,)).cells, "title").axes[:1]
     ticks = axes.get_xticks()
     assert ticks[0] == 100 or ticks[-1] == 100
     assert len(ticks) < 10

@@ -1,7 +1,7 @@
 """The figure of a finding: what its axes are made of."""
 
 from harness.analysis.study import BATCH_SIZE, Panel, Series
-from harness.report.claims import finding_figure
+from harness.report.findings import finding_figure
 
 
 def test_an_axis_of_batch_sizes_has_its_ticks_at_the_sizes_of_the_data_not_at_those_of_a_reference():

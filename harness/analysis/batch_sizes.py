@@ -1,0 +1,178 @@
+"""Tables over the batch sizes: best learning rates, where training diverges, updates to target; and fits through them.
+
+Rates are chosen on some replicas and reported on others where there are enough of them.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.inference import (
+    Array,
+    Exponent,
+    Interval,
+    Split,
+    Status,
+    best_learning_rate,
+    censored,
+    fit_batch_scaling,
+    median_interval,
+    scaling_exponent,
+    split_replicas,
+)
+from harness.training import to_target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP = ["setting", "reduction", "batch_size"]
+TARGET_CLOCKS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}  # counted until a target
+FALL = 10  # without a target of its own, a sweep's target is the initial cost divided by this
+
+
+def final_costs(replicas: "pd.DataFrame") -> dict[str, Array]:
+    """Cell -> final training cost (R,), +inf where the replica diverged."""
+    if replicas.empty:
+        return {}
+    cost = replicas["final_train_cost"].where(replicas["outcome"] != "diverged", np.inf).fillna(np.inf)
+    ordered = replicas.assign(cost=cost).sort_values("replica", kind="stable")
+    return {str(cell): own["cost"].to_numpy(dtype=float) for cell, own in ordered.groupby("cell", sort=False)}
+
+
+def groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFrame"]]:
+    """Each setting × reduction × batch size, with its cells in the order of their rates."""
+    for key, own in cells.groupby(GROUP) if len(cells) else ():
+        yield dict(zip(GROUP, key, strict=True)), own.sort_values("learning_rate")
+
+
+def split_of(cells: Iterable[Array]) -> Split:
+    """Which replicas choose a rate and which report its cost; cells may differ in their number of replicas."""
+    return split_replicas(min(len(values) for values in cells))
+
+
+def table(rows: list[dict[str, Any]], *columns: str) -> "pd.DataFrame":
+    """The rows; without any, these columns."""
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=None if rows else list(columns))
+
+
+def with_limits(name: str, interval: Interval) -> dict[str, float]:
+    """Three columns of a row."""
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+# Learning rates
+
+
+def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator) -> "pd.DataFrame":
+    """The rate of each group with the lowest median final cost, how sure that is, its cost on the report replicas."""
+    rows = []
+    for key, own in groups(cells):
+        by_cost = {rate: costs[cell] for rate, cell in zip(own["learning_rate"], own["cell"], strict=True)}
+        found = best_learning_rate(by_cost, split_of(by_cost.values()), rng)
+        if np.isnan(found.rate):
+            continue
+        best = own[own["learning_rate"] == found.rate].iloc[0]
+        row = {**key, **best[["learning_rate", "lr_mean", "cell"]], "edge": found.edge if len(own) > 1 else ""}
+        row |= {"low_rate": found.low, "high_rate": found.high, "n_rates": len(own)}
+        rows.append(row | with_limits("cost", found.cost))
+    return table(rows, *GROUP, "learning_rate", "lr_mean", "cell", "edge", "low_rate", "high_rate", "n_rates")
+
+
+def frontier_table(cells: "pd.DataFrame") -> "pd.DataFrame":
+    """The largest rate below which no replica diverged, and the smallest at which one did; NaN: none on the grid."""
+    rows = []
+    for key, own in groups(cells):
+        rates = own["learning_rate"]
+        unstable = rates[own["n_diverged"] > 0].min()
+        stable = rates[~(rates >= unstable)].max()
+        rows.append({**key, "stable": stable, "unstable": unstable, "n_train": own["n_train"].iloc[0]})
+    return table(rows, *GROUP, "stable", "unstable", "n_train")
+
+
+def exponents(
+    cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
+) -> dict[tuple[str, str], Exponent]:
+    """p in best lr_mean ∝ B^p of each setting and reduction with two batch sizes and rates or more; on all replicas.
+
+    In canonical units, in which the rules are stated: the raw rate of sum goes with B^(p − 1).
+    """
+    found = {}
+    for (setting, reduction), own in cells.groupby(["setting", "reduction"]) if len(cells) else ():
+        grids = {
+            float(B): {rate: costs[cell] for rate, cell in zip(at["lr_mean"], at["cell"], strict=True)}
+            for B, at in own.groupby("batch_size")
+        }
+        if len(grids) > 1 and max(len(grid) for grid in grids.values()) > 1:
+            found[str(setting), str(reduction)] = scaling_exponent(grids, rng)
+    return found
+
+
+# Targets
+
+
+def target_costs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> tuple[dict[str, float], set[str]]:
+    """The target of each setting (cost per example), and the settings whose target was configured.
+
+    Without one it is a tenth of the median cost before the first update.
+    """
+    if cells.empty:
+        return {}, set()
+    start = histories[histories["update"] == 0].groupby("setting")["train_cost"].median()
+    goals = {str(setting): float(cost) / FALL for setting, cost in start.items()}
+    given = cells[cells["target"].notna()]
+    asked = {str(setting): float(own["target"].iloc[0]) for setting, own in given.groupby("setting")}
+    return goals | asked, set(asked)
+
+
+def updates_to_target(
+    histories: "pd.DataFrame", goals: dict[str, float], cells: "pd.DataFrame"
+) -> dict[str, dict[str, Array]]:
+    """Cell -> updates, epochs and seconds to target, (R,) each, +inf where it was not reached."""
+    if histories.empty:
+        return {}
+    target_on = cells.set_index("cell")["target_on"]
+    found: dict[str, dict[str, Array]] = {}
+    for cell, own in histories.groupby("cell", sort=False):
+        goal = goals[str(own["setting"].iloc[0])]
+        rows = [to_target(replica, goal, target_on[cell]) for _, replica in own.groupby("replica")]
+        found[str(cell)] = {axis: censored([row[f"to_target_{axis}"] for row in rows]) for axis in TARGET_CLOCKS}
+    return found
+
+
+def targets_table(
+    cells: "pd.DataFrame", reached: dict[str, dict[str, Array]], rng: np.random.Generator
+) -> "pd.DataFrame":
+    """Each group at the rate that takes the fewest updates: updates, epochs and seconds to target with intervals."""
+    rows = []
+    for key, own in groups(cells):
+        by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
+        by_updates = {rate: reached[cell]["updates"] for rate, cell in by_rate.items()}
+        split = split_of(by_updates.values())
+        found = best_learning_rate(by_updates, split, rng)
+        cell = by_rate.get(found.rate, own["cell"].iloc[0])
+        row = {**key, "cell": cell, "learning_rate": found.rate, "edge": found.edge if len(own) > 1 else ""}
+        for axis, values in reached[cell].items():
+            row |= with_limits(axis, median_interval(values[split.report]))
+        updates = reached[cell]["updates"][split.report]
+        rows.append(row | {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)})
+    return table(rows, *GROUP, *TARGET_CLOCKS)
+
+
+def fits_table(
+    targets: "pd.DataFrame", reached: dict[str, dict[str, Array]], rng: np.random.Generator
+) -> "pd.DataFrame":
+    """S_min (1 + B_crit/B) through the updates to target of each setting and reduction, on the report replicas."""
+    rows = []
+    for (setting, reduction), own in targets.groupby(["setting", "reduction"]) if len(targets) else ():
+        updates = [reached[cell]["updates"] for cell in own["cell"]]
+        if len(own) < 2 or len({len(values) for values in updates}) > 1:
+            continue
+        fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, split_of(updates).report], rng)
+        status = Status.AT_EDGE if (own["edge"] != "").any() else fit.status
+        row = {"setting": setting, "reduction": reduction, "status": status.value}
+        row["resolved"] = status is Status.RESOLVED
+        rows.append(row | with_limits("s_min", fit.s_min) | with_limits("b_crit", fit.b_crit))
+    return table(rows, "setting", "reduction", "resolved")
