@@ -177,7 +177,7 @@ def _what(history: "pd.DataFrame", comparison: Comparison) -> str:
 
 
 def _also(comparison: Comparison) -> str:
-    """A derived update that diverges says nothing of the printed one."""
+    """A note where the derived update diverges, because that refutes no printed one."""
     lost = comparison.diverged[1]
     return f" (the derived one diverges in {lost} replicas)" if lost else ""
 

@@ -135,9 +135,9 @@ def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
         whole = zeros
         for k in range(start, start + width, lanes):
             whole = plus(whole, one, vector_at(z, k))
-        share = one / total(whole)
+        factor = one / total(whole)
         for k in range(start, start + width, lanes):
-            set_vector(z, k, plus(zeros, share, vector_at(z, k)))
+            set_vector(z, k, plus(zeros, factor, vector_at(z, k)))
 
 
 @compiled

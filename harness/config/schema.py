@@ -1,6 +1,6 @@
 """What a user may ask for: the typed schema of a cell, and the check that refuses what makes no sense.
 
-The dataclasses are the schema, the files in conf/ hold the values. Nothing here knows Hydra: the command line fills
+The dataclasses are the schema, the files in conf/ hold the values. Nothing here imports Hydra: the command line fills
 these classes, a notebook may fill them by hand. `check` runs before anything is trained or written, and its errors are
 one line that names the key, what is allowed and what came.
 """

@@ -31,7 +31,7 @@ def _identity_backward(delta: Array, A: Array) -> None:
 def inplace_sigmoid(Z: Array) -> None:
     """θ(z) = 1 / (1 + e^(−z)); e^(−z) may overflow to inf, and 1 / inf = 0 is the right answer.
 
-    NumPy warns of that overflow; whoever calls this says once, around all updates, that it is no error.
+    NumPy warns of that overflow: callers silence it, once around all updates.
     """
     np.negative(Z, Z)
     np.exp(Z, Z)

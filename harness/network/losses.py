@@ -2,7 +2,7 @@
 
 Working from logits Z instead of the output activation keeps every cost finite (no log 0, no overflow) and makes the
 output delta the same expression for all three: prediction minus target. A loss returns one value per example; taking
-the mean over a set is the caller's business, so no reduction hides in here.
+the mean over a set is left to the caller, so no reduction hides in here.
 """
 
 from collections.abc import Callable
@@ -76,7 +76,7 @@ def _softmax_delta(Z: Array, Y: Array) -> None:
 
 
 def _half_squared_error(Z: Array, Y: Array) -> Array:
-    """½ Σ_k (z_k − y_k)²; a sum over outputs, so that its gradient is z − y whatever their number."""
+    """½ Σ_k (z_k − y_k)²; a sum over outputs, so that its gradient is z − y for any number of them."""
     return 0.5 * np.square(Z - Y).sum(axis=-1)
 
 

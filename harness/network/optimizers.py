@@ -1,8 +1,8 @@
 """What a reduced gradient does to the parameters: sgd, momentum, nesterov, adam, rmsprop.
 
-An optimiser works on the flat (R, P) array of a stack, so one update is a handful of array operations whatever the
-depth. Before its own rule it applies, in this order, clipping at a global norm and weight decay, both to the gradient
-*after* the reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
+An optimiser works on the flat (R, P) array of a stack, so one update is a handful of array operations at any depth.
+Before its own rule it applies, in this order, clipping at a global norm and weight decay, both to the gradient *after*
+the reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
 """
 
 from typing import ClassVar
