@@ -24,8 +24,8 @@ class Loss(NamedTuple):
     """
 
     costs: Callable[[Array, Array], Array]
-    inplace_delta: Callable[[Array, Array], None]
-    inplace_predict: Callable[[Array], None]
+    inplace_delta: Callable[[Array, Array], object]
+    inplace_predict: Callable[[Array], object]
 
 
 def _sigmoid_cross_entropy(Z: Array, Y: Array) -> Array:
@@ -80,17 +80,8 @@ def _half_squared_error(Z: Array, Y: Array) -> Array:
     return 0.5 * np.square(Z - Y).sum(axis=-1)
 
 
-def _half_squared_error_delta(Z: Array, Y: Array) -> None:
-    """∂/∂z = z − y."""
-    np.subtract(Z, Y, Z)
-
-
-def _inplace_identity(Z: Array) -> None:
-    """The prediction is the logit itself."""
-
-
 LOSSES = {
     "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, _sigmoid_delta, inplace_sigmoid),
     "softmax_cross_entropy": Loss(_softmax_cross_entropy, _softmax_delta, _inplace_softmax),
-    "half_squared_error": Loss(_half_squared_error, _half_squared_error_delta, _inplace_identity),
+    "half_squared_error": Loss(_half_squared_error, lambda Z, Y: np.subtract(Z, Y, Z), lambda Z: None),
 }
