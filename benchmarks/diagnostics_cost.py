@@ -3,9 +3,9 @@
     python -m benchmarks.diagnostics_cost [blocks [level]]      (from the root of the project)
 
 The default digits cell (10 replicas) at several batch sizes. A block trains the cell once with and once without, in an
-order that turns from block to block; ratios are taken within a block, the first is discarded. Beside the median of
-the ratios and its quartiles stands the share that the observer itself measured of its own work, which is less disturbed
-by whatever else the machine does. Wall seconds include evaluation, which every level does alike.
+order that alternates from block to block; ratios are taken within a block, the first is discarded. Beside the median of
+the ratios and its quartiles stands the fraction of the time that the observer itself took, which other work on the
+machine disturbs less. Wall seconds include evaluation, which every level does alike.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 Digits' shapes, 64-32-10 sigmoid, float64, one thread. `before` spells out what the kernel did until it was tuned: 3-D
 products, `out=` by name, views made in every update, a row maximum along rows of ten. Whole updates are run, a stretch
-of the one and a stretch of the other in turns, with a look at the clock between operations (0.1 µs each time); medians
+of the one and a stretch of the other in turns, reading the clock between operations (0.1 µs each time); medians
 over turns. The loop around an update is not in it: drawing a batch, calls, the optimiser's bookkeeping.
 """
 

@@ -91,7 +91,7 @@ class Printed(Engine):
 
     def gradient_into(self, network: MLP, grads: Parameters, X: Array, Y: Array) -> None:
         network.gradient_into(grads, X, Y)
-        self.misprint(network, grads, X, Y, float(self.optimizer.learning_rate[0, 0]))
+        self.misprint(network, grads, X, Y, float(self.optimizer.eta[0, 0]))
 
 
 def train_as_printed(cell: Cell, formula: str) -> "pd.DataFrame":
@@ -177,7 +177,7 @@ def _what(history: "pd.DataFrame", comparison: Comparison) -> str:
 
 
 def _also(comparison: Comparison) -> str:
-    """A derived update that diverges says nothing of the printed one."""
+    """A note where the derived update diverges, because that refutes no printed one."""
     lost = comparison.diverged[1]
     return f" (the derived one diverges in {lost} replicas)" if lost else ""
 

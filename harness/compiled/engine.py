@@ -133,7 +133,7 @@ class Replica:
             X, Y, order = X[rows.start * D :], Y[rows.start * K :], np.empty(0, np.intp)
         else:
             order = np.ascontiguousarray(rows[self.r])
-        eta = rule.learning_rate[self.r if len(rule.learning_rate) > 1 else 0, 0]
+        eta = rule.eta[self.r if len(rule.eta) > 1 else 0, 0]
         rates = np.array([eta, *(getattr(rule, name, 0.0) for name in RATES)])
         space.copy(self.flats, back=False)
         updates(*space.constant, rates, rule.n_steps, X, Y, order, n_examples)

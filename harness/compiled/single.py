@@ -6,7 +6,8 @@ layer's weights, which are most, also multiplies them with the next example. Sum
 
 from typing import Any
 
-from harness.compiled.network import forward, forward_rest, inplace_activation_backward, inplace_delta
+from harness.compiled.functions import inplace_activation_backward, inplace_delta
+from harness.compiled.network import forward, forward_rest
 from harness.compiled.vectors import (
     VECTOR_BYTES,
     compiled,

@@ -11,6 +11,7 @@ and additions becomes SIMD: a quarter of the time, same error of 1 ulp.
 import hashlib
 import math
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,18 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, vector, ir.VectorType(number, vector.size))
 
 
-def instruction(function: Function) -> Function:
-    """An operation in terms of LLVM, as something that compiled functions may call."""
-    return intrinsic(function)
+def operation(typed: Function) -> Function:
+    """An operation in terms of LLVM, for compiled functions; typed: (context, types of its arguments) -> signature."""
+
+    def decorated(generate: Function) -> Function:
+        def signature_and_code(*arguments: Any) -> Any:
+            return typed(*arguments), generate
+
+        signature_and_code.__signature__ = signature(typed)  # type: ignore[attr-defined]  # Numba reads it
+        signature_and_code.__name__, signature_and_code.__doc__ = generate.__name__, generate.__doc__
+        return intrinsic(signature_and_code)
+
+    return decorated
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector: Any) -> Any:
@@ -97,103 +107,75 @@ def _spread(builder: Any, number: Any, vector: Any) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
-def _reduced(name: str, *flags: str) -> Function:
-    """vector -> number, by LLVM's `name`."""
-
-    def reduce(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (vector,), number = arguments, context.get_value_type(signature.return_type)
-        start = [ir.Constant(number, -0.0)] if name == "fadd" else []
-        kind = ir.FunctionType(number, [*(one.type for one in start), vector.type])
-        short = f"v{signature.args[0].size}f{signature.return_type.bitwidth}"
-        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.{name}.{short}")
-        return builder.call(function, [*start, vector], fastmath=flags)
-
-    return reduce
+def _reduced(name: str, start: list[Any], context: Any, builder: Any, of: Any, vector: Any, *flags: str) -> Any:
+    """The numbers of the vector reduced to one, by LLVM's `name`."""
+    number = context.get_value_type(of.number)
+    kind = ir.FunctionType(number, [*(one.type for one in start), vector.type])
+    full_name = f"llvm.vector.reduce.{name}.v{of.size}f{of.number.bitwidth}"
+    function = cgutils.get_or_insert_function(builder.module, kind, full_name)
+    return builder.call(function, [*start, vector], fastmath=flags)
 
 
-@instruction
-def vector_at(_: Any, array: Any, i: Any) -> Any:
+@operation(lambda _, array, i: Vector(array.dtype)(array, types.intp))
+def vector_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """array[i], array[i + 1], …"""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found = builder.load(_pointer(context, builder, signature, arguments, signature.return_type))
-        found.align = array.dtype.bitwidth // 8
-        return found
-
-    return Vector(array.dtype)(array, types.intp), generate
+    found = builder.load(_pointer(context, builder, signature, arguments, signature.return_type))
+    found.align = signature.args[0].dtype.bitwidth // 8
+    return found
 
 
-@instruction
-def set_vector(_: Any, array: Any, i: Any, vector: Any) -> Any:
+@operation(lambda _, array, i, vector: types.void(array, types.intp, vector))
+def set_vector(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """array[i], array[i + 1], … <- vector."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        to = _pointer(context, builder, signature, arguments, vector)
-        builder.store(arguments[2], to).align = array.dtype.bitwidth // 8
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, vector), generate
+    to = _pointer(context, builder, signature, arguments, signature.args[2])
+    builder.store(arguments[2], to).align = signature.args[0].dtype.bitwidth // 8
+    return context.get_dummy_value()
 
 
-@instruction
-def number_at(_: Any, array: Any, i: Any) -> Any:
+@operation(lambda _, array, i: array.dtype(array, types.intp))
+def number_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """array[i] without the question whether i is negative."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.load(builder.gep(data, [arguments[1]]))
-
-    return array.dtype(array, types.intp), generate
+    data = make_array(signature.args[0])(context, builder, arguments[0]).data
+    return builder.load(builder.gep(data, [arguments[1]]))
 
 
-@instruction
-def fetch_ahead(_: Any, array: Any, i: Any) -> Any:
+@operation(lambda _, array, i: types.void(array, types.intp))
+def fetch_ahead(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Tell the cache that array[i] will be read soon; i may lie beyond the end."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data, number = make_array(signature.args[0])(context, builder, arguments[0]).data, ir.IntType(32)
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [address, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), generate
+    data, number = make_array(signature.args[0])(context, builder, arguments[0]).data, ir.IntType(32)
+    address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [address, number(0), number(3), number(1)])
+    return context.get_dummy_value()
 
 
-@instruction
-def plus(_: Any, vector: Any, a: Any, other: Any) -> Any:
+@operation(lambda _, vector, a, other: vector(vector, a, other))
+def plus(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """vector + a · other, rounded once where the processor can; a is a number or a vector."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector, a, other = arguments
-        if signature.args[1] != signature.args[0]:
-            a = _spread(builder, a, vector.type)
-        return builder.fadd(vector, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
-
-    return vector(vector, a, other), generate
+    vector, a, other = arguments
+    if signature.args[1] != signature.args[0]:
+        a = _spread(builder, a, vector.type)
+    return builder.fadd(vector, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
 
 
-@instruction
-def filled(_: Any, a: Any) -> Any:
+@operation(lambda _, a: Vector(a)(a))
+def filled(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """a, a, …"""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _spread(builder, arguments[0], context.get_value_type(signature.return_type))
-
-    return Vector(a)(a), generate
+    return _spread(builder, arguments[0], context.get_value_type(signature.return_type))
 
 
-@instruction
-def total(_: Any, vector: Any) -> Any:
+@operation(lambda _, vector: vector.number(vector))
+def total(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Σ of its numbers, in the order that suits the processor."""
-    return vector.number(vector), _reduced("fadd", "reassoc")
+    zero = ir.Constant(context.get_value_type(signature.return_type), -0.0)
+    return _reduced("fadd", [zero], context, builder, signature.args[0], arguments[0], "reassoc")
 
 
-@instruction
-def largest(_: Any, vector: Any) -> Any:
+@operation(lambda _, vector: vector.number(vector))
+def largest(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """The largest of its numbers; NaN only if all are."""
-    return vector.number(vector), _reduced("fmax")
+    return _reduced("fmax", [], context, builder, signature.args[0], arguments[0])
 
 
 def exponential(

@@ -16,22 +16,14 @@ Array = NDArray[np.floating]
 class Activation(NamedTuple):
     """inplace(Z): Z becomes A = θ(Z). inplace_backward(delta, A): delta becomes delta ∘ θ'(Z); A is destroyed."""
 
-    inplace: Callable[[Array], None]
-    inplace_backward: Callable[[Array, Array], None]
-
-
-def _identity(Z: Array) -> None:
-    """θ(z) = z."""
-
-
-def _identity_backward(delta: Array, A: Array) -> None:
-    """θ'(z) = 1."""
+    inplace: Callable[[Array], object]
+    inplace_backward: Callable[[Array, Array], object]
 
 
 def inplace_sigmoid(Z: Array) -> None:
     """θ(z) = 1 / (1 + e^(−z)); e^(−z) may overflow to inf, and 1 / inf = 0 is the right answer.
 
-    NumPy warns of that overflow; whoever calls this says once, around all updates, that it is no error.
+    NumPy warns of that overflow: callers silence it, once around all updates.
     """
     np.negative(Z, Z)
     np.exp(Z, Z)
@@ -46,20 +38,11 @@ def _sigmoid_backward(delta: Array, A: Array) -> None:
     np.multiply(delta, A, delta)
 
 
-def _tanh(Z: Array) -> None:
-    np.tanh(Z, Z)
-
-
 def _tanh_backward(delta: Array, A: Array) -> None:
     """θ' = 1 − A²."""
     np.multiply(A, A, A)
     np.subtract(1.0, A, A)
     np.multiply(delta, A, delta)
-
-
-def _relu(Z: Array) -> None:
-    """θ(z) = max(z, 0)."""
-    np.maximum(Z, 0.0, out=Z)
 
 
 def _relu_backward(delta: Array, A: Array) -> None:
@@ -70,7 +53,7 @@ def _relu_backward(delta: Array, A: Array) -> None:
 
 ACTIVATIONS = {
     "sigmoid": Activation(inplace_sigmoid, _sigmoid_backward),
-    "tanh": Activation(_tanh, _tanh_backward),
-    "relu": Activation(_relu, _relu_backward),
-    "identity": Activation(_identity, _identity_backward),
+    "tanh": Activation(lambda Z: np.tanh(Z, Z), _tanh_backward),
+    "relu": Activation(lambda Z: np.maximum(Z, 0.0, out=Z), _relu_backward),
+    "identity": Activation(lambda Z: None, lambda delta, A: None),
 }

@@ -1,7 +1,7 @@
 """What trains a stack of networks: which code computes the gradient of a batch and makes updates of it.
 
-An update is three lines whatever computes the gradient: the sum over the batch, the reduction, the optimiser's step.
-The engines are `Vectorized` (here), `PerExample` (the textbook's loop) and `Compiled` (machine code).
+An update is three lines: the gradient, summed over the batch; the reduction; the optimiser's step. The engines are
+`Vectorized` (here), `PerExample` (the textbook's loop) and `Compiled` (machine code), which compute it differently.
 """
 
 from collections.abc import Callable, Iterator

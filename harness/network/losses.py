@@ -2,7 +2,7 @@
 
 Working from logits Z instead of the output activation keeps every cost finite (no log 0, no overflow) and makes the
 output delta the same expression for all three: prediction minus target. A loss returns one value per example; taking
-the mean over a set is the caller's business, so no reduction hides in here.
+the mean over a set is left to the caller, so no reduction hides in here.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,8 @@ class Loss(NamedTuple):
     """
 
     costs: Callable[[Array, Array], Array]
-    inplace_delta: Callable[[Array, Array], None]
-    inplace_predict: Callable[[Array], None]
+    inplace_delta: Callable[[Array, Array], object]
+    inplace_predict: Callable[[Array], object]
 
 
 def _sigmoid_cross_entropy(Z: Array, Y: Array) -> Array:
@@ -76,21 +76,12 @@ def _softmax_delta(Z: Array, Y: Array) -> None:
 
 
 def _half_squared_error(Z: Array, Y: Array) -> Array:
-    """½ Σ_k (z_k − y_k)²; a sum over outputs, so that its gradient is z − y whatever their number."""
+    """½ Σ_k (z_k − y_k)²; a sum over outputs, so that its gradient is z − y for any number of them."""
     return 0.5 * np.square(Z - Y).sum(axis=-1)
-
-
-def _half_squared_error_delta(Z: Array, Y: Array) -> None:
-    """∂/∂z = z − y."""
-    np.subtract(Z, Y, Z)
-
-
-def _inplace_identity(Z: Array) -> None:
-    """The prediction is the logit itself."""
 
 
 LOSSES = {
     "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, _sigmoid_delta, inplace_sigmoid),
     "softmax_cross_entropy": Loss(_softmax_cross_entropy, _softmax_delta, _inplace_softmax),
-    "half_squared_error": Loss(_half_squared_error, _half_squared_error_delta, _inplace_identity),
+    "half_squared_error": Loss(_half_squared_error, lambda Z, Y: np.subtract(Z, Y, Z), lambda Z: None),
 }

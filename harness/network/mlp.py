@@ -75,7 +75,7 @@ class MLP:
             self.gradient_into(grads, X, Y, squared_norms)
         return grads, squared_norms
 
-    # Unchecked, and in memory that the next pass overwrites.
+    # For the engines: without checks, and in memory that the next pass overwrites.
 
     def scratch_logits(self, X: Array) -> Array:
         """`logits`, until the next pass."""
@@ -113,7 +113,7 @@ class MLP:
     def _backward(self, grads: Parameters, X: Array, Y: Array, buffers: Buffers, squared_norms: Array | None) -> None:
         """delta_L = ∂cost/∂Z_L; dW_l = A_(l−1)ᵀ delta_l; db_l = Σ delta_l; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)).
 
-        db is a product with a row of ones, because BLAS sums in the same order whatever else is stacked.
+        db is a product with a row of ones, because BLAS sums in the same order in a stack and alone.
         """
         product, ones = self.params.product, buffers.ones
         self.loss.inplace_delta(buffers.delta[-1], Y)
@@ -148,5 +148,5 @@ class MLP:
 
 
 def _squared_norms(A: Array, delta: Array) -> Array:
-    """One layer's share of ‖g_i‖²: (‖A_i‖² + 1)‖delta_i‖², as g_i is A_i delta_iᵀ and delta_i (Goodfellow 2015)."""
+    """One layer's part of ‖g_i‖²: (‖A_i‖² + 1)‖delta_i‖², as g_i is A_i delta_iᵀ and delta_i (Goodfellow 2015)."""
     return (np.square(A).sum(axis=-1) + 1) * np.square(delta).sum(axis=-1)

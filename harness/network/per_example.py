@@ -1,7 +1,7 @@
-"""The batch gradient as the textbook says it: one forward and one backward pass for each example, then the sum.
+"""The batch gradient as in the textbook: one forward and one backward pass for each example, then the sum.
 
-A slow second implementation of `MLP.gradient_into`, one example and one network at a time, kept literal on purpose:
-it is the oracle that the vectorised pass is tested against, and the for-loop that studies compare it with.
+A slow second implementation of `MLP.gradient_into`, one example and one network at a time, literal on purpose: tests
+hold the vectorised pass against it, and studies compare the time of the two.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """From a configuration and data to a trained cell: order of examples, clock, loop, and the tables of what happened.
 
 Also what identifies a cell (`identity`) and how long it will take (`estimate`). May import `network`, `compiled`,
-`config` and `data`; nothing here writes a file or knows a store.
+`config` and `data`; nothing here writes a file or reads a store.
 """
 
 from harness.training.cell import Cell, CellResult, Plan, plan_for

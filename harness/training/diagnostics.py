@@ -23,7 +23,7 @@ class Diagnostics:
     """One update, at the parameters that it started from. g_B: the batch's mean gradient, G: the whole set's.
 
     NaN is what was not measured (everything below update_size is `full` only) or cannot be said (noise for B = 1).
-    Gradients are those of the mean cost: before clipping and weight decay, whatever the reduction.
+    Gradients are those of the mean cost: before clipping and weight decay, for both reductions.
     """
 
     gradient_norm: float  # ‖g_B‖
@@ -36,7 +36,7 @@ class Diagnostics:
     cosine: float = NAN  # of the angle between g_B and G
     squared_distance: float = NAN  # ‖g_B − G‖²
     lambda_max: float = NAN  # sharpness
-    eta_lambda_max: float = NAN  # with the learning rate of the mean gradient; says nothing for adam and rmsprop
+    eta_lambda_max: float = NAN  # with the learning rate of the mean gradient; means nothing for adam and rmsprop
 
 
 class Observer:

@@ -1,7 +1,7 @@
-"""What a replica's parameters were at one update, as 16 digits and a length: what a repetition is held against.
+"""A digest and a norm of a replica's parameters at one update, to compare a repetition with.
 
-Two trainings that agree in every fingerprint have had the same bits wherever it was taken. Where they do not agree, the
-digest says from which update on, and the norm says by how much.
+Two trainings that agree in every fingerprint had the same bits wherever it was taken. The first digest that differs
+tells from which update on they do not, and the norms tell by how much.
 """
 
 import hashlib

@@ -62,7 +62,7 @@ def train(
     """Train until the budget is spent or every replica has ended; yields a record at update 0 and each checkpoint.
 
     stacks: the first holds replica 0 alone, whose clock counts.
-    A consumer sees the outcome of a replica in the record at which it ended; the last record closes the others.
+    The record at which a replica ended has its outcome; the last record has those of all others.
     """
     judge = Judge(sum(len(stack.replicas) for stack in stacks), target)
     time = TimeBudget(stacks[0], budget.seconds)

@@ -2,7 +2,7 @@
 
 With g_i the gradient of example i, G their mean over all N and S = tr Σ = mean_i ‖g_i − G‖², the noise scale is
 B_simple = S / ‖G‖², in examples (McCandlish et al. 2018): batches far below it are mostly noise, batches far above it
-repeat each other.
+have nearly the same gradient.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def exact_noise(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
 def batch_noise(
     mean_squared_norm: float, squared_mean: float, n_examples: int, population: float
 ) -> tuple[float, float]:
-    """Unbiased estimates of (S, ‖G‖²) from one batch of B examples; the second may be negative. B = 1 gives NaN.
+    """Unbiased estimates of (S, ‖G‖²) from one batch of B examples; the second may be negative. NaN for B = 1.
 
     With n2 = mean ‖g_i‖² and q = ‖mean g_i‖² over the batch: (n2 − q) B/(B − 1) and (B q − n2)/(B − 1), for examples
     drawn with replacement (population = inf). Drawn without replacement from N, the first has the expectation

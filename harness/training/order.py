@@ -3,7 +3,7 @@
 Shuffle, then partition: an epoch is one permutation of the *examples* per replica, cut into consecutive batches whose
 last one may be short. Each replica draws from its own generator, so its order never depends on what else is trained.
 An order takes 8 bytes per example and replica, in one array that every epoch writes over. (Four would do; but NumPy
-shuffles 32-bit numbers at half the speed, and turns them into 64-bit ones in every gather.)
+shuffles 32-bit numbers at half the speed, and converts them to 64-bit ones in every gather.)
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -44,19 +44,19 @@ def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Genera
     """The largest (not the largest in absolute value) eigenvalue of a symmetric matrix known by its products.
 
     Power iteration finds the eigenvalue that is largest in absolute value. If that is a negative one, or if two of
-    opposite signs keep it from settling, it is repeated on H + ρI, which has none below zero; ρ = ‖Hv‖.
-    A Rayleigh quotient never exceeds λ_max, so what has not settled after MAX_PRODUCTS is a lower bound.
+    opposite signs keep it from converging, it is repeated on H + ρI, which has none below zero; ρ = ‖Hv‖.
+    A Rayleigh quotient never exceeds λ_max, so a value that has not converged after MAX_PRODUCTS is a lower bound.
     """
     start = rng.normal(size=size)
-    value, radius, settled = _power_iteration(product, start)
-    if (settled and value >= 0) or not np.isfinite(value):
+    value, radius, converged = _power_iteration(product, start)
+    if (converged and value >= 0) or not np.isfinite(value):
         return value
     shifted, _, _ = _power_iteration(lambda v: product(v) + radius * v, start)
     return max(value, shifted - radius)
 
 
 def _power_iteration(product: Callable[[Array], Array], start: Array) -> tuple[float, float, bool]:
-    """v <- Hv / ‖Hv‖ until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it came to that)."""
+    """v <- Hv / ‖Hv‖ until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it converged)."""
     vector = start / np.linalg.norm(start)
     for _ in range(MAX_PRODUCTS):
         image = product(vector)

@@ -1,7 +1,7 @@
-"""From records to tables: what a cell's training says, as tidy rows and as a handful of numbers.
+"""From records to tables: a cell's training as tidy rows, and as a few summary numbers.
 
-Everything downstream (metrics, figures, notes) reads these tables, never the arrays of the training loop. Spread over
-replicas is the interquartile range around the median; diverged replicas are counted, never averaged in.
+Everything after training (metrics, figures, notes) reads these tables, never the arrays of the training loop. The
+spread over replicas is the interquartile range; diverged replicas are counted, never averaged in.
 """
 
 from collections.abc import Sequence
@@ -207,7 +207,7 @@ def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
 
 
 def _to_target_summary(replicas: "pd.DataFrame") -> dict[str, float]:
-    """Medians with whoever did not reach the target counted as later than everyone else."""
+    """Medians over all replicas; those that did not reach the target count as later than all others."""
     columns = [c for c in replicas.columns if c.startswith("to_target_")]
     if not columns:
         return {}

@@ -138,7 +138,7 @@ def test_mean_overweights_the_examples_of_the_short_batch_by_b_over_its_size(fit
 
 
 def rate_over_true_size(rule, n_examples):
-    rule.learning_rate[:] = 0.1 / n_examples
+    rule.eta[:] = 0.1 / n_examples
 
 
 @pytest.mark.parametrize("optimizer", PLAIN)

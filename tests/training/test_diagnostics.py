@@ -143,5 +143,5 @@ def test_single_precision_is_measured_in_double(make_stack):
 def test_a_divergence_is_diagnosed_in_silence(make_stack):
     """Warnings are errors here; the last figures may not be finite, and whoever writes them leaves those out."""
     stack = make_stack("full")
-    stack.engine.optimizer.learning_rate[:] = 1e200
+    stack.engine.optimizer.eta[:] = 1e200
     assert 1 in observed(stack, 40)
