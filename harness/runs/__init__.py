@@ -3,15 +3,15 @@
 Joins `training`, `analysis`, `report` and `store`; may import every room but `app`.
 """
 
-from harness.runs.grid import GridCell, missing
+from harness.runs.grid import GridCell
 from harness.runs.loading import cell_tables, find_run, load_runs
-from harness.runs.parent import close_sweep, open_sweep, write_answer
+from harness.runs.parent import write_answer
 from harness.runs.progress import SweepProgress
 from harness.runs.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
 from harness.runs.recovery import recover
 from harness.runs.verification import verify
 
 __all__ = [
-    "Assignment", "GridCell", "Job", "SweepContext", "SweepProgress", "cell_tables", "close_sweep", "find_run",
-    "load_dataset", "load_runs", "missing", "open_sweep", "record_cell", "recover", "verify", "weights", "write_answer",
+    "Assignment", "GridCell", "Job", "SweepContext", "SweepProgress", "cell_tables", "find_run", "load_dataset",
+    "load_runs", "record_cell", "recover", "verify", "weights", "write_answer",
 ]  # fmt: skip
