@@ -40,8 +40,11 @@ def sweep_label(cells: Sequence[Values], study: str = "") -> str:
     if study:
         return f"{study}: {datasets}"
     varied = [key for key in varied_keys(cells) if key != "dataset.name"]
-    names = _key_names(sorted(varied, key=lambda key: key not in KNOBS))
-    return " ".join([datasets, *(f"{name}={_listed(_texts(cells, key))}" for key, name in names.items())])[:LONGEST]
+    words = [datasets]
+    for key, name in _key_names(sorted(varied, key=lambda key: key not in KNOBS)).items():
+        texts = list(dict.fromkeys(_texts(cells, key)))
+        words.append(f"{name}=" + ",".join(texts if len(texts) <= 8 else [*texts[:7], f"({len(texts)} values)"]))
+    return " ".join(words)[:LONGEST]
 
 
 def varied_keys(cells: Sequence[Values]) -> list[str]:
@@ -85,8 +88,3 @@ def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) and PLAIN.fullmatch(value) else exact_text(value)
-
-
-def _listed(texts: Sequence[str]) -> str:
-    different = list(dict.fromkeys(texts))
-    return ",".join(different if len(different) <= 8 else [*different[:7], f"({len(different)} values)"])

@@ -50,7 +50,7 @@ class ModelConfig:
 
 @dataclass
 class OptimizerConfig:
-    """An update rule by name; fields that the named rule does not have are ignored by it and must stay null."""
+    """An update rule by name; fields that the named rule does not have must stay null."""
 
     name: str
     weight_decay: float

@@ -1,7 +1,4 @@
-"""Data in blocks of correlated examples, as in recordings: the case in which training has to shuffle them.
-
-The data are generated, so that the correlation of anything that is computed from an example is known.
-"""
+"""Generated data in blocks of correlated examples, as in recordings: the case in which training has to shuffle them."""
 
 from typing import Any
 

@@ -166,11 +166,7 @@ def _digest(*arrays: NDArray[Any]) -> str:
 
 
 def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: float) -> None:
-    """Refuse examples that are too few for the three parts.
-
-    A class needs 1 / fraction examples, about one in each part, as stratification does; a regression needs two examples
-    in each part, as R² does.
-    """
+    """Refuse too few examples: a class needs about one in each part, as stratification does; R² needs two in each."""
     if dataset.class_names:
         fractions = (1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
         _check_classes(dataset, least=_ceil(1 / min(fractions)))

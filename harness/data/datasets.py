@@ -54,7 +54,8 @@ def _call(config: DatasetConfig) -> Any:
     except ConfigError:
         raise
     except (URLError, ConnectionError, TimeoutError, HTTPException) as error:
-        raise _no_network(arguments.get("name", config.name), arguments, error) from error
+        allowed = _network_needed(arguments.get("name", config.name), arguments.get("data_home"))
+        raise ConfigError("dataset.load", allowed, one_line(error)) from error
     except (TypeError, ValueError, OSError, MemoryError, ImportError) as error:
         allowed = f"arguments that {config.load['_target_']} accepts"
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
@@ -90,18 +91,14 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _no_network(name: str, arguments: dict[str, Any], error: Exception) -> ConfigError:
+def _network_needed(name: str, data_home: str | None) -> str:
     from sklearn.datasets import get_data_home
 
-    folder = get_data_home(arguments.get("data_home"))
-    allowed = (
+    folder = get_data_home(data_home)
+    return (
         f"a network, because dataset {name} must be downloaded and there is no network or no answer (once fetched it "
         f"is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
     )
-    return ConfigError("dataset.load", allowed, one_line(error))
-
-
-# What a Python program passes.
 
 
 def in_memory(data: Any, task: str | None = None, target_column: Columns | None = None, name: str = "data") -> Dataset:
@@ -134,8 +131,8 @@ def _pair(data: Any, target_column: Columns | None) -> Any:
 
 def _cut(frame: Any, target_column: Columns | None) -> tuple[Any, Any]:
     names = list(frame.columns)
-    wanted = names[-1] if target_column is None else target_column
-    wanted = wanted if isinstance(wanted, list) else [wanted]
+    column = names[-1] if target_column is None else target_column
+    wanted = column if isinstance(column, list) else [column]
     if missing := [str(name) for name in wanted if name not in names]:
         allowed = f"columns of the DataFrame: {listing([str(name) for name in names], 40)}"
         raise ConfigError("target_column", allowed, listing(missing))

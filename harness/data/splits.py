@@ -1,7 +1,4 @@
-"""The three parts of a dataset as a network takes them, standardised with the mean and spread of the training part.
-
-The seed alone decides them: every cell that shares a root seed shares its parts.
-"""
+"""The three parts of a dataset as a network takes them, standardised with the mean and spread of the training part."""
 
 from dataclasses import dataclass
 from typing import Any

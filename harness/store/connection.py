@@ -21,6 +21,7 @@ from harness.config import ConfigError
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
+    from filelock import FileLock
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
@@ -52,22 +53,18 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     experiment_id: of a sweep that is under way; then nothing is asked of a server, which may be away.
     Raises ConfigError when the store cannot be opened.
     """
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / DATABASE}")
+    _check_folder()
+    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / DATABASE}")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    uri = os.environ["MLFLOW_TRACKING_URI"]
-    _check_folder()
     import mlflow
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # reports the creation of the store line by line
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
-    try:
-        with _creation_lock(uri), unreachable_errors():
-            client = MlflowClient()
-            return client, experiment_id or mlflow.set_experiment(_experiment()).experiment_id
-    except UnreachableError as away:
-        raise ConfigError("MLFLOW_TRACKING_URI", f"a store that answers ({away})", redacted(uri)) from away
+    with _creation_lock(uri), _no_answer_as_config_error(uri):
+        client = MlflowClient()
+        return client, experiment_id or mlflow.set_experiment(_experiment()).experiment_id
 
 
 def connect_to_read() -> tuple["MlflowClient", str]:
@@ -79,11 +76,8 @@ def connect_to_read() -> tuple["MlflowClient", str]:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri or f"sqlite:///{Path.cwd() / DATABASE}")
-    try:
-        with unreachable_errors():
-            found = client.get_experiment_by_name(_experiment())
-    except UnreachableError as away:
-        raise ConfigError("MLFLOW_TRACKING_URI", f"a store that answers ({away})", redacted(uri)) from away
+    with _no_answer_as_config_error(uri):
+        found = client.get_experiment_by_name(_experiment())
     if found is None:
         raise ConfigError("MLFLOW_EXPERIMENT_NAME", f"an experiment of {redacted(client.tracking_uri)}", _experiment())
     return client, found.experiment_id
@@ -91,6 +85,15 @@ def connect_to_read() -> tuple["MlflowClient", str]:
 
 def _experiment() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME", "harness")
+
+
+@contextmanager
+def _no_answer_as_config_error(uri: str) -> Iterator[None]:
+    try:
+        with unreachable_errors():
+            yield
+    except UnreachableError as away:
+        raise ConfigError("MLFLOW_TRACKING_URI", f"a store that answers ({away})", redacted(uri)) from away
 
 
 @contextmanager
@@ -147,14 +150,12 @@ def _check_folder() -> None:
         raise ConfigError("current folder", allowed, f"{Path.cwd()}: {error.strerror}") from error
 
 
-@contextmanager
-def _creation_lock(uri: str) -> Iterator[None]:
+def _creation_lock(uri: str) -> "FileLock":
     """One process at a time opens the store: two that create the same database at once break each other."""
     from filelock import FileLock
 
     digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock"):
-        yield
+    return FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock")
 
 
 # What the UI shows of our runs.
@@ -200,7 +201,7 @@ class UI:
 
     @property
     def hint(self) -> str:
-        """What to do with the links below."""
+        """How to open the links below."""
         return "open" if self._is_server else "run `mlflow ui` here, then open"
 
     def run_link(self, run_id: str) -> str:

@@ -86,9 +86,8 @@ def _uncommitted(package: Path) -> str:
         variables = _copied_index(checkout, Path(folder))
         left_out = _add_untracked(checkout.root, package, variables)
         diff = _git(checkout.root, *DIFF, checkout.commit, "--", str(package.parent), variables=variables)
-    if diff is None:
-        return "# left out: everything, git could not tell what has changed\n"
-    return _patch(diff, left_out)
+    everything = "# left out: everything, git could not tell what has changed\n"
+    return everything if diff is None else _patch(diff, left_out)
 
 
 def _copied_index(checkout: Checkout, folder: Path) -> dict[str, str]:

@@ -94,8 +94,8 @@ class Store:
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""
-        key, value = connection.view_tag(sweep, _of_sweep(sweep), columns, order_by)
-        query(lambda: self.client.set_experiment_tag(self.experiment_id, key, value))
+        tag = connection.view_tag(sweep, _of_sweep(sweep), columns, order_by)
+        query(lambda: self.client.set_experiment_tag(self.experiment_id, *tag))
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
         """Deliver the journals that no process holds; a run whose process died before it ended it is KILLED.
@@ -151,7 +151,7 @@ class Store:
         return query(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
 
     def get(self, run_id: str) -> "Run":
-        """The run of this id. Raises MlflowException if there is none."""
+        """Raises MlflowException if there is no such run."""
         return query(lambda: self.client.get_run(run_id))
 
     def kind(self, run_id: str) -> str | None:

@@ -1,7 +1,7 @@
 """Writes one run: every operation goes to the run's journal first, then to MLflow, which may be away.
 
 Training does not wait for the store: what cannot be delivered stays in the journal and is tried again, with growing
-pauses. As a context manager a RunWriter that started its run ends it on every path: FINISHED, FAILED or KILLED.
+pauses. As a context manager a RunWriter ends the run that it started: FINISHED, FAILED or KILLED.
 """
 
 import json
@@ -58,24 +58,19 @@ class RunWriter:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            if error is not None and not self.journal.state["ended"]:
+            if error is None and not self.journal.state["ended"]:
+                self.finish("FINISHED")
+            elif error and not self.journal.state["ended"]:
                 self._end_with(error)
-            elif not self.journal.state["ended"]:
-                self._end_finished()
+        except Exception as refused:  # the store refuses one of the last operations: a finished run has all its points
+            self._end_with(refused)
+            raise
         finally:
             self.journal.release()
 
     def leave_running(self) -> None:
         """Do not end the run when this writer closes: another writer will."""
         self.journal.state["ended"] = True
-
-    def _end_finished(self) -> None:
-        """FINISHED, unless the store refuses one of the last operations: a finished run has all its points."""
-        try:
-            self.finish("FINISHED")
-        except Exception as refused:
-            self._end_with(refused)
-            raise
 
     def _end_with(self, error: BaseException) -> None:
         """Write what disk and store take; raises nothing, so that the caller sees `error` and no other."""
@@ -125,8 +120,8 @@ class RunWriter:
 
     def traceback(self, error: BaseException) -> None:
         """The error's traceback as an artifact, without secrets."""
-        text = redacted("".join(traceback.format_exception(error)))
         with self.files() as folder:
+            text = redacted("".join(traceback.format_exception(error)))
             (folder / "traceback.txt").write_text(text, encoding="utf8")
 
     @contextmanager
@@ -175,8 +170,7 @@ class RunWriter:
 
     def _try_to_deliver(self) -> None:
         """Deliver what waits, unless the store was away a moment ago. A refusal by the store is raised."""
-        begun = time.monotonic()
-        if begun < self._next_attempt:
+        if (begun := time.monotonic()) < self._next_attempt:
             return
         try:
             self.journal.deliver(self._send_or_skip)
