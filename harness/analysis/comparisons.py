@@ -24,7 +24,6 @@ class Pair:
     batch_size: float
     lr_mean: float
     difference: float
-    n_replicas: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -
     """Two replicas that both diverged differ by 0; one that diverged alone differs by +inf."""
     with np.errstate(invalid="ignore"):
         difference = np.where(a == b, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
-    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()), len(a))
+    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()))
 
 
 def best_against_best(

@@ -26,7 +26,7 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """download: (run id, name of an artifact) -> a local copy of it."""
+    """A study's sweep, its answer, and the files of its cells. download: (run id, artifact's name) -> a local copy."""
 
     data: SweepData
     answer: Answer

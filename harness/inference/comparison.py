@@ -1,7 +1,6 @@
 """Two arms that were trained on the same replicas, compared pair by pair through the log-ratio of their costs.
 
 Updates to target are compared in the same way. +inf (or NaN) marks a replica that diverged or missed the target.
-scipy is imported by the first call, not with the module: the import takes a second.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,7 @@
 """Fits over batch sizes: medians over resampled replicas, the vertex of a parabola, and S(B) = S_min (1 + B_crit/B).
 
 A cell's number is the median over its replicas, with diverged and not reached as +inf. Intervals come from drawing
-replicas anew, the same ones in every cell: what a replica has in common in all cells (its split, its initial weights)
-then cancels as it does in the data.
+replicas anew, the same ones in every cell, so that what a replica has in common in all cells cancels.
 """
 
 from dataclasses import dataclass
@@ -37,8 +36,7 @@ class Status(StrEnum):
 def resampled_medians(values: Array, rng: np.random.Generator) -> Array:
     """(K + 1, C) medians of values (C, R) over replicas: of all R first, then of K draws of R replicas each."""
     n_replicas = values.shape[-1]
-    draws = rng.integers(n_replicas, size=(RESAMPLES, n_replicas))
-    draws = np.vstack([np.arange(n_replicas), draws])
+    draws = np.vstack([np.arange(n_replicas), rng.integers(n_replicas, size=(RESAMPLES, n_replicas))])
     with np.errstate(invalid="ignore"):
         return np.median(values[:, draws], axis=-1).T
 
@@ -58,8 +56,8 @@ def censored_log(values: ArrayLike) -> Array:
 def vertex(x: Array, y: Array) -> tuple[Array, Flags]:
     """Where each row of y (K, G) over ascending x (G,) is lowest, (K,), and whether that is a vertex.
 
-    The vertex of the parabola through the lowest point and its two neighbours, at most half a step from that point; the
-    point itself at either end, where a neighbour is not finite, and where the three are level.
+    The vertex of the parabola through the lowest point and its two neighbours; the point itself at either end, where a
+    neighbour is not finite, and where the three are level.
     """
     lowest = y.argmin(axis=1)
     if len(x) < 3:

@@ -1,7 +1,7 @@
 """Intervals for means, medians, proportions and ratios over replicas.
 
-+inf stands for a cost after divergence and for a target that was not reached; NaN is read as +inf. No interval drops
-such replicas in silence. scipy is imported by the first call, not with the module: the import takes a second.
++inf stands for a cost after divergence and for a target that was not reached; NaN is read as +inf. scipy is imported by
+the first call, not with the module: the import takes a second.
 """
 
 from dataclasses import dataclass
@@ -51,9 +51,8 @@ def geometric_mean_ratio(log_ratios: ArrayLike, rng: np.random.Generator) -> Int
     values = np.asarray(log_ratios, dtype=np.float64)
     if len(values) == 0:
         return UNKNOWN
-    limits = _log_limits(values, rng)
     with np.errstate(over="ignore"):
-        return Interval(*(float(np.exp(value)) for value in (values.mean(), *limits)))
+        return Interval(*(float(np.exp(value)) for value in (values.mean(), *_log_limits(values, rng))))
 
 
 def _log_limits(values: Array, rng: np.random.Generator) -> tuple[float, float]:
@@ -68,10 +67,7 @@ def _log_limits(values: Array, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
-    """The mean of values (n,) with Student's limits, for independent values whose distribution is close to normal.
-
-    Fewer than three values, or one that is not finite: NaN limits.
-    """
+    """The mean of values (n,) with Student's limits; NaN limits of fewer than three values, or if one is not finite."""
     from scipy import stats
 
     sample = np.asarray(values, dtype=np.float64)

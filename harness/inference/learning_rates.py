@@ -76,8 +76,7 @@ def best_learning_rate(costs: Mapping[float, ArrayLike], split: Split, rng: np.r
 
     The lowest rate of several with equal medians. `costs` may be a DataFrame with a column per rate.
     """
-    rates = np.array(sorted(costs), dtype=np.float64)
-    table = _table(costs)
+    rates, table = np.array(sorted(costs), dtype=np.float64), _table(costs)
     medians = fits.resampled_medians(table[:, split.selection], rng)
     chosen, found = medians.argmin(axis=1), np.isfinite(medians.min(axis=1))
     if not found[0]:

@@ -124,10 +124,8 @@ def _learning_rate(found: Answer) -> list[str]:
 
 
 def _rate(row: Any) -> str:
-    chosen = number(row.learning_rate)
-    if np.isnan(row.low_rate) or row.low_rate == row.high_rate:
-        return chosen
-    return f"{chosen} [{number(row.low_rate)}, {number(row.high_rate)}]"
+    low = row.low_rate if row.low_rate < row.high_rate else np.nan
+    return interval(Interval(row.learning_rate, low, row.high_rate))
 
 
 def _exponent(fit: Exponent) -> str:
@@ -238,11 +236,10 @@ def _critical(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
 
 
 def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
-    if cells.empty:
-        return []
-    diverged, lines = cells[cells["n_diverged"] > 0], []
+    diverged = cells[cells["n_diverged"] > 0] if len(cells) else cells
     if diverged.empty:
-        return ["No replica of any cell diverged."]
+        return ["No replica of any cell diverged."] if len(cells) else []
+    lines = []
     for (setting, reduction), own in found.frontier.groupby(["setting", "reduction"]):
         edge = own[own["unstable"].notna()]
         if len(edge):

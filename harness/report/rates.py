@@ -1,7 +1,6 @@
 """Learning rates against batch sizes: which is best, what the usual rules would have chosen, where training diverges.
 
-Every panel comes twice: with the rate that the user types, and with lr_mean, the rate that multiplies the mean gradient
-of a batch (η for mean, ηB for sum), where both reductions do the same.
+Every panel comes twice: with the rate that the user types, and with lr_mean, under which both reductions do the same.
 """
 
 import math

@@ -39,7 +39,7 @@ STYLE = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Decorates a function that draws: it uses the harness's style, whatever the user's own settings are."""
+    """Decorates a function that draws: the harness's style holds, not the user's settings."""
     from matplotlib import rc_context
 
     with rc_context(STYLE):

@@ -91,13 +91,8 @@ def overhead_split(timed: "pd.DataFrame") -> Split | None:
 
 def _key(name: str, split: Split | None, colour: Any) -> Any:
     costs = f"overhead {two_digits(split[0])} µs per update, {two_digits(split[1])} µs per example" if split else ""
-    return key(
-        ": ".join(text for text in (name, costs) if text) or "cells",
-        color=colour,
-        marker="o",
-        alpha=0.8,
-        linestyle="-" if split else "",
-    )
+    label = ": ".join(text for text in (name, costs) if text) or "cells"
+    return key(label, color=colour, marker="o", alpha=0.8, linestyle="-" if split else "")
 
 
 @styled()
