@@ -1,8 +1,4 @@
-"""Activation functions of the hidden layers, by name.
-
-Both directions work in place, because a training run calls them once per layer and update and a temporary costs as
-much as the arithmetic. The derivative is written in the activation A = θ(Z) itself, so Z need not be kept.
-"""
+"""Activation functions of the hidden layers, by name; in place, because a temporary costs as much as the arithmetic."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,7 +10,10 @@ Array = NDArray[np.floating]
 
 
 class Activation(NamedTuple):
-    """inplace(Z): Z becomes A = θ(Z). inplace_backward(delta, A): delta becomes delta ∘ θ'(Z); A is destroyed."""
+    """inplace(Z): Z becomes A = θ(Z). inplace_backward(delta, A): delta becomes delta ∘ θ'(Z), A is destroyed.
+
+    θ' is written in A itself, so Z need not be kept.
+    """
 
     inplace: Callable[[Array], None]
     inplace_backward: Callable[[Array, Array], None]
@@ -29,10 +28,7 @@ def _identity_backward(delta: Array, A: Array) -> None:
 
 
 def inplace_sigmoid(Z: Array) -> None:
-    """θ(z) = 1 / (1 + e^(−z)); e^(−z) may overflow to inf, and 1 / inf = 0 is the right answer.
-
-    NumPy warns of that overflow; whoever calls this says once, around all updates, that it is no error.
-    """
+    """θ(z) = 1 / (1 + e^(−z)). e^(−z) may overflow: 1 / inf = 0 is right, so callers ignore that warning of NumPy."""
     np.negative(Z, Z)
     np.exp(Z, Z)
     np.add(Z, 1.0, Z)

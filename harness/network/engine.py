@@ -1,6 +1,5 @@
-"""What trains a stack of networks: which code computes the gradient of a batch and makes updates of it.
+"""What trains a stack of networks: an update is gradient of the batch (summed), reduction, step of the optimiser.
 
-An update is three lines whatever computes the gradient: the sum over the batch, the reduction, the optimiser's step.
 The engines are `Vectorized` (here), `PerExample` (the textbook's loop) and `Compiled` (machine code).
 """
 

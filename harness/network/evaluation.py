@@ -47,10 +47,8 @@ def _squared_errors(Z: Array, Y: Array) -> Array:
 
 
 QUALITY: dict[str, Callable[[Array, Array], Array]] = {
-    "sigmoid_cross_entropy": _hits_binary,
-    "softmax_cross_entropy": _hits,
-    "half_squared_error": _squared_errors,
-}
+    "sigmoid_cross_entropy": _hits_binary, "softmax_cross_entropy": _hits, "half_squared_error": _squared_errors,
+}  # fmt: skip
 
 
 def score(loss_name: str, quality: Array, Y: Array) -> Array:

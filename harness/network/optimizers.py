@@ -1,8 +1,7 @@
 """What a reduced gradient does to the parameters: sgd, momentum, nesterov, adam, rmsprop.
 
-An optimiser works on the flat (R, P) array of a stack, so one update is a handful of array operations whatever the
-depth. Before its own rule it applies, in this order, clipping at a global norm and weight decay, both to the gradient
-*after* the reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
+Before its own rule an optimiser applies clipping at a global norm, then weight decay, both to the gradient *after* the
+reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
 """
 
 from typing import ClassVar
@@ -19,16 +18,22 @@ class Optimizer:
     """Holds the learning rate η and the state of one stack; `inplace_step` moves its parameters.
 
     learning_rate: one number, or one per network of the stack. weight_decay: λ of the penalty ½λ‖W‖² (weights, not
-    biases), added to the reduced gradient. clip_norm: the largest global norm that a network's reduced gradient may
-    have; a longer one is scaled down to it.
+    biases). clip_norm: the largest global norm of a network's reduced gradient; a longer one is scaled down to it.
+    hyperparameters: those that the rule names, by keyword; the class holds their defaults.
     """
 
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     n_slots: ClassVar[int] = 0  # arrays of state, each of the size of the parameters
 
     def __init__(
-        self, params: Parameters, learning_rate: ArrayLike, weight_decay: float = 0.0, clip_norm: float | None = None
-    ) -> None:
+        self, params: Parameters, learning_rate: ArrayLike, *,
+        weight_decay: float = 0.0, clip_norm: float | None = None, **hyperparameters: float,
+    ) -> None:  # fmt: skip
+        for name, value in hyperparameters.items():
+            if name not in self.hyperparameters:
+                takes = ", ".join(self.hyperparameters) or "no hyperparameters"
+                raise TypeError(f"{name}: {type(self).__name__} takes {takes}, got {name}={value}")
+            setattr(self, name, value)
         flat = params.flat
         self.learning_rate = np.array(learning_rate, dtype=flat.dtype).reshape(-1, 1)
         self.clip_norm = clip_norm
@@ -86,10 +91,7 @@ class Momentum(Optimizer):
 
     hyperparameters = ("momentum",)
     n_slots = 1
-
-    def __init__(self, params: Parameters, learning_rate: ArrayLike, momentum: float = 0.9, **common: float | None):
-        super().__init__(params, learning_rate, **common)  # type: ignore[arg-type]
-        self.momentum = momentum
+    momentum = 0.9
 
     def _inplace_velocity(self, grads: Array) -> Array:
         """v <- μ v − η g."""
@@ -122,18 +124,7 @@ class Adam(Optimizer):
 
     hyperparameters = ("beta1", "beta2", "epsilon")
     n_slots = 2
-
-    def __init__(
-        self,
-        params: Parameters,
-        learning_rate: ArrayLike,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
-        epsilon: float = 1e-8,
-        **common: float | None,
-    ):
-        super().__init__(params, learning_rate, **common)  # type: ignore[arg-type]
-        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
         m, v = self.slots
@@ -153,17 +144,7 @@ class RMSProp(Optimizer):
 
     hyperparameters = ("beta2", "epsilon")
     n_slots = 1
-
-    def __init__(
-        self,
-        params: Parameters,
-        learning_rate: ArrayLike,
-        beta2: float = 0.99,
-        epsilon: float = 1e-8,
-        **common: float | None,
-    ):
-        super().__init__(params, learning_rate, **common)  # type: ignore[arg-type]
-        self.beta2, self.epsilon = beta2, epsilon
+    beta2, epsilon = 0.99, 1e-8
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
         (v,) = self.slots
@@ -184,9 +165,5 @@ def _inplace_average(average: Array, value: Array, beta: float, scratch: Array) 
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "nesterov": Nesterov,
-    "adam": Adam,
-    "rmsprop": RMSProp,
-}
+    "sgd": SGD, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp,
+}  # fmt: skip

@@ -1,7 +1,6 @@
 """The batch gradient as the textbook says it: one forward and one backward pass for each example, then the sum.
 
-A slow second implementation of `MLP.gradient_into`, one example and one network at a time, kept literal on purpose:
-it is the oracle that the vectorised pass is tested against, and the for-loop that studies compare it with.
+Slow and literal on purpose: the oracle of the vectorised pass, and the for-loop that studies compare it with.
 """
 
 from collections.abc import Callable
