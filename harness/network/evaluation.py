@@ -6,11 +6,10 @@ Rows are taken in pieces of fixed size: memory stays at one piece, and a replica
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.mlp import MLP
+from harness.network.parameters import Array
 
-Array = NDArray[np.floating]
 PIECE = 1024  # examples
 
 

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.activations import inplace_sigmoid
+from harness.network.parameters import Array
 
-Array = NDArray[np.floating]
 MANY = 32  # examples
 
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-from harness.network.parameters import operand
+from harness.network.parameters import Array, operand
 
-Array = NDArray[np.floating]
 CACHE_LINE = 64  # bytes; arrays begin on one
 
 

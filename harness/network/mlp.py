@@ -5,14 +5,11 @@ bits as it would alone.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.activations import ACTIVATIONS
 from harness.network.losses import LOSSES
 from harness.network.memory import Buffers, Memory
-from harness.network.parameters import Parameters, operand
-
-Array = NDArray[np.floating]
+from harness.network.parameters import Array, Indices, Parameters, operand
 
 
 class MLP:
@@ -35,7 +32,7 @@ class MLP:
         self.activation, self.loss = ACTIVATIONS[activation], LOSSES[loss]
         self.activation_name, self.loss_name = activation, loss
 
-    def select(self, keep: NDArray[np.intp]) -> "MLP":
+    def select(self, keep: Indices) -> "MLP":
         """A copy that holds only the networks `keep` of the stack, in the same memory."""
         return MLP(self.params.select(keep), self.activation_name, self.loss_name, self.memory)
 

@@ -7,11 +7,9 @@ reduction: that is why neither commutes with sum versus mean unless it is rescal
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from harness.network.parameters import Parameters
-
-Array = NDArray[np.floating]
+from harness.network.parameters import Array, Indices, Parameters
 
 
 class Optimizer:
@@ -52,7 +50,7 @@ class Optimizer:
         self.n_steps += 1
         self._inplace_move(theta, grads)
 
-    def select(self, keep: NDArray[np.intp]) -> None:
+    def select(self, keep: Indices) -> None:
         """Forget every network of the stack but `keep`."""
         if len(self.learning_rate) > 1:
             self.learning_rate = self.learning_rate[keep]

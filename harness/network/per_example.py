@@ -6,13 +6,11 @@ Slow and literal on purpose: the oracle of the vectorised pass, and the for-loop
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.engine import Engine
 from harness.network.mlp import MLP
-from harness.network.parameters import Parameters
+from harness.network.parameters import Array, Parameters
 
-Array = NDArray[np.floating]
 Function = Callable[[Array], Array]
 
 # θ(s) and θ'(s) of one layer's inputs s, written from the definition.

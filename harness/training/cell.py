@@ -11,20 +11,18 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator, default_rng
-from numpy.typing import NDArray
 
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset, loss_for, n_outputs_of, n_train_of
-from harness.network import MLP, OPTIMIZERS, Engine, Memory, Optimizer, Parameters, PerExample, Set, Vectorized
+from harness.network import MLP, OPTIMIZERS, Array, Engine, Memory, Optimizer, Parameters, PerExample, Set, Vectorized
+from harness.training.checkpoints import Target
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Observer
-from harness.training.judge import Target
 from harness.training.loop import Budget, Record, train
 from harness.training.order import Batches, updates_per_epoch
 from harness.training.sets import PRESORTED, draw_sets, set_of, streams
 from harness.training.stack import Stack
 
-Array = NDArray[np.floating]
 MakeEngine = Callable[[MLP, Optimizer, Set, str], Engine]
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
 

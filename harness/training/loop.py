@@ -9,16 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.network import Set
-from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, is_geometric, next_checkpoint
+from harness.network import Array, Indices, Set
+from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, Judge, Outcome, Target, is_geometric, next_checkpoint
 from harness.training.diagnostics import Diagnostics
 from harness.training.fingerprint import Fingerprint, fingerprint
-from harness.training.judge import Judge, Outcome, Target
 from harness.training.stack import BatchCost, Stack
-
-Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Record:
 
     update: int
     train_seconds: float
-    replica: NDArray[np.intp]
+    replica: Indices
     train_cost: Array
     validation_cost: Array
     validation_score: Array

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.network import MLP, Engine, Rows, Set, cut, gather
+from harness.network import MLP, Array, Engine, Rows, Set, cut, gather
 from harness.training.checkpoints import is_geometric, next_geometric
 from harness.training.clock import Clock
 from harness.training.diagnostics import Diagnostics, Observer
 from harness.training.order import Batches
 
-Array = NDArray[np.floating]
 BatchCost = tuple[int, int, float]  # update, replica, mean cost of the batch before that update
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from harness.config import Config
 from harness.training.cell import CellResult, Plan
+from harness.training.checkpoints import SUSTAINED, Outcome
 from harness.training.diagnostics import Diagnostics
 from harness.training.fingerprint import Fingerprint
-from harness.training.judge import SUSTAINED, Outcome
 from harness.training.loop import Record
 from harness.training.noise import average_noise_scale, pooled_noise_scale
 from harness.training.order import examples_seen
