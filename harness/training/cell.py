@@ -5,7 +5,7 @@ of examples from three independent streams that depend on the root seed and on r
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass
 class CellResult:
-    """What training left: every record, the parameters of each replica (R, P), cost and score on the test set (R,)."""
+    """Every record, the parameters of each replica (R, P), cost and score on the test set (R,)."""
 
     plan: Plan
     records: list[Record]
@@ -55,8 +55,8 @@ class CellResult:
 
 def plan_of(config: Config, dataset: Dataset) -> Plan:
     """Nothing is split for it: the sizes of the parts do not depend on the seed."""
-    n_inputs_outputs = dataset.X.shape[1], n_outputs_of(dataset)
-    return plan_for(config, n_train_of(dataset, config.dataset), *n_inputs_outputs, loss_for(dataset))
+    n_train, n_inputs = n_train_of(dataset, config.dataset), dataset.X.shape[1]
+    return plan_for(config, n_train, n_inputs, n_outputs_of(dataset), loss_for(dataset))
 
 
 def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: str) -> Plan:
@@ -126,10 +126,11 @@ class Cell:
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
         networks = MLP(parameters, config.model.activation, plan.loss, engine.network.memory)
-        found = []
         with pinned_blas(config.threads):
-            for own in _groups(config, plan):  # one after the other, in the memory of one stack
-                found.append(engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"])))
+            found = [
+                engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"]))
+                for own in _groups(config, plan)  # one after the other, in the memory of one stack
+            ]
         return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*found, strict=True)))
 
 
@@ -161,11 +162,10 @@ def _observer(config: Config, plan: Plan) -> Observer | None:
 
 def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float) -> Optimizer:
     rule = OPTIMIZERS[config.name]
-    hyperparameters: dict[str, Any] = {key: asdict(config)[key] for key in rule.hyperparameters}
-    return rule(params, learning_rate, weight_decay=config.weight_decay, clip_norm=config.clip_norm, **hyperparameters)
+    values: dict[str, Any] = {key: getattr(config, key) for key in ("weight_decay", "clip_norm", *rule.hyperparameters)}
+    return rule(params, learning_rate, **values)
 
 
 def _budget(config: Config, plan: Plan) -> Budget:
     candidates = [config.updates, config.epochs and config.epochs * plan.updates_per_epoch]
-    updates = [n for n in candidates if n is not None]
-    return Budget(min(updates) if updates else None, config.train_seconds)
+    return Budget(min((n for n in candidates if n is not None), default=None), config.train_seconds)
