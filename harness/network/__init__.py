@@ -11,12 +11,12 @@ from harness.network.losses import LOSSES
 from harness.network.memory import Memory
 from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
-from harness.network.parameters import INITIALIZERS, Parameters
+from harness.network.parameters import INITIALIZERS, Array, Indices, Parameters
 from harness.network.per_example import PerExample
 from harness.network.reduction import REDUCTIONS, inplace_reduce
 
 __all__ = [
-    "ACTIVATIONS", "INITIALIZERS", "LOSSES", "MLP", "OPTIMIZERS", "PIECE", "REDUCTIONS", "SGD", "Adam", "Engine",
-    "Memory", "Momentum", "Nesterov", "Optimizer", "Parameters", "PerExample", "RMSProp", "Rows", "Set", "Vectorized",
-    "cut", "evaluate", "gather", "inplace_reduce", "inplace_sigmoid", "inplace_update", "score",
+    "ACTIVATIONS", "INITIALIZERS", "LOSSES", "MLP", "OPTIMIZERS", "PIECE", "REDUCTIONS", "SGD", "Adam", "Array",
+    "Engine", "Indices", "Memory", "Momentum", "Nesterov", "Optimizer", "Parameters", "PerExample", "RMSProp", "Rows",
+    "Set", "Vectorized", "cut", "evaluate", "gather", "inplace_reduce", "inplace_sigmoid", "inplace_update", "score",
 ]  # fmt: skip

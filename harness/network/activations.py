@@ -1,30 +1,25 @@
-"""Activation functions of the hidden layers, by name.
-
-Both directions work in place, because a training run calls them once per layer and update and a temporary costs as
-much as the arithmetic. The derivative is written in the activation A = θ(Z) itself, so Z need not be kept.
-"""
+"""Activation functions of the hidden layers, by name; in place, because a temporary costs as much as the arithmetic."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+from harness.network.parameters import Array
 
 
 class Activation(NamedTuple):
-    """inplace(Z): Z becomes A = θ(Z). inplace_backward(delta, A): delta becomes delta ∘ θ'(Z); A is destroyed."""
+    """inplace(Z): Z becomes A = θ(Z). inplace_backward(delta, A): delta becomes delta ∘ θ'(Z), A is destroyed.
+
+    θ' is written in A itself, so Z need not be kept.
+    """
 
     inplace: Callable[[Array], object]
     inplace_backward: Callable[[Array, Array], object]
 
 
 def inplace_sigmoid(Z: Array) -> None:
-    """θ(z) = 1 / (1 + e^(−z)); e^(−z) may overflow to inf, and 1 / inf = 0 is the right answer.
-
-    NumPy warns of that overflow: callers silence it, once around all updates.
-    """
+    """θ(z) = 1 / (1 + e^(−z)). e^(−z) may overflow: 1 / inf = 0 is right, so callers ignore that warning of NumPy."""
     np.negative(Z, Z)
     np.exp(Z, Z)
     np.add(Z, 1.0, Z)

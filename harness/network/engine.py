@@ -1,23 +1,20 @@
-"""What trains a stack of networks: which code computes the gradient of a batch and makes updates of it.
+"""What trains a stack of networks: an update is gradient of the batch (summed), reduction, step of the optimiser.
 
-An update is three lines: the gradient, summed over the batch; the reduction; the optimiser's step. The engines are
-`Vectorized` (here), `PerExample` (the textbook's loop) and `Compiled` (machine code), which compute it differently.
+The engines are `Vectorized` (here), `PerExample` (the textbook's loop) and `Compiled` (machine code).
 """
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.evaluation import evaluate
 from harness.network.mlp import MLP
 from harness.network.optimizers import Optimizer
-from harness.network.parameters import Parameters
+from harness.network.parameters import Array, Indices, Parameters
 from harness.network.reduction import inplace_reduce
 
-Array = NDArray[np.floating]
 Set = tuple[Array, Array]  # X and Y: (N, D) and (N, K) shared by a stack, or one of each per replica: (R, N, ...)
-Rows = slice | NDArray[np.intp]  # which rows of a set: as they lie, or (R, n) indices, a row of them per replica
+Rows = slice | Indices  # which rows of a set: as they lie, or (R, n) indices, a row of them per replica
 GradientInto = Callable[[MLP, Parameters, Array, Array], None]
 
 
@@ -51,7 +48,7 @@ class Engine:
         """(cost (R,), score (R,)) of a whole set: see `evaluation.evaluate`."""
         return evaluate(network, X, Y)
 
-    def select(self, keep: NDArray[np.intp]) -> None:
+    def select(self, keep: Indices) -> None:
         """Go on with the networks `keep` of the stack only."""
         X, Y = self.train_set
         self.network = self.network.select(keep)

@@ -6,11 +6,10 @@ Rows are taken in pieces of fixed size: memory stays at one piece, and a replica
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.mlp import MLP
+from harness.network.parameters import Array
 
-Array = NDArray[np.floating]
 PIECE = 1024  # examples
 
 
@@ -47,10 +46,8 @@ def _squared_errors(Z: Array, Y: Array) -> Array:
 
 
 QUALITY: dict[str, Callable[[Array, Array], Array]] = {
-    "sigmoid_cross_entropy": _hits_binary,
-    "softmax_cross_entropy": _hits,
-    "half_squared_error": _squared_errors,
-}
+    "sigmoid_cross_entropy": _hits_binary, "softmax_cross_entropy": _hits, "half_squared_error": _squared_errors,
+}  # fmt: skip
 
 
 def score(loss_name: str, quality: Array, Y: Array) -> Array:

@@ -1,19 +1,17 @@
 """The cost of each example, and its derivative, both from the logits.
 
-Working from logits Z instead of the output activation keeps every cost finite (no log 0, no overflow) and makes the
-output delta the same expression for all three: prediction minus target. A loss returns one value per example; taking
-the mean over a set is left to the caller, so no reduction hides in here.
+From logits every cost is finite (no log 0, no overflow), and the output delta is prediction minus target for all three.
+A loss returns one value per example; no reduction hides in here.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.activations import inplace_sigmoid
+from harness.network.parameters import Array
 
-Array = NDArray[np.floating]
 MANY = 32  # examples
 
 
@@ -42,8 +40,8 @@ def _sigmoid_delta(Z: Array, Y: Array) -> None:
 def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
     """−Σ_k y_k log softmax(z)_k = log Σ_k e^(z_k − max z) − Σ_k y_k (z_k − max z); Σ_k y_k = 1.
 
-    The largest term is e^0 = 1, so log1p of the sum of the others keeps costs far below the rounding of 1; of several
-    that are the largest, all but one are such others. Works on a copy whose memory runs along the examples.
+    The largest term is e^0 = 1, so log1p of the sum of the others (`ties` are further largest ones) keeps costs far
+    below the rounding of 1. Works on a copy whose memory runs along the examples.
     """
     columns = Z.mT.copy()
     np.subtract(columns, np.maximum.reduce(columns, axis=-2, keepdims=True), columns)
@@ -57,16 +55,13 @@ def _softmax_cross_entropy(Z: Array, Y: Array) -> Array:
 
 def _inplace_softmax(Z: Array) -> None:
     """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z)."""
-    np.subtract(Z, _largest(Z), Z)
+    if Z.shape[-2] < MANY:
+        largest = np.maximum.reduce(Z, axis=-1, keepdims=True)
+    else:  # over a transposed copy: rows of few outputs leave SIMD idle
+        largest = np.maximum.reduce(Z.mT.copy(), axis=-2)[..., None]
+    np.subtract(Z, largest, Z)
     np.exp(Z, Z)
     np.divide(Z, np.add.reduce(Z, axis=-1, keepdims=True), Z)
-
-
-def _largest(Z: Array) -> Array:
-    """max_k z_k, (..., B, 1). Of many examples over a transposed copy: rows of few outputs leave SIMD idle."""
-    if Z.shape[-2] < MANY:
-        return np.maximum.reduce(Z, axis=-1, keepdims=True)
-    return np.maximum.reduce(Z.mT.copy(), axis=-2)[..., None]
 
 
 def _softmax_delta(Z: Array, Y: Array) -> None:

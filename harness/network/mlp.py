@@ -1,19 +1,15 @@
-"""The multi-layer perceptron: forward pass, backward pass.
+"""The multi-layer perceptron: forward pass, backward pass. Gradients are *summed* over the batch.
 
-Every array carries a leading axis R, a stack of networks of one shape that are computed together; the code does not
-know what is stacked, and each network of a stack gets the same bits as it would alone. Rows are examples:
-Z = A W + b, dW = Aᵀ delta, db = Σ_rows delta, and delta goes back through Wᵀ. Gradients are *summed* over the batch.
+Every array carries a leading axis R, a stack of networks of one shape that are computed together; each gets the same
+bits as it would alone.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.activations import ACTIVATIONS
 from harness.network.losses import LOSSES
 from harness.network.memory import Buffers, Memory
-from harness.network.parameters import Parameters, operand
-
-Array = NDArray[np.floating]
+from harness.network.parameters import Array, Indices, Parameters, operand
 
 
 class MLP:
@@ -25,12 +21,9 @@ class MLP:
     """
 
     def __init__(
-        self,
-        params: Parameters,
-        activation: str = "sigmoid",
-        loss: str = "softmax_cross_entropy",
+        self, params: Parameters, activation: str = "sigmoid", loss: str = "softmax_cross_entropy",
         memory: Memory | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if not isinstance(params, Parameters):
             usage = 'MLP(Parameters.initialized([64, 32, 10], "glorot_uniform", [rng]))'
             raise TypeError(f"MLP takes Parameters, got {type(params).__name__}: write {usage}")
@@ -39,7 +32,7 @@ class MLP:
         self.activation, self.loss = ACTIVATIONS[activation], LOSSES[loss]
         self.activation_name, self.loss_name = activation, loss
 
-    def select(self, keep: NDArray[np.intp]) -> "MLP":
+    def select(self, keep: Indices) -> "MLP":
         """A copy that holds only the networks `keep` of the stack, in the same memory."""
         return MLP(self.params.select(keep), self.activation_name, self.loss_name, self.memory)
 
@@ -142,9 +135,8 @@ class MLP:
             raise ValueError(f"X: expected shape (B, {D}), or (R, B, {D}) with R={R}, got {X.shape}")
         if Y is not None and Y.shape not in ((B, K), (1, B, K), (R, B, K)):
             one_hot = f" (of class labels y: np.eye({K})[y])" if self.loss_name == "softmax_cross_entropy" else ""
-            raise ValueError(
-                f"Y: expected targets of shape (B, {K}) with B={B}{one_hot}, or (R, B, {K}), got {Y.shape}"
-            )
+            shapes = f"(B, {K}) with B={B}{one_hot}, or (R, B, {K})"
+            raise ValueError(f"Y: expected targets of shape {shapes}, got {Y.shape}")
 
 
 def _squared_norms(A: Array, delta: Array) -> Array:

@@ -1,19 +1,16 @@
 """What a reduced gradient does to the parameters: sgd, momentum, nesterov, adam, rmsprop.
 
-An optimiser works on the flat (R, P) array of a stack, so one update is a handful of array operations at any depth.
-Before its own rule it applies, in this order, clipping at a global norm and weight decay, both to the gradient *after*
-the reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
+Before its own rule an optimiser applies clipping at a global norm, then weight decay, both to the gradient *after* the
+reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
 """
 
 from dataclasses import InitVar, dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from harness.network.parameters import Parameters
-
-Array = NDArray[np.floating]
+from harness.network.parameters import Array, Indices, Parameters
 
 
 @dataclass(eq=False)
@@ -21,8 +18,8 @@ class Optimizer:
     """Holds the learning rate η and the state of one stack; `inplace_step` moves its parameters.
 
     learning_rate: one number, or one per network of the stack. weight_decay: λ of the penalty ½λ‖W‖² (weights, not
-    biases), added to the reduced gradient. clip_norm: the largest global norm that a network's reduced gradient may
-    have; a longer one is scaled down to it.
+    biases). clip_norm: the largest global norm of a network's reduced gradient; a longer one is scaled down to it.
+    hyperparameters: those that the rule names, by keyword; the class holds their defaults.
     """
 
     params: InitVar[Parameters]
@@ -33,7 +30,15 @@ class Optimizer:
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     n_slots: ClassVar[int] = 0  # arrays of state, each of the size of the parameters
 
-    def __post_init__(self, params: Parameters) -> None:
+    def __init__(
+        self, params: Parameters, learning_rate: ArrayLike, *,
+        weight_decay: float = 0.0, clip_norm: float | None = None, **hyperparameters: float,
+    ) -> None:  # fmt: skip
+        for name, value in hyperparameters.items():
+            if name not in self.hyperparameters:
+                takes = ", ".join(self.hyperparameters) or "no hyperparameters"
+                raise TypeError(f"{name}: {type(self).__name__} takes {takes}, got {name}={value}")
+            setattr(self, name, value)
         flat = params.flat
         self.eta = np.array(self.learning_rate, dtype=flat.dtype).reshape(-1, 1)
         self.decay = _decay_vector(params, self.weight_decay) if self.weight_decay else None
@@ -51,7 +56,7 @@ class Optimizer:
         self.n_steps += 1
         self._inplace_move(theta, grads)
 
-    def select(self, keep: NDArray[np.intp]) -> None:
+    def select(self, keep: Indices) -> None:
         """Forget every network of the stack but `keep`."""
         if len(self.eta) > 1:
             self.eta = self.eta[keep]
@@ -93,6 +98,7 @@ class Momentum(Optimizer):
 
     hyperparameters = ("momentum",)
     n_slots = 1
+    momentum = 0.9
 
     def _inplace_velocity(self, grads: Array) -> Array:
         """v <- μ v − η g."""
@@ -130,6 +136,7 @@ class Adam(Optimizer):
 
     hyperparameters = ("beta1", "beta2", "epsilon")
     n_slots = 2
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
         m, v = self.slots
@@ -153,6 +160,7 @@ class RMSProp(Optimizer):
 
     hyperparameters = ("beta2", "epsilon")
     n_slots = 1
+    beta2, epsilon = 0.99, 1e-8
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
         (v,) = self.slots
@@ -173,9 +181,5 @@ def _inplace_average(average: Array, value: Array, beta: float, scratch: Array) 
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "nesterov": Nesterov,
-    "adam": Adam,
-    "rmsprop": RMSProp,
-}
+    "sgd": SGD, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp,
+}  # fmt: skip

@@ -9,6 +9,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 Array = NDArray[np.floating]
+Indices = NDArray[np.intp]
 
 # Each draws the (n_in, n_out) weights of a layer: Glorot & Bengio 2010, He et al. 2015. Biases start at zero.
 INITIALIZERS: dict[str, Callable[[Generator, int, int], Array]] = {
@@ -89,6 +90,6 @@ class Parameters:
         """Uninitialised parameters of the same shapes: room for a gradient."""
         return Parameters(self.sizes, np.empty_like(self.flat))
 
-    def select(self, keep: NDArray[np.intp]) -> "Parameters":
+    def select(self, keep: Indices) -> "Parameters":
         """A copy that holds only the networks `keep` of the stack."""
         return Parameters(self.sizes, self.flat[keep])

@@ -1,19 +1,16 @@
 """The batch gradient as in the textbook: one forward and one backward pass for each example, then the sum.
 
-A slow second implementation of `MLP.gradient_into`, one example and one network at a time, literal on purpose: tests
-hold the vectorised pass against it, and studies compare the time of the two.
+Slow and literal on purpose: the oracle of the vectorised pass, and the for-loop that studies compare it with.
 """
 
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.network.engine import Engine
 from harness.network.mlp import MLP
-from harness.network.parameters import Parameters
+from harness.network.parameters import Array, Parameters
 
-Array = NDArray[np.floating]
 Function = Callable[[Array], Array]
 
 # θ(s) and θ'(s) of one layer's inputs s, written from the definition.

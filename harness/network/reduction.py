@@ -1,7 +1,6 @@
 """Sum or mean: the one place where a batch's summed gradient becomes the gradient that the optimiser sees.
 
-`backward` always sums over the examples of the batch. What the reduction makes of the sum is decided here and nowhere
-else, with the number of examples actually in this batch: a short last batch is divided by its own size.
+A short last batch is divided by its own size.
 """
 
 import numpy as np

@@ -5,13 +5,12 @@ Also what identifies a cell (`identity`) and how long it will take (`estimate`).
 """
 
 from harness.training.cell import Cell, CellResult, Plan, plan_for
-from harness.training.checkpoints import is_geometric, next_checkpoint
+from harness.training.checkpoints import DIVERGED_AT, Outcome, is_geometric, next_checkpoint
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
 from harness.training.fingerprint import Fingerprint, digest
 from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, decisive_values, identify
-from harness.training.judge import DIVERGED_AT, Outcome
 from harness.training.loop import Budget, Record
 from harness.training.noise import average_noise_scale
 from harness.training.order import Batches

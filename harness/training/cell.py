@@ -5,26 +5,24 @@ of examples from three independent streams that depend on the root seed and on r
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator, default_rng
-from numpy.typing import NDArray
 
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset, loss_for, n_outputs_of, n_train_of
-from harness.network import MLP, OPTIMIZERS, Engine, Memory, Optimizer, Parameters, PerExample, Set, Vectorized
+from harness.network import MLP, OPTIMIZERS, Array, Engine, Memory, Optimizer, Parameters, PerExample, Set, Vectorized
+from harness.training.checkpoints import Target
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Observer
-from harness.training.judge import Target
 from harness.training.loop import Budget, Record, train
 from harness.training.order import Batches, updates_per_epoch
 from harness.training.sets import PRESORTED, draw_sets, set_of, streams
 from harness.training.stack import Stack
 
-Array = NDArray[np.floating]
 MakeEngine = Callable[[MLP, Optimizer, Set, str], Engine]
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
 
@@ -46,7 +44,7 @@ class Plan:
 
 @dataclass
 class CellResult:
-    """What training left: every record, the parameters of each replica (R, P), cost and score on the test set (R,)."""
+    """Every record, the parameters of each replica (R, P), cost and score on the test set (R,)."""
 
     plan: Plan
     records: list[Record]
@@ -57,8 +55,8 @@ class CellResult:
 
 def plan_of(config: Config, dataset: Dataset) -> Plan:
     """Nothing is split for it: the sizes of the parts do not depend on the seed."""
-    n_inputs_outputs = dataset.X.shape[1], n_outputs_of(dataset)
-    return plan_for(config, n_train_of(dataset, config.dataset), *n_inputs_outputs, loss_for(dataset))
+    n_train, n_inputs = n_train_of(dataset, config.dataset), dataset.X.shape[1]
+    return plan_for(config, n_train, n_inputs, n_outputs_of(dataset), loss_for(dataset))
 
 
 def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: str) -> Plan:
@@ -128,10 +126,11 @@ class Cell:
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
         networks = MLP(parameters, config.model.activation, plan.loss, engine.network.memory)
-        found = []
         with pinned_blas(config.threads):
-            for own in _groups(config, plan):  # one after the other, in the memory of one stack
-                found.append(engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"])))
+            found = [
+                engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"]))
+                for own in _groups(config, plan)  # one after the other, in the memory of one stack
+            ]
         return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*found, strict=True)))
 
 
@@ -163,11 +162,10 @@ def _observer(config: Config, plan: Plan) -> Observer | None:
 
 def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float) -> Optimizer:
     rule = OPTIMIZERS[config.name]
-    hyperparameters: dict[str, Any] = {key: asdict(config)[key] for key in rule.hyperparameters}
-    return rule(params, learning_rate, weight_decay=config.weight_decay, clip_norm=config.clip_norm, **hyperparameters)
+    values: dict[str, Any] = {key: getattr(config, key) for key in ("weight_decay", "clip_norm", *rule.hyperparameters)}
+    return rule(params, learning_rate, **values)
 
 
 def _budget(config: Config, plan: Plan) -> Budget:
     candidates = [config.updates, config.epochs and config.epochs * plan.updates_per_epoch]
-    updates = [n for n in candidates if n is not None]
-    return Budget(min(updates) if updates else None, config.train_seconds)
+    return Budget(min((n for n in candidates if n is not None), default=None), config.train_seconds)

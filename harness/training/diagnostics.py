@@ -1,20 +1,18 @@
 """What a single update does, in figures: gradient, noise, step and curvature, for one replica.
 
-An observer measures the batch before its update, and the step after it. It reads the network and never writes to it,
-has a source of randomness of its own, and works off the clock: training is the same with and without it, to the bit.
+An observer never writes to the network, has its own source of randomness, and works off the clock: training is the same
+with and without it, to the bit.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import SeedSequence, default_rng
-from numpy.typing import NDArray
 
-from harness.network import MLP, Set
+from harness.network import MLP, Array, Set
 from harness.training.noise import batch_noise, mean_gradient
 from harness.training.sharpness import sharpness
 
-Array = NDArray[np.floating]
 NAN = float("nan")
 
 
@@ -82,7 +80,7 @@ class Observer:
 class FullObserver(Observer):
     """Holds the batch's gradient against that of the whole training set, and measures the sharpness there.
 
-    The random start of the power iteration is the same each time, so the sharpness is a function of the weights alone.
+    The power iteration starts from the same random vector each time: the sharpness depends on the weights alone.
     """
 
     per_decade = 10

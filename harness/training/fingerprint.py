@@ -1,21 +1,16 @@
-"""A digest and a norm of a replica's parameters at one update, to compare a repetition with.
-
-Two trainings that agree in every fingerprint had the same bits wherever it was taken. The first digest that differs
-tells from which update on they do not, and the norms tell by how much.
-"""
+"""A replica's parameters at one update, as a digest and a norm: what a repetition of its training is compared with."""
 
 import hashlib
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+from harness.network import Array
 
 
 class Fingerprint(NamedTuple):
-    """Of one replica at one update. norm: ‖θ‖₂, inf when the sum of the squares overflows."""
+    """norm: ‖θ‖₂, inf when the sum of the squares overflows."""
 
     replica: int
     digest: str
@@ -23,7 +18,7 @@ class Fingerprint(NamedTuple):
 
 
 def fingerprint(replica: int, theta: Array) -> Fingerprint:
-    """theta (P,): all weights and biases of the replica. It depends on them alone, not on the stack they lie in."""
+    """theta (P,): all weights and biases of the replica."""
     with np.errstate(over="ignore", invalid="ignore"):  # a diverged replica has a fingerprint too
         norm = math.sqrt(np.square(theta, dtype=np.float64).sum())
     return Fingerprint(replica, digest(theta), norm)
@@ -32,8 +27,8 @@ def fingerprint(replica: int, theta: Array) -> Fingerprint:
 def digest(theta: Array) -> str:
     """blake2b, 16 hexadecimal digits, over the name of the dtype and the little-endian bytes of theta (P,).
 
-    One bit of one parameter changes it, the sign of a zero too. NaN counts as one value: which of its many bit patterns
-    an operation yields is up to the processor, and may differ between a stack and a replica alone.
+    One bit of one parameter changes it, the sign of a zero too. NaN counts as one value: its bit pattern may differ
+    between a stack and a replica alone.
     """
     unknown = np.isnan(theta)
     plain = np.where(unknown, np.array(np.nan, theta.dtype), theta) if unknown.any() else theta

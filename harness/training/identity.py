@@ -1,8 +1,4 @@
-"""What identifies a cell: one hash of everything that decides its numbers.
-
-Cells share a signature when their configuration decides the same numbers, the source of every room between the
-configuration and the tables is the same, and the data are the same.
-"""
+"""What identifies a cell: one hash of all that decides its numbers, which are configuration, source code and data."""
 
 import hashlib
 import json
@@ -24,13 +20,10 @@ NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  
 def decisive_values(config: Config, n_train: int) -> Values:
     """The flat configuration of a cell on N training examples, without the keys of NOT_DECISIVE.
 
-    Batch size (examples) and learning rate are the effective ones. So `full` and N are one cell, sizes above N are
-    too, and so are learning rates that a rule scales to the same number.
-
-    Not merged, though they train the same: budgets of the same number of updates, last_batch where B divides N, order
-    where B = N, target_on without a target, the activation of a network without hidden layers. Cells are compared with
-    those that agree in such a key, and a merged cell would be missing in one of the comparisons. Nor are sum and mean
-    at B = 1 merged, because they are what is compared.
+    Batch size (examples) and learning rate are the effective ones. So `full`, N and sizes above N are one cell, and so
+    are learning rates that a rule scales to the same number. Not merged, because cells are compared with those that
+    agree in the key, though they train the same: budgets of the same number of updates, last_batch where B divides N,
+    order where B = N, target_on without a target, activation without hidden layers, sum and mean at B = 1.
     """
     batch_size = effective_batch_size(config, n_train)
     rate = effective_learning_rate(config, batch_size)
@@ -46,10 +39,7 @@ def signature(values: Values, data_digest: str) -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a cell is: its signature, what it was computed from, and the plan that the values come to on the data.
-
-    code, data: digests of the source and of the dataset.
-    """
+    """A cell's signature, what it was computed from (code, data: digests), and the plan of the values on the data."""
 
     signature: str
     values: Values
@@ -66,10 +56,7 @@ def identify(config: Config, dataset: Dataset) -> Identity:
 
 
 def code_digest() -> str:
-    """Digest of the files that compute numbers, as they were at the first call in this process.
-
-    A sweep that trains for hours runs the code that was imported when it started, whatever the files are by now.
-    """
+    """Digest of the files that compute numbers, as they were at the first call: this process runs no later code."""
     return _code_digest(PACKAGE)
 
 

@@ -9,24 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.network import Set
-from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, is_geometric, next_checkpoint
+from harness.network import Array, Indices, Set
+from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, Judge, Outcome, Target, is_geometric, next_checkpoint
 from harness.training.diagnostics import Diagnostics
 from harness.training.fingerprint import Fingerprint, fingerprint
-from harness.training.judge import Judge, Outcome, Target
 from harness.training.stack import BatchCost, Stack
-
-Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Budget:
     """Training ends with the first that is spent; at least one is given. Seconds are train seconds of replica 0.
 
-    extra_checkpoints: updates that are checkpoints besides those of the rule, to repeat a training whose budget was in
-    seconds.
+    extra_checkpoints: further updates to measure at, to repeat a training whose budget was in seconds.
     """
 
     updates: int | None = None
@@ -46,7 +41,7 @@ class Record:
 
     update: int
     train_seconds: float
-    replica: NDArray[np.intp]
+    replica: Indices
     train_cost: Array
     validation_cost: Array
     validation_score: Array
@@ -61,8 +56,7 @@ def train(
 ) -> Iterator[Record]:
     """Train until the budget is spent or every replica has ended; yields a record at update 0 and each checkpoint.
 
-    stacks: the first holds replica 0 alone, whose clock counts.
-    The record at which a replica ended has its outcome; the last record has those of all others.
+    stacks: the first holds replica 0 alone, whose clock counts. A replica's outcome is in the record at which it ended.
     """
     judge = Judge(sum(len(stack.replicas) for stack in stacks), target)
     time = TimeBudget(stacks[0], budget.seconds)
@@ -74,7 +68,10 @@ def train(
         record = _measured(stacks, update, seconds, judge, spent)
         record.batch_costs = batch_costs
         yield record
-        stacks = _retire_ended(stacks, record)
+        ended = record.replica[[bool(outcome) for outcome in record.outcome]]
+        for stack in stacks:
+            stack.retire(ended)
+        stacks = [stack for stack in stacks if len(stack.replicas)]
         update = _next_update(update, updates_per_epoch, budget, time)
 
 
@@ -86,17 +83,13 @@ class TimeBudget:
         self.update, self.seconds = 0, 0.0  # as far as replica 0 has come
 
     def seconds_at(self, update: int) -> float:
-        if self._running:
+        if len(self.timed.replicas):
             self.update, self.seconds = update, self.timed.clock.seconds
         return self.seconds * (update / self.update) if self.update else 0.0
 
-    @property
-    def _running(self) -> bool:
-        return len(self.timed.replicas) > 0
-
     def is_spent(self, seconds: float) -> bool:
         """Also when replica 0 has ended without an update: there is no rate at which seconds could be spent."""
-        no_rate = not self._running and not self.update
+        no_rate = not len(self.timed.replicas) and not self.update
         return self.limit is not None and (no_rate or seconds >= self.limit)
 
     def last_update(self, update: int) -> int:
@@ -141,13 +134,3 @@ def _fingerprints(stacks: list[Stack], update: int, outcome: list[Outcome | None
     due = update == 0 or is_geometric(update, CHECKPOINTS_PER_DECADE)
     rows = ((int(r), row) for stack in stacks for r, row in zip(stack.replicas, stack.network.params.flat, strict=True))
     return [fingerprint(r, row) for (r, row), ended in zip(rows, outcome, strict=True) if due or ended]
-
-
-def _retire_ended(stacks: list[Stack], record: Record) -> list[Stack]:
-    """Take out the replicas that ended in this record; returns the stacks in which some still train."""
-    ended = [int(r) for r, outcome in zip(record.replica, record.outcome, strict=True) if outcome]
-    for stack in stacks:
-        mark = np.isin(stack.replicas, ended)
-        if mark.any():
-            stack.retire(mark)
-    return [stack for stack in stacks if len(stack.replicas)]

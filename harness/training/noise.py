@@ -1,16 +1,12 @@
-"""How noisy a batch's gradient is: the gradient noise scale, exact on the whole training set or estimated from a batch.
+"""How noisy a batch's gradient is: the gradient noise scale B_simple = S / ‖G‖², in examples (McCandlish et al. 2018).
 
-With g_i the gradient of example i, G their mean over all N and S = tr Σ = mean_i ‖g_i − G‖², the noise scale is
-B_simple = S / ‖G‖², in examples (McCandlish et al. 2018): batches far below it are mostly noise, batches far above it
-have nearly the same gradient.
+g_i is the gradient of example i, G their mean over all N, S = tr Σ = mean_i ‖g_i − G‖² = mean_i ‖g_i‖² − ‖G‖². Batches
+far below the scale are mostly noise, batches far above it repeat each other.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.network import MLP, PIECE
-
-Array = NDArray[np.floating]
+from harness.network import MLP, PIECE, Array
 
 
 def mean_gradient(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
@@ -27,39 +23,26 @@ def mean_gradient(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
         return total / n_examples, squared_norms / n_examples
 
 
-def exact_noise(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
-    """(S (R,), ‖G‖² (R,)) over all N examples: S = mean_i ‖g_i‖² − ‖G‖².
+def batch_noise(mean_squared_norm: float, squared: float, n_examples: int, population: float) -> tuple[float, float]:
+    """Unbiased estimates of (S, ‖G‖²) from one batch of B examples; the second may be negative. B = 1 gives NaN.
 
-    A batch drawn without replacement has E‖g_B − G‖² = (S/B)(N − B)/(N − 1).
-    """
-    mean, mean_squared_norm = mean_gradient(network, X, Y)
-    with np.errstate(all="ignore"):
-        squared_mean = np.square(mean).sum(axis=-1)
-        return mean_squared_norm - squared_mean, squared_mean
-
-
-def batch_noise(
-    mean_squared_norm: float, squared_mean: float, n_examples: int, population: float
-) -> tuple[float, float]:
-    """Unbiased estimates of (S, ‖G‖²) from one batch of B examples; the second may be negative. NaN for B = 1.
-
-    With n2 = mean ‖g_i‖² and q = ‖mean g_i‖² over the batch: (n2 − q) B/(B − 1) and (B q − n2)/(B − 1), for examples
-    drawn with replacement (population = inf). Drawn without replacement from N, the first has the expectation
-    S N/(N − 1), which is taken back, and the second falls short of ‖G‖² by a 1/N of the first, which is added.
+    With n2 = mean ‖g_i‖² and q = `squared` = ‖mean g_i‖²: (n2 − q) B/(B − 1) and (B q − n2)/(B − 1), for examples drawn
+    with replacement (population = inf). Drawn without replacement from N, the first has the expectation S N/(N − 1),
+    which is taken back, and the second falls short of ‖G‖² by a 1/N of the first, which is added.
     Not corrected: within an epoch the weights depend on which examples are left for its later batches.
     """
     if n_examples == 1:
         return np.nan, np.nan
-    spread = (mean_squared_norm - squared_mean) * n_examples / (n_examples - 1)
-    squared = (n_examples * squared_mean - mean_squared_norm) / (n_examples - 1) + spread / population
-    return spread * (1 - 1 / population), squared
+    spread = (mean_squared_norm - squared) * n_examples / (n_examples - 1)
+    squared_mean = (n_examples * squared - mean_squared_norm) / (n_examples - 1) + spread / population
+    return spread * (1 - 1 / population), squared_mean
 
 
 def average_noise_scale(updates: Array, spread: Array, squared_mean: Array) -> float:
     """Time average along a run of B_simple = S/‖G‖², in examples, from exact measurements; NaN if there is none.
 
-    This is what a critical batch size is compared with (McCandlish et al. 2018). A measurement stands for the updates
-    since the one before it; those that are not finite are left out.
+    This is what a critical batch size is compared with. A measurement stands for the updates since the one before it;
+    those that are not finite are left out.
     """
     known = np.isfinite(spread) & np.isfinite(squared_mean) & (squared_mean > 0)
     weights = np.diff(updates[known], prepend=0)
@@ -69,9 +52,9 @@ def average_noise_scale(updates: Array, spread: Array, squared_mean: Array) -> f
 def pooled_noise_scale(updates: Array, spread: Array, squared_mean: Array) -> float:
     """Time average of S over time average of ‖G‖², in examples, from noisy estimates; NaN when the latter is not > 0.
 
-    Estimates must be averaged before the ratio is taken, which would otherwise be biased by the noise of each. The
-    price is that updates with a large gradient, the early ones, weigh more: where the noise scale grows along a run it
-    lies below `average_noise_scale`, by a factor of two to seven on digits.
+    The noise of single estimates would bias a ratio taken before averaging. But now updates with a large gradient, the
+    early ones, weigh more: where the noise scale grows along a run this lies below `average_noise_scale`, by a factor
+    of two to seven on digits.
     """
     known = np.isfinite(spread) & np.isfinite(squared_mean)
     weights = np.diff(updates[known], prepend=0)

@@ -1,20 +1,17 @@
 """In which order the examples are visited, and how an epoch is cut into batches.
 
-Shuffle, then partition: an epoch is one permutation of the *examples* per replica, cut into consecutive batches whose
-last one may be short. Each replica draws from its own generator, so its order never depends on what else is trained.
-An order takes 8 bytes per example and replica, in one array that every epoch writes over. (Four would do; but NumPy
-shuffles 32-bit numbers at half the speed, and converts them to 64-bit ones in every gather.)
+An epoch is one permutation of the *examples* per replica, cut into consecutive batches; the last one may be short. Each
+replica draws from its own generator. An order takes 8 bytes per example and replica, in one array that every epoch
+writes over: NumPy shuffles 32-bit numbers at half the speed, and turns them into 64-bit ones in every gather.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-from harness.network import Rows
+from harness.network import Indices, Rows
 
-Indices = NDArray[np.intp]
 PIECE = 1 << 13  # indices that are drawn at a time, so that drawing needs no second order
 
 
@@ -46,7 +43,7 @@ class Order:
             self._drawn = True
         return self.indices
 
-    def select(self, keep: NDArray[np.intp]) -> None:
+    def select(self, keep: Indices) -> None:
         """Forget every replica but `keep` (ascending); the others go on as they are."""
         for place, r in enumerate(keep):
             self.indices[place] = self.indices[r]
@@ -68,23 +65,18 @@ def _inplace_draw_with_replacement(row: Indices, rng: Generator) -> None:
 
 
 INPLACE_DRAW: dict[str, Callable[[Indices, Generator], None]] = {
-    "reshuffle": _inplace_permute,
-    "once": _inplace_permute,
-    "replacement": _inplace_draw_with_replacement,
-}
+    "reshuffle": _inplace_permute, "once": _inplace_permute, "replacement": _inplace_draw_with_replacement,
+}  # fmt: skip
 
 
 class Batches(Iterator[Rows]):
     """Batches without end, epoch after epoch: `next` gives one, `take` several in a row.
 
-    order: reshuffle | once | none | replacement; rngs: one generator per replica. The whole set needs no shuffling, and
-    data in the order in which it lies needs no gathering: both give slices. Other rows are (R, n) views of the order,
-    which the next epoch changes.
+    order: reshuffle | once | none | replacement; rngs: one generator per replica. The whole set, and data in the order
+    in which it lies, give slices; other rows are (R, n) views of the order, which the next epoch changes.
     """
 
-    def __init__(
-        self, n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]
-    ) -> None:
+    def __init__(self, n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]):
         whole_set = batch_size == n_examples and order != "replacement"
         self.order = None if order == "none" or whole_set else Order(n_examples, order, rngs)
         self.batch_size = batch_size
@@ -105,7 +97,7 @@ class Batches(Iterator[Rows]):
         rows = slice(start, stop) if self.order is None else self.order.indices[:, start:stop]
         return rows, -(-(stop - start) // self.batch_size)
 
-    def select(self, keep: NDArray[np.intp]) -> None:
+    def select(self, keep: Indices) -> None:
         """Forget every replica but `keep`."""
         if self.order:
             self.order.select(keep)

@@ -1,6 +1,6 @@
 """The sets of examples of a cell's replicas, and where the random numbers of a replica come from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from numpy.random import SeedSequence
 
 from harness.config import Config
 from harness.data import Dataset, Examples, Splits, split
-from harness.network import Set
+from harness.network import Array, Set
 
 PARTS = ("train", "validation", "test")
 # Orders in which the examples of the training part are laid out once, by the field of Splits that sorts them.
@@ -35,7 +35,22 @@ def draw_sets(config: Config, dataset: Dataset) -> tuple[list[Splits], dict[str,
 
     Splits of several are views of these arrays, and so is the set of any stack: examples are held once.
     """
-    return _side_by_side(lambda r: _split(config, dataset, r), config.seeds if config.dataset.resample else 1)
+    n_splits = config.seeds if config.dataset.resample else 1
+    if n_splits == 1:
+        one = _split(config, dataset, 0)
+        return [one], {name: (getattr(one, name).X, getattr(one, name).Y) for name in PARTS}
+    sets: dict[str, Set] = {}
+    splits = []
+    for r in range(n_splits):
+        one = _split(config, dataset, r)
+        for name in PARTS:
+            examples = getattr(one, name)
+            X, Y = sets[name] = sets.get(name) or (_room(examples.X, n_splits), _room(examples.Y, n_splits))
+            X[r], Y[r] = examples.X, examples.Y
+        train, validation, test = (Examples(X[r], Y[r]) for X, Y in sets.values())
+        splits.append(Splits(train, validation, test, one.sort_key, one.rows))
+        del one, examples  # before the next is drawn
+    return splits, sets
 
 
 def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
@@ -49,27 +64,8 @@ def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
     return replace(drawn, train=train, sort_key=drawn.sort_key[places], rows=drawn.rows[places])
 
 
-def _side_by_side(draw: Callable[[int], Splits], n_splits: int) -> tuple[list[Splits], dict[str, Set]]:
-    if n_splits == 1:
-        one = draw(0)
-        return [one], {name: (getattr(one, name).X, getattr(one, name).Y) for name in PARTS}
-    sets: dict[str, Set] = {}
-    splits = []
-    for r in range(n_splits):
-        one = draw(r)
-        for name in PARTS:
-            examples = getattr(one, name)
-            X, Y = sets[name] = sets.get(name) or _room_for(examples, n_splits)
-            X[r], Y[r] = examples.X, examples.Y
-        train, validation, test = (Examples(X[r], Y[r]) for X, Y in sets.values())
-        splits.append(Splits(train, validation, test, one.sort_key, one.rows))
-        del one, examples  # before the next is drawn
-    return splits, sets
-
-
-def _room_for(examples: Examples, n_splits: int) -> Set:
-    X, Y = examples.X, examples.Y
-    return np.empty((n_splits, *X.shape), X.dtype), np.empty((n_splits, *Y.shape), Y.dtype)
+def _room(V: Array, n_splits: int) -> Array:
+    return np.empty((n_splits, *V.shape), V.dtype)
 
 
 def set_of(replicas: Sequence[int], examples: Set) -> Set:

@@ -1,19 +1,15 @@
 """How curved the cost is where the weights are: λ_max, the largest eigenvalue of the Hessian of the mean cost.
 
 Gradient descent on a quadratic is stable while η λ_max < 2, with η the learning rate of the *mean* gradient (heavy
-ball: 2(1 + μ)). No Hessian is formed: its product with a vector is a central difference of gradients, and power
-iteration needs nothing else.
+ball: 2(1 + μ)). Power iteration needs only products of the Hessian with vectors: central differences of gradients.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-from harness.network import MLP, Parameters
-
-Array = NDArray[np.floating]
+from harness.network import MLP, Array, Parameters
 
 STEP = 1e-5  # of the central difference, times 1 + ‖θ‖
 TOLERANCE = 0.01  # of the residual ‖Hv − λv‖, relative to λ; the error of λ itself is of second order in it
@@ -43,9 +39,9 @@ class MeanHessian:
 def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Generator) -> float:
     """The largest (not the largest in absolute value) eigenvalue of a symmetric matrix known by its products.
 
-    Power iteration finds the eigenvalue that is largest in absolute value. If that is a negative one, or if two of
-    opposite signs keep it from converging, it is repeated on H + ρI, which has none below zero; ρ = ‖Hv‖.
-    A Rayleigh quotient never exceeds λ_max, so a value that has not converged after MAX_PRODUCTS is a lower bound.
+    Power iteration finds the largest in absolute value. If that is negative, or if two of opposite signs keep it from
+    settling, it is repeated on H + ρI, ρ = ‖Hv‖, which has none below zero. What has not settled after MAX_PRODUCTS is
+    a lower bound, because a Rayleigh quotient never exceeds λ_max.
     """
     start = rng.normal(size=size)
     value, radius, converged = _power_iteration(product, start)

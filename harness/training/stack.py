@@ -3,33 +3,26 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.network import MLP, Engine, Rows, Set, cut, gather
+from harness.network import MLP, Array, Engine, Indices, Rows, Set, cut, gather
 from harness.training.checkpoints import is_geometric, next_geometric
 from harness.training.clock import Clock
 from harness.training.diagnostics import Diagnostics, Observer
 from harness.training.order import Batches
 
-Array = NDArray[np.floating]
 BatchCost = tuple[int, int, float]  # update, replica, mean cost of the batch before that update
 
 
 class Stack:
-    """Replicas that are trained together: an engine for their networks, and the order of their batches.
+    """An engine for the networks of some replicas, and the order of their batches.
 
     observer: diagnoses the last update before its checkpoints, in a stack of one replica.
     """
 
     def __init__(
-        self,
-        replicas: Sequence[int],
-        engine: Engine,
-        batches: Batches,
-        validation_set: Set,
-        observer: Observer | None = None,
-        record_batch_costs: bool = True,
-    ) -> None:
+        self, replicas: Sequence[int], engine: Engine, batches: Batches, validation_set: Set,
+        observer: Observer | None = None, record_batch_costs: bool = True,
+    ) -> None:  # fmt: skip
         self.replicas = np.asarray(replicas)
         self.engine, self.batches, self.validation_set = engine, batches, validation_set
         self.observer = observer
@@ -55,7 +48,9 @@ class Stack:
         The engine gets all batches of the epoch at once, up to the next one that is measured.
         """
         batch_costs: list[BatchCost] = []
-        observer, last = self._observer_of(to_update), to_update - 1
+        observer, last = self.observer, to_update - 1
+        if observer and not is_geometric(to_update, observer.per_decade):
+            observer = None
         with np.errstate(all="ignore"):  # divergence is a result, judged at the next checkpoint
             while self.update < to_update:
                 cost_is_due = self.update == self._cost_due
@@ -75,11 +70,6 @@ class Stack:
             self.diagnostics = observer.after_update(self.network) if observer else None
         return batch_costs
 
-    def _observer_of(self, checkpoint: int) -> Observer | None:
-        """The observer, if it is to see the update before this checkpoint."""
-        due = self.observer is not None and is_geometric(checkpoint, self.observer.per_decade)
-        return self.observer if due else None
-
     def _first_batch(self, rows: Rows) -> Set:
         batch, _ = next(cut(rows, self.batches.batch_size))
         X, Y = self.engine.train_set
@@ -89,8 +79,11 @@ class Stack:
         costs = self.network.costs(*self._first_batch(rows)).mean(axis=-1)
         return [(self.update, int(r), float(c)) for r, c in zip(self.replicas, costs, strict=True)]
 
-    def retire(self, ended: NDArray[np.bool_]) -> None:
-        """Take the marked replicas out, keeping the parameters that they ended with; the others go on as they are."""
+    def retire(self, replicas: Indices) -> None:
+        """Take those of these replicas out that are here, keeping the parameters that they ended with."""
+        ended = np.isin(self.replicas, replicas)
+        if not ended.any():
+            return
         flat = self.network.params.flat
         self.final |= {int(r): flat[i].copy() for i, r in enumerate(self.replicas) if ended[i]}
         kept = np.flatnonzero(~ended)

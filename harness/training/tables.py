@@ -1,11 +1,9 @@
-"""From records to tables: a cell's training as tidy rows, and as a few summary numbers.
+"""From records to tables: a cell's training as tidy rows, which metrics, figures and notes read, and as a few numbers.
 
-Everything after training (metrics, figures, notes) reads these tables, never the arrays of the training loop. The
-spread over replicas is the interquartile range; diverged replicas are counted, never averaged in.
+Spread over replicas is the interquartile range around the median; diverged replicas are counted, never averaged in.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +11,9 @@ from numpy.typing import NDArray
 
 from harness.config import Config
 from harness.training.cell import CellResult, Plan
+from harness.training.checkpoints import SUSTAINED, Outcome
 from harness.training.diagnostics import Diagnostics
 from harness.training.fingerprint import Fingerprint
-from harness.training.judge import SUSTAINED, Outcome
 from harness.training.loop import Record
 from harness.training.noise import average_noise_scale, pooled_noise_scale
 from harness.training.order import examples_seen
@@ -25,42 +23,37 @@ if TYPE_CHECKING:
 
 SCORES = {"classification": "accuracy", "regression": "r2"}
 
-# Field of Diagnostics -> metric.
+# Field of Diagnostics -> metric, like gradient/norm or sharpness/lambda_max.
 DIAGNOSTICS = {
-    "gradient_norm": "gradient/norm",
-    "example_norm": "gradient/example_norm",
-    "batch_variance": "gradient/batch_variance",
-    "batch_squared_norm": "gradient/batch_squared_norm",
-    "update_size": "gradient/update_size",
-    "variance": "gradient/variance",
-    "squared_norm": "gradient/squared_norm",
-    "cosine": "gradient/cosine",
-    "squared_distance": "gradient/squared_distance",
-    "lambda_max": "sharpness/lambda_max",
-    "eta_lambda_max": "sharpness/eta_lambda_max",
+    field.name: ("sharpness/" if "lambda" in field.name else "gradient/") + field.name.removeprefix("gradient_")
+    for field in fields(Diagnostics)
 }
+
+
+def _frame(rows: Any, columns: Any = None, dtype: Any = None) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=columns, dtype=dtype)
 
 
 def history(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica and checkpoint: update, epoch, examples, train_seconds, costs, score, outcome (or empty)."""
-    import pandas as pd
-
-    records, counts = result.records, [len(record.replica) for record in result.records]
-    examples = [_examples(result.plan, record.update) for record in records]
-
-    def of_checkpoint(values: Sequence[float]) -> NDArray[Any]:
-        return np.repeat(values, counts)
+    records = result.records
+    updates = [record.update for record in records]
+    examples = [_examples(result.plan, update) for update in updates]
+    of_checkpoint = {
+        "update": updates, "epoch": np.divide(examples, result.plan.n_train), "examples": examples,
+        "train_seconds": [record.train_seconds for record in records],
+    }  # fmt: skip
+    counts = [len(record.replica) for record in records]
 
     def of_replica(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(record, name) for record in records])
 
-    return pd.DataFrame(
+    return _frame(
         {
             "replica": of_replica("replica"),
-            "update": of_checkpoint([record.update for record in records]),
-            "epoch": of_checkpoint([n / result.plan.n_train for n in examples]),
-            "examples": of_checkpoint(examples),
-            "train_seconds": of_checkpoint([record.train_seconds for record in records]),
+            **{name: np.repeat(values, counts) for name, values in of_checkpoint.items()},
             "train_cost": of_replica("train_cost"),
             "validation_cost": of_replica("validation_cost"),
             f"validation_{SCORES[config.dataset.task]}": of_replica("validation_score"),
@@ -75,10 +68,8 @@ def _examples(plan: Plan, update: int) -> int:
 
 def batch_costs(result: CellResult) -> "pd.DataFrame":
     """One row per recorded update of replica 0: mean cost of the batch just before that update moved the weights."""
-    import pandas as pd
-
     rows = [cost for record in result.records for cost in record.batch_costs]
-    table = pd.DataFrame(rows, columns=["update", "replica", "batch_cost"])
+    table = _frame(rows, ["update", "replica", "batch_cost"])
     examples = {update: _examples(result.plan, int(update)) for update in table["update"].unique()}
     table["epoch"] = table["update"].map(examples) / result.plan.n_train
     return table
@@ -86,28 +77,20 @@ def batch_costs(result: CellResult) -> "pd.DataFrame":
 
 def diagnostics(result: CellResult) -> "pd.DataFrame":
     """One row per diagnosed update of replica 0, numbered from 1: the fields of Diagnostics, NaN where unknown."""
-    import pandas as pd
-
     rows = [{"update": r.update, **asdict(r.diagnostics)} for r in result.records if r.diagnostics]
-    return pd.DataFrame(rows, columns=["update", *DIAGNOSTICS], dtype=float)
+    return _frame(rows, ["update", *DIAGNOSTICS], float)
 
 
 def fingerprints(result: CellResult) -> "pd.DataFrame":
     """One row per replica and fingerprinted update: update, replica, digest (text), norm ‖θ‖₂."""
-    import pandas as pd
-
     rows = [(record.update, *taken) for record in result.records for taken in record.fingerprints]
-    return pd.DataFrame(rows, columns=["update", *Fingerprint._fields])
+    return _frame(rows, ["update", *Fingerprint._fields])
 
 
 def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica: outcome, where it ended, last finite cost, final, best and test figures, to-target."""
-    import pandas as pd
-
-    table = history(result, config)
-    score = SCORES[config.dataset.task]
-    rows = []
-    for replica, own in table.groupby("replica"):
+    score, rows = SCORES[config.dataset.task], []
+    for replica, own in history(result, config).groupby("replica"):
         last, finite = own.iloc[-1], own[np.isfinite(own["train_cost"])]
         best = own.loc[own["validation_cost"].idxmin()] if own["validation_cost"].notna().any() else last
         row = {
@@ -125,7 +108,7 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
             "best_epoch": best["epoch"],
         }
         rows.append(row | to_target(own, config.target, config.target_on))
-    return pd.DataFrame(rows)
+    return _frame(rows)
 
 
 def to_target(history: "pd.DataFrame", target: float | None, on: str) -> dict[str, float]:
@@ -160,11 +143,8 @@ def checkpoint_metrics(record: Record, plan: Plan, score: str) -> dict[str, floa
     """Median and quartiles over the replicas that have not diverged, as metrics of one checkpoint."""
     fine = np.array([outcome is not Outcome.DIVERGED for outcome in record.outcome])
     examples = _examples(plan, record.update)
-    series = {
-        "train/cost": record.train_cost,
-        "validation/cost": record.validation_cost,
-        f"validation/{score}": record.validation_score,
-    }
+    series = {"train/cost": record.train_cost, "validation/cost": record.validation_cost}
+    series[f"validation/{score}"] = record.validation_score
     metrics = {
         "progress/updates": record.update,
         "progress/epochs": examples / plan.n_train,
@@ -222,11 +202,10 @@ def _noise_summary(result: CellResult) -> dict[str, float]:
     """
     table = diagnostics(result)
     updates = table["update"].to_numpy()
+    exact, estimated = ["variance", "squared_norm"], ["batch_variance", "batch_squared_norm"]
     return {
-        "noise/b_simple": average_noise_scale(updates, *table[["variance", "squared_norm"]].to_numpy().T),
-        "noise/b_simple_pooled": pooled_noise_scale(
-            updates, *table[["batch_variance", "batch_squared_norm"]].to_numpy().T
-        ),
+        "noise/b_simple": average_noise_scale(updates, *table[exact].to_numpy().T),
+        "noise/b_simple_pooled": pooled_noise_scale(updates, *table[estimated].to_numpy().T),
     }
 
 
@@ -236,12 +215,8 @@ def _time_summary(result: CellResult) -> dict[str, float]:
     updates, seconds = clocked[-1].update, clocked[-1].train_seconds
     if not updates:
         return {}
-    examples = _examples(result.plan, updates)
-    return {
-        "time/train_seconds": seconds,
-        "time/update_us": 1e6 * seconds / updates,
-        "time/example_us": 1e6 * seconds / examples,
-    }
+    per_example = 1e6 * seconds / _examples(result.plan, updates)
+    return {"time/train_seconds": seconds, "time/update_us": 1e6 * seconds / updates, "time/example_us": per_example}
 
 
 def curve(history: "pd.DataFrame", column: str) -> "pd.DataFrame":
@@ -249,13 +224,9 @@ def curve(history: "pd.DataFrame", column: str) -> "pd.DataFrame":
 
     Columns: update, epoch, examples, train_seconds, median, q25, q75; empty when every replica diverged at once.
     """
-    import pandas as pd
-
-    axes = ["update", "epoch", "examples", "train_seconds"]
+    axes, quartiles = ["update", "epoch", "examples", "train_seconds"], ["q25", "median", "q75"]
     fine = history[(history["outcome"] != Outcome.DIVERGED) & np.isfinite(history[column])]
-    quartiles = ["q25", "median", "q75"]
     if fine.empty:
-        return pd.DataFrame(columns=axes + quartiles, dtype=float)
+        return _frame([], axes + quartiles, float)
     table = fine.groupby(axes)[column].quantile([0.25, 0.5, 0.75]).unstack()
-    table.columns = pd.Index(quartiles)
-    return table.reset_index()
+    return table.set_axis(quartiles, axis="columns").reset_index()

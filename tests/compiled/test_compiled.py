@@ -25,8 +25,8 @@ from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS, SGD
 from harness.network.parameters import Parameters
 from harness.network.reduction import inplace_reduce
+from harness.training.checkpoints import Outcome
 from harness.training.diagnostics import OBSERVERS
-from harness.training.judge import Outcome
 from harness.training.loop import Budget, train
 from harness.training.order import Batches, updates_per_epoch
 from harness.training.stack import Stack

@@ -14,9 +14,8 @@ from harness.config.schema import Config
 from harness.data.datasets import load
 from harness.training import tables
 from harness.training.cell import Cell, CellResult
-from harness.training.checkpoints import is_geometric
+from harness.training.checkpoints import Outcome, is_geometric
 from harness.training.fingerprint import Fingerprint, digest, fingerprint
-from harness.training.judge import Outcome
 
 
 @lru_cache

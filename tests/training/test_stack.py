@@ -16,7 +16,7 @@ from harness.network.losses import LOSSES
 from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS
 from harness.network.parameters import Parameters
-from harness.training.judge import Outcome, Target
+from harness.training.checkpoints import Outcome, Target
 from harness.training.loop import Budget, train
 from harness.training.order import Batches
 from harness.training.stack import Stack

@@ -10,8 +10,8 @@ from harness.app.composition import compose_cells
 from harness.network.parameters import Parameters
 from harness.training import tables
 from harness.training.cell import CellResult, Plan
+from harness.training.checkpoints import Outcome
 from harness.training.diagnostics import Diagnostics
-from harness.training.judge import Outcome
 from harness.training.loop import Record
 
 SETTING = Plan(10, 4, 0.5, "keep", 3, (2, 1), "sigmoid_cross_entropy", 0.5, 0.125)

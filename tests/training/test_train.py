@@ -19,9 +19,16 @@ from harness.network.evaluation import evaluate
 from harness.network.mlp import MLP
 from harness.network.optimizers import SGD
 from harness.network.parameters import Parameters
-from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, is_geometric, next_checkpoint, next_geometric
+from harness.training.checkpoints import (
+    CHECKPOINTS_PER_DECADE,
+    Judge,
+    Outcome,
+    Target,
+    is_geometric,
+    next_checkpoint,
+    next_geometric,
+)
 from harness.training.diagnostics import FullObserver, Observer
-from harness.training.judge import Judge, Outcome, Target
 from harness.training.loop import Budget, train
 from harness.training.order import Batches, updates_per_epoch
 from harness.training.stack import Stack
