@@ -4,7 +4,6 @@ Before its own rule an optimiser applies clipping at a global norm, then weight 
 reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
 """
 
-from dataclasses import InitVar, dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import ArrayLike
 from harness.network.parameters import Array, Indices, Parameters
 
 
-@dataclass(eq=False)
 class Optimizer:
     """Holds the learning rate η and the state of one stack; `inplace_step` moves its parameters.
 
@@ -21,11 +19,6 @@ class Optimizer:
     biases). clip_norm: the largest global norm of a network's reduced gradient; a longer one is scaled down to it.
     hyperparameters: those that the rule names, by keyword; the class holds their defaults.
     """
-
-    params: InitVar[Parameters]
-    learning_rate: ArrayLike
-    weight_decay: float = field(default=0.0, kw_only=True)
-    clip_norm: float | None = field(default=None, kw_only=True)
 
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     n_slots: ClassVar[int] = 0  # arrays of state, each of the size of the parameters
@@ -40,8 +33,9 @@ class Optimizer:
                 raise TypeError(f"{name}: {type(self).__name__} takes {takes}, got {name}={value}")
             setattr(self, name, value)
         flat = params.flat
-        self.eta = np.array(self.learning_rate, dtype=flat.dtype).reshape(-1, 1)
-        self.decay = _decay_vector(params, self.weight_decay) if self.weight_decay else None
+        self.learning_rate = np.array(learning_rate, dtype=flat.dtype).reshape(-1, 1)
+        self.clip_norm = clip_norm
+        self.decay = _decay_vector(params, weight_decay) if weight_decay else None
         self.slots = [np.zeros_like(flat) for _ in range(self.n_slots)]
         self.scratch = np.empty_like(flat)
         self.n_steps = 0
@@ -58,8 +52,8 @@ class Optimizer:
 
     def select(self, keep: Indices) -> None:
         """Forget every network of the stack but `keep`."""
-        if len(self.eta) > 1:
-            self.eta = self.eta[keep]
+        if len(self.learning_rate) > 1:
+            self.learning_rate = self.learning_rate[keep]
         self.slots = [slot[keep] for slot in self.slots]
         self.scratch = self.scratch[keep]
 
@@ -86,15 +80,12 @@ class SGD(Optimizer):
     """θ <- θ − η g."""
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
-        np.multiply(grads, self.eta, grads)
+        np.multiply(grads, self.learning_rate, grads)
         np.subtract(theta, grads, theta)
 
 
-@dataclass(eq=False)
 class Momentum(Optimizer):
     """v <- μ v − η g; θ <- θ + v (Polyak 1964, heavy ball)."""
-
-    momentum: float = 0.9
 
     hyperparameters = ("momentum",)
     n_slots = 1
@@ -103,7 +94,7 @@ class Momentum(Optimizer):
     def _inplace_velocity(self, grads: Array) -> Array:
         """v <- μ v − η g."""
         (velocity,) = self.slots
-        np.multiply(grads, self.eta, out=grads)
+        np.multiply(grads, self.learning_rate, out=grads)
         np.multiply(velocity, self.momentum, out=velocity)
         np.subtract(velocity, grads, out=velocity)
         return velocity
@@ -122,17 +113,12 @@ class Nesterov(Momentum):
         np.add(theta, self.scratch, out=theta)
 
 
-@dataclass(eq=False)
 class Adam(Optimizer):
     """m <- β1 m + (1 − β1) g; v <- β2 v + (1 − β2) g²; θ <- θ − η √(1 − β2ᵗ)/(1 − β1ᵗ) · m / (√v + ε).
 
     Kingma & Ba 2015 in the efficient form at the end of their section 2 (their ε̂), which scikit-learn uses too;
     PyTorch adds ε to the bias-corrected √v̂ instead. Multiplying g and ε by B changes nothing.
     """
-
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
 
     hyperparameters = ("beta1", "beta2", "epsilon")
     n_slots = 2
@@ -147,16 +133,12 @@ class Adam(Optimizer):
         np.sqrt(v, out=grads)
         np.add(grads, self.epsilon, out=grads)
         np.divide(m, grads, out=grads)
-        np.multiply(grads, self.eta * self.eta.dtype.type(correction), out=grads)
+        np.multiply(grads, self.learning_rate * self.learning_rate.dtype.type(correction), out=grads)
         np.subtract(theta, grads, out=theta)
 
 
-@dataclass(eq=False)
 class RMSProp(Optimizer):
     """v <- β2 v + (1 − β2) g²; θ <- θ − η g / (√v + ε) (Tieleman & Hinton 2012, lecture 6e)."""
-
-    beta2: float = 0.99
-    epsilon: float = 1e-8
 
     hyperparameters = ("beta2", "epsilon")
     n_slots = 1
@@ -169,7 +151,7 @@ class RMSProp(Optimizer):
         np.sqrt(v, out=self.scratch)
         np.add(self.scratch, self.epsilon, out=self.scratch)
         np.divide(grads, self.scratch, out=grads)
-        np.multiply(grads, self.eta, out=grads)
+        np.multiply(grads, self.learning_rate, out=grads)
         np.subtract(theta, grads, out=theta)
 
 
