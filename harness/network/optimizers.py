@@ -1,41 +1,42 @@
 """What a reduced gradient does to the parameters: sgd, momentum, nesterov, adam, rmsprop.
 
-Before its own rule an optimiser applies clipping at a global norm, then weight decay, both to the gradient *after* the
-reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
+An optimiser works on the flat (R, P) array of a stack, so one update is a handful of array operations at any depth.
+Before its own rule it applies, in this order, clipping at a global norm and weight decay, both to the gradient *after*
+the reduction: that is why neither commutes with sum versus mean unless it is rescaled by B.
 """
 
+from dataclasses import InitVar, dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from harness.network.parameters import Array, Indices, Parameters
+from harness.network.parameters import Parameters
+
+Array = NDArray[np.floating]
 
 
+@dataclass(eq=False)
 class Optimizer:
     """Holds the learning rate η and the state of one stack; `inplace_step` moves its parameters.
 
     learning_rate: one number, or one per network of the stack. weight_decay: λ of the penalty ½λ‖W‖² (weights, not
-    biases). clip_norm: the largest global norm of a network's reduced gradient; a longer one is scaled down to it.
-    hyperparameters: those that the rule names, by keyword; the class holds their defaults.
+    biases), added to the reduced gradient. clip_norm: the largest global norm that a network's reduced gradient may
+    have; a longer one is scaled down to it.
     """
+
+    params: InitVar[Parameters]
+    learning_rate: ArrayLike
+    weight_decay: float = field(default=0.0, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
 
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     n_slots: ClassVar[int] = 0  # arrays of state, each of the size of the parameters
 
-    def __init__(
-        self, params: Parameters, learning_rate: ArrayLike, *,
-        weight_decay: float = 0.0, clip_norm: float | None = None, **hyperparameters: float,
-    ) -> None:  # fmt: skip
-        for name, value in hyperparameters.items():
-            if name not in self.hyperparameters:
-                takes = ", ".join(self.hyperparameters) or "no hyperparameters"
-                raise TypeError(f"{name}: {type(self).__name__} takes {takes}, got {name}={value}")
-            setattr(self, name, value)
+    def __post_init__(self, params: Parameters) -> None:
         flat = params.flat
-        self.learning_rate = np.array(learning_rate, dtype=flat.dtype).reshape(-1, 1)
-        self.clip_norm = clip_norm
-        self.decay = _decay_vector(params, weight_decay) if weight_decay else None
+        self.eta = np.array(self.learning_rate, dtype=flat.dtype).reshape(-1, 1)
+        self.decay = _decay_vector(params, self.weight_decay) if self.weight_decay else None
         self.slots = [np.zeros_like(flat) for _ in range(self.n_slots)]
         self.scratch = np.empty_like(flat)
         self.n_steps = 0
@@ -50,10 +51,10 @@ class Optimizer:
         self.n_steps += 1
         self._inplace_move(theta, grads)
 
-    def select(self, keep: Indices) -> None:
+    def select(self, keep: NDArray[np.intp]) -> None:
         """Forget every network of the stack but `keep`."""
-        if len(self.learning_rate) > 1:
-            self.learning_rate = self.learning_rate[keep]
+        if len(self.eta) > 1:
+            self.eta = self.eta[keep]
         self.slots = [slot[keep] for slot in self.slots]
         self.scratch = self.scratch[keep]
 
@@ -80,21 +81,23 @@ class SGD(Optimizer):
     """θ <- θ − η g."""
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
-        np.multiply(grads, self.learning_rate, grads)
+        np.multiply(grads, self.eta, grads)
         np.subtract(theta, grads, theta)
 
 
+@dataclass(eq=False)
 class Momentum(Optimizer):
     """v <- μ v − η g; θ <- θ + v (Polyak 1964, heavy ball)."""
 
+    momentum: float = 0.9
+
     hyperparameters = ("momentum",)
     n_slots = 1
-    momentum = 0.9
 
     def _inplace_velocity(self, grads: Array) -> Array:
         """v <- μ v − η g."""
         (velocity,) = self.slots
-        np.multiply(grads, self.learning_rate, out=grads)
+        np.multiply(grads, self.eta, out=grads)
         np.multiply(velocity, self.momentum, out=velocity)
         np.subtract(velocity, grads, out=velocity)
         return velocity
@@ -113,6 +116,7 @@ class Nesterov(Momentum):
         np.add(theta, self.scratch, out=theta)
 
 
+@dataclass(eq=False)
 class Adam(Optimizer):
     """m <- β1 m + (1 − β1) g; v <- β2 v + (1 − β2) g²; θ <- θ − η √(1 − β2ᵗ)/(1 − β1ᵗ) · m / (√v + ε).
 
@@ -120,9 +124,12 @@ class Adam(Optimizer):
     PyTorch adds ε to the bias-corrected √v̂ instead. Multiplying g and ε by B changes nothing.
     """
 
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
     hyperparameters = ("beta1", "beta2", "epsilon")
     n_slots = 2
-    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
         m, v = self.slots
@@ -133,16 +140,19 @@ class Adam(Optimizer):
         np.sqrt(v, out=grads)
         np.add(grads, self.epsilon, out=grads)
         np.divide(m, grads, out=grads)
-        np.multiply(grads, self.learning_rate * self.learning_rate.dtype.type(correction), out=grads)
+        np.multiply(grads, self.eta * self.eta.dtype.type(correction), out=grads)
         np.subtract(theta, grads, out=theta)
 
 
+@dataclass(eq=False)
 class RMSProp(Optimizer):
     """v <- β2 v + (1 − β2) g²; θ <- θ − η g / (√v + ε) (Tieleman & Hinton 2012, lecture 6e)."""
 
+    beta2: float = 0.99
+    epsilon: float = 1e-8
+
     hyperparameters = ("beta2", "epsilon")
     n_slots = 1
-    beta2, epsilon = 0.99, 1e-8
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
         (v,) = self.slots
@@ -151,7 +161,7 @@ class RMSProp(Optimizer):
         np.sqrt(v, out=self.scratch)
         np.add(self.scratch, self.epsilon, out=self.scratch)
         np.divide(grads, self.scratch, out=grads)
-        np.multiply(grads, self.learning_rate, out=grads)
+        np.multiply(grads, self.eta, out=grads)
         np.subtract(theta, grads, out=theta)
 
 
@@ -163,5 +173,9 @@ def _inplace_average(average: Array, value: Array, beta: float, scratch: Array) 
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp,
-}  # fmt: skip
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adam": Adam,
+    "rmsprop": RMSProp,
+}
