@@ -6,23 +6,15 @@ one line that names the key, what is allowed and what came.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from harness.network import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, REDUCTIONS
 
-TASKS = ("classification", "regression")
 LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent of B / reference_batch_size
-ORDERS = ("reshuffle", "once", "none", "sorted", "source", "replacement")
-LAST_BATCH = ("keep", "drop")
-DTYPES = ("float64", "float32")
-ENGINES = ("vectorized", "per_example", "compiled")
-TARGETS_ON = ("train", "validation")
 DIAGNOSTICS = ("off", "cheap", "full")
-RERUN = ("missing", "all")
-SIZES = ("full", "small")
 
 
 class ConfigError(ValueError):
@@ -116,8 +108,7 @@ def _whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _one_of(names: Iterable[str]) -> Rule:
-    options = tuple(names)
+def _one_of(*options: str) -> Rule:
     return Rule(lambda v: v in options, " | ".join(options))
 
 
@@ -130,43 +121,43 @@ NOT_NEGATIVE = Rule(lambda v: _number(v) and v >= 0, "a finite number >= 0")
 COUNT = Rule(lambda v: _whole(v, 1), "an integer >= 1")
 BELOW_ONE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 FRACTION = Rule(lambda v: _number(v) and 0 < v < 1, "a fraction between 0 and 1")
-BATCH_SIZE = Rule(lambda v: v == "full" or _whole(v, 1), "an integer >= 1 or full")
-WIDTHS = Rule(lambda v: isinstance(v, list) and all(_whole(n, 1) for n in v), "a list of integers >= 1, or []")
 
 RULES: dict[str, Rule] = {
-    "dataset.task": _one_of(TASKS),
+    "dataset.task": _one_of("classification", "regression"),
     "dataset.validation_fraction": FRACTION,
     "dataset.test_fraction": FRACTION,
-    "model.hidden": WIDTHS,
-    "model.activation": _one_of(ACTIVATIONS),
-    "model.initializer": _one_of(INITIALIZERS),
-    "optimizer.name": _one_of(OPTIMIZERS),
+    "model.hidden": Rule(
+        lambda v: isinstance(v, list) and all(_whole(n, 1) for n in v), "a list of integers >= 1, or []"
+    ),
+    "model.activation": _one_of(*ACTIVATIONS),
+    "model.initializer": _one_of(*INITIALIZERS),
+    "optimizer.name": _one_of(*OPTIMIZERS),
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.clip_norm": _optional(POSITIVE),
     "optimizer.momentum": _optional(BELOW_ONE),
     "optimizer.beta1": _optional(BELOW_ONE),
     "optimizer.beta2": _optional(BELOW_ONE),
     "optimizer.epsilon": _optional(POSITIVE),
-    "batch_size": BATCH_SIZE,
+    "batch_size": Rule(lambda v: v == "full" or _whole(v, 1), "an integer >= 1 or full"),
     "learning_rate": POSITIVE,
-    "reduction": _one_of(REDUCTIONS),
-    "learning_rate_rule": _one_of(LEARNING_RATE_RULES),
+    "reduction": _one_of(*REDUCTIONS),
+    "learning_rate_rule": _one_of(*LEARNING_RATE_RULES),
     "reference_batch_size": COUNT,
     "epochs": _optional(COUNT),
     "updates": _optional(COUNT),
     "train_seconds": _optional(POSITIVE),
     "target": _optional(POSITIVE),
-    "target_on": _one_of(TARGETS_ON),
-    "order": _one_of(ORDERS),
-    "last_batch": _one_of(LAST_BATCH),
+    "target_on": _one_of("train", "validation"),
+    "order": _one_of("reshuffle", "once", "none", "sorted", "source", "replacement"),
+    "last_batch": _one_of("keep", "drop"),
     "seeds": COUNT,
     "seed": Rule(lambda v: _whole(v, 0), "an integer >= 0"),
-    "dtype": _one_of(DTYPES),
-    "engine": _one_of(ENGINES),
+    "dtype": _one_of("float64", "float32"),
+    "engine": _one_of("vectorized", "per_example", "compiled"),
     "threads": COUNT,
     "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
-    "rerun": _one_of(RERUN),
-    "size": _one_of(SIZES),
+    "rerun": _one_of("missing", "all"),
+    "size": _one_of("full", "small"),
 }
 
 

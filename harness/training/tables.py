@@ -5,7 +5,7 @@ spread over replicas is the interquartile range; diverged replicas are counted, 
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,19 +25,10 @@ if TYPE_CHECKING:
 
 SCORES = {"classification": "accuracy", "regression": "r2"}
 
-# Field of Diagnostics -> metric.
+# Field of Diagnostics -> metric: gradient/norm, gradient/variance and so on, but sharpness/lambda_max.
 DIAGNOSTICS = {
-    "gradient_norm": "gradient/norm",
-    "example_norm": "gradient/example_norm",
-    "batch_variance": "gradient/batch_variance",
-    "batch_squared_norm": "gradient/batch_squared_norm",
-    "update_size": "gradient/update_size",
-    "variance": "gradient/variance",
-    "squared_norm": "gradient/squared_norm",
-    "cosine": "gradient/cosine",
-    "squared_distance": "gradient/squared_distance",
-    "lambda_max": "sharpness/lambda_max",
-    "eta_lambda_max": "sharpness/eta_lambda_max",
+    field.name: f"{'sharpness' if 'lambda' in field.name else 'gradient'}/{field.name.removeprefix('gradient_')}"
+    for field in fields(Diagnostics)
 }
 
 
