@@ -11,7 +11,7 @@ from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
 from harness.training.fingerprint import Fingerprint, digest
 from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, decisive_values, identify
-from harness.training.judge import DIVERGED_AT, Outcome
+from harness.training.judge import Outcome
 from harness.training.loop import Budget, Record
 from harness.training.noise import average_noise_scale
 from harness.training.order import Batches
@@ -19,7 +19,7 @@ from harness.training.stack import Stack
 from harness.training.tables import curve, to_target
 
 __all__ = [
-    "DIVERGED_AT", "OBSERVERS", "WITHOUT_EFFECT", "Batches", "Budget", "Cell", "CellResult", "Diagnostics",
+    "OBSERVERS", "WITHOUT_EFFECT", "Batches", "Budget", "Cell", "CellResult", "Diagnostics",
     "Fingerprint", "Identity", "Observer", "Outcome", "Plan", "Record", "Stack", "average_noise_scale", "code_digest",
     "curve", "decisive_values", "digest", "estimate_seconds", "identify", "is_geometric", "next_checkpoint",
     "pinned_blas", "plan_for", "to_target",

@@ -27,17 +27,6 @@ def mean_gradient(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
         return total / n_examples, squared_norms / n_examples
 
 
-def exact_noise(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
-    """(S (R,), ‖G‖² (R,)) over all N examples: S = mean_i ‖g_i‖² − ‖G‖².
-
-    A batch drawn without replacement has E‖g_B − G‖² = (S/B)(N − B)/(N − 1).
-    """
-    mean, mean_squared_norm = mean_gradient(network, X, Y)
-    with np.errstate(all="ignore"):
-        squared_mean = np.square(mean).sum(axis=-1)
-        return mean_squared_norm - squared_mean, squared_mean
-
-
 def batch_noise(
     mean_squared_norm: float, squared_mean: float, n_examples: int, population: float
 ) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.network.mlp import MLP
 from harness.network.parameters import Parameters
-from harness.training.noise import average_noise_scale, batch_noise, exact_noise, mean_gradient, pooled_noise_scale
+from harness.training.noise import average_noise_scale, batch_noise, mean_gradient, pooled_noise_scale
 
 
 def network(activation, loss, sizes, n_stack=2):
@@ -34,6 +34,13 @@ def test_the_norm_of_each_examples_gradient_needs_no_gradient(problem):
     grads, squared_norms = net.gradient_and_norms(X, Y)
     np.testing.assert_allclose(squared_norms, np.square(each).sum(axis=-1), rtol=1e-12)
     np.testing.assert_allclose(grads.flat, each.sum(axis=1), rtol=1e-11, atol=1e-13)
+
+
+def exact_noise(net, X, Y):
+    """(S (R,), ‖G‖² (R,)) over all N examples; a batch without replacement has E‖g_B − G‖² = (S/B)(N − B)/(N − 1)."""
+    mean, mean_squared_norm = mean_gradient(net, X, Y)
+    squared_mean = np.square(mean).sum(axis=-1)
+    return mean_squared_norm - squared_mean, squared_mean
 
 
 def test_the_exact_noise_is_the_spread_around_the_mean_gradient(problem, monkeypatch):
