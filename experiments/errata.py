@@ -29,57 +29,39 @@ VALUE = 1e-6
 SHOWN_RATE = 0.1
 AGAINST, DISTANCE = "Gradient against central differences", "largest distance / largest slope"
 Key = tuple[str, str, float]  # formula, dataset, learning rate
-Misprint = Callable[[MLP, Parameters, Array, Array, float], None]
 
 
-# The formulas in print. Each changes the derived gradient, before the reduction, so that plain descent on the mean
-# then makes the printed step; n: examples of the batch.
-
-
-def _bias_without_rate(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
-    """b <- b − Σ_i ∂J_i/∂z: neither learning rate nor 1/n."""
-    for db in grads.b:
-        db *= X.shape[-2] / learning_rate
-
-
-def _bias_mean_without_rate(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
-    """b <- b − Σ_i ∂J_i/∂z / n: no learning rate."""
-    for db in grads.b:
-        db /= learning_rate
-
-
-def _bias_of_one_example(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
-    """b <- b − η ∂J_i/∂z, without a sum over i: of the last example, where a loop over i leaves it."""
-    last = network.gradient(X[..., -1:, :], Y[..., -1:, :])
-    for db, own in zip(grads.b, last.b, strict=True):
-        db[:] = own * X.shape[-2]
-
-
-def _bias_from_weights(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
-    """b <- w − η Σ_i ∂J_i/∂z / n: from the weight of a neuron's first input."""
-    for db, W, b in zip(grads.b, network.params.W, network.params.b, strict=True):
-        db += (b - W[:, :1]) * (X.shape[-2] / learning_rate)
-
-
-def _lost_sign(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
-    """∂J/∂a = (y − a)/(a(1 − a)) at the output: every derivative behind it changes its sign."""
-    np.negative(grads.flat, grads.flat)
-
-
-def _divided_twice(network: MLP, grads: Parameters, X: Array, Y: Array, learning_rate: float) -> None:
-    """1/n in ∂J/∂a, and once more in the update."""
-    grads.flat /= X.shape[-2]
-
-
-MISPRINTS: dict[str, Misprint] = {
-    "bias_without_rate": _bias_without_rate,
-    "bias_mean_without_rate": _bias_mean_without_rate,
-    "bias_of_one_example": _bias_of_one_example,
-    "bias_from_weights": _bias_from_weights,
-    "lost_sign": _lost_sign,
-    "divided_twice": _divided_twice,
+# The formulas in print. Each changes the derived gradient, summed over n examples, so that plain descent on the mean
+# makes the printed step. Of the biases: from the summed db, the db of the last example, W, b, n and the rate η.
+BIASES: dict[str, Callable[[Array, Array, Array, Array, int, float], Array]] = {
+    # b <- b − Σ_i ∂J_i/∂z: neither learning rate nor 1/n
+    "bias_without_rate": lambda db, last, W, b, n, rate: db * (n / rate),
+    # b <- b − Σ_i ∂J_i/∂z / n: no learning rate
+    "bias_mean_without_rate": lambda db, last, W, b, n, rate: db / rate,
+    # b <- b − η ∂J_i/∂z, without a sum over i: of the last example, where a loop over i leaves it
+    "bias_of_one_example": lambda db, last, W, b, n, rate: last * n,
+    # b <- w − η Σ_i ∂J_i/∂z / n: from the weight of a neuron's first input
+    "bias_from_weights": lambda db, last, W, b, n, rate: db + (b - W[:, :1]) * (n / rate),
 }
+OF_ALL: dict[str, Callable[[Array, int], Array]] = {
+    # ∂J/∂a = (y − a)/(a(1 − a)) at the output: every derivative behind it changes its sign
+    "lost_sign": lambda g, n: -g,
+    # 1/n in ∂J/∂a, and once more in the update
+    "divided_twice": lambda g, n: g / n,
+}
+MISPRINTS = (*BIASES, *OF_ALL)
 CLAIMS = {f"E{i}": formula for i, formula in enumerate(MISPRINTS, 1)}
+
+
+def inplace_misprint(formula: str, grads: Parameters, network: MLP, X: Array, Y: Array, learning_rate: float) -> None:
+    """The derived gradient of the batch becomes the printed one."""
+    n = X.shape[-2]
+    if formula in OF_ALL:
+        grads.flat[:] = OF_ALL[formula](grads.flat, n)
+        return
+    last = network.gradient(X[..., -1:, :], Y[..., -1:, :])
+    for db, own, W, b in zip(grads.b, last.b, network.params.W, network.params.b, strict=True):
+        db[:] = BIASES[formula](db, own, W, b, n, learning_rate)
 
 
 class Printed(Engine):
@@ -87,11 +69,11 @@ class Printed(Engine):
 
     def __init__(self, formula: str, *parts: Any) -> None:
         super().__init__(*parts)
-        self.misprint = MISPRINTS[formula]
+        self.formula = formula
 
     def gradient_into(self, network: MLP, grads: Parameters, X: Array, Y: Array) -> None:
         network.gradient_into(grads, X, Y)
-        self.misprint(network, grads, X, Y, float(self.optimizer.eta[0, 0]))
+        inplace_misprint(self.formula, grads, network, X, Y, float(self.optimizer.eta[0, 0]))
 
 
 def train_as_printed(cell: Cell, formula: str) -> "pd.DataFrame":
@@ -243,9 +225,9 @@ def _step_distances(rng: np.random.Generator) -> dict[str, float]:
     nearest = dict.fromkeys(MISPRINTS, np.inf)
     for network, X, Y in networks(rng, depths=(1,)):
         derived = network.gradient(X, Y)
-        for formula, misprint in MISPRINTS.items():
+        for formula in MISPRINTS:
             own = network.gradient(X, Y)
-            misprint(network, own, X, Y, SHOWN_RATE)
+            inplace_misprint(formula, own, network, X, Y, SHOWN_RATE)
             gap = np.linalg.norm(own.flat - derived.flat) / np.linalg.norm(derived.flat)
             nearest[formula] = min(nearest[formula], float(gap))
     return nearest

@@ -38,15 +38,11 @@ class MLP:
 
     def predict(self, X: Array) -> Array:
         """Probabilities (cross-entropies) or values (squared error), (R, B, K), of X (B, D) or (R, B, D)."""
-        Z = self.logits(X)
+        self._check(X)
+        Z = self.scratch_logits(X).copy()
         with np.errstate(over="ignore"):
             self.loss.inplace_predict(Z)
         return Z
-
-    def logits(self, X: Array) -> Array:
-        """Z of the last layer, (R, B, K)."""
-        self._check(X)
-        return self.scratch_logits(X).copy()
 
     def costs(self, X: Array, Y: Array) -> Array:
         """Cost of each example, (R, B): the reported cost of a set is its mean over B. Y (B, K) or (R, B, K)."""
@@ -71,7 +67,7 @@ class MLP:
     # For the engines: without checks, and in memory that the next pass overwrites.
 
     def scratch_logits(self, X: Array) -> Array:
-        """`logits`, until the next pass."""
+        """Z of the last layer, (R, B, K)."""
         shapes = [(len(self.params.flat), X.shape[-2], n) for n in self.params.sizes[1:]]
         arrays = self.memory.arrays(shapes, self.params.flat.dtype)
         with np.errstate(over="ignore"):

@@ -14,7 +14,6 @@ from harness.training.cell import Cell
 from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, next_geometric
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import Observer
-from harness.training.loop import Budget
 from harness.training.stack import Stack
 
 # Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
@@ -65,16 +64,12 @@ def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
     with pinned_blas(cell.config.threads):
         first = _rates(timed, patience / 2)
         others = _rates(second, patience / 2) if second else first
-    work = count_work(_updates(cell.budget, first.update), cell.plan.updates_per_epoch, observer)
+    affordable = np.inf if cell.budget.seconds is None else max(1.0, cell.budget.seconds / first.update)
+    n_updates = int(min(affordable, cell.budget.updates or np.inf))
+    work = count_work(n_updates, cell.plan.updates_per_epoch, observer)
     n_others = (cell.config.seeds - 1) / len(second.replicas) if second else 0.0
     alone = sum(n * seconds for n, seconds in zip(work, first, strict=True))
     return alone + n_others * (work.updates * others.update + work.checkpoints * others.checkpoint), work
-
-
-def _updates(budget: Budget, seconds_per_update: float) -> int:
-    """The budget in updates: the part that is spent first."""
-    affordable = np.inf if budget.seconds is None else max(1.0, budget.seconds / seconds_per_update)
-    return int(min(affordable, np.inf if budget.updates is None else budget.updates))
 
 
 def count_work(n_updates: int, updates_per_epoch: int, observer: Observer | None) -> Work:

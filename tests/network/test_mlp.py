@@ -56,7 +56,7 @@ def test_a_column_of_a_regression_is_refused_without_a_word_about_classes(exampl
 @pytest.mark.parametrize("shape", [(4,), (B, 5), (3, B, 4), (1, 1, B, 4)], ids=str)
 def test_inputs_of_another_shape_are_refused(network, examples, shape):
     X, Y = np.zeros(shape), examples[1]
-    for call in (network.logits, network.predict, lambda X: network.costs(X, Y), lambda X: network.gradient(X, Y)):
+    for call in (network.predict, lambda X: network.costs(X, Y), lambda X: network.gradient(X, Y)):
         with pytest.raises(ValueError, match=r"^X: expected shape \(B, 4\), or \(R, B, 4\) with R=2, got \("):
             call(X)
 
@@ -69,7 +69,7 @@ def test_sets_of_one_or_of_each_network_are_taken(network, examples, own):
 
 def test_what_is_returned_is_not_overwritten_by_the_next_pass(network, examples):
     X, Y = examples
-    found = network.logits(X), network.predict(X), network.costs(X, Y), network.gradient(X, Y).flat
+    found = network.predict(X), network.costs(X, Y), network.gradient(X, Y).flat
     copies = [array.copy() for array in found]
     network.predict(2 * X)
     network.gradient(-X, Y)

@@ -20,7 +20,7 @@ from tests.training.test_cell import configured, draw_dataset, run
 slow = pytest.mark.slow  # sweeps made by hand, answered many times
 SUPPORTED, REFUTED, UNRESOLVED = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.UNRESOLVED
 DERIVED, FINAL = study.DERIVED, 0.1
-MISPRINTS = dict(study.MISPRINTS)
+MISPRINTS = study.MISPRINTS
 RATE, N_EXAMPLES, N_UPDATES = 0.3, 6, 3
 SIZES = (3, 2, 1)
 
@@ -40,7 +40,7 @@ def verdicts(monkeypatch) -> Any:
             made += [trained(formula, cost, dataset) for dataset, cost in zip(datasets, costs, strict=True)]
         every = evidence(*made, n_replicas=n_replicas)
         labels = {(row.formula, row.dataset): row.cell for row in every.cells.itertuples()}
-        monkeypatch.setattr(study, "MISPRINTS", {formula: MISPRINTS[formula] for formula in finals})
+        monkeypatch.setattr(study, "MISPRINTS", tuple(finals))
         monkeypatch.setattr(study, "train_as_printed", lambda name, formula: every.histories[labels[formula, name]])
         findings = judged(studies.definition("errata"), study.judge, with_derived_cells_only(every))
         assert not any("nan" in finding.sentence for finding in findings)

@@ -33,7 +33,7 @@ def costs_along(eta, a, batch_size, reduction, steps, seed):
         Y = SPREAD * rng.normal(size=(N_STACK, batch_size, 1))
         inplace_update(network, sgd, X, Y, reduction)
         if update in steps:
-            found[update] = np.square(network.logits(X[:1])[:, 0, 0]) / 2
+            found[update] = np.square(network.predict(X[:1])[:, 0, 0]) / 2
     return found
 
 
