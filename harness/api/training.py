@@ -27,7 +27,7 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
         scikit-learn. X has shape (n, D), y (n,) or (n, K).
     target_column: of a DataFrame, the column(s) to predict; the last one unless given.
     task: classification or regression. Found from y when not given: text, truth values and integers of at most 20
-        different values are classes; floats with fractions or of more values are quantities.
+        different values are classes; floats with fractions or of more values are quantities; others need it.
     validation_fraction, test_fraction: parts of the examples that are held out. resample: a new split per replica.
 
     Model
