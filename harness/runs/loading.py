@@ -127,13 +127,10 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
 
 def cell_tables(store: Store, run: "Run") -> "tuple[pd.DataFrame, pd.DataFrame]":
     """replicas.csv and history.csv of a finished cell."""
-    return _read(store, run, "replicas.csv"), _read(store, run, "history.csv")
-
-
-def _read(store: Store, run: "Run", name: str) -> "pd.DataFrame":
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = store.download(run, name, Path(scratch))
-        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
-    return table.assign(outcome=table["outcome"].fillna(""))
+        paths = [store.download(run, f"{name}.csv", Path(scratch)) for name in ("replicas", "history")]
+        tables = [pd.read_csv(path, keep_default_na=False, na_values=["", "nan"]) for path in paths]
+    replicas, history = (table.assign(outcome=table["outcome"].fillna("")) for table in tables)
+    return replicas, history
