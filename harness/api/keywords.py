@@ -102,8 +102,8 @@ def words_of(grid: Mapping[str, Any], fixed: Mapping[str, Any]) -> list[str]:
     keys = [key for key, _ in (*shared, *varied)]
     if repeated := [key for key in keys if keys.count(key) > 1]:
         raise ConfigError(repeated[0], "each key once, in the grid or as a keyword", f"{repeated[0]} twice")
-    alone = [f"{key}={_word(key, _single(key, value))}" for key, value in shared]
-    return alone + [f"{key}={','.join(_word(key, value) for value in values)}" for key, values in varied]
+    alone = [f"{key}={_text(key, _single(key, value))}" for key, value in shared]
+    return alone + [f"{key}={','.join(_text(key, value) for value in values)}" for key, values in varied]
 
 
 def full_name(key: str) -> str:
@@ -135,14 +135,10 @@ def _single(key: str, value: Any) -> Any:
     return value
 
 
-def _word(key: str, value: Any) -> str:
-    if key in PARTS and not isinstance(value, str):
-        raise ConfigError(key, "a name; its settings are keywords of their own", value)
-    return _text(key, value)
-
-
 def _text(key: str, value: Any) -> str:
     """A value in Hydra's grammar; text that is no plain word is quoted, so that nothing in it counts as grammar."""
+    if key in PARTS and not isinstance(value, str):
+        raise ConfigError(key, "a name; its settings are keywords of their own", value)
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float):

@@ -95,9 +95,9 @@ def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
     Of the runs of one cell the one that was started last counts, a finished one before any that is not.
     """
     parent, *more = (store.get(run_id) for run_id in (sweep, *others))
-    grid: dict[str, Identity] = {}
-    for part in (parent, *more):
-        grid |= {key: cell for key, cell in read_grid(store, part).items() if key not in grid}
+    grid = read_grid(store, parent)
+    for part in more:
+        grid = grid | read_grid(store, part) | grid  # the cells of earlier parts stay as they are
     runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
     cells = [_with_run(store, cell, runs.get(key)) for key, cell in grid.items()]
     about = dict(parent.data.tags) | {"cells": str(len(cells))}
