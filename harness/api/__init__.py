@@ -3,9 +3,7 @@
 The last room; may import every other one. `import harness` loads it at the first use of one of its names.
 """
 
-from harness.api.results import Result
-from harness.api.stored import load
-from harness.api.sweeps import Sweep
+from harness.api.results import Result, Sweep, load
 from harness.api.training import sweep, train
 
 __all__ = ["Result", "Sweep", "load", "sweep", "train"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from harness.api.words import full_name, words_of
+from harness.api.keywords import full_name, words_of
 from harness.app import configurations
 from harness.config import Config, ConfigError, DatasetConfig, check
 from harness.data import Dataset, check_parts, in_memory

@@ -1,16 +1,34 @@
-"""A trained cell as a Python program sees it."""
+"""A trained cell and a grid of cells as a Python program sees them; `harness.load` reads both from the store."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis import Answer, SweepData, answer
 from harness.config import Config
-from harness.runs import weights
+from harness.report import figures, note, png
+from harness.runs import cell_tables, find_run, load_runs, weights
+from harness.store import Store, read_run
 from harness.training import CellResult, tables
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
+
+# How a notebook or a terminal shows a sweep's table.
+FORMAT: dict[str, Any] = {"index": False, "max_rows": 20, "float_format": "{:.4g}".format, "na_rep": ""}
+# Columns of that table, by those of `cells`.
+SHOWN = {
+    "label": "cell",
+    "outcome": "outcome",
+    "score": "training cost",
+    "final/validation_accuracy": "validation accuracy",
+    "final/validation_r2": "validation r2",
+    "time/update_us": "µs per update",
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,3 +79,124 @@ def result_of(trained: CellResult, config: Config, signature: str, label: str) -
     history, replicas = tables.history(trained, config), tables.replicas(trained, config)
     outcome, summary = tables.cell_outcome(replicas), tables.summary(trained, replicas)
     return Result(label, signature, config, str(outcome), summary, weights(trained.parameters), history, replicas)
+
+
+class Note(str):
+    """Markdown that a notebook shows formatted."""
+
+    __slots__ = ()
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+class Figures(dict[str, "Figure"]):
+    """Figures by name; a notebook shows them all."""
+
+    def _repr_html_(self) -> str:
+        from base64 import b64encode
+
+        pictures = {name: b64encode(png(figure)).decode() for name, figure in self.items()}
+        return "\n".join(f'<img alt="{name}" src="data:image/png;base64,{data}">' for name, data in pictures.items())
+
+
+class Sweep:
+    """A grid of cells after its training, or as a store holds it. Costs are means per example.
+
+    The tables are copies: they may be changed. Their column `cell` is the signature of a cell, by which they are
+    joined; `label` is its name for people, and `setting` names the cells that are compared: those that differ in batch
+    size, learning rate and reduction only.
+    """
+
+    def __init__(self, data: SweepData, read_results: Callable[[], list[Result]]) -> None:
+        self._data, self._read_results = data, read_results
+
+    @property
+    def cells(self) -> "pd.DataFrame":
+        """One row for each cell: what it is, how it ended (status, outcome, reason), every setting, its summary.
+
+        score is the median training cost at the end over the replicas that did not diverge, between its quartiles q25
+        and q75. lr_mean and lr_per_example are the learning rate in canonical units.
+        """
+        return self._data.cells.copy()
+
+    @property
+    def replicas(self) -> "pd.DataFrame":
+        """One row for each replica of each finished cell: outcome, where it ended, final, best and test figures."""
+        return self._data.replicas.copy()
+
+    @property
+    def histories(self) -> "pd.DataFrame":
+        """One row for each checkpoint of each replica of each finished cell: the columns of `Result.history`."""
+        return self._data.histories.copy()
+
+    @cached_property
+    def results(self) -> list[Result]:
+        """The finished cells one by one, with their weights."""
+        return self._read_results()
+
+    @cached_property
+    def _answer(self) -> Answer:
+        return answer(self._data)
+
+    def answer(self) -> Answer:
+        """What the sweep found, as tables: best learning rates, updates to target, sum against mean, winners."""
+        return self._answer
+
+    def note(self) -> str:
+        """The answer in words, as Markdown."""
+        return Note(note(self._data, self._answer))
+
+    def figures(self) -> "dict[str, Figure]":
+        """The figures that suit what the sweep varied, by name, as Figures of matplotlib."""
+        return Figures(figures(self._data, self._answer))
+
+    def _table(self) -> "pd.DataFrame":
+        cells = self._data.cells
+        table = cells[[column for column in SHOWN if column in cells]].rename(columns=SHOWN)
+        return table.assign(outcome=table["outcome"].where(table["outcome"] != "", cells["status"].str.lower()))
+
+    def __len__(self) -> int:
+        """The number of cells."""
+        return len(self._data.cells)
+
+    def __repr__(self) -> str:
+        return f"{self._data.title}: {len(self)} cells\n{self._table().to_string(**FORMAT)}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(self._data.title)}: {len(self)} cells</p>\n{self._table().to_html(**FORMAT)}"
+
+
+def load(run_id: str, *more: str) -> Sweep:
+    """Read a sweep, or a single cell, from the store: that of the current folder, or of MLFLOW_TRACKING_URI.
+
+    run_id: of a sweep or of a cell, 32 hexadecimal digits as MLflow shows them; the first 6 or more are enough where
+        no other run begins with them.
+    more: ids of further sweeps, whose cells count as the first one's; or, if the first is a cell, of further cells.
+
+    Cells that are not finished are in `cells` only, with a reason. `results` reads the weights of every cell when it is
+    used first. Nothing is written.
+    Raises ConfigError for an id that no run has, or several, and for a run that another version wrote.
+
+    After `python -m harness -m dataset=iris batch_size=8,64`, with the id that it printed:
+
+    >>> import harness
+    >>> sweep = harness.load(run_id)
+    >>> sweep.cells["label"].to_list()
+    ['iris B=8 η=0.1 mean', 'iris B=64 η=0.1 mean']
+    """
+    store = Store.open_to_read()
+    data = load_runs(store, [find_run(store, digits) for digits in (run_id, *more)])
+    finished = data.cells[data.cells["status"] == "FINISHED"].to_dict("records")
+    return Sweep(data, lambda: [_result(store, cell) for cell in finished])
+
+
+def _result(store: Store, cell: dict[str, Any]) -> Result:
+    """A finished cell, from its row of a sweep's table and the files of its run."""
+    run = store.get(cell["run_id"])
+    stored, (replicas, history) = read_run(store, run), cell_tables(store, run)
+    config, arrays = stored.config, weights(stored.parameters)
+    summary = {name: value for name, value in cell.items() if "/" in name and value == value}
+    return Result(cell["label"], cell["cell"], config, cell["outcome"], summary, arrays, history, replicas)

@@ -8,8 +8,7 @@ from typing import Any, cast
 from harness.analysis import SweepCell, sweep_data
 from harness.api.cells import planned
 from harness.api.keywords import Data, Grid, keywords, with_grid_and_keywords, with_keywords
-from harness.api.results import Result, result_of
-from harness.api.sweeps import Sweep
+from harness.api.results import Result, Sweep, result_of
 from harness.config import ConfigError, sweep_label
 from harness.data import Dataset
 from harness.runs import GridCell, SweepProgress
@@ -127,11 +126,5 @@ def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Resul
 
 
 def _swept(cell: GridCell, result: Result) -> SweepCell:
-    return SweepCell(
-        cell.identity,
-        "FINISHED",
-        outcome=result.outcome,
-        summary=result.summary,
-        replicas=result.replicas(),
-        history=result.history(),
-    )
+    outcome, summary, replicas, history = result.outcome, result.summary, result.replicas(), result.history()
+    return SweepCell(cell.identity, "FINISHED", outcome, summary=summary, replicas=replicas, history=history)

@@ -45,12 +45,8 @@ def grid(
 
 def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:
     """The same cells, with the run of each that is finished in the store, unless `rerun=all` wants it trained again."""
-    return [cell if cell.config.rerun == "all" else _look_up(cell, store) for cell in cells]
-
-
-def _look_up(cell: GridCell, store: Store) -> GridCell:
-    run = store.finished_cell(cell.signature)
-    return replace(cell, run_id=run.info.run_id) if run else cell
+    runs = [None if cell.config.rerun == "all" else store.finished_cell(cell.signature) for cell in cells]
+    return [replace(cell, run_id=run.info.run_id) if run else cell for cell, run in zip(cells, runs, strict=True)]
 
 
 def missing(cells: Sequence[GridCell]) -> list[GridCell]:
@@ -61,17 +57,13 @@ def plan(cells: Sequence[GridCell]) -> str:
     """What a dry run prints: a line for each cell with its estimated wall seconds, and their sum, trained in a row."""
     todo = missing(cells)
     share = PATIENCE / max(1, len(todo))
-    seconds = {
-        cell.signature: estimate_seconds(Cell(cell.config, load_dataset(cell.config.dataset)), share) for cell in todo
-    }
+    fresh = (Cell(cell.config, load_dataset(cell.config.dataset)) for cell in todo)
+    seconds = {cell.signature: estimate_seconds(one, share) for cell, one in zip(todo, fresh, strict=True)}
     width = max(len(cell.label) for cell in cells)
-    lines = [f"{cell.label:<{width}}  {_state(cell, seconds)}" for cell in cells]
+    states = {key: f"about {_duration(estimate)}" for key, estimate in seconds.items()}
+    lines = [f"{cell.label:<{width}}  {states.get(cell.signature, f'done, run {cell.run_id}')}" for cell in cells]
     total = _duration(sum(seconds.values()))
     return "\n".join([*lines, f"{len(cells)} cells, {len(cells) - len(todo)} done, about {total} to train"])
-
-
-def _state(cell: GridCell, seconds: dict[str, float]) -> str:
-    return f"done, run {cell.run_id}" if cell.run_id else f"about {_duration(seconds[cell.signature])}"
 
 
 def _duration(seconds: float) -> str:

@@ -95,9 +95,9 @@ def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
     Of the runs of one cell the one that was started last counts, a finished one before any that is not.
     """
     parent, *more = (store.get(run_id) for run_id in (sweep, *others))
-    grid: dict[str, Identity] = {}
-    for part in (parent, *more):
-        grid |= {key: cell for key, cell in read_grid(store, part).items() if key not in grid}
+    grid = read_grid(store, parent)
+    for part in more:
+        grid = grid | read_grid(store, part) | grid  # the cells of earlier parts stay as they are
     runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
     cells = [_with_run(store, cell, runs.get(key)) for key, cell in grid.items()]
     about = dict(parent.data.tags) | {"cells": str(len(cells))}
@@ -127,13 +127,10 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
 
 def cell_tables(store: Store, run: "Run") -> "tuple[pd.DataFrame, pd.DataFrame]":
     """replicas.csv and history.csv of a finished cell."""
-    return _read(store, run, "replicas.csv"), _read(store, run, "history.csv")
-
-
-def _read(store: Store, run: "Run", name: str) -> "pd.DataFrame":
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        path = store.download(run, name, Path(scratch))
-        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
-    return table.assign(outcome=table["outcome"].fillna(""))
+        paths = [store.download(run, f"{name}.csv", Path(scratch)) for name in ("replicas", "history")]
+        tables = [pd.read_csv(path, keep_default_na=False, na_values=["", "nan"]) for path in paths]
+    replicas, history = (table.assign(outcome=table["outcome"].fillna("")) for table in tables)
+    return replicas, history

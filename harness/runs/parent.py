@@ -6,14 +6,12 @@ process, in workers, or earlier, and the answer can be written again at any time
 
 import json
 import re
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from harness.analysis import Answer, Finding, Study, SweepData, answer
+from harness.analysis import answer
 from harness.config import sweep_label, varied_keys
 from harness.report import figures, finding_figures, findings, html, note, png, shortened
 from harness.runs import studies
@@ -26,16 +24,10 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 VIEW = [
-    "params.`batch_size`",
-    "params.`learning_rate`",
-    "params.`reduction`",
-    "tags.`outcome`",
-    "metrics.`final/train_cost`",
-    "metrics.`final/validation_cost`",
-    "metrics.`time/train_seconds`",
-    "metrics.`time/update_us`",
-    "metrics.`time/example_us`",
-]  # what the UI's table shows of the cells
+    "params.`batch_size`", "params.`learning_rate`", "params.`reduction`", "tags.`outcome`",
+    "metrics.`final/train_cost`", "metrics.`final/validation_cost`",
+    "metrics.`time/train_seconds`", "metrics.`time/update_us`", "metrics.`time/example_us`",
+]  # fmt: skip  # what the UI's table shows of the cells
 UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
 LONGEST = 100  # letters of it
 
@@ -106,7 +98,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
     data = load_sweep(store, sweep, *others)
     found = answer(data)
     words = note(data, found)
-    judgement = _judgement(store, sweep, data, found)
+    judgement = studies.judgement(store, sweep, data, found)
     if judgement:
         words = f"{findings.note(*judgement)}\n\n{words}"
     table = data.cells.merge(found.cells, on="cell", how="left")
@@ -134,11 +126,3 @@ def _file_names(titles: Sequence[str]) -> dict[str, str]:
     names = [UNSAFE.sub("_", title)[:LONGEST] for title in titles]
     numbered = [f"{name} {i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
     return dict(zip(titles, numbered, strict=True))
-
-
-def _judgement(store: Store, sweep: str, data: SweepData, found: Answer) -> tuple[Study, list[Finding]] | None:
-    """A study with its findings; None for a sweep without claims."""
-    if not store.has_file(sweep, studies.CLAIMS):
-        return None
-    with tempfile.TemporaryDirectory() as scratch:
-        return studies.judgement(store, sweep, data, found, Path(scratch))

@@ -21,15 +21,9 @@ class _Live:
     def __init__(self, console: "Console", before: str, after: str, shown: bool) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.bar = Progress(
-            TextColumn(before, markup=False),
-            BarColumn(bar_width=20),
-            TextColumn(after, markup=False),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-            disable=not shown,
-        )
+        left, right = (TextColumn(text, markup=False) for text in (before, after))
+        columns = left, BarColumn(bar_width=20), right, TimeRemainingColumn(compact=True)
+        self.bar = Progress(*columns, console=console, transient=True, disable=not shown)
 
     def __enter__(self) -> Self:
         self.bar.start()

@@ -7,6 +7,7 @@ the run id of its parent, and everything else about it is read from the store, s
 import base64
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,45 +22,23 @@ from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.report import cell_figures, save
 from harness.runs.progress import CellProgress
-from harness.store import (
-    COMMIT_TAG,
-    INTERRUPTS,
-    RunWriter,
-    Store,
-    commit,
-    environment,
-    note_tags,
-    redacted,
-    sweep_tag,
-    uncommitted_diff,
-)
-from harness.training import (
-    WITHOUT_EFFECT,
-    Cell,
-    CellResult,
-    Identity,
-    Observer,
-    Outcome,
-    Plan,
-    Record,
-    identify,
-    is_geometric,
-    pinned_blas,
-    tables,
-)
+from harness.store import COMMIT_TAG, INTERRUPTS, commit, environment, note_tags, redacted, sweep_tag, uncommitted_diff
+from harness.training import WITHOUT_EFFECT, Cell, Observer, Outcome, identify, is_geometric, pinned_blas, tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@lru_cache(maxsize=4)
-def _load(dataset: str) -> Dataset:
-    return load(DatasetConfig(**json.loads(dataset)))
+    from harness.store import RunWriter, Store
+    from harness.training import CellResult, Identity, Plan, Record
 
 
-def load_dataset(config: DatasetConfig) -> Dataset:
-    """The data that a configuration names; the cells of a sweep share one copy. Raises ConfigError."""
-    return _load(json.dumps(asdict(config), sort_keys=True))
+def keeping(n_datasets: int) -> Callable[[DatasetConfig], Dataset]:
+    """`load` that keeps the datasets of the last so many configurations."""
+    kept = lru_cache(n_datasets)(lambda text: load(DatasetConfig(**json.loads(text))))
+    return lambda config: kept(json.dumps(asdict(config), sort_keys=True))
+
+
+load_dataset = keeping(4)  # the cells of a sweep share one copy; raises ConfigError
 
 
 def source_tags() -> dict[str, str]:
@@ -99,7 +78,7 @@ class Assignment(Word):
     data: str
 
     @classmethod
-    def of(cls, cell: Identity, label: str) -> Self:
+    def of(cls, cell: "Identity", label: str) -> Self:
         return cls(cell.signature, label, cell.code, cell.data)
 
 
@@ -117,7 +96,7 @@ class Job:
     assignment: Assignment | None = None
 
 
-def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: Job) -> Outcome:
+def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job: Job) -> Outcome:
     """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED, and goes on.
 
     Raises ConfigError for a cell that is not the one of the job's assignment.
@@ -146,7 +125,7 @@ def record_cell(config: Config, store: Store, sweep: SweepContext | None, job: J
     return outcome
 
 
-def _refuse_another(asked: Assignment, own: Identity) -> None:
+def _refuse_another(asked: Assignment, own: "Identity") -> None:
     """The parent's answer is about the cell that it asked for; another one, even if trained, would not be in it."""
     if own.signature != asked.signature:
         changed = [name for name in ("code", "data") if getattr(own, name) != getattr(asked, name)]
@@ -154,7 +133,7 @@ def _refuse_another(asked: Assignment, own: Identity) -> None:
         raise ConfigError("cell", allowed, f"other {' and '.join(changed) or 'values in the configuration'}")
 
 
-def _tags(config: Config, own: Identity, asked: Assignment, sweep: SweepContext | None, job: Job) -> dict[str, str]:
+def _tags(config: Config, own: "Identity", asked: Assignment, sweep: SweepContext | None, job: Job) -> dict[str, str]:
     return {
         "kind": "cell",
         "signature": asked.signature,
@@ -169,7 +148,7 @@ def _tags(config: Config, own: Identity, asked: Assignment, sweep: SweepContext 
     }
 
 
-def params(config: Config, plan: Plan) -> dict[str, Any]:
+def params(config: Config, plan: "Plan") -> dict[str, Any]:
     """Flat and few: the knobs as they came out, the canonical rates, then the rest of what was asked."""
     knobs = {"batch_size": plan.batch_size, "learning_rate": plan.learning_rate, "reduction": config.reduction}
     derived = {"lr_mean": plan.lr_mean, "lr_per_example": plan.lr_per_example, "n_train": plan.n_train}
@@ -178,20 +157,20 @@ def params(config: Config, plan: Plan) -> dict[str, Any]:
     return {**knobs, **derived, **names, **{key: value for key, value in flatten(asked).items() if value is not None}}
 
 
-def _warn_if_clipped(config: Config, plan: Plan, run: RunWriter, progress: CellProgress) -> None:
+def _warn_if_clipped(config: Config, plan: "Plan", run: "RunWriter", progress: CellProgress) -> None:
     if config.batch_size != "full" and int(config.batch_size) > plan.n_train:
         progress.warn(f"batch_size={config.batch_size} is larger than N={plan.n_train}: clipped to N")
         run.tags({"batch_size_requested": str(config.batch_size)})
 
 
-def _write_record(run: RunWriter, record: Record, plan: Plan, score: str) -> None:
+def _write_record(run: "RunWriter", record: "Record", plan: "Plan", score: str) -> None:
     run.points(tables.checkpoint_metrics(record, plan, score), record.update)
     for update, _, cost in record.batch_costs:
         if update == 0 or is_geometric(update, Observer.shown_batch_costs_per_decade):
             run.points({"batch/cost": cost}, update)
 
 
-def _write_provenance(run: RunWriter, config: Config, dataset: Dataset, job: Job, n_inputs: int) -> None:
+def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: Job, n_inputs: int) -> None:
     """What is needed to repeat the cell, before it is trained: a cell that fails is to be repeated, too."""
     run.dataset(dataset.name, dataset.digest, config.dataset.load, len(dataset.X), n_inputs)
     with run.files() as folder:
@@ -204,7 +183,7 @@ def _write_provenance(run: RunWriter, config: Config, dataset: Dataset, job: Job
             (folder / "uncommitted.diff").write_text(diff, encoding="utf8", newline="")
 
 
-def _write_result(run: RunWriter, config: Config, result: CellResult, name: str, started: float) -> Outcome:
+def _write_result(run: "RunWriter", config: Config, result: "CellResult", name: str, started: float) -> Outcome:
     """Tables and weights, summary, figures, note; ends with the share of wall time that all this took.
 
     The numbers go first: what fails while drawing costs none of them.
@@ -223,7 +202,7 @@ def _write_result(run: RunWriter, config: Config, result: CellResult, name: str,
     return outcome
 
 
-def _write_tables(folder: Path, config: Config, result: CellResult, replicas: "pd.DataFrame") -> None:
+def _write_tables(folder: Path, config: Config, result: "CellResult", replicas: "pd.DataFrame") -> None:
     named = {
         "history": tables.history(result, config),
         "batch_costs": tables.batch_costs(result),
@@ -237,7 +216,7 @@ def _write_tables(folder: Path, config: Config, result: CellResult, replicas: "p
     np.savez(folder / "weights.npz", **weights(result.parameters))
 
 
-def _draw(folder: Path, config: Config, result: CellResult, name: str) -> None:
+def _draw(folder: Path, config: Config, result: "CellResult", name: str) -> None:
     save(cell_figures(tables.history(result, config), tables.batch_costs(result), name), folder)
 
 

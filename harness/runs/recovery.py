@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 Say = Callable[[str], None]
+Launch = Callable[[Sequence[GridCell]], None]
 
 ATTEMPTS = 3  # launches in a row in which no cell began, after which the launcher counts as broken
 ENDING_SECONDS = 5.0  # that workers may take to end after the interrupt that ended the sweep
 
 
-def train_all(
-    cells: Sequence[GridCell], store: Store, sweep: str, launch: Callable[[Sequence[GridCell]], None]
-) -> None:
+def train_all(cells: Sequence[GridCell], store: Store, sweep: str, launch: Launch) -> None:
     """Launch the cells; when a killed worker ends the launch, launch those that have not begun.
 
     Which of the cells in training killed its worker is not known. Each of them is tried once more at the end, alone, so
@@ -42,7 +41,7 @@ def train_all(
         _launch([cell], launch)
 
 
-def _launch(cells: Sequence[GridCell], launch: Callable[[Sequence[GridCell]], None]) -> BaseException | None:
+def _launch(cells: Sequence[GridCell], launch: Launch) -> BaseException | None:
     """The exception that ended the launch, if one did."""
     try:
         launch(cells)

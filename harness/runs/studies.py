@@ -1,6 +1,7 @@
 """The studies of experiments/: judging one from its runs, listing last verdicts, building the page of findings."""
 
 import json
+import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,12 +24,15 @@ FINDINGS = "findings.json"  # likewise: what was found
 TAG = "claim."  # and the verdict of each claim as a tag
 
 
-def judgement(store: "Store", sweep: str, data: SweepData, found: Answer, scratch: Path) -> tuple[Study, list[Finding]]:
-    """The findings of a study's sweep, by the claims that were stored with it and the module as it is now."""
-    tree = yaml.safe_load(store.download(store.get(sweep), CLAIMS, scratch).read_text(encoding="utf8"))
-    study = study_from(tree)
-    evidence = Evidence(data, found, partial(_download, store, scratch), np.random.default_rng(SEED))
-    return study, judged(study, judge_of(study.name, judge_file(study.name).parent), evidence)
+def judgement(store: "Store", sweep: str, data: SweepData, found: Answer) -> tuple[Study, list[Finding]] | None:
+    """A study with its findings, by the claims stored with its sweep and today's module; None without claims."""
+    if not store.has_file(sweep, CLAIMS):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        study = study_from(yaml.safe_load(store.download(store.get(sweep), CLAIMS, scratch).read_text(encoding="utf8")))
+        evidence = Evidence(data, found, partial(_download, store, scratch), np.random.default_rng(SEED))
+        return study, judged(study, judge_of(study.name, judge_file(study.name).parent), evidence)
 
 
 def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:

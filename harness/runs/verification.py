@@ -15,6 +15,7 @@ import numpy as np
 from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load
 from harness.network import Parameters
+from harness.runs.recording import keeping
 from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, commit, environment, first_line, read_run
 from harness.training import Budget, Cell, CellResult, code_digest, digest, next_checkpoint, pinned_blas, tables
 
@@ -42,7 +43,7 @@ def verify(store: "Store", run_id: str, say: Callable[[str], None]) -> bool:
     a summary. Raises ConfigError for a run that is neither, and for a cell (in a sweep that is a line) whose files are
     missing or cannot be read, as those of one that failed. Not compared: clocks, test figures, diagnostics, pictures.
     """
-    run, loader, found = _run(store, run_id), _fresh_loader(), list[Verification]()
+    run, loader, found = _run(store, run_id), keeping(1), list[Verification]()
     kind = run.data.tags.get("kind")
     if kind not in ("cell", "sweep"):
         raise ConfigError("verify", "the run id of a cell or of a sweep", run_id)
@@ -82,22 +83,6 @@ def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Data
     return compare(stored, retrain(stored, dataset))
 
 
-def _fresh_loader() -> Callable[[DatasetConfig], Dataset]:
-    """`load` that keeps its last dataset for the next cell; every call of `verify` loads anew."""
-    kept: dict[str, Dataset] = {}
-
-    def loader(config: DatasetConfig) -> Dataset:
-        if (key := repr(config)) not in kept:
-            kept.clear()
-            kept[key] = load(config)
-        return kept[key]
-
-    return loader
-
-
-# Training it again.
-
-
 def retrain(stored: FinishedRun, dataset: Dataset) -> CellResult:
     """The stored cell on the path that every cell takes.
 
@@ -113,9 +98,6 @@ def retrain(stored: FinishedRun, dataset: Dataset) -> CellResult:
     for _ in cell.train():
         INTERRUPTS.check()
     return cell.result()
-
-
-# Then and now.
 
 
 def compare(stored: FinishedRun, result: CellResult) -> Verification:
@@ -148,17 +130,12 @@ def _fingerprints_differ(stored: FinishedRun, now: Fingerprints, history: "pd.Da
     place = f", first at update {update}, replica {replica} ({n_differing})"
     if first not in now or first not in then:
         return f"{place}: taken {'then' if first in then else 'now'} only, because the replica ended at another update"
-    costs = [_costs(table).get(first, float("nan")) for table in (stored.history, history)]
+    indexed = (table.set_index(["update", "replica"]) for table in (stored.history, history))
+    costs = [table["train_cost"].get(first, math.nan) for table in indexed]
     return (
         f"{place}: ‖θ‖ there off by {_relative(then[first].norm, now[first].norm):.2g} (relative), "
         f"training cost by {_relative(*costs):.2g} (relative), {_farthest(stored.parameters, final)}"
     )
-
-
-def _costs(history: "pd.DataFrame") -> dict[tuple[int, int], float]:
-    """Training cost by update and replica."""
-    columns = history[["update", "replica", "train_cost"]].itertuples(index=False)
-    return {(int(update), int(replica)): float(cost) for update, replica, cost in columns}
 
 
 def _relative(then: float, now: float) -> float:
@@ -176,7 +153,7 @@ def _history_differs(then: "pd.DataFrame", now: "pd.DataFrame") -> str:
         return f": the parameters repeat, but history.csv has no column {', '.join(missing)}"
     if len(then) != len(now):
         return f": the parameters repeat, but history.csv has {len(then)} rows in place of {len(now)}"
-    one, other = (table.sort_values(["update", "replica"]).reset_index(drop=True) for table in (then, now))
+    one, other = (table.sort_values(["update", "replica"], ignore_index=True) for table in (then, now))
     for name in columns:
         same = (one[name] == other[name]) | (one[name].isna() & other[name].isna())
         if not same.all():

@@ -11,7 +11,7 @@ FILES = [path for path in PACKAGE.rglob("*.py") if "\n    >>> " in path.read_tex
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in FILES
 )
-STORED = "harness.api.stored"  # whose example reads a sweep
+STORED = "harness.api.results"  # whose example reads a sweep
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name != STORED])
