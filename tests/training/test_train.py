@@ -4,6 +4,7 @@ Time is counted by a clock that the tests turn by hand, so nothing here depends 
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from itertools import chain, pairwise
 from typing import Any
@@ -306,6 +307,25 @@ def test_a_diverged_network_predicts_nothing_correctly(make_stack, loss):
     cost, score = evaluate(stack.network, *stack.engine.train_set)
     assert np.isnan(cost[0])
     assert score[0] == 0
+
+
+def test_an_update_is_five_calls_deep(make_stack):
+    """From `train` to a product of matrices, so that a reader can follow it."""
+    stack, paths = make_stack(), set()
+    product = stack.network.params.product
+
+    def spied(*arrays: np.ndarray) -> np.ndarray:
+        path, frame = [], sys._getframe(1)
+        while frame.f_code is not train.__code__:
+            path.append(frame.f_code.co_name)
+            frame = frame.f_back
+        paths.add(tuple(name for name in reversed(path) if name != "<listcomp>"))
+        return product(*arrays)
+
+    stack.network.params.product = spied
+    list(train([stack], PER_EPOCH, Budget(updates=3)))
+    updating = {path for path in paths if path[0] == "advance" and "make_updates" in path}
+    assert updating == {("advance", "make_updates", "gradient_into", step) for step in ("_forward", "_backward")}
 
 
 # What it reports about batches.
