@@ -18,7 +18,9 @@ def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call Hydra or OmegaConf; what they refuse is raised as a ConfigError."""
     try:
         return call(*arguments, **options)
-    except (HydraException, OmegaConfBaseException) as refused:
+    except ConfigError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as refused:
         raise _one_line(" ".join(f"{refused} {refused.__cause__ or ''}".split())) from refused
 
 
@@ -54,6 +56,7 @@ def _unknown_option(found: re.Match[str]) -> ConfigError:
 
 
 A_LIST = "one value (a list to sweep over needs -m in front)"
+A_NAME = "a name for each group (dataset, model, optimizer), which none can go without"
 ONE = "one value for all cells"
 OF_A_JOB = "a value, or ${KEY} of another key (what ${hydra:...} gives depends on the cells that are still missing)"
 MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
@@ -62,6 +65,7 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'": lambda f: ConfigError(f[1], ONE, f[2]),
     r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
     r"Could not (?:override|delete from config\.) '([^']+)'": lambda found: unknown(found[1]),
+    r"Config group override must be a string or a list. Got (\w+)": lambda f: ConfigError("command line", A_NAME, f[1]),
     r"HydraConfig was not set full_key: (\S+)": lambda found: ConfigError(found[1], OF_A_JOB, "${hydra:...}"),
     r"Missing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(found[1], "a value", None),
     r"missing \d+ required positional arguments?: '(\w+)'": lambda found: ConfigError(found[1], "a value", None),

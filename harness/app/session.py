@@ -6,7 +6,7 @@ Two private names of Hydra are used, each in one function: its parser of flags i
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
@@ -30,14 +30,16 @@ SMALL = "size=small"
 
 
 def flags(words: Sequence[str]) -> Namespace:
-    """The command line as Hydra reads it: `overrides`, and an attribute for each flag; an unknown one ends the process.
+    """The command line as Hydra reads it: `overrides`, and an attribute for each flag.
 
     is_question: whether the user wants to be told something (--help, --cfg job, completion) instead of training.
-    Raises ConfigError for a flag that would be passed over.
+    Raises ConfigError for a flag that is unknown or would be passed over.
     """
     from hydra._internal.utils import get_args_parser
 
-    found: Namespace = get_args_parser().parse_intermixed_args(list(words))
+    parser = get_args_parser()
+    parser.error = _refuse_flags
+    found: Namespace = parser.parse_intermixed_args(list(words))
     unused = {flag: value for flag, value in vars(found).items() if value and flag not in USED}
     found.is_question = any(flag in unused for flag in QUESTIONS)
     if unused and not found.is_question:
@@ -45,6 +47,10 @@ def flags(words: Sequence[str]) -> Namespace:
         allowed = "-m or --config-dir FOLDER (others go with --cfg job; `verify RUN_ID` trains a run again)"
         raise ConfigError(f"--{flag.replace('_', '-')}", allowed, value)
     return found
+
+
+def _refuse_flags(message: str) -> NoReturn:
+    raise ConfigError("command line", "flags that --hydra-help lists", message)
 
 
 def _context(loader: Any, config: DictConfig) -> HydraContext:

@@ -74,7 +74,9 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
     except Interrupted:
         killed = True
         raise
-    except Exception as error:  # the launcher could not begin
+    except OSError as error:  # the launcher could not begin, as when its folder cannot be made
+        say(f"harness: nothing was launched: {error}")
+    except Exception as error:
         print_traceback(error)
     finally:
         with INTERRUPTS.deferred_unless_repeated():

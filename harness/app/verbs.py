@@ -8,7 +8,7 @@ from harness.app.composition import checked_cells
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError
-from harness.runs import recover, studies, verify, write_answer
+from harness.runs import check_run_id, find_run, recover, studies, verify, write_answer
 from harness.store import Store
 
 LAUNCHER = ("hydra/launcher", "hydra.launcher")  # how its overrides begin
@@ -25,12 +25,12 @@ def _report(words: Sequence[str]) -> int:
     """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'."""
     if not words:
         raise ConfigError("report", "the run id of a sweep, or of several to be taken together", None)
-    store = Store.open()
     for word in words:
-        if store.kind(word) != "sweep":
-            raise ConfigError("report", f"the run id of a sweep in {store.uri}", word)
-    write_answer(store, *words)
-    say(f"Written: report.html and figures below {store.ui.run_link(words[0])}")
+        check_run_id(word, "report")
+    store = Store.open()
+    sweeps = [find_run(store, word, "report", ["sweep"]).info.run_id for word in words]
+    write_answer(store, *sweeps)
+    say(f"Written: report.html and figures below {store.ui.run_link(sweeps[0])}")
     return 0
 
 
@@ -38,10 +38,9 @@ def _verify(words: Sequence[str]) -> int:
     """`verify RUN`: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
     if len(words) != 1:
         raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
+    check_run_id(words[0], "verify")
     store = Store.open()
-    if store.kind(words[0]) is None:
-        raise ConfigError("verify", f"the run id of a cell or a sweep in {store.uri}", words[0])
-    return 0 if verify(store, words[0], say) else 1
+    return 0 if verify(store, find_run(store, words[0], "verify").info.run_id, say) else 1
 
 
 def _deliver(words: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ Joins `training`, `analysis`, `report` and `store`; may import every room but `a
 """
 
 from harness.runs.grid import GridCell
-from harness.runs.loading import cell_tables, find_run, load_runs
+from harness.runs.loading import cell_tables, check_run_id, find_run, load_runs
 from harness.runs.parent import write_answer
 from harness.runs.progress import SweepProgress
 from harness.runs.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
@@ -12,6 +12,6 @@ from harness.runs.recovery import recover
 from harness.runs.verification import verify
 
 __all__ = [
-    "Assignment", "GridCell", "Job", "SweepContext", "SweepProgress", "cell_tables", "find_run", "load_dataset",
-    "load_runs", "record_cell", "recover", "verify", "weights", "write_answer",
+    "Assignment", "GridCell", "Job", "SweepContext", "SweepProgress", "cell_tables", "check_run_id", "find_run",
+    "load_dataset", "load_runs", "record_cell", "recover", "verify", "weights", "write_answer",
 ]  # fmt: skip

@@ -48,16 +48,21 @@ def _identity(values: Values, plan: dict[str, Any], **about: str) -> Identity:
     return Identity(values=values, plan=Plan(**{**plan, "sizes": tuple(plan["sizes"])}), **about)
 
 
-def find_run(store: Store, digits: str) -> "Run":
-    """The sweep or cell whose id this is, or begins with these 6 digits or more. Raises ConfigError."""
+def check_run_id(digits: str, key: str = "run id") -> None:
+    """Refuse what cannot be the id of a run, before a store is opened. Raises ConfigError."""
     if not (isinstance(digits, str) and re.fullmatch(r"[0-9a-f]{6,32}", digits)):
-        raise ConfigError("run id", "32 hexadecimal digits, or at least the first 6 of them", digits)
-    found = [run for run in store.beginning_with(digits) if "kind" in run.data.tags]
+        raise ConfigError(key, "a run id: 32 hexadecimal digits, or at least the first 6 of them", digits)
+
+
+def find_run(store: Store, digits: str, key: str = "run id", kinds: Sequence[str] = ("cell", "sweep")) -> "Run":
+    """The run of these kinds whose id this is, or begins with these 6 digits or more. Raises ConfigError."""
+    check_run_id(digits, key)
+    found = [run for run in store.beginning_with(digits) if run.data.tags.get("kind") in kinds]
     if not found:
-        raise ConfigError("run id", f"that of a sweep or a cell in {store.uri}", digits)
+        raise ConfigError(key, f"the run id of a {' or a '.join(kinds)} in {store.uri}", digits)
     if len(found) > 1:
         ids = ", ".join(run.info.run_id for run in found[:3])
-        raise ConfigError("run id", f"more digits, because {len(found)} runs begin with these ({ids})", digits)
+        raise ConfigError(key, f"more digits, because {len(found)} runs begin with these ({ids})", digits)
     return found[0]
 
 

@@ -96,7 +96,7 @@ def test_a_cell_that_failed_is_in_the_table_with_its_reason(here, monkeypatch):
 @pytest.mark.parametrize("digits", ["0" * 32, "f" * 31])
 def test_an_id_that_no_run_has(here, digits):
     here.run("-m", *WORDS, "dry_run=true")  # the store is there
-    with pytest.raises(harness.ConfigError, match=rf"run id: expected that of a sweep or a cell in .*, got '{digits}'"):
+    with pytest.raises(harness.ConfigError, match=rf"expected the run id of a cell or a sweep in .*, got '{digits}'"):
         harness.load(digits)
 
 
@@ -112,7 +112,7 @@ def test_an_id_that_several_runs_have():
 
 @pytest.mark.parametrize("digits", ["abcde", "a%b%c%d%", "A" * 32, "", 3])
 def test_what_is_no_id_is_refused(digits):
-    with pytest.raises(harness.ConfigError, match="run id: expected 32 hexadecimal digits, or at least the first 6"):
+    with pytest.raises(harness.ConfigError, match="expected a run id: 32 hexadecimal digits, or at least the first 6"):
         find_run(None, digits)
 
 
