@@ -44,7 +44,7 @@ def grid(
 
 
 def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:
-    """The same cells, with the run of each that is finished in the store, unless `rerun=all` wants it trained again."""
+    """The same cells, with the run of each that is finished in the store, unless `rerun=all` asks to train it again."""
     runs = [None if cell.config.rerun == "all" else store.finished_cell(cell.signature) for cell in cells]
     return [replace(cell, run_id=run.info.run_id) if run else cell for cell, run in zip(cells, runs, strict=True)]
 
