@@ -1,4 +1,4 @@
-"""Judges noise: how far a curve's recording depends on what was recorded, and one example's gradient from the true one."""
+"""Judges noise: how a curve depends on what was recorded, and how far one example's gradient is from the true one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

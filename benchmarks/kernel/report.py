@@ -35,7 +35,7 @@ def markdown(rows: list[dict[str, Any]], machine: str) -> str:
         "# What an update costs",
         "",
         "Microseconds per update and network: median over rounds [quartiles]. Digits, 64-32-10 sigmoid, plain gradient",
-        f"steps, N = {N}, one thread; stack and vmap: {N_STACK} networks, time per network. Measurements are interleaved.",
+        f"steps, N = {N}, one thread; stack and vmap: {N_STACK} networks, time per network. Interleaved.",
         "Compilation is not included, but where it says so. Written by `python -m benchmarks.kernel`, like kernel.csv.",
         "",
         machine,

@@ -108,7 +108,7 @@ def _next_update(update: int, updates_per_epoch: int, budget: Budget, time: Time
 
 
 def _measured(stacks: list[Stack], update: int, seconds: float, judge: Judge, spent: bool) -> Record:
-    """Evaluate every stack and decide which replicas ended; when the budget is spent, replicas that still train have completed."""
+    """Evaluate every stack; decide which replicas ended. When the budget is spent, the others have completed."""
     replica = np.concatenate([stack.replicas for stack in stacks])
     train_cost, _ = _evaluated(stacks, [stack.engine.train_set for stack in stacks])
     validation_cost, score = _evaluated(stacks, [stack.validation_set for stack in stacks])
