@@ -108,20 +108,18 @@ def noisy_curve(evidence: Evidence) -> Finding:
     """C11: three recordings of each run at B=1, and for comparison at B=N."""
     runs = _runs(evidence)
     datasets = [dataset for dataset, arm in runs if arm == "B=1"]
-    recordings = {
+    of_arms = {
         arm: [{name: noisiness(curve) for name, curve in run.items()} for run in found] for arm, found in runs.items()
     }
     ups = {
         (*arm, name): clipped(mean_interval([recording[name].ups for recording in found]), 0, 1)
-        for arm, found in recordings.items()
+        for arm, found in of_arms.items()
         for name in RECORDINGS
     }
     own = {(dataset, name): ups[dataset, "B=1", name] for name in RECORDINGS for dataset in datasets}
     whole = [value.estimate for (_, arm, name), value in ups.items() if arm == "B=N" and name == "full"]
     compared = f" At B=N the training set's cost has {number(max(whole))}." if whole else ""
-    jitter = [
-        np.log(recording["last"].jitter / recording["full"].jitter) for recording in recordings[datasets[0], "B=1"]
-    ]
+    jitter = [np.log(recording["last"].jitter / recording["full"].jitter) for recording in of_arms[datasets[0], "B=1"]]
     shown = [(arm, found[0]) for arm, found in runs.items() if arm[0] == datasets[0]]
     return Finding(
         "C11",
