@@ -41,7 +41,11 @@ class Compiled(Engine):
         n_examples = rows.stop - rows.start if isinstance(rows, slice) else rows.shape[1]
         if batch_size != self._batch_size:
             self._prepare(batch_size)
-        self._each(lambda replica: self._train(replica, rows, n_examples), self._replicas)
+        if self.threads == 1:
+            for replica in self._replicas:
+                self._train(replica, rows, n_examples)
+        else:
+            self._each(lambda replica: self._train(replica, rows, n_examples), self._replicas)
         self.optimizer.n_steps += -(-n_examples // batch_size)
 
     def warm_up(self, batch_size: int) -> None:

@@ -62,7 +62,9 @@ def train(
     time = TimeBudget(stacks[0], budget.seconds)
     update = 0
     while stacks:
-        batch_costs = [cost for stack in stacks for cost in stack.advance(update)]
+        batch_costs: list[BatchCost] = []
+        for stack in stacks:
+            batch_costs += stack.advance(update)
         seconds = time.seconds_at(update)
         spent = time.is_spent(seconds) or (budget.updates is not None and update >= budget.updates)
         record = _measured(stacks, update, seconds, judge, spent)
