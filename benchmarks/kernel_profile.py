@@ -96,7 +96,9 @@ def after(n_stack: int, n_examples: int) -> dict[str, Operation]:
         if here.outer is None:
             product(A.mT, delta, dW)
         else:
-            here.outer[layer].into(dW, A, delta)
+            pair = here.outer[layer]
+            pair.A_row[...], pair.delta_row[...] = A, delta
+            product(pair.A_T, pair.delta, dW)
         if n_examples == 1:
             db[...] = delta
         else:

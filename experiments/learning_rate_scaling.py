@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, CLOCKS, Evidence, Finding, Panel, Series, costs_at, quartiles
+from harness.analysis import BATCH_SIZE, CLOCK_COLUMNS, Evidence, Finding, Panel, Series, costs_at, quartiles
 from harness.inference import (
     Exponent,
     Interval,
@@ -47,7 +47,7 @@ class Reading:
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
-    readings = [reading for clock in CLOCKS for reading in read(evidence, clock)]
+    readings = [reading for clock in CLOCK_COLUMNS for reading in read(evidence, clock)]
     bends = critical_sizes(evidence)
     exponents = {
         (own.dataset, own.clock): scaling_exponent(up_to(own.grids, bends[own.dataset]), evidence.rng)
@@ -69,12 +69,12 @@ def read(evidence: Evidence, clock: str) -> Iterator[Reading]:
     mean = evidence.cells[evidence.cells["reduction"] == "mean"]
     for dataset, own in mean.groupby("dataset"):
         whole = own.loc[own["n_diverged"] < own["n_replicas"] / 2, "cell"]
-        spent = [evidence.histories[cell][CLOCKS[clock]].max() for cell in whole]
+        spent = [evidence.histories[cell][CLOCK_COLUMNS[clock]].max() for cell in whole]
         if not spent:
             continue
         budget, grids = float(min(spent)), dict[float, Grid]()
         for row in own.sort_values("lr_mean").itertuples():
-            costs = costs_at(evidence.histories[row.cell], CLOCKS[clock], budget)
+            costs = costs_at(evidence.histories[row.cell], CLOCK_COLUMNS[clock], budget)
             grids.setdefault(float(row.batch_size), {})[float(row.lr_mean)] = costs
         yield Reading(str(dataset), clock, budget, dict(sorted(grids.items())))
 
@@ -115,7 +115,7 @@ def rule(
         verdicts |= {} if dataset in bends else {(dataset, "any"): Verdict.UNRESOLVED}
     parts = [
         f"{dataset} (B up to {bends[dataset]:.0f}): "
-        + ", ".join(f"{_exponent(exponents[dataset, clock])} at equal {clock}" for clock in CLOCKS)
+        + ", ".join(f"{_exponent(exponents[dataset, clock])} at equal {clock}" for clock in CLOCK_COLUMNS)
         if dataset in bends
         else f"{dataset}: B_crit is not resolved"
         for dataset in datasets
@@ -174,7 +174,7 @@ def _sum(evidence: Evidence) -> str:
 
 def _rate_panels(readings: list[Reading]) -> list[Panel]:
     panels = []
-    for clock in CLOCKS:
+    for clock in CLOCK_COLUMNS:
         own = [reading for reading in readings if reading.clock == clock]
         lines = [Series(r.dataset, list(r.grids), [best_rate(grid) for grid in r.grids.values()]) for r in own]
         if own:
@@ -191,7 +191,7 @@ def _rate_panels(readings: list[Reading]) -> list[Panel]:
 def _exponent_panel(exponents: Mapping[tuple[str, str], Exponent]) -> Panel:
     datasets = list(dict.fromkeys(dataset for dataset, _ in exponents))
     lines = []
-    for i, clock in enumerate(CLOCKS):
+    for i, clock in enumerate(CLOCK_COLUMNS):
         fits = [exponents[dataset, clock].p for dataset in datasets]
         place = np.arange(len(datasets)) + 0.15 * (i - 1)
         low, high = [fit.low for fit in fits], [fit.high for fit in fits]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, TARGET_CLOCKS, Evidence, Finding, Panel, Series, at_the_edge, limits, quartiles
+from harness.analysis import BATCH_SIZE, TARGET_LABELS, Evidence, Finding, Panel, Series, at_the_edge, limits, quartiles
 from harness.inference import (
     Comparison,
     Interval,
@@ -165,13 +165,13 @@ def convergence(evidence: Evidence) -> Finding:
         others = {"B=1": 1.0, "B=N": float(own["n_train"].iloc[0])}
         for other, B in others.items():
             if {64.0, B} <= set(cell.index):
-                for clock in TARGET_CLOCKS:
+                for clock in TARGET_LABELS:
                     a, b = (_spent(evidence, cell[size], clock) for size in (64.0, B))
                     arms[str(name), other, clock] = (a, b)
     found = evidence.compare(arms)
     verdicts = {key: _faster(comparison, key[2]) for key, comparison in found.items()}
-    on = {clock: together(v for key, v in verdicts.items() if key[2] == clock) for clock in TARGET_CLOCKS}
-    words = "; ".join(f"in {TARGET_CLOCKS[clock]} {_ratios(found, clock)}: {verdict}" for clock, verdict in on.items())
+    on = {clock: together(v for key, v in verdicts.items() if key[2] == clock) for clock in TARGET_LABELS}
+    words = "; ".join(f"in {TARGET_LABELS[clock]} {_ratios(found, clock)}: {verdict}" for clock, verdict in on.items())
     edges = at_the_edge(best)
     shown = next((c.ratio for key, c in found.items() if key[1:] == ("B=1", "updates")), None)
     return Finding(
@@ -181,7 +181,7 @@ def convergence(evidence: Evidence) -> Finding:
         unit="× the updates of B=1 (first dataset)",
         effect=shown if shown and np.isfinite(shown.estimate) else None,
         replicas=int(evidence.answer.n_replicas),
-        panels=[_to_target(evidence, best, clock) for clock in TARGET_CLOCKS],
+        panels=[_to_target(evidence, best, clock) for clock in TARGET_LABELS],
     )
 
 
@@ -222,5 +222,5 @@ def _to_target(evidence: Evidence, best: "pd.DataFrame", clock: str) -> Panel:
         place = np.select([own["batch_size"] == 1, own["batch_size"] == own["n_train"]], [0, 2], 1)
         middle, low, high = limits(median_interval(_spent(evidence, cell, clock)) for cell in own["cell"])
         lines.append(Series(str(name), place, middle, low, high))
-    title = f"{TARGET_CLOCKS[clock].capitalize()} to a tenth of the cost"
-    return Panel(title, "examples in a batch", TARGET_CLOCKS[clock], lines, "y", ("1", "64", "all N"))
+    title = f"{TARGET_LABELS[clock].capitalize()} to a tenth of the cost"
+    return Panel(title, "examples in a batch", TARGET_LABELS[clock], lines, "y", ("1", "64", "all N"))

@@ -4,14 +4,14 @@ May import `training` for the tables of a cell and `inference` for tests and int
 """
 
 from harness.analysis.answers import SEED, Answer, answer
-from harness.analysis.batch_sizes import TARGET_CLOCKS, targets_table, updates_to_target
-from harness.analysis.comparisons import CLOCKS, MARGIN, Pair, Winner, costs_at
+from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_to_target
+from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Pair, Winner, costs_at
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
 from harness.analysis.study import BATCH_SIZE, Claim, Finding, Panel, Series, Study, judge_of, judged, study_from
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 
 __all__ = [
-    "BATCH_SIZE", "CLOCKS", "MARGIN", "SEED", "TARGET_CLOCKS", "Answer", "Claim", "Evidence", "Finding", "Pair",
+    "BATCH_SIZE", "CLOCK_COLUMNS", "MARGIN", "SEED", "TARGET_LABELS", "Answer", "Claim", "Evidence", "Finding", "Pair",
     "Panel", "Series", "Study", "SweepCell", "SweepData", "Winner", "answer", "at_the_edge", "costs_at", "judge_of",
     "judged", "limits", "quartiles", "study_from", "sweep_data", "targets_table", "updates_to_target",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.analysis import batch_sizes
 from harness.analysis.batch_sizes import final_costs, table, targets_table, updates_to_target, with_limits
-from harness.analysis.comparisons import CLOCKS, Pair, Winner, best_against_best, matched_pairs, winners
+from harness.analysis.comparisons import CLOCK_COLUMNS, Pair, Winner, best_against_best, matched_pairs, winners
 from harness.analysis.sweep_tables import SweepData
 from harness.inference import Array, Comparison, Exponent, median_interval, split_replicas
 
@@ -46,7 +46,9 @@ def answer(data: SweepData) -> Answer:
     n_replicas = max((len(row) for row in costs.values()), default=0)
     best = batch_sizes.best_rates(cells, costs, rng)
     targets = targets_table(cells, reached, rng)
-    clocks = {name: column for name, column in CLOCKS.items() if data.timing != "mixed" or column != "train_seconds"}
+    clocks = {
+        name: column for name, column in CLOCK_COLUMNS.items() if data.timing != "mixed" or column != "train_seconds"
+    }
     if data.timing == "mixed":
         targets[[name for name in targets if name.startswith("seconds")]] = np.nan
     return Answer(

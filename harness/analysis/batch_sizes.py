@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = ["setting", "reduction", "batch_size"]
-TARGET_CLOCKS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}  # counted until a target
+TARGET_LABELS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}  # counted until a target
 FALL = 10  # without a target of its own, a sweep's target is the initial cost divided by this
 
 
@@ -138,7 +138,7 @@ def updates_to_target(
     for cell, own in histories.groupby("cell", sort=False):
         goal = goals[str(own["setting"].iloc[0])]
         rows = [to_target(replica, goal, target_on[cell]) for _, replica in own.groupby("replica")]
-        found[str(cell)] = {axis: censored([row[f"to_target_{axis}"] for row in rows]) for axis in TARGET_CLOCKS}
+        found[str(cell)] = {axis: censored([row[f"to_target_{axis}"] for row in rows]) for axis in TARGET_LABELS}
     return found
 
 
@@ -158,7 +158,7 @@ def targets_table(
             row |= with_limits(axis, median_interval(values[split.report]))
         updates = reached[cell]["updates"][split.report]
         rows.append(row | {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)})
-    return table(rows, *GROUP, *TARGET_CLOCKS)
+    return table(rows, *GROUP, *TARGET_LABELS)
 
 
 def fits_table(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MARGIN = 0.05  # costs within 5 % count as equal
-CLOCKS = {"epochs": "epoch", "updates": "update", "train seconds": "train_seconds"}  # columns of a history
+CLOCK_COLUMNS = {"epochs": "epoch", "updates": "update", "train seconds": "train_seconds"}  # columns of a history
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ Array = NDArray[np.floating]
 T = TypeVar("T")
 U = TypeVar("U")
 
-RULES: dict[type[Optimizer], int] = {SGD: 0, Momentum: 1, Nesterov: 2, Adam: 3, RMSProp: 4}  # codes of `inplace_step`
-RATES = ("momentum", "beta1", "beta2", "epsilon")
+# Codes of `inplace_step`.
+STEP_CODES: dict[type[Optimizer], int] = {SGD: 0, Momentum: 1, Nesterov: 2, Adam: 3, RMSProp: 4}
+STEP_CONSTANTS = ("momentum", "beta1", "beta2", "epsilon")
 
 
 class Compiled(Engine):
@@ -41,7 +42,11 @@ class Compiled(Engine):
         n_examples = rows.stop - rows.start if isinstance(rows, slice) else rows.shape[1]
         if batch_size != self._batch_size:
             self._prepare(batch_size)
-        self._each(lambda replica: self._train(replica, rows, n_examples), self._replicas)
+        if self.threads == 1:
+            for replica in self._replicas:
+                self._train(replica, rows, n_examples)
+        else:
+            self._each(lambda replica: self._train(replica, rows, n_examples), self._replicas)
         self.optimizer.n_steps += -(-n_examples // batch_size)
 
     def warm_up(self, batch_size: int) -> None:
@@ -106,7 +111,7 @@ class Workspace:
         A, deltas, X_here, Y_here = (np.empty(piece * n, dtype) for n in per_example)
         self.constant = (
             theta, g, slot, slot2, nothing if optimizer.decay is None else decay, optimizer.clip_norm or 0.0,
-            np.array([*codes, RULES[type(optimizer)]]), self.sizes, self.widths, batch_size, reduction, piece,
+            np.array([*codes, STEP_CODES[type(optimizer)]]), self.sizes, self.widths, batch_size, reduction, piece,
             A, deltas, np.empty(transposed, dtype), X_here, Y_here,
         )  # fmt: skip
 
@@ -134,7 +139,7 @@ class Replica:
         else:
             order = np.ascontiguousarray(rows[self.r])
         eta = rule.eta[self.r if len(rule.eta) > 1 else 0, 0]
-        rates = np.array([eta, *(getattr(rule, name, 0.0) for name in RATES)])
+        rates = np.array([eta, *(getattr(rule, name, 0.0) for name in STEP_CONSTANTS)])
         space.copy(self.flats, back=False)
         updates(*space.constant, rates, rule.n_steps, X, Y, order, n_examples)
         space.copy(self.flats, back=True)

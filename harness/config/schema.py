@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from harness.network import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, REDUCTIONS
 
 LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent of B / reference_batch_size
-DIAGNOSTICS = ("off", "cheap", "full")
+DIAGNOSTIC_LEVELS = ("off", "cheap", "full")
 
 
 class ConfigError(ValueError):
@@ -149,7 +149,7 @@ RULES: dict[str, Rule] = {
     "dtype": _one_of("float64", "float32"),
     "engine": _one_of("vectorized", "per_example", "compiled"),
     "threads": COUNT,
-    "diagnostics": Rule(lambda v: v in DIAGNOSTICS, '"off" (in a YAML file with its quotes) | cheap | full'),
+    "diagnostics": Rule(lambda v: v in DIAGNOSTIC_LEVELS, '"off" (in a YAML file with its quotes) | cheap | full'),
     "rerun": _one_of("missing", "all"),
     "size": _one_of("full", "small"),
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from harness.config import ConfigError
 from harness.data.files import listing, one_line
 
-LARGEST = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
+LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +108,14 @@ def _first_text(column: Any) -> str:
 def _refuse_missing(table: Any) -> None:
     counts = {str(name): _n_missing(column) for name, column in table.items()}
     if found := [f"{name} ({count} of {len(table)})" for name, count in counts.items() if count]:
-        allowed = f"no value that is missing, infinite or beyond {LARGEST:g} (fill the gaps, or drop their rows)"
+        allowed = f"no value that is missing, infinite or beyond {LARGEST_VALUE:g} (fill the gaps, or drop their rows)"
         raise ConfigError("dataset.load", allowed, listing(found))
 
 
 def _n_missing(column: Any) -> int:
     if not _is_numeric(column):
         return int(column.isna().sum())
-    return int(np.sum(~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST)))
+    return int(np.sum(~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST_VALUE)))
 
 
 def _class_indices(table: Any, target_names: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -15,7 +15,7 @@ Indices = NDArray[np.intp]
 FEWEST_TO_CHOOSE = 3  # two replicas have three resamples: too few to say how sure their choice of a rate is
 SMALLEST_HALF = 6  # replicas to choose with, and as many to report with: the fewest that can reach p < .05
 VERTEX_SCATTER = 0.5  # of half a grid step: how far a parabola's vertex may be from the best learning rate
-RULES = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}  # power of B by which the rule scales the learning rate
+SCALING_POWERS = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}  # power of B by which the rule scales the learning rate
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BestRate:
 class Exponent:
     """p in best learning rate ∝ B^p. best: η* by batch size, without those where everything diverged.
 
-    verdicts: for each rule in RULES "supported" (the only one in p's interval), "refuted" (outside) or "unresolved".
+    verdicts: per rule of SCALING_POWERS "supported" (alone in p's interval), "refuted" (outside) or "unresolved".
     at_edge: batch sizes whose best rate is at the edge of the grid.
     """
 
@@ -145,7 +145,7 @@ def _exponent_status(p: Interval, inside: bool, n_replicas: int) -> Status:
 
 def _rule_verdicts(p: Interval, status: Status) -> dict[str, str]:
     if status is not Status.RESOLVED:
-        return dict.fromkeys(RULES, "unresolved")
-    inside = [rule for rule, power in RULES.items() if power in p]
+        return dict.fromkeys(SCALING_POWERS, "unresolved")
+    inside = [rule for rule, power in SCALING_POWERS.items() if power in p]
     verdict = "supported" if len(inside) == 1 else "unresolved"
-    return {rule: verdict if rule in inside else "refuted" for rule in RULES}
+    return {rule: verdict if rule in inside else "refuted" for rule in SCALING_POWERS}

@@ -54,13 +54,10 @@ class Buffers:
 class OuterProduct:
     """dW = Aᵀ delta of a stack for a batch of one example: 3 times as fast as np.matmul, which uses a plain loop there.
 
-    With a second row of zeros in A and delta BLAS does it, and adds 0 · 0 to every product.
+    With a second row of zeros in A and delta BLAS does it, and adds 0 · 0 to every product. A pass writes A_row and
+    delta_row, and multiplies A_T by delta.
     """
 
     def __init__(self, n_stack: int, n_in: int, n_out: int, dtype: DTypeLike) -> None:
         self.A, self.delta = np.zeros((n_stack, 2, n_in), dtype), np.zeros((n_stack, 2, n_out), dtype)
         self.A_row, self.delta_row, self.A_T = self.A[:, :1], self.delta[:, :1], self.A.mT
-
-    def into(self, dW: Array, A: Array, delta: Array) -> None:
-        self.A_row[...], self.delta_row[...] = A, delta
-        np.matmul(self.A_T, self.delta, dW)

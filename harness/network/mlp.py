@@ -113,7 +113,9 @@ class MLP:
             if buffers.outer is None:
                 product(A.mT, delta, dW)
             else:
-                buffers.outer[layer].into(dW, A, delta)
+                pair = buffers.outer[layer]
+                pair.A_row[...], pair.delta_row[...] = A, delta
+                product(pair.A_T, pair.delta, dW)
             if ones.size == 1:
                 db[...] = delta
             else:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SECONDS = "train seconds of one replica"
-CLOCKS = {"epoch": "epochs", "update": "updates", "examples": "examples seen", "train_seconds": SECONDS}
+CLOCK_LABELS = {"epoch": "epochs", "update": "updates", "examples": "examples seen", "train_seconds": SECONDS}
 IN_COLOUR = 12  # cells, all of them drawn in colour; of more, the best rates
 IN_CONTEXT = 60  # grey lines
 IN_KEY = 36
 LONGEST = 90  # letters of a name in the key
 CUT_OFF = 3  # times the first cost: what lies higher is cut off, its cross stands at the edge
-LARGEST = 1e30  # a cost beyond any axis, far from where drawing overflows
+LARGEST_COST = 1e30  # a cost beyond any axis, far from where drawing overflows
 GREY = "#C8C8C8"
 RATE_MARKS = "o^svDP*"
 
@@ -61,13 +61,13 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
     context = evenly_spaced(grey, IN_CONTEXT)
     histories = histories[histories["cell"].isin([*context, *styles])]
     curves, edge = _curves(histories), _edge(histories)
-    died = histories[histories["outcome"] == "diverged"].groupby("cell")[list(CLOCKS)].median()
+    died = histories[histories["outcome"] == "diverged"].groupby("cell")[list(CLOCK_LABELS)].median()
     note = _note(histories["replica"].nunique(), len(grey), len(context), bool(styles))
     keys = [key(**style) for style in evenly_spaced(list(styles.values()), IN_KEY)]
     keys += [key("other cells", color=GREY, linewidth=1)] if grey else []
     keys += [] if died.empty else [key("a replica diverged", color="#555555", marker=DIVERGED, ls="", markersize=8)]
     figure, axes = panels([["", ""], ["", ""]], title, note, keys, (4.7, 2.9), sharey=True)
-    for i, (one, (clock, name)) in enumerate(zip(axes.flat, CLOCKS.items(), strict=True)):
+    for i, (one, (clock, name)) in enumerate(zip(axes.flat, CLOCK_LABELS.items(), strict=True)):
         one.set_xlabel(name)
         if clock == "train_seconds" and not seconds:
             one.set_xticks([])
@@ -117,7 +117,9 @@ def _curves(histories: "pd.DataFrame") -> dict[str, np.ndarray]:
     fine = histories[(histories["outcome"] != "diverged") & np.isfinite(histories["train_cost"])]
     if fine.empty:
         return {}
-    costs = fine["train_cost"].clip(upper=LARGEST).groupby([fine["cell"], *(fine[clock] for clock in CLOCKS)])
+    costs = (
+        fine["train_cost"].clip(upper=LARGEST_COST).groupby([fine["cell"], *(fine[clock] for clock in CLOCK_LABELS)])
+    )
     table = costs.quantile([0.25, 0.5, 0.75]).unstack().reset_index()
     cells, starts = np.unique(table.pop("cell").to_numpy(str), return_index=True)
     return dict(zip(cells.tolist(), np.split(table.to_numpy(float).T, starts[1:], axis=1), strict=True))

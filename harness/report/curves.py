@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BATCH = "batch, before its update"
-SCORES = {"validation_accuracy": "accuracy", "validation_r2": "R²"}
+SCORE_LABELS = {"validation_accuracy": "accuracy", "validation_r2": "R²"}
 SIZE = (4.8, 3.1)  # inches
 
 
@@ -27,7 +27,7 @@ def cell_figures(history: "pd.DataFrame", batch_costs: "pd.DataFrame", title: st
 @styled()
 def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
     """Train and validation cost against epochs, and the validation score."""
-    column, score = next((column, name) for column, name in SCORES.items() if column in history)
+    column, score = next((column, name) for column, name in SCORE_LABELS.items() if column in history)
     figure, ((left, right),) = panels([["Cost", f"Validation {score}"]], title, size=SIZE)
     _median(left, history, "train_cost", COLOURS[0], "train")
     _median(left, history, "validation_cost", COLOURS[1], "validation")

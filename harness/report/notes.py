@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import CLOCKS, MARGIN, Answer, Pair, SweepData, Winner
+from harness.analysis import CLOCK_COLUMNS, MARGIN, Answer, Pair, SweepData, Winner
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report.markdown import interval, number, table, verdict
 
@@ -85,7 +85,7 @@ def _headline(winners: list[Winner], labels: Mapping[str, str]) -> str:
     """Which batch size has the lowest cost on every clock, or on which one each."""
     sizes = {winner.batch_size for winner in winners}
     if len(sizes) == 1:
-        clocks = " and ".join(winner.clock for winner in winners) if len(winners) < len(CLOCKS) else ""
+        clocks = " and ".join(winner.clock for winner in winners) if len(winners) < len(CLOCK_COLUMNS) else ""
         where = f"at equal {clocks}" if clocks else "on every clock"
         return f"**{winners[0].setting}: B={sizes.pop():.0f} has the lowest training cost {where}.**"
     wins = "; ".join(f"B={winner.batch_size:.0f} at equal {winner.clock}{_doubt(winner, labels)}" for winner in winners)

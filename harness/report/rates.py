@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RATES = {"learning_rate": "learning rate", "lr_mean": "lr_mean"}  # column -> name
+RATE_LABELS = {"learning_rate": "learning rate", "lr_mean": "lr_mean"}  # column -> name
 LR_MEAN = "lr_mean: η for mean, ηB for sum."
 COLOUR_MAP = "viridis_r"  # the lower, the brighter
-RULES = {
+SCALING_STYLES = {
     0.0: ("lr_mean constant", (0, (1, 1.5))),
     0.5: ("lr_mean ∝ √B", (0, (6, 2, 1, 2))),
     1.0: ("lr_mean ∝ B", (0, (6, 2.5))),
@@ -43,7 +43,7 @@ def rate_heatmaps(cells: "pd.DataFrame", best: "pd.DataFrame", title: str) -> "F
     norm = _norm(cells["score"])
     note = f"Colour: median over replicas. Rules pass through the middle of the ridge. {LR_MEAN}"
     keys = _keys(cells, best)
-    figure, rows = setting_panels(cells, RATES.values(), title, note, keys, SIZE, by=["reduction"], right=1.55)
+    figure, rows = setting_panels(cells, RATE_LABELS.values(), title, note, keys, SIZE, by=["reduction"], right=1.55)
     for (raw, canonical), own in rows:
         setting, reduction = own[["setting", "reduction"]].iloc[0]
         sizes = sorted(set(cells.loc[cells["setting"] == setting, "batch_size"]))
@@ -78,7 +78,7 @@ def _keys(cells: "pd.DataFrame", best: "pd.DataFrame") -> list[Any]:
     if not best.empty:
         keys += [key(f"best rate, {name}", mec="white", **RIDGES[name]) for name in sorted(set(best["reduction"]))]
         if best["batch_size"].nunique() > 1:
-            keys += [key(label, color="#333333", lw=1.3, ls=dashes) for label, dashes in RULES.values()]
+            keys += [key(label, color="#333333", lw=1.3, ls=dashes) for label, dashes in SCALING_STYLES.values()]
         if (best["edge"] != "").any():
             keys.append(key("best on the edge of the grid", color="black", marker="^", ls="", ms=8, mec="white"))
     if (cells["n_diverged"] > 0).any():
@@ -94,7 +94,7 @@ def _heatmap(
     limits = log_limits([boxes[:, [1, 3]], ridges[rate]], 0.03, 0.04)
     log_axis(axes, "y", limits)
     axes.grid(False)
-    axes.set(ylabel=RATES[rate], xlabel="batch size (examples)", xlim=(-0.5, len(sizes) - 0.5))
+    axes.set(ylabel=RATE_LABELS[rate], xlabel="batch size (examples)", xlim=(-0.5, len(sizes) - 0.5))
     shown = range(len(sizes))[:: -math.ceil(len(sizes) / 10)]  # as many labels as have room, always the largest
     axes.set_xticks(shown, [f"{int(sizes[i])}" for i in shown])
     _fill(axes, boxes, cells, norm)
@@ -158,7 +158,7 @@ def _rules(axes: "Axes", ridge: "pd.DataFrame", rate: str, sizes: list[int]) -> 
     middle = ridge.iloc[len(ridge) // 2]
     relative = np.array(sizes) / middle["batch_size"]
     unit = -1 if rate == "learning_rate" and middle["reduction"] == "sum" else 0
-    for power, (_, dashes) in RULES.items():
+    for power, (_, dashes) in SCALING_STYLES.items():
         rule = middle[rate] * relative ** (power + unit)
         axes.plot(rule, color="white", lw=2.4, alpha=0.55, zorder=3)
         axes.plot(rule, color="#333333", lw=1.2, ls=dashes, zorder=3.5)
@@ -190,14 +190,14 @@ def stability(frontier: "pd.DataFrame", title: str) -> "Figure":
     keys = [key(name, linestyle="-", **REDUCTIONS[name]) for name in sorted(set(frontier["reduction"]))]
     if frontier["unstable"].notna().any():
         keys.append(key("some replica diverged", color="#555555", marker=DIVERGED, linestyle="", markersize=8))
-    texts = [f"Stability frontier, {name}" for name in RATES.values()]
+    texts = [f"Stability frontier, {name}" for name in RATE_LABELS.values()]
     figure, rows = setting_panels(frontier, texts, title, note, keys, (4.3, 3.2))
     for (raw, canonical), own in rows:
-        _stability(raw, own, RATES["learning_rate"])
+        _stability(raw, own, RATE_LABELS["learning_rate"])
         size = np.minimum(own["batch_size"], own["n_train"])  # what a sum multiplies a rate by
         factor = np.where(own["reduction"] == "sum", size, 1)
         as_lr_mean = own.assign(stable=factor * own["stable"], unstable=factor * own["unstable"])
-        _stability(canonical, as_lr_mean, RATES["lr_mean"])
+        _stability(canonical, as_lr_mean, RATE_LABELS["lr_mean"])
     return figure
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import TARGET_CLOCKS
+from harness.analysis import TARGET_LABELS
 from harness.report.layout import NOT_COMPARABLE, batch_axis, empty_axes, log_axis, log_limits, setting_panels
 from harness.report.style import BARS, REDUCTIONS, key, styled, two_digits
 
@@ -21,10 +21,10 @@ NOT_REACHED = 0.945  # of the height: marks of batch sizes that do not reach the
 def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, title: str) -> "Figure":
     """Updates, epochs and train seconds to the target against batch size, at the best rate of each."""
     note = f"Target: {target_text}. At the best learning rate of each batch size; bars: intervals over replicas."
-    texts = [f"{clock.capitalize()} to target" for clock in TARGET_CLOCKS.values()]
+    texts = [f"{clock.capitalize()} to target" for clock in TARGET_LABELS.values()]
     figure, rows = setting_panels(targets, texts, title, note, _keys(targets, fits), (3.3, 2.9))
     for row, own in rows:
-        for axes, (clock, name) in zip(row, TARGET_CLOCKS.items(), strict=True):
+        for axes, (clock, name) in zip(row, TARGET_LABELS.items(), strict=True):
             _to_target(axes, own, clock)
             axes.set_ylabel(name)
         if np.isfinite(own["updates"]).any():

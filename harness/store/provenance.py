@@ -31,7 +31,7 @@ LAUNCHERS = (
 )  # fmt: skip
 PACKAGE = Path(__file__).resolve().parents[1]
 FOLDERS = ("conf", "experiments")  # beside the package: what else of the checkout decides what a run does
-LARGEST = 1_000_000  # bytes of an untracked file, or of the changes in a file, that are kept
+LARGEST_BYTES = 1_000_000  # bytes of an untracked file, or of the changes in a file, that are kept
 GIT_SECONDS = 30.0  # that one git command may take
 CONFIGURATION = ("core.fsmonitor=false", "core.hooksPath=/dev/null")  # git starts none of the user's programs
 DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")  # for git apply
@@ -121,7 +121,7 @@ def _reason_to_leave_out(root: Path, name: str) -> str | None:
         size = (root / name).lstat().st_size
     except OSError:
         return "gone while it was looked at"
-    return f"{size} bytes" if size > LARGEST else None
+    return f"{size} bytes" if size > LARGEST_BYTES else None
 
 
 def _patch(diff: bytes, left_out: list[str]) -> str:
@@ -142,7 +142,7 @@ def _patch(diff: bytes, left_out: list[str]) -> str:
 def _reason_to_drop(section: bytes) -> str | None:
     if b"\nBinary files " in section:  # no line of a file: that would follow a blank, + or -
         return "binary"
-    if len(section) > LARGEST:
+    if len(section) > LARGEST_BYTES:
         return f"changes of {len(section)} bytes"
     try:
         section.decode()

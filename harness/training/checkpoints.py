@@ -53,7 +53,7 @@ class Target:
     on: str = "train"
 
 
-class Judge:
+class StoppingRule:
     """Decides at each checkpoint which of the replicas 0 .. n − 1 have diverged or reached the target."""
 
     def __init__(self, n_replicas: int, target: Target | None) -> None:

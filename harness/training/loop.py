@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.network import Array, Indices, Set
-from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, Judge, Outcome, Target, is_geometric, next_checkpoint
+from harness.training.checkpoints import (
+    CHECKPOINTS_PER_DECADE,
+    Outcome,
+    StoppingRule,
+    Target,
+    is_geometric,
+    next_checkpoint,
+)
 from harness.training.diagnostics import Diagnostics
 from harness.training.fingerprint import Fingerprint, fingerprint
 from harness.training.stack import BatchCost, Stack
@@ -58,14 +65,16 @@ def train(
 
     stacks: the first holds replica 0 alone, whose clock counts. A replica's outcome is in the record at which it ended.
     """
-    judge = Judge(sum(len(stack.replicas) for stack in stacks), target)
+    stopping_rule = StoppingRule(sum(len(stack.replicas) for stack in stacks), target)
     time = TimeBudget(stacks[0], budget.seconds)
     update = 0
     while stacks:
-        batch_costs = [cost for stack in stacks for cost in stack.advance(update)]
+        batch_costs: list[BatchCost] = []
+        for stack in stacks:
+            batch_costs += stack.advance(update)
         seconds = time.seconds_at(update)
         spent = time.is_spent(seconds) or (budget.updates is not None and update >= budget.updates)
-        record = _measured(stacks, update, seconds, judge, spent)
+        record = _measured(stacks, update, seconds, stopping_rule, spent)
         record.batch_costs = batch_costs
         yield record
         ended = record.replica[[bool(outcome) for outcome in record.outcome]]
@@ -107,12 +116,12 @@ def _next_update(update: int, updates_per_epoch: int, budget: Budget, time: Time
     return min(candidates)
 
 
-def _measured(stacks: list[Stack], update: int, seconds: float, judge: Judge, spent: bool) -> Record:
-    """Evaluate every stack; decide which replicas ended. When the budget is spent, the others have completed."""
+def _measured(stacks: list[Stack], update: int, seconds: float, stopping_rule: StoppingRule, spent: bool) -> Record:
+    """Evaluate every stack, apply the rule; when the budget is spent, replicas that still train have completed."""
     replica = np.concatenate([stack.replicas for stack in stacks])
     train_cost, _ = _evaluated(stacks, [stack.engine.train_set for stack in stacks])
     validation_cost, score = _evaluated(stacks, [stack.validation_set for stack in stacks])
-    outcome = judge(replica, train_cost, validation_cost)
+    outcome = stopping_rule(replica, train_cost, validation_cost)
     if spent:
         outcome = [o or Outcome.COMPLETED for o in outcome]
     return Record(

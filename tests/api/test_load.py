@@ -11,7 +11,7 @@ from harness.store.tracking import Store
 
 SMALL = {"dataset": "iris", "epochs": 2, "seeds": 2}
 WORDS = [f"{key}={value}" for key, value in SMALL.items()]
-CLOCKS = ("time/", "to_target_seconds", "to_target/seconds", "train_seconds", "run_id")
+TIMED = ("time/", "to_target_seconds", "to_target/seconds", "train_seconds", "run_id")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_sweep_from_the_store_is_the_one_trained_here(here):
     own, loaded = harness.sweep(grid, target=0.9, **SMALL), harness.load(run_id)
     for name in ("cells", "replicas", "histories"):
         one, other = (getattr(sweep, name) for sweep in (own, loaded))
-        repeated = [column for column in one if not column.startswith(CLOCKS)]
+        repeated = [column for column in one if not column.startswith(TIMED)]
         assert_frame_equal(one[repeated], other[repeated], check_dtype=False, rtol=1e-15, atol=0)
         assert set(one) <= set(other)
     assert loaded.answer().targets_at == own.answer().targets_at

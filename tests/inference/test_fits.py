@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from harness.inference.fits import Status, fit_batch_scaling, resampled_medians, vertex
-from harness.inference.learning_rates import RULES, Split, best_learning_rate, scaling_exponent, split_replicas
+from harness.inference.learning_rates import SCALING_POWERS, Split, best_learning_rate, scaling_exponent, split_replicas
 
 NAN, INF = np.nan, np.inf
 BATCH_SIZES = np.array([1, 8, 64, 512, 1437])
@@ -270,7 +270,7 @@ def test_a_planted_rule_is_supported_and_the_others_refuted(power):
     found = scaling_exponent(grids(rng(5), power), rng())
     assert found.status is Status.RESOLVED
     assert power in found.p
-    expected = {rule: "supported" if value == power else "refuted" for rule, value in RULES.items()}
+    expected = {rule: "supported" if value == power else "refuted" for rule, value in SCALING_POWERS.items()}
     assert found.verdicts == expected
     assert list(found.best) == [1, 8, 64, 512]
 
@@ -279,7 +279,7 @@ def test_parabolas_without_noise_give_the_exponent_exactly():
     found = scaling_exponent(grids(rng(), 0.37, noise=0), rng())
     assert found.p.estimate == pytest.approx(0.37)
     assert found.p.high - found.p.low < 0.2
-    assert found.verdicts == dict.fromkeys(RULES, "refuted")
+    assert found.verdicts == dict.fromkeys(SCALING_POWERS, "refuted")
 
 
 def test_swapping_sum_for_mean_moves_the_exponent_by_one():
@@ -299,7 +299,7 @@ def test_a_best_rate_at_the_edge_voids_the_verdict():
     swept[512] = {rate: costs for rate, costs in swept[512].items() if rate < 10}
     found = scaling_exponent(swept, rng())
     assert (found.status, found.at_edge) == (Status.AT_EDGE, (512,))
-    assert found.verdicts == dict.fromkeys(RULES, "unresolved")
+    assert found.verdicts == dict.fromkeys(SCALING_POWERS, "unresolved")
     assert found.best[512] == max(swept[512])
     assert np.isfinite(found.p.estimate)
 
@@ -320,7 +320,7 @@ def test_too_little_for_an_exponent(batch_sizes, n_replicas, status):
     found = scaling_exponent(grids(rng(5), 0.5, n_replicas=n_replicas, B=batch_sizes), rng())
     assert found.status is status
     assert np.isnan(limits(found.p)).all()
-    assert found.verdicts == dict.fromkeys(RULES, "unresolved")
+    assert found.verdicts == dict.fromkeys(SCALING_POWERS, "unresolved")
 
 
 def test_all_diverged_and_a_single_rate():

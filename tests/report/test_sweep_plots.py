@@ -257,8 +257,8 @@ def test_curves_of_all_cells_at_once_are_those_of_each_cell():
     tables = sweep()
     curves = clock_plots._curves(tables.histories)
     for name, own in tables.histories.groupby("cell"):
-        alone = curve(own, "train_cost")[[*clock_plots.CLOCKS, "q25", "median", "q75"]]
-        assert curves[name] == pytest.approx(alone.clip(upper=clock_plots.LARGEST).to_numpy().T), name
+        alone = curve(own, "train_cost")[[*clock_plots.CLOCK_LABELS, "q25", "median", "q75"]]
+        assert curves[name] == pytest.approx(alone.clip(upper=clock_plots.LARGEST_COST).to_numpy().T), name
 
 
 def test_of_many_cells_the_best_are_in_colour_and_the_rest_in_grey():

@@ -52,7 +52,7 @@ def ruled(power):
     own = reading(lambda B: 0.1 * B**power)
     rng = np.random.default_rng(0)
     exponents = {
-        ("digits", clock): scaling_exponent(module.up_to(own.grids, B_CRIT * 2), rng) for clock in module.CLOCKS
+        ("digits", clock): scaling_exponent(module.up_to(own.grids, B_CRIT * 2), rng) for clock in module.CLOCK_COLUMNS
     }
     arguments = (nothing_else(), exponents, [own], {"digits": B_CRIT * 2})
     return [module.rule(claim, limits, *arguments) for claim, limits in (("L1", module.LINEAR), ("L2", module.ROOT))]

@@ -9,7 +9,7 @@ import pytest
 from configs import configured
 
 import harness.training.cell
-from harness.config.schema import DIAGNOSTICS
+from harness.config.schema import DIAGNOSTIC_LEVELS
 from harness.data.datasets import Dataset
 from harness.training.cell import Cell, streams
 from harness.training.loop import Record
@@ -165,7 +165,7 @@ def test_a_cell_repeats_itself_to_the_bit(order):
 )
 def test_diagnostics_change_no_bit_of_any_replica(changes):
     """Only what is known beside the numbers changes; and that is the same in every repetition."""
-    cells = {level: run(diagnostics=level, **changes) for level in DIAGNOSTICS}
+    cells = {level: run(diagnostics=level, **changes) for level in DIAGNOSTIC_LEVELS}
     assert len({flat.tobytes() for _, flat in cells.values()}) == 1
     histories = [[numbers(cell.result().records, r) for r in range(4)] for cell, _ in cells.values()]
     assert histories[0] == histories[1] == histories[2]

@@ -22,8 +22,8 @@ from harness.network.optimizers import SGD
 from harness.network.parameters import Parameters
 from harness.training.checkpoints import (
     CHECKPOINTS_PER_DECADE,
-    Judge,
     Outcome,
+    StoppingRule,
     Target,
     is_geometric,
     next_checkpoint,
@@ -185,7 +185,7 @@ def test_a_budget_in_seconds_goes_on_at_the_last_rate_when_replica_zero_has_ende
 
 def judged(costs: Sequence[float], target: Target | None = None, validation: Sequence[float] | None = None) -> list:
     """The outcomes of one replica with these costs at its checkpoints."""
-    judge = Judge(1, target)
+    judge = StoppingRule(1, target)
     pairs = zip(costs, validation or len(costs) * [1.0], strict=True)
     return [judge(np.array([0]), np.array([c]), np.array([v]))[0] for c, v in pairs]
 
@@ -234,7 +234,7 @@ def test_a_validation_cost_that_is_not_finite_is_a_divergence_too(cost):
 
 def test_judge_keeps_replicas_apart():
     """The counts belong to the replica, not to its place: place 0 is another one after somebody has ended."""
-    judge = Judge(3, Target(0.5))
+    judge = StoppingRule(3, Target(0.5))
     assert judge(np.array([0, 1, 2]), np.array([1.0, np.nan, 100.0]), np.ones(3)) == [None, D, None]
     assert judge(np.array([0, 2]), np.array([11.0, 101.0]), np.ones(2)) == [None, None]
     assert judge(np.array([0, 2]), np.array([11.0, 0.5]), np.ones(2)) == [D, None]
