@@ -48,7 +48,8 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
     seeds: number of replicas R. seed: the root of all randomness. dtype: float64 or float32. engine: vectorized,
         per_example or compiled. threads: of BLAS. diagnostics: off, cheap or full.
 
-    A key of conf/ without a keyword is given by its full name: train(**{"dataset.load.n_samples": 500}).
+    A key of conf/ without a keyword is given by its full name, in a mapping. For a type checker, a mapping of settings
+    has to be a dict[str, Any]; see the last example.
     Raises ConfigError, a ValueError of one line, before anything is trained.
 
     >>> import harness
@@ -58,6 +59,10 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
     >>> history = result.history()
     >>> bool(history["train_cost"].iloc[-1] < history["train_cost"].iloc[0])
     True
+    >>> from typing import Any
+    >>> settings: dict[str, Any] = {"dataset.load.n_samples": 500, "batch_size": 4}
+    >>> harness.train("blobs", epochs=1, **settings).config.dataset.load["n_samples"]
+    500
     """
     plan = planned([{}], dataset, settings)
     (cell,) = plan.cells
@@ -76,7 +81,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
     grid: a mapping from keys to lists of values: the cells are their product. A list of mappings is several grids, one
         after the other: values that belong together. Keys are the keywords of `train`, or full names as on the command
         line ("model.hidden", "dataset.load.n_samples").
-    dataset, settings: what all cells share; see `harness.train`.
+    dataset, settings: what all cells share; see `harness.train`. A mapping of settings is a dict[str, Any].
 
     Cells that come to the same (a batch size of N and "full") are one cell. Replica r has the same split, initial
     weights and order of examples in every cell.
