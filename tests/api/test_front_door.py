@@ -87,6 +87,9 @@ def test_a_type_checker_knows_the_keywords(tmp_path):
 def test_the_kernel_says_what_to_pass():
     with pytest.raises(TypeError, match=r"MLP takes Parameters, got list: write MLP\(Parameters.initialized\(\[64, 32"):
         harness.MLP([64, 32, 10])
+    for arguments in ({}, {"hidden": [32]}):
+        with pytest.raises(TypeError, match=r"write MLP\(Parameters.initialized\(\[64, 32, 10\]"):
+            harness.MLP(**arguments)
     network = harness.MLP(harness.Parameters.initialized((4, 3), "glorot_uniform", [np.random.default_rng(0)]))
     labels = np.array([0, 1, 2, 0, 1])
     for method in (network.costs, network.gradient):
