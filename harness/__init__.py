@@ -37,10 +37,12 @@ _ROOMS = {
 }  # of the names that `network` does not have
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    return getattr(import_module(f"harness.{_ROOMS.get(name, 'network')}"), name)
+if not TYPE_CHECKING:  # a type checker that saw it would accept every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module 'harness' has no attribute {name!r}")
+        return getattr(import_module(f"harness.{_ROOMS.get(name, 'network')}"), name)
 
 
 def __dir__() -> list[str]:

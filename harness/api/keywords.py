@@ -29,6 +29,8 @@ FULL_NAMES = {
     for field in fields(kind)
     if field.name not in ("name", "load")
 }
+COMMAND_LINE = ("experiment", "size", "rerun", "dry_run")  # keys that no call has
+SHORT = {"lr": "learning_rate", "bs": "batch_size", "batch": "batch_size", "optim": "optimizer"}  # of other libraries
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z][a-z0-9_]*")  # text that is text without quotes
 
 
@@ -87,7 +89,8 @@ def with_grid_and_keywords(
 
 def _showing(function: Callable[..., Returned], shared: Callable[..., None]) -> Callable[..., Returned]:
     own, others = signature(function), signature(shared).parameters
-    kept = [p for p in own.parameters.values() if p.kind is not Parameter.VAR_KEYWORD and p.name not in others]
+    own_only = [p for p in own.parameters.values() if p.name not in others]
+    kept = [p for p in own_only if p.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)]
     function.__signature__ = own.replace(parameters=[*kept, *others.values()])  # type: ignore[attr-defined]
     return function
 
@@ -113,7 +116,9 @@ def full_name(key: str) -> str:
         return FULL_NAMES.get(key, key)
     if "." in key and key.removeprefix("+").split(".")[0] in PARTS:
         return key  # Hydra knows what there is
-    closest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if key in COMMAND_LINE:
+        raise ConfigError(key, f"a known keyword ({key} belongs to the command line: python -m harness {key}=...)", key)
+    closest = [SHORT[key]] if key in SHORT else difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {closest[0]}? " if closest else ""
     raise ConfigError(key, f"a known keyword ({hint}help(harness.train) lists them)", key)
 
@@ -130,13 +135,15 @@ def _values(key: str, values: Any) -> list[Any]:
 
 def _single(key: str, value: Any) -> Any:
     may_be_list = key == "model.hidden" or ("." in key and key not in FULL_NAMES.values())
-    if isinstance(value, list | tuple) and not may_be_list:
+    if (isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0) and not may_be_list:
         raise ConfigError(key, "one value (harness.sweep trains a cell for each of several)", value)
     return value
 
 
 def _text(key: str, value: Any) -> str:
     """A value in Hydra's grammar; text that is no plain word is quoted, so that nothing in it counts as grammar."""
+    if key == "dataset" and not isinstance(value, str):
+        raise ConfigError(key, "the name of a dataset in a grid (data from Python is a keyword: dataset=(X, y))", value)
     if key in PARTS and not isinstance(value, str):
         raise ConfigError(key, "a name; its settings are keywords of their own", value)
     if value is None or isinstance(value, bool):

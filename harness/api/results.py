@@ -160,13 +160,16 @@ class Sweep:
         """The number of cells."""
         return len(self._data.cells)
 
+    def _heading(self) -> str:
+        return f"{self._data.title}: {len(self)} {'cell' if len(self) == 1 else 'cells'}"
+
     def __repr__(self) -> str:
-        return f"{self._data.title}: {len(self)} cells\n{self._table().to_string(**FORMAT)}"
+        return f"{self._heading()}\n{self._table().to_string(**FORMAT)}"
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        return f"<p>{escape(self._data.title)}: {len(self)} cells</p>\n{self._table().to_html(**FORMAT)}"
+        return f"<p>{escape(self._heading())}</p>\n{self._table().to_html(**FORMAT)}"
 
 
 def load(run_id: str, *more: str) -> Sweep:

@@ -16,7 +16,7 @@ from harness.training import Cell, Record
 
 
 @with_keywords(keywords)
-def train(dataset: Data = "digits", **settings: Any) -> Result:
+def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     """Train one cell: `seeds` replicas of a network at one batch size, learning rate and reduction.
 
     The result is the one of `python -m harness` with the same keys, bit for bit. Nothing is written to disk.
@@ -48,7 +48,8 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
     seeds: number of replicas R. seed: the root of all randomness. dtype: float64 or float32. engine: vectorized,
         per_example or compiled. threads: of BLAS. diagnostics: off, cheap or full.
 
-    A key of conf/ without a keyword is given by its full name: train(**{"dataset.load.n_samples": 500}).
+    A key of conf/ without a keyword is given by its full name, in a mapping. For a type checker, a mapping of settings
+    has to be a dict[str, Any]; see the last example.
     Raises ConfigError, a ValueError of one line, before anything is trained.
 
     >>> import harness
@@ -58,7 +59,12 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
     >>> history = result.history()
     >>> bool(history["train_cost"].iloc[-1] < history["train_cost"].iloc[0])
     True
+    >>> from typing import Any
+    >>> settings: dict[str, Any] = {"dataset.load.n_samples": 500, "batch_size": 4}
+    >>> harness.train("blobs", epochs=1, **settings).config.dataset.load["n_samples"]
+    500
     """
+    _refuse(more, "train((X, y), batch_size=64)")
     plan = planned([{}], dataset, settings)
     (cell,) = plan.cells
     _warn_of_clipped(plan.cells)
@@ -67,7 +73,7 @@ def train(dataset: Data = "digits", **settings: Any) -> Result:
 
 
 @with_grid_and_keywords(keywords)
-def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any) -> Sweep:
+def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, **settings: Any) -> Sweep:
     """Train every cell of a grid, one after the other, and compare them.
 
     The cells, signatures and bits are those of `python -m harness -m` with the same keys. Nothing is written to disk;
@@ -76,7 +82,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
     grid: a mapping from keys to lists of values: the cells are their product. A list of mappings is several grids, one
         after the other: values that belong together. Keys are the keywords of `train`, or full names as on the command
         line ("model.hidden", "dataset.load.n_samples").
-    dataset, settings: what all cells share; see `harness.train`.
+    dataset, settings: what all cells share; see `harness.train`. A mapping of settings is a dict[str, Any].
 
     Cells that come to the same (a batch size of N and "full") are one cell. Replica r has the same split, initial
     weights and order of examples in every cell.
@@ -96,6 +102,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
     >>> len(harness.sweep(pairs, "iris", seeds=2))
     2
     """
+    _refuse(more, "sweep(grid, (X, y), epochs=10)")
     grids = [grid] if isinstance(grid, Mapping) else grid
     if not (isinstance(grids, list | tuple) and grids and all(isinstance(one, Mapping) for one in grids)):
         raise ConfigError("grid", "a mapping from keys to lists of values, or a list of such mappings", grid)
@@ -106,6 +113,11 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", **settings: Any
     title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
     return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), results.copy)
+
+
+def _refuse(more: tuple[object, ...], usage: str) -> None:
+    if more:
+        raise TypeError(f"the data is one argument, and every setting has a keyword: write {usage}")
 
 
 def _warn_of_clipped(cells: Sequence[GridCell]) -> None:

@@ -45,7 +45,7 @@ def tables_of(result: Any) -> tuple[Any, Any, Any]:
     elif isinstance(result, tuple) and len(result) == 2:
         (X, y), names = result, None
     else:
-        raise ConfigError("dataset.load._target_", "a function that returns (X, y)", f"a {type(result).__name__}")
+        raise ConfigError("dataset.load._target_", "a function that returns (X, y)", result)
     inputs, targets = _table(X, "X"), _table(y, "y")
     if not 0 < len(inputs) == len(targets):
         raise ConfigError("dataset.load", "one target per example", f"{len(inputs)} examples, {len(targets)} targets")

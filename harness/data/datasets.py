@@ -126,7 +126,7 @@ def _pair(data: Any, target_column: Columns | None) -> Any:
         return data
     if isinstance(data, tuple | list) and len(data) == 2:
         return tuple(data)
-    raise ConfigError("dataset", SOURCES, f"a {type(data).__name__}")
+    raise ConfigError("dataset", SOURCES, data)
 
 
 def _cut(frame: Any, target_column: Columns | None) -> tuple[Any, Any]:

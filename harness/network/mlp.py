@@ -4,12 +4,32 @@ Every array carries a leading axis R, a stack of networks of one shape that are 
 bits as it would alone.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
 import numpy as np
 
 from harness.network.activations import ACTIVATIONS
 from harness.network.losses import LOSSES
 from harness.network.memory import Buffers, Memory
 from harness.network.parameters import Array, Indices, Parameters, operand
+
+P = ParamSpec("P")
+USAGE = 'MLP(Parameters.initialized([64, 32, 10], "glorot_uniform", [rng]))'
+
+
+def _with_usage(init: Callable[P, None]) -> Callable[P, None]:
+    """Every TypeError of the constructor says what to pass."""
+
+    @wraps(init)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            init(*args, **kwargs)
+        except TypeError as refused:
+            raise TypeError(f"{refused}: write {USAGE}") from None
+
+    return checked
 
 
 class MLP:
@@ -20,13 +40,13 @@ class MLP:
     memory: what passes write into; may be shared by networks that never run at the same time.
     """
 
+    @_with_usage
     def __init__(
         self, params: Parameters, activation: str = "sigmoid", loss: str = "softmax_cross_entropy",
         memory: Memory | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(params, Parameters):
-            usage = 'MLP(Parameters.initialized([64, 32, 10], "glorot_uniform", [rng]))'
-            raise TypeError(f"MLP takes Parameters, got {type(params).__name__}: write {usage}")
+            raise TypeError(f"MLP takes Parameters, got {type(params).__name__}")
         self.params = params
         self.memory = memory or Memory()
         self.activation, self.loss = ACTIVATIONS[activation], LOSSES[loss]

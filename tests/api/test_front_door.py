@@ -62,19 +62,34 @@ def test_a_type_checker_knows_the_keywords(tmp_path):
         "import harness\n"
         "harness.train(epoch=3)\n"
         "harness.train(reduction='average')\n"
+        "harness.trian('iris')\n"
+        "harness.SDG\n"
+        "harness.train('iris', 64)\n"
+        "harness.MLP(hidden=[32])\n"
+        "from typing import Any\n"
+        "names = [harness.load, harness.sweep, harness.SGD, harness.ConfigError, harness.Sweep, harness.__version__]\n"
         "result: harness.Result = harness.train('iris', batch_size='full', hidden=[8])\n"
+        "settings: dict[str, Any] = {'dataset.load.n_samples': 500, 'batch_size': 4}\n"
+        "harness.train('blobs', **settings)\n"
+        "harness.sweep({'learning_rate': [0.1]}, 'blobs', **settings)\n"
     )
     command = [sys.executable, "-m", "mypy", "--config-file", str(root / "pyproject.toml"), str(program)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     said = [line for line in done.stdout.splitlines() if "error" in line]
     assert 'program.py:2: error: Unexpected keyword argument "epoch" for "train"' in said[0]
     assert 'program.py:3: error: Argument "reduction" to "train" has incompatible type' in said[1]
-    assert said[2:] == ["Found 2 errors in 1 file (checked 1 source file)"]
+    assert 'program.py:4: error: Module has no attribute "trian"' in said[2]
+    assert 'program.py:5: error: Module has no attribute "SDG"' in said[3]
+    assert [line.split(":")[1] for line in said[4:-1]] == ["6", "7"]
+    assert said[-1] == "Found 6 errors in 1 file (checked 1 source file)"
 
 
 def test_the_kernel_says_what_to_pass():
     with pytest.raises(TypeError, match=r"MLP takes Parameters, got list: write MLP\(Parameters.initialized\(\[64, 32"):
         harness.MLP([64, 32, 10])
+    for arguments in ({}, {"hidden": [32]}):
+        with pytest.raises(TypeError, match=r"write MLP\(Parameters.initialized\(\[64, 32, 10\]"):
+            harness.MLP(**arguments)
     network = harness.MLP(harness.Parameters.initialized((4, 3), "glorot_uniform", [np.random.default_rng(0)]))
     labels = np.array([0, 1, 2, 0, 1])
     for method in (network.costs, network.gradient):

@@ -136,3 +136,9 @@ def test_an_exception_is_an_exception_and_an_interrupt_too(monkeypatch):
     monkeypatch.setattr(SweepProgress, "show", interrupted)
     with pytest.raises(KeyboardInterrupt):
         harness.sweep({"batch_size": [8, 64]}, **SMALL)
+
+
+def test_a_sweep_says_how_many_cells_it_has():
+    one = harness.sweep({"batch_size": [8]}, "iris", seeds=1, epochs=1)
+    assert repr(one).startswith("iris: 1 cell\n")
+    assert "iris: 1 cell</p>" in one._repr_html_()

@@ -132,3 +132,17 @@ def test_nothing_is_written(tmp_path, monkeypatch, capsys):
     harness.train(**SMALL)
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr() == ("", "")
+
+
+def test_data_in_two_arguments_is_refused_with_the_way_to_write_it():
+    X, y = np.ones((6, 2)), np.arange(6) % 2
+    with pytest.raises(TypeError, match=r"write train\(\(X, y\), batch_size=64\)"):
+        harness.train(X, y)
+    with pytest.raises(TypeError, match=r"write sweep\(grid, \(X, y\), epochs=10\)"):
+        harness.sweep({"batch_size": [4]}, X, y)
+
+
+@pytest.mark.parametrize(("data", "got"), [(np.ones((90, 4)), r"an array of shape \(90, 4\)"), (None, "None")])
+def test_what_is_no_data_is_described(data, got):
+    with pytest.raises(harness.ConfigError, match=f"^dataset: expected a dataset's name.*, got {got}$"):
+        harness.train(data)

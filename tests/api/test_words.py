@@ -5,6 +5,7 @@ from inspect import signature
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -89,7 +90,22 @@ def test_a_grid_is_the_product_of_its_values():
     [
         ({}, {"epoch": 3}, r"epoch: expected a known keyword \(did you mean epochs\? help\(harness.train\)"),
         ({"batchsize": [1]}, {}, r"batchsize: expected a known keyword \(did you mean batch_size\?"),
-        ({}, {"rerun": "all"}, "rerun: expected a known keyword"),
+        ({}, {"rerun": "all"}, r"rerun: expected a known keyword \(rerun belongs to the command line"),
+        ({}, {"size": "small"}, r"size: .* belongs to the command line: python -m harness size=..."),
+        ({}, {"dry_run": True}, "dry_run: .* belongs to the command line"),
+        ({}, {"lr": 0.1}, r"lr: .*did you mean learning_rate\?"),
+        ({}, {"bs": 4}, r"bs: .*did you mean batch_size\?"),
+        ({}, {"batch": 4}, r"batch: .*did you mean batch_size\?"),
+        ({}, {"optim": "adam"}, r"optim: .*did you mean optimizer\?"),
+        ({}, {"learning_rate": np.ones(3)}, r"learning_rate: expected one value .* got an array of shape \(3,\)"),
+        ({}, {"batch_size": pd.DataFrame({"a": [1, 2]})}, r"one value .* got a DataFrame of shape \(2, 1\)"),
+        ({}, {"hidden": np.ones((90, 40))}, r"model.hidden: expected a list of integers .{,250}$"),
+        (
+            {"dataset": [(np.ones((90, 4)), np.ones(90))]},
+            {},
+            r"dataset: expected the name of a dataset in a grid \(data from Python is a keyword: dataset=\(X, y\)\), "
+            r"got \(an array of shape \(90, 4\), an array of shape \(90,\)\)$",
+        ),
         ({}, {"hydra.job.name": "x"}, "hydra.job.name: expected a known keyword"),
         ({}, {"model.hiden": [3]}, r"model.hiden: expected a known key \(did you mean model.hidden\?"),
         ({}, {"batch_size": [1, 64]}, r"batch_size: expected one value \(harness.sweep trains a cell for each"),

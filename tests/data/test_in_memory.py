@@ -87,7 +87,7 @@ def test_targets_that_may_mean_either_need_a_task(targets):
 @pytest.mark.parametrize(
     ("data", "target_column", "message"),
     [
-        (np.ones((4, 2)), None, r"dataset: expected a dataset's name, \(X, y\), .*, got 'a ndarray'"),
+        (np.ones((4, 2)), None, r"dataset: expected a dataset's name, \(X, y\), .*, got an array of shape \(4, 2\)"),
         (([[1.0], [2.0]], ["a"]), None, "dataset.load: expected one target per example"),
         ((np.ones(4), np.ones(4)), None, r"X of shape \(examples, inputs\)"),
         ((frame(), [None] + ["x"] * 39), None, "no value that is missing"),
