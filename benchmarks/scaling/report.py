@@ -41,7 +41,7 @@ def _about_time(found: Found) -> list[str]:
         f"**All terms.** With L layers and U outputs and inputs of layers, an update takes {_written(laws.update)}. "
         f"{_quality(laws.update)}",
         f"**Examples.** An update does not depend on how many examples there are, but for finding its rows in memory; "
-        f"a checkpoint looks at all of them: {_written(laws.checkpoint)}. {_quality(laws.checkpoint)}",
+        f"a checkpoint evaluates all of them: {_written(laws.checkpoint)}. {_quality(laws.checkpoint)}",
         f"**Replicas.** The same cell with R of them takes {_duration(more['1'])} + {_duration(more['x'])} "
         f"× R: a replica more costs {number(more['x'] / (more['1'] + more['x']))} of the first. "
         f"{_quality(laws.replicas)}",

@@ -27,10 +27,10 @@ class Timing(NamedTuple):
 def train_timed(cell: Cell) -> tuple[Timing, int]:
     """How long training took, and its updates; what comes before the first checkpoint is in `wall` only."""
     start = perf_counter()
-    looks = [(perf_counter(), record.update, record.train_seconds) for record in cell.train()]
-    wall = looks[-1][0] - start
-    off_clock = [(b[0] - a[0]) - (b[2] - a[2]) for a, b in pairwise(looks)]
-    _, n_updates, seconds = looks[-1]
+    checkpoints = [(perf_counter(), record.update, record.train_seconds) for record in cell.train()]
+    wall = checkpoints[-1][0] - start
+    off_clock = [(b[0] - a[0]) - (b[2] - a[2]) for a, b in pairwise(checkpoints)]
+    _, n_updates, seconds = checkpoints[-1]
     return Timing(seconds / n_updates, float(np.median(off_clock)), wall), n_updates
 
 

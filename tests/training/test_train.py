@@ -1,4 +1,4 @@
-"""The training loop: when it looks, when it stops, what it times and what it reports.
+"""The training loop: when it measures, when it stops, what it times and what it reports.
 
 Time is counted by a clock that the tests turn by hand, so nothing here depends on how fast the machine is.
 """
@@ -81,7 +81,7 @@ def ticker(monkeypatch) -> Ticker:
     return ticker
 
 
-# When it looks.
+# When it measures.
 
 
 @settings(deadline=None)
