@@ -79,7 +79,7 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
     except Exception as error:
         print_traceback(error)
     finally:
-        with INTERRUPTS.deferred_unless_repeated():
+        with INTERRUPTS.deferred(unless_repeated=True):
             if recovery.drain(store, say, context.run_id, killed):
                 if sys.stderr.isatty():
                     say("writing the answer")

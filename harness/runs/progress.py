@@ -1,7 +1,6 @@
 """What the terminal shows while cells train: which cell of how many, epoch, cost, time left.
 
-On stderr, and only when that is a terminal; elsewhere nothing but warnings is written while training. `SweepProgress`,
-for a sweep in a Python program, writes in a notebook too.
+On stderr, and only when that is a terminal; elsewhere only warnings are written. `SweepProgress` shows it in notebooks.
 """
 
 import sys
@@ -18,12 +17,13 @@ if TYPE_CHECKING:
 class _Live:
     """A line with a bar and the time left, removed when the context ends."""
 
-    def __init__(self, console: "Console", before: str, after: str, shown: bool) -> None:
+    def __init__(self, console: "Console", left: str, total: float, shown: bool) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        left, right = (TextColumn(text, markup=False) for text in (before, after))
-        columns = left, BarColumn(bar_width=20), right, TimeRemainingColumn(compact=True)
+        before, after = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("left", "right"))
+        columns = before, BarColumn(bar_width=20), after, TimeRemainingColumn(compact=True)
         self.bar = Progress(*columns, console=console, transient=True, disable=not shown)
+        self.task = self.bar.add_task("", total=total, left=left, right="")
 
     def __enter__(self) -> Self:
         self.bar.start()
@@ -41,22 +41,13 @@ class CellProgress(_Live):
 
         self.title = f"cell {number + 1}/{n_cells}  {name}"
         self.console = Console(stderr=True, highlight=False)
-        super().__init__(self.console, "{task.description}", "{task.fields[state]}", live and sys.stderr.isatty())
-        self.cost = float("nan")
-        self._warned = False
+        super().__init__(self.console, self.title, 1.0, live and sys.stderr.isatty())
+        self.cost, self._warned = float("nan"), False
 
-    def start(self, budget: Budget, updates_per_epoch: int) -> None:
-        """Show the line, at nothing done."""
-        self.budget, self.updates_per_epoch = budget, updates_per_epoch
-        total = budget.updates if budget.updates is not None else budget.seconds
-        self.task = self.bar.add_task(self.title, total=total, state="")
-
-    def show(self, record: Record) -> None:
+    def show(self, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the cell."""
         self.cost = _cost(record)
-        done = record.update if self.budget.updates is not None else record.train_seconds
-        state = f"epoch {record.update / self.updates_per_epoch:.4g}  cost {self.cost:.4g}"
-        self.bar.update(self.task, completed=done, state=state)
+        self.bar.update(self.task, completed=_share(budget, record), right=_state(plan, record))
 
     def warn(self, message: str) -> None:
         """A warning, above the live line."""
@@ -84,20 +75,22 @@ class SweepProgress(_Live):
         notebook = console.is_jupyter
         if notebook:  # plain text that is overwritten: rich's own way needs ipywidgets
             console = Console(file=sys.stdout, force_jupyter=False, force_terminal=True)
-        before = "cell {task.fields[number]}/{task.total:.0f}"
-        super().__init__(console, before, "{task.description}", notebook or sys.stderr.isatty())
-        self.task = self.bar.add_task("", total=n_cells, number=1)
+        super().__init__(console, f"cell 1/{n_cells}", n_cells, notebook or sys.stderr.isatty())
         self.n_cells, self.done = n_cells, 0
 
     def show(self, label: str, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the present cell."""
-        state = f"{label}  epoch {record.update / plan.updates_per_epoch:.4g}  cost {_cost(record):.4g}"
-        self.bar.update(self.task, completed=self.done + _share(budget, record), description=state)
+        done, state = self.done + _share(budget, record), f"{label}  {_state(plan, record)}"
+        self.bar.update(self.task, completed=done, right=state)
 
     def next_cell(self) -> None:
         """Count the present cell as done."""
         self.done += 1
-        self.bar.update(self.task, completed=self.done, number=min(self.done + 1, self.n_cells))
+        self.bar.update(self.task, completed=self.done, left=f"cell {min(self.done + 1, self.n_cells)}/{self.n_cells}")
+
+
+def _state(plan: Plan, record: Record) -> str:
+    return f"epoch {record.update / plan.updates_per_epoch:.4g}  cost {_cost(record):.4g}"
 
 
 def _cost(record: Record) -> float:

@@ -114,10 +114,9 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         run.params(params(config, cell.plan))
         _write_provenance(run, config, dataset, job, cell.plan.sizes[0])
         _warn_if_clipped(config, cell.plan, run, progress)
-        progress.start(cell.budget, cell.plan.updates_per_epoch)
         for record in cell.train():
             _write_record(run, record, cell.plan, tables.SCORES[config.dataset.task])
-            progress.show(record)
+            progress.show(cell.plan, cell.budget, record)
             progress.warn_unreachable_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
             INTERRUPTS.check()
         outcome = _write_result(run, config, cell.result(), asked.label, started)

@@ -91,25 +91,20 @@ def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False
 def recover(store: Store, say: Say) -> bool:
     """At a start: deliver the journals, close orphaned runs, answer their sweeps. False: a journal is not delivered."""
     delivered = _deliver(store, say, patience=0.0)
-    orphaned = store.orphaned_runs()
-    if orphaned:
+    if orphaned := store.orphaned_runs():
         say(f"runs that a killed process left open, closed now: {len(orphaned)}")
-    _close_orphaned_cells(store)
-    for run in orphaned:
-        if _is_sweep(run):
-            close_sweep(store, run.info.run_id, killed=True)
+    for sweep in _close_orphaned_cells(store):
+        close_sweep(store, sweep.info.run_id, killed=True)
     return delivered
 
 
-def _close_orphaned_cells(store: Store) -> None:
-    """Sweeps stay open until a start has written their answer, because that start may be interrupted too."""
-    for run in store.orphaned_runs():
-        if not _is_sweep(run):
+def _close_orphaned_cells(store: Store) -> list["Run"]:
+    """Returns the orphaned sweeps: each stays open until its answer is written, because that may be interrupted too."""
+    orphaned = store.orphaned_runs()
+    for run in orphaned:
+        if run.data.tags.get("kind") != "sweep":
             store.mark_killed(run)
-
-
-def _is_sweep(run: "Run") -> bool:
-    return run.data.tags.get("kind") == "sweep"
+    return [run for run in orphaned if run.data.tags.get("kind") == "sweep"]
 
 
 def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS) -> bool:

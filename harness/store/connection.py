@@ -1,8 +1,7 @@
 """The connection to MLflow: its settings and client, which of its errors may pass, and the names that its UI reads.
 
-MLflow's default place (mlflow.db and mlruns/ in the current folder) is ours too, so `mlflow ui` finds it without flags;
-MLFLOW_TRACKING_URI and MLFLOW_EXPERIMENT_NAME are honoured. tests/store/test_mlflow_names.py finds a version of MLflow
-in which a name that its Python API does not promise has changed.
+The store is where MLflow's own commands look for it. tests/store/test_mlflow_names.py checks the names that MLflow's
+Python API does not promise.
 """
 
 import getpass
@@ -21,7 +20,6 @@ from harness.config import ConfigError
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
-    from filelock import FileLock
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
@@ -58,11 +56,14 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow
+    from filelock import FileLock
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)  # reports the creation of the store line by line
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
-    with _creation_lock(uri), _no_answer_as_config_error(uri):
+    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+    lock = FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock")
+    with lock, _no_answer_as_config_error(uri):  # two processes that create the same database at once break each other
         client = MlflowClient()
         return client, experiment_id or mlflow.set_experiment(_experiment()).experiment_id
 
@@ -150,17 +151,6 @@ def _check_folder() -> None:
         raise ConfigError("current folder", allowed, f"{Path.cwd()}: {error.strerror}") from error
 
 
-def _creation_lock(uri: str) -> "FileLock":
-    """One process at a time opens the store: two that create the same database at once break each other."""
-    from filelock import FileLock
-
-    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    return FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock")
-
-
-# What the UI shows of our runs.
-
-
 def run_tags(parent: str | None) -> dict[str, str]:
     """Who created a run, with what, and below which run: documented system tags, shown as columns and as nesting."""
     tags = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
@@ -173,18 +163,14 @@ def note_tags(markdown: str) -> dict[str, str]:
 
 
 def table_tags(path: str) -> dict[str, str]:
-    """Announce an artifact as a table that the UI can show and compare between runs, as MLflow's log_table does.
-
-    Its content is not documented. Changed, the table is an ordinary file.
-    """
+    """Announce an artifact as a table, as MLflow's log_table does. Not documented: changed, it is an ordinary file."""
     return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
 
 
 def view_tag(sweep: str, filter_string: str, columns: Sequence[str], order_by: str) -> tuple[str, str]:
-    """Name and value of an experiment's tag that saves a view of its runs: cells as flat rows with these columns.
+    """The tag of an experiment that saves a view of its runs, as the UI's "share view" does: cells as flat rows.
 
-    The UI's "share view" button writes this tag; it is not documented. Changed, `table_link` shows all runs with the
-    default columns. Ordered by the date, which is the default, cells would stay folded under their parent.
+    Not documented: changed, `table_link` shows all runs. Ordered by date, cells would stay folded under their parent.
     """
     view = {"searchFilter": filter_string, "selectedColumns": list(columns), "orderByKey": order_by, "orderByAsc": True}
     view |= {"startTime": "ALL", "lifecycleFilter": "Active", "modelVersionFilter": "All Runs", "datasetsFilter": []}
@@ -195,20 +181,14 @@ class UI:
     """Addresses of an experiment's pages. Not documented: changed, a link opens the UI's start page."""
 
     def __init__(self, store_uri: str, experiment_id: str) -> None:
-        self._is_server = store_uri.startswith("http")  # a server is its own UI
-        root = store_uri.rstrip("/") if self._is_server else LOCAL_UI
-        self._experiment = f"{root}/#/experiments/{experiment_id}"
-
-    @property
-    def hint(self) -> str:
-        """How to open the links below."""
-        return "open" if self._is_server else "run `mlflow ui` here, then open"
+        is_server = store_uri.startswith("http")  # a server is its own UI
+        self.hint = "open" if is_server else "run `mlflow ui` here, then open"
+        self._runs = f"{store_uri.rstrip('/') if is_server else LOCAL_UI}/#/experiments/{experiment_id}/runs"
 
     def run_link(self, run_id: str) -> str:
         """The page of one run."""
-        return f"{self._experiment}/runs/{run_id}?workflowType=machine_learning"
+        return f"{self._runs}/{run_id}?workflowType=machine_learning"
 
     def table_link(self, sweep: str | None = None) -> str:
         """The table of all runs in the model-training view; of a sweep, its cells as `view_tag` saved them."""
-        link = f"{self._experiment}/runs?workflowType=machine_learning"
-        return link + (f"&viewStateShareKey={sweep}" if sweep else "")
+        return f"{self._runs}?workflowType=machine_learning" + (f"&viewStateShareKey={sweep}" if sweep else "")

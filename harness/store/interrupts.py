@@ -4,6 +4,7 @@ A signal is remembered and raised later in two cases: during a write to the stor
 inside one of the interpreter's own callbacks, where Python drops the exception. The state is that of the process.
 """
 
+import math
 import signal
 import sys
 import threading
@@ -21,8 +22,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._received: int | None = None
-        self._raised, self._deferring_first = False, False
-        self._n_received, self._n_deferring, self._n_entered = 0, 0, 0
+        self._raised, self._n_received, self._n_entered = False, 0, 0
+        self._deferred_below: list[float] = []  # of each open deferral, the number of signals that ends it
 
     def __enter__(self) -> None:
         """Inside itself, and in a thread that signals never reach, it changes nothing."""
@@ -42,29 +43,20 @@ class Interrupts:
 
     def check(self) -> None:
         """Raise Interrupted if a signal has come that is not raised yet and not deferred."""
-        deferred = self._n_deferring or (self._deferring_first and self._n_received < 2)
+        deferred = self._n_received < max(self._deferred_below, default=0)
         if self._received is not None and not (self._raised or deferred):
             self._raised = True
             raise Interrupted(128 + self._received)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Signals that come inside this context are raised when it closes."""
-        self._n_deferring += 1
+    def deferred(self, unless_repeated: bool = False) -> Iterator[None]:
+        """Signals that come inside this context are raised when it closes; unless_repeated: a second one at once."""
+        n_signals = 2 if unless_repeated else math.inf
+        self._deferred_below.append(n_signals)
         try:
             yield
         finally:
-            self._n_deferring -= 1
-        self.check()
-
-    @contextmanager
-    def deferred_unless_repeated(self) -> Iterator[None]:
-        """As `deferred`, for work that may take long: a second signal is raised at once."""
-        self._deferring_first = True
-        try:
-            yield
-        finally:
-            self._deferring_first = False
+            self._deferred_below.remove(n_signals)
         self.check()
 
     def _handle(self, number: int, frame: object) -> None:

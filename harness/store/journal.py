@@ -1,12 +1,11 @@
 """The journal of a run: operations on disk, in order, until the store has them.
 
-No point is lost when the store is away or the process is killed: a writer appends every operation to its journal,
-delivers it, and marks it as delivered. A journal whose lock is free belongs to no process any more: any later process
-may deliver the rest.
+So no point is lost when the store is away or the process is killed: any later process may deliver the rest.
 """
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import groupby, takewhile
@@ -32,23 +31,21 @@ class Journal:
     """The journal of one run: a folder with `journal.jsonl`, `state.json` and the files that are still to be sent.
 
     state: `offset` of the first operation that is not delivered; `run_id` once the store has created the run; `tried`
-    when the store may have created it although its answer was lost; and what the creator added. One process holds the
-    journal's lock, until it ends.
+    when it may have, though its answer was lost; and what the creator added. One process holds the lock until it ends.
     """
 
     def __init__(self, folder: Path, lock: "BaseFileLock", state: dict[str, Any]) -> None:
         self.folder, self._lock, self.state = folder, lock, state
         self._file = (folder / "journal.jsonl").open("a+b", buffering=0)
         self._size = _size_of_whole_lines(self._file)
-        self._file.seek(self._size)
-        self._file.truncate()
+        self._file.seek(self._file.truncate(self._size))
         state["offset"] = min(state["offset"], self._size)  # a power cut may keep the state and lose the line
         self.n_dropped = 0  # points left out because the journal was full
 
     @classmethod
     def create(cls, root: Path, **state: Any) -> "Journal":
         """A new journal below `root`, locked by this process. Raises OSError if it cannot be written."""
-        token = uuid4().hex
+        token = f"{time.time_ns():x}{uuid4().hex}"  # tokens sort by age
         hidden = root / f".{token}"  # until it is locked and has a state
         hidden.mkdir(parents=True)
         lock = _locked(hidden)
@@ -59,7 +56,7 @@ class Journal:
     @classmethod
     def abandoned(cls, root: Path) -> Iterator["Journal"]:
         """The journals that no process holds, oldest first; this process holds each until it asks for the next."""
-        for folder in sorted(filter(Path.is_dir, root.glob("[!.]*")), key=_age):
+        for folder in sorted(filter(Path.is_dir, root.glob("[!.]*"))):
             try:
                 lock = _locked(folder)
             except OSError:  # another process holds it, or has delivered and removed it meanwhile
@@ -77,11 +74,6 @@ class Journal:
                 journal.release()
 
     @property
-    def token(self) -> str:
-        """A name that no other journal has."""
-        return self.folder.name
-
-    @property
     def waiting_bytes(self) -> int:
         """Size of the operations that are not delivered yet."""
         return self._size - int(self.state["offset"])
@@ -96,8 +88,7 @@ class Journal:
             while rest := line[self._file.tell() - self._size :]:
                 self._file.write(rest)
         except OSError:
-            self._file.seek(self._size)
-            self._file.truncate()
+            self._file.seek(self._file.truncate(self._size))
             raise
         self._size += len(line)
 
@@ -167,10 +158,3 @@ def _locked(folder: Path) -> "BaseFileLock":
     lock = FileLock(folder / "lock")
     lock.acquire(blocking=False)
     return lock
-
-
-def _age(folder: Path) -> float:
-    try:
-        return folder.stat().st_ctime
-    except OSError:  # delivered and removed meanwhile
-        return 0.0

@@ -1,8 +1,7 @@
 """Which process runs a run, and whether that process is certainly dead.
 
-A process that is killed or loses its power cannot end its runs: they stay RUNNING. So each run carries tags that name
-its process, and a later process of the same machine checks whether that one still exists. A run that another machine or
-another container may still be training is never called dead.
+A process that is killed cannot end its runs: they stay RUNNING. So each run carries tags that name its process, and a
+later process of the same machine checks whether that one still exists.
 
 On Linux /proc is read, elsewhere psutil. psutil would not do on Linux: its start times are dates that move when the
 clock is set, and it takes a process that /proc hides (hidepid) for one that does not exist.
@@ -27,10 +26,9 @@ def process_tags() -> dict[str, str]:
 
     process.boot is Linux's boot id. Elsewhere it is empty: start times there are dates, which no later boot repeats.
     """
-    started = ""
+    facts = {"host": _host(), "boot": _boot(), "namespace": _namespace(), "pid": str(os.getpid()), "started": ""}
     with suppress(Exception):  # whatever is wrong with this machine must not stop a training
-        started = repr(_started(os.getpid()))
-    facts = {"host": _host(), "boot": _boot(), "namespace": _namespace(), "pid": str(os.getpid()), "started": started}
+        facts["started"] = repr(_started(os.getpid()))
     return {f"process.{key}": fact for key, fact in facts.items()}
 
 

@@ -6,11 +6,9 @@ without pickle).
 
 import json
 import tempfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import yaml
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from harness.store.tracking import Store
 
 TEXT = ("digest", "outcome")  # columns of tables; a digest may look like a number
-UNREADABLE = (ValueError, TypeError, LookupError, EOFError, OSError, BadZipFile, zlib.error, yaml.YAMLError)
 
 Fingerprints = dict[tuple[int, int], Fingerprint]  # by update and replica
 
@@ -57,18 +54,15 @@ def first_line(error: Exception) -> str:
 
 
 def _read(store: "Store", run: Any, name: str, folder: Path) -> Any:
+    allowed = f"a file that run {run.info.run_id} left when it finished"
     try:
         path = store.download(run, name, folder)
-    except Exception as error:  # MLflow's own, which only `tracking` knows
-        raise ConfigError(
-            name, f"a file that run {run.info.run_id} left when it finished", first_line(error)
-        ) from error
-    try:
+        allowed = "a file as this version writes it"
         return FILES[name](path)
     except ConfigError:
         raise
-    except UNREADABLE as error:
-        raise ConfigError(name, "a file as this version writes it", first_line(error)) from error
+    except Exception as error:  # MLflow's own; or whatever the parser of a file that is not ours may raise
+        raise ConfigError(name, allowed, first_line(error)) from error
 
 
 def _fingerprints(path: Path) -> Fingerprints:

@@ -3,17 +3,15 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.store import connection
 from harness.store.connection import OUTAGE_SECONDS, UI, UnreachableError, query, reason
-from harness.store.journal import Journal, Operation
+from harness.store.journal import Journal
 from harness.store.processes import is_dead, process_tags
 from harness.store.redaction import redacted
-from harness.store.writer import RunWriter, send
+from harness.store.writer import RunWriter
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -23,8 +21,7 @@ FINISHED = "attributes.status = 'FINISHED'"
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """Numbers of runs that are delivered and that wait, for `reason`; a reason for each operation that was refused."""
 
     n_runs: int
@@ -61,8 +58,7 @@ class Store:
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> RunWriter:
         """A new run; inside a sweep, below its parent."""
-        journal = Journal.create(self.undelivered, store=self.uri, creates=True, ended=False)
-        writer = RunWriter(journal, partial(send, self.client))
+        writer = RunWriter(Journal.create(self.undelivered, store=self.uri, ended=False), self.client)
         try:
             writer.create(self.experiment_id, name, {**connection.run_tags(parent), **process_tags(), **tags})
         except BaseException as error:  # a signal that came meanwhile: the run may exist, and must end
@@ -73,10 +69,8 @@ class Store:
     @contextmanager
     def attach(self, run_id: str) -> Iterator[RunWriter]:
         """A writer for a run that exists; at the end it delivers what was written, if the store answers in time."""
-        journal = Journal.create(self.undelivered, store=self.uri, creates=False, ended=True)
-        journal.state["run_id"] = run_id
-        journal.save()
-        with RunWriter(journal, partial(send, self.client)) as writer:
+        journal = Journal.create(self.undelivered, store=self.uri, run_id=run_id, ended=True)
+        with RunWriter(journal, self.client) as writer:
             try:
                 yield writer
             finally:
@@ -85,8 +79,7 @@ class Store:
     def mark_killed(self, run: "Run") -> None:
         """End a run as KILLED in place of its process, which is dead."""
         with self.attach(run.info.run_id) as writer:
-            writer.tags({"outcome": "killed"})
-            writer.finish("KILLED")
+            writer.finish("KILLED", outcome="killed")
 
     def add_to_sweep(self, run_id: str, sweep: str) -> None:
         """Make a finished cell part of another sweep."""
@@ -120,30 +113,15 @@ class Store:
 
     def _deliver_rest(self, journal: Journal, wait_seconds: float) -> list[str]:
         """Deliver a journal in place of its process; returns what was refused. Raises UnreachableError."""
-        refused: list[str] = []
-
-        def send_or_note(journal: Journal, operations: list[Operation]) -> None:
-            try:
-                send(self.client, journal, operations, training=False)
-            except UnreachableError:
-                raise
-            except Exception as error:
-                refused.append(reason(error))
-                if journal.state["creates"]:
-                    journal.state["refused"] = refused[-1]
-
-        writer = RunWriter(journal, send_or_note)
-        ended = journal.state["ended"] or any(operation.kind == "finish" for operation in journal.pending())
-        if journal.state["creates"] and not ended:
-            writer.tags({"outcome": "killed"})
-            writer.finish("KILLED")
+        writer = RunWriter(journal, self.client, training=False)
+        if not (journal.state["ended"] or any(operation.kind == "finish" for operation in journal.pending())):
+            writer.finish("KILLED", outcome="killed")
         if writer.deliver(wait_seconds) and "refused" in journal.state:  # a finished run has all its points
-            writer.tags({"outcome": "failed", "error": journal.state["refused"]})
-            writer.finish("FAILED")
+            writer.finish("FAILED", outcome="failed", error=journal.state["refused"])
             writer.deliver(wait_seconds)
         if writer.unreachable:
             raise writer.unreachable
-        return refused
+        return writer.refused
 
     def _search(self, filter_string: str, most: int = 50_000) -> list["Run"]:
         """Runs of the experiment in the order in which they were started."""
@@ -154,20 +132,15 @@ class Store:
         """Raises MlflowException if there is no such run."""
         return query(lambda: self.client.get_run(run_id))
 
-    def kind(self, run_id: str) -> str | None:
-        """'sweep' or 'cell'; None for a run that does not exist or that the harness did not write."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return self.get(run_id).data.tags.get("kind")
-        except MlflowException:
-            return None
-
     def beginning_with(self, digits: str) -> list["Run"]:
         """The runs of the experiment whose ids begin with these digits; of a whole id, the run wherever it is."""
-        if len(digits) == ID_LENGTH:
-            return [self.get(digits)] if self.kind(digits) else []
-        return self._search(f"attributes.run_id LIKE '{digits}%'")
+        from mlflow.exceptions import MlflowException
+
+        if len(digits) < ID_LENGTH:
+            return self._search(f"attributes.run_id LIKE '{digits}%'")
+        with suppress(MlflowException):
+            return [self.get(digits)]
+        return []
 
     def cells(self, sweep: str) -> list["Run"]:
         """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""

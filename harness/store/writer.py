@@ -1,20 +1,20 @@
 """Writes one run: every operation goes to the run's journal first, then to MLflow, which may be away.
 
-Training does not wait for the store: what cannot be delivered stays in the journal and is tried again, with growing
-pauses. As a context manager a RunWriter ends the run that it started: FINISHED, FAILED or KILLED.
+Training does not wait for the store: what cannot be delivered is tried again, with growing pauses.
 """
 
 import json
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.store.connection import UnreachableError, note_tags, request_timeout, table_tags, unreachable_errors
+from harness.store import connection
+from harness.store.connection import UnreachableError, reason
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal, Operation
 from harness.store.redaction import redacted
@@ -22,8 +22,6 @@ from harness.store.redaction import redacted
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.tracking import MlflowClient
-
-    Sender = Callable[[MlflowClient, Journal, list[Operation]], None]
 
 FLUSH_SECONDS = 2.0  # between deliveries of points; every other operation is delivered at once
 MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
@@ -33,17 +31,17 @@ CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a 
 PAUSE_SECONDS = (1.0, 30.0)  # between attempts while the store is away: the first, doubled up to the last, ...
 PAUSE_PER_ATTEMPT = 4  # ... and at least so many times as long as the last attempt took, as a store may hang
 
-Send = Callable[[Journal, list[Operation]], None]
-
 
 class RunWriter:
-    """Writes one run through its journal.
+    """Writes one run through its journal. As a context manager it ends the run: FINISHED, FAILED or KILLED.
 
-    seconds: wall time spent in here. unreachable: why the last attempt to deliver failed, if it did.
+    training: it waits, so a request has less time, and what the store refuses is raised; else `refused` takes the
+    reason. seconds: wall time spent in here. unreachable: why the last attempt to deliver failed, if it did.
     """
 
-    def __init__(self, journal: Journal, send: Send) -> None:
-        self.journal, self._send = journal, send
+    def __init__(self, journal: Journal, client: "MlflowClient", training: bool = True) -> None:
+        self.journal, self._client, self._training = journal, client, training
+        self.refused: list[str] = []
         self.seconds = 0.0
         self.unreachable: UnreachableError | None = None
         self._pause, self._next_attempt, self._delivered_at = 0.0, 0.0, time.monotonic()
@@ -58,10 +56,8 @@ class RunWriter:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            if error is None and not self.journal.state["ended"]:
-                self.finish("FINISHED")
-            elif error and not self.journal.state["ended"]:
-                self._end_with(error)
+            if not self.journal.state["ended"]:
+                self._end_with(error) if error else self.finish("FINISHED")
         except Exception as refused:  # the store refuses one of the last operations: a finished run has all its points
             self._end_with(refused)
             raise
@@ -107,7 +103,7 @@ class RunWriter:
 
     def note(self, markdown: str) -> None:
         """The description that the UI shows on top of the run."""
-        self.tags(note_tags(markdown))
+        self.tags(connection.note_tags(markdown))
 
     def points(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics at a step; values that are not finite are left out. Delivered every FLUSH_SECONDS."""
@@ -137,17 +133,19 @@ class RunWriter:
         """A table as an artifact that the UI can show and compare between runs."""
         with self.files() as folder:
             table.to_json(folder / path, orient="split", index=False)
-        self.tags(table_tags(path))
+        self.tags(connection.table_tags(path))
 
     def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
         """Name and digest of the data, as MLflow's own dataset record."""
         origin, profile = redacted(json.dumps({"tags": source})), json.dumps({"num_rows": rows, "num_inputs": inputs})
         self._write("dataset", name=name, digest=digest[:MAX_DIGEST], source=origin, profile=profile)
 
-    def finish(self, status: str) -> None:
+    def finish(self, status: str, **tags: str) -> None:
         """End the run: FINISHED, FAILED or KILLED."""
         if self.journal.n_dropped:
-            self.tags({"points_left_out": str(self.journal.n_dropped)})
+            tags["points_left_out"] = str(self.journal.n_dropped)
+        if tags:
+            self.tags(tags)
         self.journal.state["ended"] = True
         self._write("finish", status=status, time=_now())
 
@@ -173,7 +171,7 @@ class RunWriter:
         if (begun := time.monotonic()) < self._next_attempt:
             return
         try:
-            self.journal.deliver(self._send_or_skip)
+            self.journal.deliver(self._send)
             self.unreachable, self._pause = None, 0.0
         except UnreachableError as away:
             now, self.unreachable = time.monotonic(), away
@@ -182,15 +180,19 @@ class RunWriter:
             self._next_attempt = now + self._pause
         self._delivered_at = time.monotonic()
 
-    def _send_or_skip(self, operations: list[Operation]) -> None:
+    def _send(self, operations: list[Operation]) -> None:
         """An operation that the store refuses is not sent again: everything behind it would wait for ever."""
         try:
-            self._send(self.journal, operations)
+            send(self._client, self.journal, operations, self._training)
         except UnreachableError:
             raise
-        except Exception:
-            self.journal.mark_delivered(operations)
-            raise
+        except Exception as error:
+            if self._training:
+                self.journal.mark_delivered(operations)
+                raise
+            self.refused.append(reason(error))
+            if self.journal.state["tried"]:  # this journal has created the run, and decides how it ended
+                self.journal.state["refused"] = self.refused[-1]
 
 
 def _clean(texts: Mapping[str, Any]) -> dict[str, str]:
@@ -202,77 +204,66 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-# From the journal to MLflow.
-
-
-def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool = True) -> None:
-    """Send consecutive operations of one kind; sent twice, they have the effect of one.
+def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool) -> None:
+    """Send consecutive operations of one kind from the journal to MLflow; sent twice, they have the effect of one.
 
     training: wait less long for an answer. Raises UnreachableError if they may be sent again later.
     """
-    with unreachable_errors(), request_timeout(TRAINING_TIMEOUT) if training else nullcontext():
-        SENDERS[operations[0].kind](client, journal, operations)
+    kind, content, _ = operations[0]
+    run_id = journal.state["run_id"]
+    timeout = connection.request_timeout(TRAINING_TIMEOUT) if training else nullcontext()
+    with connection.unreachable_errors(), timeout:
+        match kind:
+            case "create":
+                _create(client, journal, content)
+            case "files":
+                if (folder := journal.folder / "files" / content["folder"]).exists():
+                    client.log_artifacts(run_id, str(folder))
+            case "dataset":
+                _log_dataset(client, run_id, content)
+            case "finish":
+                client.set_terminated(run_id, content["status"], content["time"])
+            case _:
+                _log(client, run_id, kind, [operation.content[kind] for operation in operations])
 
 
-def _create(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
-    """Create the run, once: if the answer to an earlier attempt was lost, the run carries the journal's token.
+def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]) -> None:
+    """Create the run, once: if the answer to an earlier attempt was lost, a run carries the journal's name.
 
     The search comes first even when the run cannot exist yet: a store that hangs should hang on a search.
     """
-    content = operations[0].content
-    found = client.search_runs([content["experiment"]], f"tags.journal = '{journal.token}'", 1, 1)
-    if journal.state["tried"] and found:
-        journal.state["run_id"] = found[0].info.run_id
-        return
-    journal.state["tried"] = True
-    journal.save()
-    tags = {**content["tags"], "journal": journal.token}
-    run = client.create_run(content["experiment"], content["time"], tags, content["name"])
-    journal.state["run_id"] = run.info.run_id
+    name = journal.folder.name
+    found = client.search_runs([content["experiment"]], f"tags.journal = '{name}'", 1, 1)
+    if not (journal.state["tried"] and found):
+        journal.state["tried"] = True
+        journal.save()
+        tags = {**content["tags"], "journal": name}
+        found = [client.create_run(content["experiment"], content["time"], tags, content["name"])]
+    journal.state["run_id"] = found[0].info.run_id
 
 
-def _log(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+def _log(client: "MlflowClient", run_id: str, kind: str, contents: list[Any]) -> None:
     """Parameters, tags or points. A point that is sent twice is one: it carries the time at which it was measured."""
     from mlflow.entities import Metric, Param, RunTag
 
-    kind = operations[0].kind
     argument, make, most = {
         "params": ("params", Param, MAX_PARAMS), "tags": ("tags", RunTag, MAX_PARAMS),
         "points": ("metrics", Metric, MAX_POINTS),
     }[kind]  # fmt: skip
-    contents = [operation.content[kind] for operation in operations]
     items = [make(*one) for some in contents for one in (some.items() if isinstance(some, dict) else some)]
     for start in range(0, len(items), most):
-        client.log_batch(journal.state["run_id"], **{argument: items[start : start + most]})
+        client.log_batch(run_id, **{argument: items[start : start + most]})
 
 
-def _files(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
-    folder = journal.folder / "files" / operations[0].content["folder"]
-    if folder.exists():
-        client.log_artifacts(journal.state["run_id"], str(folder))
-
-
-def _dataset(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+def _log_dataset(client: "MlflowClient", run_id: str, content: Mapping[str, Any]) -> None:
     """If two runs log the same new dataset at once, MLflow refuses one; its second attempt finds the dataset."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
 
-    record = Dataset(source_type="code", **operations[0].content)
-    inputs = [DatasetInput(record, [InputTag("mlflow.data.context", "training")])]
+    inputs = [DatasetInput(Dataset(source_type="code", **content), [InputTag("mlflow.data.context", "training")])]
     try:
-        client.log_inputs(journal.state["run_id"], inputs)
+        client.log_inputs(run_id, inputs)
     except MlflowException as conflict:
         if not any(word in str(conflict) for word in CONFLICTS):
             raise
-        client.log_inputs(journal.state["run_id"], inputs)
-
-
-def _finish(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
-    content = operations[0].content
-    client.set_terminated(journal.state["run_id"], content["status"], content["time"])
-
-
-SENDERS: "dict[str, Sender]" = {
-    "create": _create, "params": _log, "tags": _log, "points": _log, "files": _files, "dataset": _dataset,
-    "finish": _finish,
-}  # fmt: skip
+        client.log_inputs(run_id, inputs)

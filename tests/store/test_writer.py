@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from harness.store import tracking, writer
+from harness.store import writer
 from harness.store.connection import UnreachableError
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
@@ -200,9 +200,9 @@ def the_dead_do_nothing(monkeypatch):
 
         return call
 
-    def send(client, journal, operations, of=tracking.send, **options):
+    def send(client, journal, operations, training, of=writer.send):
         try:
-            of(client, journal, operations, **options)
+            of(client, journal, operations, training)
         except KilledError:
             journal.state["dead"] = True
             raise
@@ -210,7 +210,7 @@ def the_dead_do_nothing(monkeypatch):
     monkeypatch.setattr(Journal, "append", unless_dead(Journal.append))
     monkeypatch.setattr(Journal, "save", unless_dead(Journal.save))
     monkeypatch.setattr(Journal, "release", release_or_let_go)
-    monkeypatch.setattr(tracking, "send", send)
+    monkeypatch.setattr(writer, "send", send)
 
 
 def test_a_run_that_ended_while_the_store_was_away_keeps_its_end(tmp_path):
