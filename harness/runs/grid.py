@@ -1,15 +1,13 @@
 """The cells of a command beside those that the store already holds: which are to be trained, and for how long.
 
-A cell is recognised by its signature, never by its name: an earlier sweep over other keys may have trained it under
-another one. Cells of one grid that share a signature are one cell.
+A cell is recognised by its signature, never by its name. Cells of one grid that share a signature are one cell.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.config import Config, DatasetConfig, labels
-from harness.data import Dataset
-from harness.runs.recording import load_dataset
+from harness.config import Config, labels
+from harness.runs.recording import Loader, load_dataset
 from harness.store import Store
 from harness.training import Cell, Identity, estimate_seconds, identify
 
@@ -31,9 +29,7 @@ class GridCell:
         return self.identity.signature
 
 
-def grid(
-    cells: Sequence[tuple[Config, list[str]]], load: Callable[[DatasetConfig], Dataset] = load_dataset
-) -> list[GridCell]:
+def grid(cells: Sequence[tuple[Config, list[str]]], load: Loader = load_dataset) -> list[GridCell]:
     """The different cells of a command, in its order. load: gives the data of a configuration."""
     found: dict[str, GridCell] = {}
     for config, overrides in cells:

@@ -117,7 +117,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
         if judgement:
             parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judgement[1]})
         parent.table("cells.json", table)
-        parent.note(shortened(words))
+        parent.tags(note_tags(shortened(words)))
         parent.deliver(OUTAGE_SECONDS)
 
 

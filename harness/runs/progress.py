@@ -54,7 +54,6 @@ class CellProgress(_Live):
         self.console.print(f"warning: {message}", markup=False)
 
     def warn_unreachable_once(self, unreachable: Exception | None, consequence: str) -> None:
-        """Warn that the store is away, the first time it is."""
         if unreachable and not self._warned:
             self._warned = True
             self.warn(f"the store does not answer ({unreachable}); {consequence}")

@@ -1,7 +1,6 @@
 """Trains a cell and writes its run: parameters, live curves, tables, weights, figures, note.
 
-Joins the pure side (configuration in, tables out) to the edges (MLflow, figures, terminal). Knows no Hydra: a sweep is
-the run id of its parent, and everything else about it is read from the store, so any launcher will do.
+Knows no Hydra: a sweep is the run id of its parent, so any launcher will do.
 """
 
 import base64
@@ -32,7 +31,10 @@ if TYPE_CHECKING:
     from harness.training import CellResult, Identity, Plan, Record
 
 
-def keeping(n_datasets: int) -> Callable[[DatasetConfig], Dataset]:
+Loader = Callable[[DatasetConfig], Dataset]
+
+
+def keeping(n_datasets: int) -> Loader:
     """`load` that keeps the datasets of the last so many configurations."""
     kept = lru_cache(n_datasets)(lambda text: load(DatasetConfig(**json.loads(text))))
     return lambda config: kept(json.dumps(asdict(config), sort_keys=True))
@@ -141,7 +143,7 @@ def _tags(config: Config, own: "Identity", asked: Assignment, sweep: SweepContex
         "engine": config.engine,
         "timing": "exclusive" if job.exclusive else "shared",
         "launcher": job.launcher,
-        **({"sweep": sweep.run_id, **dict([sweep_tag(sweep.run_id)])} if sweep else {}),
+        **({"sweep": sweep.run_id, sweep_tag(sweep.run_id): "yes"} if sweep else {}),
         **({"study": config.study["name"]} if "name" in config.study else {}),
         **source_tags(),
     }
@@ -152,8 +154,8 @@ def params(config: Config, plan: "Plan") -> dict[str, Any]:
     knobs = {"batch_size": plan.batch_size, "learning_rate": plan.learning_rate, "reduction": config.reduction}
     derived = {"lr_mean": plan.lr_mean, "lr_per_example": plan.lr_per_example, "n_train": plan.n_train}
     names = {"dataset": config.dataset.name, "n_parameters": Parameters.count(plan.sizes), "loss": plan.loss}
-    asked = {key: value for key, value in asdict(config).items() if key not in (*WITHOUT_EFFECT, *knobs, "dataset")}
-    return {**knobs, **derived, **names, **{key: value for key, value in flatten(asked).items() if value is not None}}
+    asked = flatten({k: v for k, v in asdict(config).items() if k not in (*WITHOUT_EFFECT, *knobs, "dataset")})
+    return {**knobs, **derived, **names, **{key: value for key, value in asked.items() if value is not None}}
 
 
 def _warn_if_clipped(config: Config, plan: "Plan", run: "RunWriter", progress: CellProgress) -> None:

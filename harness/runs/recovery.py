@@ -1,8 +1,4 @@
-"""What is done when a worker, a whole process or the store fails.
-
-At three moments: while a sweep is launched (a killed worker ends the launch of all cells), when it has ended (the
-journals must reach the store), and at the next start (a killed process could not close its runs).
-"""
+"""What is done when a worker, a process or the store fails: during the launch, after the sweep, at the next start."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,10 +19,10 @@ ENDING_SECONDS = 5.0  # that workers may take to end after the interrupt that en
 
 
 def train_all(cells: Sequence[GridCell], store: Store, sweep: str, launch: Launch) -> None:
-    """Launch the cells; when a killed worker ends the launch, launch those that have not begun.
+    """Launch the cells; when a killed worker ends the launch of all, launch those that have not begun.
 
-    Which of the cells in training killed its worker is not known. Each of them is tried once more at the end, alone, so
-    that a cell that always kills its worker ends no other. Raises what the launcher raises when it begins no cell.
+    Which of the cells in training killed its worker is not known: each is tried once more at the end, alone.
+    Raises what the launcher raises when it begins no cell.
     """
     left, suspects, fruitless = list(cells), [], 0
     while left and (broken := _launch(left, launch)):

@@ -1,7 +1,4 @@
-"""Which process runs a run, and whether that process is certainly dead.
-
-A process that is killed cannot end its runs: they stay RUNNING. So each run carries tags that name its process, and a
-later process of the same machine checks whether that one still exists.
+"""Which process runs a run, and whether that process is certainly dead: a killed process cannot end its runs.
 
 On Linux /proc is read, elsewhere psutil. psutil would not do on Linux: its start times are dates that move when the
 clock is set, and it takes a process that /proc hides (hidepid) for one that does not exist.
@@ -35,21 +32,16 @@ def process_tags() -> dict[str, str]:
 def is_dead(tags: Mapping[str, str]) -> bool:
     """Whether the process with these `process_tags` is certainly gone; False in every doubt. Never raises."""
     with suppress(Exception):  # tags that are missing or malformed, a process that may not be inspected
-        return _is_dead(tags)
+        host, boot, namespace = (tags[f"process.{key}"] for key in ("host", "boot", "namespace"))
+        pid, started = int(str(tags["process.pid"])), float(tags["process.started"])
+        if host != _host() or pid <= 0 or not math.isfinite(started):
+            return False
+        if boot != _boot():
+            return uuid.UUID(boot) != uuid.UUID(_boot())  # raises unless both are boot ids
+        if namespace == _namespace():
+            found = _started(pid)
+            return found is None or abs(found - started) > (0 if boot else START_TOLERANCE)
     return False
-
-
-def _is_dead(tags: Mapping[str, str]) -> bool:
-    host, boot, namespace = (tags[f"process.{key}"] for key in ("host", "boot", "namespace"))
-    pid, started = int(str(tags["process.pid"])), float(tags["process.started"])
-    if host != _host() or pid <= 0 or not math.isfinite(started):
-        return False
-    if boot != _boot():
-        return uuid.UUID(boot) != uuid.UUID(_boot())  # raises unless both are boot ids
-    if namespace != _namespace():
-        return False
-    found = _started(pid)
-    return found is None or abs(found - started) > (0 if boot else START_TOLERANCE)
 
 
 @cache
@@ -81,11 +73,15 @@ def _text(path: Path | str) -> str:
 def _started(pid: int) -> float | None:
     """When the process of this id started: clock ticks since the boot on Linux, else seconds since 1970.
 
-    None if there is none, or only a zombie (it has ended, and its parent has not waited for it yet). Raises when that
-    cannot be found out.
+    None if there is none, or a zombie: ended, and its parent has not waited for it. Raises if that cannot be found out.
     """
     if not _boot():
-        return _started_by_psutil(pid)
+        import psutil
+
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        return None
     try:
         stat = (PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -95,13 +91,3 @@ def _started(pid: int) -> float | None:
         return None
     fields = stat.rpartition(b")")[2].split()  # from the third on: the second, the name, may hold any characters
     return None if fields[0] in (b"Z", b"X") else float(fields[19])
-
-
-def _started_by_psutil(pid: int) -> float | None:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
-        return None

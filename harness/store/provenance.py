@@ -1,7 +1,7 @@
 """What a run's bits and timings depend on: the commit and what was not committed, the software, the machine.
 
-Commit and changes are looked up once per process, at the first call: a sweep that trains for hours runs the code that
-was imported when it started. Environment variables are never recorded.
+Commit and changes are looked up once per process: a sweep that trains for hours runs the code that it has imported.
+Environment variables are never recorded.
 """
 
 import json
@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.store.redaction import redacted
 from harness.training import code_digest
@@ -33,7 +33,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 FOLDERS = ("conf", "experiments")  # beside the package: what else of the checkout decides what a run does
 LARGEST_BYTES = 1_000_000  # bytes of an untracked file, or of the changes in a file, that are kept
 GIT_SECONDS = 30.0  # that one git command may take
-CONFIGURATION = ("core.fsmonitor=false", "core.hooksPath=/dev/null")  # git starts none of the user's programs
+CONFIGURATION = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")  # git starts no program of the user's
 DIFF = ("diff", "--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")  # for git apply
 ADD = ("--literal-pathspecs", "add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
 # Git sets these for its hooks, for instance. They would lead to another repository than the harness's.
@@ -45,60 +45,49 @@ OF_ONE_REPOSITORY = {
 
 def commit() -> str | None:
     """The commit of the harness's own checkout; None if the harness is merely installed, even inside a repository."""
-    return checkout.commit if (checkout := _checkout(PACKAGE)) else None
+    return checkout[0] if (checkout := _checkout(PACKAGE)) else None
 
 
 def uncommitted_diff() -> str:
-    """The changes against the commit, including the project's untracked files, as a patch for `git apply`.
+    """The changes against the commit as a patch for `git apply`; empty when the checkout is clean, or there is none.
 
-    Empty when the checkout is clean, or when there is none. Untracked files count in the package, conf/ and
-    experiments/, unless git ignores them. The patch begins with a line for each file that it leaves out (binary, not
-    UTF-8, large). One more line says if secrets were replaced, because the patch may then not apply. Line ends are
-    those of the files: write the patch with newline="".
+    Untracked files count in the package, conf/ and experiments/, unless git ignores them. The patch begins with a line
+    for each file that it leaves out (binary, not UTF-8, large), and with one more if secrets were replaced. Line ends
+    are those of the files: write the patch with newline="".
     """
     return _uncommitted(PACKAGE)
 
 
-class Checkout(NamedTuple):
-    """The commit that is checked out, and where git keeps the working tree, its index and its objects."""
-
-    commit: str
-    root: Path
-    index_file: Path
-    objects: Path
-
-
 @cache
-def _checkout(package: Path) -> Checkout | None:
+def _checkout(package: Path) -> list[str]:
+    """Commit, root of the working tree, index file, folder of objects; nothing if git does not track the package."""
     tracked = _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
     places = _git(package, "rev-parse", "HEAD", "--show-toplevel", "--git-path", "index", "--git-path", "objects")
-    if tracked is None or places is None:
-        return None
-    commit, root, index, objects = os.fsdecode(places).splitlines()
-    return Checkout(commit, Path(root), package / index, package / objects)
+    return os.fsdecode(places).splitlines() if places and tracked else []
 
 
 @cache
 def _uncommitted(package: Path) -> str:
     if not (checkout := _checkout(package)):
         return ""
+    commit, root, index, objects = checkout[0], *(package / place for place in checkout[1:])
     with tempfile.TemporaryDirectory() as folder:
-        variables = _copied_index(checkout, Path(folder))
-        left_out = _add_untracked(checkout.root, package, variables)
-        diff = _git(checkout.root, *DIFF, checkout.commit, "--", str(package.parent), variables=variables)
+        variables = _copied_index(index, objects, Path(folder))
+        left_out = _add_untracked(root, package, variables)
+        diff = _git(root, *DIFF, commit, "--", str(package.parent), variables=variables)
     everything = "# left out: everything, git could not tell what has changed\n"
     return everything if diff is None else _patch(diff, left_out)
 
 
-def _copied_index(checkout: Checkout, folder: Path) -> dict[str, str]:
+def _copied_index(index: Path, objects: Path, folder: Path) -> dict[str, str]:
     """Variables that give git a copy of the index and a folder for new objects: the checkout itself is only read."""
-    if checkout.index_file.exists():
-        shutil.copyfile(checkout.index_file, folder / "index")
+    if index.exists():
+        shutil.copyfile(index, folder / "index")
     (folder / "objects").mkdir()
     return {
         "GIT_INDEX_FILE": str(folder / "index"),
         "GIT_OBJECT_DIRECTORY": str(folder / "objects"),
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES": json.dumps(str(checkout.objects), ensure_ascii=False),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": json.dumps(str(objects), ensure_ascii=False),
     }
 
 
@@ -126,14 +115,13 @@ def _reason_to_leave_out(root: Path, name: str) -> str | None:
 
 def _patch(diff: bytes, left_out: list[str]) -> str:
     """The patch, preceded by a line for each file that it leaves out: git could not apply it, or it is no text."""
-    kept, lines = "", list(left_out)
+    kept, notes = "", [f"# left out: {line}\n" for line in left_out]
     for section in re.split(rb"^(?=diff --git )", diff, flags=re.MULTILINE):  # file lines begin with a blank, + or -
         header = section.partition(b"\n")[0].removeprefix(b"diff --git ").decode(errors="replace")
         if reason := _reason_to_drop(section):
-            lines.append(f"{header}: {reason}")
+            notes.append(f"# left out: {header}: {reason}\n")
         else:
             kept += section.decode()
-    notes = [f"# left out: {line}\n" for line in lines]
     if (clean := redacted(kept)) != kept:
         notes.append("# secrets were replaced by ***: where they stood in lines of the commit, this does not apply\n")
     return redacted("".join(notes)) + clean
@@ -153,8 +141,7 @@ def _reason_to_drop(section: bytes) -> str | None:
 
 def _git(folder: Path, *arguments: str, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes | None:
     """What a git command writes to stdout; None when it fails."""
-    settings = [word for setting in CONFIGURATION for word in ("-c", setting)]
-    command = ["git", "-C", str(folder), *settings, *arguments]
+    command = ["git", "-C", str(folder), *CONFIGURATION, *arguments]
     env = {name: value for name, value in os.environ.items() if name not in OF_ONE_REPOSITORY} | dict(variables or {})
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(command, input=stdin, capture_output=True, env=env, timeout=GIT_SECONDS, check=True)

@@ -1,8 +1,4 @@
-"""Reads the files of a finished cell's run, and does not trust them.
-
-A store may be shared, or come with a paper: nothing that is read here can run code (YAML is loaded safely, arrays
-without pickle).
-"""
+"""Reads the files of a finished cell's run, which may come from anywhere: nothing that is read here can run code."""
 
 import json
 import tempfile

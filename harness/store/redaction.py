@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote
 
@@ -41,20 +41,18 @@ def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
     outside a URL that no environment variable holds.
     """
     secrets = _secrets(tuple((os.environ if environ is None else environ).items()))
-    while (clean := _redacted_once(text, secrets)) != text:  # what has become *** may make a new match
-        text = clean
+    before = None
+    while text != before:  # what has become *** may make a new match
+        before = text
+        for secret in secrets:
+            text = text.replace(secret, MARK)
+        text = _QUERY.sub(_without_value, _URLS.sub(_without_user_info, text))
     return text
 
 
 def print_traceback(error: BaseException) -> None:
     """On stderr, without secrets."""
     sys.stderr.write(redacted("".join(traceback.format_exception(error))))
-
-
-def _redacted_once(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, MARK)
-    return _QUERY.sub(_without_value, _URLS.sub(_without_user_info, text))
 
 
 def _without_user_info(urls: re.Match[str]) -> str:

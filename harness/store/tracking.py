@@ -83,7 +83,7 @@ class Store:
 
     def add_to_sweep(self, run_id: str, sweep: str) -> None:
         """Make a finished cell part of another sweep."""
-        query(lambda: self.client.set_tag(run_id, *sweep_tag(sweep)))
+        query(lambda: self.client.set_tag(run_id, sweep_tag(sweep), "yes"))
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""
@@ -91,10 +91,7 @@ class Store:
         query(lambda: self.client.set_experiment_tag(self.experiment_id, *tag))
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
-        """Deliver the journals that no process holds; a run whose process died before it ended it is KILLED.
-
-        What the store refuses, as for a run that was deleted, is left out.
-        """
+        """Deliver the journals that no process holds, but for what the store refuses; end their open runs as KILLED."""
         n_runs, n_waiting, why, refused = 0, 0, "", list[str]()
         deadline = time.monotonic() + wait_seconds
         for journal in Journal.abandoned(self.undelivered):
@@ -165,8 +162,9 @@ class Store:
         return run.info.status != "RUNNING" or is_dead(run.data.tags)
 
     def has_file(self, run_id: str, path: str) -> bool:
-        """Whether a file is among a run's artifacts, in no folder."""
-        return any(item.path == path for item in query(lambda: self.client.list_artifacts(run_id)))
+        """Whether a file is among a run's artifacts."""
+        folder = path.rpartition("/")[0] or None
+        return any(item.path == path for item in query(lambda: self.client.list_artifacts(run_id, folder)))
 
     def download(self, run: "Run", path: str, to: Path) -> Path:
         """One of a run's files, copied into a folder."""
@@ -186,17 +184,15 @@ class Store:
         try:
             return self.client.download_artifacts(run_id, path, str(to))
         except MlflowException as error:
-            folder = path.rpartition("/")[0] or None
-            if any(item.path == path for item in self.client.list_artifacts(run_id, folder)):
+            if self.has_file(run_id, path):
                 raise UnreachableError(reason(error)) from error
             raise
 
 
-def sweep_tag(sweep: str) -> tuple[str, str]:
-    """The tag that makes a cell part of a sweep: one for each sweep, as a finished cell may serve several."""
-    return f"sweep.{sweep}", "yes"
+def sweep_tag(sweep: str) -> str:
+    """The tag that makes a cell part of a sweep, if "yes": one for each sweep, as a finished cell may serve several."""
+    return f"sweep.{sweep}"
 
 
 def _of_sweep(sweep: str) -> str:
-    key, value = sweep_tag(sweep)
-    return f"tags.`{key}` = '{value}'"
+    return f"tags.`{sweep_tag(sweep)}` = 'yes'"

@@ -101,10 +101,6 @@ class RunWriter:
         """Set tags; a later value replaces an earlier one."""
         self._write("tags", tags=_clean(tags))
 
-    def note(self, markdown: str) -> None:
-        """The description that the UI shows on top of the run."""
-        self.tags(connection.note_tags(markdown))
-
     def points(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics at a step; values that are not finite are left out. Delivered every FLUSH_SECONDS."""
         now = _now()
@@ -175,8 +171,7 @@ class RunWriter:
             self.unreachable, self._pause = None, 0.0
         except UnreachableError as away:
             now, self.unreachable = time.monotonic(), away
-            shortest, longest = PAUSE_SECONDS
-            self._pause = min(max(shortest, 2 * self._pause, PAUSE_PER_ATTEMPT * (now - begun)), longest)
+            self._pause = float(np.clip(max(2 * self._pause, PAUSE_PER_ATTEMPT * (now - begun)), *PAUSE_SECONDS))
             self._next_attempt = now + self._pause
         self._delivered_at = time.monotonic()
 
@@ -200,8 +195,7 @@ def _clean(texts: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _now() -> int:
-    """Milliseconds since 1970, as MLflow counts."""
-    return int(time.time() * 1000)
+    return int(time.time() * 1000)  # milliseconds since 1970, as MLflow counts
 
 
 def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool) -> None:

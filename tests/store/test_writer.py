@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from harness.store import writer
-from harness.store.connection import UnreachableError
+from harness.store.connection import UnreachableError, note_tags
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
 from harness.store.tracking import Store
@@ -110,7 +110,7 @@ def tell(run, n_points):
             run.points({"train/cost": 1 / (1 + step), "validation/cost": 2.0}, step)
         with run.files() as folder:
             (folder / "history.csv").write_text("update\n0\n")
-        run.note("done")
+        run.tags(note_tags("done"))
 
 
 def heard(told):
