@@ -1,28 +1,30 @@
 """What the terminal shows while cells train: which cell of how many, epoch, cost, time left.
 
-On stderr, and only when that is a terminal; elsewhere only warnings are written. `SweepProgress` shows it in notebooks.
+On stderr, and only when that is a terminal, or in a notebook; elsewhere only warnings are written.
 """
 
 import sys
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from harness.training import Budget, Outcome, Plan, Record
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 class _Live:
     """A line with a bar and the time left, removed when the context ends."""
 
-    def __init__(self, console: "Console", left: str, total: float, shown: bool) -> None:
+    def __init__(self, left: str, total: float, live: bool = True) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self.console = Console(stderr=True, highlight=False)
+        shown = live and (self.console.is_jupyter or sys.stderr.isatty())
+        if self.console.is_jupyter:  # plain text that is overwritten: rich's own way needs ipywidgets
+            self.console = Console(file=sys.stdout, force_jupyter=False, force_terminal=True)
         before, after = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("left", "right"))
         columns = before, BarColumn(bar_width=20), after, TimeRemainingColumn(compact=True)
-        self.bar = Progress(*columns, console=console, transient=True, disable=not shown)
+        self.bar = Progress(*columns, console=self.console, transient=True, disable=not shown)
         self.task = self.bar.add_task("", total=total, left=left, right="")
 
     def __enter__(self) -> Self:
@@ -37,11 +39,8 @@ class CellProgress(_Live):
     """A live line for one cell, replaced by how it ended. live=False (parallel workers): only the last line."""
 
     def __init__(self, name: str, number: int, n_cells: int, live: bool) -> None:
-        from rich.console import Console
-
         self.title = f"cell {number + 1}/{n_cells}  {name}"
-        self.console = Console(stderr=True, highlight=False)
-        super().__init__(self.console, self.title, 1.0, live and sys.stderr.isatty())
+        super().__init__(self.title, 1.0, live)
         self.cost, self._warned = float("nan"), False
 
     def show(self, plan: Plan, budget: Budget, record: Record) -> None:
@@ -68,13 +67,7 @@ class SweepProgress(_Live):
     """One bar for all cells that a Python program trains: cells done, epoch and cost of the present one, time left."""
 
     def __init__(self, n_cells: int) -> None:
-        from rich.console import Console
-
-        console = Console(stderr=True)
-        notebook = console.is_jupyter
-        if notebook:  # plain text that is overwritten: rich's own way needs ipywidgets
-            console = Console(file=sys.stdout, force_jupyter=False, force_terminal=True)
-        super().__init__(console, f"cell 1/{n_cells}", n_cells, notebook or sys.stderr.isatty())
+        super().__init__(f"cell 1/{n_cells}", n_cells)
         self.n_cells, self.done = n_cells, 0
 
     def show(self, label: str, plan: Plan, budget: Budget, record: Record) -> None:
