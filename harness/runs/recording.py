@@ -99,10 +99,7 @@ class Job:
 
 
 def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job: Job) -> Outcome:
-    """Train one cell and write its run. Whatever is raised ends the run as FAILED or KILLED, and goes on.
-
-    Raises ConfigError for a cell that is not the one of the job's assignment.
-    """
+    """Train one cell and write its run: FINISHED, FAILED or KILLED. Raises ConfigError for a cell not asked for."""
     started = time.perf_counter()
     dataset = load_dataset(config.dataset)
     own = identify(config, dataset)
@@ -185,10 +182,7 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
 
 
 def _write_result(run: "RunWriter", config: Config, result: "CellResult", name: str, started: float) -> Outcome:
-    """Tables and weights, summary, figures, note; ends with the share of wall time that all this took.
-
-    The numbers go first: what fails while drawing costs none of them.
-    """
+    """Tables and weights, summary, figures, note. The numbers go first: a figure that fails costs none of them."""
     replicas = tables.replicas(result, config)
     outcome = tables.cell_outcome(replicas)
     summary = tables.summary(result, replicas)

@@ -66,8 +66,7 @@ def _wait_for_workers(store: Store, sweep: str) -> None:
 def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False) -> bool:
     """After training: deliver the journals and close the runs whose process has ended. False: the store is away.
 
-    sweep: its launcher has returned, so none of its cells is being trained; except when the sweep was `killed`, because
-    its jobs on other machines may go on.
+    sweep: none of its cells is being trained any more, unless it was `killed`: jobs on other machines may go on.
     """
     try:
         if sweep and killed:
@@ -108,8 +107,7 @@ def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS) -> bool:
     for reason in delivered.refused:
         say(f"{store.uri} refused a part of what waited: {reason}")
     if delivered.n_waiting:
-        say(
-            f"{store.uri} does not answer ({delivered.reason}): {delivered.n_waiting} runs wait in {store.undelivered}."
-            " `python -m harness deliver`, or the next start, sends them once it does."
-        )
+        waiting = f"{delivered.n_waiting} runs wait in {store.undelivered}"
+        later = "`python -m harness deliver`, or the next start, sends them once it does."
+        say(f"{store.uri} does not answer ({delivered.reason}): {waiting}. {later}")
     return not delivered.n_waiting

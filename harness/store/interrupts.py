@@ -1,7 +1,7 @@
 """SIGINT and SIGTERM as exceptions: they unwind the stack, so that every open run ends as KILLED.
 
 A signal is remembered and raised later in two cases: during a write to the store, which must not be cut in two, and
-inside one of the interpreter's own callbacks, where Python drops the exception. The state is that of the process.
+inside one of the interpreter's own callbacks, where Python drops the exception.
 """
 
 import math
@@ -71,4 +71,4 @@ class Interrupts:
             self._hook(unraisable)
 
 
-INTERRUPTS = Interrupts()
+INTERRUPTS = Interrupts()  # of the process

@@ -1,8 +1,7 @@
 """Replaces secrets in a text before it goes to a run, a log or a report.
 
 Two kinds of secret are known: what stands where a URL keeps one (`scheme://user:password@host`, `?token=...`), and the
-values of environment variables that are named like a secret or hold such a URL, wherever these values turn up. In doubt
-harmless characters are replaced too: `localhost` in `http://localhost:8080/@x` could be a user.
+values of environment variables that are named like a secret or hold such a URL. In doubt harmless characters go too.
 """
 
 import json

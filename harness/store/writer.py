@@ -105,10 +105,7 @@ class RunWriter:
         """Metrics at a step; values that are not finite are left out. Delivered every FLUSH_SECONDS."""
         now = _now()
         points = [[key, float(value), now, step] for key, value in metrics.items() if np.isfinite(value)]
-        with self.timed():
-            self.journal.append("points", points=points)
-            if time.monotonic() - self._delivered_at > FLUSH_SECONDS:
-                self._try_to_deliver()
+        self._write("points", points=points)
 
     def traceback(self, error: BaseException) -> None:
         """The error's traceback as an artifact, without secrets."""
@@ -160,7 +157,8 @@ class RunWriter:
     def _write(self, kind: str, **content: Any) -> None:
         with self.timed():
             self.journal.append(kind, **content)
-            self._try_to_deliver()
+            if kind != "points" or time.monotonic() - self._delivered_at > FLUSH_SECONDS:
+                self._try_to_deliver()
 
     def _try_to_deliver(self) -> None:
         """Deliver what waits, unless the store was away a moment ago. A refusal by the store is raised."""

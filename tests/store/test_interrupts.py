@@ -43,6 +43,25 @@ def test_a_write_is_finished_first():
     assert done == ["inner", "outer"]
 
 
+def test_work_that_may_take_long_is_finished_unless_a_second_signal_comes():
+    interrupts, done = Interrupts(), []
+
+    def work(n_signals):
+        with interrupts.deferred(unless_repeated=True):
+            for n in range(n_signals):
+                with interrupts.deferred():
+                    send()
+                    done.append((n_signals, n))
+            done.append((n_signals, "end"))
+
+    with interrupts:
+        with pytest.raises(SystemExit):
+            work(1)
+        with pytest.raises(SystemExit):
+            work(1)
+    assert done == [(1, 0), (1, "end"), (1, 0)]
+
+
 def test_while_unwinding_nothing_is_raised_again():
     interrupts = Interrupts()
     with interrupts:

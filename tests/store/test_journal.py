@@ -168,6 +168,14 @@ def test_a_journal_that_somebody_holds_is_not_idle(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_journals_are_delivered_in_the_order_of_their_age(tmp_path):
+    for n in range(20):
+        journal = Journal.create(tmp_path)
+        journal.append("tags", n=n)
+        die(journal)
+    assert deliver_all(tmp_path) == list(range(20))
+
+
 @pytest.mark.parametrize("state", [None, "", '{"offs'])
 def test_a_journal_of_a_process_that_died_while_making_it_is_removed(tmp_path, state):
     journal = Journal.create(tmp_path)
