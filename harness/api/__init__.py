@@ -5,5 +5,3 @@ The last room; may import every other one. `import harness` loads it at the firs
 
 from harness.api.results import Result, Sweep, load
 from harness.api.training import sweep, train
-
-__all__ = ["Result", "Sweep", "load", "sweep", "train"]

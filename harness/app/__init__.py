@@ -4,5 +4,3 @@ The home of Hydra. May import every other room; no other room imports it.
 """
 
 from harness.app.command import configurations, main
-
-__all__ = ["configurations", "main"]

@@ -4,7 +4,3 @@ May import `network`, whose numbers it repeats up to the order of sums.
 """
 
 from harness.compiled.engine import Compiled
-
-__all__ = [
-    "Compiled",
-]  # fmt: skip

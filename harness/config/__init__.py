@@ -19,9 +19,3 @@ from harness.config.schema import (
     effective_learning_rate,
     flatten,
 )  # fmt: skip
-
-__all__ = [
-    "KNOBS", "RULES", "Config", "ConfigError", "DatasetConfig", "ModelConfig", "OptimizerConfig", "Values", "check",
-    "config_from", "effective_batch_size", "effective_learning_rate", "exact_text", "flatten", "judge_file", "labels",
-    "shipped", "study_file", "study_names", "sweep_label", "varied_keys",
-]  # fmt: skip

@@ -6,8 +6,3 @@ The home of scikit-learn. May import the rooms before it: `network`, `compiled`,
 from harness.data.checks import Dataset, check_parts
 from harness.data.datasets import in_memory, load
 from harness.data.splits import Examples, Splits, loss_for, n_outputs_of, n_train_of, split
-
-__all__ = [
-    "Dataset", "Examples", "Splits", "check_parts", "in_memory", "load", "loss_for", "n_outputs_of", "n_train_of",
-    "split",
-]  # fmt: skip

@@ -27,11 +27,3 @@ from harness.inference.learning_rates import (
     split_replicas,
 )
 from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together
-
-__all__ = [
-    "CONFIDENCE", "RESAMPLES", "SIGNIFICANCE", "Array", "BatchScaling", "BestRate", "Comparison", "Exponent",
-    "Interval", "Split", "Status", "Verdict", "all_hold", "best_learning_rate", "censored", "compare", "equal",
-    "exactly", "fit_batch_scaling", "geometric_mean_ratio", "holm", "inside", "lower", "mean_interval",
-    "median_interval", "opposite", "percentile_interval", "proportion", "resampled_medians", "scaling_exponent",
-    "split_replicas", "together",
-]  # fmt: skip

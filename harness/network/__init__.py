@@ -14,9 +14,3 @@ from harness.network.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Nesterov
 from harness.network.parameters import INITIALIZERS, Array, Indices, Parameters
 from harness.network.per_example import PerExample
 from harness.network.reduction import REDUCTIONS, inplace_reduce
-
-__all__ = [
-    "ACTIVATIONS", "INITIALIZERS", "LOSSES", "MLP", "OPTIMIZERS", "PIECE", "REDUCTIONS", "SGD", "Adam", "Array",
-    "Engine", "Indices", "Memory", "Momentum", "Nesterov", "Optimizer", "Parameters", "PerExample", "RMSProp", "Rows",
-    "Set", "Vectorized", "cut", "evaluate", "gather", "inplace_reduce", "inplace_sigmoid", "inplace_update", "score",
-]  # fmt: skip

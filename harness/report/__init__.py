@@ -10,8 +10,3 @@ from harness.report.markdown import html, interval, number, shortened
 from harness.report.notes import note
 from harness.report.style import COLOURS, STYLE
 from harness.report.sweep_figures import figures
-
-__all__ = [
-    "COLOURS", "STYLE", "cell_figures", "figures", "finding_figures", "html", "interval", "log_axis", "note", "number",
-    "png", "save", "shortened",
-]  # fmt: skip

@@ -10,8 +10,3 @@ from harness.runs.progress import SweepProgress
 from harness.runs.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
 from harness.runs.recovery import recover
 from harness.runs.verification import verify
-
-__all__ = [
-    "Assignment", "GridCell", "Job", "SweepContext", "SweepProgress", "cell_tables", "check_run_id", "find_run",
-    "load_dataset", "load_runs", "record_cell", "recover", "verify", "weights", "write_answer",
-]  # fmt: skip

@@ -11,9 +11,3 @@ from harness.store.reading import Fingerprints, FinishedRun, first_line, read_ru
 from harness.store.redaction import print_traceback, redacted
 from harness.store.tracking import Delivery, Store, sweep_tag
 from harness.store.writer import RunWriter
-
-__all__ = [
-    "COMMIT_TAG", "INTERRUPTS", "OUTAGE_SECONDS", "Delivery", "Fingerprints", "FinishedRun", "Interrupted", "RunWriter",
-    "Store", "UnreachableError", "commit", "environment", "first_line", "note_tags", "print_traceback", "read_run",
-    "redacted", "sweep_tag", "uncommitted_diff",
-]  # fmt: skip

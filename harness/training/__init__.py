@@ -16,10 +16,3 @@ from harness.training.noise import average_noise_scale
 from harness.training.order import Batches
 from harness.training.stack import Stack
 from harness.training.tables import curve, to_target
-
-__all__ = [
-    "DIVERGED_AT", "OBSERVERS", "WITHOUT_EFFECT", "Batches", "Budget", "Cell", "CellResult", "Diagnostics",
-    "Fingerprint", "Identity", "Observer", "Outcome", "Plan", "Record", "Stack", "average_noise_scale", "code_digest",
-    "curve", "decisive_values", "digest", "estimate_seconds", "identify", "is_geometric", "next_checkpoint",
-    "pinned_blas", "plan_for", "to_target",
-]  # fmt: skip
