@@ -4,17 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiled.vectors import (
-    VECTOR_BYTES,
-    compiled,
-    filled,
-    inplace_exp,
-    largest,
-    plus,
-    set_vector,
-    total,
-    vector_at,
-)
+from harness.compiled.vectors import BYTES, compiled, filled, inplace_exp, largest, load, plus, store, total
 
 # Compiled functions choose by these codes.
 ACTIVATIONS = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
@@ -50,7 +40,7 @@ def inplace_activation(code: int, z: Any) -> None:
 
 
 @compiled
-def inplace_activation_backward(code: int, delta: Any, a: Any) -> None:
+def inplace_backward(code: int, delta: Any, a: Any) -> None:
     """delta <- delta ∘ θ'(z), written in a = θ(z)."""
     zero, one = a.dtype.type(0), a.dtype.type(1)
     if code == 1:
@@ -70,24 +60,24 @@ def inplace_activation_backward(code: int, delta: Any, a: Any) -> None:
 @compiled
 def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
     """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row; the padding beyond K becomes 0."""
-    lanes, one, lowest = VECTOR_BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
+    lanes, one, lowest = BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
     zeros, ones = filled(z.dtype.type(0)), filled(one)
     for start in range(0, n * width, width):
         for k in range(start + K, start + width):
             z[k] = lowest
-        top = largest(vector_at(z, start))
+        top = largest(load(z, start))
         for k in range(start + lanes, start + width, lanes):
-            top = max(top, largest(vector_at(z, k)))
+            top = max(top, largest(load(z, k)))
         for k in range(start, start + width, lanes):
-            set_vector(z, k, plus(vector_at(z, k), -top, ones))
+            store(z, k, plus(load(z, k), -top, ones))
     inplace_exp(z)
     for start in range(0, n * width, width):
         whole = zeros
         for k in range(start, start + width, lanes):
-            whole = plus(whole, one, vector_at(z, k))
+            whole = plus(whole, one, load(z, k))
         factor = one / total(whole)
         for k in range(start, start + width, lanes):
-            set_vector(z, k, plus(zeros, factor, vector_at(z, k)))
+            store(z, k, plus(zeros, factor, load(z, k)))
 
 
 @compiled
@@ -102,3 +92,60 @@ def inplace_delta(code: int, z: Any, n: int, width: int, y: Any, y_at: int, K: i
             z[i * width + k] -= y[y_at + i * K + k]
         for k in range(K, width):
             z[i * width + k] = 0
+
+
+# Each takes logits z of n examples, K columns in rows of `width`, and targets y from y_at on; returns the sum of their
+# costs, and adds to quality (K,) the counts or squared errors of the score. z is overwritten.
+
+
+@compiled
+def squared_errors(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality: Any) -> float:
+    """½ Σ_k (z_k − y_k)²; quality: Σ (z_k − y_k)² of each output."""
+    cost = 0.0
+    for i in range(n):
+        for k in range(K):
+            difference = np.float64(z[i * width + k] - y[y_at + i * K + k])
+            cost += 0.5 * difference * difference
+            quality[k] += difference * difference
+    return cost
+
+
+@compiled
+def sigmoid_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality: Any) -> float:
+    """Σ_k max(z, 0) − zy + log(1 + e^(−|z|)); quality: correct predictions, of which NaN is none."""
+    cost, zero = 0.0, z.dtype.type(0)
+    for i in range(n):
+        for k in range(K):
+            z_k, y_k = z[i * width + k], y[y_at + i * K + k]
+            cost += (z_k if z_k > zero else zero) - z_k * y_k + np.log1p(np.exp(-abs(z_k)))
+            quality[k] += np.isfinite(z_k) and (z_k > zero) == (y_k > 0.5)
+    return cost
+
+
+@compiled
+def softmax_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality: Any) -> float:
+    """log(1 + Σ' e^(z_k − max z)) − Σ_k y_k (z_k − max z), Σ' without the largest; quality[0]: correct predictions."""
+    cost, lanes, one, lowest = 0.0, BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
+    for i in range(n):
+        row, y_row = i * width, y_at + i * K
+        predicted, target, top, most = 0, 0, z[row], y[y_row]
+        for k in range(1, K):
+            z_k, y_k = z[row + k], y[y_row + k]
+            predicted, top = (k, z_k) if z_k > top else (predicted, top)
+            target, most = (k, y_k) if y_k > most else (target, most)
+        chosen = z.dtype.type(0)
+        for k in range(K):
+            z[row + k] -= top
+            chosen += y[y_row + k] * z[row + k]
+        cost -= chosen
+        quality[0] += np.isfinite(chosen) and predicted == target
+        z[row + predicted] = lowest
+        for k in range(row + K, row + width):
+            z[k] = lowest
+    inplace_exp(z)
+    for start in range(0, n * width, width):
+        others = load(z, start)
+        for k in range(start + lanes, start + width, lanes):
+            others = plus(others, one, load(z, k))
+        cost += np.log1p(total(others))
+    return cost

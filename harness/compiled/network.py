@@ -10,25 +10,8 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded before BLAS threads are pinned
 from numpy.typing import NDArray
 
-from harness.compiled.functions import (
-    ACTIVATIONS,
-    LOSSES,
-    inplace_activation,
-    inplace_activation_backward,
-    inplace_delta,
-)
-from harness.compiled.vectors import (
-    VECTOR_BYTES,
-    compiled,
-    entry_point,
-    filled,
-    number_at,
-    padded_width,
-    plus,
-    set_vector,
-    total,
-    vector_at,
-)
+from harness.compiled.functions import ACTIVATIONS, LOSSES, inplace_activation, inplace_backward, inplace_delta
+from harness.compiled.vectors import BYTES, compiled, entry_point, filled, load, number_at, plus, store, total
 from harness.network import MLP
 
 Array = NDArray[np.floating]
@@ -36,15 +19,18 @@ Array = NDArray[np.floating]
 PIECE = 64  # examples whose numbers stay in the core's cache
 
 
+def padded_width(n: int, itemsize: int) -> int:
+    """n, padded to whole vectors; above four to an odd number, or a column would fall on few sets of a cache."""
+    n_vectors = -(-n * itemsize // BYTES)
+    return (n_vectors | 1 if n_vectors > 4 else n_vectors) * BYTES // itemsize
+
+
 def layout(network: MLP) -> tuple[Array, Array, Array]:
     """What compiled functions need to know of a network: layer sizes, padded widths, codes of θ and loss."""
     sizes, itemsize = network.params.sizes, network.params.flat.itemsize
     widths = [sizes[0], *(padded_width(n, itemsize) for n in sizes[1:])]
-    return (
-        np.array(sizes),
-        np.array(widths),
-        np.array([ACTIVATIONS[network.activation_name], LOSSES[network.loss_name]]),
-    )
+    codes = ACTIVATIONS[network.activation_name], LOSSES[network.loss_name]
+    return np.array(sizes), np.array(widths), np.array(codes)
 
 
 def n_padded(widths: Array) -> int:
@@ -86,40 +72,38 @@ def add_products(
 
     Four vectors at a time: of four rows, or, where there are fewer, of the sums over every fourth k.
     """
-    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, VECTOR_BYTES // C.itemsize
+    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, BYTES // C.itemsize
     one, zeros = C.dtype.type(1), filled(C.dtype.type(0))
     for j in range(0, width, lanes):
         for r in range(0, fours, 4):
             first, i, k = c + r * width + j, at + r * row, b + j
-            C0, C1 = vector_at(C, first), vector_at(C, first + width)
-            C2, C3 = vector_at(C, first + 2 * width), vector_at(C, first + 3 * width)
+            C0, C1 = load(C, first), load(C, first + width)
+            C2, C3 = load(C, first + 2 * width), load(C, first + 3 * width)
             for _ in range(n):
-                B_k = vector_at(B, k)
+                B_k = load(B, k)
                 C0, C1 = plus(C0, number_at(A, i), B_k), plus(C1, number_at(A, i + row), B_k)
                 C2, C3 = plus(C2, number_at(A, i + 2 * row), B_k), plus(C3, number_at(A, i + 3 * row), B_k)
                 i, k = i + step, k + width
-            set_vector(C, first, C0)
-            set_vector(C, first + width, C1)
-            set_vector(C, first + 2 * width, C2)
-            set_vector(C, first + 3 * width, C3)
+            store(C, first, C0)
+            store(C, first + width, C1)
+            store(C, first + 2 * width, C2)
+            store(C, first + 3 * width, C3)
         for r in range(fours, n_rows):
             first, i, k = c + r * width + j, at + r * row, b + j
-            C0 = vector_at(C, first)
+            C0 = load(C, first)
             if whole:
                 C1, C2, C3 = zeros, zeros, zeros
                 for _ in range(0, whole, 4):
-                    C0, C1 = (
-                        plus(C0, number_at(A, i), vector_at(B, k)),
-                        plus(C1, number_at(A, i + step), vector_at(B, k + width)),
-                    )
-                    C2 = plus(C2, number_at(A, i + 2 * step), vector_at(B, k + 2 * width))
-                    C3 = plus(C3, number_at(A, i + 3 * step), vector_at(B, k + 3 * width))
+                    C0 = plus(C0, number_at(A, i), load(B, k))
+                    C1 = plus(C1, number_at(A, i + step), load(B, k + width))
+                    C2 = plus(C2, number_at(A, i + 2 * step), load(B, k + 2 * width))
+                    C3 = plus(C3, number_at(A, i + 3 * step), load(B, k + 3 * width))
                     i, k = i + 4 * step, k + 4 * width
                 C0 = plus(plus(C0, one, C1), one, plus(C2, one, C3))
             for _ in range(whole, n):
-                C0 = plus(C0, number_at(A, i), vector_at(B, k))
+                C0 = plus(C0, number_at(A, i), load(B, k))
                 i, k = i + step, k + width
-            set_vector(C, first, C0)
+            store(C, first, C0)
 
 
 BLAS_WEIGHTS, BLAS_EXAMPLES = 1 << 13, 16  # from as many of both on, BLAS, which tiles for caches, is faster
@@ -144,24 +128,24 @@ inplace_blas = compiled(_inplace_blas, _nrt=True, forceinline=False)
 @compiled
 def add_rows(n: int, delta: Any, delta_at: int, width: int, g: Any, db: int) -> None:
     """db += Σ_rows delta."""
-    for j in range(0, width, VECTOR_BYTES // g.itemsize):
-        vector, one = vector_at(g, db + j), g.dtype.type(1)
+    for j in range(0, width, BYTES // g.itemsize):
+        vector, one = load(g, db + j), g.dtype.type(1)
         for k in range(delta_at + j, delta_at + n * width, width):
-            vector = plus(vector, one, vector_at(delta, k))
-        set_vector(g, db + j, vector)
+            vector = plus(vector, one, load(delta, k))
+        store(g, db + j, vector)
 
 
 @compiled
 def forward(n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int) -> None:
     """Z = A W + b."""
-    b, lanes, one = W + height * width, VECTOR_BYTES // Z.itemsize, Z.dtype.type(1)
+    b, lanes, one = W + height * width, BYTES // Z.itemsize, Z.dtype.type(1)
     wide = n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS
     if wide:
         inplace_blas(A, at, theta, W, Z, z, n, height, width, 0)
     for i in range(z, z + n * width, width):
         for j in range(0, width, lanes):
-            bias = vector_at(theta, b + j)
-            set_vector(Z, i + j, plus(bias, one, vector_at(Z, i + j)) if wide else bias)
+            bias = load(theta, b + j)
+            store(Z, i + j, plus(bias, one, load(Z, i + j)) if wide else bias)
     if not wide:
         add_products(Z, z, n, A, at, height, 1, height, theta, W, width)
 
@@ -182,7 +166,7 @@ def back(
     transposed: Any,
 ) -> None:  # fmt: skip
     """before = delta Wᵀ; from four examples on, W is transposed first."""
-    lanes, zeros = VECTOR_BYTES // theta.itemsize, filled(theta.dtype.type(0))
+    lanes, zeros = BYTES // theta.itemsize, filled(theta.dtype.type(0))
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(before, to, theta, W, delta, d, n, height, width, 2)
     elif n >= 4:
@@ -190,23 +174,15 @@ def back(
             for i in range(height):
                 transposed[j * height + i] = theta[W + i * width + j]
         for i in range(to, to + n * height, lanes):
-            set_vector(before, i, zeros)
+            store(before, i, zeros)
         add_products(before, to, n, delta, d, width, 1, n_out, transposed, 0, height)
     else:
         for i in range(n * height):
             r, w = d + i // height * width, W + i % height * width
             vector = zeros
             for j in range(0, width, lanes):
-                vector = plus(vector, vector_at(theta, w + j), vector_at(delta, r + j))
+                vector = plus(vector, load(theta, w + j), load(delta, r + j))
             before[to + i] = total(vector)
-
-
-@compiled
-def zero_ends(A: Any, at: int, n: int, width: int, n_out: int) -> None:
-    """The padding of rows of n_out numbers becomes 0 again: sigmoid made ½ of it."""
-    for i in range(at, at + n * width, width):
-        for j in range(i + n_out, i + width):
-            A[j] = 0
 
 
 @compiled
@@ -223,9 +199,11 @@ def forward_rest(theta: Any, sizes: Any, widths: Any, activation: int, n: int, A
     """The same from Z_1 on, which A begins with."""
     W, z = 0, 0
     for layer in range(1, sizes.size - 1):
-        width = widths[layer]
+        n_out, width = sizes[layer], widths[layer]
         inplace_activation(activation, A[z : z + n * width])
-        zero_ends(A, z, n, width, sizes[layer])
+        for i in range(z, z + n * width, width):  # sigmoid made ½ of the padding
+            for j in range(i + n_out, i + width):
+                A[j] = 0
         W += (widths[layer - 1] + 1) * width
         forward(n, A, z, width, theta, W, A, z + n * width, widths[layer + 1])
         z += n * width
@@ -255,5 +233,5 @@ def add_gradients(
             back(n, delta, d, sizes[layer], width, theta, W, height, deltas, z, transposed)
         add_gradient(n, below, at, height, delta, d, width, g, W)
         if layer > 1:
-            inplace_activation_backward(activation, deltas[z : z + n * height], A[z : z + n * height])
+            inplace_backward(activation, deltas[z : z + n * height], A[z : z + n * height])
             delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height

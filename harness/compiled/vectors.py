@@ -18,7 +18,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 from numba.np.arrayobj import make_array
@@ -31,8 +31,7 @@ SOURCES = (reduction.__file__, *map(str, sorted(Path(__file__).parent.glob("*.py
 
 def cache_directory() -> str:
     """Another one whenever a source changes: Numba watches the file of a function, not those of what it calls."""
-    sources = b"".join(Path(file).read_bytes() for file in SOURCES)
-    digest = hashlib.sha256(sources).hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(Path(file).read_bytes() for file in SOURCES)).hexdigest()[:16]
     return str(Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__") / f"compiled-{digest}")
 
 
@@ -59,18 +58,12 @@ def entry_point(function: Function) -> Function:
     return compiled(function, forceinline=False)
 
 
-VECTOR_BYTES = 64  # bytes
-
-
-def padded_width(n: int, itemsize: int) -> int:
-    """n, padded to whole vectors; above four to an odd number, or a column would fall on few sets of a cache."""
-    n_vectors = -(-n * itemsize // VECTOR_BYTES)
-    return (n_vectors | 1 if n_vectors > 4 else n_vectors) * VECTOR_BYTES // itemsize
+BYTES = 64  # of a vector
 
 
 class Vector(types.Type):
     def __init__(self, number: Any) -> None:
-        self.number, self.size = number, 8 * VECTOR_BYTES // number.bitwidth
+        self.number, self.size = number, 8 * BYTES // number.bitwidth
         super().__init__(name=f"Vector({number})")
 
 
@@ -107,28 +100,26 @@ def _spread(builder: Any, number: Any, vector: Any) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
-def _reduced(name: str, start: list[Any], context: Any, builder: Any, of: Any, vector: Any, *flags: str) -> Any:
-    """The numbers of the vector reduced to one, by LLVM's `name`."""
-    number = context.get_value_type(of.number)
-    kind = ir.FunctionType(number, [*(one.type for one in start), vector.type])
-    full_name = f"llvm.vector.reduce.{name}.v{of.size}f{of.number.bitwidth}"
-    function = cgutils.get_or_insert_function(builder.module, kind, full_name)
-    return builder.call(function, [*start, vector], fastmath=flags)
+def _reduced(builder: Any, name: str, arguments: list[Any], flags: tuple[str, ...] = ()) -> Any:
+    """The numbers of a vector, the last argument, reduced to one by LLVM's `name`."""
+    vector = arguments[-1].type
+    kind = ir.FunctionType(vector.element, [argument.type for argument in arguments])
+    name = f"llvm.vector.reduce.{name}.v{vector.count}{vector.element.intrinsic_name}"
+    return builder.call(builder.module.declare_intrinsic(name, fnty=kind), arguments, fastmath=flags)
 
 
 @operation(lambda _, array, i: Vector(array.dtype)(array, types.intp))
-def vector_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def load(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """array[i], array[i + 1], …"""
-    found = builder.load(_pointer(context, builder, signature, arguments, signature.return_type))
-    found.align = signature.args[0].dtype.bitwidth // 8
-    return found
+    pointer = _pointer(context, builder, signature, arguments, signature.return_type)
+    return builder.load(pointer, align=signature.args[0].dtype.bitwidth // 8)
 
 
 @operation(lambda _, array, i, vector: types.void(array, types.intp, vector))
-def set_vector(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """array[i], array[i + 1], … <- vector."""
-    to = _pointer(context, builder, signature, arguments, signature.args[2])
-    builder.store(arguments[2], to).align = signature.args[0].dtype.bitwidth // 8
+    pointer = _pointer(context, builder, signature, arguments, signature.args[2])
+    builder.store(arguments[2], pointer, align=signature.args[0].dtype.bitwidth // 8)
     return context.get_dummy_value()
 
 
@@ -140,12 +131,12 @@ def number_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
 
 
 @operation(lambda _, array, i: types.void(array, types.intp))
-def fetch_ahead(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Tell the cache that array[i] will be read soon; i may lie beyond the end."""
     data, number = make_array(signature.args[0])(context, builder, arguments[0]).data, ir.IntType(32)
     address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    function = builder.module.declare_intrinsic("llvm.prefetch.p0", fnty=kind)
     builder.call(function, [address, number(0), number(3), number(1)])
     return context.get_dummy_value()
 
@@ -169,13 +160,13 @@ def filled(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 def total(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Σ of its numbers, in the order that suits the processor."""
     zero = ir.Constant(context.get_value_type(signature.return_type), -0.0)
-    return _reduced("fadd", [zero], context, builder, signature.args[0], arguments[0], "reassoc")
+    return _reduced(builder, "fadd", [zero, arguments[0]], ("reassoc",))
 
 
 @operation(lambda _, vector: vector.number(vector))
 def largest(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """The largest of its numbers; NaN only if all are."""
-    return _reduced("fmax", [], context, builder, signature.args[0], arguments[0])
+    return _reduced(builder, "fmax", list(arguments))
 
 
 def exponential(

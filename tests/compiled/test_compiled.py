@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e ".[compiled]"')
 
-from harness.compiled import evaluation, functions, network, single, updates, vectors
+from harness.compiled import functions, network, updates, vectors
 from harness.compiled.engine import Compiled
 from harness.config import schema as config
 from harness.network.activations import ACTIVATIONS
@@ -231,7 +231,7 @@ def test_only_what_python_calls_is_a_function_of_its_own():
     """Parts are inlined: of a part that two entry points share, the copy that was loaded first would serve both."""
     dispatchers = {
         name: value
-        for module in (evaluation, functions, network, single, updates, vectors)
+        for module in (functions, network, updates, vectors)
         for name, value in vars(module).items()
         if hasattr(value, "targetoptions")
     }

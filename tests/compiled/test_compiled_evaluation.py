@@ -6,9 +6,8 @@ import pytest
 pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e ".[compiled]"')
 
 from harness.compiled.engine import Compiled
-from harness.compiled.evaluation import sigmoid_costs, softmax_costs, squared_errors
-from harness.compiled.network import PIECE
-from harness.compiled.vectors import padded_width
+from harness.compiled.functions import sigmoid_costs, softmax_costs, squared_errors
+from harness.compiled.network import PIECE, padded_width
 from harness.network.activations import ACTIVATIONS
 from harness.network.evaluation import QUALITY, evaluate
 from harness.network.losses import LOSSES
