@@ -11,9 +11,6 @@ ACTIVATIONS = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
 LOSSES = {"half_squared_error": 0, "sigmoid_cross_entropy": 1, "softmax_cross_entropy": 2}
 
 
-# Activations, of all numbers of a layer in a row: (n,).
-
-
 @compiled
 def inplace_sigmoid(z: Any) -> None:
     """1 / (1 + e^(−z))."""
@@ -27,7 +24,7 @@ def inplace_sigmoid(z: Any) -> None:
 
 @compiled
 def inplace_activation(code: int, z: Any) -> None:
-    """z <- θ(z)."""
+    """z <- θ(z), all numbers of a layer: (n,)."""
     zero = z.dtype.type(0)
     if code == 1:
         inplace_sigmoid(z)

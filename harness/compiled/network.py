@@ -186,17 +186,8 @@ def back(
 
 
 @compiled
-def forward_pass(
-    theta: Any, sizes: Any, widths: Any, activation: int, n: int, X: Any, x: int, A: Any
-) -> tuple[int, int]:
-    """A_0 = X; Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l): n examples from x on. Where the last W and Z begin."""
-    forward(n, X, x, widths[0], theta, 0, A, 0, widths[1])
-    return forward_rest(theta, sizes, widths, activation, n, A)
-
-
-@compiled
 def forward_rest(theta: Any, sizes: Any, widths: Any, activation: int, n: int, A: Any) -> tuple[int, int]:
-    """The same from Z_1 on, which A begins with."""
+    """A_l = θ(Z_l); Z_(l+1) = A_l W_(l+1) + b_(l+1), from Z_1 on, which A begins with: where the last W and Z begin."""
     W, z = 0, 0
     for layer in range(1, sizes.size - 1):
         n_out, width = sizes[layer], widths[layer]
@@ -221,7 +212,8 @@ def add_gradients(
     and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
     """
     last = sizes.size - 1
-    W, z = forward_pass(theta, sizes, widths, activation, n, X, x, A)
+    forward(n, X, x, widths[0], theta, 0, A, 0, widths[1])
+    W, z = forward_rest(theta, sizes, widths, activation, n, A)
     inplace_delta(loss, A[z : z + n * widths[last]], n, widths[last], Y, y, sizes[last])
     delta, d = A, z
     for layer in range(last, 0, -1):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.compiled.functions import inplace_backward, inplace_delta, sigmoid_costs, softmax_costs, squared_errors
-from harness.compiled.network import add_gradients, forward, forward_pass, forward_rest
+from harness.compiled.network import add_gradients, forward, forward_rest
 from harness.compiled.vectors import BYTES, compiled, entry_point, filled, load, number_at, plus, prefetch, store, total
 from harness.network import inplace_reduce
 
@@ -17,12 +17,9 @@ from harness.network import inplace_reduce
 inplace_compiled_reduce = compiled(inplace_reduce)
 
 
-# What a reduced gradient g (P,) does to theta: clip, decay, then the optimiser's rule; see `optimizers`.
-
-
 @compiled
 def inplace_clip(g: Any, clip_norm: float) -> None:
-    """g <- g · min(1, c / ‖g‖)."""
+    """g <- g · min(1, c / ‖g‖), g (P,)."""
     squared = 0.0
     for i in range(g.size):
         squared += np.float64(g[i]) * np.float64(g[i])
@@ -37,9 +34,8 @@ def inplace_clip(g: Any, clip_norm: float) -> None:
 def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rates: Any, t: int) -> None:
     """One step of the rule `code`; rates: η, μ, β1, β2, ε. t counts updates from 1."""
     number = theta.dtype.type
-    eta, mu, beta1, beta2, epsilon = (
-        number(rates[0]), number(rates[1]), number(rates[2]), number(rates[3]), number(rates[4]),
-    )  # fmt: skip
+    eta, mu, epsilon = number(rates[0]), number(rates[1]), number(rates[4])
+    beta1, beta2 = number(rates[2]), number(rates[3])
     rest1, rest2 = number(1 - rates[2]), number(1 - rates[3])
     if code == 0:  # θ <- θ − η g
         for i in range(g.size):
@@ -102,12 +98,8 @@ def inplace_step_and_forward(
     eta: Any, X: Any, x: int, following: int, n_in: int, delta: Any, delta_at: int, width: int, theta: Any, Z: Any
 ) -> None:
     """The step of the first layer, and Z = X W + b of the example that begins at `following`, with `forward`'s bits."""
-    lanes, whole, one, zeros = (
-        BYTES // theta.itemsize,
-        n_in - n_in % 4,
-        theta.dtype.type(1),
-        filled(theta.dtype.type(0)),
-    )
+    lanes, whole, one = BYTES // theta.itemsize, n_in - n_in % 4, theta.dtype.type(1)
+    zeros = filled(theta.dtype.type(0))
     for j in range(0, width, lanes):
         vector, w, b = load(delta, delta_at + j), j, n_in * width + j
         Z0, Z1, Z2, Z3 = plus(load(theta, b), -eta, vector), zeros, zeros, zeros
@@ -210,7 +202,8 @@ def evaluate_rows(
     D, K, width = sizes[0], sizes[last], widths[last]
     for here in range(0, n_examples, piece):
         n = min(piece, n_examples - here)
-        _, at = forward_pass(theta, sizes, widths, codes[0], n, X, here * D, A)
+        forward(n, X, here * D, D, theta, 0, A, 0, widths[1])
+        _, at = forward_rest(theta, sizes, widths, codes[0], n, A)
         z = A[at : at + n * width]
         if codes[1] == 0:
             cost += squared_errors(z, n, width, Y, here * K, K, quality)

@@ -1,11 +1,9 @@
 """What machine code is made of: functions compiled by Numba, vectors of numbers in registers, e^x.
 
-LLVM has vectors of any width, whatever the processor's are; Numba has no type for them, but lets one be added. A vector
-is 64 bytes of float64 or float32. Products of small matrices that are written with vectors run three times as fast as
-plain loops, which load and store a sum for each product; BLAS spends more on beginning and ending.
-
-The exponential is written out because Numba would call the C library for each number, while a loop of multiplications
-and additions becomes SIMD: a quarter of the time, same error of 1 ulp.
+LLVM has vectors of any width; Numba has no type for them, but lets one be added. A vector is 64 bytes of float64 or
+float32. Products of small matrices run three times as fast with vectors as in plain loops, which load and store a sum
+for each product; a call of BLAS costs more than it saves. Numba would call the C library for each exponential; written
+out, they become SIMD: a quarter of the time, same error of 1 ulp.
 """
 
 import hashlib

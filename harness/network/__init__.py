@@ -5,12 +5,11 @@ Gradients come out summed over the examples of a batch; `reduction` is the one p
 """
 
 from harness.network.activations import ACTIVATIONS, inplace_sigmoid
-from harness.network.engine import Engine, Rows, Set, Vectorized, cut, gather, inplace_update
+from harness.network.engine import Engine, PerExample, Rows, Set, Vectorized, cut, gather, inplace_update
 from harness.network.evaluation import PIECE, evaluate, score
 from harness.network.losses import LOSSES
 from harness.network.memory import Memory
 from harness.network.mlp import MLP
 from harness.network.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
 from harness.network.parameters import INITIALIZERS, Array, Indices, Parameters
-from harness.network.per_example import PerExample
 from harness.network.reduction import REDUCTIONS, inplace_reduce

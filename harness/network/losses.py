@@ -18,12 +18,14 @@ MANY = 32  # examples
 class Loss(NamedTuple):
     """costs(Z, Y): (..., B, K) -> (..., B). inplace_delta(Z, Y): Z becomes ∂(cost of the example)/∂Z.
 
-    inplace_predict(Z): Z becomes the model's prediction: a probability or a value.
+    inplace_predict(Z): Z becomes the model's prediction: a probability or a value. quality(Z, Y): what the score of the
+    examples is made from, (R, 1) correct predictions or (R, K) squared errors.
     """
 
     costs: Callable[[Array, Array], Array]
     inplace_delta: Callable[[Array, Array], object]
     inplace_predict: Callable[[Array], object]
+    quality: Callable[[Array, Array], Array]
 
 
 def _sigmoid_cross_entropy(Z: Array, Y: Array) -> Array:
@@ -75,8 +77,26 @@ def _half_squared_error(Z: Array, Y: Array) -> Array:
     return 0.5 * np.square(Z - Y).sum(axis=-1)
 
 
+def _hits_binary(Z: Array, Y: Array) -> Array:
+    """Correct predictions (R, 1); NaN logits never count as correct."""
+    return (((Z > 0) == (Y > 0.5)) & np.isfinite(Z)).sum(axis=-2)
+
+
+def _hits(Z: Array, Y: Array) -> Array:
+    """Correct predictions (R, 1); NaN logits never count as correct."""
+    right, finite = Z.argmax(axis=-1) == Y.argmax(axis=-1), np.isfinite(Z)
+    if not finite.all():
+        right &= finite.all(axis=-1)
+    return right.sum(axis=-1, keepdims=True)
+
+
+def _squared_errors(Z: Array, Y: Array) -> Array:
+    """Σ(z − y)² of each output, (R, K)."""
+    return np.square((Z - Y).astype(np.float64)).sum(axis=-2)
+
+
 LOSSES = {
-    "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, _sigmoid_delta, inplace_sigmoid),
-    "softmax_cross_entropy": Loss(_softmax_cross_entropy, _softmax_delta, _inplace_softmax),
-    "half_squared_error": Loss(_half_squared_error, lambda Z, Y: np.subtract(Z, Y, Z), lambda Z: None),
+    "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, _sigmoid_delta, inplace_sigmoid, _hits_binary),
+    "softmax_cross_entropy": Loss(_softmax_cross_entropy, _softmax_delta, _inplace_softmax, _hits),
+    "half_squared_error": Loss(_half_squared_error, lambda Z, Y: np.subtract(Z, Y, Z), lambda Z: None, _squared_errors),
 }

@@ -9,11 +9,9 @@ from dataclasses import InitVar, dataclass, field
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from harness.network.parameters import Parameters
-
-Array = NDArray[np.floating]
+from harness.network.parameters import Array, Indices, Parameters
 
 
 @dataclass(eq=False)
@@ -51,7 +49,7 @@ class Optimizer:
         self.n_steps += 1
         self._inplace_move(theta, grads)
 
-    def select(self, keep: NDArray[np.intp]) -> None:
+    def select(self, keep: Indices) -> None:
         """Forget every network of the stack but `keep`."""
         if len(self.eta) > 1:
             self.eta = self.eta[keep]
@@ -173,9 +171,5 @@ def _inplace_average(average: Array, value: Array, beta: float, scratch: Array) 
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD,
-    "momentum": Momentum,
-    "nesterov": Nesterov,
-    "adam": Adam,
-    "rmsprop": RMSProp,
-}
+    "sgd": SGD, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp,
+}  # fmt: skip

@@ -9,7 +9,7 @@ from harness.compiled.engine import Compiled
 from harness.compiled.functions import sigmoid_costs, softmax_costs, squared_errors
 from harness.compiled.network import PIECE, padded_width
 from harness.network.activations import ACTIVATIONS
-from harness.network.evaluation import QUALITY, evaluate
+from harness.network.evaluation import evaluate
 from harness.network.losses import LOSSES
 from harness.network.optimizers import SGD
 
@@ -93,5 +93,5 @@ def test_what_is_not_finite_costs_and_scores_what_it_does_in_the_vectorized_engi
     cost, quality = costs_of(loss, Z, Y)
     with np.errstate(all="ignore"):
         np.testing.assert_allclose(cost, LOSSES[loss].costs(Z, Y).sum(), rtol=1e-14)
-        theirs = QUALITY[loss](Z[None], Y)[0]
+        theirs = LOSSES[loss].quality(Z[None], Y)[0]
     np.testing.assert_allclose(quality[: theirs.size], theirs, rtol=1e-14)

@@ -5,9 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from harness.network.engine import Vectorized
+from harness.network.engine import PerExample, Vectorized
 from harness.network.optimizers import SGD
-from harness.network.per_example import PerExample
 from harness.training.loop import Budget, train
 from harness.training.order import Batches
 from harness.training.stack import Stack

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from harness.network.activations import ACTIVATIONS
-from harness.network.engine import Engine, Vectorized
+from harness.network.engine import Engine, PerExample, Vectorized
 from harness.network.losses import LOSSES
 from harness.network.mlp import MLP
 from harness.network.optimizers import SGD
 from harness.network.parameters import Parameters
-from harness.network.per_example import PerExample
 from harness.network.reduction import inplace_reduce
 from harness.training.order import Batches, updates_per_epoch
 from harness.training.stack import Stack
