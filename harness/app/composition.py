@@ -25,10 +25,10 @@ ALL = -1  # joblib's number for as many workers as there are cores
 
 
 class Composed(NamedTuple):
-    """What a command line asks for: each cell's configuration with the overrides that make it, and how to launch."""
+    """What a command line asks for, and how to launch it."""
 
     session: Session
-    cells: list[tuple[Config, list[str]]]
+    cells: list[tuple[Config, list[str]]]  # each with the overrides that make it
     multirun: bool
     n_jobs: int | None  # parallel workers, for a launcher that has the setting
 
@@ -56,30 +56,24 @@ def checked_cells(words: Sequence[str]) -> Composed:
         from harness.analysis import study_from
 
         judge_file(study_from(study).name)
-    if composed.n_jobs is not None:
-        workers(composed)
-    return composed
+    if composed.n_jobs is None:
+        return composed
+    return composed._replace(n_jobs=_workers(composed.n_jobs, max(config.threads for config, _ in composed.cells)))
 
 
-def workers(composed: Composed) -> int:
+def _workers(n_jobs: int, threads: int) -> int:
     """Parallel workers: as many as there are cores for their BLAS threads. Raises ConfigError for more."""
     from joblib import cpu_count
 
-    threads = max(config.threads for config, _ in composed.cells)
     most = max(1, cpu_count() // threads)
-    if composed.n_jobs == ALL:
-        return most
-    if composed.n_jobs is None or not 1 <= composed.n_jobs <= most:
+    if n_jobs != ALL and not 1 <= n_jobs <= most:
         allowed = f"{ALL} or 1 .. {most} ({cpu_count()} cores, threads={threads})"
-        raise ConfigError("hydra.launcher.n_jobs", allowed, composed.n_jobs)
-    return composed.n_jobs
+        raise ConfigError("hydra.launcher.n_jobs", allowed, n_jobs)
+    return most if n_jobs == ALL else n_jobs
 
 
 def to_config(composed: DictConfig) -> Config:
-    """The plain objects of one cell; takes Hydra's part out of `composed`.
-
-    Raises ConfigError for a value that is missing and for a key that was added.
-    """
+    """One cell; takes Hydra's part out of `composed`. Raises ConfigError for a missing value and for an added key."""
     with open_dict(composed):
         composed.pop("hydra", None)
     if added := [key for key in composed if key not in {field.name for field in fields(Config)}]:
@@ -88,10 +82,9 @@ def to_config(composed: DictConfig) -> Config:
 
 
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
-    """The overrides of every cell, in the order of Hydra's basic sweeper: a study's own grid, then the command line's.
+    """The overrides of every cell, in the order of Hydra's basic sweeper; the grids of a study follow each other.
 
-    Interpolations stay as they are, because each cell has its own values for them. A study may list several grids,
-    which is more than that sweeper knows: their cells follow each other.
+    Interpolations stay as they are, because each cell has its own values for them.
     """
     parser = OverridesParser.create(config_loader=session.loader)
     params = _plain(base.hydra.sweeper.get("params")) or {}

@@ -106,12 +106,19 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
 
 
-def answer_question(overrides: Sequence[str]) -> None:
-    """Let Hydra answer what sys.argv asks: --help, --cfg, --info, completion. Raises ConfigError."""
-    _prepare(overrides)
+def answer_question(words: Sequence[str]) -> bool:
+    """If these words of sys.argv ask something (--help, --cfg, --info, completion), let Hydra answer; whether they do.
+
+    Raises ConfigError.
+    """
+    arguments = flags(words)
+    if not arguments.is_question:
+        return False
+    _prepare(arguments.overrides)
     main = hydra.main(config_path=str(shipped("conf")), config_name="config", **BEHAVIOUR)
     with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra raises what it refuses, and does not print it
         refusing(main(print))
+    return True
 
 
 class Session:

@@ -1,8 +1,4 @@
-"""The training command: which cells are missing, their training, and how it ended.
-
-Cells that the store has already are left out; then the sweep's parent run is opened, Hydra launches the others, and the
-parent is closed with its comparison whatever happened.
-"""
+"""The training command: which cells are missing, their training, and how it ended."""
 
 import os
 import shlex
@@ -15,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from harness.app.command import say
-from harness.app.composition import Composed, to_config, workers
+from harness.app.composition import Composed, to_config
 from harness.app.session import Session
 from harness.config import ConfigError, check
 from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery
@@ -62,7 +58,7 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
     context = parent.open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
     more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
     if composed.n_jobs is not None:
-        more.append(f"hydra.launcher.n_jobs={workers(composed)}")
+        more.append(f"hydra.launcher.n_jobs={composed.n_jobs}")
 
     def launch(some: Sequence[GridCell]) -> None:
         assigned = [(cell, Assignment.of(cell.identity, cell.label).to_word()) for cell in some]
@@ -94,22 +90,22 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
 
 def _tell_end(cells: list[GridCell], runs: "Sequence[Run]", seconds: float) -> int:
     """One paragraph on how the sweep ended; returns 1 if a cell is missing or failed."""
-    status = {run.data.tags["signature"]: run for run in runs if run.info.status != "FINISHED"}
-    status |= {run.data.tags["signature"]: run for run in runs if run.info.status == "FINISHED"}
-    found = sum(cell.run_id is not None for cell in cells)
-    finished = sum(cell.signature in status and status[cell.signature].info.status == "FINISHED" for cell in cells)
+    runs = sorted(runs, key=lambda run: run.info.status == "FINISHED")  # of a cell's runs a finished one counts
+    last = {run.data.tags["signature"]: run for run in runs}
+    found = len(cells) - len(grid.missing(cells))
+    finished = sum(cell.signature in last and last[cell.signature].info.status == "FINISHED" for cell in cells)
     was_there = f" ({found} found finished in the store)" if found else ""
     say(f"{finished} of {len(cells)} cells trained{was_there} in {seconds:.1f} s")
-    failed = [run for run in status.values() if run.info.status == "FAILED"]
-    if failed:
-        names = "; ".join(f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed)
-        say(f"{len(failed)} failed, each with its traceback.txt in MLflow: {names}")
-    killed = [run.info.run_name for run in status.values() if run.info.status == "KILLED"]
-    if killed:
-        say(f"{len(killed)} killed: {'; '.join(killed)}")
-    never_started = [cell.label for cell in cells if cell.signature not in status]
-    if never_started:
-        say(f"{len(never_started)} never started: {'; '.join(never_started)}")
+    failed, killed = ([run for run in last.values() if run.info.status == end] for end in ("FAILED", "KILLED"))
+    errors = [f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed]
+    missed = {
+        "failed, each with its traceback.txt in MLflow": errors,
+        "killed": [run.info.run_name for run in killed],
+        "never started": [cell.label for cell in cells if cell.signature not in last],
+    }
+    for ended, names in missed.items():
+        if names:
+            say(f"{len(names)} {ended}: {'; '.join(names)}")
     if finished < len(cells):
         say("The same command again trains what is missing.")
     return int(finished < len(cells))

@@ -61,17 +61,13 @@ def _studies(words: Sequence[str]) -> int:
     """
     overrides = [word for word in words if "=" in word]
     chosen = [word for word in words if "=" not in word and word != "--all"]
-    for word in chosen:
-        if word not in studies.names():
-            raise ConfigError("studies", " | ".join(("--all", *studies.names())), word)
+    if unknown := [word for word in chosen if word not in studies.names()]:
+        raise ConfigError("studies", " | ".join(("--all", *studies.names())), unknown[0])
     everything = "--all" in words
     size = "small" if SMALL in overrides else "full"
     names = studies.names() if everything or not chosen else chosen
-    if not (everything or chosen):
-        print(studies.listing(Store.open(), size, names))
-        return 0
     failed = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(names if everything or chosen else []):
         say(f"\nStudy {i + 1} of {len(names)}: {name}")
         if _study(name, overrides):
             failed.append(name)

@@ -1,7 +1,6 @@
-"""What cells and sweeps are called: a cell by its three knobs and whatever else tells it apart from its siblings.
+"""Names of cells and sweeps, for people only.
 
-A cell is given by its values: the flat configuration with the effective batch size and learning rate. Names are for
-people; no program reads one.
+A cell is given by its values: the flat configuration with the effective batch size and learning rate.
 """
 
 import json

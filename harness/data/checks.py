@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.config import ConfigError
 from harness.data.files import listing, one_line
 
+REAL = "biuf"  # the kinds of dtypes that hold real numbers: truth values, integers, floats
 LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
 
 
@@ -33,7 +34,10 @@ class Dataset:
 
 def checked(name: str, task: str, inputs: Any, targets: Any, target_names: Any) -> Dataset:
     """The dataset in these DataFrames of X and y. Raises ConfigError for what cannot be trained on."""
-    X = _inputs(inputs)
+    if text := _text_columns(inputs):
+        found = listing(f"{name} ({value!r})" for name, value in text.items())
+        raise ConfigError("dataset.load", "numbers in every input column (encode text first, or drop it)", found)
+    X = _floats(inputs)
     y, class_names = _class_indices(targets, target_names) if task == "classification" else (_quantities(targets), ())
     digest = hashlib.sha256()
     for array in (X, y):
@@ -77,23 +81,10 @@ def _table(values: Any, name: str) -> Any:
     return pd.DataFrame(array, columns=[f"{name}[:, {i}]" for i in range(array.shape[1])], copy=False)
 
 
-def _inputs(table: Any) -> NDArray[np.float64]:
-    if text := _text_columns(table):
-        found = listing([f"{name} ({value!r})" for name, value in text.items()])
-        raise ConfigError("dataset.load", "numbers in every input column (encode text first, or drop it)", found)
-    return _floats(table)
-
-
 def _floats(table: Any) -> NDArray[np.float64]:
     """(n, D) of columns of numbers. Raises ConfigError where one is missing."""
     _refuse_missing(table)
     return np.ascontiguousarray(table.to_numpy(dtype=np.float64))
-
-
-def _is_numeric(column: Any) -> bool:
-    from pandas.api.types import is_numeric_dtype
-
-    return bool(is_numeric_dtype(column.dtype)) and column.dtype.kind != "c"
 
 
 def _text_columns(table: Any) -> dict[str, str]:
@@ -102,7 +93,7 @@ def _text_columns(table: Any) -> dict[str, str]:
 
     found = {}
     for name, column in table.items():
-        if not _is_numeric(column):
+        if column.dtype.kind not in REAL:
             text = column.astype(str)
             odd = pd.to_numeric(text, errors="coerce").isna() & column.notna()
             found[str(name)] = str(text.iloc[odd.argmax()])  # the very first value if all read as numbers
@@ -116,7 +107,7 @@ def _refuse_missing(table: Any) -> None:
 
 
 def _n_missing(column: Any) -> int:
-    if not _is_numeric(column):
+    if column.dtype.kind not in REAL:
         return int(column.isna().sum())
     return int(np.sum(~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST_VALUE)))
 

@@ -5,7 +5,7 @@ import pkgutil
 import re
 import socket
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,10 +20,6 @@ LOADERS = re.compile(rf"sklearn\.datasets\.(load|make|fetch)_\w+|{re.escape(READ
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
 SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
 FEW = 20  # numbers with at most so many different values look like labels of classes
-SOURCES = "a dataset's name, (X, y), a DataFrame or a scikit-learn Bunch"
-RESULT = "a function that returns (X, y)"
-
-Columns = Hashable | list[Hashable]  # the name of a column, or of several
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -33,7 +29,8 @@ def load(config: DatasetConfig) -> Dataset:
     a function that is not allowed or refuses its arguments, a download without a network, and examples that cannot be
     trained on. Not checked: whether inputs are informative, whether examples repeat.
     """
-    dataset = checked(config.name, config.task, *tables_of(_call(config), "dataset.load._target_", RESULT))
+    tables = tables_of(_call(config), "dataset.load._target_", "a function that returns (X, y)")
+    dataset = checked(config.name, config.task, *tables)
     check_parts(dataset, config.validation_fraction, config.test_fraction)
     return dataset
 
@@ -54,7 +51,13 @@ def _call(config: DatasetConfig) -> Any:
     except ConfigError:
         raise
     except (URLError, ConnectionError, TimeoutError, HTTPException) as error:
-        allowed = _network_needed(arguments.get("name", config.name), arguments.get("data_home"))
+        from sklearn.datasets import get_data_home
+
+        name, folder = arguments.get("name", config.name), get_data_home(arguments.get("data_home"))
+        allowed = (
+            f"a network, because dataset {name} must be downloaded and there is no network or no answer (once fetched "
+            f"it is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
+        )
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
     except (TypeError, ValueError, OSError, MemoryError, ImportError) as error:
         allowed = f"arguments that {config.load['_target_']} accepts"
@@ -80,23 +83,13 @@ def _arguments(function: Callable[..., Any], load: dict[str, Any]) -> dict[str, 
     return {key: value for key, value in DEFAULTS.items() if key in parameters} | given
 
 
-def _network_needed(name: str, data_home: str | None) -> str:
-    from sklearn.datasets import get_data_home
+def in_memory(data: Any, task: str | None = None, target_column: Any = None, name: str = "data") -> Dataset:
+    """The examples in (X, y), in a DataFrame or in a scikit-learn Bunch; copies nothing that has the right type.
 
-    return (
-        f"a network, because dataset {name} must be downloaded and there is no network or no answer (once fetched it is"
-        f" kept in scikit-learn's data folder {get_data_home(data_home)}; a bundled dataset such as digits needs none)"
-    )
-
-
-def in_memory(data: Any, task: str | None = None, target_column: Columns | None = None, name: str = "data") -> Dataset:
-    """The examples in (X, y), in a DataFrame or in a scikit-learn Bunch.
-
-    X (n, D): an array or a DataFrame. y (n,) or (n, K): an array, a Series or a DataFrame. Of a lone DataFrame
-    `target_column` is y (the last column unless given), the others are X. Without `task`, text, truth values and
-    integers of at most 20 different values are labels of a classification; floats with fractions or with more different
-    values, and several columns, are targets of a regression. Other targets need a task.
-    Raises ConfigError for data that cannot be trained on. Copies nothing that has the right type already.
+    X (n, D), y (n,) or (n, K): arrays, or of pandas. Of a lone DataFrame y is `target_column`, a name or a list of
+    names (the last column unless given), and X the others. Without `task`, text, truth values and integers of at most
+    20 different values are labels of a classification; floats with fractions or with more different values, and several
+    columns, are targets of a regression; others need a task. Raises ConfigError for data that cannot be trained on.
     """
     import pandas as pd
 
@@ -104,21 +97,20 @@ def in_memory(data: Any, task: str | None = None, target_column: Columns | None 
         data = take_columns(data, target_column, "target_column", "the DataFrame")
     elif target_column is not None:
         raise ConfigError("target_column", "None, because only a DataFrame has columns by name", target_column)
-    inputs, targets, class_names = tables_of(data, "dataset", SOURCES)
+    sources = "a dataset's name, (X, y), a DataFrame or a scikit-learn Bunch"
+    inputs, targets, class_names = tables_of(data, "dataset", sources)
     return checked(name, task or _task(targets), inputs, targets, class_names)
 
 
 def _task(targets: Any) -> str:
     """Classification or regression, from the type of the targets (n, K) and how many different values they have."""
-    from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
-
     if targets.shape[1] > 1:
         return "regression"
     values = targets.iloc[:, 0].dropna()
-    if not is_numeric_dtype(values.dtype) or is_bool_dtype(values.dtype):
+    if values.dtype.kind not in "iuf":
         return "classification"
     labels = values.nunique() <= FEW and bool((values == np.rint(values)).all())
-    if labels is is_float_dtype(values.dtype):
+    if labels is (values.dtype.kind == "f"):
         found = f"{values.nunique()} different values of type {values.dtype}"
         raise ConfigError("task", "classification or regression, because these targets may mean either", found)
     return "classification" if labels else "regression"
