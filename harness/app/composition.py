@@ -1,7 +1,7 @@
 """From the words of a command line to the configuration of every cell, all of them before the first is trained.
 
-Hydra composes a job when that job starts, in a twentieth of a second. Here cells that choose the same groups and set
-plain values are composed once, and their values set as Hydra does; Hydra composes every other cell.
+Hydra takes a twentieth of a second for a cell. It composes cells that choose the same groups once; plain values are
+set here, as Hydra does.
 """
 
 import copy
@@ -87,16 +87,13 @@ def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
     Interpolations stay as they are, because each cell has its own values for them.
     """
     parser = OverridesParser.create(config_loader=session.loader)
-    params = _plain(base.hydra.sweeper.get("params")) or {}
-    for grid in _plain(base.study.get("grids")) or [{}]:
-        words = [f"{key}={value}" for key, value in {**params, **grid}.items()] + _plain(base.hydra.overrides.task)
-        parsed = refusing(parser.parse_overrides, words)
+    plain: Any = OmegaConf.to_container(base, resolve=False)
+    params = plain["hydra"]["sweeper"].get("params") or {}
+    for grid in plain["study"].get("grids") or [{}]:
+        words = [f"{key}={value}" for key, value in {**params, **grid}.items()]
+        parsed = refusing(parser.parse_overrides, words + plain["hydra"]["overrides"]["task"])
         choices = {override.get_key_element(): _choices(override) for override in parsed}  # a key's last word counts
         yield from map(list, product(*choices.values()))
-
-
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
 
 
 def _choices(override: Override) -> list[str]:

@@ -5,21 +5,17 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from harness.app.command import say
 from harness.app.composition import Composed, to_config
-from harness.app.session import Session
 from harness.config import ConfigError, check
 from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery
 from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
 from harness.training import Outcome
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
 CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
@@ -34,18 +30,16 @@ def train(words: Sequence[str], composed: Composed) -> int:
     if any(cell.config.dry_run for cell in cells):
         print(grid.plan(cells))
         return 0
-    if composed.multirun:
-        return _run_sweep(composed, words, cells, store)
-    return _run_single(composed.session, cells[0], store)
+    return _run_sweep(composed, words, cells, store) if composed.multirun else _run_single(composed, cells[0], store)
 
 
-def _run_single(session: Session, cell: GridCell, store: Store) -> int:
+def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
     """Train one cell, without a parent run."""
     if cell.run_id:
         say(f"Trained already (rerun=all trains it again): {store.ui.run_link(cell.run_id)}")
         return 0
     try:
-        outcome = session.run(_job)
+        outcome = composed.session.run(_job)
     finally:
         recovery.drain(store, say)
         say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
@@ -82,13 +76,12 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
                 runs, answered = parent.close_sweep(store, context.run_id, killed)
                 code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
                 recovery.drain(store, say)
-                say(f"Browse: {store.ui.hint}")
-                say(f"  {store.ui.run_link(context.run_id)}  the comparison")
-                say(f"  {store.ui.table_link(context.run_id)}  the cells")
+                comparison, table = store.ui.run_link(context.run_id), store.ui.table_link(context.run_id)
+                say(f"Browse: {store.ui.hint}\n  {comparison}  the comparison\n  {table}  the cells")
     return code
 
 
-def _tell_end(cells: list[GridCell], runs: "Sequence[Run]", seconds: float) -> int:
+def _tell_end(cells: list[GridCell], runs: Sequence[Any], seconds: float) -> int:
     """One paragraph on how the sweep ended; returns 1 if a cell is missing or failed."""
     runs = sorted(runs, key=lambda run: run.info.status == "FINISHED")  # of a cell's runs a finished one counts
     last = {run.data.tags["signature"]: run for run in runs}
@@ -112,10 +105,7 @@ def _tell_end(cells: list[GridCell], runs: "Sequence[Run]", seconds: float) -> i
 
 
 def _job(composed: DictConfig) -> str:
-    """What Hydra calls for every cell, here or in a worker; returns the cell's outcome.
-
-    An exception, or a sys.exit in a user's code, is printed once and fails this cell only.
-    """
+    """What Hydra calls for every cell, here or in a worker; its outcome. An exception or a sys.exit fails it alone."""
     hydra = HydraConfig.get()
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only

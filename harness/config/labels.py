@@ -17,10 +17,9 @@ LONGEST = 250  # characters of a sweep's name
 
 
 def labels(cells: Sequence[Values]) -> list[str]:
-    """A name for each of these different cells, no two alike: `digits B=64 η=0.1 mean optimizer=adam`.
+    """A name for each of these different cells, or settings without knobs: `digits B=64 η=0.1 mean optimizer=adam`.
 
-    Numbers are rounded unless that makes two of them one. A value that a cell does not have (null) is not named. The
-    settings of a sweep, which have no knobs, are named in the same way.
+    No two are alike: numbers are rounded unless that makes two of them one. A value that a cell lacks is not named.
     """
     varied = [key for key in varied_keys(cells) if key not in ALWAYS]
     for keys in ([key for key in varied if key not in SOURCE], varied):

@@ -149,7 +149,10 @@ RULES: dict[str, Rule] = {
     "last_batch": _one_of("keep", "drop"),
     "seed": Rule(lambda v: _whole(v, 0), "an integer >= 0"),
     "dtype": _one_of("float64", "float32"),
-    "engine": _one_of("vectorized", "per_example", "compiled"),
+    "engine": Rule(
+        lambda v: v in ("vectorized", "per_example") or (v == "compiled" and find_spec("numba") is not None),
+        'vectorized | per_example, or compiled after pip install -e ".[compiled]"',
+    ),
     "diagnostics": Rule(lambda v: v in DIAGNOSTIC_LEVELS, '"off" (in a YAML file with its quotes) | cheap | full'),
     "rerun": _one_of("missing", "all"),
     "size": _one_of("full", "small"),
@@ -165,10 +168,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check(config: Config) -> None:
-    """Refuse what no training could make sense of. Raises ConfigError for the first offence.
-
-    Not checked here: what only the data can tell (a column that is missing, a batch larger than N): `harness.data`.
-    """
+    """Raises ConfigError for the first value that makes no sense, whatever the data are."""
     values = flatten(asdict(config))
     for key, rule in RULES.items():
         if not rule.holds(values[key]):
@@ -179,7 +179,6 @@ def check(config: Config) -> None:
         if used is (value is None):
             allowed, does = ("a number", "needs") if used else ("null", "does not use")
             raise ConfigError(f"optimizer.{key}", f"{allowed}, because optimizer={name} {does} it", value)
-    check_engine(config.engine)
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
     if config.size == "small" and not config.study:
@@ -187,12 +186,6 @@ def check(config: Config) -> None:
     fractions = config.dataset.validation_fraction + config.dataset.test_fraction
     if fractions >= 1:
         raise ConfigError("dataset.test_fraction", "validation_fraction + test_fraction < 1", fractions)
-
-
-def check_engine(engine: str) -> None:
-    """Refuse the compiled engine where its compiler is not installed."""
-    if engine == "compiled" and find_spec("numba") is None:
-        raise ConfigError("engine", 'vectorized | per_example, or compiled after pip install -e ".[compiled]"', engine)
 
 
 def effective_batch_size(config: Config, n_train: int) -> int:

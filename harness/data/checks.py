@@ -13,6 +13,7 @@ from harness.config import ConfigError
 from harness.data.files import listing, one_line
 
 REAL = "biuf"  # the kinds of dtypes that hold real numbers: truth values, integers, floats
+ROUNDING = 1e-9  # an excess that is not rounded up: 10 × (0.1 + 0.2) is 3
 LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
 
 
@@ -150,7 +151,9 @@ def _quantities(table: Any) -> NDArray[np.float64]:
 def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: float) -> None:
     """Refuse too few examples: a class needs about one in each part, as stratification does; R² needs two in each."""
     if dataset.class_names:
-        least = _ceil(1 / min(1 - validation_fraction - test_fraction, validation_fraction, test_fraction))
+        least = math.ceil(
+            1 / min(1 - validation_fraction - test_fraction, validation_fraction, test_fraction) - ROUNDING
+        )
         counts = np.bincount(dataset.y)
         if counts[rarest := int(counts.argmin())] < least:
             allowed = f"at least {least} examples of every class, for one in each of train, validation and test"
@@ -161,13 +164,8 @@ def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: flo
         raise ConfigError("dataset", "at least 2 examples in each of train / validation / test", found)
 
 
-def _ceil(number: float) -> int:
-    """Rounded up, unless the excess is rounding error: 10 × (0.1 + 0.2) is 3."""
-    return math.ceil(number - 1e-9)
-
-
 def part_sizes(n: int, validation_fraction: float, test_fraction: float) -> tuple[int, int, int]:
     """Training, validation and test sizes: what is held out is rounded up, and then the test part of it."""
-    held_out = _ceil(n * (validation_fraction + test_fraction))
-    n_test = _ceil(held_out * test_fraction / (validation_fraction + test_fraction))
+    held_out = math.ceil(n * (validation_fraction + test_fraction) - ROUNDING)
+    n_test = math.ceil(held_out * test_fraction / (validation_fraction + test_fraction) - ROUNDING)
     return n - held_out, held_out - n_test, n_test

@@ -25,9 +25,8 @@ FEW = 20  # numbers with at most so many different values look like labels of cl
 def load(config: DatasetConfig) -> Dataset:
     """Call `config.load['_target_']` with the other entries of `config.load` and check what it returns.
 
-    The function returns (X, y) or a Bunch with data and target, as arrays or as pandas frames. Raises ConfigError for
-    a function that is not allowed or refuses its arguments, a download without a network, and examples that cannot be
-    trained on. Not checked: whether inputs are informative, whether examples repeat.
+    The function returns (X, y) or a Bunch, as arrays or as pandas frames. Raises ConfigError for one that is not
+    allowed or refuses its arguments, a download without a network, and examples that cannot be trained on.
     """
     tables = tables_of(_call(config), "dataset.load._target_", "a function that returns (X, y)")
     dataset = checked(config.name, config.task, *tables)
