@@ -9,8 +9,7 @@ from harness import __version__
 from harness.config import Config, ConfigError
 from harness.store import INTERRUPTS, UnreachableError
 
-# New objects between two garbage collections; Python's default is 700. Libraries make a million objects that stay, and
-# looking through them again and again takes a tenth of the CPU time of a small sweep.
+# New objects between two garbage collections: at Python's 700 they take a tenth of the CPU time of a small sweep.
 GC_THRESHOLD = 50_000
 
 

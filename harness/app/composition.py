@@ -6,6 +6,7 @@ set here, as Hydra does.
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from itertools import product
@@ -82,12 +83,9 @@ def to_config(composed: DictConfig) -> Config:
 
 
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
-    """The overrides of every cell, in the order of Hydra's basic sweeper; the grids of a study follow each other.
-
-    Interpolations stay as they are, because each cell has its own values for them.
-    """
+    """The overrides of every cell, in the order of Hydra's basic sweeper; the grids of a study follow each other."""
     parser = OverridesParser.create(config_loader=session.loader)
-    plain: Any = OmegaConf.to_container(base, resolve=False)
+    plain: Any = OmegaConf.to_container(base, resolve=False)  # an interpolation has another value in each cell
     params = plain["hydra"]["sweeper"].get("params") or {}
     for grid in plain["study"].get("grids") or [{}]:
         words = [f"{key}={value}" for key, value in {**params, **grid}.items()]
@@ -122,14 +120,11 @@ def _composer(session: Session, base: DictConfig) -> Callable[[list[str]], Confi
 def _inplace_set(config: DictConfig, override: Override) -> bool:
     """Set a value, or add a new one, as Hydra does; False for every other override and for one that Hydra refuses."""
     key, added = override.key_or_group, override.type is OverrideType.ADD
-    if not (added or override.type is OverrideType.CHANGE) or override.package is not None:
-        return False
-    try:
-        if not (added and OmegaConf.select(config, key) is not None):
+    plain = override.package is None and (added or override.type is OverrideType.CHANGE)
+    with suppress(OmegaConfBaseException):
+        if plain and not (added and OmegaConf.select(config, key) is not None):
             OmegaConf.update(config, key, override.value(), force_add=added)
             return True
-    except OmegaConfBaseException:
-        pass
     return False
 
 

@@ -145,10 +145,7 @@ class Session:
         return job.return_value
 
     def launch(self, cells: Sequence[list[str]], more: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
-        """Run `task` with Hydra's launcher on some cells, given by their overrides; `more` are overrides of all.
-
-        Hydra's sweeper does this with the whole grid. Raises what the launcher does.
-        """
+        """Launch `task` on cells, each given by its overrides, with `more` for all. Raises what the launcher does."""
         config = self.load(RunMode.MULTIRUN, more)
         context = _context(self.loader, config)
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)

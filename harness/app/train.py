@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.app.command import say
 from harness.app.composition import Composed, to_config
-from harness.config import ConfigError, check
+from harness.config import ConfigError
 from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery
 from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
 from harness.training import Outcome
@@ -115,10 +115,8 @@ def _job(composed: DictConfig) -> str:
     job = Job(int(hydra.job.num) if word else 0, alone, launcher, overrides, assignment)
     try:
         with INTERRUPTS:
-            config = to_config(composed)
-            check(config)
             sweep = SweepContext.from_word(word) if word else None
-            return record_cell(config, Store.open(sweep.experiment_id if sweep else None), sweep, job)
+            return record_cell(to_config(composed), Store.open(sweep.experiment_id if sweep else None), sweep, job)
     except Interrupted:
         if launcher == "BasicLauncher":
             raise

@@ -1,7 +1,4 @@
-"""Where the YAML files lie: conf/ and experiments/ of the harness, and experiments/ of the current folder.
-
-A study is a pair of files NAME.yaml and NAME.py. Two different studies may not have one name.
-"""
+"""Where the YAML files lie: conf/ and experiments/ of the harness, and experiments/ of the current folder."""
 
 from pathlib import Path
 
@@ -17,7 +14,7 @@ def shipped(name: str) -> Path:
 
 
 def _study_files() -> list[Path]:
-    """The YAML files of all studies, those of the current folder last."""
+    """NAME.yaml of every study, which NAME.py beside it judges; those of the current folder last."""
     folders = dict.fromkeys([shipped("experiments"), Path("experiments").resolve()])
     return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
 

@@ -1,14 +1,11 @@
-"""Names of cells and sweeps, for people only.
-
-A cell is given by its values: the flat configuration with the effective batch size and learning rate.
-"""
+"""What cells and sweeps are called. Names are for people; no program reads one."""
 
 import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-Values = dict[str, Any]
+Values = dict[str, Any]  # of a cell: its flat configuration, with the effective batch size and learning rate
 KNOBS = ("batch_size", "learning_rate", "reduction")
 ALWAYS = {"dataset.name": "", "batch_size": "B=", "learning_rate": "η=", "reduction": ""}  # named in every label
 SOURCE = ("code", "data")  # digests among the values, named only where nothing else tells two cells apart

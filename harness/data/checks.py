@@ -143,17 +143,16 @@ def _quantities(table: Any) -> NDArray[np.float64]:
         allowed = f"classification, or numbers in the target ({name!r} holds {value!r})"
         raise ConfigError("dataset.task", allowed, "regression")
     values = _floats(table)
-    if constant := listing(table.columns[np.ptp(values, axis=0) == 0]):
-        raise ConfigError("dataset.load", "a target that varies", f"a constant: {constant}")
+    if len(constant := table.columns[np.ptp(values, axis=0) == 0]):
+        raise ConfigError("dataset.load", "a target that varies", f"a constant: {listing(constant)}")
     return values[:, 0] if values.shape[1] == 1 else values
 
 
 def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: float) -> None:
     """Refuse too few examples: a class needs about one in each part, as stratification does; R² needs two in each."""
     if dataset.class_names:
-        least = math.ceil(
-            1 / min(1 - validation_fraction - test_fraction, validation_fraction, test_fraction) - ROUNDING
-        )
+        smallest = min(1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
+        least = math.ceil(1 / smallest - ROUNDING)
         counts = np.bincount(dataset.y)
         if counts[rarest := int(counts.argmin())] < least:
             allowed = f"at least {least} examples of every class, for one in each of train, validation and test"

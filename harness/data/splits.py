@@ -40,10 +40,9 @@ def split(
 ) -> Splits:
     """Training, validation and test examples in the run's dtype, decided by `seed` alone.
 
-    Classes keep their proportions in every part. X is standardised: (X - mean) / std of each column of the training
-    part, for all three parts. Y is {0, 1} (n, 1) for two classes and one-hot (n, K) for more. Regression targets are
-    standardised like X, so that a cost is in units of the training targets' variance, the same for every dataset.
-    Raises ConfigError when a class, or for regression a part, would have too few examples.
+    Classes keep their proportions. X of all parts is standardised: (X - mean) / std of each column of the training
+    part. Y is {0, 1} (n, 1) for two classes, one-hot (n, K) for more. Regression targets are standardised like X, so
+    that a cost is in units of their variance. Raises ConfigError for a class, or of a regression a part, too small.
     """
     check_parts(dataset, validation_fraction, test_fraction)
     sizes = part_sizes(len(dataset.y), validation_fraction, test_fraction)
