@@ -1,7 +1,6 @@
 """From the words of a command line to the configuration of every cell, all of them before the first is trained.
 
-Hydra takes a twentieth of a second for a cell. It composes cells that choose the same groups once; plain values are
-set here, as Hydra does.
+Hydra, which takes 0.05 s for it, composes cells of the same groups once; plain values are set here, as Hydra does.
 """
 
 import copy

@@ -27,10 +27,7 @@ SMALL = "size=small"
 
 
 def flags(words: Sequence[str]) -> Namespace:
-    """The command line as Hydra reads it: `overrides`, an attribute for each flag, and is_question for QUESTIONS.
-
-    Raises ConfigError for a flag that is unknown or would be passed over.
-    """
+    """The command line as Hydra reads it, and is_question. Raises ConfigError for a flag that is unknown or unused."""
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()

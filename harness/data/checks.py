@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from harness.config import ConfigError
 from harness.data.files import listing, one_line
 
-REAL = "biuf"  # the kinds of dtypes that hold real numbers: truth values, integers, floats
 ROUNDING = 1e-9  # an excess that is not rounded up: 10 × (0.1 + 0.2) is 3
 LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
 
@@ -88,13 +87,19 @@ def _floats(table: Any) -> NDArray[np.float64]:
     return np.ascontiguousarray(table.to_numpy(dtype=np.float64))
 
 
+def _is_numeric(column: Any) -> bool:
+    from pandas.api.types import is_numeric_dtype
+
+    return bool(is_numeric_dtype(column.dtype)) and column.dtype.kind != "c"
+
+
 def _text_columns(table: Any) -> dict[str, str]:
     """Columns that hold something else than real numbers, each with its first value that does not read as one."""
     import pandas as pd
 
     found = {}
     for name, column in table.items():
-        if column.dtype.kind not in REAL:
+        if not _is_numeric(column):
             text = column.astype(str)
             odd = pd.to_numeric(text, errors="coerce").isna() & column.notna()
             found[str(name)] = str(text.iloc[odd.argmax()])  # the very first value if all read as numbers
@@ -108,7 +113,7 @@ def _refuse_missing(table: Any) -> None:
 
 
 def _n_missing(column: Any) -> int:
-    if column.dtype.kind not in REAL:
+    if not _is_numeric(column):
         return int(column.isna().sum())
     return int(np.sum(~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST_VALUE)))
 

@@ -103,13 +103,15 @@ def in_memory(data: Any, task: str | None = None, target_column: Any = None, nam
 
 def _task(targets: Any) -> str:
     """Classification or regression, from the type of the targets (n, K) and how many different values they have."""
+    from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
+
     if targets.shape[1] > 1:
         return "regression"
     values = targets.iloc[:, 0].dropna()
-    if values.dtype.kind not in "iuf":
+    if not is_numeric_dtype(values.dtype) or is_bool_dtype(values.dtype):
         return "classification"
     labels = values.nunique() <= FEW and bool((values == np.rint(values)).all())
-    if labels is (values.dtype.kind == "f"):
+    if labels is is_float_dtype(values.dtype):
         found = f"{values.nunique()} different values of type {values.dtype}"
         raise ConfigError("task", "classification or regression, because these targets may mean either", found)
     return "classification" if labels else "regression"
