@@ -1,7 +1,4 @@
-"""The entry of the command line: a verb, a question to Hydra, or a training.
-
-What a user got wrong is one line on stderr and exit code 2; a store that does not answer is exit code 1.
-"""
+"""The entry of the command line: a verb, a question to Hydra, or a training."""
 
 import gc
 import os
@@ -12,13 +9,12 @@ from harness import __version__
 from harness.config import Config, ConfigError
 from harness.store import INTERRUPTS, UnreachableError
 
-# New objects between two garbage collections; Python's default is 700. Libraries make a million objects that stay, and
-# looking through them again and again takes a tenth of the CPU time of a small sweep.
+# New objects between two garbage collections: at Python's 700 they take a tenth of the CPU time of a small sweep.
 GC_THRESHOLD = 50_000
 
 
 def main() -> int:
-    """Run the command line in sys.argv; returns the exit code."""
+    """Run the command line in sys.argv; the exit code is 2 for a mistake in it, 1 if the store does not answer."""
     gc.set_threshold(GC_THRESHOLD)
     try:
         with INTERRUPTS:
@@ -45,15 +41,13 @@ def _run(words: list[str]) -> int:
         from harness.app import verbs
 
         return verbs.run(words[0], words[1:])
-    from harness.app.session import answer_question, flags
+    from harness.app.session import answer_question
 
-    arguments = flags(words)
-    if arguments.is_question:
-        answer_question(arguments.overrides)
+    if answer_question(words):
         return 0
     from harness.app.composition import checked_cells
 
-    composed = checked_cells(words)
+    composed = checked_cells(words)  # a refusal comes before the imports of a training
     from harness.app.train import train
 
     return train(words, composed)

@@ -1,11 +1,11 @@
 """From the words of a command line to the configuration of every cell, all of them before the first is trained.
 
-Hydra composes a job when that job starts, in a twentieth of a second. Here cells that choose the same groups and set
-plain values are composed once, and their values set as Hydra does; Hydra composes every other cell.
+Hydra, which takes 0.05 s for it, composes cells of the same groups once; plain values are set here, as Hydra does.
 """
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from itertools import product
@@ -25,10 +25,10 @@ ALL = -1  # joblib's number for as many workers as there are cores
 
 
 class Composed(NamedTuple):
-    """What a command line asks for: each cell's configuration with the overrides that make it, and how to launch."""
+    """What a command line asks for, and how to launch it."""
 
     session: Session
-    cells: list[tuple[Config, list[str]]]
+    cells: list[tuple[Config, list[str]]]  # each with the overrides that make it
     multirun: bool
     n_jobs: int | None  # parallel workers, for a launcher that has the setting
 
@@ -56,30 +56,24 @@ def checked_cells(words: Sequence[str]) -> Composed:
         from harness.analysis import study_from
 
         judge_file(study_from(study).name)
-    if composed.n_jobs is not None:
-        workers(composed)
-    return composed
+    if composed.n_jobs is None:
+        return composed
+    return composed._replace(n_jobs=_workers(composed.n_jobs, max(config.threads for config, _ in composed.cells)))
 
 
-def workers(composed: Composed) -> int:
+def _workers(n_jobs: int, threads: int) -> int:
     """Parallel workers: as many as there are cores for their BLAS threads. Raises ConfigError for more."""
     from joblib import cpu_count
 
-    threads = max(config.threads for config, _ in composed.cells)
     most = max(1, cpu_count() // threads)
-    if composed.n_jobs == ALL:
-        return most
-    if composed.n_jobs is None or not 1 <= composed.n_jobs <= most:
+    if n_jobs != ALL and not 1 <= n_jobs <= most:
         allowed = f"{ALL} or 1 .. {most} ({cpu_count()} cores, threads={threads})"
-        raise ConfigError("hydra.launcher.n_jobs", allowed, composed.n_jobs)
-    return composed.n_jobs
+        raise ConfigError("hydra.launcher.n_jobs", allowed, n_jobs)
+    return most if n_jobs == ALL else n_jobs
 
 
 def to_config(composed: DictConfig) -> Config:
-    """The plain objects of one cell; takes Hydra's part out of `composed`.
-
-    Raises ConfigError for a value that is missing and for a key that was added.
-    """
+    """One cell; takes Hydra's part out of `composed`. Raises ConfigError for a missing value and for an added key."""
     with open_dict(composed):
         composed.pop("hydra", None)
     if added := [key for key in composed if key not in {field.name for field in fields(Config)}]:
@@ -88,22 +82,15 @@ def to_config(composed: DictConfig) -> Config:
 
 
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
-    """The overrides of every cell, in the order of Hydra's basic sweeper: a study's own grid, then the command line's.
-
-    Interpolations stay as they are, because each cell has its own values for them. A study may list several grids,
-    which is more than that sweeper knows: their cells follow each other.
-    """
+    """The overrides of every cell, in the order of Hydra's basic sweeper; the grids of a study follow each other."""
     parser = OverridesParser.create(config_loader=session.loader)
-    params = _plain(base.hydra.sweeper.get("params")) or {}
-    for grid in _plain(base.study.get("grids")) or [{}]:
-        words = [f"{key}={value}" for key, value in {**params, **grid}.items()] + _plain(base.hydra.overrides.task)
-        parsed = refusing(parser.parse_overrides, words)
+    plain: Any = OmegaConf.to_container(base, resolve=False)  # an interpolation has another value in each cell
+    params = plain["hydra"]["sweeper"].get("params") or {}
+    for grid in plain["study"].get("grids") or [{}]:
+        words = [f"{key}={value}" for key, value in {**params, **grid}.items()]
+        parsed = refusing(parser.parse_overrides, words + plain["hydra"]["overrides"]["task"])
         choices = {override.get_key_element(): _choices(override) for override in parsed}  # a key's last word counts
         yield from map(list, product(*choices.values()))
-
-
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
 
 
 def _choices(override: Override) -> list[str]:
@@ -132,14 +119,11 @@ def _composer(session: Session, base: DictConfig) -> Callable[[list[str]], Confi
 def _inplace_set(config: DictConfig, override: Override) -> bool:
     """Set a value, or add a new one, as Hydra does; False for every other override and for one that Hydra refuses."""
     key, added = override.key_or_group, override.type is OverrideType.ADD
-    if not (added or override.type is OverrideType.CHANGE) or override.package is not None:
-        return False
-    try:
-        if not (added and OmegaConf.select(config, key) is not None):
+    plain = override.package is None and (added or override.type is OverrideType.CHANGE)
+    with suppress(OmegaConfBaseException):
+        if plain and not (added and OmegaConf.select(config, key) is not None):
             OmegaConf.update(config, key, override.value(), force_add=added)
             return True
-    except OmegaConfBaseException:
-        pass
     return False
 
 

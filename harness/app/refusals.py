@@ -29,8 +29,7 @@ def unknown(key: str) -> ConfigError:
     known = [*RULES, *(field.name for field in fields(Config)), "dataset.name", "dataset.load", "dataset.resample"]
     if key.startswith("dataset.load."):
         return ConfigError(key, f"an argument that --cfg job lists (+{key} adds one)", key)
-    closest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {closest[0]}? " if closest else ""
+    hint = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(key, known, n=1, cutoff=0.5))
     return ConfigError(key, f"a known key ({hint}--help lists them)", key)
 
 

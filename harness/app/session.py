@@ -1,7 +1,4 @@
-"""Hydra as the harness uses it: its flags, its loader of configurations with the studies added, its launchers.
-
-Two private names of Hydra are used, each in one function: its parser of flags in `flags`, its callbacks in `_context`.
-"""
+"""Hydra as the harness uses it. Of its private names only two: the parser in `flags`, the callbacks in `_context`."""
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -24,17 +21,13 @@ from harness.app.refusals import refusing
 from harness.config import Config, ConfigError, shipped, study_file, study_names
 
 BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}  # Hydra 1.4 has no other
-QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
+QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # they are answered, and nothing is trained
 USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
 
 
 def flags(words: Sequence[str]) -> Namespace:
-    """The command line as Hydra reads it: `overrides`, and an attribute for each flag.
-
-    is_question: whether the user wants to be told something (--help, --cfg job, completion) instead of training.
-    Raises ConfigError for a flag that is unknown or would be passed over.
-    """
+    """The command line as Hydra reads it, and is_question. Raises ConfigError for a flag that is unknown or unused."""
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
@@ -106,12 +99,16 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
 
 
-def answer_question(overrides: Sequence[str]) -> None:
-    """Let Hydra answer what sys.argv asks: --help, --cfg, --info, completion. Raises ConfigError."""
-    _prepare(overrides)
+def answer_question(words: Sequence[str]) -> bool:
+    """Let Hydra answer --help, --cfg, --info or completion in sys.argv; whether one was there. Raises ConfigError."""
+    arguments = flags(words)
+    if not arguments.is_question:
+        return False
+    _prepare(arguments.overrides)
     main = hydra.main(config_path=str(shipped("conf")), config_name="config", **BEHAVIOUR)
     with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra raises what it refuses, and does not print it
         refusing(main(print))
+    return True
 
 
 class Session:
@@ -145,10 +142,7 @@ class Session:
         return job.return_value
 
     def launch(self, cells: Sequence[list[str]], more: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
-        """Run `task` with Hydra's launcher on each of these cells, as Hydra's sweeper does with the whole grid.
-
-        cells: the overrides of each. more: overrides of all, beside the command line. Raises what the launcher does.
-        """
+        """Launch `task` on cells, each given by its overrides, with `more` for all. Raises what the launcher does."""
         config = self.load(RunMode.MULTIRUN, more)
         context = _context(self.loader, config)
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)

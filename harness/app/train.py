@@ -1,29 +1,21 @@
-"""The training command: which cells are missing, their training, and how it ended.
-
-Cells that the store has already are left out; then the sweep's parent run is opened, Hydra launches the others, and the
-parent is closed with its comparison whatever happened.
-"""
+"""The training command: which cells are missing, their training, and how it ended."""
 
 import os
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from harness.app.command import say
-from harness.app.composition import Composed, to_config, workers
-from harness.app.session import Session
-from harness.config import ConfigError, check
+from harness.app.composition import Composed, to_config
+from harness.config import ConfigError
 from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery
 from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
 from harness.training import Outcome
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
 CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
@@ -38,18 +30,16 @@ def train(words: Sequence[str], composed: Composed) -> int:
     if any(cell.config.dry_run for cell in cells):
         print(grid.plan(cells))
         return 0
-    if composed.multirun:
-        return _run_sweep(composed, words, cells, store)
-    return _run_single(composed.session, cells[0], store)
+    return _run_sweep(composed, words, cells, store) if composed.multirun else _run_single(composed, cells[0], store)
 
 
-def _run_single(session: Session, cell: GridCell, store: Store) -> int:
+def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
     """Train one cell, without a parent run."""
     if cell.run_id:
         say(f"Trained already (rerun=all trains it again): {store.ui.run_link(cell.run_id)}")
         return 0
     try:
-        outcome = session.run(_job)
+        outcome = composed.session.run(_job)
     finally:
         recovery.drain(store, say)
         say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
@@ -62,7 +52,7 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
     context = parent.open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
     more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
     if composed.n_jobs is not None:
-        more.append(f"hydra.launcher.n_jobs={workers(composed)}")
+        more.append(f"hydra.launcher.n_jobs={composed.n_jobs}")
 
     def launch(some: Sequence[GridCell]) -> None:
         assigned = [(cell, Assignment.of(cell.identity, cell.label).to_word()) for cell in some]
@@ -86,40 +76,36 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
                 runs, answered = parent.close_sweep(store, context.run_id, killed)
                 code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
                 recovery.drain(store, say)
-                say(f"Browse: {store.ui.hint}")
-                say(f"  {store.ui.run_link(context.run_id)}  the comparison")
-                say(f"  {store.ui.table_link(context.run_id)}  the cells")
+                comparison, table = store.ui.run_link(context.run_id), store.ui.table_link(context.run_id)
+                say(f"Browse: {store.ui.hint}\n  {comparison}  the comparison\n  {table}  the cells")
     return code
 
 
-def _tell_end(cells: list[GridCell], runs: "Sequence[Run]", seconds: float) -> int:
+def _tell_end(cells: list[GridCell], runs: Sequence[Any], seconds: float) -> int:
     """One paragraph on how the sweep ended; returns 1 if a cell is missing or failed."""
-    status = {run.data.tags["signature"]: run for run in runs if run.info.status != "FINISHED"}
-    status |= {run.data.tags["signature"]: run for run in runs if run.info.status == "FINISHED"}
-    found = sum(cell.run_id is not None for cell in cells)
-    finished = sum(cell.signature in status and status[cell.signature].info.status == "FINISHED" for cell in cells)
+    runs = sorted(runs, key=lambda run: run.info.status == "FINISHED")  # of a cell's runs a finished one counts
+    last = {run.data.tags["signature"]: run for run in runs}
+    found = len(cells) - len(grid.missing(cells))
+    finished = sum(cell.signature in last and last[cell.signature].info.status == "FINISHED" for cell in cells)
     was_there = f" ({found} found finished in the store)" if found else ""
     say(f"{finished} of {len(cells)} cells trained{was_there} in {seconds:.1f} s")
-    failed = [run for run in status.values() if run.info.status == "FAILED"]
-    if failed:
-        names = "; ".join(f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed)
-        say(f"{len(failed)} failed, each with its traceback.txt in MLflow: {names}")
-    killed = [run.info.run_name for run in status.values() if run.info.status == "KILLED"]
-    if killed:
-        say(f"{len(killed)} killed: {'; '.join(killed)}")
-    never_started = [cell.label for cell in cells if cell.signature not in status]
-    if never_started:
-        say(f"{len(never_started)} never started: {'; '.join(never_started)}")
+    failed, killed = ([run for run in last.values() if run.info.status == end] for end in ("FAILED", "KILLED"))
+    errors = [f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed]
+    missed = {
+        "failed, each with its traceback.txt in MLflow": errors,
+        "killed": [run.info.run_name for run in killed],
+        "never started": [cell.label for cell in cells if cell.signature not in last],
+    }
+    for ended, names in missed.items():
+        if names:
+            say(f"{len(names)} {ended}: {'; '.join(names)}")
     if finished < len(cells):
         say("The same command again trains what is missing.")
     return int(finished < len(cells))
 
 
 def _job(composed: DictConfig) -> str:
-    """What Hydra calls for every cell, here or in a worker; returns the cell's outcome.
-
-    An exception, or a sys.exit in a user's code, is printed once and fails this cell only.
-    """
+    """What Hydra calls for every cell, here or in a worker; its outcome. An exception or a sys.exit fails it alone."""
     hydra = HydraConfig.get()
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only
@@ -129,10 +115,8 @@ def _job(composed: DictConfig) -> str:
     job = Job(int(hydra.job.num) if word else 0, alone, launcher, overrides, assignment)
     try:
         with INTERRUPTS:
-            config = to_config(composed)
-            check(config)
             sweep = SweepContext.from_word(word) if word else None
-            return record_cell(config, Store.open(sweep.experiment_id if sweep else None), sweep, job)
+            return record_cell(to_config(composed), Store.open(sweep.experiment_id if sweep else None), sweep, job)
     except Interrupted:
         if launcher == "BasicLauncher":
             raise

@@ -55,23 +55,16 @@ def _deliver(words: Sequence[str]) -> int:
 
 
 def _studies(words: Sequence[str]) -> int:
-    """`studies` lists claims and verdicts; `studies --all` or `studies NAME ...` runs, and --all writes the page.
-
-    key=value goes to every study; a launcher does not go to a study that compares seconds.
-    """
+    """`studies` lists claims and verdicts; with --all or names it runs studies, with --all it writes their page."""
     overrides = [word for word in words if "=" in word]
     chosen = [word for word in words if "=" not in word and word != "--all"]
-    for word in chosen:
-        if word not in studies.names():
-            raise ConfigError("studies", " | ".join(("--all", *studies.names())), word)
+    if unknown := [word for word in chosen if word not in studies.names()]:
+        raise ConfigError("studies", " | ".join(("--all", *studies.names())), unknown[0])
     everything = "--all" in words
     size = "small" if SMALL in overrides else "full"
     names = studies.names() if everything or not chosen else chosen
-    if not (everything or chosen):
-        print(studies.listing(Store.open(), size, names))
-        return 0
     failed = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(names if everything or chosen else []):
         say(f"\nStudy {i + 1} of {len(names)}: {name}")
         if _study(name, overrides):
             failed.append(name)
@@ -84,7 +77,7 @@ def _studies(words: Sequence[str]) -> int:
 
 
 def _study(name: str, overrides: list[str]) -> int:
-    """Run one study of several; a study that is refused is reported, so that the next one can run."""
+    """Run one study of several, without a launcher if it compares seconds; a refusal is reported, the next can run."""
     if studies.definition(name).alone and any(word.startswith(LAUNCHER) for word in overrides):
         say("Its seconds are compared: one cell after the other, in this process.")
         overrides = [word for word in overrides if not word.startswith(LAUNCHER)]

@@ -1,8 +1,4 @@
-"""Where the YAML files lie: conf/ and experiments/ of the harness, and experiments/ of the current folder.
-
-A study is a pair of files NAME.yaml and NAME.py. One of the current folder may not have the name of one that comes with
-the harness, unless its files are the same.
-"""
+"""Where the YAML files lie: conf/ and experiments/ of the harness, and experiments/ of the current folder."""
 
 from pathlib import Path
 
@@ -18,7 +14,7 @@ def shipped(name: str) -> Path:
 
 
 def _study_files() -> list[Path]:
-    """The YAML files of all studies, those of the current folder last."""
+    """NAME.yaml of every study, which NAME.py beside it judges; those of the current folder last."""
     folders = dict.fromkeys([shipped("experiments"), Path("experiments").resolve()])
     return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
 
@@ -33,7 +29,8 @@ def study_file(name: str) -> Path:
     found = [path for path in _study_files() if path.stem == name]
     if not found:
         raise ConfigError("experiment", " | ".join(study_names()), name)
-    if len({_content(path) for path in found}) > 1:
+    contents = {tuple(f.read_bytes() for f in (path, path.with_suffix(".py")) if f.exists()) for path in found}
+    if len(contents) > 1:
         raise ConfigError(f"experiments/{name}.yaml", "a name that no study of the harness has", name)
     return found[0]
 
@@ -44,7 +41,3 @@ def judge_file(name: str) -> Path:
     if not module.exists():
         raise ConfigError(f"experiments/{name}.py", "a module with a function `judge` beside the YAML file", None)
     return module
-
-
-def _content(path: Path) -> tuple[bytes, ...]:
-    return tuple(file.read_bytes() for file in (path, path.with_suffix(".py")) if file.exists())

@@ -1,15 +1,11 @@
-"""What cells and sweeps are called: a cell by its three knobs and whatever else tells it apart from its siblings.
-
-A cell is given by its values: the flat configuration with the effective batch size and learning rate. Names are for
-people; no program reads one.
-"""
+"""What cells and sweeps are called. Names are for people; no program reads one."""
 
 import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-Values = dict[str, Any]
+Values = dict[str, Any]  # of a cell: its flat configuration, with the effective batch size and learning rate
 KNOBS = ("batch_size", "learning_rate", "reduction")
 ALWAYS = {"dataset.name": "", "batch_size": "B=", "learning_rate": "η=", "reduction": ""}  # named in every label
 SOURCE = ("code", "data")  # digests among the values, named only where nothing else tells two cells apart
@@ -18,10 +14,9 @@ LONGEST = 250  # characters of a sweep's name
 
 
 def labels(cells: Sequence[Values]) -> list[str]:
-    """A name for each of these different cells, no two alike: `digits B=64 η=0.1 mean optimizer=adam`.
+    """A name for each of these different cells, or settings without knobs: `digits B=64 η=0.1 mean optimizer=adam`.
 
-    Numbers are rounded unless that makes two of them one. A value that a cell does not have (null) is not named. The
-    settings of a sweep, which have no knobs, are named in the same way.
+    No two are alike: numbers are rounded unless that makes two of them one. A value that a cell lacks is not named.
     """
     varied = [key for key in varied_keys(cells) if key not in ALWAYS]
     for keys in ([key for key in varied if key not in SOURCE], varied):

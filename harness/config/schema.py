@@ -1,8 +1,4 @@
-"""What a user may ask for: the typed schema of a cell, and the checks that refuse what makes no sense.
-
-The dataclasses are the schema, the files in conf/ hold the values. Nothing here knows Hydra: the command line fills
-these classes, a notebook may fill them by hand. `check` runs before anything is trained or written.
-"""
+"""The typed schema of a cell, whose values are in conf/, and the checks before anything is trained or written."""
 
 import math
 from collections.abc import Callable
@@ -40,7 +36,7 @@ def _described(value: object) -> str:
 
 @dataclass
 class DatasetConfig:
-    """A function that returns (X, y), named by `load._target_` with its arguments, and how to split what it returns."""
+    """A function that returns (X, y), named by `load._target_` beside its arguments, and how to split its examples."""
 
     name: str
     task: str
@@ -114,8 +110,8 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _whole(value: object, least: int = 1) -> bool:
+    return type(value) is int and value >= least
 
 
 def _one_of(*names: str) -> Rule:
@@ -127,39 +123,36 @@ def _optional(rule: Rule) -> Rule:
 
 
 POSITIVE = Rule(lambda v: _number(v) and v > 0, "a finite number > 0")
-NOT_NEGATIVE = Rule(lambda v: _number(v) and v >= 0, "a finite number >= 0")
-COUNT = Rule(lambda v: _whole(v, 1), "an integer >= 1")
+COUNT = Rule(_whole, "an integer >= 1")
 BELOW_ONE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 FRACTION = Rule(lambda v: _number(v) and 0 < v < 1, "a fraction between 0 and 1")
-BATCH_SIZE = Rule(lambda v: v == "full" or _whole(v, 1), "an integer >= 1 or full")
-WIDTHS = Rule(lambda v: isinstance(v, list) and all(_whole(n, 1) for n in v), "a list of integers >= 1, or []")
 
 RULES: dict[str, Rule] = {
     "dataset.task": _one_of("classification", "regression"),
     **dict.fromkeys(("dataset.validation_fraction", "dataset.test_fraction"), FRACTION),
-    "model.hidden": WIDTHS,
+    "model.hidden": Rule(lambda v: isinstance(v, list) and all(map(_whole, v)), "a list of integers >= 1, or []"),
     "model.activation": _one_of(*ACTIVATIONS),
     "model.initializer": _one_of(*INITIALIZERS),
     "optimizer.name": _one_of(*OPTIMIZERS),
-    "optimizer.weight_decay": NOT_NEGATIVE,
-    "optimizer.clip_norm": _optional(POSITIVE),
+    "optimizer.weight_decay": Rule(lambda v: _number(v) and v >= 0, "a finite number >= 0"),
     **dict.fromkeys(("optimizer.momentum", "optimizer.beta1", "optimizer.beta2"), _optional(BELOW_ONE)),
-    "optimizer.epsilon": _optional(POSITIVE),
-    "batch_size": BATCH_SIZE,
+    **dict.fromkeys(("optimizer.clip_norm", "optimizer.epsilon"), _optional(POSITIVE)),
+    "batch_size": Rule(lambda v: v == "full" or _whole(v), "an integer >= 1 or full"),
     "learning_rate": POSITIVE,
     "reduction": _one_of(*REDUCTIONS),
     "learning_rate_rule": _one_of(*LEARNING_RATE_RULES),
-    "reference_batch_size": COUNT,
+    **dict.fromkeys(("reference_batch_size", "seeds", "threads"), COUNT),
     **dict.fromkeys(("epochs", "updates"), _optional(COUNT)),
     **dict.fromkeys(("train_seconds", "target"), _optional(POSITIVE)),
     "target_on": _one_of("train", "validation"),
     "order": _one_of("reshuffle", "once", "none", "sorted", "source", "replacement"),
     "last_batch": _one_of("keep", "drop"),
-    "seeds": COUNT,
     "seed": Rule(lambda v: _whole(v, 0), "an integer >= 0"),
     "dtype": _one_of("float64", "float32"),
-    "engine": _one_of("vectorized", "per_example", "compiled"),
-    "threads": COUNT,
+    "engine": Rule(
+        lambda v: v in ("vectorized", "per_example") or (v == "compiled" and find_spec("numba") is not None),
+        'vectorized | per_example, or compiled after pip install -e ".[compiled]"',
+    ),
     "diagnostics": Rule(lambda v: v in DIAGNOSTIC_LEVELS, '"off" (in a YAML file with its quotes) | cheap | full'),
     "rerun": _one_of("missing", "all"),
     "size": _one_of("full", "small"),
@@ -175,16 +168,17 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check(config: Config) -> None:
-    """Refuse what no training could make sense of. Raises ConfigError for the first offence.
-
-    Not checked here: what only the data can tell (a column that is missing, a batch larger than N): `harness.data`.
-    """
+    """Raises ConfigError for the first value that makes no sense, whatever the data are."""
     values = flatten(asdict(config))
     for key, rule in RULES.items():
         if not rule.holds(values[key]):
             raise ConfigError(key, rule.allowed, values[key])
-    _check_optimizer(config.optimizer)
-    check_engine(config.engine)
+    name = config.optimizer.name
+    for key in ("momentum", "beta1", "beta2", "epsilon"):
+        value, used = values[f"optimizer.{key}"], key in OPTIMIZERS[name].hyperparameters
+        if used is (value is None):
+            allowed, does = ("a number", "needs") if used else ("null", "does not use")
+            raise ConfigError(f"optimizer.{key}", f"{allowed}, because optimizer={name} {does} it", value)
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
     if config.size == "small" and not config.study:
@@ -192,22 +186,6 @@ def check(config: Config) -> None:
     fractions = config.dataset.validation_fraction + config.dataset.test_fraction
     if fractions >= 1:
         raise ConfigError("dataset.test_fraction", "validation_fraction + test_fraction < 1", fractions)
-
-
-def check_engine(engine: str) -> None:
-    """Refuse the compiled engine where its compiler is not installed."""
-    if engine == "compiled" and find_spec("numba") is None:
-        raise ConfigError("engine", 'vectorized | per_example, or compiled after pip install -e ".[compiled]"', engine)
-
-
-def _check_optimizer(optimizer: OptimizerConfig) -> None:
-    takes = OPTIMIZERS[optimizer.name].hyperparameters
-    for key in ("momentum", "beta1", "beta2", "epsilon"):
-        value = getattr(optimizer, key)
-        if key in takes and value is None:
-            raise ConfigError(f"optimizer.{key}", f"a number, because optimizer={optimizer.name} needs it", None)
-        if key not in takes and value is not None:
-            raise ConfigError(f"optimizer.{key}", f"null, because optimizer={optimizer.name} does not use it", value)
 
 
 def effective_batch_size(config: Config, n_train: int) -> int:
@@ -220,8 +198,6 @@ def effective_learning_rate(config: Config, batch_size: int) -> float:
     exponent = LEARNING_RATE_RULES[config.learning_rate_rule]
     return config.learning_rate * (batch_size / config.reference_batch_size) ** exponent
 
-
-# Configurations from a file.
 
 PARTS: dict[str, Any] = {"dataset": DatasetConfig, "model": ModelConfig, "optimizer": OptimizerConfig}
 TYPES = {"name": str, "load": dict, "resample": bool, "study": dict}  # of what `check` has no rule for
@@ -241,10 +217,8 @@ def _exactly(tree: object, kind: Any, prefix: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError("config.yaml", f"keys and values in {prefix or 'the file'}", tree)
     names = {field.name for field in fields(kind)}
-    unknown, missing = sorted(map(str, tree.keys() - names)), sorted(names - tree.keys())
-    if unknown or missing:
-        said = [("unknown", unknown), ("missing", missing)]
-        found = "; ".join(f"{word} {', '.join(prefix + key for key in keys)}" for word, keys in said if keys)
+    wrong = {"unknown": sorted(map(str, tree.keys() - names)), "missing": sorted(names - tree.keys())}
+    if found := "; ".join(f"{word} {', '.join(prefix + key for key in keys)}" for word, keys in wrong.items() if keys):
         raise ConfigError("config.yaml", "the keys of this version (the run was made by one with other keys)", found)
     for key, value in tree.items():
         if key in TYPES and prefix in ("", "dataset.") and not isinstance(value, TYPES[key]):

@@ -18,11 +18,10 @@ def make_blocks(
     """X (n, D) and labels y (n,): Gaussian clouds, one for each class, in blocks of `block` consecutive examples.
 
     Each example is with probability √ρ a copy of its block's prototype, else drawn by itself. Two of one block are then
-    the same example with probability ρ and independent otherwise, so that Cov(f(i), f(j)) = ρ Var f for every function
-    f of an example, such as its gradient at any weights. The mean of B consecutive ones has the variance
-    (Var f / B)(1 + (B − 1) ρ̄), with ρ̄ the mean of ρ over their pairs, 0 for pairs from different blocks.
-    The validation and test parts contain copies of training examples: their costs do not estimate the cost of new data.
-    Raises ValueError for arguments out of range.
+    the same example with probability ρ and independent otherwise: Cov(f(i), f(j)) = ρ Var f for every function f of an
+    example, such as its gradient. The mean of B consecutive ones has the variance (Var f / B)(1 + (B − 1) ρ̄), with ρ̄
+    the mean of ρ over their pairs, 0 for pairs from different blocks. The validation and test parts contain copies of
+    training examples: their costs do not estimate the cost of new data. Raises ValueError for arguments out of range.
     """
     if block < 1 or not 0 <= correlation <= 1 or n_classes < 2:
         raise ValueError(f"block >= 1, 0 <= correlation <= 1, n_classes >= 2; not {block}, {correlation}, {n_classes}")

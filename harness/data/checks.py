@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from harness.config import ConfigError
 from harness.data.files import listing, one_line
 
+ROUNDING = 1e-9  # an excess that is not rounded up: 10 × (0.1 + 0.2) is 3
 LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
 
 
@@ -33,19 +34,26 @@ class Dataset:
 
 def checked(name: str, task: str, inputs: Any, targets: Any, target_names: Any) -> Dataset:
     """The dataset in these DataFrames of X and y. Raises ConfigError for what cannot be trained on."""
-    X = _inputs(inputs)
-    y, class_names = TARGETS[task](targets, target_names)
-    return Dataset(name, task, X, y, class_names, _digest(X, y))
+    if text := _text_columns(inputs):
+        found = listing(f"{name} ({value!r})" for name, value in text.items())
+        raise ConfigError("dataset.load", "numbers in every input column (encode text first, or drop it)", found)
+    X = _floats(inputs)
+    y, class_names = _class_indices(targets, target_names) if task == "classification" else (_quantities(targets), ())
+    digest = hashlib.sha256()
+    for array in (X, y):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return Dataset(name, task, X, y, class_names, digest.hexdigest())
 
 
-def tables_of(result: Any) -> tuple[Any, Any, Any]:
-    """DataFrames of X and y, and a Bunch's own names of the classes."""
+def tables_of(result: Any, key: str, allowed: str) -> tuple[Any, Any, Any]:
+    """DataFrames of X and y, and a Bunch's own names of the classes. `key` and `allowed` are of the refusal."""
     if isinstance(result, Mapping) and {"data", "target"} <= result.keys():
         X, y, names = result["data"], result["target"], result.get("target_names")
-    elif isinstance(result, tuple) and len(result) == 2:
+    elif isinstance(result, tuple | list) and len(result) == 2:
         (X, y), names = result, None
     else:
-        raise ConfigError("dataset.load._target_", "a function that returns (X, y)", result)
+        raise ConfigError(key, allowed, result)
     inputs, targets = _table(X, "X"), _table(y, "y")
     if not 0 < len(inputs) == len(targets):
         raise ConfigError("dataset.load", "one target per example", f"{len(inputs)} examples, {len(targets)} targets")
@@ -73,13 +81,6 @@ def _table(values: Any, name: str) -> Any:
     return pd.DataFrame(array, columns=[f"{name}[:, {i}]" for i in range(array.shape[1])], copy=False)
 
 
-def _inputs(table: Any) -> NDArray[np.float64]:
-    if text := _text_columns(table):
-        found = listing([f"{name} ({value!r})" for name, value in text.items()])
-        raise ConfigError("dataset.load", "numbers in every input column (encode text first, or drop it)", found)
-    return _floats(table)
-
-
 def _floats(table: Any) -> NDArray[np.float64]:
     """(n, D) of columns of numbers. Raises ConfigError where one is missing."""
     _refuse_missing(table)
@@ -93,21 +94,20 @@ def _is_numeric(column: Any) -> bool:
 
 
 def _text_columns(table: Any) -> dict[str, str]:
-    """Columns that hold something else than real numbers, each with its first value that is not one."""
-    return {str(name): _first_text(column) for name, column in table.items() if not _is_numeric(column)}
-
-
-def _first_text(column: Any) -> str:
+    """Columns that hold something else than real numbers, each with its first value that does not read as one."""
     import pandas as pd
 
-    text = column.astype(str)
-    not_numbers = text[pd.to_numeric(text, errors="coerce").isna() & column.notna()]
-    return str((not_numbers if len(not_numbers) else text).iloc[0])
+    found = {}
+    for name, column in table.items():
+        if not _is_numeric(column):
+            text = column.astype(str)
+            odd = pd.to_numeric(text, errors="coerce").isna() & column.notna()
+            found[str(name)] = str(text.iloc[odd.argmax()])  # the very first value if all read as numbers
+    return found
 
 
 def _refuse_missing(table: Any) -> None:
-    counts = {str(name): _n_missing(column) for name, column in table.items()}
-    if found := [f"{name} ({count} of {len(table)})" for name, count in counts.items() if count]:
+    if found := [f"{name} ({n} of {len(table)})" for name, column in table.items() if (n := _n_missing(column))]:
         allowed = f"no value that is missing, infinite or beyond {LARGEST_VALUE:g} (fill the gaps, or drop their rows)"
         raise ConfigError("dataset.load", allowed, listing(found))
 
@@ -141,55 +141,35 @@ def _labels(values: NDArray[Any]) -> NDArray[Any]:
     return values if values.dtype.kind in "biu" else values.astype(str)
 
 
-def _quantities(table: Any, target_names: Any) -> tuple[NDArray[np.float64], tuple[()]]:
-    """y (n,) or (n, K): numbers, none of the K constant. There are no classes to name."""
+def _quantities(table: Any) -> NDArray[np.float64]:
+    """y (n,) or (n, K): numbers, none of the K constant."""
     if text := _text_columns(table):
         name, value = next(iter(text.items()))
         allowed = f"classification, or numbers in the target ({name!r} holds {value!r})"
         raise ConfigError("dataset.task", allowed, "regression")
     values = _floats(table)
-    if constant := [str(name) for name in table.columns[np.ptp(values, axis=0) == 0]]:
+    if len(constant := table.columns[np.ptp(values, axis=0) == 0]):
         raise ConfigError("dataset.load", "a target that varies", f"a constant: {listing(constant)}")
-    return values[:, 0] if values.shape[1] == 1 else values, ()
-
-
-Targets = Callable[[Any, Any], tuple[NDArray[Any], tuple[str, ...]]]
-TARGETS: dict[str, Targets] = {"classification": _class_indices, "regression": _quantities}
-
-
-def _digest(*arrays: NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return values[:, 0] if values.shape[1] == 1 else values
 
 
 def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: float) -> None:
     """Refuse too few examples: a class needs about one in each part, as stratification does; R² needs two in each."""
     if dataset.class_names:
-        fractions = (1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
-        _check_classes(dataset, least=_ceil(1 / min(fractions)))
+        smallest = min(1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
+        least = math.ceil(1 / smallest - ROUNDING)
+        counts = np.bincount(dataset.y)
+        if counts[rarest := int(counts.argmin())] < least:
+            allowed = f"at least {least} examples of every class, for one in each of train, validation and test"
+            found = f"{counts[rarest]} of class {dataset.class_names[rarest]}, {len(dataset.y)} examples in all"
+            raise ConfigError("dataset", allowed, found)
     elif min(sizes := part_sizes(len(dataset.y), validation_fraction, test_fraction)) < 2:
         found = f"{sum(sizes)} examples: {sizes[0]} / {sizes[1]} / {sizes[2]}"
         raise ConfigError("dataset", "at least 2 examples in each of train / validation / test", found)
 
 
-def _check_classes(dataset: Dataset, least: int) -> None:
-    counts = np.bincount(dataset.y)
-    if counts[rarest := int(counts.argmin())] < least:
-        allowed = f"at least {least} examples of every class, for one in each of train, validation and test"
-        found = f"{counts[rarest]} of class {dataset.class_names[rarest]}, {len(dataset.y)} examples in all"
-        raise ConfigError("dataset", allowed, found)
-
-
-def _ceil(number: float) -> int:
-    """Rounded up, unless the excess is rounding error: 10 × (0.1 + 0.2) is 3."""
-    return math.ceil(number - 1e-9)
-
-
 def part_sizes(n: int, validation_fraction: float, test_fraction: float) -> tuple[int, int, int]:
     """Training, validation and test sizes: what is held out is rounded up, and then the test part of it."""
-    held_out = _ceil(n * (validation_fraction + test_fraction))
-    n_test = _ceil(held_out * test_fraction / (validation_fraction + test_fraction))
+    held_out = math.ceil(n * (validation_fraction + test_fraction) - ROUNDING)
+    n_test = math.ceil(held_out * test_fraction / (validation_fraction + test_fraction) - ROUNDING)
     return n - held_out, held_out - n_test, n_test

@@ -1,41 +1,35 @@
-"""A checked dataset: from the function that a configuration names, or from what a Python program passes.
-
-The same values have the same digest whichever way they came. A file is refused without loading scikit-learn.
-"""
+"""A checked dataset, from a function that a configuration names or from Python: the same values, the same digest."""
 
 import inspect
 import pkgutil
 import re
 import socket
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from harness.config import ConfigError, DatasetConfig
 from harness.data.checks import Dataset, check_parts, checked, tables_of
-from harness.data.files import listing, one_line
+from harness.data.files import one_line, take_columns
 
 READ_FILE, MAKE_BLOCKS = "harness.data.files.read_file", "harness.data.blocks.make_blocks"
 LOADERS = re.compile(rf"sklearn\.datasets\.(load|make|fetch)_\w+|{re.escape(READ_FILE)}|{re.escape(MAKE_BLOCKS)}")
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
 SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
 FEW = 20  # numbers with at most so many different values look like labels of classes
-SOURCES = "a dataset's name, (X, y), a DataFrame or a scikit-learn Bunch"
-
-Columns = Hashable | list[Hashable]  # the name of a column, or of several
 
 
 def load(config: DatasetConfig) -> Dataset:
     """Call `config.load['_target_']` with the other entries of `config.load` and check what it returns.
 
-    The function returns (X, y) or a Bunch with data and target, as arrays or as pandas frames. Raises ConfigError for
-    a function that is not allowed or refuses its arguments, a download without a network, and examples that cannot be
-    trained on. Not checked: whether inputs are informative, whether examples repeat.
+    The function returns (X, y) or a Bunch, as arrays or as pandas frames. Raises ConfigError for one that is not
+    allowed or refuses its arguments, a download without a network, and examples that cannot be trained on.
     """
-    dataset = checked(config.name, config.task, *tables_of(_call(config)))
+    tables = tables_of(_call(config), "dataset.load._target_", "a function that returns (X, y)")
+    dataset = checked(config.name, config.task, *tables)
     check_parts(dataset, config.validation_fraction, config.test_fraction)
     return dataset
 
@@ -48,13 +42,21 @@ def _call(config: DatasetConfig) -> Any:
     function = _resolve(config.load.get("_target_"))
     arguments = _arguments(function, config.load)
     try:
-        with warnings.catch_warnings(), _socket_timeout(SILENT_SECONDS):
+        with warnings.catch_warnings(), ExitStack() as after:
             warnings.simplefilter("ignore")
+            after.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
+            socket.setdefaulttimeout(SILENT_SECONDS)  # scikit-learn has no such setting
             return function(**arguments)
     except ConfigError:
         raise
     except (URLError, ConnectionError, TimeoutError, HTTPException) as error:
-        allowed = _network_needed(arguments.get("name", config.name), arguments.get("data_home"))
+        from sklearn.datasets import get_data_home
+
+        name, folder = arguments.get("name", config.name), get_data_home(arguments.get("data_home"))
+        allowed = (
+            f"a network, because dataset {name} must be downloaded and there is no network or no answer (once fetched "
+            f"it is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
+        )
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
     except (TypeError, ValueError, OSError, MemoryError, ImportError) as error:
         allowed = f"arguments that {config.load['_target_']} accepts"
@@ -80,63 +82,23 @@ def _arguments(function: Callable[..., Any], load: dict[str, Any]) -> dict[str, 
     return {key: value for key, value in DEFAULTS.items() if key in parameters} | given
 
 
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Sockets that are opened meanwhile give up after so many silent seconds; scikit-learn has no such setting."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+def in_memory(data: Any, task: str | None = None, target_column: Any = None, name: str = "data") -> Dataset:
+    """The examples in (X, y), in a DataFrame or in a scikit-learn Bunch; copies nothing that has the right type.
 
-
-def _network_needed(name: str, data_home: str | None) -> str:
-    from sklearn.datasets import get_data_home
-
-    folder = get_data_home(data_home)
-    return (
-        f"a network, because dataset {name} must be downloaded and there is no network or no answer (once fetched it "
-        f"is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
-    )
-
-
-def in_memory(data: Any, task: str | None = None, target_column: Columns | None = None, name: str = "data") -> Dataset:
-    """The examples in (X, y), in a DataFrame or in a scikit-learn Bunch.
-
-    X (n, D): an array or a DataFrame. y (n,) or (n, K): an array, a Series or a DataFrame. Of a lone DataFrame
-    `target_column` is y (the last column unless given), the others are X. Without `task`, text, truth values and
-    integers of at most 20 different values are labels of a classification; floats with fractions or with more different
-    values, and several columns, are targets of a regression. Other targets need a task.
-    Raises ConfigError for data that cannot be trained on. Copies nothing that has the right type already.
+    X (n, D), y (n,) or (n, K): arrays, or of pandas. Of a lone DataFrame y is `target_column`, a name or a list of
+    names (the last column unless given), and X the others. Without `task`, text, truth values and integers of at most
+    20 different values are labels of a classification; floats with fractions or with more different values, and several
+    columns, are targets of a regression; others need a task. Raises ConfigError for data that cannot be trained on.
     """
-    inputs, targets, class_names = tables_of(_pair(data, target_column))
-    return checked(name, task or _task(targets), inputs, targets, class_names)
-
-
-def _pair(data: Any, target_column: Columns | None) -> Any:
-    """What a loader would return: (X, y) or a Bunch."""
     import pandas as pd
 
     if isinstance(data, pd.DataFrame):
-        return _cut(data, target_column)
-    if target_column is not None:
+        data = take_columns(data, target_column, "target_column", "the DataFrame")
+    elif target_column is not None:
         raise ConfigError("target_column", "None, because only a DataFrame has columns by name", target_column)
-    if isinstance(data, Mapping):
-        return data
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return tuple(data)
-    raise ConfigError("dataset", SOURCES, data)
-
-
-def _cut(frame: Any, target_column: Columns | None) -> tuple[Any, Any]:
-    names = list(frame.columns)
-    column = names[-1] if target_column is None else target_column
-    wanted = column if isinstance(column, list) else [column]
-    if missing := [str(name) for name in wanted if name not in names]:
-        allowed = f"columns of the DataFrame: {listing([str(name) for name in names], 40)}"
-        raise ConfigError("target_column", allowed, listing(missing))
-    return frame.drop(columns=wanted), frame[wanted]
+    sources = "a dataset's name, (X, y), a DataFrame or a scikit-learn Bunch"
+    inputs, targets, class_names = tables_of(data, "dataset", sources)
+    return checked(name, task or _task(targets), inputs, targets, class_names)
 
 
 def _task(targets: Any) -> str:

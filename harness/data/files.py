@@ -1,11 +1,8 @@
-"""The user's own data: a CSV, Parquet or NPZ file as inputs and targets.
-
-Nothing is guessed and nothing is executed: arrays are never unpickled, a header is required, text is not encoded.
-"""
+"""The user's own data: a CSV, Parquet or NPZ file as inputs and targets. Nothing is guessed, nothing is executed."""
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,14 +10,15 @@ import numpy as np
 
 from harness.config import ConfigError
 
+DECIMAL = re.compile(r"\s*[-+]?\d*\.\d+([eE][-+]?\d+)?\s*")  # not the name of a column; an integer may be one
+
 
 def read_file(path: str, target: str | None = None) -> tuple[Any, Any]:
     """The inputs and targets in a file of the user's, read by its suffix; `dataset=file` calls it.
 
-    .csv and .parquet: `target` names the column to predict (the last one unless given), the others are inputs; a CSV
-    is UTF-8, separated by commas, with a header; its empty cells and NA, null, None, nan count as missing. Returns a
-    DataFrame and a Series. .npz: arrays X (n, D) and y (n,) or (n, K), never unpickled, and no `target`.
-    A relative path starts at the current folder. Raises ConfigError for a file that is none of this.
+    .csv and .parquet: a DataFrame of inputs and a Series, the column that `target` names (the last one unless given).
+    A CSV is UTF-8, separated by commas, with a header; empty cells and NA, null, None, nan are missing values.
+    .npz: arrays X (n, D) and y (n,) or (n, K), never unpickled; no `target`. Raises ConfigError for any other file.
     """
     file = Path(os.path.expanduser(path))
     read = READERS.get(file.suffix.lower())
@@ -43,7 +41,10 @@ def _read_csv(stream: BinaryIO, target: str | None) -> tuple[Any, Any]:
     import pandas as pd
 
     header = pd.read_csv(stream, header=None, nrows=1, dtype=str, keep_default_na=False)
-    _check_header([name for name in header.iloc[0] if name])
+    names = [name for name in header.iloc[0] if name]
+    if values := [name for name in names if DECIMAL.fullmatch(name)]:
+        raise ConfigError("dataset.load.path", "a header of column names as the first line", listing(values))
+    _refuse_duplicates(names)
     stream.seek(0)
     frame = pd.read_csv(stream, low_memory=False)
     if not frame.index.equals(pd.RangeIndex(len(frame))):  # pandas takes the surplus for row labels
@@ -70,15 +71,7 @@ def _read_npz(stream: BinaryIO, target: str | None) -> tuple[Any, Any]:
     return arrays["X"], arrays["y"]
 
 
-Reader = Callable[[BinaryIO, str | None], tuple[Any, Any]]
-READERS: dict[str, Reader] = {".csv": _read_csv, ".npz": _read_npz, ".parquet": _read_parquet}
-
-
-def _check_header(names: list[str]) -> None:
-    """Refuse a first line of values. A line without decimal points and repetitions is not recognised as values."""
-    if values := [name for name in names if re.fullmatch(r"\s*[-+]?\d*\.\d+([eE][-+]?\d+)?\s*", name)]:
-        raise ConfigError("dataset.load.path", "a header of column names as the first line", listing(values))
-    _refuse_duplicates(names)
+READERS = {".csv": _read_csv, ".npz": _read_npz, ".parquet": _read_parquet}
 
 
 def _refuse_duplicates(names: list[str]) -> None:
@@ -89,21 +82,29 @@ def _refuse_duplicates(names: list[str]) -> None:
 
 def _inputs_and_target_column(frame: Any, target: str | None) -> tuple[Any, Any]:
     """The DataFrame without the target's column, and that column."""
-    names = [str(name) for name in frame.columns]
-    if len(names) < 2 or not len(frame):
+    frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+    if len(frame.columns) < 2 or not len(frame):
         allowed = "a table of an input column, a target column (separated by commas in a CSV) and rows"
-        raise ConfigError("dataset.load.path", allowed, f"{len(frame)} rows of {listing(names) or 'no column'}")
-    frame = frame.set_axis(names, axis="columns")
-    target = names[-1] if target is None else str(target)
-    if target not in names:
-        raise ConfigError("dataset.load.target", f"a column of the file: {listing(names, 40)}", target)
-    return frame.drop(columns=target), frame[target]
+        raise ConfigError("dataset.load.path", allowed, f"{len(frame)} rows of {listing(frame) or 'no column'}")
+    target = None if target is None else str(target)
+    inputs, targets = take_columns(frame, target, "dataset.load.target", "the file")
+    return inputs, targets.squeeze(axis="columns")
 
 
-def listing(names: list[str], most: int = 8) -> str:
+def take_columns(frame: Any, target: Any, key: str, source: str) -> tuple[Any, Any]:
+    """The DataFrame without its target columns, and these. target: a name or a list of names, None for the last."""
+    target = frame.columns[-1] if target is None else target
+    wanted = target if isinstance(target, list) else [target]
+    if missing := [name for name in wanted if name not in frame.columns]:
+        raise ConfigError(key, f"columns of {source}: {listing(frame, 40)}", listing(missing))
+    return frame.drop(columns=wanted), frame[wanted]
+
+
+def listing(names: Iterable[Any], most: int = 8) -> str:
     """The first names, and how many more there are, on one line."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return " ".join((", ".join(names[:most]) + more).split())
+    texts = list(map(str, names))
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return " ".join((", ".join(texts[:most]) + more).split())
 
 
 def one_line(error: Exception) -> str:

@@ -40,18 +40,22 @@ def split(
 ) -> Splits:
     """Training, validation and test examples in the run's dtype, decided by `seed` alone.
 
-    Classes keep their proportions in every part. X is standardised: (X - mean) / std of each column of the training
-    part, for all three parts. Y is {0, 1} (n, 1) for two classes and one-hot (n, K) for more. Regression targets are
-    standardised like X, so that a cost is in units of the training targets' variance, the same for every dataset.
-    Raises ConfigError when a class, or for regression a part, would have too few examples.
+    Classes keep their proportions. X of all parts is standardised: (X - mean) / std of each column of the training
+    part. Y is {0, 1} (n, 1) for two classes, one-hot (n, K) for more. Regression targets are standardised like X, so
+    that a cost is in units of their variance. Raises ConfigError for a class, or of a regression a part, too small.
     """
     check_parts(dataset, validation_fraction, test_fraction)
-    parts = _partition(dataset, validation_fraction, test_fraction, seed)
-    X, Y = _standardised(dataset.X, parts), _target_matrices(dataset, parts)
+    sizes = part_sizes(len(dataset.y), validation_fraction, test_fraction)
+    parts = _partition(dataset, sizes, int(seed.generate_state(1)[0]))
+    targets = dataset.y.reshape(len(dataset.y), -1)
+    X = _standardised(dataset.X, parts)
+    if K := len(dataset.class_names):
+        Y = [targets[part] if K == 2 else np.eye(K)[dataset.y[part]] for part in parts]
+    else:
+        Y = _standardised(targets, parts)
     X, Y = ([np.ascontiguousarray(part, dtype=dtype) for part in arrays] for arrays in (X, Y))
     train, validation, test = map(Examples, X, Y)
-    sort_key = dataset.y.reshape(len(dataset.y), -1)[parts[0], 0]
-    return Splits(train, validation, test, sort_key, rows=parts[0])
+    return Splits(train, validation, test, sort_key=targets[parts[0], 0], rows=parts[0])
 
 
 def loss_for(dataset: Dataset) -> str:
@@ -70,37 +74,21 @@ def n_outputs_of(dataset: Dataset) -> int:
     return 1 if n_classes == 2 else n_classes or dataset.y[:1].size
 
 
-def _partition(
-    dataset: Dataset, validation_fraction: float, test_fraction: float, seed: np.random.SeedSequence
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+def _partition(dataset: Dataset, sizes: tuple[int, int, int], state: int) -> list[NDArray[np.intp]]:
     """Row numbers of the training, validation and test examples, in their order of use."""
     from sklearn.model_selection import train_test_split
-
-    _, n_validation, n_test = part_sizes(len(dataset.y), validation_fraction, test_fraction)
-    state = int(seed.generate_state(1)[0])
 
     def cut(rows: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
         strata = dataset.y[rows] if dataset.class_names else None
         return train_test_split(rows, test_size=size, random_state=state, stratify=strata)
 
-    train, held_out = cut(np.arange(len(dataset.y)), n_validation + n_test)
-    validation, test = cut(held_out, n_test)
-    return train, validation, test
+    train, held_out = cut(np.arange(len(dataset.y)), sizes[1] + sizes[2])
+    return [train, *cut(held_out, sizes[2])]
 
 
-def _standardised(values: NDArray[np.float64], parts: tuple[NDArray[np.intp], ...]) -> list[NDArray[np.float64]]:
+def _standardised(values: NDArray[np.float64], parts: list[NDArray[np.intp]]) -> list[NDArray[np.float64]]:
     """The rows of each part after (value - mean) / std, both of the first part; a constant column is only centred."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(values[parts[0]])
     return [scaler.transform(values[part]) for part in parts]
-
-
-def _target_matrices(dataset: Dataset, parts: tuple[NDArray[np.intp], ...]) -> list[NDArray[Any]]:
-    """The targets (n, K) of each part."""
-    from sklearn.preprocessing import LabelBinarizer
-
-    if not dataset.class_names:
-        return _standardised(dataset.y.reshape(len(dataset.y), -1), parts)
-    binarizer = LabelBinarizer().fit(np.arange(len(dataset.class_names)))
-    return [binarizer.transform(dataset.y[part]) for part in parts]
