@@ -1,13 +1,8 @@
-"""Train a recorded cell again, from what the store holds and not from today's conf/, and compare bit by bit.
-
-The fingerprints of the parameters are compared in the order of the updates, so the first one that differs says where
-two trainings part. Then come the stored history and the stored weights.
-"""
+"""Train a recorded cell again, from what the store holds and not from today's conf/, and compare bit by bit."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +12,12 @@ from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.runs.recording import keeping
 from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, commit, environment, first_line, read_run
-from harness.training import Budget, Cell, CellResult, code_digest, digest, next_checkpoint, pinned_blas, tables
+from harness.training import Budget, Cell, CellResult, code_digest, digest, pinned_blas, tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.store import Store
-
-NOT_REPEATED = ("train_seconds",)  # columns of the history that no repetition repeats
 
 
 @dataclass(frozen=True)
@@ -39,9 +32,9 @@ class Verification:
 def verify(store: "Store", run_id: str, say: Callable[[str], None]) -> bool:
     """Train the cell of a run again, or every finished cell of a sweep; True when every one is identical.
 
-    `say` gets one line per cell, then what differs in environment and code if a cell is not identical, then for a sweep
-    a summary. Raises ConfigError for a run that is neither, and for a cell (in a sweep that is a line) whose files are
-    missing or cannot be read, as those of one that failed. Not compared: clocks, test figures, diagnostics, pictures.
+    `say` gets one line per cell, then what differs in environment and code, then for a sweep a summary. Raises
+    ConfigError for a run that is neither, and for a cell (in a sweep that is a line) whose files cannot be read.
+    Not compared: clocks, test figures, diagnostics, pictures.
     """
     run, loader, found = _run(store, run_id), keeping(1), list[Verification]()
     kind = run.data.tags.get("kind")
@@ -84,24 +77,18 @@ def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Data
 
 
 def retrain(stored: FinishedRun, dataset: Dataset) -> CellResult:
-    """The stored cell on the path that every cell takes.
-
-    A budget in seconds is not the same number of updates twice: the stored updates are trained in its place, with the
-    stored checkpoints, because whether a replica has ended is judged at checkpoints.
-    """
+    """Train the stored cell; in place of a budget in seconds, its stored updates, judged at its stored checkpoints."""
     cell = Cell(stored.config, dataset)
     if stored.config.train_seconds is not None:
         updates = sorted({int(update) for update in stored.history["update"]})
-        per_epoch = cell.plan.updates_per_epoch
-        extra = tuple(u for before, u in pairwise(updates) if u != next_checkpoint(before, per_epoch))
-        cell.budget = Budget(updates=updates[-1], extra_checkpoints=extra)
+        cell.budget = Budget(updates=updates[-1], extra_checkpoints=tuple(updates))
     for _ in cell.train():
         INTERRUPTS.check()
     return cell.result()
 
 
 def compare(stored: FinishedRun, result: CellResult) -> Verification:
-    """Fingerprints, then history, then weights; the first of the three that differs decides what the line says."""
+    """Fingerprints in the order of the updates, history, weights: the line names the first of them that differs."""
     now = {(record.update, taken.replica): taken for record in result.records for taken in record.fingerprints}
     history, final = tables.history(result, stored.config), result.parameters
     difference = (
@@ -148,7 +135,7 @@ def _relative(then: float, now: float) -> float:
 
 def _history_differs(then: "pd.DataFrame", now: "pd.DataFrame") -> str:
     """The first row that says something else, clocks left out; empty when there is none."""
-    columns = [name for name in now if name not in NOT_REPEATED]
+    columns = [name for name in now if name != "train_seconds"]
     if missing := sorted(set(columns) - set(then)):
         return f": the parameters repeat, but history.csv has no column {', '.join(missing)}"
     if len(then) != len(now):
@@ -164,8 +151,7 @@ def _history_differs(then: "pd.DataFrame", now: "pd.DataFrame") -> str:
 
 
 def _weights_differ(then: Parameters, now: Parameters) -> str:
-    digests = [[digest(theta) for theta in side.flat] for side in (then, now)]
-    if then.sizes == now.sizes and digests[0] == digests[1]:
+    if then.sizes == now.sizes and digest(then.flat) == digest(now.flat):
         return ""
     return f": the parameters repeat, but the stored weights are others, {_farthest(then, now)}"
 

@@ -30,8 +30,7 @@ def digest(theta: Array) -> str:
     One bit of one parameter changes it, the sign of a zero too. NaN counts as one value: its bit pattern may differ
     between a stack and a replica alone.
     """
-    unknown = np.isnan(theta)
-    plain = np.where(unknown, np.array(np.nan, theta.dtype), theta) if unknown.any() else theta
+    plain = np.where(np.isnan(theta), np.array(np.nan, theta.dtype), theta)
     little_endian = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<"))
     hashed = hashlib.blake2b(plain.dtype.name.encode(), digest_size=8)
     hashed.update(little_endian.data)

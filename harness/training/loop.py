@@ -11,14 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.network import Array, Indices, Set
-from harness.training.checkpoints import (
-    CHECKPOINTS_PER_DECADE,
-    Outcome,
-    StoppingRule,
-    Target,
-    is_geometric,
-    next_checkpoint,
-)
+from harness.training.checkpoints import Outcome, StoppingRule, Target, is_geometric, next_checkpoint
 from harness.training.diagnostics import Diagnostics
 from harness.training.fingerprint import Fingerprint, fingerprint
 from harness.training.stack import BatchCost, Stack
@@ -38,42 +31,32 @@ class Budget:
 
 @dataclass
 class Record:
-    """One checkpoint. The arrays have one entry per replica that was still training: its number, costs and score.
-
-    train_seconds is replica 0's clock; once that replica has ended, it is extrapolated at its last rate.
-    batch_costs: (update, replica, mean cost of the batch before that update) since the last record.
-    diagnostics: of replica 0's last update before the checkpoint, if an observer was due there.
-    fingerprints: of every replica at update 0 and at geometric updates, elsewhere of those that ended.
-    """
+    """One checkpoint. The arrays have one entry per replica that was still training: its number, costs and score."""
 
     update: int
-    train_seconds: float
+    train_seconds: float  # replica 0's clock, extrapolated at its last rate once that replica has ended
     replica: Indices
     train_cost: Array
     validation_cost: Array
     validation_score: Array
     outcome: list[Outcome | None]
-    batch_costs: list[BatchCost] = field(default_factory=list)
-    diagnostics: Diagnostics | None = None
-    fingerprints: list[Fingerprint] = field(default_factory=list)
+    batch_costs: list[BatchCost] = field(default_factory=list)  # since the last record
+    diagnostics: Diagnostics | None = None  # of replica 0's last update before the checkpoint, if one was due
+    fingerprints: list[Fingerprint] = field(default_factory=list)  # of all replicas at geometric updates, or that ended
 
 
-def train(
-    stacks: list[Stack], updates_per_epoch: int, budget: Budget, target: Target | None = None
-) -> Iterator[Record]:
+def train(stacks: list[Stack], per_epoch: int, budget: Budget, target: Target | None = None) -> Iterator[Record]:
     """Train until the budget is spent or every replica has ended; yields a record at update 0 and each checkpoint.
 
-    stacks: the first holds replica 0 alone, whose clock counts. A replica's outcome is in the record at which it ended.
+    stacks: the first is replica 0, whose clock counts. per_epoch: updates. A replica's last record has its outcome.
     """
     stopping_rule = StoppingRule(sum(len(stack.replicas) for stack in stacks), target)
     time = TimeBudget(stacks[0], budget.seconds)
     update = 0
     while stacks:
-        batch_costs: list[BatchCost] = []
-        for stack in stacks:
-            batch_costs += stack.advance(update)
+        batch_costs = [cost for stack in stacks for cost in stack.advance(update)]
         seconds = time.seconds_at(update)
-        spent = time.is_spent(seconds) or (budget.updates is not None and update >= budget.updates)
+        spent = time.is_spent(seconds) or update >= (budget.updates or sys.maxsize)
         record = _measured(stacks, update, seconds, stopping_rule, spent)
         record.batch_costs = batch_costs
         yield record
@@ -81,7 +64,7 @@ def train(
         for stack in stacks:
             stack.retire(ended)
         stacks = [stack for stack in stacks if len(stack.replicas)]
-        update = _next_update(update, updates_per_epoch, budget, time)
+        update = _next_update(update, per_epoch, budget, time)
 
 
 class TimeBudget:
@@ -108,12 +91,9 @@ class TimeBudget:
         return max(update + 1, int(self.limit / (self.seconds / self.update))) if self.update else update + 1
 
 
-def _next_update(update: int, updates_per_epoch: int, budget: Budget, time: TimeBudget) -> int:
-    candidates = [next_checkpoint(update, updates_per_epoch), time.last_update(update)]
-    candidates += [extra for extra in budget.extra_checkpoints if extra > update]
-    if budget.updates is not None:
-        candidates.append(budget.updates)
-    return min(candidates)
+def _next_update(update: int, per_epoch: int, budget: Budget, time: TimeBudget) -> int:
+    extra = (extra for extra in budget.extra_checkpoints if extra > update)
+    return min(next_checkpoint(update, per_epoch), time.last_update(update), budget.updates or sys.maxsize, *extra)
 
 
 def _measured(stacks: list[Stack], update: int, seconds: float, stopping_rule: StoppingRule, spent: bool) -> Record:
@@ -140,6 +120,6 @@ def _evaluated(stacks: list[Stack], sets: list[Set]) -> tuple[Array, Array]:
 
 def _fingerprints(stacks: list[Stack], update: int, outcome: list[Outcome | None]) -> list[Fingerprint]:
     """Of every replica at update 0 and on the geometric grid, which no batch size changes; then of those that ended."""
-    due = update == 0 or is_geometric(update, CHECKPOINTS_PER_DECADE)
+    due = update == 0 or is_geometric(update)
     rows = ((int(r), row) for stack in stacks for r, row in zip(stack.replicas, stack.network.params.flat, strict=True))
     return [fingerprint(r, row) for (r, row), ended in zip(rows, outcome, strict=True) if due or ended]

@@ -7,7 +7,6 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.config import Config
 from harness.training.cell import CellResult, Plan
@@ -38,26 +37,15 @@ def _frame(rows: Any, columns: Any = None, dtype: Any = None) -> "pd.DataFrame":
 
 def history(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica and checkpoint: update, epoch, examples, train_seconds, costs, score, outcome (or empty)."""
-
-    def column(name: str) -> NDArray[Any]:
-        values = [np.broadcast_to(getattr(record, name), record.replica.shape) for record in result.records]
-        return np.concatenate(values)
-
-    update = column("update")
-    examples = _examples(result.plan, update)
-    return _frame(
-        {
-            "replica": column("replica"),
-            "update": update,
-            "epoch": examples / result.plan.n_train,
-            "examples": examples,
-            "train_seconds": column("train_seconds"),
-            "train_cost": column("train_cost"),
-            "validation_cost": column("validation_cost"),
-            f"validation_{SCORES[config.dataset.task]}": column("validation_score"),
-            "outcome": [outcome or "" for record in result.records for outcome in record.outcome],
-        }
-    )
+    records = result.records
+    names = ["replica", "update", "train_seconds", "train_cost", "validation_cost", "validation_score"]
+    entries = {name: [np.broadcast_to(getattr(r, name), r.replica.shape) for r in records] for name in names}
+    table = _frame({name: np.concatenate(values) for name, values in entries.items()})
+    examples = _examples(result.plan, table["update"])
+    table.insert(2, "epoch", examples / result.plan.n_train)
+    table.insert(3, "examples", examples)
+    table["outcome"] = [outcome or "" for record in records for outcome in record.outcome]
+    return table.rename(columns={"validation_score": f"validation_{SCORES[config.dataset.task]}"})
 
 
 def _examples(plan: Plan, update: Any) -> Any:
@@ -171,10 +159,7 @@ def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
         "diverged/first_update": diverged["end_update"].min(),
         "diverged/last_finite_cost": diverged["last_finite_cost"].median(),
     }
-    for column in fine.columns:
-        group, _, name = column.partition("_")
-        if group in ("final", "best"):
-            values[f"{group}/{name}"] = fine[column].median()
+    values |= {c.replace("_", "/", 1): fine[c].median() for c in fine if c.startswith(("final_", "best_"))}
     values |= _to_target_summary(replicas) | _time_summary(result) | _noise_summary(result)
     return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
