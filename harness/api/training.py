@@ -2,11 +2,11 @@
 
 import shlex
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from harness.analysis import SweepCell, sweep_data
 from harness.api.keywords import Data, Grid, full_name, keywords, with_grid_and_keywords, with_keywords, words_of
@@ -15,7 +15,7 @@ from harness.app import configurations
 from harness.config import Config, ConfigError, DatasetConfig, check, sweep_label
 from harness.data import Dataset, check_parts, in_memory
 from harness.runs import GridCell, SweepProgress, grid, load_dataset, weights
-from harness.training import Cell, Record, tables
+from harness.training import Cell, tables
 
 Loader = Callable[[DatasetConfig], Dataset]
 
@@ -114,7 +114,11 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
         results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
     title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
-    return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), results.copy)
+    swept = [
+        SweepCell(cell.identity, "FINISHED", r.outcome, summary=r.summary, replicas=r.replicas(), history=r.history())
+        for cell, r in zip(plan.cells, results, strict=True)
+    ]
+    return Sweep(sweep_data(title, about, swept), results.copy)
 
 
 class Planned(NamedTuple):
@@ -190,8 +194,7 @@ def _warn_of_clipped(cells: Sequence[GridCell]) -> None:
 def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result:
     """Train a cell in this process."""
     run = Cell(cell.config, dataset)
-    training = cast("Generator[Record, None, None]", run.train())
-    with closing(training) as records:  # after an interrupt BLAS has its threads again at once
+    with closing(run.train()) as records:  # after an interrupt BLAS has its threads again at once
         for record in records:
             progress.show(cell.label, run.plan, run.budget, record)
     progress.next_cell()
@@ -200,8 +203,3 @@ def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Resul
     outcome, summary = str(tables.cell_outcome(replicas)), tables.summary(trained, replicas)
     arrays = weights(trained.parameters)
     return Result(cell.label, cell.signature, config, outcome, summary, arrays, history, replicas)
-
-
-def _swept(cell: GridCell, result: Result) -> SweepCell:
-    outcome, summary, replicas, history = result.outcome, result.summary, result.replicas(), result.history()
-    return SweepCell(cell.identity, "FINISHED", outcome, summary=summary, replicas=replicas, history=history)

@@ -98,8 +98,7 @@ def compare(stored: FinishedRun, result: CellResult) -> Verification:
     )
     if difference:
         return Verification(False, f"not identical: {stored.label}{difference}", tuple(_reasons(stored)))
-    update = max(update for update, _ in now)
-    size = f"{len(now)} fingerprints of {stored.config.seeds} replicas up to update {update}"
+    size = f"{len(now)} fingerprints of {stored.config.seeds} replicas up to update {max(now)[0]}"
     seconds = stored.config.train_seconds
     instead = "" if seconds is None else f" (its updates trained again, not its budget of {seconds:g} s)"
     return Verification(True, f"identical bit for bit: {stored.label}, {size}{instead}")
@@ -172,10 +171,8 @@ def _reasons(stored: FinishedRun) -> list[str]:
         today = environment()
     then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given
     source = {"code": stored.tags.get("code"), "commit": stored.tags.get(COMMIT_TAG)}
-    return [
-        *(_changes(_leaves(then), _leaves(today)) or ["environment: the same"]),
-        *(_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"]),
-    ]
+    surroundings = _changes(_leaves(then), _leaves(today)) or ["environment: the same"]
+    return surroundings + (_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"])
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -1,10 +1,9 @@
 """From a configuration to a result: the unit that a sweep repeats.
 
-A cell trains `seeds` replicas with common random numbers: replica r draws its split, its initial weights and its order
-of examples from three independent streams that depend on the root seed and on r only, never on what is swept.
+Cells have common random numbers: replica r has the same split, initial weights and order of examples in every cell.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,7 +83,7 @@ class Cell:
         self._stacks: list[Stack] = []
         self._records: list[Record] = []
 
-    def train(self) -> Iterator[Record]:
+    def train(self) -> Generator[Record]:
         """Train every replica from its beginning, yielding each checkpoint as it is reached."""
         config = self.config
         target = None if config.target is None else Target(config.target, config.target_on)

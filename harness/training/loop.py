@@ -4,29 +4,36 @@ Replica 0 trains alone and on the clock, the others follow in stacks off the clo
 small batches. The clock covers shuffling, gathering and updating; it is stopped before anything is measured.
 """
 
+import hashlib
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.network import Array, Indices, Set
 from harness.training.checkpoints import Outcome, StoppingRule, Target, is_geometric, next_checkpoint
 from harness.training.diagnostics import Diagnostics
-from harness.training.fingerprint import Fingerprint, fingerprint
 from harness.training.stack import BatchCost, Stack
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Training ends with the first that is spent; at least one is given. Seconds are train seconds of replica 0.
-
-    extra_checkpoints: further updates to measure at, to repeat a training whose budget was in seconds.
-    """
+    """Training ends with the first that is spent; at least one is given. Seconds are train seconds of replica 0."""
 
     updates: int | None = None
     seconds: float | None = None
-    extra_checkpoints: tuple[int, ...] = ()
+    extra_checkpoints: tuple[int, ...] = ()  # further updates to measure at, to repeat a budget in seconds
+
+
+class Fingerprint(NamedTuple):
+    """A replica's parameters at one update; norm: ‖θ‖₂, inf when the sum of the squares overflows."""
+
+    replica: int
+    digest: str
+    norm: float
 
 
 @dataclass
@@ -123,3 +130,23 @@ def _fingerprints(stacks: list[Stack], update: int, outcome: list[Outcome | None
     due = update == 0 or is_geometric(update)
     rows = ((int(r), row) for stack in stacks for r, row in zip(stack.replicas, stack.network.params.flat, strict=True))
     return [fingerprint(r, row) for (r, row), ended in zip(rows, outcome, strict=True) if due or ended]
+
+
+def fingerprint(replica: int, theta: Array) -> Fingerprint:
+    """theta (P,): all weights and biases of the replica."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverged replica has a fingerprint too
+        norm = math.sqrt(np.square(theta, dtype=np.float64).sum())
+    return Fingerprint(replica, digest(theta), norm)
+
+
+def digest(theta: Array) -> str:
+    """blake2b, 16 hexadecimal digits, over the name of the dtype and the little-endian bytes of theta (P,).
+
+    One bit of one parameter changes it, the sign of a zero too. NaN counts as one value: its bit pattern may differ
+    between a stack and a replica alone.
+    """
+    plain = np.where(np.isnan(theta), np.array(np.nan, theta.dtype), theta)
+    little_endian = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<"))
+    hashed = hashlib.blake2b(plain.dtype.name.encode(), digest_size=8)
+    hashed.update(little_endian.data)
+    return hashed.hexdigest()

@@ -70,8 +70,8 @@ INPLACE_DRAW: dict[str, Callable[[Indices, Generator], None]] = {
 class Batches(Iterator[Rows]):
     """Batches without end, epoch after epoch: `next` gives one, `take` several in a row.
 
-    order: reshuffle | once | none | replacement; rngs: one generator per replica. The whole set, and data in the order
-    in which it lies, give slices; other rows are (R, n) views of the order, which the next epoch changes.
+    order: reshuffle | once | none | replacement; rngs: one per replica. The whole set, and data in the order in which
+    it lies, give slices; other rows are (R, n) views of the order, which the next epoch changes.
     """
 
     def __init__(self, n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]):

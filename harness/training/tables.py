@@ -12,8 +12,7 @@ from harness.config import Config
 from harness.training.cell import CellResult, Plan
 from harness.training.checkpoints import SUSTAINED, Outcome
 from harness.training.diagnostics import Diagnostics
-from harness.training.fingerprint import Fingerprint
-from harness.training.loop import Record
+from harness.training.loop import Fingerprint, Record
 from harness.training.noise import average_noise_scale, pooled_noise_scale
 from harness.training.order import examples_seen
 
@@ -55,9 +54,8 @@ def _examples(plan: Plan, update: Any) -> Any:
 
 def batch_costs(result: CellResult) -> "pd.DataFrame":
     """One row per recorded update of replica 0: mean cost of the batch just before that update moved the weights."""
-    table = _frame(
-        [cost for record in result.records for cost in record.batch_costs], ["update", "replica", "batch_cost"]
-    )
+    rows = [cost for record in result.records for cost in record.batch_costs]
+    table = _frame(rows, ["update", "replica", "batch_cost"])
     return table.assign(epoch=_examples(result.plan, table["update"]) / result.plan.n_train)
 
 
