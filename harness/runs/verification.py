@@ -11,11 +11,12 @@ from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.runs.recording import keeping
-from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, commit, environment, first_line, read_run
+from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, commit, environment, read_run
 from harness.training import Budget, Cell, CellResult, code_digest, digest, pinned_blas, tables
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
 
     from harness.store import Store
 
@@ -29,44 +30,34 @@ class Verification:
     reasons: tuple[str, ...] = ()
 
 
-def verify(store: "Store", run_id: str, say: Callable[[str], None]) -> bool:
+def verify(store: "Store", run: "Run", say: Callable[[str], None]) -> bool:
     """Train the cell of a run again, or every finished cell of a sweep; True when every one is identical.
 
     `say` gets one line per cell, then what differs in environment and code, then for a sweep a summary. Raises
-    ConfigError for a run that is neither, and for a cell (in a sweep that is a line) whose files cannot be read.
+    ConfigError for a sweep without finished cells, and for a cell (in a sweep that is a line) with unreadable files.
     Not compared: clocks, test figures, diagnostics, pictures.
     """
-    run, loader, found = _run(store, run_id), keeping(1), list[Verification]()
-    kind = run.data.tags.get("kind")
-    if kind not in ("cell", "sweep"):
-        raise ConfigError("verify", "the run id of a cell or of a sweep", run_id)
-    cells = [run] if kind == "cell" else [cell for cell in store.cells(run_id) if cell.info.status == "FINISHED"]
+    loader, found, is_sweep = keeping(1), list[Verification](), run.data.tags["kind"] == "sweep"
+    cells = [cell for cell in store.cells(run.info.run_id) if cell.info.status == "FINISHED"] if is_sweep else [run]
     if not cells:
-        raise ConfigError("verify", "a sweep with finished cells", run_id)
+        raise ConfigError("verify", "a sweep with finished cells", run.info.run_id)
     for cell in cells:
         try:
             found.append(verify_cell(store, cell, loader))
         except ConfigError as refused:
-            if kind == "cell":
+            if not is_sweep:
                 raise
             found.append(Verification(False, f"not verified: {cell.info.run_name}: {refused}"))
         say(found[-1].line)
     for reason in dict.fromkeys(reason for verification in found for reason in verification.reasons):
         say(f"  {reason}")
     n_identical = sum(verification.identical for verification in found)
-    if kind == "sweep":
+    if is_sweep:
         say(f"{n_identical} of {len(found)} finished cells are identical bit for bit")
     return n_identical == len(found)
 
 
-def _run(store: "Store", run_id: str) -> Any:
-    try:
-        return store.get(run_id)
-    except Exception as error:  # MLflow's own, which only `store` knows
-        raise ConfigError(f"verify {run_id}", "the run id of a cell or of a sweep", first_line(error)) from error
-
-
-def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
+def verify_cell(store: "Store", run: "Run", loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
     """Read one cell's run, load its data, train it again and compare. Other data than then: nothing is trained."""
     stored = read_run(store, run)
     dataset = loader(stored.config.dataset)

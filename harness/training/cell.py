@@ -96,25 +96,22 @@ class Cell:
 
     def stacks(self) -> Iterator[Stack]:
         """New stacks of all replicas as they are before the first update: replica 0 alone, then the others."""
-        memory = Memory()  # of passes over batches, which all stacks of a cell share
-        return (self._stack(replicas, memory) for replicas in _groups(self.config, self.plan))
-
-    def _stack(self, replicas: list[int], memory: Memory) -> Stack:
-        config, plan = self.config, self.plan
-        seeds = [streams(config.seed, replica) for replica in replicas]
-        weights, orders = [default_rng(own.weights) for own in seeds], [default_rng(own.order) for own in seeds]
-        params = Parameters.initialized(plan.sizes, config.model.initializer, weights, np.dtype(config.dtype))
-        network = MLP(params, config.model.activation, plan.loss, memory)
-        optimizer = _optimizer(config.optimizer, params, plan.learning_rate)
-        order = "none" if config.order in PRESORTED else config.order
-        return Stack(
-            replicas,
-            self.engine(network, optimizer, set_of(replicas, self.sets["train"]), config.reduction),
-            Batches(plan.n_train, plan.batch_size, order, config.last_batch, orders),
-            set_of(replicas, self.sets["validation"]),
-            observer=_observer(config, plan) if replicas == [0] else None,
-            record_batch_costs=replicas == [0],
-        )
+        config, plan, memory = self.config, self.plan, Memory()  # of passes over batches: all stacks share it
+        for replicas in _groups(config, plan):
+            seeds = [streams(config.seed, replica) for replica in replicas]
+            weights, orders = [default_rng(own.weights) for own in seeds], [default_rng(own.order) for own in seeds]
+            params = Parameters.initialized(plan.sizes, config.model.initializer, weights, np.dtype(config.dtype))
+            network = MLP(params, config.model.activation, plan.loss, memory)
+            optimizer = _optimizer(config.optimizer, params, plan.learning_rate)
+            order = "none" if config.order in PRESORTED else config.order
+            yield Stack(
+                replicas,
+                self.engine(network, optimizer, set_of(replicas, self.sets["train"]), config.reduction),
+                Batches(plan.n_train, plan.batch_size, order, config.last_batch, orders),
+                set_of(replicas, self.sets["validation"]),
+                observer=_observer(config, plan) if replicas == [0] else None,
+                record_batch_costs=replicas == [0],
+            )
 
     def result(self) -> CellResult:
         """Put the replicas back in order and evaluate the test set, once."""
