@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis import Answer, SweepData, answer
 from harness.config import Config
+from harness.network import Array
 from harness.report import figures, note, png
 from harness.runs import cell_tables, find_run, load_runs, weights
 from harness.store import Store, read_run
 from harness.training import tables
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-# How a notebook or a terminal shows a sweep's table.
+# How a notebook or a terminal shows a sweep's table, and its columns by those of `cells`.
 FORMAT: dict[str, Any] = {"index": False, "max_rows": 20, "float_format": "{:.4g}".format, "na_rep": ""}
-# Columns of that table, by those of `cells`.
 SHOWN = {
     "label": "cell",
     "outcome": "outcome",
@@ -49,7 +47,7 @@ class Result:
     config: Config
     outcome: str
     summary: dict[str, float]
-    weights: "dict[str, NDArray[np.floating[Any]]]"
+    weights: dict[str, Array]
     _history: "pd.DataFrame" = field(repr=False)
     _replicas: "pd.DataFrame" = field(repr=False)
 

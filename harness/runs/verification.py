@@ -11,14 +11,12 @@ from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.runs.recording import keeping
-from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, commit, environment, read_run
+from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, Store, commit, environment, read_run
 from harness.training import Budget, Cell, CellResult, code_digest, digest, pinned_blas, tables
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
-
-    from harness.store import Store
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Verification:
     reasons: tuple[str, ...] = ()
 
 
-def verify(store: "Store", run: "Run", say: Callable[[str], None]) -> bool:
+def verify(store: Store, run: "Run", say: Callable[[str], None]) -> bool:
     """Train the cell of a run again, or every finished cell of a sweep; True when every one is identical.
 
     `say` gets one line per cell, then what differs in environment and code, then for a sweep a summary. Raises
@@ -57,7 +55,7 @@ def verify(store: "Store", run: "Run", say: Callable[[str], None]) -> bool:
     return n_identical == len(found)
 
 
-def verify_cell(store: "Store", run: "Run", loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
+def verify_cell(store: Store, run: "Run", loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
     """Read one cell's run, load its data, train it again and compare. Other data than then: nothing is trained."""
     stored = read_run(store, run)
     dataset = loader(stored.config.dataset)
@@ -103,8 +101,7 @@ def _fingerprints_differ(stored: FinishedRun, now: Fingerprints, history: "pd.Da
     if not differing:
         return ""
     first = update, replica = differing[0]
-    n_differing = f"{len(differing)} of {len(then | now)} fingerprints differ"
-    place = f", first at update {update}, replica {replica} ({n_differing})"
+    place = f", first at update {update}, replica {replica} ({len(differing)} of {len(then | now)} fingerprints differ)"
     if first not in now or first not in then:
         return f"{place}: taken {'then' if first in then else 'now'} only, because the replica ended at another update"
     indexed = (table.set_index(["update", "replica"]) for table in (stored.history, history))

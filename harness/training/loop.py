@@ -111,11 +111,10 @@ def _measured(stacks: list[Stack], update: int, seconds: float, stopping_rule: S
     outcome = stopping_rule(replica, train_cost, validation_cost)
     if spent:
         outcome = [o or Outcome.COMPLETED for o in outcome]
-    return Record(
-        update, seconds, replica, train_cost, validation_cost, score, outcome,
-        diagnostics=next((stack.diagnostics for stack in stacks if stack.diagnostics), None),
-        fingerprints=_fingerprints(stacks, update, outcome),
-    )  # fmt: skip
+    record = Record(update, seconds, replica, train_cost, validation_cost, score, outcome)
+    record.diagnostics = next((stack.diagnostics for stack in stacks if stack.diagnostics), None)
+    record.fingerprints = _fingerprints(stacks, update, outcome)
+    return record
 
 
 def _evaluated(stacks: list[Stack], sets: list[Set]) -> tuple[Array, Array]:
