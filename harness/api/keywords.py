@@ -1,7 +1,4 @@
-"""The keyword arguments that `train` and `sweep` share, and their values as the words of a command line.
-
-So a configuration is put together in one place, from one set of defaults (conf/), and refused in one way.
-"""
+"""The keyword arguments of `train` and `sweep` as words of a command line: one set of defaults, one way to refuse."""
 
 import difflib
 import re

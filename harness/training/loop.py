@@ -61,7 +61,9 @@ def train(stacks: list[Stack], per_epoch: int, budget: Budget, target: Target | 
     time = TimeBudget(stacks[0], budget.seconds)
     update = 0
     while stacks:
-        batch_costs = [cost for stack in stacks for cost in stack.advance(update)]
+        batch_costs: list[BatchCost] = []
+        for stack in stacks:
+            batch_costs += stack.advance(update)
         seconds = time.seconds_at(update)
         spent = time.is_spent(seconds) or update >= (budget.updates or sys.maxsize)
         record = _measured(stacks, update, seconds, stopping_rule, spent)
