@@ -1,8 +1,4 @@
-"""The keyword arguments that `train` and `sweep` share, and their values as the words of a command line.
-
-Values go through the same words as on the command line, so a configuration is put together in one place, from one set
-of defaults (conf/), and refused in one way.
-"""
+"""The keyword arguments of `train` and `sweep` as words of a command line: one set of defaults, one way to refuse."""
 
 import difflib
 import re
@@ -11,7 +7,7 @@ from dataclasses import fields
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
-from harness.config import ConfigError, DatasetConfig, ModelConfig, OptimizerConfig
+from harness.config import ConfigError, schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,11 +17,10 @@ P = ParamSpec("P")
 Returned = TypeVar("Returned")
 Data: TypeAlias = "str | tuple[ArrayLike, ArrayLike] | pd.DataFrame | Mapping[str, Any]"
 Grid: TypeAlias = Mapping[str, Iterable[Any]]
-PARTS = {"dataset": DatasetConfig, "model": ModelConfig, "optimizer": OptimizerConfig}
 # A keyword of a part is written without the part's name: hidden is model.hidden.
 FULL_NAMES = {
     field.name: f"{part}.{field.name}"
-    for part, kind in PARTS.items()
+    for part, kind in schema.PARTS.items()
     for field in fields(kind)
     if field.name not in ("name", "load")
 }
@@ -89,8 +84,7 @@ def with_grid_and_keywords(
 
 def _showing(function: Callable[..., Returned], shared: Callable[..., None]) -> Callable[..., Returned]:
     own, others = signature(function), signature(shared).parameters
-    own_only = [p for p in own.parameters.values() if p.name not in others]
-    kept = [p for p in own_only if p.kind not in (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)]
+    kept = [p for p in own.parameters.values() if p.kind is Parameter.POSITIONAL_OR_KEYWORD and p.name not in others]
     function.__signature__ = own.replace(parameters=[*kept, *others.values()])  # type: ignore[attr-defined]
     return function
 
@@ -114,7 +108,7 @@ def full_name(key: str) -> str:
     known = list(signature(keywords).parameters)
     if key in FULL_NAMES or key in known:
         return FULL_NAMES.get(key, key)
-    if "." in key and key.removeprefix("+").split(".")[0] in PARTS:
+    if "." in key and key.removeprefix("+").split(".")[0] in schema.PARTS:
         return key  # Hydra knows what there is
     if key in COMMAND_LINE:
         raise ConfigError(key, f"a known keyword ({key} belongs to the command line: python -m harness {key}=...)", key)
@@ -127,10 +121,9 @@ def _values(key: str, values: Any) -> list[Any]:
     """The values of a key in a grid."""
     if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
         raise ConfigError(key, "a list of values in the grid (a value that all cells share is a keyword)", values)
-    listed = list(values)
-    if not listed:
-        raise ConfigError(key, "at least one value in the grid", listed)
-    return listed
+    if listed := list(values):
+        return listed
+    raise ConfigError(key, "at least one value in the grid", listed)
 
 
 def _single(key: str, value: Any) -> Any:
@@ -144,7 +137,7 @@ def _text(key: str, value: Any) -> str:
     """A value in Hydra's grammar; text that is no plain word is quoted, so that nothing in it counts as grammar."""
     if key == "dataset" and not isinstance(value, str):
         raise ConfigError(key, "the name of a dataset in a grid (data from Python is a keyword: dataset=(X, y))", value)
-    if key in PARTS and not isinstance(value, str):
+    if key in schema.PARTS and not isinstance(value, str):
         raise ConfigError(key, "a name; its settings are keywords of their own", value)
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis import Answer, SweepData, answer
 from harness.config import Config
+from harness.network import Array
 from harness.report import figures, note, png
 from harness.runs import cell_tables, find_run, load_runs, weights
 from harness.store import Store, read_run
-from harness.training import CellResult, tables
+from harness.training import tables
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-# How a notebook or a terminal shows a sweep's table.
+# How a notebook or a terminal shows a sweep's table, and its columns by those of `cells`.
 FORMAT: dict[str, Any] = {"index": False, "max_rows": 20, "float_format": "{:.4g}".format, "na_rep": ""}
-# Columns of that table, by those of `cells`.
 SHOWN = {
     "label": "cell",
     "outcome": "outcome",
@@ -35,13 +33,12 @@ SHOWN = {
 class Result:
     """One cell after its training: R replicas of one configuration. Costs are means per example.
 
-    label: the cell's name for people.
+    label: the cell's name for people. config: every setting.
     signature: 16 hexadecimal digits that identify what was trained; the command line has the same.
-    config: every setting.
     outcome: how most replicas ended - completed, reached or diverged.
-    summary: the cell in a few numbers, medians over the replicas that did not diverge, by the names that they have in
-        MLflow: final/..., best/..., to_target/..., diverged/fraction, time/... (seconds, or microseconds per update and
-        example), noise/... (examples). What does not exist is left out.
+    summary: medians over the replicas that did not diverge, by their names in MLflow: final/..., best/...,
+        to_target/..., diverged/fraction, time/... (seconds, or microseconds per update and example), noise/...
+        (examples). What does not exist is left out.
     weights: at the end, W0 (R, D, H), b0 (R, H), W1, ... up to the output layer.
     """
 
@@ -50,7 +47,7 @@ class Result:
     config: Config
     outcome: str
     summary: dict[str, float]
-    weights: "dict[str, NDArray[np.floating[Any]]]"
+    weights: dict[str, Array]
     _history: "pd.DataFrame" = field(repr=False)
     _replicas: "pd.DataFrame" = field(repr=False)
 
@@ -72,13 +69,6 @@ class Result:
         said = [f"{name} {self.summary[key]:.3g}" for name, key in figures.items() if key in self.summary]
         n = self.config.seeds
         return f"<{self.label}: {', '.join([self.outcome, *said])} ({n} {'replicas' if n > 1 else 'replica'})>"
-
-
-def result_of(trained: CellResult, config: Config, signature: str, label: str) -> Result:
-    """The tables and weights of a cell that has just been trained."""
-    history, replicas = tables.history(trained, config), tables.replicas(trained, config)
-    outcome, summary = tables.cell_outcome(replicas), tables.summary(trained, replicas)
-    return Result(label, signature, config, str(outcome), summary, weights(trained.parameters), history, replicas)
 
 
 class Note(str):
@@ -103,9 +93,8 @@ class Figures(dict[str, "Figure"]):
 class Sweep:
     """A grid of cells after its training, or as a store holds it. Costs are means per example.
 
-    The tables are copies: they may be changed. Their column `cell` is the signature of a cell, by which they are
-    joined; `label` is its name for people, and `setting` names the cells that are compared: those that differ in batch
-    size, learning rate and reduction only.
+    The tables are copies. Their column `cell` is a cell's signature, by which they are joined; `label` its name for
+    people; `setting` names the cells that are compared: they differ in batch size, learning rate and reduction only.
     """
 
     def __init__(self, data: SweepData, read_results: Callable[[], list[Result]]) -> None:
@@ -132,7 +121,7 @@ class Sweep:
 
     @cached_property
     def results(self) -> list[Result]:
-        """The finished cells one by one, with their weights."""
+        """The finished cells one by one, with their weights; those of a stored sweep are read at the first use."""
         return self._read_results()
 
     @cached_property
@@ -175,12 +164,10 @@ class Sweep:
 def load(run_id: str, *more: str) -> Sweep:
     """Read a sweep, or a single cell, from the store: that of the current folder, or of MLFLOW_TRACKING_URI.
 
-    run_id: of a sweep or of a cell, 32 hexadecimal digits as MLflow shows them; the first 6 or more are enough where
-        no other run begins with them.
+    run_id: of a sweep or of a cell, 32 hexadecimal digits as MLflow shows them, or the first 6 or more of them.
     more: ids of further sweeps, whose cells count as the first one's; or, if the first is a cell, of further cells.
 
-    Cells that are not finished are in `cells` only, with a reason. `results` reads the weights of every cell when it is
-    used first. Nothing is written.
+    Cells that are not finished are in `cells` only, with a reason. Nothing is written.
     Raises ConfigError for an id that no run has, or several, and for a run that another version wrote.
 
     After `python -m harness -m dataset=iris batch_size=8,64`, with the id that it printed:

@@ -1,18 +1,23 @@
 """`harness.train` and `harness.sweep`: cells trained in this process, into no store."""
 
+import shlex
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, cast
+from dataclasses import replace
+from functools import cache
+from typing import Any, NamedTuple
 
 from harness.analysis import SweepCell, sweep_data
-from harness.api.cells import planned
-from harness.api.keywords import Data, Grid, keywords, with_grid_and_keywords, with_keywords
-from harness.api.results import Result, Sweep, result_of
-from harness.config import ConfigError, sweep_label
-from harness.data import Dataset
-from harness.runs import GridCell, SweepProgress
-from harness.training import Cell, Record
+from harness.api.keywords import Data, Grid, full_name, keywords, with_grid_and_keywords, with_keywords, words_of
+from harness.api.results import Result, Sweep
+from harness.app import configurations
+from harness.config import Config, ConfigError, DatasetConfig, check, sweep_label
+from harness.data import Dataset, check_parts, in_memory
+from harness.runs import GridCell, SweepProgress, grid, load_dataset, weights
+from harness.training import Cell, tables
+
+Loader = Callable[[DatasetConfig], Dataset]
 
 
 @with_keywords(keywords)
@@ -34,9 +39,8 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
         tanh, relu, identity. initializer: glorot_uniform, glorot_normal, he_uniform, he_normal, zeros.
 
     Updates
-    batch_size: examples per update, or "full". learning_rate: multiplies the reduced gradient. reduction: mean or sum
-        over the examples of a batch.
-    learning_rate_rule: constant, linear or sqrt in batch_size / reference_batch_size.
+    batch_size: examples per update, or "full". reduction: mean or sum over them. learning_rate: multiplies the reduced
+        gradient. learning_rate_rule: constant, linear or sqrt in batch_size / reference_batch_size.
     optimizer: sgd, momentum, nesterov, adam or rmsprop, with weight_decay, clip_norm, momentum, beta1, beta2, epsilon;
         None is the value that conf/optimizer has for it.
     order: reshuffle, once, none, sorted, source, replacement. last_batch: keep or drop a short one.
@@ -48,8 +52,7 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     seeds: number of replicas R. seed: the root of all randomness. dtype: float64 or float32. engine: vectorized,
         per_example or compiled. threads: of BLAS. diagnostics: off, cheap or full.
 
-    A key of conf/ without a keyword is given by its full name, in a mapping. For a type checker, a mapping of settings
-    has to be a dict[str, Any]; see the last example.
+    A key of conf/ without a keyword is given by its full name, in a mapping: a dict[str, Any], for a type checker.
     Raises ConfigError, a ValueError of one line, before anything is trained.
 
     >>> import harness
@@ -76,16 +79,15 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
 def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, **settings: Any) -> Sweep:
     """Train every cell of a grid, one after the other, and compare them.
 
-    The cells, signatures and bits are those of `python -m harness -m` with the same keys. Nothing is written to disk;
-    to keep a sweep in MLflow, to use all cores, or to go on after an interrupt, use the command line.
+    The cells, signatures and bits are those of `python -m harness -m` with the same keys. Nothing is written to disk:
+    for MLflow, all cores, or to go on after an interrupt, use the command line.
 
     grid: a mapping from keys to lists of values: the cells are their product. A list of mappings is several grids, one
-        after the other: values that belong together. Keys are the keywords of `train`, or full names as on the command
-        line ("model.hidden", "dataset.load.n_samples").
+        after the other. Keys are the keywords of `train`, or full names ("model.hidden", "dataset.load.n_samples").
     dataset, settings: what all cells share; see `harness.train`. A mapping of settings is a dict[str, Any].
 
-    Cells that come to the same (a batch size of N and "full") are one cell. Replica r has the same split, initial
-    weights and order of examples in every cell.
+    Cells that come to the same (a batch size of N and "full") are one. Replica r has the same split, initial weights
+    and order of examples in every cell.
     Raises ConfigError, a ValueError of one line, before anything is trained; what a training raises ends the sweep.
 
     >>> import harness
@@ -112,7 +114,70 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
         results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
     title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
-    return Sweep(sweep_data(title, about, list(map(_swept, plan.cells, results))), results.copy)
+    swept = [
+        SweepCell(cell.identity, "FINISHED", r.outcome, summary=r.summary, replicas=r.replicas(), history=r.history())
+        for cell, r in zip(plan.cells, results, strict=True)
+    ]
+    return Sweep(sweep_data(title, about, swept), results.copy)
+
+
+class Planned(NamedTuple):
+    """What a call asks for. cells: all different. load: gives the data of each. command: the same on a command line."""
+
+    cells: list[GridCell]
+    load: Loader
+    command: str
+
+
+def planned(grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[str, Any]) -> Planned:
+    """Every cell of the grids, in their order, with the shared settings. ConfigError: one cannot be trained."""
+    fixed = dict(settings)
+    column = fixed.pop("target_column", None)
+    keys = {full_name(key) for mapping in (fixed, *grids) for key in mapping}
+    if isinstance(goal := fixed.get("target"), str):
+        raise ConfigError("target", "a cost per example (target_column names the column to predict)", goal)
+    named = isinstance(dataset, str)
+    if named and column is not None:
+        allowed = "None, because only a DataFrame has columns (of dataset=file it is dataset.load.target)"
+        raise ConfigError("target_column", allowed, column)
+    if named and "dataset" not in keys:
+        fixed["dataset"] = dataset
+    load = load_dataset if named else _loader(dataset, column, keys)
+    commands = [["-m", *words_of(varied, fixed)] for varied in grids]
+    configs = [config for words in commands for config in _composed(words)]
+    if not named:
+        configs = [_with_data(config, keys, load) for config in configs]
+    lines = [shlex.join(["python", "-m", "harness", *words]) for words in commands]
+    command = " && ".join(lines if named else [f"{line} (on data from Python)" for line in lines])
+    return Planned(grid.grid([(config, []) for config in configs], load), load, command)
+
+
+def _composed(words: list[str]) -> list[Config]:
+    """The configurations, checked. What is refused says all in its line: no traceback of Hydra's comes with it."""
+    try:
+        found = configurations(words)
+    except ConfigError as refused:
+        raise refused from None
+    for config in found:
+        check(config)
+    return found
+
+
+def _loader(data: Any, column: Any, keys: set[str]) -> Loader:
+    """Gives the examples of the program in place of those that a configuration names."""
+    if loaders := [key for key in keys if key == "dataset" or ".load." in key]:
+        raise ConfigError(loaders[0], "no loader beside data from Python", loaders[0])
+    examples = cache(lambda task: in_memory(data, task, column))
+    return lambda config: examples(config.task if "dataset.task" in keys else None)
+
+
+def _with_data(config: Config, keys: set[str], load: Loader) -> Config:
+    """The configuration of a cell on data from Python. It has no loader; signatures hold a digest of the data."""
+    found = load(config.dataset)
+    name = config.dataset.name if "dataset.name" in keys else found.name
+    about = replace(config.dataset, name=name, task=found.task, load={})
+    check_parts(found, about.validation_fraction, about.test_fraction)
+    return replace(config, dataset=about)
 
 
 def _refuse(more: tuple[object, ...], usage: str) -> None:
@@ -129,14 +194,12 @@ def _warn_of_clipped(cells: Sequence[GridCell]) -> None:
 def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result:
     """Train a cell in this process."""
     run = Cell(cell.config, dataset)
-    training = cast("Generator[Record, None, None]", run.train())
-    with closing(training) as records:  # after an interrupt BLAS has its threads again at once
+    with closing(run.train()) as records:  # after an interrupt BLAS has its threads again at once
         for record in records:
             progress.show(cell.label, run.plan, run.budget, record)
     progress.next_cell()
-    return result_of(run.result(), cell.config, cell.signature, cell.label)
-
-
-def _swept(cell: GridCell, result: Result) -> SweepCell:
-    outcome, summary, replicas, history = result.outcome, result.summary, result.replicas(), result.history()
-    return SweepCell(cell.identity, "FINISHED", outcome, summary=summary, replicas=replicas, history=history)
+    trained, config = run.result(), cell.config
+    history, replicas = tables.history(trained, config), tables.replicas(trained, config)
+    outcome, summary = str(tables.cell_outcome(replicas)), tables.summary(trained, replicas)
+    arrays = weights(trained.parameters)
+    return Result(cell.label, cell.signature, config, outcome, summary, arrays, history, replicas)

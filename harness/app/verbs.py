@@ -40,7 +40,7 @@ def _verify(words: Sequence[str]) -> int:
         raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
     check_run_id(words[0], "verify")
     store = Store.open()
-    return 0 if verify(store, find_run(store, words[0], "verify").info.run_id, say) else 1
+    return 0 if verify(store, find_run(store, words[0], "verify"), say) else 1
 
 
 def _deliver(words: Sequence[str]) -> int:

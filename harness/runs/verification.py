@@ -1,13 +1,8 @@
-"""Train a recorded cell again, from what the store holds and not from today's conf/, and compare bit by bit.
-
-The fingerprints of the parameters are compared in the order of the updates, so the first one that differs says where
-two trainings part. Then come the stored history and the stored weights.
-"""
+"""Train a recorded cell again, from what the store holds and not from today's conf/, and compare bit by bit."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +11,12 @@ from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.runs.recording import keeping
-from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, commit, environment, first_line, read_run
-from harness.training import Budget, Cell, CellResult, code_digest, digest, next_checkpoint, pinned_blas, tables
+from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, Store, commit, environment, read_run
+from harness.training import Budget, Cell, CellResult, code_digest, digest, pinned_blas, tables
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from harness.store import Store
-
-NOT_REPEATED = ("train_seconds",)  # columns of the history that no repetition repeats
+    from mlflow.entities import Run
 
 
 @dataclass(frozen=True)
@@ -36,44 +28,34 @@ class Verification:
     reasons: tuple[str, ...] = ()
 
 
-def verify(store: "Store", run_id: str, say: Callable[[str], None]) -> bool:
+def verify(store: Store, run: "Run", say: Callable[[str], None]) -> bool:
     """Train the cell of a run again, or every finished cell of a sweep; True when every one is identical.
 
-    `say` gets one line per cell, then what differs in environment and code if a cell is not identical, then for a sweep
-    a summary. Raises ConfigError for a run that is neither, and for a cell (in a sweep that is a line) whose files are
-    missing or cannot be read, as those of one that failed. Not compared: clocks, test figures, diagnostics, pictures.
+    `say` gets one line per cell, then what differs in environment and code, then for a sweep a summary. Raises
+    ConfigError for a sweep without finished cells, and for a cell (in a sweep that is a line) with unreadable files.
+    Not compared: clocks, test figures, diagnostics, pictures.
     """
-    run, loader, found = _run(store, run_id), keeping(1), list[Verification]()
-    kind = run.data.tags.get("kind")
-    if kind not in ("cell", "sweep"):
-        raise ConfigError("verify", "the run id of a cell or of a sweep", run_id)
-    cells = [run] if kind == "cell" else [cell for cell in store.cells(run_id) if cell.info.status == "FINISHED"]
+    loader, found, is_sweep = keeping(1), list[Verification](), run.data.tags["kind"] == "sweep"
+    cells = [cell for cell in store.cells(run.info.run_id) if cell.info.status == "FINISHED"] if is_sweep else [run]
     if not cells:
-        raise ConfigError("verify", "a sweep with finished cells", run_id)
+        raise ConfigError("verify", "a sweep with finished cells", run.info.run_id)
     for cell in cells:
         try:
             found.append(verify_cell(store, cell, loader))
         except ConfigError as refused:
-            if kind == "cell":
+            if not is_sweep:
                 raise
             found.append(Verification(False, f"not verified: {cell.info.run_name}: {refused}"))
         say(found[-1].line)
     for reason in dict.fromkeys(reason for verification in found for reason in verification.reasons):
         say(f"  {reason}")
     n_identical = sum(verification.identical for verification in found)
-    if kind == "sweep":
+    if is_sweep:
         say(f"{n_identical} of {len(found)} finished cells are identical bit for bit")
     return n_identical == len(found)
 
 
-def _run(store: "Store", run_id: str) -> Any:
-    try:
-        return store.get(run_id)
-    except Exception as error:  # MLflow's own, which only `store` knows
-        raise ConfigError(f"verify {run_id}", "the run id of a cell or of a sweep", first_line(error)) from error
-
-
-def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
+def verify_cell(store: Store, run: "Run", loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
     """Read one cell's run, load its data, train it again and compare. Other data than then: nothing is trained."""
     stored = read_run(store, run)
     dataset = loader(stored.config.dataset)
@@ -84,24 +66,18 @@ def verify_cell(store: "Store", run: Any, loader: Callable[[DatasetConfig], Data
 
 
 def retrain(stored: FinishedRun, dataset: Dataset) -> CellResult:
-    """The stored cell on the path that every cell takes.
-
-    A budget in seconds is not the same number of updates twice: the stored updates are trained in its place, with the
-    stored checkpoints, because whether a replica has ended is judged at checkpoints.
-    """
+    """Train the stored cell; in place of a budget in seconds, its stored updates, judged at its stored checkpoints."""
     cell = Cell(stored.config, dataset)
     if stored.config.train_seconds is not None:
         updates = sorted({int(update) for update in stored.history["update"]})
-        per_epoch = cell.plan.updates_per_epoch
-        extra = tuple(u for before, u in pairwise(updates) if u != next_checkpoint(before, per_epoch))
-        cell.budget = Budget(updates=updates[-1], extra_checkpoints=extra)
+        cell.budget = Budget(updates=updates[-1], extra_checkpoints=tuple(updates))
     for _ in cell.train():
         INTERRUPTS.check()
     return cell.result()
 
 
 def compare(stored: FinishedRun, result: CellResult) -> Verification:
-    """Fingerprints, then history, then weights; the first of the three that differs decides what the line says."""
+    """Fingerprints in the order of the updates, history, weights: the line names the first of them that differs."""
     now = {(record.update, taken.replica): taken for record in result.records for taken in record.fingerprints}
     history, final = tables.history(result, stored.config), result.parameters
     difference = (
@@ -111,8 +87,7 @@ def compare(stored: FinishedRun, result: CellResult) -> Verification:
     )
     if difference:
         return Verification(False, f"not identical: {stored.label}{difference}", tuple(_reasons(stored)))
-    update = max(update for update, _ in now)
-    size = f"{len(now)} fingerprints of {stored.config.seeds} replicas up to update {update}"
+    size = f"{len(now)} fingerprints of {stored.config.seeds} replicas up to update {max(now)[0]}"
     seconds = stored.config.train_seconds
     instead = "" if seconds is None else f" (its updates trained again, not its budget of {seconds:g} s)"
     return Verification(True, f"identical bit for bit: {stored.label}, {size}{instead}")
@@ -126,8 +101,7 @@ def _fingerprints_differ(stored: FinishedRun, now: Fingerprints, history: "pd.Da
     if not differing:
         return ""
     first = update, replica = differing[0]
-    n_differing = f"{len(differing)} of {len(then | now)} fingerprints differ"
-    place = f", first at update {update}, replica {replica} ({n_differing})"
+    place = f", first at update {update}, replica {replica} ({len(differing)} of {len(then | now)} fingerprints differ)"
     if first not in now or first not in then:
         return f"{place}: taken {'then' if first in then else 'now'} only, because the replica ended at another update"
     indexed = (table.set_index(["update", "replica"]) for table in (stored.history, history))
@@ -148,7 +122,7 @@ def _relative(then: float, now: float) -> float:
 
 def _history_differs(then: "pd.DataFrame", now: "pd.DataFrame") -> str:
     """The first row that says something else, clocks left out; empty when there is none."""
-    columns = [name for name in now if name not in NOT_REPEATED]
+    columns = [name for name in now if name != "train_seconds"]
     if missing := sorted(set(columns) - set(then)):
         return f": the parameters repeat, but history.csv has no column {', '.join(missing)}"
     if len(then) != len(now):
@@ -164,8 +138,7 @@ def _history_differs(then: "pd.DataFrame", now: "pd.DataFrame") -> str:
 
 
 def _weights_differ(then: Parameters, now: Parameters) -> str:
-    digests = [[digest(theta) for theta in side.flat] for side in (then, now)]
-    if then.sizes == now.sizes and digests[0] == digests[1]:
+    if then.sizes == now.sizes and digest(then.flat) == digest(now.flat):
         return ""
     return f": the parameters repeat, but the stored weights are others, {_farthest(then, now)}"
 
@@ -186,10 +159,8 @@ def _reasons(stored: FinishedRun) -> list[str]:
         today = environment()
     then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given
     source = {"code": stored.tags.get("code"), "commit": stored.tags.get(COMMIT_TAG)}
-    return [
-        *(_changes(_leaves(then), _leaves(today)) or ["environment: the same"]),
-        *(_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"]),
-    ]
+    surroundings = _changes(_leaves(then), _leaves(today)) or ["environment: the same"]
+    return surroundings + (_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"])
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -9,9 +9,8 @@ from harness.training.checkpoints import DIVERGED_AT, Outcome, is_geometric, nex
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
-from harness.training.fingerprint import Fingerprint, digest
 from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, decisive_values, identify
-from harness.training.loop import Budget, Record
+from harness.training.loop import Budget, Fingerprint, Record, digest
 from harness.training.noise import average_noise_scale
 from harness.training.order import Batches
 from harness.training.stack import Stack

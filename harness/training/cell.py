@@ -1,16 +1,15 @@
 """From a configuration to a result: the unit that a sweep repeats.
 
-A cell trains `seeds` replicas with common random numbers: replica r draws its split, its initial weights and its order
-of examples from three independent streams that depend on the root seed and on r only, never on what is swept.
+Cells have common random numbers: replica r has the same split, initial weights and order of examples in every cell.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator, default_rng
+from numpy.random import default_rng
 
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset, loss_for, n_outputs_of, n_train_of
@@ -71,20 +70,20 @@ def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: 
 class Cell:
     """One cell: iterate over `train()` for its checkpoints, then ask for the `result()`.
 
-    config is checked, dataset loaded. The splits are drawn at once, everything else when `train` is iterated.
-    engine: makes what trains a stack, as the configuration says; a study may replace it before it trains.
+    The splits are drawn at once, everything else when `train` is iterated. A study may replace `engine` before that.
     """
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         self.config = config
         self.splits, self.sets = draw_sets(config, dataset)
         self.plan = plan_of(config, dataset)
-        self.budget = _budget(config, self.plan)
+        limits = config.updates, config.epochs and config.epochs * self.plan.updates_per_epoch
+        self.budget = Budget(min(filter(None, limits), default=None), config.train_seconds)
         self.engine = _engine(config)
         self._stacks: list[Stack] = []
         self._records: list[Record] = []
 
-    def train(self) -> Iterator[Record]:
+    def train(self) -> Generator[Record]:
         """Train every replica from its beginning, yielding each checkpoint as it is reached."""
         config = self.config
         target = None if config.target is None else Target(config.target, config.target_on)
@@ -97,28 +96,22 @@ class Cell:
 
     def stacks(self) -> Iterator[Stack]:
         """New stacks of all replicas as they are before the first update: replica 0 alone, then the others."""
-        memory = Memory()
-        return (self._stack(own, memory) for own in _groups(self.config, self.plan))
-
-    def _stack(self, replicas: list[int], memory: Memory) -> Stack:
-        """memory: of passes over batches, which all stacks of a cell share."""
-        config, plan = self.config, self.plan
-
-        def rngs(stream: str) -> list[Generator]:
-            return [default_rng(getattr(streams(config.seed, r), stream)) for r in replicas]
-
-        params = Parameters.initialized(plan.sizes, config.model.initializer, rngs("weights"), np.dtype(config.dtype))
-        network = MLP(params, config.model.activation, plan.loss, memory)
-        optimizer = _optimizer(config.optimizer, params, plan.learning_rate)
-        order = "none" if config.order in PRESORTED else config.order
-        return Stack(
-            replicas,
-            self.engine(network, optimizer, set_of(replicas, self.sets["train"]), config.reduction),
-            Batches(plan.n_train, plan.batch_size, order, config.last_batch, rngs("order")),
-            set_of(replicas, self.sets["validation"]),
-            observer=_observer(config, plan) if replicas == [0] else None,
-            record_batch_costs=replicas == [0],
-        )
+        config, plan, memory = self.config, self.plan, Memory()  # of passes over batches: all stacks share it
+        for replicas in _groups(config, plan):
+            seeds = [streams(config.seed, replica) for replica in replicas]
+            weights, orders = [default_rng(own.weights) for own in seeds], [default_rng(own.order) for own in seeds]
+            params = Parameters.initialized(plan.sizes, config.model.initializer, weights, np.dtype(config.dtype))
+            network = MLP(params, config.model.activation, plan.loss, memory)
+            optimizer = _optimizer(config.optimizer, params, plan.learning_rate)
+            order = "none" if config.order in PRESORTED else config.order
+            yield Stack(
+                replicas,
+                self.engine(network, optimizer, set_of(replicas, self.sets["train"]), config.reduction),
+                Batches(plan.n_train, plan.batch_size, order, config.last_batch, orders),
+                set_of(replicas, self.sets["validation"]),
+                observer=_observer(config, plan) if replicas == [0] else None,
+                record_batch_costs=replicas == [0],
+            )
 
     def result(self) -> CellResult:
         """Put the replicas back in order and evaluate the test set, once."""
@@ -127,9 +120,9 @@ class Cell:
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
         networks = MLP(parameters, config.model.activation, plan.loss, engine.network.memory)
         with pinned_blas(config.threads):
-            found = [
+            found = [  # one stack after the other, in the memory of one
                 engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"]))
-                for own in _groups(config, plan)  # one after the other, in the memory of one stack
+                for own in _groups(config, plan)
             ]
         return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*found, strict=True)))
 
@@ -164,8 +157,3 @@ def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float
     rule = OPTIMIZERS[config.name]
     values: dict[str, Any] = {key: getattr(config, key) for key in ("weight_decay", "clip_norm", *rule.hyperparameters)}
     return rule(params, learning_rate, **values)
-
-
-def _budget(config: Config, plan: Plan) -> Budget:
-    candidates = [config.updates, config.epochs and config.epochs * plan.updates_per_epoch]
-    return Budget(min((n for n in candidates if n is not None), default=None), config.train_seconds)

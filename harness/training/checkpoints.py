@@ -1,7 +1,6 @@
 """Checkpoints: the updates at which training is measured, and the replicas that end there.
 
-They are the ends of epochs and a geometric grid that is the same for every cell: to-target at full batch and at B = 1
-then have the same relative resolution.
+They are the ends of epochs and a geometric grid, by which updates to target have one relative resolution at every B.
 """
 
 import math
@@ -26,7 +25,7 @@ def next_geometric(update: int, per_decade: int) -> int:
     return round(10 ** (k / per_decade))
 
 
-def is_geometric(update: int, per_decade: int) -> bool:
+def is_geometric(update: int, per_decade: int = CHECKPOINTS_PER_DECADE) -> bool:
     return update > 0 and next_geometric(update - 1, per_decade) == update
 
 
@@ -69,9 +68,8 @@ class StoppingRule:
         diverged |= ~np.isfinite(train_cost + validation_cost)
         cost = train_cost if self.target.on == "train" else validation_cost
         reached = _sustained(self.under, replica, cost <= self.target.cost)
-        return [
-            Outcome.DIVERGED if d else Outcome.REACHED if r else None for d, r in zip(diverged, reached, strict=True)
-        ]
+        pairs = zip(diverged, reached, strict=True)
+        return [Outcome.DIVERGED if over else Outcome.REACHED if under else None for over, under in pairs]
 
 
 def _sustained(counts: NDArray[np.int_], replica: Indices, holds: NDArray[np.bool_]) -> NDArray[np.bool_]:

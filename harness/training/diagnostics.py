@@ -1,7 +1,6 @@
-"""What a single update does, in figures: gradient, noise, step and curvature, for one replica.
+"""What a single update of one replica does, in figures: gradient, noise, step and curvature.
 
-An observer never writes to the network, has its own source of randomness, and works off the clock: training is the same
-with and without it, to the bit.
+An observer has its own randomness and works off the clock: training is the same with and without it, to the bit.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ from numpy.random import SeedSequence, default_rng
 from harness.network import MLP, Array, Set
 from harness.training.noise import batch_noise, mean_gradient
 from harness.training.sharpness import sharpness
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -29,12 +26,12 @@ class Diagnostics:
     batch_variance: float  # unbiased estimate of S from this batch alone
     batch_squared_norm: float  # unbiased estimate of ‖G‖² from this batch alone: may be negative
     update_size: float  # ‖Δθ‖
-    variance: float = NAN  # S = mean ‖g_i − G‖²
-    squared_norm: float = NAN  # ‖G‖²
-    cosine: float = NAN  # of the angle between g_B and G
-    squared_distance: float = NAN  # ‖g_B − G‖²
-    lambda_max: float = NAN  # sharpness
-    eta_lambda_max: float = NAN  # with the learning rate of the mean gradient; means nothing for adam and rmsprop
+    variance: float = np.nan  # S = mean ‖g_i − G‖²
+    squared_norm: float = np.nan  # ‖G‖²
+    cosine: float = np.nan  # of the angle between g_B and G
+    squared_distance: float = np.nan  # ‖g_B − G‖²
+    lambda_max: float = np.nan  # sharpness
+    eta_lambda_max: float = np.nan  # with the learning rate of the mean gradient; means nothing for adam and rmsprop
 
 
 class Observer:
@@ -54,24 +51,21 @@ class Observer:
     def before_update(self, network: MLP, X: Array, Y: Array, train_set: Set) -> None:
         """Measure all but the update's size. X (b, D) or (1, b, D): the batch of the stack's one network."""
         self._start = network.params.flat[0].copy()
-        gradient, mean_squared_norm = mean_gradient(network, X, Y)
-        self._measured = self._batch(gradient[0], float(mean_squared_norm[0]), X.shape[-2])
-        self._measured |= self._whole_set(network, gradient[0], train_set)
+        (gradient,), (mean_squared_norm,) = mean_gradient(network, X, Y)
+        squared = gradient @ gradient
+        spread, squared_mean = batch_noise(mean_squared_norm, squared, X.shape[-2], self.population)
+        self._measured = {
+            "gradient_norm": float(np.sqrt(squared)),
+            "example_norm": float(np.sqrt(mean_squared_norm)),
+            "batch_variance": float(spread),
+            "batch_squared_norm": float(squared_mean),
+            **self._whole_set(network, gradient, train_set),
+        }
 
     def after_update(self, network: MLP) -> Diagnostics:
         """The figures of the update, which has been made meanwhile."""
         change = np.subtract(network.params.flat[0], self._start, dtype=np.float64)
         return Diagnostics(update_size=float(np.linalg.norm(change)), **self._measured)
-
-    def _batch(self, gradient: Array, mean_squared_norm: float, n_examples: int) -> dict[str, float]:
-        squared = float(gradient @ gradient)
-        spread, squared_mean = batch_noise(mean_squared_norm, squared, n_examples, self.population)
-        return {
-            "gradient_norm": float(np.sqrt(squared)),
-            "example_norm": float(np.sqrt(mean_squared_norm)),
-            "batch_variance": float(spread),
-            "batch_squared_norm": float(squared_mean),
-        }
 
     def _whole_set(self, network: MLP, gradient: Array, train_set: Set) -> dict[str, float]:
         return {}
@@ -87,14 +81,14 @@ class FullObserver(Observer):
     batch_costs_per_decade = 30_000  # every batch of the first 13 000 updates: averages over whole epochs
 
     def _whole_set(self, network: MLP, gradient: Array, train_set: Set) -> dict[str, float]:
-        mean, mean_squared_norm = mean_gradient(network, *train_set)
-        squared = mean[0] @ mean[0]
+        (mean,), (mean_squared_norm,) = mean_gradient(network, *train_set)
+        squared = mean @ mean
         lambda_max = sharpness(network, *train_set, default_rng(self.stream))
         return {
-            "variance": float(mean_squared_norm[0] - squared),
+            "variance": float(mean_squared_norm - squared),
             "squared_norm": float(squared),
-            "cosine": float(gradient @ mean[0] / (np.linalg.norm(gradient) * np.linalg.norm(mean[0]))),
-            "squared_distance": float(np.square(gradient - mean[0]).sum()),
+            "cosine": float(gradient @ mean / (np.linalg.norm(gradient) * np.linalg.norm(mean))),
+            "squared_distance": float(np.square(gradient - mean).sum()),
             "lambda_max": lambda_max,
             "eta_lambda_max": self.learning_rate * lambda_max,
         }

@@ -4,66 +4,58 @@ Replica 0 trains alone and on the clock, the others follow in stacks off the clo
 small batches. The clock covers shuffling, gathering and updating; it is stopped before anything is measured.
 """
 
+import hashlib
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.network import Array, Indices, Set
-from harness.training.checkpoints import (
-    CHECKPOINTS_PER_DECADE,
-    Outcome,
-    StoppingRule,
-    Target,
-    is_geometric,
-    next_checkpoint,
-)
+from harness.training.checkpoints import Outcome, StoppingRule, Target, is_geometric, next_checkpoint
 from harness.training.diagnostics import Diagnostics
-from harness.training.fingerprint import Fingerprint, fingerprint
 from harness.training.stack import BatchCost, Stack
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Training ends with the first that is spent; at least one is given. Seconds are train seconds of replica 0.
-
-    extra_checkpoints: further updates to measure at, to repeat a training whose budget was in seconds.
-    """
+    """Training ends with the first that is spent; at least one is given. Seconds are train seconds of replica 0."""
 
     updates: int | None = None
     seconds: float | None = None
-    extra_checkpoints: tuple[int, ...] = ()
+    extra_checkpoints: tuple[int, ...] = ()  # further updates to measure at, to repeat a budget in seconds
+
+
+class Fingerprint(NamedTuple):
+    """A replica's parameters at one update; norm: ‖θ‖₂, inf when the sum of the squares overflows."""
+
+    replica: int
+    digest: str
+    norm: float
 
 
 @dataclass
 class Record:
-    """One checkpoint. The arrays have one entry per replica that was still training: its number, costs and score.
-
-    train_seconds is replica 0's clock; once that replica has ended, it is extrapolated at its last rate.
-    batch_costs: (update, replica, mean cost of the batch before that update) since the last record.
-    diagnostics: of replica 0's last update before the checkpoint, if an observer was due there.
-    fingerprints: of every replica at update 0 and at geometric updates, elsewhere of those that ended.
-    """
+    """One checkpoint. The arrays have one entry per replica that was still training: its number, costs and score."""
 
     update: int
-    train_seconds: float
+    train_seconds: float  # replica 0's clock, extrapolated at its last rate once that replica has ended
     replica: Indices
     train_cost: Array
     validation_cost: Array
     validation_score: Array
     outcome: list[Outcome | None]
-    batch_costs: list[BatchCost] = field(default_factory=list)
-    diagnostics: Diagnostics | None = None
-    fingerprints: list[Fingerprint] = field(default_factory=list)
+    batch_costs: list[BatchCost] = field(default_factory=list)  # since the last record
+    diagnostics: Diagnostics | None = None  # of replica 0's last update before the checkpoint, if one was due
+    fingerprints: list[Fingerprint] = field(default_factory=list)  # of all replicas at geometric updates, or that ended
 
 
-def train(
-    stacks: list[Stack], updates_per_epoch: int, budget: Budget, target: Target | None = None
-) -> Iterator[Record]:
+def train(stacks: list[Stack], per_epoch: int, budget: Budget, target: Target | None = None) -> Iterator[Record]:
     """Train until the budget is spent or every replica has ended; yields a record at update 0 and each checkpoint.
 
-    stacks: the first holds replica 0 alone, whose clock counts. A replica's outcome is in the record at which it ended.
+    stacks: the first is replica 0, whose clock counts. per_epoch: updates. A replica's last record has its outcome.
     """
     stopping_rule = StoppingRule(sum(len(stack.replicas) for stack in stacks), target)
     time = TimeBudget(stacks[0], budget.seconds)
@@ -73,7 +65,7 @@ def train(
         for stack in stacks:
             batch_costs += stack.advance(update)
         seconds = time.seconds_at(update)
-        spent = time.is_spent(seconds) or (budget.updates is not None and update >= budget.updates)
+        spent = time.is_spent(seconds) or update >= (budget.updates or sys.maxsize)
         record = _measured(stacks, update, seconds, stopping_rule, spent)
         record.batch_costs = batch_costs
         yield record
@@ -81,7 +73,7 @@ def train(
         for stack in stacks:
             stack.retire(ended)
         stacks = [stack for stack in stacks if len(stack.replicas)]
-        update = _next_update(update, updates_per_epoch, budget, time)
+        update = _next_update(update, per_epoch, budget, time)
 
 
 class TimeBudget:
@@ -108,12 +100,9 @@ class TimeBudget:
         return max(update + 1, int(self.limit / (self.seconds / self.update))) if self.update else update + 1
 
 
-def _next_update(update: int, updates_per_epoch: int, budget: Budget, time: TimeBudget) -> int:
-    candidates = [next_checkpoint(update, updates_per_epoch), time.last_update(update)]
-    candidates += [extra for extra in budget.extra_checkpoints if extra > update]
-    if budget.updates is not None:
-        candidates.append(budget.updates)
-    return min(candidates)
+def _next_update(update: int, per_epoch: int, budget: Budget, time: TimeBudget) -> int:
+    extra = (extra for extra in budget.extra_checkpoints if extra > update)
+    return min(next_checkpoint(update, per_epoch), time.last_update(update), budget.updates or sys.maxsize, *extra)
 
 
 def _measured(stacks: list[Stack], update: int, seconds: float, stopping_rule: StoppingRule, spent: bool) -> Record:
@@ -124,11 +113,10 @@ def _measured(stacks: list[Stack], update: int, seconds: float, stopping_rule: S
     outcome = stopping_rule(replica, train_cost, validation_cost)
     if spent:
         outcome = [o or Outcome.COMPLETED for o in outcome]
-    return Record(
-        update, seconds, replica, train_cost, validation_cost, score, outcome,
-        diagnostics=next((stack.diagnostics for stack in stacks if stack.diagnostics), None),
-        fingerprints=_fingerprints(stacks, update, outcome),
-    )  # fmt: skip
+    record = Record(update, seconds, replica, train_cost, validation_cost, score, outcome)
+    record.diagnostics = next((stack.diagnostics for stack in stacks if stack.diagnostics), None)
+    record.fingerprints = _fingerprints(stacks, update, outcome)
+    return record
 
 
 def _evaluated(stacks: list[Stack], sets: list[Set]) -> tuple[Array, Array]:
@@ -140,6 +128,26 @@ def _evaluated(stacks: list[Stack], sets: list[Set]) -> tuple[Array, Array]:
 
 def _fingerprints(stacks: list[Stack], update: int, outcome: list[Outcome | None]) -> list[Fingerprint]:
     """Of every replica at update 0 and on the geometric grid, which no batch size changes; then of those that ended."""
-    due = update == 0 or is_geometric(update, CHECKPOINTS_PER_DECADE)
+    due = update == 0 or is_geometric(update)
     rows = ((int(r), row) for stack in stacks for r, row in zip(stack.replicas, stack.network.params.flat, strict=True))
     return [fingerprint(r, row) for (r, row), ended in zip(rows, outcome, strict=True) if due or ended]
+
+
+def fingerprint(replica: int, theta: Array) -> Fingerprint:
+    """theta (P,): all weights and biases of the replica."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverged replica has a fingerprint too
+        norm = math.sqrt(np.square(theta, dtype=np.float64).sum())
+    return Fingerprint(replica, digest(theta), norm)
+
+
+def digest(theta: Array) -> str:
+    """blake2b, 16 hexadecimal digits, over the name of the dtype and the little-endian bytes of theta (P,).
+
+    One bit of one parameter changes it, the sign of a zero too. NaN counts as one value: its bit pattern may differ
+    between a stack and a replica alone.
+    """
+    plain = np.where(np.isnan(theta), np.array(np.nan, theta.dtype), theta)
+    little_endian = np.ascontiguousarray(plain, dtype=plain.dtype.newbyteorder("<"))
+    hashed = hashlib.blake2b(plain.dtype.name.encode(), digest_size=8)
+    hashed.update(little_endian.data)
+    return hashed.hexdigest()

@@ -1,7 +1,6 @@
 """How noisy a batch's gradient is: the gradient noise scale B_simple = S / ‖G‖², in examples (McCandlish et al. 2018).
 
-g_i is the gradient of example i, G their mean over all N, S = tr Σ = mean_i ‖g_i − G‖² = mean_i ‖g_i‖² − ‖G‖². Batches
-far below the scale are mostly noise, batches far above it repeat each other.
+g_i is the gradient of example i, G their mean over all N, S = tr Σ = mean_i ‖g_i − G‖² = mean_i ‖g_i‖² − ‖G‖².
 """
 
 import numpy as np
@@ -11,9 +10,8 @@ from harness.network import MLP, PIECE, Array
 
 def mean_gradient(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
     """(mean gradient (R, P), mean_i ‖g_i‖² (R,)) over the examples given, in double precision, piece by piece."""
-    n_examples = X.shape[-2]
-    total = np.zeros_like(network.params.flat, dtype=np.float64)
-    squared_norms = np.zeros(len(total))
+    n_examples, flat = X.shape[-2], network.params.flat
+    total, squared_norms = np.zeros(flat.shape), np.zeros(len(flat))
     with np.errstate(all="ignore"):
         for start in range(0, n_examples, PIECE):
             rows = slice(start, start + PIECE)
@@ -39,10 +37,9 @@ def batch_noise(mean_squared_norm: float, squared: float, n_examples: int, popul
 
 
 def average_noise_scale(updates: Array, spread: Array, squared_mean: Array) -> float:
-    """Time average along a run of B_simple = S/‖G‖², in examples, from exact measurements; NaN if there is none.
+    """Time average along a run of B_simple = S/‖G‖², in examples, from exact measurements; NaN if none is finite.
 
-    This is what a critical batch size is compared with. A measurement stands for the updates since the one before it;
-    those that are not finite are left out.
+    A measurement stands for the updates since the one before it. A critical batch size is compared with this average.
     """
     known = np.isfinite(spread) & np.isfinite(squared_mean) & (squared_mean > 0)
     weights = np.diff(updates[known], prepend=0)
@@ -52,9 +49,8 @@ def average_noise_scale(updates: Array, spread: Array, squared_mean: Array) -> f
 def pooled_noise_scale(updates: Array, spread: Array, squared_mean: Array) -> float:
     """Time average of S over time average of ‖G‖², in examples, from noisy estimates; NaN when the latter is not > 0.
 
-    The noise of single estimates would bias a ratio taken before averaging. But now updates with a large gradient, the
-    early ones, weigh more: where the noise scale grows along a run this lies below `average_noise_scale`, by a factor
-    of two to seven on digits.
+    A ratio taken before averaging would be biased by the noise of single estimates. But now the early updates, whose
+    gradients are large, weigh more: where the noise scale grows, this lies below `average_noise_scale` (digits: 2-7 ×).
     """
     known = np.isfinite(spread) & np.isfinite(squared_mean)
     weights = np.diff(updates[known], prepend=0)

@@ -1,8 +1,6 @@
 """In which order the examples are visited, and how an epoch is cut into batches.
 
-An epoch is one permutation of the *examples* per replica, cut into consecutive batches; the last one may be short. Each
-replica draws from its own generator. An order takes 8 bytes per example and replica, in one array that every epoch
-writes over: NumPy shuffles 32-bit numbers at half the speed, and turns them into 64-bit ones in every gather.
+An epoch is one permutation of the *examples* per replica, cut into consecutive batches; the last one may be short.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +31,7 @@ class Order:
 
     def __init__(self, n_examples: int, rule: str, rngs: Sequence[Generator]) -> None:
         self.rule, self.rngs = rule, list(rngs)
-        self.indices: Indices = np.empty((len(rngs), n_examples), np.intp)
+        self.indices: Indices = np.empty((len(rngs), n_examples), np.intp)  # 32 bits are slower to shuffle and gather
         self._drawn = False
 
     def draw(self) -> Indices:
@@ -72,8 +70,8 @@ INPLACE_DRAW: dict[str, Callable[[Indices, Generator], None]] = {
 class Batches(Iterator[Rows]):
     """Batches without end, epoch after epoch: `next` gives one, `take` several in a row.
 
-    order: reshuffle | once | none | replacement; rngs: one generator per replica. The whole set, and data in the order
-    in which it lies, give slices; other rows are (R, n) views of the order, which the next epoch changes.
+    order: reshuffle | once | none | replacement; rngs: one per replica. The whole set, and data in the order in which
+    it lies, give slices; other rows are (R, n) views of the order, which the next epoch changes.
     """
 
     def __init__(self, n_examples: int, batch_size: int, order: str, last_batch: str, rngs: Sequence[Generator]):

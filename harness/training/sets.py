@@ -31,10 +31,7 @@ def streams(seed: int, replica: int) -> Streams:
 
 
 def draw_sets(config: Config, dataset: Dataset) -> tuple[list[Splits], dict[str, Set]]:
-    """The splits, and each part of all of them: (n, D) of a single split, which replicas share, or (R, n, D).
-
-    Splits of several are views of these arrays, and so is the set of any stack: examples are held once.
-    """
+    """The splits, and each part of all: (n, D) of one split; (R, n, D) of several, which are views of these arrays."""
     n_splits = config.seeds if config.dataset.resample else 1
     if n_splits == 1:
         one = _split(config, dataset, 0)

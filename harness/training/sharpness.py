@@ -1,7 +1,6 @@
 """How curved the cost is where the weights are: λ_max, the largest eigenvalue of the Hessian of the mean cost.
 
-Gradient descent on a quadratic is stable while η λ_max < 2, with η the learning rate of the *mean* gradient (heavy
-ball: 2(1 + μ)). Power iteration needs only products of the Hessian with vectors: central differences of gradients.
+Gradient descent on a quadratic is stable while η λ_max < 2 (heavy ball: 2(1 + μ)), η of the *mean* gradient.
 """
 
 from collections.abc import Callable
@@ -17,23 +16,22 @@ MAX_PRODUCTS = 100
 MAX_EXAMPLES = 4096  # a larger training set is represented by so many of its examples
 
 
-class MeanHessian:
+def mean_hessian(network: MLP, X: Array, Y: Array) -> Callable[[Array], Array]:
     """v -> H v, (P,) to (P,), for the Hessian of the mean cost of the stack's first network, in double precision.
 
     H v = (∇(θ + εv) − ∇(θ − εv)) / 2ε + O(ε²), both gradients as one stack of two networks.
     """
+    theta = network.params.flat[0].astype(np.float64)
+    pair = Parameters.empty(network.params.sizes, 2, np.float64)
+    networks = MLP(pair, network.activation_name, network.loss_name)
 
-    def __init__(self, network: MLP, X: Array, Y: Array) -> None:
-        self.theta = network.params.flat[0].astype(np.float64)
-        self.X, self.Y = X, Y
-        self.pair = Parameters.empty(network.params.sizes, 2, np.float64)
-        self.network = MLP(self.pair, network.activation_name, network.loss_name)
+    def product(vector: Array) -> Array:
+        step = STEP * (1 + np.linalg.norm(theta)) / np.linalg.norm(vector)
+        pair.flat[:] = theta + step * vector, theta - step * vector
+        above, below = networks.gradient(X, Y).flat
+        return (above - below) / (2 * step * X.shape[-2])
 
-    def __call__(self, vector: Array) -> Array:
-        step = STEP * (1 + np.linalg.norm(self.theta)) / np.linalg.norm(vector)
-        self.pair.flat[:] = self.theta + step * vector, self.theta - step * vector
-        above, below = self.network.gradient(self.X, self.Y).flat
-        return (above - below) / (2 * step * self.X.shape[-2])
+    return product
 
 
 def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Generator) -> float:
@@ -74,4 +72,4 @@ def sharpness(network: MLP, X: Array, Y: Array, rng: Generator) -> float:
         rows = np.sort(rng.choice(X.shape[-2], MAX_EXAMPLES, replace=False))
         X, Y = X[..., rows, :], Y[..., rows, :]
     with np.errstate(all="ignore"):
-        return largest_eigenvalue(MeanHessian(network, X, Y), network.params.flat.shape[1], rng)
+        return largest_eigenvalue(mean_hessian(network, X, Y), network.params.flat.shape[1], rng)

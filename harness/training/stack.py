@@ -14,10 +14,7 @@ BatchCost = tuple[int, int, float]  # update, replica, mean cost of the batch be
 
 
 class Stack:
-    """An engine for the networks of some replicas, and the order of their batches.
-
-    observer: diagnoses the last update before its checkpoints, in a stack of one replica.
-    """
+    """An engine for the networks of some replicas, the order of their batches, and (of one replica) an observer."""
 
     def __init__(
         self, replicas: Sequence[int], engine: Engine, batches: Batches, validation_set: Set,

@@ -7,14 +7,12 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.config import Config
 from harness.training.cell import CellResult, Plan
 from harness.training.checkpoints import SUSTAINED, Outcome
 from harness.training.diagnostics import Diagnostics
-from harness.training.fingerprint import Fingerprint
-from harness.training.loop import Record
+from harness.training.loop import Fingerprint, Record
 from harness.training.noise import average_noise_scale, pooled_noise_scale
 from harness.training.order import examples_seen
 
@@ -39,30 +37,18 @@ def _frame(rows: Any, columns: Any = None, dtype: Any = None) -> "pd.DataFrame":
 def history(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica and checkpoint: update, epoch, examples, train_seconds, costs, score, outcome (or empty)."""
     records = result.records
-    updates = [record.update for record in records]
-    examples = [_examples(result.plan, update) for update in updates]
-    of_checkpoint = {
-        "update": updates, "epoch": np.divide(examples, result.plan.n_train), "examples": examples,
-        "train_seconds": [record.train_seconds for record in records],
-    }  # fmt: skip
-    counts = [len(record.replica) for record in records]
-
-    def of_replica(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(record, name) for record in records])
-
-    return _frame(
-        {
-            "replica": of_replica("replica"),
-            **{name: np.repeat(values, counts) for name, values in of_checkpoint.items()},
-            "train_cost": of_replica("train_cost"),
-            "validation_cost": of_replica("validation_cost"),
-            f"validation_{SCORES[config.dataset.task]}": of_replica("validation_score"),
-            "outcome": [outcome or "" for record in records for outcome in record.outcome],
-        }
-    )
+    names = ["replica", "update", "train_seconds", "train_cost", "validation_cost", "validation_score"]
+    entries = {name: [np.broadcast_to(getattr(r, name), r.replica.shape) for r in records] for name in names}
+    table = _frame({name: np.concatenate(values) for name, values in entries.items()})
+    examples = _examples(result.plan, table["update"])
+    table.insert(2, "epoch", examples / result.plan.n_train)
+    table.insert(3, "examples", examples)
+    table["outcome"] = [outcome or "" for record in records for outcome in record.outcome]
+    return table.rename(columns={"validation_score": f"validation_{SCORES[config.dataset.task]}"})
 
 
-def _examples(plan: Plan, update: int) -> int:
+def _examples(plan: Plan, update: Any) -> Any:
+    """Examples seen by one update, or by each of an array."""
     return examples_seen(update, plan.n_train, plan.batch_size, plan.last_batch)
 
 
@@ -70,9 +56,7 @@ def batch_costs(result: CellResult) -> "pd.DataFrame":
     """One row per recorded update of replica 0: mean cost of the batch just before that update moved the weights."""
     rows = [cost for record in result.records for cost in record.batch_costs]
     table = _frame(rows, ["update", "replica", "batch_cost"])
-    examples = {update: _examples(result.plan, int(update)) for update in table["update"].unique()}
-    table["epoch"] = table["update"].map(examples) / result.plan.n_train
-    return table
+    return table.assign(epoch=_examples(result.plan, table["update"]) / result.plan.n_train)
 
 
 def diagnostics(result: CellResult) -> "pd.DataFrame":
@@ -90,6 +74,7 @@ def fingerprints(result: CellResult) -> "pd.DataFrame":
 def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica: outcome, where it ended, last finite cost, final, best and test figures, to-target."""
     score, rows = SCORES[config.dataset.task], []
+    validation = ["validation_cost", f"validation_{score}"]
     for replica, own in history(result, config).groupby("replica"):
         last, finite = own.iloc[-1], own[np.isfinite(own["train_cost"])]
         best = own.loc[own["validation_cost"].idxmin()] if own["validation_cost"].notna().any() else last
@@ -98,15 +83,10 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
             "outcome": last["outcome"],
             "end_update": int(last["update"]),
             "last_finite_cost": float(finite["train_cost"].iloc[-1]) if len(finite) else np.nan,
-            "final_train_cost": last["train_cost"],
-            "final_validation_cost": last["validation_cost"],
-            f"final_validation_{score}": last[f"validation_{score}"],
-            "final_test_cost": result.test_cost[int(replica)],
-            f"final_test_{score}": result.test_score[int(replica)],
-            "best_validation_cost": best["validation_cost"],
-            f"best_validation_{score}": best[f"validation_{score}"],
-            "best_epoch": best["epoch"],
         }
+        row |= {f"final_{column}": last[column] for column in ("train_cost", *validation)}
+        row |= {"final_test_cost": result.test_cost[replica], f"final_test_{score}": result.test_score[replica]}
+        row |= {f"best_{column}": best[column] for column in (*validation, "epoch")}
         rows.append(row | to_target(own, config.target, config.target_on))
     return _frame(rows)
 
@@ -152,14 +132,12 @@ def checkpoint_metrics(record: Record, plan: Plan, score: str) -> dict[str, floa
         "progress/train_seconds": record.train_seconds,
         "progress/replicas": int(fine.sum()),
     }
-    if record.diagnostics:
-        metrics |= _diagnostics_metrics(record.diagnostics)
     for name, values in series.items():
         if fine.any():
             q25, median, q75 = np.quantile(values[fine], [0.25, 0.5, 0.75])
             flat = name.replace("/", "_")
             metrics |= {name: median, f"spread/{flat}_q25": q25, f"spread/{flat}_q75": q75}
-    return metrics
+    return metrics | (_diagnostics_metrics(record.diagnostics) if record.diagnostics else {})
 
 
 def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
@@ -172,18 +150,16 @@ def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
 
 def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
     """The cell in one row: medians final/, best/, to_target/, and diverged/, time/; what does not exist is left out."""
-    diverged = replicas[replicas["outcome"] == Outcome.DIVERGED]
-    fine = replicas[replicas["outcome"] != Outcome.DIVERGED]
-    values: dict[str, float] = {"diverged/fraction": len(diverged) / len(replicas)}
-    if len(diverged):
-        values["diverged/first_update"] = float(diverged["end_update"].min())
-        values["diverged/last_finite_cost"] = float(diverged["last_finite_cost"].median())
-    for column in fine.columns:
-        group, _, name = column.partition("_")
-        if group in ("final", "best") and len(fine):
-            values[f"{group}/{name}"] = float(fine[column].median())
+    ended = replicas["outcome"] == Outcome.DIVERGED
+    diverged, fine = replicas[ended], replicas[~ended]
+    values = {
+        "diverged/fraction": ended.mean(),
+        "diverged/first_update": diverged["end_update"].min(),
+        "diverged/last_finite_cost": diverged["last_finite_cost"].median(),
+    }
+    values |= {c.replace("_", "/", 1): fine[c].median() for c in fine if c.startswith(("final_", "best_"))}
     values |= _to_target_summary(replicas) | _time_summary(result) | _noise_summary(result)
-    return {name: value for name, value in values.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
 
 def _to_target_summary(replicas: "pd.DataFrame") -> dict[str, float]:

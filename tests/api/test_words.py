@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.api.cells import planned
 from harness.api.keywords import FULL_NAMES, _text, full_name, keywords, words_of
+from harness.api.training import planned
 from harness.app.command import configurations
 from harness.config.schema import Config, ConfigError, flatten
 

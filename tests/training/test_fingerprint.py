@@ -15,7 +15,7 @@ from harness.data.datasets import load
 from harness.training import tables
 from harness.training.cell import Cell, CellResult
 from harness.training.checkpoints import Outcome, is_geometric
-from harness.training.fingerprint import Fingerprint, digest, fingerprint
+from harness.training.loop import Fingerprint, digest, fingerprint
 
 
 @lru_cache

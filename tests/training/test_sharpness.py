@@ -9,7 +9,7 @@ import harness.training.sharpness
 from harness.network.activations import ACTIVATIONS
 from harness.network.mlp import MLP
 from harness.network.parameters import Parameters
-from harness.training.sharpness import TOLERANCE, MeanHessian, largest_eigenvalue, sharpness
+from harness.training.sharpness import TOLERANCE, largest_eigenvalue, mean_hessian, sharpness
 
 LOSSES = ["sigmoid_cross_entropy", "softmax_cross_entropy", "half_squared_error"]
 
@@ -58,10 +58,10 @@ def test_a_product_with_the_hessian_forms_no_hessian(draw_network, draw_examples
     vector = rng().normal(size=network.params.flat.shape[1])
     expected = hessian(network, X, Y) @ vector
     atol = 1e-6 * np.abs(expected).max()
-    np.testing.assert_allclose(MeanHessian(network, X, Y)(vector), expected, atol=atol)
-    np.testing.assert_allclose(MeanHessian(network, X[None], Y[None])(vector), expected, atol=atol)
+    np.testing.assert_allclose(mean_hessian(network, X, Y)(vector), expected, atol=atol)
+    np.testing.assert_allclose(mean_hessian(network, X[None], Y[None])(vector), expected, atol=atol)
     single = MLP(Parameters(network.params.sizes, network.params.flat.astype(np.float32)), "tanh", loss)
-    product = MeanHessian(single, X.astype(np.float32), Y.astype(np.float32))(vector)
+    product = mean_hessian(single, X.astype(np.float32), Y.astype(np.float32))(vector)
     np.testing.assert_allclose(product, expected, atol=1e-5 * np.abs(expected).max())
 
 
