@@ -4,7 +4,7 @@ Pure functions of arrays; randomness is an argument. May import `network`, `comp
 and needs none of them.
 """
 
-from harness.inference.comparison import Comparison, compare, holm
+from harness.inference.comparison import Comparison, compare_family
 from harness.inference.fits import RESAMPLES, BatchScaling, Status, fit_batch_scaling, resampled_medians
 from harness.inference.intervals import (
     CONFIDENCE,
@@ -26,12 +26,13 @@ from harness.inference.learning_rates import (
     scaling_exponent,
     split_replicas,
 )
+from harness.inference.sign_flips import fewest_pairs
 from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together
 
 __all__ = [
     "CONFIDENCE", "RESAMPLES", "SIGNIFICANCE", "Array", "BatchScaling", "BestRate", "Comparison", "Exponent",
-    "Interval", "Split", "Status", "Verdict", "all_hold", "best_learning_rate", "censored", "compare", "equal",
-    "exactly", "fit_batch_scaling", "geometric_mean_ratio", "holm", "inside", "lower", "mean_interval",
+    "Interval", "Split", "Status", "Verdict", "all_hold", "best_learning_rate", "censored", "compare_family", "equal",
+    "exactly", "fewest_pairs", "fit_batch_scaling", "geometric_mean_ratio", "inside", "lower", "mean_interval",
     "median_interval", "opposite", "percentile_interval", "proportion", "resampled_medians", "scaling_exponent",
     "split_replicas", "together",
 ]  # fmt: skip
