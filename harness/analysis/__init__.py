@@ -7,11 +7,13 @@ from harness.analysis.answers import SEED, Answer, answer
 from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_to_target
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Pair, Winner, costs_at
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
+from harness.analysis.planned import n_comparisons, too_few_seeds
 from harness.analysis.study import BATCH_SIZE, Claim, Finding, Panel, Series, Study, judge_of, judged, study_from
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 
 __all__ = [
     "BATCH_SIZE", "CLOCK_COLUMNS", "MARGIN", "SEED", "TARGET_LABELS", "Answer", "Claim", "Evidence", "Finding", "Pair",
     "Panel", "Series", "Study", "SweepCell", "SweepData", "Winner", "answer", "at_the_edge", "costs_at", "judge_of",
-    "judged", "limits", "quartiles", "study_from", "sweep_data", "targets_table", "updates_to_target",
+    "judged", "limits", "n_comparisons", "quartiles", "study_from", "sweep_data", "targets_table", "too_few_seeds",
+    "updates_to_target",
 ]  # fmt: skip
