@@ -149,7 +149,7 @@ def _what(history: "pd.DataFrame", comparison: Comparison) -> str:
     cost, start = final_costs(history), history.query("update == 0")["train_cost"].median()
     lost, above = int(np.isinf(cost).sum()), int((cost > start).sum())
     verdict = {"a lower": "lower", "b lower": "higher"}.get(comparison.verdict, comparison.verdict)
-    known = comparison.pairs > 0
+    known = comparison.finite > 0
     ratio = f"{interval(comparison.ratio)} × the cost ({verdict})" if known else "is not to be compared"
     if 2 * lost > len(cost):
         return f"diverges in {lost} of {len(cost)} replicas"
@@ -211,7 +211,7 @@ def _scatter(found: dict[Key, Comparison], wrong: dict[str, float]) -> Panel:
     datasets = list(dict.fromkeys(key[1] for key in found))
     lines = []
     for i, dataset in enumerate(datasets):
-        own = [key for key in found if key[1] == dataset and key[0] in names and not found[key].by_divergence]
+        own = [key for key in found if key[1] == dataset and key[0] in names and not any(found[key].diverged)]
         places = [names.index(key[0]) + 0.22 * (i - (len(datasets) - 1) / 2) for key in own]
         lines.append(Series(dataset, [found[key].ratio.estimate for key in own], places, kind="marks"))
     lines.append(Series("the same cost", [1.0, 1.0], [-0.5, len(names) - 0.5], kind="reference"))
@@ -350,7 +350,7 @@ def _output_layer(rng: np.random.Generator) -> Finding:
         Series("1e-7", [GRADIENT] * 2, [-0.5, len(errors) - 0.5], kind="reference"),
     ]
     panel = Panel(AGAINST, DISTANCE, "", lines, log="x", names=names, named="y")
-    return Finding("C6", exactly(max(errors.values()), GRADIENT), text, panels=[panel])
+    return Finding("C6", exactly(float(np.max(list(errors.values()))), GRADIENT), text, panels=[panel])
 
 
 def _recursion(rng: np.random.Generator) -> Finding:
@@ -363,9 +363,9 @@ def _recursion(rng: np.random.Generator) -> Finding:
             inplace_reduce(gradient, reduction, len(X))
             own, skipped = error(network, X, Y, gradient[0] / (len(X) if reduction == "sum" else 1))
             key = network.activation_name, network.loss_name
-            errors[key] = max(own, errors.get(key, 0.0))
+            errors[key] = float(np.maximum(own, errors.get(key, 0.0)))
             n, kinks = n + 1, kinks + skipped
-    worst = max(errors.values())
+    worst = float(np.max(list(errors.values())))
     lines = [
         Series(loss.replace("_", " "), range(len(ACTIVATIONS)), [errors[a, loss] for a in ACTIVATIONS], kind="marks")
         for loss in LOSSES

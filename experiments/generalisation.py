@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, quartiles
-from harness.inference import Comparison, Verdict, censored, lower, split_replicas, together
+from harness.inference import Comparison, Split, Verdict, censored, fewest_pairs, lower, split_replicas, together
 from harness.report import interval, number
 
 Array = NDArray[np.floating]
@@ -29,10 +29,12 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -> Finding:
     """L5: every batch size at its best rate, where the training cost crosses the target."""
-    groups = cells.sort_values("batch_size").groupby(["dataset", "batch_size"])
-    tuned = {(str(name), int(B)): _tuned(evidence, own) for (name, B), own in groups}
-    larger = [key for key in tuned if key[1] > REFERENCE]
-    arms = {key: (tuned[key].accuracy, tuned[key[0], REFERENCE].accuracy) for key in larger}
+    groups = {(str(name), int(B)): own for (name, B), own in cells.groupby(["dataset", "batch_size"])}
+    larger = [key for key in groups if key[1] > REFERENCE]
+    split = split_replicas(evidence.answer.n_replicas, fewest_pairs(len(larger)))
+    tuned = {key: _tuned(evidence, own, split) for key, own in groups.items()}
+    inverse = {key: 1 / np.where(one.accuracy > 0, one.accuracy, np.nan) for key, one in tuned.items()}  # NaN: lost
+    arms = {key: (inverse[key[0], REFERENCE], inverse[key]) for key in larger}
     found = evidence.compare(arms, margin=MARGIN)
     verdicts = {
         key: Verdict.UNRESOLVED if tuned[key].edge or tuned[key[0], REFERENCE].edge else as_good(found[key])
@@ -73,9 +75,8 @@ class Tuned:
     accuracy: Array
 
 
-def _tuned(evidence: Evidence, cells: pd.DataFrame) -> Tuned:
+def _tuned(evidence: Evidence, cells: pd.DataFrame, split: Split) -> Tuned:
     own = cells.sort_values("learning_rate")
-    split = split_replicas(evidence.answer.n_replicas)
     costs = [censored(_where_it_crosses(evidence, cell, "validation_cost")) for cell in own["cell"]]
     i = int(np.argmin([np.median(cost[split.selection]) for cost in costs]))
     chosen = own.iloc[i]
@@ -88,12 +89,13 @@ def _edge(i: int, n: int) -> str:
 
 
 def as_good(comparison: Comparison) -> Verdict:
-    """The claim that a, an accuracy, is not lower than b by the margin: non-inferiority.
+    """The claim that a, an accuracy, is not lower than b by the margin: non-inferiority; open if one missed the target.
 
     All comparisons have to support it, so none needs an adjusted p for that; one that refutes it does.
     """
     worse = comparison.verdict == "a lower" and comparison.ratio.high < 1 - MARGIN
-    return Verdict.REFUTED if worse else Verdict.SUPPORTED if comparison.ratio.low >= 1 - MARGIN else Verdict.UNRESOLVED
+    kept = comparison.ratio.low >= 1 - MARGIN and comparison.finite == comparison.pairs
+    return Verdict.REFUTED if worse else Verdict.SUPPORTED if kept else Verdict.UNRESOLVED
 
 
 def seeds_to_tell(comparison: Comparison) -> str:
@@ -101,7 +103,7 @@ def seeds_to_tell(comparison: Comparison) -> str:
     ratio, margin = comparison.ratio, np.log(1 - MARGIN)
     if as_good(comparison) is not Verdict.UNRESOLVED or not np.log(ratio.estimate) > margin or not ratio.low > 0:
         return ""
-    needed = comparison.pairs * (np.log(ratio.estimate / ratio.low) / (np.log(ratio.estimate) - margin)) ** 2
+    needed = comparison.finite * (np.log(ratio.estimate / ratio.low) / (np.log(ratio.estimate) - margin)) ** 2
     return f", about {2 * max(6, int(np.ceil(needed)))} seeds would tell"  # one half of them chooses the rate
 
 
@@ -114,20 +116,21 @@ def _where_it_crosses(evidence: Evidence, cell: str, column: str) -> Array:
 
 
 def _said(comparison: Comparison) -> str:
-    if not comparison.pairs:
+    if not comparison.finite:
         return "not reached"
     words = {Verdict.SUPPORTED: "as good", Verdict.REFUTED: "worse"}
-    missed = f", not reached in {comparison.dropped} pairs" if comparison.dropped else ""
+    lost = comparison.pairs + comparison.dropped - comparison.finite
+    missed = f", not reached in {lost} pairs" if lost else ""
     said = words.get(as_good(comparison), f"unresolved{seeds_to_tell(comparison)}")
     return f"{interval(comparison.ratio)} ({said}{missed})"
 
 
 def _untuned(evidence: Evidence, cells: pd.DataFrame) -> str:
     """At equal epochs and the small batch's best rate: what tuning is for."""
-    parts = []
+    parts, split = [], split_replicas(evidence.answer.n_replicas, fewest_pairs(1))
     for name, own in cells.groupby("dataset", sort=False):
         small, large = (own[own["batch_size"] == B] for B in (ROBUST, OTHER))
-        chosen = _best(evidence, small)
+        chosen = _best(evidence, small, split)
         same = large[np.isclose(large["learning_rate"], chosen.rate)]
         if len(same):
             a, b = (evidence.replicas(cell, "final_test_accuracy") for cell in (same["cell"].iloc[0], chosen.cell))
@@ -175,10 +178,9 @@ class Chosen:
     penalty: Array | None
 
 
-def _best(evidence: Evidence, cells: pd.DataFrame) -> Chosen:
+def _best(evidence: Evidence, cells: pd.DataFrame, split: Split) -> Chosen:
     own = cells.sort_values("learning_rate")
     names, rates = list(own["cell"]), list(own["learning_rate"])
-    split = split_replicas(evidence.answer.n_replicas)
     validation = [np.median(_cost(evidence, cell, "validation")[split.selection]) for cell in names]
     i = int(np.argmin(validation))
     edge, penalty = _edge(i, len(names)), None
@@ -198,8 +200,9 @@ def _cost(evidence: Evidence, cell: str, part: str) -> Array:
 
 def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     """L10: what the neighbours of the best rate cost, of a small batch over a large one."""
+    split = split_replicas(evidence.answer.n_replicas, fewest_pairs(cells["dataset"].nunique()))
     chosen = {
-        str(name): [_best(evidence, own[own["batch_size"] == B]) for B in (ROBUST, OTHER)]
+        str(name): [_best(evidence, own[own["batch_size"] == B], split) for B in (ROBUST, OTHER)]
         for name, own in cells.groupby("dataset", sort=False)
     }
     arms = {}
@@ -208,7 +211,7 @@ def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
             arms[name] = (small.penalty, large.penalty)
     found = evidence.compare(arms)
     words = "; ".join(_penalties(name, pair, found.get(name)) for name, pair in chosen.items())
-    first = next((name for name, comparison in found.items() if comparison.pairs), None)
+    first = next((name for name, comparison in found.items() if comparison.finite), None)
     return Finding(
         "L10",
         together(lower(found[name]) if name in found else Verdict.UNRESOLVED for name in chosen),
@@ -233,7 +236,7 @@ def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None) -> 
     words = {"equivalent": "equal within 5 %", "a lower": f"B={ROBUST} is more robust", "b lower": f"B={OTHER} is"}
     needed = f", about {comparison.seeds_needed} seeds would tell" if comparison.seeds_needed else ""
     said = words.get(comparison.verdict, f"unresolved{needed}")
-    ratio = interval(comparison.ratio) if comparison.pairs else "not comparable"
+    ratio = interval(comparison.ratio) if comparison.finite else "not comparable"
     return f"{name} {small} against {large}, ratio {ratio} ({said})"
 
 

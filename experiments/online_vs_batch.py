@@ -36,7 +36,8 @@ def fewer_epochs(evidence: Evidence) -> Finding:
     arms = best_arms(evidence)
     datasets = list(arms)
     epochs = evidence.compare({name: (one.epochs, whole.epochs) for name, (one, whole) in arms.items()})
-    accuracy = evidence.compare({n: (one.accuracy, whole.accuracy) for n, (one, whole) in arms.items()}, margin=MARGIN)
+    inverse = {name: (_inverse(whole.accuracy), _inverse(one.accuracy)) for name, (one, whole) in arms.items()}
+    accuracy = evidence.compare(inverse, margin=MARGIN)
     edges = {name: _edges(arms[name]) for name in datasets}
     fewer = together(Verdict.UNRESOLVED if edges[name] else lower(epochs[name]) for name in datasets)
     worse = [
@@ -74,6 +75,11 @@ def _arm(evidence: Evidence, row: pd.Series) -> Arm:
     return Arm(evidence.to_target[row["cell"]]["epochs"], accuracy, float(row["learning_rate"]), str(row["edge"]))
 
 
+def _inverse(accuracy: np.ndarray) -> np.ndarray:
+    """1/accuracy (R,), NaN of replicas without one: compared as a cost, it counts them as lost."""
+    return 1 / np.where(accuracy > 0, accuracy, np.nan)
+
+
 def _edges(arms: tuple[Arm, Arm]) -> str:
     at = [
         f"{name} best at the {arm.edge} end of its rates, {number(arm.learning_rate)}: extend them"
@@ -89,7 +95,7 @@ def _median(arm: Arm) -> str:
 
 
 def _ratio(comparison: Comparison) -> str:
-    if not comparison.pairs:
+    if not comparison.finite:
         return "not reached by one of them"
     missed = sum(comparison.diverged)
     return interval(comparison.ratio) + (f", {missed} trainings did not reach it" if missed else "")

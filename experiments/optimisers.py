@@ -75,10 +75,9 @@ def _large_only(by_size: dict[float, Comparison]) -> Verdict:
 
 
 def _ratio(comparison: Comparison) -> str:
-    if comparison.pairs == 0:
-        return "not reached by both"
     words = {"a lower": "fewer", "b lower": "more", "equivalent": "the same within 20 %"}
-    return f"{interval(comparison.ratio)} ({words.get(comparison.verdict, comparison.verdict)})"
+    ratio = interval(comparison.ratio) if comparison.finite else "not reached by both"
+    return f"{ratio} ({words.get(comparison.verdict, comparison.verdict)})"
 
 
 def _edges(best: "pd.DataFrame") -> str:

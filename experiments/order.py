@@ -51,7 +51,7 @@ def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     ratio = {name: _inverse(comparison.ratio) for name, comparison in found.items()}
     edges = {name: _edges(chosen.loc[name]) for name in datasets}
     small = together(Verdict.UNRESOLVED if edges[name] else lower(found[name]) for name in datasets)
-    whole = max(_whole(evidence, cells).values())
+    whole = float(np.max(list(_whole(evidence, cells).values())))
     words = "; ".join(f"{name} {interval(ratio[name])}{edges[name] or _needed(found[name])}" for name in datasets)
     return Finding(
         "C18",

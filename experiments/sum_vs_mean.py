@@ -144,16 +144,12 @@ def _partners(cells: "pd.DataFrame", mean: "pd.Series", case: Case) -> "pd.Serie
 def _worst(found: Residuals, cases: Sequence[Case]) -> float:
     """The largest of all replicas, datasets and cases; NaN without any."""
     values = [own.max() for case in cases for own in found[case.name].values()]
-    return max(values, default=float("nan"))
+    return float(np.max(values)) if values else float("nan")
 
 
 def _smallest(found: Residuals, cases: Sequence[Case]) -> float:
     values = [own.min() for case in cases for own in found[case.name].values()]
-    return min(values, default=float("nan"))
-
-
-def _at_most(residual: float, bound: float) -> Verdict:
-    return Verdict.UNRESOLVED if np.isnan(residual) else exactly(residual, bound)
+    return float(np.min(values)) if values else float("nan")
 
 
 def _above(residual: float, bound: float) -> Verdict:
@@ -201,7 +197,7 @@ def _sum_of_examples(evidence: Evidence) -> Finding:
     worst = max((residual.max() for residual in own.values()), default=float("nan"))
     text = f"One pass over the batch and a loop over its examples end {_said(worst)} apart on {', '.join(own) or '-'}."
     panel = _table({LOOP.name: own}, [LOOP], "How far a loop over the examples ends from a matrix")
-    return Finding("C1", _at_most(worst, ROUNDING["float64"]), text, panels=[panel] if own else [])
+    return Finding("C1", exactly(worst, ROUNDING["float64"]), text, panels=[panel] if own else [])
 
 
 def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
@@ -216,7 +212,7 @@ def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
         "adam and rmsprop": DIVIDED,
     }
     verdicts = {
-        name: together(_at_most(_worst(found, [case]), _bound(case)) for case in cases)
+        name: together(exactly(_worst(found, [case]), _bound(case)) for case in cases)
         for name, cases in settings.items()
     }
     words = "; ".join(f"{name} {_size(found, settings[name], verdict)}" for name, verdict in verdicts.items())
@@ -253,14 +249,14 @@ def _power(found: Residuals) -> Finding:
         return lacking
     worst = _worst(found, POWER)
     text = f"At B=64 sgd, momentum and nesterov differ by {_said(worst)}, on {_datasets(found, POWER)}."
-    return Finding("C2.power", _at_most(worst, 0.0), text, panels=[_table(found, POWER)])
+    return Finding("C2.power", exactly(worst, 0.0), text, panels=[_table(found, POWER)])
 
 
 def _rounding(found: Residuals) -> Finding:
     if lacking := _incomplete("C2.rounding", found, [*OTHER_B, *SINGLE]):
         return lacking
     double, single = _worst(found, OTHER_B), _worst(found, SINGLE)
-    verdict = _both(_at_most(double, ROUNDING["float64"]), _at_most(single, ROUNDING["float32"]))
+    verdict = _both(exactly(double, ROUNDING["float64"]), exactly(single, ROUNDING["float32"]))
     text = (
         f"At B=50 sgd, momentum and nesterov differ by {_said(double)}, on {_datasets(found, OTHER_B)}; in single "
         f"precision by {_said(single)}."
@@ -272,8 +268,8 @@ def _ragged(evidence: Evidence, found: Residuals) -> Finding:
     if lacking := _incomplete("C2.ragged", found, [*KEPT, *POWER[:3]]):
         return lacking
     kept, dropped = (_smallest(found, KEPT), _worst(found, KEPT)), _worst(found, POWER)
-    by_percents = _both(_above(kept[0], RAGGED[0]), _at_most(kept[1], RAGGED[1]))
-    verdict = _both(by_percents, _at_most(dropped, ROUNDING["float64"]))
+    by_percents = _both(_above(kept[0], RAGGED[0]), exactly(kept[1], RAGGED[1]))
+    verdict = _both(by_percents, exactly(dropped, ROUNDING["float64"]))
     own = next(iter(found[KEPT[0].name].values()))
     usable = np.isfinite(own).all() and (own > 0).all()
     return Finding(
@@ -292,7 +288,7 @@ def _two_ways(claim: str, found: Residuals, wrong: Sequence[Case], right: Sequen
     """Scaled one way the residual is visible, scaled the other way there is none."""
     if lacking := _incomplete(claim, found, [*wrong, *right]):
         return lacking
-    verdict = _both(_above(_smallest(found, wrong), VISIBLE), _at_most(_worst(found, right), 0.0))
+    verdict = _both(_above(_smallest(found, wrong), VISIBLE), exactly(_worst(found, right), 0.0))
     return Finding(
         claim,
         verdict,

@@ -53,7 +53,7 @@ def order_of_a_whole_set(evidence: Evidence) -> Finding:
         trained = evidence.weights(still)[0]
         shuffled[str(name)] = _apart(trained, train_in_new_orders(evidence.again(still), evidence.rng))
         drawn[str(name)] = _apart(trained, evidence.weights(other)[0])
-    worst, control = max(shuffled.values()), min(drawn.values())
+    worst, control = float(np.max(list(shuffled.values()))), min(drawn.values())
     lines = [
         Series(label, range(len(found)), [max(LOWEST, value) for value in found.values()], kind="marks")
         for label, found in (("in a new order each time", shuffled), ("drawn with replacement", drawn))
@@ -193,8 +193,8 @@ def _shuffled(evidence: Evidence) -> "pd.DataFrame":
 
 
 def _faster(comparison: Comparison, clock: str) -> Verdict:
-    """Seconds are one reading of a clock: a ratio within its factor is unresolved."""
-    if clock != "seconds" or comparison.by_divergence:
+    """Seconds are one reading of a clock: a ratio within its factor is unresolved, unless most pairs are lost."""
+    if clock != "seconds" or 2 * comparison.finite < comparison.pairs:
         return lower(comparison)
     verdict = inside(comparison.ratio, 0, 1 / CLOCK)
     return Verdict.UNRESOLVED if verdict is Verdict.REFUTED and comparison.ratio.low < CLOCK else verdict

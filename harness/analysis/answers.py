@@ -9,7 +9,7 @@ from harness.analysis import batch_sizes
 from harness.analysis.batch_sizes import final_costs, table, targets_table, updates_to_target, with_limits
 from harness.analysis.comparisons import CLOCK_COLUMNS, Pair, Winner, best_against_best, matched_pairs, winners
 from harness.analysis.sweep_tables import SweepData
-from harness.inference import Array, Comparison, Exponent, median_interval, split_replicas
+from harness.inference import Array, Comparison, Exponent, fewest_pairs, median_interval, split_replicas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def answer(data: SweepData) -> Answer:
     return Answer(
         targets_at=goals,
         given_targets=given,
-        disjoint=split_replicas(n_replicas).disjoint,
+        disjoint=split_replicas(n_replicas, fewest_pairs(1)).disjoint,
         n_replicas=n_replicas,
         cells=cell_intervals(data.replicas, costs, reached),
         best=best,

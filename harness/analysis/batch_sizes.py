@@ -16,6 +16,7 @@ from harness.inference import (
     Status,
     best_learning_rate,
     censored,
+    fewest_pairs,
     fit_batch_scaling,
     median_interval,
     scaling_exponent,
@@ -48,7 +49,7 @@ def groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFram
 
 def split_of(cells: Iterable[Array]) -> Split:
     """Which replicas choose a rate and which report its cost; cells may differ in their number of replicas."""
-    return split_replicas(min(len(values) for values in cells))
+    return split_replicas(min(len(values) for values in cells), fewest_pairs(1))
 
 
 def table(rows: list[dict[str, Any]], *columns: str) -> "pd.DataFrame":

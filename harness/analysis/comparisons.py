@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.batch_sizes import split_of
-from harness.inference import SIGNIFICANCE, Array, Comparison, compare, holm
+from harness.inference import Array, Comparison, compare_family
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,27 +38,6 @@ class Winner:
     cost: float
     runner_up: str
     comparison: Comparison | None
-
-
-def adjusted(comparisons: list[Comparison]) -> list[Comparison]:
-    """The comparisons of one family of claims with Holm's p-values; unresolved where the adjusted p is too large.
-
-    Identical arms, and arms of which one diverged, are decided without a test and do not belong to the family.
-    """
-    chance = [c for c in comparisons if not (_identical(c) or c.by_divergence)]
-    differ, equal = holm([c.p for c in chance]), holm([c.equivalence_p for c in chance])
-    after = iter([_adjusted(c, float(p), float(q)) for c, p, q in zip(chance, differ, equal, strict=True)])
-    return [c if _identical(c) or c.by_divergence else next(after) for c in comparisons]
-
-
-def _identical(comparison: Comparison) -> bool:
-    return comparison.ratio.low == comparison.ratio.high == comparison.ratio.estimate
-
-
-def _adjusted(comparison: Comparison, p: float, equivalence_p: float) -> Comparison:
-    supported = {"a lower": p < SIGNIFICANCE, "b lower": p < SIGNIFICANCE, "equivalent": equivalence_p <= SIGNIFICANCE}
-    verdict = comparison.verdict if supported.get(comparison.verdict, False) else "unresolved"
-    return replace(comparison, p=p, equivalence_p=equivalence_p, verdict=verdict)
 
 
 # Sum against mean
@@ -95,8 +74,8 @@ def best_against_best(
         if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
             a, b = (costs[cells[reduction]] for reduction in ("sum", "mean"))
             report = split_of([a, b]).report
-            found[str(setting), float(B)] = compare(a[report], b[report], margin=MARGIN, rng=rng)
-    return dict(zip(found, adjusted(list(found.values())), strict=True))
+            found[str(setting), float(B)] = a[report], b[report]
+    return compare_family(found, MARGIN, rng)
 
 
 # Winners: the cell with the lowest cost when all cells have spent the same epochs, updates or train seconds
@@ -109,26 +88,31 @@ def winners(
 
     Cells of which half of the replicas or more diverged do not compete.
     """
-    found = []
+    found: list[Winner] = []
+    arms = {}
     for setting, own in histories.groupby("setting") if len(histories) else ():
         stable = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
         curves = {cell: rows for cell, rows in own.groupby("cell", sort=False) if cell in stable}
         if len(curves) > 1:
-            found += [_winner(str(setting), clock, column, curves, rng) for clock, column in clocks.items()]
-    after = iter(adjusted([winner.comparison for winner in found if winner.comparison]))
-    return [replace(winner, comparison=next(after)) if winner.comparison else winner for winner in found]
+            for clock, column in clocks.items():
+                winner, at = _winner(str(setting), clock, column, curves)
+                if winner.runner_up:
+                    arms[len(found)] = at[winner.cell], at[winner.runner_up]
+                found.append(winner)
+    compared = compare_family(arms, MARGIN, rng)
+    return [replace(winner, comparison=compared.get(i)) for i, winner in enumerate(found)]
 
 
 def _winner(
-    setting: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"], rng: np.random.Generator
-) -> Winner:
+    setting: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"]
+) -> tuple[Winner, dict[str, Array]]:
+    """The winner, not compared yet, and the costs (R,) of every cell at the budget."""
     budget = min(float(rows[column].max()) for rows in curves.values())
     at = {cell: costs_at(rows, column, budget) for cell, rows in curves.items()}
     first, *others = sorted(at, key=lambda cell: float(np.median(at[cell])))
     size = {cell: float(rows["batch_size"].iloc[0]) for cell, rows in curves.items()}
     second = next((cell for cell in others if size[cell] != size[first]), "")
-    comparison = compare(at[first], at[second], margin=MARGIN, rng=rng) if second else None
-    return Winner(setting, clock, budget, first, size[first], float(np.median(at[first])), second, comparison)
+    return Winner(setting, clock, budget, first, size[first], float(np.median(at[first])), second, None), at
 
 
 def costs_at(history: "pd.DataFrame", column: str, budget: float) -> Array:

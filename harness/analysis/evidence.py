@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from harness.analysis.answers import Answer
 from harness.analysis.batch_sizes import final_costs, updates_to_target
-from harness.analysis.comparisons import MARGIN, adjusted
+from harness.analysis.comparisons import MARGIN
 from harness.analysis.sweep_tables import SweepData
-from harness.inference import Array, Comparison, Interval, compare
+from harness.inference import Array, Comparison, Interval, compare_family
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,9 +113,8 @@ class Evidence:
         return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)
 
     def compare(self, arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float = MARGIN) -> dict[K, Comparison]:
-        """Each pair of arms (R,) compared replica by replica; one family of claims, so the p-values are Holm's."""
-        found = [compare(a, b, margin=margin, rng=self.rng) for a, b in arms.values()]
-        return dict(zip(arms, adjusted(found), strict=True))
+        """Each pair of arms (R,) compared replica by replica; one family of claims."""
+        return compare_family(arms, margin, self.rng)
 
 
 def limits(intervals: Iterable[Interval]) -> tuple[list[float], list[float], list[float]]:

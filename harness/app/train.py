@@ -27,6 +27,8 @@ def train(words: Sequence[str], composed: Composed) -> int:
     store = Store.open()
     recovery.recover(store, say)
     cells = grid.look_up(cells, store)
+    if warning := grid.unresolvable(cells):
+        say(warning)
     if any(cell.config.dry_run for cell in cells):
         print(grid.plan(cells))
         return 0

@@ -4,7 +4,7 @@ Pure functions of arrays; randomness is an argument. May import `network`, `comp
 and needs none of them.
 """
 
-from harness.inference.comparison import Comparison, compare, holm
+from harness.inference.comparison import Comparison, compare_family
 from harness.inference.fits import RESAMPLES, BatchScaling, Status, fit_batch_scaling, resampled_medians
 from harness.inference.intervals import (
     CONFIDENCE,
@@ -26,4 +26,5 @@ from harness.inference.learning_rates import (
     scaling_exponent,
     split_replicas,
 )
+from harness.inference.sign_flips import fewest_pairs
 from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together

@@ -1,30 +1,37 @@
-"""Two arms that were trained on the same replicas, compared pair by pair through the log-ratio of their costs.
+"""A family of comparisons: each of two arms that were trained on the same replicas, through their log-ratios of costs.
 
 Updates to target are compared in the same way. +inf (or NaN) marks a replica that diverged or missed the target.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from harness.inference.intervals import ROUNDING, SIGNIFICANCE, Array, Interval, censored, geometric_mean_ratio
+from harness.inference.sign_flips import difference_p, equivalence_p, fewest_pairs, holm, scores, shifts
+
+K = TypeVar("K")
 
 POWER = 0.8  # of the number of seeds that an unresolved comparison asks for
-FEWEST_PAIRS = 6  # the smallest n at which a two-sided sign-flip test can reach p < .05
-ENUMERATED_PAIRS = 16  # up to which all 2^n sign patterns are tried; beyond, 2^16 random ones
+z = NormalDist().inv_cdf
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of comparing arms a and b.
+    """The result of comparing arms a and b, as one of a family of comparisons.
 
-    ratio: geometric mean of a/b over the usable pairs. p: of a ratio of 1. equivalence_p: of one outside the margin.
-    verdict: "a lower", "b lower", "equivalent" or "unresolved". seeds_needed: a rough number of pairs that would
-    resolve an unresolved comparison; None if it is resolved, or if fewer than two pairs are usable. pairs, dropped:
-    numbers of usable and unusable pairs. diverged: numbers of replicas of a and of b at +inf.
-    by_divergence: the verdict rests on one arm having diverged in most replicas, not on the ratio.
+    ratio: geometric mean of a/b over the finite pairs. p: of a ratio of 1, equivalence_p: of one outside the margin,
+    both with Holm's correction for the family; 1 and 0 where all pairs are equal to rounding, which is no chance.
+    verdict: "a lower", "b lower", "equivalent" or "unresolved".
+    pairs: that tell something; dropped: that do not, as both arms were lost. finite: pairs in which neither was lost.
+    diverged: numbers of replicas of a and of b at +inf.
+    seeds_needed: a rough number of replicas that would resolve it at the corrected level; None if it is resolved or
+    nothing can be estimated. fewest_pairs: that could resolve any comparison of this family; None: no number can.
     """
 
     ratio: Interval
@@ -33,96 +40,91 @@ class Comparison:
     verdict: str
     seeds_needed: int | None
     pairs: int
+    finite: int
     dropped: int
     diverged: tuple[int, int]
-    by_divergence: bool
+    fewest_pairs: int | None
 
 
-def compare(costs_a: ArrayLike, costs_b: ArrayLike, margin: float, rng: np.random.Generator) -> Comparison:
-    """Arms a and b, costs (R,) of the same replicas in the same order, +inf (or NaN) where one diverged.
+class Levels(NamedTuple):
+    """Largest p at which a difference, and an equivalence, is claimed after all corrections."""
 
-    Pairs of two finite, positive costs are compared; the others are counted. An arm that diverged in more than half of
-    its replicas loses against one that did not; if both did, the verdict is "unresolved". Otherwise, in this order:
-    "equivalent" if the ratio is within the margin at p ≤ .05, or if all pairs are equal to rounding, however few;
-    "a lower" or "b lower" at p < .05 with 1 outside the ratio's interval.
+    difference: float
+    equivalence: float
+
+
+def compare_family(
+    arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float, rng: np.random.Generator
+) -> dict[K, Comparison]:
+    """Arms a and b of each comparison, costs (R,) ≥ 0 of the same replicas in the same order, +inf (or NaN) if lost.
+
+    One family of claims: at most 5 % of families without any effect get a false "a lower" or "b lower", and at most
+    5 % of families at the margin a false "equivalent". A loss counts against its arm: a pair with one lost arm is as
+    far out as can be. Two lost arms tell nothing. A cost of 0 equals another one and is infinitely lower than any else.
+    In this order: "equivalent" if all pairs are equal to rounding, however few, or if the ratio is within the margin
+    at p ≤ .05; "a lower" or "b lower" at p ≤ .05. rng: for the interval of the ratio only.
     """
+    ratios = {key: log_ratios(a, b) for key, (a, b) in arms.items()}
+    tested = {key: own for key, own in ratios.items() if not _identical(own)}
+    differ = dict(zip(tested, holm([difference_p(own) for own in tested.values()]).tolist(), strict=True))
+    same = dict(zip(tested, holm([equivalence_p(own, margin) for own in tested.values()]).tolist(), strict=True))
+    levels = Levels(*(SIGNIFICANCE / max(1, sum(p > SIGNIFICANCE for p in own.values())) for own in (differ, same)))
+    fewest, found = fewest_pairs(len(tested)), {}
+    for key, own in ratios.items():
+        a, b = (censored(arm) for arm in arms[key])
+        p, q, finite = differ.get(key, 1.0), same.get(key, 0.0), own[np.isfinite(own)]
+        verdict = _verdict(own, p, q)
+        needed = seeds_needed(own, len(a), margin, levels) if verdict == "unresolved" else None
+        diverged = int(np.isinf(a).sum()), int(np.isinf(b).sum())
+        sizes = len(own), len(finite), len(a) - len(own)
+        found[key] = Comparison(geometric_mean_ratio(finite, rng), p, q, verdict, needed, *sizes, diverged, fewest)
+    return found
+
+
+def log_ratios(costs_a: ArrayLike, costs_b: ArrayLike) -> Array:
+    """log a/b of the pairs (R,) that tell something: ±inf where one arm was lost or is 0, 0 where both are 0."""
     a, b = censored(costs_a), censored(costs_b)
-    usable = np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)
-    log_ratios = np.log(a[usable]) - np.log(b[usable])
-    diverged = int(np.isinf(a).sum()), int(np.isinf(b).sum())
-    lost_a, lost_b = (2 * count > len(a) for count in diverged)
-    ratio, p = geometric_mean_ratio(log_ratios, rng), sign_flip_p(log_ratios, rng)
-    same = equivalence_p(log_ratios, margin, rng)
-    if lost_a or lost_b:
-        verdict = "unresolved" if lost_a and lost_b else "b lower" if lost_a else "a lower"
-    else:
-        verdict = _verdict(log_ratios, ratio, p, same)
-    seeds, n = seeds_needed(log_ratios, margin) if verdict == "unresolved" else None, len(log_ratios)
-    return Comparison(ratio, p, same, verdict, seeds, n, len(a) - n, diverged, by_divergence=lost_a != lost_b)
-
-
-def _verdict(log_ratios: Array, ratio: Interval, p: float, same: float) -> str:
-    identical = len(log_ratios) > 0 and np.abs(log_ratios).max() <= ROUNDING
-    if identical or same <= SIGNIFICANCE:
-        return "equivalent"
-    if p < SIGNIFICANCE and ratio.high < 1:
-        return "a lower"
-    if p < SIGNIFICANCE and ratio.low > 1:
-        return "b lower"
-    return "unresolved"
-
-
-def seeds_needed(log_ratios: ArrayLike, margin: float) -> int | None:
-    """Pairs that would show, with power .8, a difference or an equivalence as large as these log-ratios (n,) suggest.
-
-    Normal approximation, mean m and standard deviation s: (z_.975 + z_.8)² s²/m² for the difference, and
-    (z_.95 + z_.9)² s²/(log(1 + margin) − |m|)² for the equivalence; the smaller of the two, but more than n. Right
-    within a factor of a few. None if there are fewer than two pairs.
-    """
-    values, z = np.asarray(log_ratios, dtype=np.float64), NormalDist().inv_cdf
-    if len(values) < 2:
-        return None
-    mean, spread = abs(values.mean()), values.std(ddof=1)
-    room = np.log1p(margin) - mean
     with np.errstate(divide="ignore", invalid="ignore"):
-        difference = np.square((z(1 - SIGNIFICANCE / 2) + z(POWER)) * spread / mean)
-        equivalence = np.square((z(1 - SIGNIFICANCE) + z((1 + POWER) / 2)) * spread / room) if room > 0 else np.inf
-    return int(np.ceil(max(FEWEST_PAIRS, len(values) + 1, float(np.fmin(difference, equivalence)))))
+        ratios = np.where((a == 0) & (b == 0), 0.0, np.log(a) - np.log(b))
+    return ratios[~np.isnan(ratios)]
 
 
-def sign_flip_p(differences: ArrayLike, rng: np.random.Generator) -> float:
-    """Two-sided p of mean(differences) = 0 for paired `differences` (n,), such as log-ratios.
+def _identical(log_ratios: Array) -> bool:
+    return len(log_ratios) > 0 and bool(np.abs(log_ratios).max() <= ROUNDING)
 
-    Exact up to n = 16: the share of the 2^n sign patterns whose mean is at least as far from 0. So p is never below
-    2/2^n: five pairs cannot give p < .05. Beyond, (k + 1)/(2^16 + 1) from 2^16 random patterns.
-    Assumes that the differences are independent and, if there is no effect, symmetric around 0 (Fisher 1935).
+
+def _verdict(log_ratios: Array, p: float, same: float) -> str:
+    if same <= SIGNIFICANCE:
+        return "equivalent"
+    if p > SIGNIFICANCE:
+        return "unresolved"
+    return "a lower" if scores(log_ratios).mean() < 0 else "b lower"
+
+
+def seeds_needed(log_ratios: Array, n_replicas: int, margin: float, levels: Levels) -> int | None:
+    """Replicas that would show, with power .8, a difference or an equivalence as large as these pairs (n,) suggest.
+
+    levels: after correction for the family (what Holm leaves of it). From the normal approximation, with mean m and
+    standard deviation s of the scores: (z_{1−level/2} + z_.8)² s²/m² for a difference, (z_{1−level} + z_.9)² s²/m² for
+    an equivalence (with the distances from the nearer end of the margin), both + z²/2 because s is estimated, both at
+    least the fewest pairs at that level; the smaller, and more than there were; n_replicas/n of them for each pair.
+    m and s are estimates: right within a factor of a few. None: fewer than two pairs, or no number is enough.
     """
-    return _mean_p(np.asarray(differences, dtype=np.float64), "two-sided", rng)
+    n = len(log_ratios)
+    if n < 2:
+        return None
+    own = scores(log_ratios)
+    to_differ = _pairs_needed(own * np.sign(own.mean()), levels.difference / 2, POWER)
+    ends = [scores(distances) for distances in shifts(log_ratios, margin)]
+    to_equal = max(_pairs_needed(end, levels.equivalence, (1 + POWER) / 2) for end in ends)
+    floors = fewest_pairs(1, levels.difference), fewest_pairs(1, levels.equivalence, sides=1)
+    needed = min(max(need, floor or math.inf) for need, floor in zip((to_differ, to_equal), floors, strict=True))
+    return math.ceil(max(n + 1, math.ceil(needed)) * n_replicas / n) if math.isfinite(needed) else None
 
 
-def equivalence_p(log_ratios: ArrayLike, margin: float, rng: np.random.Generator) -> float:
-    """p of a geometric-mean ratio outside [1/(1 + margin), 1 + margin]: two one-sided sign-flip tests.
-
-    The larger of the p of mean ≤ −log(1 + margin) and of mean ≥ log(1 + margin) (Schuirmann 1987); never below 2^−n.
-    """
-    values, limit = np.asarray(log_ratios, dtype=np.float64), np.log1p(margin)
-    return max(_mean_p(values + limit, "greater", rng), _mean_p(values - limit, "less", rng))
-
-
-def _mean_p(values: Array, alternative: str, rng: np.random.Generator) -> float:
-    """p of the mean of `values` (n,) among its means under flipped signs; 1 for fewer than two values."""
-    from scipy import stats
-
-    if len(values) < 2:
-        return 1.0
-    options = {"permutation_type": "samples", "n_resamples": 2**ENUMERATED_PAIRS, "alternative": alternative}
-    return float(stats.permutation_test((values,), np.mean, rng=rng, **options).pvalue)
-
-
-def holm(p_values: ArrayLike) -> Array:
-    """p-values (m,) adjusted because they are m claims of one study, in the given order (Holm 1979); skips NaN."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]
-    adjusted = np.full_like(p, np.nan)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
-    return adjusted
+def _pairs_needed(own: Array, tail: float, power: float) -> float:
+    """Pairs at which a sum of such scores lies in the upper tail of this probability; never if their mean is ≤ 0."""
+    if own.mean() <= 0:
+        return math.inf
+    relative_spread = float(own.std(ddof=1) / own.mean())
+    return ((z(1 - tail) + z(power)) * relative_spread) ** 2 + z(1 - tail) ** 2 / 2

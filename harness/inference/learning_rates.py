@@ -13,7 +13,6 @@ from harness.inference.intervals import CENTRAL, UNKNOWN, Array, Interval, censo
 Indices = NDArray[np.intp]
 
 FEWEST_TO_CHOOSE = 3  # two replicas have three resamples: too few to say how sure their choice of a rate is
-SMALLEST_HALF = 6  # replicas to choose with, and as many to report with: the fewest that can reach p < .05
 VERTEX_SCATTER = 0.5  # of half a grid step: how far a parabola's vertex may be from the best learning rate
 SCALING_POWERS = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}  # power of B by which the rule scales the learning rate
 
@@ -58,10 +57,13 @@ class Exponent:
     at_edge: tuple[float, ...]
 
 
-def split_replicas(n: int) -> Split:
-    """The first half chooses, the second (larger if n is odd) reports. Below n = 12 all n do both: not disjoint."""
+def split_replicas(n: int, fewest: int | None) -> Split:
+    """The first half chooses, the second (larger if n is odd) reports. Below n = 2 fewest all n do both: not disjoint.
+
+    fewest: pairs that the family of comparisons needs (`fewest_pairs`), so that the half that reports can resolve some.
+    """
     everyone = np.arange(n)
-    if n < 2 * SMALLEST_HALF:
+    if fewest is None or n < 2 * fewest:
         return Split(everyone, everyone, False)
     return Split(everyone[: n // 2], everyone[n // 2 :], True)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 
 from harness.inference.comparison import Comparison
-from harness.inference.intervals import SIGNIFICANCE, Interval
+from harness.inference.intervals import Interval
 
 
 class Verdict(StrEnum):
@@ -21,7 +21,9 @@ class Verdict(StrEnum):
 
 
 def exactly(residual: float, bound: float) -> Verdict:
-    """A claim of equality up to rounding: supported if the residual is within the bound, else refuted."""
+    """A claim of equality up to rounding: supported if the residual is within the bound, else refuted; NaN: neither."""
+    if np.isnan(residual):
+        return Verdict.UNRESOLVED
     return Verdict.SUPPORTED if residual <= bound else Verdict.REFUTED
 
 
@@ -45,19 +47,9 @@ def equal(comparison: Comparison) -> Verdict:
 
 
 def _decided(comparison: Comparison, supported_by: str) -> Verdict:
-    if comparison.verdict == "unresolved" or not _is_significant(comparison):
+    if comparison.verdict == "unresolved":
         return Verdict.UNRESOLVED
     return Verdict.SUPPORTED if comparison.verdict == supported_by else Verdict.REFUTED
-
-
-def _is_significant(comparison: Comparison) -> bool:
-    """Where the verdict rests on diverged replicas: whether their numbers differ, by Fisher's exact test (1922)."""
-    if not comparison.by_divergence:
-        return True
-    from scipy.stats import fisher_exact
-
-    n = comparison.pairs + comparison.dropped
-    return bool(fisher_exact([[lost, n - lost] for lost in comparison.diverged]).pvalue < SIGNIFICANCE)
 
 
 def opposite(verdict: Verdict) -> Verdict:

@@ -103,9 +103,9 @@ def _against(winner: Winner, labels: Mapping[str, str]) -> str:
     if comparison is None:
         return "no other batch size"
     other = labels[winner.runner_up]
-    if comparison.by_divergence:
-        return f"{other} diverged in {comparison.diverged[1]} replicas"
-    text = f"{interval(comparison.ratio)} × {other}, p = {number(comparison.p)}"
+    lost = f" ({other} diverged in {comparison.diverged[1]} replicas)" if comparison.diverged[1] else ""
+    ratio = f"{interval(comparison.ratio)} × " if comparison.finite else "against "
+    text = f"{ratio}{other}{lost}, p = {number(comparison.p)}"
     text = f"{text}: {verdict(comparison, 'lower', 'higher')}"
     needed = comparison.seeds_needed if comparison.verdict == "unresolved" else None
     return f"{text}, about {needed} seeds would tell" if needed else text

@@ -6,6 +6,7 @@ A cell is recognised by its signature, never by its name. Cells of one grid that
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from harness.analysis import n_comparisons, too_few_seeds
 from harness.config import Config, labels
 from harness.runs.recording import Loader, load_dataset
 from harness.store import Store
@@ -60,6 +61,14 @@ def plan(cells: Sequence[GridCell]) -> str:
     lines = [f"{cell.label:<{width}}  {states.get(cell.signature, f'done, run {cell.run_id}')}" for cell in cells]
     total = _duration(sum(seconds.values()))
     return "\n".join([*lines, f"{len(cells)} cells, {len(cells) - len(todo)} done, about {total} to train"])
+
+
+def unresolvable(cells: Sequence[GridCell]) -> str:
+    """A sentence if some are to be trained and together can never resolve what their answer compares; else empty."""
+    if not missing(cells):
+        return ""
+    count = n_comparisons([cell.identity.values for cell in cells])
+    return too_few_seeds(count, min(cell.config.seeds for cell in cells))
 
 
 def _duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.answers import answer
-from harness.analysis.comparisons import adjusted, costs_at
+from harness.analysis.comparisons import costs_at
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.report import figures, markdown, notes
 from harness.training import Identity, Plan
@@ -234,18 +234,6 @@ def test_the_page_is_self_contained_and_escapes_what_it_is_given():
 )
 def test_numbers_are_short(value, text):
     assert markdown.number(value) == text
-
-
-def test_many_comparisons_are_one_family_of_claims():
-    """Of ten tables of noise at p = .03 none is left after Holm; one at p = .001 is, and identity needs no p."""
-    from harness.inference.comparison import compare
-
-    rng = np.random.default_rng(0)
-    clear = compare(np.full(12, 1.0) + 0.01 * rng.random(12), np.full(12, 2.0), 0.05, rng)
-    weak = replace(clear, p=0.03)
-    same = compare(np.ones(3), np.ones(3), 0.05, rng)
-    verdicts = [comparison.verdict for comparison in adjusted([weak] * 9 + [clear, same])]
-    assert verdicts == ["unresolved"] * 9 + ["a lower", "equivalent"]
 
 
 @ANSWERED

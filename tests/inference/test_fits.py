@@ -11,10 +11,12 @@ from scipy import optimize
 
 from harness.inference.fits import Status, fit_batch_scaling, resampled_medians, vertex
 from harness.inference.learning_rates import SCALING_POWERS, Split, best_learning_rate, scaling_exponent, split_replicas
+from harness.inference.sign_flips import fewest_pairs
 
 NAN, INF = np.nan, np.inf
 BATCH_SIZES = np.array([1, 8, 64, 512, 1437])
-EVERYONE = split_replicas(9)
+FEWEST = fewest_pairs(1)
+EVERYONE = split_replicas(9, FEWEST)
 
 
 def rng(seed=0):
@@ -151,13 +153,23 @@ def test_resampled_medians_are_of_the_same_replicas_everywhere():
 
 def test_halves_are_disjoint_from_twelve_replicas_on():
     for n in (1, 5, 9):
-        assert split_replicas(n).disjoint is False
-        np.testing.assert_array_equal(split_replicas(n).selection, split_replicas(n).report)
+        assert split_replicas(n, FEWEST).disjoint is False
+        np.testing.assert_array_equal(split_replicas(n, FEWEST).selection, split_replicas(n, FEWEST).report)
     for n in (12, 13, 30):
-        split = split_replicas(n)
+        split = split_replicas(n, FEWEST)
         assert split.disjoint
         assert sorted([*split.selection, *split.report]) == list(range(n))
         assert len(split.report) - len(split.selection) in (0, 1)
+
+
+@pytest.mark.parametrize("m", [1, 3, 10, 26])
+def test_disjoint_halves_can_resolve_the_family(m):
+    fewest = fewest_pairs(m)
+    for n in range(1, 40):
+        split = split_replicas(n, fewest)
+        assert split.disjoint == (n >= 2 * fewest)
+        assert len(split.report) >= min(n, fewest)
+    assert not split_replicas(1000, fewest_pairs(5000)).disjoint
 
 
 def test_the_lowest_median_is_chosen_and_reported_on_others():
@@ -170,8 +182,8 @@ def test_the_lowest_median_is_chosen_and_reported_on_others():
 
 def test_a_table_with_a_column_per_rate_will_do():
     costs = {0.1: [2.0, 1.9, 2.1], 0.3: [1.0, 1.1, 0.9], 1.0: [NAN, 5.0, INF]}
-    best = best_learning_rate(pd.DataFrame(costs), split_replicas(3), rng())
-    assert best == best_learning_rate(costs, split_replicas(3), rng())
+    best = best_learning_rate(pd.DataFrame(costs), split_replicas(3, FEWEST), rng())
+    assert best == best_learning_rate(costs, split_replicas(3, FEWEST), rng())
     assert (best.rate, best.low, best.high) == (0.3, 0.3, 0.3)
 
 
@@ -185,17 +197,17 @@ def test_the_edge_of_the_grid(medians, edge):
 
 
 def test_of_equals_the_lowest_rate():
-    assert best_learning_rate({1.0: [1, 1, 1], 0.1: [1, 1, 1]}, split_replicas(3), rng()).rate == 0.1
+    assert best_learning_rate({1.0: [1, 1, 1], 0.1: [1, 1, 1]}, split_replicas(3, FEWEST), rng()).rate == 0.1
 
 
 def test_all_diverged_there_is_no_rate():
-    best = best_learning_rate({0.1: [INF] * 6, 1.0: [NAN] * 6}, split_replicas(6), rng())
+    best = best_learning_rate({0.1: [INF] * 6, 1.0: [NAN] * 6}, split_replicas(6, FEWEST), rng())
     assert np.isnan([best.rate, best.low, best.high]).all()
     assert (best.cost.estimate, best.edge) == (INF, "low")
 
 
 def test_one_replica_chooses_without_saying_how_surely():
-    best = best_learning_rate({0.1: [2.0], 1.0: [1.0]}, split_replicas(1), rng())
+    best = best_learning_rate({0.1: [2.0], 1.0: [1.0]}, split_replicas(1, FEWEST), rng())
     assert (best.rate, best.cost.estimate, best.cost.confidence) == (1, 1, 0)
     assert np.isnan([best.low, best.high]).all()
 

@@ -34,7 +34,7 @@ def test_the_whole_set_is_one_cell_however_it_is_asked_for(project):
     assert code == 0, said
     assert said.startswith("1 of 1 cells trained")
     code, said = project.run("-m", "batch_size=full,64", *TINY)
-    assert said.startswith("2 of 2 cells trained (1 found finished in the store)")
+    assert "2 of 2 cells trained (1 found finished in the store)" in said
     assert [run.data.params["batch_size"] for run in project.runs("cell")] == ["90", "64"]
     assert "iris B=90 η=0.1 mean" in note_of(project.runs("sweep")[-1])
 
@@ -43,7 +43,7 @@ def test_a_rate_is_one_cell_whether_a_rule_or_the_user_scaled_it(project):
     project.run("-m", "batch_size=32", "learning_rate=0.05", *TINY)
     code, said = project.run("-m", "batch_size=32,64", "learning_rate_rule=constant,linear", "learning_rate=0.1", *TINY)
     assert code == 0, said
-    assert said.startswith("3 of 3 cells trained (1 found finished in the store)")
+    assert "3 of 3 cells trained (1 found finished in the store)" in said
     table = project.table(project.runs("sweep")[-1], "cells.csv")
     assert list(table["label"]) == ["iris B=32 η=0.1 mean", "iris B=32 η=0.05 mean", "iris B=64 η=0.1 mean"]
     assert set(table["setting"]) == {"iris"}

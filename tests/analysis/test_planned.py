@@ -1,0 +1,63 @@
+"""How many comparisons a planned sweep makes, and whether its seeds can resolve any of them."""
+
+import numpy as np
+import pytest
+from synthetic import cell, evidence
+
+from harness.analysis import n_comparisons, too_few_seeds
+from harness.inference import compare_family
+
+BASE = {"dataset.name": "iris", "epochs": 2, "updates": None, "train_seconds": None, "seed": 0}
+
+
+def grid(sizes, rates=(0.1,), reductions=("mean",), datasets=("iris",)):
+    return [
+        {**BASE, "dataset.name": dataset, "batch_size": B, "learning_rate": rate, "reduction": reduction}
+        for dataset in datasets
+        for B in sizes
+        for rate in rates
+        for reduction in reductions
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "count"),
+    [
+        (grid([64]), 0),
+        (grid([1, 64]), 3),
+        (grid([64], reductions=("sum", "mean")), 4),
+        (grid([1, 64, 512], rates=(0.1, 1), reductions=("sum", "mean")), 6),
+        (grid([1, 64], datasets=("iris", "wine")), 6),
+        (grid([64], datasets=("iris", "wine")), 0),
+    ],
+)
+def test_one_comparison_for_each_clock_and_each_size_with_both_reductions(cells, count):
+    assert n_comparisons(cells) == count
+
+
+def test_no_answer_makes_more_comparisons_than_were_planned():
+    axes = {"sizes": (1, 8), "rates": (0.1, 0.3, 1.0), "reductions": ("sum", "mean"), "datasets": ("iris", "wine")}
+    planned = grid(**axes)
+    found = evidence(
+        *(cell(one["batch_size"], one["learning_rate"], one["reduction"], one["dataset.name"]) for one in planned)
+    ).answer
+    made = sum(winner.comparison is not None for winner in found.winners) + len(found.at_best)
+    assert 0 < made <= n_comparisons(planned)
+
+
+@pytest.mark.parametrize("m", [1, 3, 10, 26])
+def test_the_seeds_named_are_the_fewest_with_which_a_difference_can_be_shown(m):
+    """Every comparison as clear as can be."""
+    named = next(seeds for seeds in range(1, 20) if not too_few_seeds(m, seeds))
+    clear = [{i: (np.ones(seeds), np.full(seeds, 9.0)) for i in range(m)} for seeds in (named - 1, named)]
+    before, at = (compare_family(family, 0.05, np.random.default_rng(0))[0].verdict for family in clear)
+    assert (before, at) == ("unresolved", "a lower")
+    assert f"seeds={named} can." in too_few_seeds(m, named - 1)
+
+
+def test_without_comparisons_there_is_nothing_to_say():
+    assert too_few_seeds(0, 1) == ""
+
+
+def test_a_family_that_no_number_of_seeds_resolves():
+    assert "no number of seeds can: make the grid smaller" in too_few_seeds(5000, 100)
