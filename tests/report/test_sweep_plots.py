@@ -18,7 +18,7 @@ from harness.report.rates import rate_heatmaps, stability
 from harness.report.style import plain
 from harness.report.sweep_figures import outcomes
 from harness.report.targets import to_target
-from harness.training.tables import curve
+from harness.training import curve
 
 N = 1437
 UPDATES = (0, 1, 3, 10, 30)
