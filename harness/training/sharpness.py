@@ -45,12 +45,17 @@ def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Genera
     value, radius, converged = _power_iteration(product, start)
     if (converged and value >= 0) or not np.isfinite(value):
         return value
-    shifted, _, converged = _power_iteration(lambda v: product(v) + radius * v, start)
-    return max(value, shifted - radius) if converged else np.nan
+    value, _, converged = _power_iteration(product, start, shift=radius)
+    return value if converged else np.nan
 
 
-def _power_iteration(product: Callable[[Array], Array], start: Array) -> tuple[float, float, bool]:
-    """v <- Hv / ‖Hv‖ until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it converged)."""
+def _power_iteration(
+    product: Callable[[Array], Array], start: Array, shift: float = 0.0
+) -> tuple[float, float, bool]:
+    """v <- Mv / ‖Mv‖, M = H + shift I, until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it converged).
+
+    The tolerance is relative to λ, not to λ + shift: a start in the null space of H would pass for converged.
+    """
     vector = start / np.linalg.norm(start)
     for _ in range(MAX_PRODUCTS):
         image = product(vector)
@@ -58,14 +63,16 @@ def _power_iteration(product: Callable[[Array], Array], start: Array) -> tuple[f
         residual = float(np.linalg.norm(image - value * vector))
         if residual <= TOLERANCE * abs(value) or not radius > 0:  # a NaN ends it as well
             return value, radius, True
-        vector = image / radius
+        image = image + shift * vector
+        vector = image / np.linalg.norm(image)
     return value, radius, False
 
 
 def sharpness(network: MLP, X: Array, Y: Array, rng: Generator) -> float:
     """λ_max of the mean cost of X (N, D) or (1, N, D) at the parameters of the stack's first network.
 
-    NaN where the weights overflow, and where the power iteration has not settled. Of more than MAX_EXAMPLES examples, that many are drawn: an rng in the same state draws the same ones.
+    NaN where the weights overflow, and where the power iteration has not settled.
+    Of more than MAX_EXAMPLES examples, that many are drawn: an rng in the same state draws the same ones.
     The optimiser's weight decay, which adds to the curvature, is no part of the cost.
     """
     if X.shape[-2] > MAX_EXAMPLES:
