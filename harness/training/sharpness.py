@@ -49,9 +49,7 @@ def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Genera
     return value if converged else np.nan
 
 
-def _power_iteration(
-    product: Callable[[Array], Array], start: Array, shift: float = 0.0
-) -> tuple[float, float, bool]:
+def _power_iteration(product: Callable[[Array], Array], start: Array, shift: float = 0.0) -> tuple[float, float, bool]:
     """v <- Mv / ‖Mv‖, M = H + shift I, until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it converged).
 
     The tolerance is relative to λ, not to λ + shift: a start in the null space of H would pass for converged.
