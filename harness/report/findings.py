@@ -109,8 +109,8 @@ def finding_figures(study: Study, findings: Iterable[Finding]) -> dict[str, "Fig
 
 
 def caption(study: Study, finding: Finding) -> tuple[str, str]:
-    """Title and note of the figure that shows a finding."""
-    return f"{finding.claim}: {study.claims[finding.claim].says}", f"{finding.verdict.capitalize()}. {finding.sentence}"
+    """Title and note of the figure that shows a finding; the verdict stands before the claim."""
+    return f"{finding.verdict.capitalize()}, {finding.claim}: {study.claims[finding.claim].says}", finding.sentence
 
 
 @styled()
