@@ -84,7 +84,9 @@ def _keys(cells: "pd.DataFrame", styles: Styles, curves: Curves, grey: list[str]
         lost, n = about.loc[cell, ["n_diverged", "n_replicas"]]
         keys.append(key(**style | {"label": f"{style['label']}{f': {lost:g} of {n:g} diverged' if lost > 0 else ''}"}))
     keys += [key("other cells", color=GREY, linewidth=1)] if grey else []
-    return keys + mark_keys([marks(own, "epoch", EVERYTHING) for own in curves.values()])
+    found = {cell: marks(own, "epoch", EVERYTHING) for cell, own in curves.items()}
+    used = {name for cell, own in found.items() for name in own if cell in styles or name == "lost"}
+    return keys + mark_keys(used)
 
 
 def _panel(axes: "Axes", curves: Curves, clock: str, within: Limits, styles: Styles) -> None:

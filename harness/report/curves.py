@@ -32,7 +32,7 @@ def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
     """Train and validation cost against epochs, and the validation score."""
     column, score = next((column, name) for column, name in SCORE_LABELS.items() if column in history)
     train, validation, scores = (curve(history, name) for name in ("train_cost", "validation_cost", column))
-    note, keys = _note(train, history["replica"].nunique()), mark_keys([marks(train, "epoch", EVERYTHING)])
+    note, keys = _note(train, history["replica"].nunique()), mark_keys(marks(train, "epoch", EVERYTHING))
     figure, ((left, right),) = panels([["Cost", f"Validation {score}"]], title, note, keys, size=SIZE)
     top = edge_of(history.loc[history["update"] == 0, ["train_cost", "validation_cost"]].median())
     _median(left, train, (-np.inf, top), COLOURS[0], "train")

@@ -3,6 +3,7 @@
 A diverged replica counts as infinite, so the median leaves the axes once half of them have diverged.
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 MEANING = {
     "lost": "first replica diverged",
     "gone": "half diverged: the median is infinite",
-    "reached": "first replica at the target, keeps its cost",
+    "reached": "first replica at the target: it keeps its cost",
 }
 Limits = tuple[float, float]  # of what is drawn: (-inf, edge) for costs, (edge, inf) for scores
 EVERYTHING = (-np.inf, np.inf)
@@ -53,15 +54,13 @@ def marks(table: "pd.DataFrame", clock: str, within: Limits) -> Marks:
     table: a `curve`. A mark beyond the edge is put at it. Of the first two at one checkpoint, only the first is given.
     """
     x, y = table[clock].to_numpy(float), np.clip(table["median"].to_numpy(float), *within)
-    goes_on = np.arange(len(table)) < len(table) - 1
-    is_so = {
-        "lost": table["diverged"].to_numpy() > 0,
-        "gone": np.isinf(table["median"].to_numpy(float)),
-        "reached": (table["reached"].to_numpy() > 0) & goes_on,
-    }
+    lost, reached = (table[name].to_numpy() > 0 for name in ("diverged", "reached"))
+    is_so = {"lost": lost, "gone": np.isinf(table["median"].to_numpy(float)), "reached": reached}
     first = {name: int(np.argmax(so)) for name, so in is_so.items() if so.any()}
     if first.get("gone") == first.get("lost"):
         first.pop("gone", None)
+    if first.get("reached", 0) >= min(first.get("gone", np.inf), len(table) - 1):
+        first.pop("reached", None)  # no line goes on from there
     return {name: (x[i], y[i]) for name, i in first.items()}
 
 
@@ -78,7 +77,6 @@ def draw_marks(axes: "Axes", found: Marks, colour: Any) -> None:
         axes.plot(*place, color=colour, ls="", clip_on=False, zorder=5, **LOOKS[name])
 
 
-def mark_keys(found: list[Marks]) -> list[Any]:
-    """Entries of a figure's key for the marks that it has."""
-    used = [name for name in MEANING if any(name in own for own in found)]
-    return [key(MEANING[name], color="#555555", ls="", **LOOKS[name]) for name in used]
+def mark_keys(used: Collection[str]) -> list[Any]:
+    """Entries of a figure's key for the marks that it has, of MEANING."""
+    return [key(text, color="#555555", ls="", **LOOKS[name]) for name, text in MEANING.items() if name in used]
