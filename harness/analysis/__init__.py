@@ -7,5 +7,16 @@ from harness.analysis.answers import SEED, Answer, answer
 from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_to_target
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Pair, Winner, costs_at
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
-from harness.analysis.study import BATCH_SIZE, Claim, Finding, Panel, Series, Study, judge_of, judged, study_from
+from harness.analysis.study import (
+    BATCH_SIZE,
+    Claim,
+    Finding,
+    Panel,
+    Series,
+    Study,
+    judge_of,
+    judged,
+    median_cost,
+    study_from,
+)
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data

@@ -37,7 +37,9 @@ def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
     top = edge_of(history.loc[history["update"] == 0, ["train_cost", "validation_cost"]].median())
     _median(left, train, (-np.inf, top), COLOURS[0], "train")
     _median(left, validation, (-np.inf, top), COLOURS[1], "validation")
-    _median(right, scores, (scores["q25"][np.isfinite(scores["q25"])].min(), np.inf), COLOURS[1])
+    _median(right, scores, (_bottom(scores), np.inf), COLOURS[1])
+    if np.isinf(scores["q25"]).any():
+        right.set_ylim(bottom=_bottom(scores))
     left.set(xlabel="epochs", ylabel="cost per example")
     right.set(xlabel="epochs", ylabel=f"validation {score}")
     log_cost(left)
@@ -45,6 +47,13 @@ def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
         left.set_ylim(top=top)
     left.legend(loc="upper right")  # where there is room when costs fall; looking for the best place takes time
     return figure
+
+
+def _bottom(scores: "pd.DataFrame") -> float:
+    """Where the line of scores leaves the axes: below everything that is finite, as a diverged replica has no score."""
+    known = scores[["q25", "median", "q75"]].to_numpy(float)
+    known = known[np.isfinite(known)]
+    return float(known.min() - max(0.1 * np.ptp(known), 0.01)) if known.size else 0.0
 
 
 def _note(train: "pd.DataFrame", n_replicas: int) -> str:

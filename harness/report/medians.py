@@ -18,7 +18,7 @@ CUT_OFF = 3  # times the first cost: what lies higher is cut off
 LARGEST = 1e30  # beyond any axis, far from where drawing overflows
 LOOKS: dict[str, dict[str, Any]] = {
     "lost": {"marker": DIVERGED, "ms": 9, "mec": "white", "mew": 0.6},
-    "gone": {"marker": r"$\uparrow$", "ms": 11, "mew": 0},
+    "gone": {"marker": r"$\infty$", "ms": 11, "mew": 0},
     "reached": {"marker": "o", "ms": 7.5, "mfc": "white", "mew": 1.4},
 }
 MEANING = {
