@@ -68,7 +68,7 @@ def _median(axes: "Axes", table: "pd.DataFrame", within: Limits, colour: str, la
     if np.isinf(table["median"]).all():
         empty_axes(axes, "half of the replicas or more diverged\nbefore the first checkpoint")
     draw(axes, table, "epoch", within, {"color": colour, "label": label, "lw": 1.8})
-    draw_marks(axes, marks(table, "epoch", within), colour)
+    draw_marks(axes, marks(table, "epoch", within), colour, falling=within[0] > -np.inf)
     axes.locator_params(nbins=5)
 
 

@@ -18,7 +18,7 @@ CUT_OFF = 3  # times the first cost: what lies higher is cut off
 LARGEST = 1e30  # beyond any axis, far from where drawing overflows
 LOOKS: dict[str, dict[str, Any]] = {
     "lost": {"marker": DIVERGED, "ms": 9, "mec": "white", "mew": 0.6},
-    "gone": {"marker": r"$\infty$", "ms": 11, "mew": 0},
+    "gone": {"marker": "^", "ms": 8.5, "mfc": "white", "mew": 1.4},
     "reached": {"marker": "o", "ms": 7.5, "mfc": "white", "mew": 1.4},
 }
 MEANING = {
@@ -72,9 +72,11 @@ def draw(axes: "Axes", table: "pd.DataFrame", clock: str, within: Limits, style:
     axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
-def draw_marks(axes: "Axes", found: Marks, colour: Any) -> None:
+def draw_marks(axes: "Axes", found: Marks, colour: Any, falling: bool = False) -> None:
+    """falling: the line leaves the axes at the lower edge, as a score does."""
     for name, place in found.items():
-        axes.plot(*place, color=colour, ls="", clip_on=False, zorder=5, **LOOKS[name])
+        look = LOOKS[name] | ({"marker": "v"} if falling and name == "gone" else {})
+        axes.plot(*place, color=colour, ls="", clip_on=False, zorder=5, **look)
 
 
 def mark_keys(used: Collection[str]) -> list[Any]:
