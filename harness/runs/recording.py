@@ -22,7 +22,17 @@ from harness.network import Parameters
 from harness.report import cell_figures, save
 from harness.runs.progress import CellProgress
 from harness.store import COMMIT_TAG, INTERRUPTS, commit, environment, note_tags, redacted, sweep_tag, uncommitted_diff
-from harness.training import WITHOUT_EFFECT, Cell, Latest, Observer, Outcome, identify, is_geometric, pinned_blas, tables
+from harness.training import (
+    WITHOUT_EFFECT,
+    Cell,
+    Latest,
+    Observer,
+    Outcome,
+    identify,
+    is_geometric,
+    pinned_blas,
+    tables,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
