@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import Evidence, Finding, Panel, Series
+from harness.analysis import Evidence, Finding, Panel, Series, median_cost
 from harness.inference import Comparison, Verdict, equal, exactly, opposite, together
 from harness.network import ACTIVATIONS, LOSSES, MLP, REDUCTIONS, Engine, Parameters, inplace_reduce, inplace_sigmoid
 from harness.report import interval, number
@@ -168,14 +168,16 @@ def _curves(histories: "Mapping[Key, pd.DataFrame]", formula: str) -> Iterator[P
     """A panel for each dataset: the cost of both formulas along the epochs."""
     for dataset in dict.fromkeys(key[1] for key in histories):
         keys = {name: (name, dataset, SHOWN_RATE) for name in (DERIVED, formula)}
-        series = [_curve(histories[key], name) for name, key in keys.items() if key in histories]
-        yield Panel(f"{dataset}, η={SHOWN_RATE:g}", "epochs", "training cost per example", series, log="y")
+        own = {name: histories[key] for name, key in keys.items() if key in histories}
+        lost = "".join(_how_many_lost(history, name) for name, history in own.items())
+        series = [median_cost(history, name) for name, history in own.items()]
+        yield Panel(f"{dataset}, η={SHOWN_RATE:g}{lost}", "epochs", "training cost per example", series, log="y")
 
 
-def _curve(history: "pd.DataFrame", label: str) -> Series:
-    by_epoch = history.groupby("epoch")["train_cost"]
-    low, middle, high = (by_epoch.quantile(q) for q in (0.25, 0.5, 0.75))
-    return Series(label, middle.index, middle, low, high)
+def _how_many_lost(history: "pd.DataFrame", name: str) -> str:
+    """A line of a panel's title: how many replicas diverged."""
+    lost, n = int((history["outcome"] == Outcome.DIVERGED).sum()), history["replica"].nunique()
+    return f"\n{name}: {lost} of {n} diverged" if lost else ""
 
 
 def _in_the_cost(found: dict[Key, Comparison], rng: np.random.Generator) -> Finding:

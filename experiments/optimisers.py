@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, targets_table, updates_to_target
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, median_cost, targets_table, updates_to_target
 from harness.inference import Comparison, Exponent, Status, Verdict, equal, lower, opposite, together
 from harness.report import interval, number
 
@@ -189,9 +189,6 @@ def _reduction(
 
 
 def _curves(evidence: Evidence, cell: dict[tuple[str, float, str], str], dataset: str, epsilon: float) -> Panel:
-    lines = []
-    for reduction in ("mean", "sum"):
-        by_epoch = evidence.histories[cell[dataset, epsilon, reduction]].groupby("epoch")["train_cost"]
-        low, middle, high = (by_epoch.quantile(q) for q in (0.25, 0.5, 0.75))
-        lines.append(Series(reduction, middle.index, middle, low, high))
+    arms = {reduction: evidence.histories[cell[dataset, epsilon, reduction]] for reduction in ("mean", "sum")}
+    lines = [median_cost(history, reduction) for reduction, history in arms.items()]
     return Panel(f"{dataset}, epsilon {epsilon:g}", "epochs", "training cost per example", lines, log="y")

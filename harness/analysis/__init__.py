@@ -8,5 +8,16 @@ from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_t
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Pair, Winner, costs_at
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
 from harness.analysis.planned import n_comparisons, too_few_seeds
-from harness.analysis.study import BATCH_SIZE, Claim, Finding, Panel, Series, Study, judge_of, judged, study_from
+from harness.analysis.study import (
+    BATCH_SIZE,
+    Claim,
+    Finding,
+    Panel,
+    Series,
+    Study,
+    judge_of,
+    judged,
+    median_cost,
+    study_from,
+)
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data

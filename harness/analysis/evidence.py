@@ -15,6 +15,7 @@ from harness.analysis.batch_sizes import final_costs, updates_to_target
 from harness.analysis.comparisons import MARGIN
 from harness.analysis.sweep_tables import SweepData
 from harness.inference import Array, Comparison, Interval, compare_family
+from harness.training import quartiles as quartiles_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,11 +127,11 @@ def limits(intervals: Iterable[Interval]) -> tuple[list[float], list[float], lis
 def quartiles(samples: Iterable[ArrayLike]) -> tuple[list[float], list[float], list[float]]:
     """The medians of samples, and their lower and upper quartiles: what a `Series` takes after x.
 
-    Observed values, not interpolated ones, because an unreached target is coded +inf; NaN is left out.
+    Diverged costs and unreached targets are coded +inf and count; NaN is left out.
     """
     known = [np.asarray(own)[~np.isnan(own)] for own in samples]
-    found = [np.quantile(own, [0.5, 0.25, 0.75], method="nearest") if len(own) else [np.nan] * 3 for own in known]
-    middle, low, high = ([float(own[i]) for own in found] for i in range(3))
+    found = [quartiles_of(own) if len(own) else np.full(3, np.nan) for own in known]
+    low, middle, high = ([float(own[i]) for own in found] for i in range(3))
     return middle, low, high
 
 

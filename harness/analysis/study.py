@@ -8,13 +8,17 @@ import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
 from harness.analysis.evidence import Evidence
 from harness.config import ConfigError
 from harness.inference import Interval, Verdict
+from harness.training import curve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BATCH_SIZE = "batch size (examples)"  # an axis of this name has its ticks at the sizes
 
@@ -49,7 +53,8 @@ class Study:
 class Series:
     """A series of a panel, (n,) each: a line with marks, its limits as bars or a band; marks only; or a reference.
 
-    kind: "line", "marks" or "reference" (thin and dashed, no marks). Values that are not finite are left out.
+    kind: "line", "marks" or "reference" (thin and dashed, no marks). NaN is left out. A y of +inf (diverged, target not
+    reached) is drawn at the upper edge, of a line the first one; a limit of +inf reaches up to there.
     """
 
     label: str
@@ -58,6 +63,12 @@ class Series:
     low: ArrayLike | None = None
     high: ArrayLike | None = None
     kind: str = "line"
+
+
+def median_cost(history: "pd.DataFrame", label: str) -> Series:
+    """Median and quartiles of the training cost of one cell along the epochs, over all its replicas."""
+    own = curve(history, "train_cost")
+    return Series(label, own["epoch"], own["median"], own["q25"], own["q75"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.config import KNOBS, Values, exact_text, labels
 from harness.network import Parameters
-from harness.training import Identity
+from harness.training import Identity, quartiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,9 +43,10 @@ class SweepData:
     cells: one row per cell of the grid - setting (a name for the cells it may be compared with: they agree in all that
     decides numbers but batch size, learning rate and reduction; these four name one cell), cell (the signature), label
     (a name, unique in the sweep), status, outcome, reason, the configuration, summary metrics, score (median final
-    training cost, NaN if all diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the
-    rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing: exclusive, shared (other
-    workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds do not compare).
+    training cost over all replicas, +inf if half diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas
+    and histories: the rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing:
+    exclusive, shared (other workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds
+    do not compare).
     """
 
     title: str
@@ -120,8 +121,7 @@ def _cell_row(cell: SweepCell, label: str, setting: str) -> dict[str, Any]:
 
 
 def spread(replicas: "pd.DataFrame") -> dict[str, float]:
-    """Score and quartiles (costs per example) over the replicas that did not diverge, and how many there are."""
-    diverged = replicas["outcome"] == "diverged"
-    costs = replicas.loc[~diverged, "final_train_cost"].to_numpy()
-    q25, score, q75 = np.quantile(costs, [0.25, 0.5, 0.75]) if len(costs) else [np.nan] * 3
-    return {"score": score, "q25": q25, "q75": q75, "n_replicas": len(replicas), "n_diverged": int(diverged.sum())}
+    """Score and quartiles (costs per example) over all replicas, diverged ones as +inf, and how many of each."""
+    lost = replicas["outcome"] == "diverged"
+    q25, score, q75 = quartiles(replicas["final_train_cost"].mask(lost, np.inf))
+    return {"score": score, "q25": q25, "q75": q75, "n_replicas": len(replicas), "n_diverged": int(lost.sum())}

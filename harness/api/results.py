@@ -36,9 +36,9 @@ class Result:
     label: the cell's name for people. config: every setting.
     signature: 16 hexadecimal digits that identify what was trained; the command line has the same.
     outcome: how most replicas ended - completed, reached or diverged.
-    summary: medians over the replicas that did not diverge, by their names in MLflow: final/..., best/...,
-        to_target/..., diverged/fraction, time/... (seconds, or microseconds per update and example), noise/...
-        (examples). What does not exist is left out.
+    summary: medians over all replicas, by their names in MLflow: final/..., best/..., to_target/...,
+        diverged/fraction, time/... (seconds, or microseconds per update and example), noise/... (examples). What does
+        not exist is left out, as are medians where half of the replicas diverged.
     weights: at the end, W0 (R, D, H), b0 (R, H), W1, ... up to the output layer.
     """
 
@@ -104,7 +104,7 @@ class Sweep:
     def cells(self) -> "pd.DataFrame":
         """One row for each cell: what it is, how it ended (status, outcome, reason), every setting, its summary.
 
-        score is the median training cost at the end over the replicas that did not diverge, between its quartiles q25
+        score is the median training cost at the end over all replicas, diverged ones as inf, between its quartiles q25
         and q75. lr_mean and lr_per_example are the learning rate in canonical units.
         """
         return self._data.cells.copy()

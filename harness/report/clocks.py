@@ -1,7 +1,6 @@
 """Training cost on four clocks: epochs, updates, examples, train seconds; which cell is ahead depends on the clock.
 
-One line a cell. Lines are medians over the replicas that have not diverged, bands their quartiles; a cross ends the
-line of a cell in which one diverged.
+One line a cell. Lines are medians over all replicas, bands their quartiles; marks say where replicas diverge or stop.
 """
 
 from collections.abc import Mapping
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.report.layout import NOT_COMPARABLE, empty_axes, evenly_spaced, log_axis, log_cost, panels
+from harness.report.medians import EVERYTHING, Limits, Marks, draw, draw_marks, edge_of, mark_keys, marks, median_line
 from harness.report.style import DIVERGED, key, palette, short_names, styled
+from harness.training import curve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,13 +24,10 @@ IN_COLOUR = 12  # cells, all of them drawn in colour; of more, the best rates
 IN_CONTEXT = 60  # grey lines
 IN_KEY = 36
 LONGEST = 90  # letters of a name in the key
-CUT_OFF = 3  # times the first cost: what lies higher is cut off, its cross stands at the edge
-LARGEST_COST = 1e30  # a cost beyond any axis, far from where drawing overflows
 GREY = "#C8C8C8"
 RATE_MARKS = "o^svDP*"
 
-Lines = Mapping[str, np.ndarray]  # cell -> (4, checkpoints): a clock, then lower quartile, median, upper quartile
-Crosses = Mapping[str, tuple[float, float]]
+Curves = Mapping[str, "pd.DataFrame"]  # by cell
 Styles = Mapping[str, dict[str, Any]]
 
 
@@ -60,32 +58,51 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
     grey = [cell for cell in cells["cell"] if cell not in styles]
     context = evenly_spaced(grey, IN_CONTEXT)
     histories = histories[histories["cell"].isin([*context, *styles])]
-    curves, edge = _curves(histories), _edge(histories)
-    died = histories[histories["outcome"] == "diverged"].groupby("cell")[list(CLOCK_LABELS)].median()
-    note = _note(histories["replica"].nunique(), len(grey), len(context), bool(styles))
-    keys = [key(**style) for style in evenly_spaced(list(styles.values()), IN_KEY)]
-    keys += [key("other cells", color=GREY, linewidth=1)] if grey else []
-    keys += [] if died.empty else [key("a replica diverged", color="#555555", marker=DIVERGED, ls="", markersize=8)]
-    figure, axes = panels([["", ""], ["", ""]], title, note, keys, (4.7, 2.9), sharey=True)
-    for i, (one, (clock, name)) in enumerate(zip(axes.flat, CLOCK_LABELS.items(), strict=True)):
+    edge = edge_of(histories.groupby("cell")["train_cost"].first())
+    curves = {str(cell): curve(own, "train_cost") for cell, own in histories.groupby("cell", sort=False)}
+    note = _note(histories["replica"].nunique(), len(grey), len(context), bool(styles), curves)
+    figure, axes = panels(
+        [["", ""], ["", ""]], title, note, _keys(cells, styles, curves, grey), (4.7, 2.9), sharey=True
+    )
+    for one, (clock, name) in zip(axes.flat, CLOCK_LABELS.items(), strict=True):
         one.set_xlabel(name)
         if clock == "train_seconds" and not seconds:
             one.set_xticks([])
             empty_axes(one, NOT_COMPARABLE)
             continue
         after = -1 if clock == "epoch" else 0  # a log axis cannot show the state before the first update
-        lines = {cell: curve[[i, 4, 5, 6]][:, curve[i] > after] for cell, curve in curves.items()}
-        crosses = _crosses(lines, died[clock], after, edge)
-        _context(one, lines, crosses, context)
-        _in_colour(one, lines, crosses, styles)
-        drawn = any((line[2] < edge).any() for line in lines.values())
-        if not drawn:
-            why = "crosses say when" if crosses else "before the first checkpoint"
-            empty_axes(one, f"every replica diverged\n{why}")
-        if clock != "epoch" and (drawn or crosses):
-            log_axis(one, "x")
+        _panel(one, {cell: own[own[clock] > after] for cell, own in curves.items()}, clock, (-np.inf, edge), styles)
     _cost_axis(axes, edge)
     return figure
+
+
+def _keys(cells: "pd.DataFrame", styles: Styles, curves: Curves, grey: list[str]) -> list[Any]:
+    """Of lines with how many replicas diverged, of grey lines, of marks."""
+    about = cells.set_index("cell")
+    keys = []
+    for cell, style in evenly_spaced(list(styles.items()), IN_KEY):
+        lost, n = about.loc[cell, ["n_diverged", "n_replicas"]]
+        keys.append(key(**style | {"label": f"{style['label']}{f': {lost:g} of {n:g} diverged' if lost > 0 else ''}"}))
+    keys += [key("other cells", color=GREY, linewidth=1)] if grey else []
+    found = {cell: marks(own, "epoch", EVERYTHING) for cell, own in curves.items()}
+    used = {name for cell, own in found.items() for name in own if cell in styles or name == "lost"}
+    return keys + mark_keys(used)
+
+
+def _panel(axes: "Axes", curves: Curves, clock: str, within: Limits, styles: Styles) -> None:
+    """Lines and marks on one clock; or, if every median is infinite, why there is none."""
+    placed = {cell: marks(own, clock, within) for cell, own in curves.items() if len(own)}
+    _context(axes, curves, clock, within, {cell: own for cell, own in placed.items() if cell not in styles})
+    for cell, style in styles.items():
+        if cell in placed:
+            draw(axes, curves[cell], clock, within, style)
+            draw_marks(axes, placed[cell], style["color"])
+    drawn = any((own["median"] < within[1]).any() for own in curves.values())
+    if not drawn:
+        why = "marks say when" if any(placed.values()) else "before the first checkpoint"
+        empty_axes(axes, f"every cell diverged\n{why}")
+    if clock != "epoch" and (drawn or any(placed.values())):
+        log_axis(axes, "x")
 
 
 def _line_styles(cells: "pd.DataFrame") -> Styles:
@@ -112,57 +129,22 @@ def _line_styles(cells: "pd.DataFrame") -> Styles:
     return styles
 
 
-def _curves(histories: "pd.DataFrame") -> dict[str, np.ndarray]:
-    """Cell -> (7, checkpoints): clocks, quartiles of the training cost; all at once, which is ten times as fast."""
-    fine = histories[(histories["outcome"] != "diverged") & np.isfinite(histories["train_cost"])]
-    if fine.empty:
-        return {}
-    costs = (
-        fine["train_cost"].clip(upper=LARGEST_COST).groupby([fine["cell"], *(fine[clock] for clock in CLOCK_LABELS)])
-    )
-    table = costs.quantile([0.25, 0.5, 0.75]).unstack().reset_index()
-    cells, starts = np.unique(table.pop("cell").to_numpy(str), return_index=True)
-    return dict(zip(cells.tolist(), np.split(table.to_numpy(float).T, starts[1:], axis=1), strict=True))
-
-
-def _edge(histories: "pd.DataFrame") -> float:
-    """The cost at which lines are cut off: a diverging one would press the others flat."""
-    first = histories.groupby("cell")["train_cost"].first()
-    return CUT_OFF * max(first[np.isfinite(first) & (first > 0)], default=1.0)
-
-
-def _note(n_replicas: int, n_grey: int, n_drawn: int, any_best: bool) -> str:
+def _note(n_replicas: int, n_grey: int, n_drawn: int, any_best: bool, curves: Curves) -> str:
     colour = "In colour: the best rate of each batch size and reduction" if any_best else "No best rate to colour"
     grey = f"{n_drawn} of {n_grey}" if n_drawn < n_grey else f"{n_grey}"
     lines = f"Lines: median of {n_replicas} replicas; bands: quartiles." if n_replicas > 1 else "Lines: one replica."
+    lost = any(own["diverged"].any() for own in curves.values())
+    lines += " A diverged replica counts as infinite." if lost and n_replicas > 1 else ""
     return f"{colour}; grey: {grey} other cells. {lines}" if n_grey else lines
 
 
-def _crosses(lines: Lines, died: "pd.Series", after: float, edge: float) -> Crosses:
-    """Where cells with a diverged replica are marked: at the line's end; without a line, at the edge, when it died."""
-    ends = {cell: lines[cell][[0, 2], -1] for cell in died.index if cell in lines and lines[cell].size}
-    alone = {cell: (x, edge) for cell, x in died.items() if x > after}
-    return alone | {cell: (x, min(y, edge)) for cell, (x, y) in ends.items()}
-
-
-def _context(axes: "Axes", lines: Lines, crosses: Crosses, cells: list[str]) -> None:
+def _context(axes: "Axes", curves: Curves, clock: str, within: Limits, placed: Mapping[str, Marks]) -> None:
     """All grey lines as one with gaps, as sixty lines are slow."""
-    gap = np.full((4, 1), np.nan)
-    x, _, y, _ = np.hstack([gap, *(part for cell in cells if cell in lines for part in (lines[cell], gap))])
-    axes.plot(x, y, color=GREY, lw=0.8, zorder=1)
-    if ends := [crosses[cell] for cell in cells if cell in crosses]:
-        axes.plot(*np.transpose(ends), DIVERGED, color=GREY, ms=6, mew=0, clip_on=False, zorder=1.5)
-
-
-def _in_colour(axes: "Axes", lines: Lines, crosses: Crosses, styles: Styles) -> None:
-    for cell, style in styles.items():
-        if cell in lines:
-            x, low, middle, high = lines[cell]
-            axes.plot(x, middle, markevery=max(1, len(x) // 6), **style)
-            axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
-        if cell in crosses:
-            mark = {"color": style["color"], "ms": 9, "mec": "white", "mew": 0.6}
-            axes.plot(*crosses[cell], DIVERGED, clip_on=False, zorder=5, **mark)
+    gap = np.full((2, 1), np.nan)
+    lines = [np.stack([curves[cell][clock], median_line(curves[cell], within)]) for cell in placed]
+    axes.plot(*np.hstack([gap, *(part for line in lines for part in (line, gap))]), color=GREY, lw=0.8, zorder=1)
+    if lost := [own["lost"] for own in placed.values() if "lost" in own]:
+        axes.plot(*np.transpose(lost), DIVERGED, color=GREY, ms=6, mew=0, clip_on=False, zorder=1.5)
 
 
 def _cost_axis(axes: "np.ndarray", edge: float) -> None:

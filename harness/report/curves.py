@@ -1,11 +1,14 @@
 """Figures of one cell: its costs and score over the epochs, and the cost of single batches.
 
-Lines are medians over the replicas that have not diverged, bands their quartiles.
+Lines are medians over all replicas, bands their quartiles; marks say where replicas diverge or stop.
 """
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.report.layout import empty_axes, log_axis, log_cost, panels
+from harness.report.medians import EVERYTHING, Limits, draw, draw_marks, edge_of, mark_keys, marks
 from harness.report.style import COLOURS, styled
 from harness.training import curve
 
@@ -28,23 +31,44 @@ def cell_figures(history: "pd.DataFrame", batch_costs: "pd.DataFrame", title: st
 def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
     """Train and validation cost against epochs, and the validation score."""
     column, score = next((column, name) for column, name in SCORE_LABELS.items() if column in history)
-    figure, ((left, right),) = panels([["Cost", f"Validation {score}"]], title, size=SIZE)
-    _median(left, history, "train_cost", COLOURS[0], "train")
-    _median(left, history, "validation_cost", COLOURS[1], "validation")
-    _median(right, history, column, COLOURS[1])
+    train, validation, scores = (curve(history, name) for name in ("train_cost", "validation_cost", column))
+    note, keys = _note(train, history["replica"].nunique()), mark_keys(marks(train, "epoch", EVERYTHING))
+    figure, ((left, right),) = panels([["Cost", f"Validation {score}"]], title, note, keys, size=SIZE)
+    top = edge_of(history.loc[history["update"] == 0, ["train_cost", "validation_cost"]].median())
+    _median(left, train, (-np.inf, top), COLOURS[0], "train")
+    _median(left, validation, (-np.inf, top), COLOURS[1], "validation")
+    _median(right, scores, (_bottom(scores), np.inf), COLOURS[1])
+    if np.isinf(scores["q25"]).any():
+        right.set_ylim(bottom=_bottom(scores))
     left.set(xlabel="epochs", ylabel="cost per example")
     right.set(xlabel="epochs", ylabel=f"validation {score}")
     log_cost(left)
+    if left.dataLim.y1 >= top:
+        left.set_ylim(top=top)
     left.legend(loc="upper right")  # where there is room when costs fall; looking for the best place takes time
     return figure
 
 
-def _median(axes: "Axes", history: "pd.DataFrame", column: str, colour: str, label: str = "") -> None:
-    table = curve(history, column)
-    if table.empty:
-        empty_axes(axes, "every replica diverged\nbefore the first checkpoint")
-    axes.plot(table["epoch"], table["median"], color=colour, label=label, lw=1.8)
-    axes.fill_between(table["epoch"], table["q25"], table["q75"], color=colour, alpha=0.2, lw=0)
+def _bottom(scores: "pd.DataFrame") -> float:
+    """Where the line of scores leaves the axes: below everything that is finite, as a diverged replica has no score."""
+    known = scores[["q25", "median", "q75"]].to_numpy(float)
+    known = known[np.isfinite(known)]
+    return float(known.min() - max(0.1 * np.ptp(known), 0.01)) if known.size else 0.0
+
+
+def _note(train: "pd.DataFrame", n_replicas: int) -> str:
+    """What became of the replicas, where it is not that all were trained to the end."""
+    ends = {"diverged": "diverged and count as infinite", "reached": "reached the target and keep their cost"}
+    counts = {name: int(train[name].iloc[-1]) for name in ends}
+    said = [f"{count} of {n_replicas} replicas {ends[name]}" for name, count in counts.items() if count]
+    return f"{'; '.join(said)}." if said else ""
+
+
+def _median(axes: "Axes", table: "pd.DataFrame", within: Limits, colour: str, label: str = "") -> None:
+    if np.isinf(table["median"]).all():
+        empty_axes(axes, "half of the replicas or more diverged\nbefore the first checkpoint")
+    draw(axes, table, "epoch", within, {"color": colour, "label": label, "lw": 1.8})
+    draw_marks(axes, marks(table, "epoch", within), colour, falling=within[0] > -np.inf)
     axes.locator_params(nbins=5)
 
 

@@ -20,7 +20,8 @@ MARKERS = "oDs^vPX"
 LINESTYLES = {"line": "-", "marks": ""}
 COLUMNS = 3
 MARKS = 12  # along a line of many points
-BARS_UP_TO = 40  # points; the limits of more are a band
+BARS_UP_TO = 20  # points; the limits of more are a band
+BEYOND: dict[str, Any] = {"marker": "^", "mfc": "white", "ms": 8, "ls": ""}  # at the upper edge: +inf
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
 INTRODUCTION = """# Findings
 
@@ -109,8 +110,8 @@ def finding_figures(study: Study, findings: Iterable[Finding]) -> dict[str, "Fig
 
 
 def caption(study: Study, finding: Finding) -> tuple[str, str]:
-    """Title and note of the figure that shows a finding."""
-    return f"{finding.claim}: {study.claims[finding.claim].says}", f"{finding.verdict.capitalize()}. {finding.sentence}"
+    """Title and note of the figure that shows a finding; the verdict stands before the claim."""
+    return f"{finding.verdict.capitalize()}, {finding.claim}: {study.claims[finding.claim].says}", finding.sentence
 
 
 @styled()
@@ -118,6 +119,7 @@ def finding_figure(title: str, note: str, shown: Sequence[Panel]) -> "Figure":
     """Panels in rows of three, one key for all of them: a label has the same style in each."""
     styles = _styles(shown)
     keys = [key(label, **style) for label, style in styles.items() if label] if len(styles) > 1 else []
+    keys += [key("infinite: diverged or not reached", color="#555555", **BEYOND)] if _any_beyond(shown) else []
     titles = [[panel.title for panel in shown[i : i + COLUMNS]] for i in range(0, len(shown), COLUMNS)]
     width, height = (4.1, 3.0) if len(shown) > 1 else (6.4, 3.4)
     names = [panel.names for panel in shown if panel.named == "y"]
@@ -163,6 +165,30 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
         _scale(axes, panel, known)
     else:
         empty_axes(axes, "nothing to show")
+    for line in panel.lines:
+        _draw_beyond(axes, line, styles[line.label]["color"])
+
+
+def _any_beyond(shown: Sequence[Panel]) -> bool:
+    return any(np.isposinf(np.asarray(line.y, dtype=float)).any() for panel in shown for line in panel.lines)
+
+
+def _draw_beyond(axes: "Axes", line: Series, colour: str) -> None:
+    """What is +inf, at the upper edge: marks, with the way of a line to its first one; and limits up to there."""
+    x, y = (np.asarray(values, dtype=float) for values in (line.x, line.y))
+    limits, top = axes.get_ylim(), axes.get_ylim()[1]
+    open_ended = np.isfinite(y) & np.isposinf(np.asarray(y if line.high is None else line.high, dtype=float))
+    if len(x) > BARS_UP_TO:
+        axes.fill_between(x, y, top, where=open_ended, color=colour, alpha=0.2, linewidth=0)
+    else:
+        axes.vlines(x[open_ended], y[open_ended], top, color=colour, linewidth=1.6, zorder=3)
+    places = np.flatnonzero(np.isposinf(y) & np.isfinite(x))
+    places = places[:1] if line.kind == "line" else places
+    if line.kind == "line" and places.size and places[0] > 0:
+        before = places[0] - 1
+        axes.plot(x[[before, before + 1]], [y[before], top], color=colour, linewidth=1.6)
+    axes.plot(x[places], np.full(len(places), top), color=colour, clip_on=False, zorder=4, **BEYOND)
+    axes.set_ylim(limits)
 
 
 def _finite(line: Series) -> "np.ndarray":

@@ -267,4 +267,6 @@ def cells_table(cells: "pd.DataFrame") -> str:
 
 def _quartiles(row: "pd.Series") -> str:
     score, low, high = (row.get(key, np.nan) for key in ("score", "q25", "q75"))
+    if np.isinf(score):
+        return f"{row['n_diverged']:g} of {row['n_replicas']:g} diverged"
     return "" if np.isnan(score) else interval(Interval(score, low, high))

@@ -41,7 +41,7 @@ BAR = 0.235  # inches: width of the colour bar
 def rate_heatmaps(cells: "pd.DataFrame", best: "pd.DataFrame", title: str) -> "Figure":
     """Final training cost over batch size × learning rate, a row a setting and reduction, the best rates as a ridge."""
     norm = _norm(cells["score"])
-    note = f"Colour: median over replicas. Rules pass through the middle of the ridge. {LR_MEAN}"
+    note = f"Colour: median over all replicas. Rules pass through the middle of the ridge. {LR_MEAN}"
     keys = _keys(cells, best)
     figure, rows = setting_panels(cells, RATE_LABELS.values(), title, note, keys, SIZE, by=["reduction"], right=1.55)
     for (raw, canonical), own in rows:
@@ -82,7 +82,7 @@ def _keys(cells: "pd.DataFrame", best: "pd.DataFrame") -> list[Any]:
         if (best["edge"] != "").any():
             keys.append(key("best on the edge of the grid", color="black", marker="^", ls="", ms=8, mec="white"))
     if (cells["n_diverged"] > 0).any():
-        keys.append(Patch(**LOST, label="k of n replicas diverged; grey: all"))
+        keys.append(Patch(**LOST, label="k/n: replicas that diverged; grey: half or more"))
     return keys
 
 
@@ -116,7 +116,7 @@ def _boxes(cells: "pd.DataFrame", rate: str, sizes: list[int]) -> "np.ndarray":
 
 
 def _fill(axes: "Axes", boxes: "np.ndarray", cells: "pd.DataFrame", norm: Any) -> None:
-    """Colours by cost, hatches where some replicas diverged, grey where all did."""
+    """Colours by cost, hatches where some replicas diverged, grey where half or more did."""
     from matplotlib.collections import PolyCollection
 
     corners, scores = boxes[:, [[0, 1], [0, 3], [2, 3], [2, 1]]], cells["score"].to_numpy(float)
@@ -131,7 +131,7 @@ def _counts(axes: "Axes", boxes: "np.ndarray", cells: "pd.DataFrame", decade: fl
     """In the corner of a box that has room: how many replicas diverged. decade: height of a factor of ten, inches."""
     plate = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}
     for cell, (_, bottom, right, top) in zip(cells.itertuples(), boxes, strict=True):
-        if cell.n_diverged > 0 and np.isfinite(cell.score) and decade * np.log10(top / bottom) > 0.28:
+        if 0 < cell.n_diverged < cell.n_replicas and decade * np.log10(top / bottom) > 0.28:
             place = right - 0.05, top * 10 ** (-0.03 / decade)
             text = f"{cell.n_diverged:g}/{cell.n_replicas:g}"
             axes.text(*place, text, ha="right", va="top", fontsize=8, bbox=plate)

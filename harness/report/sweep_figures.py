@@ -1,5 +1,6 @@
 """All figures of a sweep, from its tables and its answer; here the timing of an update and how every cell ended."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,14 @@ from harness.report.targets import to_target
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_SETTINGS = 36  # in the key of the timing
 SETTING, LABEL = 50, 60  # letters of a setting's name and of a cell's
 MOST_CELLS = 40
 ROW, LETTER = 0.27, 0.088  # inches
+COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
 Split = tuple[float, float]  # µs per update, µs per example
 
 
@@ -32,8 +35,9 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn = _named("clocks", clocks(cells, data.histories, found.best, title, seconds))
     if n_sizes > 1:
-        goals = "; ".join(f"{setting}: {number(cost)}" for setting, cost in found.targets_at.items())
-        drawn["to_target"] = to_target(found.targets, found.fits, f"training cost {goals}", title)
+        drawn["to_target"] = to_target(
+            found.targets, found.fits, _goals(cells, found.targets_at), title, _chosen(cells)
+        )
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
         drawn |= {"timing": timing(cells, title)} if timed else {}
     if n_rates > 1:
@@ -43,6 +47,22 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     if len(cells) > 1 and not few:  # the clocks show where a few lines end
         drawn["outcomes"] = outcomes(cells, title)
     return drawn
+
+
+def _goals(cells: "pd.DataFrame", targets_at: Mapping[str, float]) -> str:
+    """training cost ≤ 0.5; with the setting in front where there are several."""
+    target_on = cells.groupby("setting")["target_on"].first()
+    goals = {s: f"{COSTS[target_on[s]]} ≤ {number(cost)}" for s, cost in targets_at.items() if s in target_on}
+    return "; ".join(goal if len(goals) == 1 else f"{setting}: {goal}" for setting, goal in goals.items())
+
+
+def _chosen(cells: "pd.DataFrame") -> str:
+    """How the learning rate of each batch size was chosen: one rate is not a best rate."""
+    n_rates = cells.groupby(["setting", "reduction", "batch_size"])["learning_rate"].nunique()
+    if n_rates.max() == 1:
+        return "at the only learning rate tried"
+    some = ", which for some is the only one" if n_rates.min() == 1 else ""
+    return f"at the best learning rate tried of each batch size{some}"
 
 
 def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
@@ -97,32 +117,42 @@ def _key(name: str, split: Split | None, colour: Any) -> Any:
 
 @styled()
 def outcomes(cells: "pd.DataFrame", title: str) -> "Figure":
-    """Final training cost of every cell with its quartiles, best first; a cross at the right edge if all diverged.
+    """Final training cost of every cell with its quartiles, best first; a cross at the right edge if half diverged.
 
     On a log axis where costs differ by factors, as in every other figure.
     """
-    order = cells.assign(name=short_names(list(cells["label"]), LABEL)).sort_values("score", kind="stable")
+    order = cells.assign(name=short_names(list(cells["label"]), LABEL)).sort_values(["score", "q25", "n_diverged"])
     shown = order.head(MOST_CELLS).reset_index(drop=True)
     best = f"The {MOST_CELLS} best of {len(order)} cells. " if len(order) > MOST_CELLS else ""
-    note = f"{best}Points: median over the replicas that did not diverge; bars: their quartiles."
+    lost = " A diverged replica counts as infinite." if (shown["n_diverged"] > 0).any() else ""
+    note = f"{best}Points: median over all replicas; bars: quartiles.{lost}"
     left, height = 0.5 + LETTER * shown["name"].str.len().max(), max(1.2, ROW * len(shown) + 0.2)
     figure, ((axes,),) = panels([[""]], title, note, (), (max(4.5, 8 - left), height), left=left, right=1.75)
     axes.grid(False, axis="y")
     axes.set(xlabel="final training cost per example", ylim=(len(shown) - 0.4, -0.6))
     axes.set_yticks(range(len(shown)), shown["name"], fontsize=SMALL)
-    fine = shown[shown["score"].notna()]
-    axes.hlines(fine.index, fine["q25"], fine["q75"], color=COLOURS[0], lw=3, alpha=0.4)
+    _cost_limits(axes, shown)
+    right = axes.get_xlim()[1]
+    known, fine = shown[np.isfinite(shown["q25"])], shown[np.isfinite(shown["score"])]
+    axes.hlines(known.index, known["q25"], known["q75"].clip(upper=right), color=COLOURS[0], lw=3, alpha=0.4)
     axes.plot(fine["score"], fine.index, "o", color=COLOURS[0], ms=7)
-    if fine.empty:
-        axes.set(xlim=(0, 1), xticks=[])
-    elif 0 < 3 * fine["q25"].min() < fine["q75"].max():
-        log_axis(axes, "x", log_limits([fine["q25"], fine["q75"]], 0.04, 0.06))
-    else:
-        axes.margins(x=0.1)
     edge = axes.get_yaxis_transform()
     for cell in shown[(shown["n_diverged"] > 0) | shown["score"].isna()].itertuples():
-        if cell.n_diverged == cell.n_replicas:
+        if np.isinf(cell.score):
             axes.plot(1, cell.Index, DIVERGED, color=COLOURS[1], ms=9, transform=edge, clip_on=False)
         text = f"{cell.n_diverged:g} of {cell.n_replicas:g} diverged" if cell.n_diverged > 0 else "no result"
         axes.text(1.03, cell.Index, text, transform=edge, va="center", fontsize=SMALL, color=COLOURS[1])
     return figure
+
+
+def _cost_limits(axes: "Axes", cells: "pd.DataFrame") -> None:
+    """The cost axis over all finite scores and quartiles, logarithmic where they differ by factors."""
+    every = cells[["q25", "score", "q75"]].to_numpy(float)
+    every = every[np.isfinite(every)]
+    if not every.size:
+        axes.set(xlim=(0, 1), xticks=[])
+    elif 0 < 3 * every.min() < every.max():
+        log_axis(axes, "x", log_limits([every], 0.04, 0.06))
+    else:
+        free = 0.1 * (np.ptp(every) or abs(every.max()) or 1)
+        axes.set_xlim(every.min() - free, every.max() + free)

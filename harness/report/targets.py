@@ -18,9 +18,10 @@ NOT_REACHED = 0.945  # of the height: marks of batch sizes that do not reach the
 
 
 @styled()
-def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, title: str) -> "Figure":
-    """Updates, epochs and train seconds to the target against batch size, at the best rate of each."""
-    note = f"Target: {target_text}. At the best learning rate of each batch size; bars: intervals over replicas."
+def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, title: str, chosen: str) -> "Figure":
+    """Updates, epochs and train seconds to the target against batch size. chosen: at which learning rate of each."""
+    edge = " Some rates lie on the edge of their grid." if targets["edge"].isin(["low", "high"]).any() else ""
+    note = f"Target: {target_text}, {chosen}.{edge} Medians over replicas, not reached as infinite; bars: intervals."
     texts = [f"{clock.capitalize()} to target" for clock in TARGET_LABELS.values()]
     figure, rows = setting_panels(targets, texts, title, note, _keys(targets, fits), (3.3, 2.9))
     for row, own in rows:

@@ -6,9 +6,7 @@ On stderr, and only when that is a terminal, or in a notebook; elsewhere only wa
 import sys
 from typing import Any, Self
 
-import numpy as np
-
-from harness.training import Budget, Outcome, Plan, Record
+from harness.training import Budget, Latest, Outcome, Plan, Record, quartiles
 
 
 class _Live:
@@ -41,12 +39,12 @@ class CellProgress(_Live):
     def __init__(self, name: str, number: int, n_cells: int, live: bool) -> None:
         self.title = f"cell {number + 1}/{n_cells}  {name}"
         super().__init__(self.title, 1.0, live)
-        self.cost, self._warned = float("nan"), False
+        self.cost, self.latest, self._warned = float("nan"), Latest(), False
 
     def show(self, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the cell."""
-        self.cost = _cost(record)
-        self.bar.update(self.task, completed=_share(budget, record), right=_state(plan, record))
+        self.cost = _cost(self.latest, record)
+        self.bar.update(self.task, completed=_share(budget, record), right=_state(plan, record, self.cost))
 
     def warn(self, message: str) -> None:
         """A warning, above the live line."""
@@ -68,27 +66,26 @@ class SweepProgress(_Live):
 
     def __init__(self, n_cells: int) -> None:
         super().__init__(f"cell 1/{n_cells}", n_cells)
-        self.n_cells, self.done = n_cells, 0
+        self.n_cells, self.done, self.latest = n_cells, 0, Latest()
 
     def show(self, label: str, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the present cell."""
-        done, state = self.done + _share(budget, record), f"{label}  {_state(plan, record)}"
-        self.bar.update(self.task, completed=done, right=state)
+        state = f"{label}  {_state(plan, record, _cost(self.latest, record))}"
+        self.bar.update(self.task, completed=self.done + _share(budget, record), right=state)
 
     def next_cell(self) -> None:
         """Count the present cell as done."""
-        self.done += 1
+        self.done, self.latest = self.done + 1, Latest()
         self.bar.update(self.task, completed=self.done, left=f"cell {min(self.done + 1, self.n_cells)}/{self.n_cells}")
 
 
-def _state(plan: Plan, record: Record) -> str:
-    return f"epoch {record.update / plan.updates_per_epoch:.4g}  cost {_cost(record):.4g}"
+def _state(plan: Plan, record: Record, cost: float) -> str:
+    return f"epoch {record.update / plan.updates_per_epoch:.4g}  cost {cost:.4g}"
 
 
-def _cost(record: Record) -> float:
-    """Median training cost per example over the replicas that have not diverged."""
-    fine = [outcome is not Outcome.DIVERGED for outcome in record.outcome]
-    return float(np.median(record.train_cost[fine])) if any(fine) else float("nan")
+def _cost(latest: Latest, record: Record) -> float:
+    """Median training cost per example over all replicas."""
+    return float(quartiles(latest.take(record)["train_cost"])[1])
 
 
 def _share(budget: Budget, record: Record) -> float:

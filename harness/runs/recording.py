@@ -22,7 +22,17 @@ from harness.network import Parameters
 from harness.report import cell_figures, save
 from harness.runs.progress import CellProgress
 from harness.store import COMMIT_TAG, INTERRUPTS, commit, environment, note_tags, redacted, sweep_tag, uncommitted_diff
-from harness.training import WITHOUT_EFFECT, Cell, Observer, Outcome, identify, is_geometric, pinned_blas, tables
+from harness.training import (
+    WITHOUT_EFFECT,
+    Cell,
+    Latest,
+    Observer,
+    Outcome,
+    identify,
+    is_geometric,
+    pinned_blas,
+    tables,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,8 +123,9 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         run.params(params(config, cell.plan))
         _write_provenance(run, config, dataset, job, cell.plan.sizes[0])
         _warn_if_clipped(config, cell.plan, run, progress)
+        latest = Latest()
         for record in cell.train():
-            _write_record(run, record, cell.plan, tables.SCORES[config.dataset.task])
+            _write_record(run, record, latest, cell.plan, tables.SCORES[config.dataset.task])
             progress.show(cell.plan, cell.budget, record)
             progress.warn_unreachable_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
             INTERRUPTS.check()
@@ -161,8 +172,8 @@ def _warn_if_clipped(config: Config, plan: "Plan", run: "RunWriter", progress: C
         run.tags({"batch_size_requested": str(config.batch_size)})
 
 
-def _write_record(run: "RunWriter", record: "Record", plan: "Plan", score: str) -> None:
-    run.points(tables.checkpoint_metrics(record, plan, score), record.update)
+def _write_record(run: "RunWriter", record: "Record", latest: Latest, plan: "Plan", score: str) -> None:
+    run.points(tables.checkpoint_metrics(record, latest.take(record), plan, score), record.update)
     for update, _, cost in record.batch_costs:
         if update == 0 or is_geometric(update, Observer.shown_batch_costs_per_decade):
             run.points({"batch/cost": cost}, update)

@@ -17,7 +17,8 @@ from harness.training.sharpness import sharpness
 class Diagnostics:
     """One update, at the parameters that it started from. g_B: the batch's mean gradient, G: the whole set's.
 
-    NaN is what was not measured (everything below update_size is `full` only) or cannot be said (noise for B = 1).
+    NaN is what was not measured (everything below update_size is `full` only) or cannot be said (noise for B = 1, a
+    sharpness that has not converged).
     Gradients are those of the mean cost: before clipping and weight decay, for both reductions.
     """
 

@@ -9,7 +9,10 @@ from harness.network import MLP, PIECE, Array
 
 
 def mean_gradient(network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
-    """(mean gradient (R, P), mean_i ‖g_i‖² (R,)) over the examples given, in double precision, piece by piece."""
+    """(mean gradient (R, P), mean_i ‖g_i‖² (R,)) over the examples given.
+
+    Each piece of PIECE examples is summed in the network's own dtype, the pieces are added up in double precision.
+    """
     n_examples, flat = X.shape[-2], network.params.flat
     total, squared_norms = np.zeros(flat.shape), np.zeros(len(flat))
     with np.errstate(all="ignore"):

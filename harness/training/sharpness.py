@@ -35,22 +35,25 @@ def mean_hessian(network: MLP, X: Array, Y: Array) -> Callable[[Array], Array]:
 
 
 def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Generator) -> float:
-    """The largest (not the largest in absolute value) eigenvalue of a symmetric matrix known by its products.
+    """The largest (not the largest in absolute value) eigenvalue of a symmetric matrix known by its products, or NaN.
 
     Power iteration finds the largest in absolute value. If that is negative, or if two of opposite signs keep it from
-    settling, it is repeated on H + ρI, ρ = ‖Hv‖, which has none below zero. What has not settled after MAX_PRODUCTS is
-    a lower bound, because a Rayleigh quotient never exceeds λ_max.
+    settling, it is repeated on H + ρI, ρ = ‖Hv‖, which has none below zero. NaN is what has not settled after
+    MAX_PRODUCTS: it would be a lower bound only, which says nothing of η λ_max < 2.
     """
     start = rng.normal(size=size)
     value, radius, converged = _power_iteration(product, start)
     if (converged and value >= 0) or not np.isfinite(value):
         return value
-    shifted, _, _ = _power_iteration(lambda v: product(v) + radius * v, start)
-    return max(value, shifted - radius)
+    value, _, converged = _power_iteration(product, start, shift=radius)
+    return value if converged else np.nan
 
 
-def _power_iteration(product: Callable[[Array], Array], start: Array) -> tuple[float, float, bool]:
-    """v <- Hv / ‖Hv‖ until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it converged)."""
+def _power_iteration(product: Callable[[Array], Array], start: Array, shift: float = 0.0) -> tuple[float, float, bool]:
+    """v <- Mv / ‖Mv‖, M = H + shift I, until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it converged).
+
+    The tolerance is relative to λ, not to λ + shift: a start in the null space of H would pass for converged.
+    """
     vector = start / np.linalg.norm(start)
     for _ in range(MAX_PRODUCTS):
         image = product(vector)
@@ -58,13 +61,15 @@ def _power_iteration(product: Callable[[Array], Array], start: Array) -> tuple[f
         residual = float(np.linalg.norm(image - value * vector))
         if residual <= TOLERANCE * abs(value) or not radius > 0:  # a NaN ends it as well
             return value, radius, True
-        vector = image / radius
+        image = image + shift * vector
+        vector = image / np.linalg.norm(image)
     return value, radius, False
 
 
 def sharpness(network: MLP, X: Array, Y: Array, rng: Generator) -> float:
-    """λ_max of the mean cost of X (N, D) or (1, N, D) at the parameters of the stack's first network; NaN: overflow.
+    """λ_max of the mean cost of X (N, D) or (1, N, D) at the parameters of the stack's first network.
 
+    NaN where the weights overflow, and where the power iteration has not settled.
     Of more than MAX_EXAMPLES examples, that many are drawn: an rng in the same state draws the same ones.
     The optimiser's weight decay, which adds to the curvature, is no part of the cost.
     """

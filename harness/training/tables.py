@@ -1,20 +1,24 @@
 """From records to tables: a cell's training as tidy rows, which metrics, figures and notes read, and as a few numbers.
 
-Spread over replicas is the interquartile range around the median; diverged replicas are counted, never averaged in.
+Spread over replicas is the interquartile range around the median, over all replicas (`spread`): diverged ones count as
+the worst. MLflow keeps no infinite value, so a median is left out where half of the replicas have diverged.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.config import Config
+from harness.network import Array
 from harness.training.cell import CellResult, Plan
 from harness.training.checkpoints import SUSTAINED, Outcome
 from harness.training.diagnostics import Diagnostics
 from harness.training.loop import Fingerprint, Record
 from harness.training.noise import average_noise_scale, pooled_noise_scale
 from harness.training.order import examples_seen
+from harness.training.spread import WORST, quartiles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,25 +123,26 @@ def cell_outcome(replicas: "pd.DataFrame") -> Outcome:
     return max(worst_first, key=lambda outcome: counts.get(outcome, 0))
 
 
-def checkpoint_metrics(record: Record, plan: Plan, score: str) -> dict[str, float]:
-    """Median and quartiles over the replicas that have not diverged, as metrics of one checkpoint."""
-    fine = np.array([outcome is not Outcome.DIVERGED for outcome in record.outcome])
+def checkpoint_metrics(record: Record, latest: Mapping[str, Array], plan: Plan, score: str) -> dict[str, float]:
+    """Median and quartiles over all replicas as metrics of one checkpoint; infinite ones are left out.
+
+    latest: what `Latest.take` made of the record. progress/replicas: how many have not diverged.
+    """
     examples = _examples(plan, record.update)
-    series = {"train/cost": record.train_cost, "validation/cost": record.validation_cost}
-    series[f"validation/{score}"] = record.validation_score
     metrics = {
         "progress/updates": record.update,
         "progress/epochs": examples / plan.n_train,
         "progress/examples_seen": examples,
         "progress/train_seconds": record.train_seconds,
-        "progress/replicas": int(fine.sum()),
+        "progress/replicas": int(np.isfinite(latest["train_cost"]).sum()),
     }
-    for name, values in series.items():
-        if fine.any():
-            q25, median, q75 = np.quantile(values[fine], [0.25, 0.5, 0.75])
-            flat = name.replace("/", "_")
-            metrics |= {name: median, f"spread/{flat}_q25": q25, f"spread/{flat}_q75": q75}
-    return metrics | (_diagnostics_metrics(record.diagnostics) if record.diagnostics else {})
+    names = ("train/cost", "validation/cost", f"validation/{score}")
+    for name, (field, values) in zip(names, latest.items(), strict=True):
+        q25, median, q75 = quartiles(values, WORST[field])
+        flat = name.replace("/", "_")
+        metrics |= {name: median, f"spread/{flat}_q25": q25, f"spread/{flat}_q75": q75}
+    metrics |= _diagnostics_metrics(record.diagnostics) if record.diagnostics else {}
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
 def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
@@ -149,15 +154,19 @@ def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
 
 
 def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
-    """The cell in one row: medians final/, best/, to_target/, and diverged/, time/; what does not exist is left out."""
-    ended = replicas["outcome"] == Outcome.DIVERGED
-    diverged, fine = replicas[ended], replicas[~ended]
+    """The cell in one row: medians final/, best/, to_target/ over all replicas, and diverged/, time/.
+
+    What does not exist is left out; so are medians that are infinite because half of the replicas diverged.
+    """
+    lost = replicas["outcome"] == Outcome.DIVERGED
     values = {
-        "diverged/fraction": ended.mean(),
-        "diverged/first_update": diverged["end_update"].min(),
-        "diverged/last_finite_cost": diverged["last_finite_cost"].median(),
+        "diverged/fraction": lost.mean(),
+        "diverged/first_update": replicas["end_update"][lost].min(),
+        "diverged/last_finite_cost": replicas["last_finite_cost"][lost].median(),
     }
-    values |= {c.replace("_", "/", 1): fine[c].median() for c in fine if c.startswith(("final_", "best_"))}
+    for column in (c for c in replicas if c.startswith(("final_", "best_"))):
+        worst = -np.inf if column.endswith(tuple(SCORES.values())) else np.inf
+        values[column.replace("_", "/", 1)] = quartiles(replicas[column].mask(lost, worst), worst)[1]
     values |= _to_target_summary(replicas) | _time_summary(result) | _noise_summary(result)
     return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
@@ -167,7 +176,7 @@ def _to_target_summary(replicas: "pd.DataFrame") -> dict[str, float]:
     columns = [c for c in replicas.columns if c.startswith("to_target_")]
     if not columns:
         return {}
-    medians = {f"to_target/{c.removeprefix('to_target_')}": float(replicas[c].fillna(np.inf).median()) for c in columns}
+    medians = {f"to_target/{c.removeprefix('to_target_')}": float(quartiles(replicas[c])[1]) for c in columns}
     return medians | {"to_target/fraction": float(replicas[columns[0]].notna().mean())}
 
 
@@ -193,16 +202,3 @@ def _time_summary(result: CellResult) -> dict[str, float]:
         return {}
     per_example = 1e6 * seconds / _examples(result.plan, updates)
     return {"time/train_seconds": seconds, "time/update_us": 1e6 * seconds / updates, "time/example_us": per_example}
-
-
-def curve(history: "pd.DataFrame", column: str) -> "pd.DataFrame":
-    """Median and quartiles of a column over the replicas at each checkpoint; diverged values are left out.
-
-    Columns: update, epoch, examples, train_seconds, median, q25, q75; empty when every replica diverged at once.
-    """
-    axes, quartiles = ["update", "epoch", "examples", "train_seconds"], ["q25", "median", "q75"]
-    fine = history[(history["outcome"] != Outcome.DIVERGED) & np.isfinite(history[column])]
-    if fine.empty:
-        return _frame([], axes + quartiles, float)
-    table = fine.groupby(axes)[column].quantile([0.25, 0.5, 0.75]).unstack()
-    return table.set_axis(quartiles, axis="columns").reset_index()

@@ -85,17 +85,38 @@ def test_note_file_and_page_say_the_same(found):
 def test_the_figure_shows_what_is_known_and_leaves_out_the_rest(found):
     figure = finding_figure("A1: two is more", "supported.", found[1].panels)
     by_size, named = figure.axes
-    digits, wine, reference = by_size.lines
+    digits, wine, reference, *beyond = by_size.lines
     assert len(digits.get_xdata()) == 3
-    assert list(wine.get_xdata()) == [64, 1024]  # infinity has no place
+    assert list(wine.get_xdata()) == [64, 1024]
+    assert [(list(one.get_xdata()), list(one.get_ydata())) for one in beyond if len(one.get_xdata())] == [
+        ([1], [by_size.get_ylim()[1]])  # infinity is at the upper edge
+    ]
     assert reference.get_marker() == "None"
     assert [tick.get_text() for tick in named.get_xticklabels()] == ["sum", "mean"]
     figure.savefig(io.BytesIO())
 
 
+def test_a_line_that_becomes_infinite_ends_at_the_upper_edge_and_so_do_open_limits():
+    own = Series("a", [0, 1, 2, 3], [4.0, 2.0, np.inf, np.inf], [3.0, 1.0, 1.0, np.inf], [5.0, np.inf, np.inf, np.inf])
+    figure = finding_figure("t", "", [Panel("p", "epochs", "cost", [own], log="y")])
+    (axes,) = figure.axes
+    top = axes.get_ylim()[1]
+    assert 5 < top < 50
+    _, leaving, mark = axes.lines
+    assert (list(leaving.get_xdata()), list(leaving.get_ydata())) == ([1, 2], [2, top])
+    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([2], [top])
+    assert [bar[:, 1].tolist() for bar in axes.collections[-1].get_segments()] == [[2, top]]
+
+
 def test_a_panel_without_a_number_says_so():
     figure = finding_figure("t", "", [Panel("p", "x", "y", [Series("a", [1.0], [np.nan])])])
     assert "nothing to show" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_the_verdict_stands_before_a_claim_in_a_title(found):
+    title, note = findings.caption(study_from(TREE), found[0])
+    assert title == "Refuted, A2: One is none."
+    assert note == "One is one."
 
 
 def test_a_judge_is_a_file_beside_the_claims(tmp_path):

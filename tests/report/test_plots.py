@@ -43,6 +43,33 @@ def test_nothing_left_to_draw_is_said():
     assert all("diverged" in axes.texts[0].get_text() for axes in curves.cell_curves(wild, "title").axes)
 
 
+def ended(costs, outcome, at):
+    """Ten replicas with one of `costs` at each checkpoint, nine of which end at checkpoint `at`."""
+    table = history([costs] * 10)
+    nine = table["replica"] < 9
+    table.loc[nine & (table["update"] == at), "outcome"] = outcome
+    return table[~nine | (table["update"] <= at)]
+
+
+def test_with_nine_of_ten_diverged_no_line_falls_calmly():
+    figure = curves.cell_curves(ended([4, 3, 2, 1], "diverged", at=2), "title")
+    left, right = figure.axes
+    cost = line(left, "train").get_ydata()
+    assert cost[:2].tolist() == [4, 3]
+    assert cost[2] == left.get_ylim()[1] == pytest.approx(3 * 4.4)
+    assert np.isnan(cost[3])
+    score = right.get_lines()[0].get_ydata()
+    assert score[:2].tolist() == [1 / 5, 1 / 4]
+    assert score[2] == right.get_ylim()[0] < 1 / 5
+    assert "9 of 10 replicas diverged and count as infinite." in [text.get_text() for text in figure.texts]
+
+
+def test_with_nine_of_ten_at_the_target_the_cells_median_stays():
+    figure = curves.cell_curves(ended([4, 0.2, 2, 2], "reached", at=1), "title")
+    assert line(figure.axes[0], "train").get_ydata().tolist() == [4, 0.2, 0.2, 0.2]
+    assert "9 of 10 replicas reached the target and keep their cost." in [text.get_text() for text in figure.texts]
+
+
 @pytest.mark.parametrize(("score", "name"), [("validation_accuracy", "accuracy"), ("validation_r2", "R²")])
 def test_a_cells_curves_show_train_validation_and_the_score(score, name):
     left, right = curves.cell_curves(history([[4, 2, 1]] * 3, score), "title").axes

@@ -12,13 +12,13 @@ from matplotlib.text import Text
 
 from harness.analysis import SweepData
 from harness.report import clocks as clock_plots
-from harness.report import figures, sweep_figures
+from harness.report import figures, medians, sweep_figures
 from harness.report.layout import log_limits
 from harness.report.rates import rate_heatmaps, stability
 from harness.report.style import plain
 from harness.report.sweep_figures import outcomes
 from harness.report.targets import to_target
-from harness.training.tables import curve
+from harness.training import curve
 
 N = 1437
 UPDATES = (0, 1, 3, 10, 30)
@@ -31,7 +31,7 @@ def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), 
     cells = pd.DataFrame([cell(*key, **options) for key in keys])
     histories = pd.DataFrame([row for own in cells.to_dict("records") for row in history(own)])
     groups = [own for _, own in cells.groupby(["setting", "reduction", "batch_size"], sort=False)]
-    best = pd.DataFrame([best_rate(own) for own in groups if own["score"].notna().any()], columns=BEST)
+    best = pd.DataFrame([best_rate(own) for own in groups if np.isfinite(own["score"]).any()], columns=BEST)
     targets = pd.DataFrame([time_to_target(own, **options) for own in groups])
     fits = pd.DataFrame([fit(*key) for key in sorted({(f, r) for f, r, _, _ in keys})])
     frontier = pd.DataFrame([edge_of_stability(own) for own in groups])
@@ -46,13 +46,14 @@ BEST = [
 def cell(setting, reduction, size, rate, replicas, limit, **_):
     lr_mean = rate * (size if reduction == "sum" else 1)
     lost = lr_mean > limit
-    score = np.nan if lost else 2.3 / (1 + 30 * lr_mean)
+    score = np.inf if lost else 2.3 / (1 + 30 * lr_mean)
     return {
         "dataset": setting.split()[0],
         "setting": setting,
         "cell": f"{abs(hash((setting, reduction, size, rate))):x}",
         "label": f"{setting} B={size} η={rate:g} {reduction}",
         "status": "FINISHED",
+        "target_on": "train",
         "batch_size": size,
         "learning_rate": rate,
         "lr_mean": lr_mean,
@@ -96,7 +97,7 @@ def time_to_target(cells, target, replicas, **_):
     row = {key: first[key] for key in ("setting", "reduction", "batch_size")}
     for clock, unit in (("updates", 1), ("epochs", first["batch_size"] / N), ("seconds", 1e-4)):
         row |= {clock: unit * updates, f"{clock}_low": 0.8 * unit * updates, f"{clock}_high": np.inf}
-    return row | {"n_reached": replicas, "n_replicas": replicas}
+    return row | {"n_reached": replicas, "n_replicas": replicas, "edge": ""}
 
 
 def fit(setting, reduction):
@@ -119,7 +120,7 @@ def clocks(tables, title="title"):
 def every_figure(tables, title="digits"):
     return [
         *clocks(tables, title).values(),
-        to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title),
+        to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title, "at the best rate tried"),
         sweep_figures.timing(tables.cells, title),
         outcomes(tables.cells, title),
         rate_heatmaps(tables.cells, tables.best, title),
@@ -227,6 +228,39 @@ def test_figures_are_made_without_pyplot():
     assert "matplotlib.pyplot" not in sys.modules
 
 
+def notes_of(figure):
+    return " ".join(" ".join(text.get_text() for text in figure.texts).split())
+
+
+@pytest.mark.parametrize(("on", "words"), [("train", "training cost ≤ 0.7"), ("validation", "validation cost ≤ 0.7")])
+def test_a_target_is_titled_by_what_it_is_on(on, words):
+    tables = sweep()
+    tables.cells["target_on"] = on
+    assert f"Target: {words}, at the best learning rate tried" in notes_of(figures_of(tables)["to_target"])
+
+
+def test_each_setting_has_its_own_target():
+    tables = sweep(settings=("digits", "digits target_on=validation"))
+    tables.cells["target_on"] = tables.cells["setting"].map(lambda s: "validation" if "validation" in s else "train")
+    goals = {"digits": 0.7, "digits target_on=validation": 0.4}
+    words = "digits: training cost ≤ 0.7; digits target_on=validation: validation cost ≤ 0.4"
+    assert sweep_figures._goals(tables.cells, goals) == words
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [((0.1,), "at the only learning rate tried"), ((0.1, 1.0), "at the best learning rate tried of each batch size.")],
+)
+def test_one_rate_is_not_called_the_best(rates, words):
+    tables = sweep(rates=rates, limit=1e9)
+    assert words in notes_of(figures_of(tables)["to_target"])
+
+
+def test_where_some_batch_sizes_have_one_rate_only_that_is_said():
+    cells = sweep(limit=1e9).cells.iloc[2:]
+    assert sweep_figures._chosen(cells).endswith("which for some is the only one")
+
+
 # Clocks
 
 
@@ -253,33 +287,90 @@ def test_a_cell_is_drawn_on_four_clocks_at_the_medians_of_its_replicas():
     assert "seconds" in figure.axes[3].get_xlabel()
 
 
-def test_curves_of_all_cells_at_once_are_those_of_each_cell():
-    tables = sweep()
-    curves = clock_plots._curves(tables.histories)
-    for name, own in tables.histories.groupby("cell"):
-        alone = curve(own, "train_cost")[[*clock_plots.CLOCK_LABELS, "q25", "median", "q75"]]
-        assert curves[name] == pytest.approx(alone.clip(upper=clock_plots.LARGEST_COST).to_numpy().T), name
-
-
 def test_of_many_cells_the_best_are_in_colour_and_the_rest_in_grey():
     tables = sweep(rates=(0.003, 0.01, 0.03, 0.1))
     axes = clocks(tables)["digits"].axes[1]
     grey, *coloured = [drawn for drawn in axes.get_lines() if drawn.get_marker() != "X"]
     others = tables.cells[~tables.cells["cell"].isin(tables.best["cell"])]
     n_points = (others["n_diverged"] < others["n_replicas"]).sum() * (len(UPDATES) - 1)
-    n_early = (others["n_diverged"] == others["n_replicas"]).sum() * (len(UPDATES) - 2)
-    assert np.isfinite(grey.get_ydata()).sum() == n_points + n_early
+    n_early = (others["n_diverged"] == others["n_replicas"]).sum() * (len(UPDATES) - 1)
+    assert np.isfinite(grey.get_ydata()).sum() == n_points + n_early  # the last of these at the edge
     assert len(coloured) == len(tables.best)
     assert {drawn.get_linestyle() for drawn in coloured} == {"-", "--"}
 
 
-def test_crosses_end_the_lines_of_cells_with_a_diverged_replica_at_the_edge_if_above():
+def test_crosses_lie_where_the_first_replica_diverged_at_the_edge_if_above():
     tables = sweep(sizes=(1,), rates=(1.0, 4.0, 8.0), reductions=("mean",))  # 0, 1 and 3 of 3 diverge
     axes = clocks(tables)["digits"].axes[1]
     some = curve(tables.histories[tables.histories["learning_rate"] == 4.0], "train_cost")
     edge = 3 * 2.3
-    assert np.array(crosses(axes)) == pytest.approx(np.array([(10.0, edge), (30.0, some["median"].iloc[-1])]))
+    assert np.array(crosses(axes)) == pytest.approx(np.array([(30.0, some["median"].iloc[-1]), (30.0, edge)]))
     assert axes.get_ylim()[1] == pytest.approx(edge)
+
+
+def replicas(costs, outcome, at, n=10, ended=9, clock="update"):
+    """A cell of n replicas with one of `costs` at each update; the first `ended` of them end at update `at`."""
+    rows = [
+        {"setting": "digits", "cell": "c", "replica": r, "update": u, "epoch": u / 2, "examples": 4 * u,
+         "train_seconds": u * 1e-3, "train_cost": cost, "validation_cost": cost,
+         "outcome": outcome if r < ended and u == at else "completed" if u == len(costs) - 1 else ""}
+        for u, cost in enumerate(costs) for r in range(n) if r >= ended or u <= at
+    ]  # fmt: skip
+    cells = sweep(sizes=(1,), rates=(0.1,), reductions=("mean",), replicas=n).cells.assign(cell="c")
+    cells["n_diverged"] = ended if outcome == "diverged" else 0
+    return SimpleNamespace(cells=cells, histories=pd.DataFrame(rows), best=cells)
+
+
+def drawn_at(axes, look):
+    """Places of the marks with a look of `medians.LOOKS`."""
+    looks = medians.LOOKS[look]
+    lines = [
+        line for line in axes.get_lines() if line.get_marker() == looks["marker"] and line.get_linestyle() == "None"
+    ]
+    return [(float(x), float(y)) for line in lines for x, y in zip(*line.get_data(), strict=True)]
+
+
+def test_with_nine_of_ten_diverged_the_line_leaves_the_axes():
+    figure = clocks(replicas([2.3, 2.0, 1.6, 1.2], "diverged", at=2))["digits"]
+    axes = figure.axes[1]
+    line = max(axes.get_lines(), key=lambda own: len(own.get_xdata()))
+    assert line.get_ydata()[:2].tolist() == [2.0, pytest.approx(3 * 2.3)]
+    assert np.isnan(line.get_ydata()[2])
+    assert drawn_at(axes, "lost") == [(2, pytest.approx(3 * 2.3))]
+    assert axes.get_ylim()[1] == pytest.approx(3 * 2.3)
+    assert "9 of 10 diverged" in figure.legends[0].get_texts()[0].get_text()
+    assert "diverged replica counts as infinite" in notes_of(figure)
+
+
+def test_with_few_diverged_the_line_goes_on_and_is_marked_where_the_first_was_lost():
+    axes = clocks(replicas([2.3, 2.0, 1.6, 1.2], "diverged", at=2, ended=2))["digits"].axes[1]
+    line = max(axes.get_lines(), key=lambda own: len(own.get_xdata()))
+    assert line.get_ydata().tolist() == [2.0, 1.6, 1.2]
+    assert drawn_at(axes, "lost") == [(2, 1.6)]
+    assert drawn_at(axes, "gone") == []
+
+
+def test_where_the_median_is_lost_later_than_the_first_replica_both_are_marked():
+    tables = replicas([2.3, 2.0, 1.6, 1.2], "diverged", at=3)
+    first = (tables.histories["replica"] == 0) & (tables.histories["update"] == 2)
+    tables.histories.loc[first, "outcome"] = "diverged"
+    tables.histories = tables.histories[(tables.histories["replica"] > 0) | (tables.histories["update"] <= 2)]
+    axes = clocks(tables)["digits"].axes[1]
+    assert drawn_at(axes, "lost") == [(2, 1.6)]
+    assert drawn_at(axes, "gone") == [(3, pytest.approx(3 * 2.3))]
+
+
+def test_with_nine_of_ten_at_the_target_the_line_keeps_their_cost_and_is_marked():
+    figure = clocks(replicas([2.3, 0.19, 1.7, 1.7], "reached", at=1))["digits"]
+    line = max(figure.axes[1].get_lines(), key=lambda own: len(own.get_xdata()))
+    assert line.get_ydata().tolist() == [0.19, 0.19, 0.19]
+    assert drawn_at(figure.axes[1], "reached") == [(1, 0.19)]
+    assert medians.MEANING["reached"] in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_one_replica_that_diverges_ends_at_the_edge():
+    axes = clocks(replicas([2.3, 2.0, 1.6], "diverged", at=2, n=1, ended=1))["digits"].axes[1]
+    assert drawn_at(axes, "lost") == [(2, pytest.approx(3 * 2.3))]
 
 
 def test_a_cell_without_a_finite_cost_is_a_cross_where_it_died():
@@ -346,7 +437,7 @@ def marks(axes, marker):
 
 def test_points_to_target_lie_at_the_tables_values_with_bars_and_perfect_scaling():
     tables = sweep(reductions=("sum",), limit=1e9, target=9.0)
-    figure = to_target(tables.targets, tables.fits, "cost ≤ 9", "title")
+    figure = to_target(tables.targets, tables.fits, "cost ≤ 9", "title", "at the only rate tried")
     for axes, clock in zip(figure.axes, ("updates", "epochs", "seconds"), strict=True):
         assert marks(axes, "D") == sorted(zip(tables.targets["batch_size"], tables.targets[clock], strict=True))
         bars = axes.collections[0].get_segments()
@@ -360,7 +451,7 @@ def test_points_to_target_lie_at_the_tables_values_with_bars_and_perfect_scaling
 
 def test_the_fit_is_drawn_where_it_is_resolved_and_said_where_not():
     tables = sweep(limit=1e9, target=9.0)
-    axes = to_target(tables.targets, tables.fits, "cost ≤ 9", "title").axes[0]
+    axes = to_target(tables.targets, tables.fits, "cost ≤ 9", "title", "at the only rate tried").axes[0]
     (fitted,) = [drawn for drawn in axes.get_lines() if len(drawn.get_xdata()) == 60]
     assert fitted.get_ydata() == pytest.approx(40 * (1 + 100 / fitted.get_xdata()))
     assert 100.0 in [drawn.get_xdata()[0] for drawn in axes.get_lines() if len(drawn.get_xdata())]
@@ -372,7 +463,7 @@ def test_the_fit_is_drawn_where_it_is_resolved_and_said_where_not():
 def test_batch_sizes_that_do_not_reach_the_target_are_open_triangles_at_the_top():
     tables = sweep(reductions=("mean",), target=0.0)
     tables.targets.loc[0, "updates"] = 50.0
-    updates, epochs, _ = to_target(tables.targets, tables.fits, "cost", "title").axes
+    updates, epochs, _ = to_target(tables.targets, tables.fits, "cost", "title", "at the only rate tried").axes
     assert [x for x, _ in marks(updates, "^")] == [64, N]
     assert [x for x, _ in marks(epochs, "^")] == [1, 64, N]
     assert "not reached" in epochs.texts[0].get_text()
@@ -427,13 +518,29 @@ def test_the_forest_lists_cells_best_first_with_crosses_for_the_diverged():
     cells = sweep(sizes=(1,), rates=(4.0, 8.0, 0.1), reductions=("mean",)).cells  # 1, 3 and 0 of 3 diverge
     (axes,) = outcomes(cells, "title").axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["η=4", "η=0.1", "η=8"]
-    assert marks(axes, "o") == sorted(zip(cells["score"].dropna(), (0, 1), strict=True))
+    assert marks(axes, "o") == sorted(zip(cells["score"][np.isfinite(cells["score"])], (0, 1), strict=True))
     assert marks(axes, "X") == [(1, 2)]
     assert [(text.get_position()[1], text.get_text()) for text in axes.texts] == [
         (0, "1 of 3 diverged"),
         (2, "3 of 3 diverged"),
     ]
     assert axes.collections[0].get_segments()[0][:, 0].tolist() == cells.loc[0, ["q25", "q75"]].tolist()
+
+
+def test_where_half_diverged_the_forest_has_a_cross_and_a_bar_to_the_edge():
+    """Ten replicas each: all finite, then 3, 5, 9 and 10 diverged; ranked in this order whatever the survivors cost."""
+    cells = sweep(sizes=(1,), rates=(0.1, 0.2, 0.3, 0.4, 0.5), reductions=("mean",), replicas=10).cells
+    cells["n_diverged"] = [10, 9, 5, 3, 0]
+    cells["q25"] = [np.inf, np.inf, 0.01, 0.02, 0.5]
+    cells["score"] = [np.inf, np.inf, np.inf, 0.6, 0.5]
+    cells["q75"] = [np.inf, np.inf, np.inf, np.inf, 0.7]
+    (axes,) = outcomes(cells, "title").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [f"η={rate}" for rate in (0.5, 0.4, 0.3, 0.2, 0.1)]
+    assert marks(axes, "o") == [(0.5, 0), (0.6, 1)]
+    assert marks(axes, "X") == [(1, 2), (1, 3), (1, 4)]
+    ends = [bar[:, 0].tolist() for bar in axes.collections[0].get_segments()]
+    assert ends == [[0.5, 0.7], [0.02, axes.get_xlim()[1]], [0.01, axes.get_xlim()[1]]]
+    assert [text.get_text() for text in axes.texts] == [f"{k} of 10 diverged" for k in (3, 5, 9, 10)]
 
 
 def test_of_many_cells_the_forest_shows_the_best_and_says_so():
@@ -464,7 +571,7 @@ def test_each_cell_has_its_box_in_raw_and_in_canonical_units():
     assert sorted(one.get_title() for one in axes[:4]) == sorted(titles)
     for one in axes[:4]:
         reduction, unit = one.get_title().split(", ")
-        own = tables.cells[(tables.cells["reduction"] == reduction) & tables.cells["score"].notna()]
+        own = tables.cells[(tables.cells["reduction"] == reduction) & np.isfinite(tables.cells["score"])]
         rates = own["lr_mean" if unit == "lr_mean" else "learning_rate"]
         columns = np.searchsorted([1, 64, N], own["batch_size"])
         for box, rate, column in zip(boxes(one), rates, columns, strict=True):
@@ -507,6 +614,15 @@ def test_diverged_cells_are_hatched_and_counted():
     assert [text.get_text() for text in axes.texts] == ["1/3"]
     hatched = [len(c.get_paths()) for c in axes.collections if c.get_hatch()]
     assert hatched == [1, 1]  # one lost, one with a survivor
+
+
+def test_a_box_is_grey_where_half_of_the_replicas_diverged_and_says_how_many():
+    cells = sweep(sizes=(1,), rates=(0.1, 1.0), reductions=("mean",), replicas=10).cells
+    cells[["n_diverged", "score", "q75"]] = [[9, np.inf, np.inf], [0, 0.5, 0.6]]
+    axes = rate_heatmaps(cells, pd.DataFrame(columns=BEST), "title").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["9/10"]
+    assert len(boxes(axes)) == 1
+    assert len(next(c for c in axes.collections if c.get_hatch()).get_paths()) == 1
 
 
 def test_one_colour_bar_with_plain_numbers():

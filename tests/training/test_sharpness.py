@@ -85,6 +85,24 @@ def test_the_largest_eigenvalue_of_a_matrix_is_found_whatever_the_others_are(eig
     assert found == pytest.approx(max(eigenvalues), abs=TOLERANCE * np.abs(eigenvalues).max() / 10)
 
 
+def test_a_start_in_the_null_space_does_not_pass_for_converged():
+    """Of a thousand directions one is 1 and one is -10: nearly every vector is one that the matrix maps to 0."""
+    eigenvalues = np.zeros(1000)
+    eigenvalues[:2] = -10, 1
+    found = largest_eigenvalue(lambda v: eigenvalues * v, 1000, rng())
+    assert math.isnan(found) or found == pytest.approx(1, rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("eigenvalues", [[1.0, 0.9, 0.5], [1.0, -1.0, 0.9]], ids=str)
+def test_what_has_not_converged_is_not_known(monkeypatch, eigenvalues):
+    """After two products λ is a lower bound of 1; with enough products it is 1."""
+    matrix = np.diag(eigenvalues)
+    monkeypatch.setattr(harness.training.sharpness, "MAX_PRODUCTS", 2)
+    assert math.isnan(largest_eigenvalue(lambda v: matrix @ v, 3, rng()))
+    monkeypatch.setattr(harness.training.sharpness, "MAX_PRODUCTS", 200)
+    assert largest_eigenvalue(lambda v: matrix @ v, 3, rng()) == pytest.approx(1, rel=TOLERANCE)
+
+
 def test_a_large_set_is_represented_by_some_of_its_examples(draw_network, draw_examples, monkeypatch):
     """By the same ones when the rng starts in the same state; and well, as 300 of 400 are most of them."""
     network, (X, Y) = draw_network(LOSSES[1], [4]), draw_examples(LOSSES[1], 400)

@@ -13,6 +13,7 @@ from harness.training.cell import CellResult, Plan
 from harness.training.checkpoints import Outcome
 from harness.training.diagnostics import Diagnostics
 from harness.training.loop import Record
+from harness.training.spread import Latest, curve, quartiles
 
 SETTING = Plan(10, 4, 0.5, "keep", 3, (2, 1), "sigmoid_cross_entropy", 0.5, 0.125)
 
@@ -50,15 +51,16 @@ def test_history_has_a_row_per_replica_and_checkpoint(result, config):
     assert table.query("update == 2")["epoch"].tolist() == [0.8] * 3
 
 
-def test_a_diverged_replica_is_counted_and_not_averaged(result, config):
+def test_a_diverged_replica_is_counted_and_is_the_worst_in_every_median(result, config):
     replicas = tables.replicas(result, config)
     summary = tables.summary(result, replicas)
     assert replicas["outcome"].tolist() == ["completed", "diverged", "reached"]
     assert summary["diverged/fraction"] == pytest.approx(1 / 3)
     assert summary["diverged/first_update"] == 2
     assert summary["diverged/last_finite_cost"] == 50
-    assert summary["final/train_cost"] == pytest.approx((0.5 + 0.0625) / 2)
-    assert summary["final/test_cost"] == pytest.approx(0.35)
+    assert summary["final/train_cost"] == 0.5  # of 0.0625, 0.5 and infinity
+    assert summary["final/test_cost"] == 0.6
+    assert summary["final/test_accuracy"] == 0.8  # of 0.9, 0.8 and minus infinity
     assert np.isfinite(list(summary.values())).all()
 
 
@@ -103,11 +105,79 @@ def test_the_outcome_of_a_cell_is_that_of_most_replicas_and_of_equals_the_worse(
     assert outcome("reached") == Outcome.REACHED
 
 
-def test_checkpoint_metrics_are_quartiles_of_who_is_left(result):
-    metrics = tables.checkpoint_metrics(result.records[2], SETTING, "accuracy")
-    assert metrics["train/cost"] == pytest.approx((1 + 0.0625) / 2)
-    assert metrics["spread/train_cost_q25"] == pytest.approx(0.0625 + 0.25 * 0.9375)
+def metrics_of(result):
+    """The metrics of each checkpoint, as they are written while the cell trains."""
+    latest = Latest()
+    return [tables.checkpoint_metrics(one, latest.take(one), SETTING, "accuracy") for one in result.records]
+
+
+def test_checkpoint_metrics_are_quartiles_of_all_replicas(result):
+    metrics = metrics_of(result)[2]
+    assert metrics["train/cost"] == 1  # of 0.0625, 1 and infinity
+    assert metrics["spread/train_cost_q25"] == pytest.approx((0.0625 + 1) / 2)
+    assert "spread/train_cost_q75" not in metrics
+    assert metrics["validation/accuracy"] == 0.9  # of 0.99375, 0.9 and minus infinity
     assert (metrics["progress/replicas"], metrics["progress/examples_seen"]) == (2, 8)
+
+
+def cell_of(costs, outcome, at):
+    """A cell of ten replicas with one of `costs` at each checkpoint; the first nine end with `outcome` at `at`."""
+    ended = [outcome] * 9 + [None]
+    records = [record(i, [cost] * 10, ended if i == at else [None] * 10) for i, cost in enumerate(costs[: at + 1])]
+    last = len(costs) - 1
+    records += [
+        record(i, costs[i : i + 1], [Outcome.COMPLETED if i == last else None], [9]) for i in range(at + 1, last + 1)
+    ]
+    parameters = Parameters((2, 1), np.zeros((10, 3)))
+    return CellResult(SETTING, records, parameters, np.full(10, 0.5), np.full(10, 0.5))
+
+
+def test_with_nine_of_ten_diverged_no_median_falls(config):
+    lost = cell_of([4, 3, 2, 1], Outcome.DIVERGED, at=1)
+    found = metrics_of(lost)
+    assert [one.get("train/cost") for one in found] == [4, None, None, None]
+    assert [one["progress/replicas"] for one in found] == [10, 1, 1, 1]
+    table = curve(tables.history(lost, config), "train_cost")
+    assert table["median"].tolist() == table["q25"].tolist() == [4, np.inf, np.inf, np.inf]
+    assert table["diverged"].tolist() == [0, 9, 9, 9]
+    scores = curve(tables.history(lost, config), "validation_accuracy")
+    assert scores["median"].tolist() == [0.6, -np.inf, -np.inf, -np.inf]
+    summary = tables.summary(lost, tables.replicas(lost, config))
+    assert not any(name.startswith(("final/", "best/")) for name in summary)
+
+
+def test_with_nine_of_ten_at_the_target_no_median_jumps(config):
+    arrived = cell_of([4, 0.19, 1.7, 1.7], Outcome.REACHED, at=1)
+    found = metrics_of(arrived)
+    assert [one["train/cost"] for one in found] == [4, 0.19, 0.19, 0.19]
+    assert [one["progress/replicas"] for one in found] == [10] * 4
+    table = curve(tables.history(arrived, config), "train_cost")
+    assert table["median"].tolist() == [4, 0.19, 0.19, 0.19]
+    assert table["reached"].tolist() == [0, 9, 9, 9]
+    assert table["update"].tolist() == [0, 1, 2, 3]
+
+
+def test_one_replica_is_its_own_median(config):
+    records = [record(0, [4], [None]), record(1, [2], [None]), record(2, [50], [Outcome.DIVERGED])]
+    alone = CellResult(SETTING, records, Parameters((2, 1), np.zeros((1, 3))), np.full(1, np.nan), np.zeros(1))
+    assert curve(tables.history(alone, config), "train_cost")["median"].tolist() == [4, 2, np.inf]
+
+
+def test_a_curve_has_the_clock_of_those_that_still_train_and_never_runs_back():
+    own = pd.DataFrame({"replica": [0, 1, 0, 1, 1], "update": [0, 0, 1, 1, 2]})
+    own = own.assign(epoch=own["update"] / 2, examples=own["update"] * 4, train_cost=1.0, outcome="")
+    own["train_seconds"] = [0, 0, 3.0, 1.0, 1.5]  # each replica has a clock of its own
+    assert curve(own, "train_cost")["train_seconds"].tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 10, 11])
+def test_quartiles_are_numpys_where_all_is_finite_and_infinite_where_too_many_are_lost(n):
+    values = np.random.default_rng(n).normal(size=(n, 3))
+    assert quartiles(values) == pytest.approx(np.quantile(values, [0.25, 0.5, 0.75], axis=0))
+    values[: n // 2 + 1, 0] = np.nan
+    assert quartiles(values)[1:, 0].tolist() == [np.inf] * 2
+    assert quartiles(values, worst=-np.inf)[:2, 0].tolist() == [-np.inf] * 2
+    assert quartiles([1.0] * n + [np.inf] * n)[1] == np.inf  # half of them
 
 
 def figures(**known):
@@ -120,19 +190,19 @@ EXACT = {"variance": 6.0, "squared_norm": 2.0, "cosine": 0.5, "squared_distance"
 
 def test_diagnostics_are_metrics_and_what_is_not_known_is_none(result):
     result.records[1].diagnostics = figures()
-    cheap = tables.checkpoint_metrics(result.records[1], SETTING, "accuracy")
+    cheap = metrics_of(result)[1]
     groups = ("gradient/", "sharpness/")
     assert {name: value for name, value in cheap.items() if name.startswith(groups)} == {
         "gradient/norm": 3.0, "gradient/example_norm": 5.0, "gradient/update_size": 0.25,
     }  # fmt: skip
     result.records[1].diagnostics = figures(batch_variance=4.0, batch_squared_norm=-1.0, eta_lambda_max=np.inf, **EXACT)
-    full = tables.checkpoint_metrics(result.records[1], SETTING, "accuracy")
+    full = metrics_of(result)[1]
     assert {name: value for name, value in full.items() if name.startswith(groups) and name not in cheap} == {
         "gradient/batch_variance": 4.0, "gradient/batch_squared_norm": -1.0, "gradient/variance": 6.0,
         "gradient/squared_norm": 2.0, "gradient/noise_scale": 3.0, "gradient/cosine": 0.5,
         "gradient/squared_distance": 1.5, "sharpness/lambda_max": 8.0,
     }  # fmt: skip
-    assert not any(name.startswith(groups) for name in tables.checkpoint_metrics(result.records[0], SETTING, "r2"))
+    assert not any(name.startswith(groups) for name in metrics_of(result)[0])
 
 
 def test_every_figure_of_the_diagnostics_has_a_column_and_a_metric(result):
@@ -178,15 +248,17 @@ def test_time_is_read_from_replica_0_only(result, config):
     assert summary["time/example_us"] == pytest.approx(3e5)
 
 
-def test_a_curve_leaves_diverged_values_out(result, config):
-    table = tables.curve(tables.history(result, config), "train_cost")
-    assert table["median"].tolist() == pytest.approx([4, 2, 0.53125, 0.28125])
+def test_in_a_curve_the_diverged_are_highest(result, config):
+    table = curve(tables.history(result, config), "train_cost")
+    assert table["median"].tolist() == [4, 2, 1, 0.5]
+    assert table["diverged"].tolist() == [0, 0, 1, 1]
+    assert table["train_seconds"].tolist() == [0, 1, 2, 3]
 
 
-def test_all_diverged_at_once_gives_an_empty_curve_and_no_final_figures(config):
+def test_all_diverged_at_once_gives_an_infinite_curve_and_no_final_figures(config):
     start = record(0, [np.inf, np.nan], [Outcome.DIVERGED] * 2)
     gone = CellResult(SETTING, [start], Parameters((2, 1), np.zeros((2, 3))), np.full(2, np.nan), np.zeros(2))
     replicas = tables.replicas(gone, config)
     summary = tables.summary(gone, replicas)
-    assert len(tables.curve(tables.history(gone, config), "train_cost")) == 0
+    assert curve(tables.history(gone, config), "train_cost")["median"].tolist() == [np.inf]
     assert summary == {"diverged/fraction": 1.0, "diverged/first_update": 0.0, "to_target/fraction": 0.0}
