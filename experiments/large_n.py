@@ -17,7 +17,7 @@ Array = NDArray[np.floating]
 CLAIMED = 2000  # examples
 BEND = 2048  # where the two lines join: the N of the grid that is nearest
 NEAR = (CLAIMED / 2, CLAIMED * 2)  # a threshold in here would be the one that is claimed
-TOO_LONG = 1.25  # times the seconds of the best mini-batch: what one reading of a clock can tell
+TOO_LONG = 1.25  # times the seconds of the best mini-batch
 KNEE = 0.5  # of a slope: half of the way from no dependence on N to cost in proportion to it
 FEWEST_SPARE = 2  # degrees of freedom of the scatter around the two lines
 N_AXIS = "training examples N"
@@ -38,7 +38,7 @@ def best_cells(evidence: Evidence) -> "pd.DataFrame":
     """
     about = evidence.cells.set_index("cell")["n_train"]
     best = evidence.answer.targets.assign(N=lambda table: table["cell"].map(about))
-    best["seconds"] = [float(np.median(evidence.steady_seconds(cell))) for cell in best["cell"]]
+    best["seconds"] = [float(np.median(evidence.to_target[cell]["seconds"])) for cell in best["cell"]]
     best["arm"] = np.where(best["batch_size"] == best["N"], "B=N", "mini-batch")
     small = best[best["arm"] == "mini-batch"]
     mean = np.log(small["seconds"]).groupby(small["batch_size"]).mean()
@@ -52,15 +52,11 @@ def ratio_table(evidence: Evidence, best: "pd.DataFrame", clock: str) -> dict[fl
     for N, own in best.groupby("N"):
         cell = own.set_index("arm")["cell"]
         if {"B=N", "mini-batch"} <= set(cell.index):
-            a, b = (to_target(evidence, cell[arm], clock) for arm in ("B=N", "mini-batch"))
+            a, b = (evidence.to_target[cell[arm]][clock] for arm in ("B=N", "mini-batch"))
             reached = np.isfinite(a) & np.isfinite(b)
             usable = reached if 2 * reached.sum() > len(a) else np.zeros_like(reached)
             found[float(N)] = geometric_mean_ratio(np.log(a[usable] / b[usable]), evidence.rng)
     return found
-
-
-def to_target(evidence: Evidence, cell: str, clock: str) -> Array:
-    return evidence.steady_seconds(cell) if clock == "seconds" else evidence.to_target[cell][clock]
 
 
 def threshold(

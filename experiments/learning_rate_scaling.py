@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, CLOCK_COLUMNS, Evidence, Finding, Panel, Series, costs_at, quartiles
+from harness.analysis import BATCH_SIZE, CLOCK_COLUMNS, Evidence, Finding, Panel, Series, costs_at, quartiles, spent
 from harness.inference import (
     Exponent,
     Interval,
@@ -69,12 +69,12 @@ def read(evidence: Evidence, clock: str) -> Iterator[Reading]:
     mean = evidence.cells[evidence.cells["reduction"] == "mean"]
     for dataset, own in mean.groupby("dataset"):
         whole = own.loc[own["n_diverged"] < own["n_replicas"] / 2, "cell"]
-        spent = [evidence.histories[cell][CLOCK_COLUMNS[clock]].max() for cell in whole]
-        if not spent:
+        if whole.empty:
             continue
-        budget, grids = float(min(spent)), dict[float, Grid]()
+        column, n_timed = CLOCK_COLUMNS[clock], evidence.data.n_blocks if clock == "train seconds" else None
+        budget, grids = min(spent(evidence.histories[cell], column) for cell in whole), dict[float, Grid]()
         for row in own.sort_values("lr_mean").itertuples():
-            costs = costs_at(evidence.histories[row.cell], CLOCK_COLUMNS[clock], budget)
+            costs = costs_at(evidence.histories[row.cell], column, budget)[:n_timed]
             grids.setdefault(float(row.batch_size), {})[float(row.lr_mean)] = costs
         yield Reading(str(dataset), clock, budget, dict(sorted(grids.items())))
 

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from harness.analysis import BATCH_SIZE, TARGET_LABELS, Evidence, Finding, Panel, Series, at_the_edge, limits, quartiles
 from harness.inference import (
     Comparison,
-    Interval,
     Verdict,
     exactly,
     geometric_mean_ratio,
@@ -30,7 +29,6 @@ ROUNDING = 1e-10
 LOWEST = 1e-18  # where a figure with a log axis shows zero
 SEEN = 1e-3  # what sampling with replacement must change at least, or the comparison is blind
 FASTER = 0.95  # a ratio of times below which one is faster
-CLOCK = 1.25  # factor by which the clock of a cell, read once, may be off on a machine that does other things too
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -106,13 +104,10 @@ def updates_of_an_epoch(evidence: Evidence) -> Finding:
 
 
 def time_of_an_update(evidence: Evidence) -> Finding:
-    """C13: readings at several learning rates, which the time does not depend on, are repetitions."""
-    times = {
-        str(name): {float(B): _readings(evidence, cells) for B, cells in own.groupby("batch_size")}
-        for name, own in evidence.cells.groupby("dataset", sort=False)
-    }
+    """C13: times per example in blocks; those per update follow from them."""
+    times = {str(name): evidence.blocks(own) for name, own in evidence.cells.groupby("dataset", sort=False)}
     ratios = {
-        (name, unit): _ratio(own[1.0] * (1 / 64 if unit == "update" else 1), own[64.0], evidence.rng)
+        (name, unit): geometric_mean_ratio(np.log(own[1.0] / own[64.0] / (64 if unit == "update" else 1)), evidence.rng)
         for name, own in times.items()
         for unit in ("update", "example")
     }
@@ -136,19 +131,7 @@ def time_of_an_update(evidence: Evidence) -> Finding:
     )
 
 
-def _readings(evidence: Evidence, cells: "pd.DataFrame") -> Array:
-    """µs per example of each cell that has trained for long enough to tell."""
-    readings = np.array([evidence.example_us(cell) for cell in cells["cell"]])
-    return readings[np.isfinite(readings)]
-
-
-def _ratio(a: Array, b: Array, rng: np.random.Generator) -> Interval:
-    """The readings in the order of the learning rates, as far as both have one."""
-    n = min(len(a), len(b))
-    return geometric_mean_ratio(np.log(a[:n] / b[:n]), rng)
-
-
-def _times_panel(times: dict[str, dict[float, Array]], unit: str) -> Panel:
+def _times_panel(times: "dict[str, pd.DataFrame]", unit: str) -> Panel:
     lines = []
     for name, own in times.items():
         factor = {B: B if unit == "update" else 1.0 for B in own}
@@ -166,10 +149,10 @@ def convergence(evidence: Evidence) -> Finding:
         for other, B in others.items():
             if {64.0, B} <= set(cell.index):
                 for clock in TARGET_LABELS:
-                    a, b = (_spent(evidence, cell[size], clock) for size in (64.0, B))
+                    a, b = (evidence.to_target[cell[size]][clock] for size in (64.0, B))
                     arms[str(name), other, clock] = (a, b)
     found = evidence.compare(arms)
-    verdicts = {key: _faster(comparison, key[2]) for key, comparison in found.items()}
+    verdicts = {key: lower(comparison) for key, comparison in found.items()}
     on = {clock: together(v for key, v in verdicts.items() if key[2] == clock) for clock in TARGET_LABELS}
     words = "; ".join(f"in {TARGET_LABELS[clock]} {_ratios(found, clock)}: {verdict}" for clock, verdict in on.items())
     edges = at_the_edge(best)
@@ -192,14 +175,6 @@ def _shuffled(evidence: Evidence) -> "pd.DataFrame":
     return best[best["order"] == "reshuffle"]
 
 
-def _faster(comparison: Comparison, clock: str) -> Verdict:
-    """Seconds are one reading of a clock: a ratio within its factor is unresolved, unless most pairs are lost."""
-    if clock != "seconds" or 2 * comparison.finite < comparison.pairs:
-        return lower(comparison)
-    verdict = inside(comparison.ratio, 0, 1 / CLOCK)
-    return Verdict.UNRESOLVED if verdict is Verdict.REFUTED and comparison.ratio.low < CLOCK else verdict
-
-
 def _ratios(found: dict[tuple[str, str, str], Comparison], clock: str) -> str:
     """0.1 and 2 times those of B=1 (digits, iris), ..."""
     parts = []
@@ -211,16 +186,11 @@ def _ratios(found: dict[tuple[str, str, str], Comparison], clock: str) -> str:
     return " and ".join(parts) if parts else "an unknown share of the others'"
 
 
-def _spent(evidence: Evidence, cell: str, clock: str) -> Array:
-    """(R,) until the target, +inf where it was not reached."""
-    return evidence.steady_seconds(cell) if clock == "seconds" else evidence.to_target[cell][clock]
-
-
 def _to_target(evidence: Evidence, best: "pd.DataFrame", clock: str) -> Panel:
     lines = []
     for name, own in best.groupby("dataset"):
         place = np.select([own["batch_size"] == 1, own["batch_size"] == own["n_train"]], [0, 2], 1)
-        middle, low, high = limits(median_interval(_spent(evidence, cell, clock)) for cell in own["cell"])
+        middle, low, high = limits(median_interval(evidence.to_target[cell][clock]) for cell in own["cell"])
         lines.append(Series(str(name), place, middle, low, high))
     title = f"{TARGET_LABELS[clock].capitalize()} to a tenth of the cost"
     return Panel(title, "examples in a batch", TARGET_LABELS[clock], lines, "y", ("1", "64", "all N"))

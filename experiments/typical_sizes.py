@@ -25,7 +25,7 @@ MULTIPLES = ((96, 100),)  # of 32, which is said of the same batch sizes
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
-    """The cells of C17 have another root seed in each block and drop the short batch, as no others do."""
+    """The cells of C17 drop the short batch, as no others do."""
     timed = evidence.cells["last_batch"] == "drop"
     yield fastest(evidence, evidence.cells[~timed])
     yield powers_of_two(evidence, evidence.cells[timed])
@@ -35,7 +35,7 @@ def fastest(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
     """C16: the batch size with the fewest seconds to target, on each dataset."""
     best = evidence.answer.targets[evidence.answer.targets["cell"].isin(cells["cell"])]
     best = best.assign(dataset=best["cell"].map(cells.set_index("cell")["dataset"]))
-    seconds = {str(name): seconds_drawn(evidence, cells, own) for name, own in best.groupby("dataset", sort=False)}
+    seconds = {str(name): seconds_drawn(evidence, own) for name, own in best.groupby("dataset", sort=False)}
     n_replicas = int(evidence.answer.n_replicas)
     first = {name: smallest(sizes, draws, n_replicas) for name, (sizes, draws) in seconds.items()}
     unreached = [name for name, found in first.items() if np.isnan(found.estimate)]
@@ -55,28 +55,16 @@ def fastest(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
     )
 
 
-def seconds_drawn(evidence: Evidence, cells: "pd.DataFrame", best: "pd.DataFrame") -> tuple[Array, Array]:
-    """Batch sizes (C,) and median seconds to target (K + 1, C): as measured, then K draws of replicas and readings.
+def seconds_drawn(evidence: Evidence, best: "pd.DataFrame") -> tuple[Array, Array]:
+    """Batch sizes (C,) and median seconds to target (K + 1, C): as measured, then K draws of the replicas.
 
-    The time of an example does not depend on the learning rate, so the cells of all rates are readings of it.
+    Each replica has its own block of the clock.
     """
     best = best.sort_values("batch_size")
-    sizes = best["batch_size"].to_numpy(dtype=float)
-    n_train = float(cells.set_index("cell").loc[best["cell"].iloc[0], "n_train"])
-    epochs = np.stack([evidence.to_target[cell]["epochs"] for cell in best["cell"]])
-    same = cells[cells["dataset"] == best["dataset"].iloc[0]]
-    readings = [np.array([evidence.example_us(c) for c in same.loc[same["batch_size"] == B, "cell"]]) for B in sizes]
-    replicas = evidence.rng.integers(epochs.shape[1], size=(RESAMPLES, epochs.shape[1]))
-    replicas = np.vstack([np.arange(epochs.shape[1]), replicas])
-    times = [_redrawn_medians(own[np.isfinite(own)], evidence.rng) for own in readings]
-    with np.errstate(invalid="ignore"):
-        return sizes, np.median(epochs[:, replicas], axis=-1).T * n_train * np.stack(times, axis=1) / 1e6
-
-
-def _redrawn_medians(readings: Array, rng: np.random.Generator) -> Array:
-    """(K + 1,): the median of the readings, then of K draws of as many."""
-    draws = rng.choice(readings, size=(RESAMPLES, len(readings)))
-    return np.median(np.vstack([readings, draws]), axis=1)
+    seconds = np.stack([evidence.to_target[cell]["seconds"] for cell in best["cell"]])
+    n_replicas = seconds.shape[1]
+    replicas = np.vstack([np.arange(n_replicas), evidence.rng.integers(n_replicas, size=(RESAMPLES, n_replicas))])
+    return best["batch_size"].to_numpy(dtype=float), np.median(seconds[:, replicas], axis=-1).T
 
 
 def smallest(sizes: Array, draws: Array, n_replicas: int) -> Interval:

@@ -34,6 +34,14 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def short_timing_pass() -> Iterator[None]:
+    """What most tests train takes less time than the pass would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.training.timing.BLOCK_SECONDS", 1e-3)
+        yield
+
+
 def _draw_examples(
     loss: str, n_examples: int, replicas: Sequence[int] | None = None, dtype: DTypeLike = np.float64, seed: int = 0
 ) -> tuple[Array, Array]:

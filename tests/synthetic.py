@@ -7,6 +7,7 @@ judge gets.
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from harness.analysis.answers import SEED, answer
 from harness.analysis.batch_sizes import best_rates, final_costs, target_costs, targets_table, updates_to_target
 from harness.analysis.evidence import Evidence
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
+from harness.analysis.timing import BLOCKS
 from harness.config import exact_text
 from harness.training import Identity, Plan
 
@@ -38,12 +40,15 @@ def cell(
     n_updates: int | None = None,
     noise: float = 0.02,
     update_us: float | None = None,
+    block_noise: float = 0.0,
     test_accuracy: float = 0.9,
     history: pd.DataFrame | Callable[[float], pd.DataFrame] | None = None,
     files: dict[str, Any] | None = None,
     **params: Any,
 ) -> dict[str, Any]:
     """One cell. final: its cost at the end, None for diverged. noise: standard deviation of the replicas' own factor.
+
+    block_noise: standard deviation of the log time of an update in the blocks, of which replica r has the r-th.
 
     history: one replica's checkpoints, instead of the made-up fall, or what makes them from the replica's factor.
     files: name -> table, or (R, P) weights for "weights.npz". params: other values of the configuration; `seeds` is its
@@ -67,7 +72,8 @@ def evidence(
     common = np.exp(shared * rng.normal(size=max(sizes)))
     made = [_cell(own, common[:size], rng) for own, size in zip(cells, sizes, strict=True)]
     about = {"command": "python -m harness -m experiment=made_up", "cells": str(len(cells))}
-    data = sweep_data("made up", about, made)
+    measured = [_blocks(own, one.identity.signature) for own, one in zip(cells, made, strict=True)]
+    data = replace(sweep_data("made up", about, made), timing=BLOCKS, blocks=pd.concat(measured, ignore_index=True))
     files = {one.identity.signature: own["files"] or {} for one, own in zip(made, cells, strict=True)}
     found: Any = answer(data) if answered else Rates(data)
     return Files(data, found, lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
@@ -121,6 +127,9 @@ def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCe
     knobs = {"batch_size": B, "learning_rate": rate, "reduction": own["reduction"], "dataset.name": own["dataset"]}
     values = knobs | own["params"]
     signature = hashlib.sha256(exact_text(values).encode()).hexdigest()[:16]
+    if own["block_noise"]:
+        seconds = _blocks(own, signature)["update_seconds"].to_numpy()
+        history["train_seconds"] = history["update"] * seconds[history["replica"]]
     plan = Plan(N, B, rate, "keep", -(-N // B), (3, 2), "softmax_cross_entropy", lr_mean, lr_mean / B)
     return SweepCell(
         Identity(signature, values, "", "", plan), "FINISHED", "diverged" if own["final"] is None else "completed",
@@ -131,6 +140,14 @@ def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCe
         replicas=pd.DataFrame([{"replica": r} | _replica(part, own) for r, part in enumerate(parts)]),
         history=history, run_id=signature,
     )  # fmt: skip
+
+
+def _blocks(own: dict[str, Any], signature: str, n_blocks: int = 20) -> pd.DataFrame:
+    """What the timing pass would have measured; replica r has block r."""
+    noise = own["block_noise"] * np.random.default_rng(int(signature, 16)).normal(size=n_blocks)
+    seconds = 1e-6 * own["update_us"] * np.exp(noise)
+    about = {"signature": signature, "work": signature, "update_cpu_seconds": seconds, "interrupted": False}
+    return pd.DataFrame({"block": range(n_blocks), "update_seconds": seconds, **about})
 
 
 def _history(own: dict[str, Any], factor: float) -> pd.DataFrame:

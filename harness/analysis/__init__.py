@@ -5,7 +5,7 @@ May import `training` for the tables of a cell and `inference` for tests and int
 
 from harness.analysis.answers import SEED, Answer, answer
 from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_to_target
-from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Pair, Winner, costs_at
+from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Pair, Winner, costs_at, spent
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
 from harness.analysis.planned import n_comparisons, too_few_seeds
 from harness.analysis.study import (
@@ -21,3 +21,4 @@ from harness.analysis.study import (
     study_from,
 )
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
+from harness.analysis.timing import BLOCKS, interruption, usable

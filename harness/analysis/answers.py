@@ -9,6 +9,7 @@ from harness.analysis import batch_sizes
 from harness.analysis.batch_sizes import final_costs, table, targets_table, updates_to_target, with_limits
 from harness.analysis.comparisons import CLOCK_COLUMNS, Pair, Winner, best_against_best, matched_pairs, winners
 from harness.analysis.sweep_tables import SweepData
+from harness.analysis.timing import BLOCKS
 from harness.inference import Array, Comparison, Exponent, fewest_pairs, median_interval, split_replicas
 
 if TYPE_CHECKING:
@@ -45,18 +46,19 @@ def answer(data: SweepData) -> Answer:
     reached = updates_to_target(data.histories, goals, cells)
     n_replicas = max((len(row) for row in costs.values()), default=0)
     best = batch_sizes.best_rates(cells, costs, rng)
-    targets = targets_table(cells, reached, rng)
-    clocks = {
-        name: column for name, column in CLOCK_COLUMNS.items() if data.timing != "mixed" or column != "train_seconds"
-    }
-    if data.timing == "mixed":
-        targets[[name for name in targets if name.startswith("seconds")]] = np.nan
+    targets = targets_table(cells, reached, rng, data.n_blocks)
+    own_cells = cell_intervals(data.replicas, costs, reached, data.n_blocks)
+    clocks = dict(CLOCK_COLUMNS)
+    if data.timing != BLOCKS:
+        del clocks["train seconds"]
+        for own in (targets, own_cells):
+            own[[name for name in own if name.startswith("seconds")]] = np.nan
     return Answer(
         targets_at=goals,
         given_targets=given,
         disjoint=split_replicas(n_replicas, fewest_pairs(1)).disjoint,
         n_replicas=n_replicas,
-        cells=cell_intervals(data.replicas, costs, reached),
+        cells=own_cells,
         best=best,
         targets=targets,
         fits=batch_sizes.fits_table(targets, reached, rng),
@@ -64,22 +66,24 @@ def answer(data: SweepData) -> Answer:
         exponents=batch_sizes.exponents(cells, costs, rng),
         pairs=matched_pairs(cells, costs),
         at_best=best_against_best(best, costs, rng),
-        winners=winners(cells, data.histories, clocks, rng),
+        winners=winners(cells, data.histories, clocks, rng, data.n_blocks),
     )
 
 
 def cell_intervals(
-    replicas: "pd.DataFrame", costs: dict[str, Array], reached: dict[str, dict[str, Array]]
+    replicas: "pd.DataFrame", costs: dict[str, Array], reached: dict[str, dict[str, Array]], n_blocks: int | None = None
 ) -> "pd.DataFrame":
     """Per cell the median over all replicas, and its limits, of final and best cost and of updates, epochs, seconds.
 
-    Unreached targets and diverged costs are coded +inf.
+    Unreached targets and diverged costs are coded +inf. Seconds: of the first n_blocks replicas, which are independent.
     """
     rows = []
     for cell, final in costs.items():
         best = replicas.loc[replicas["cell"] == cell, "best_validation_cost"].to_numpy(dtype=float)
         samples = {"final_train_cost": final, "best_validation_cost": best}
         samples |= {f"{axis}_to_target": steps for axis, steps in reached[cell].items()}
+        if "seconds_to_target" in samples:
+            samples["seconds_to_target"] = samples["seconds_to_target"][:n_blocks]
         row: dict[str, Any] = {"cell": cell}
         for name, sample in samples.items():
             row |= with_limits(name, median_interval(sample))

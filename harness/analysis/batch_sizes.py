@@ -144,9 +144,12 @@ def updates_to_target(
 
 
 def targets_table(
-    cells: "pd.DataFrame", reached: dict[str, dict[str, Array]], rng: np.random.Generator
+    cells: "pd.DataFrame", reached: dict[str, dict[str, Array]], rng: np.random.Generator, n_blocks: int | None = None
 ) -> "pd.DataFrame":
-    """Each group at the rate that takes the fewest updates: updates, epochs and seconds to target with intervals."""
+    """Each group at the rate that takes the fewest updates: updates, epochs and seconds to target with intervals.
+
+    n_blocks: seconds of so many replicas in a row are independent, so no more are taken; None: all.
+    """
     rows = []
     for key, own in groups(cells):
         by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
@@ -156,7 +159,7 @@ def targets_table(
         cell = by_rate.get(found.rate, own["cell"].iloc[0])
         row = {**key, "cell": cell, "learning_rate": found.rate, "edge": found.edge if len(own) > 1 else ""}
         for axis, values in reached[cell].items():
-            row |= with_limits(axis, median_interval(values[split.report]))
+            row |= with_limits(axis, median_interval(values[split.report][: n_blocks if axis == "seconds" else None]))
         updates = reached[cell]["updates"][split.report]
         rows.append(row | {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)})
     return table(rows, *GROUP, *TARGET_LABELS)

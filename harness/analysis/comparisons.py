@@ -82,9 +82,15 @@ def best_against_best(
 
 
 def winners(
-    cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: Mapping[str, str], rng: np.random.Generator
+    cells: "pd.DataFrame",
+    histories: "pd.DataFrame",
+    clocks: Mapping[str, str],
+    rng: np.random.Generator,
+    n_blocks: int | None = None,
 ) -> list[Winner]:
     """The winner of each setting on each clock, at the most that every cell of the setting has spent.
+
+    n_blocks: at equal seconds so many replicas are compared, which were timed independently; None: all.
 
     Cells of which half of the replicas or more diverged do not compete.
     """
@@ -95,7 +101,7 @@ def winners(
         curves = {cell: rows for cell, rows in own.groupby("cell", sort=False) if cell in stable}
         if len(curves) > 1:
             for clock, column in clocks.items():
-                winner, at = _winner(str(setting), clock, column, curves)
+                winner, at = _winner(str(setting), clock, column, curves, n_blocks)
                 if winner.runner_up:
                     arms[len(found)] = at[winner.cell], at[winner.runner_up]
                 found.append(winner)
@@ -104,15 +110,24 @@ def winners(
 
 
 def _winner(
-    setting: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"]
+    setting: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"], n_blocks: int | None
 ) -> tuple[Winner, dict[str, Array]]:
     """The winner, not compared yet, and the costs (R,) of every cell at the budget."""
-    budget = min(float(rows[column].max()) for rows in curves.values())
-    at = {cell: costs_at(rows, column, budget) for cell, rows in curves.items()}
+    most = n_blocks if column == "train_seconds" else None
+    budget = min(spent(rows, column) for rows in curves.values())
+    at = {cell: costs_at(rows, column, budget)[:most] for cell, rows in curves.items()}
     first, *others = sorted(at, key=lambda cell: float(np.median(at[cell])))
     size = {cell: float(rows["batch_size"].iloc[0]) for cell, rows in curves.items()}
     second = next((cell for cell in others if size[cell] != size[first]), "")
     return Winner(setting, clock, budget, first, size[first], float(np.median(at[first])), second, None), at
+
+
+def spent(history: "pd.DataFrame", column: str) -> float:
+    """What every replica of a cell has spent that did not diverge; seconds differ between replicas."""
+    last = history.groupby("replica")[[column, "outcome"]].last()
+    if column != "train_seconds":
+        return float(last[column].max())
+    return float(last.loc[last["outcome"] != "diverged", column].min())
 
 
 def costs_at(history: "pd.DataFrame", column: str, budget: float) -> Array:

@@ -46,8 +46,12 @@ class Evidence:
 
     @cached_property
     def to_target(self) -> dict[str, dict[str, Array]]:
-        """Cell -> "updates", "epochs", "seconds" -> (R,) until its setting's target, +inf where it was not reached."""
-        return updates_to_target(self.data.histories, self.answer.targets_at, self.cells)
+        """Cell -> "updates", "epochs", "seconds" -> (R,) until its setting's target, +inf where it was not reached.
+
+        Seconds: of as many replicas as were timed independently.
+        """
+        found = updates_to_target(self.data.histories, self.answer.targets_at, self.cells)
+        return {cell: own | {"seconds": own["seconds"][: self.data.n_blocks]} for cell, own in found.items()}
 
     @cached_property
     def histories(self) -> "dict[str, pd.DataFrame]":
@@ -79,36 +83,17 @@ class Evidence:
         config = config_from(yaml.safe_load(self._file(cell, "config.yaml").read_text(encoding="utf8")))
         return Cell(config, load(config.dataset))
 
-    def example_us(self, cell: str) -> float:
-        """Train time per example of replica 0 in µs: the median over the stretches between its checkpoints.
-
-        Weighted by examples, so that one interruption on a busy machine counts little. NaN without an update.
-        """
-        own = self.histories[cell]
-        moved = own.loc[own["replica"] == 0, ["examples", "train_seconds"]].diff().query("examples > 0")
-        if moved.empty:
-            return float("nan")
-        us = 1e6 * moved["train_seconds"] / moved["examples"]
-        return float(np.quantile(us, 0.5, method="inverted_cdf", weights=moved["examples"]))
-
-    def steady_seconds(self, cell: str) -> Array:
-        """Train seconds to target, (R,): the examples that it takes, each at the time of an example; +inf: not reached.
-
-        That time is the median `example_us` of the cells of the setting with this batch size.
-        """
-        own = self.cells.set_index("cell").loc[cell]
-        same = (self.cells["setting"] == own["setting"]) & (self.cells["batch_size"] == own["batch_size"])
-        us = np.nanmedian([self.example_us(other) for other in self.cells.loc[same, "cell"]])
-        return self.to_target[cell]["epochs"] * float(own["n_train"]) * us / 1e6
-
     def blocks(self, cells: "pd.DataFrame") -> "pd.DataFrame":
-        """`example_us` of cells repeated with several root seeds: a row for each seed, a column for each B.
+        """Train time per example in µs: a row for each block of the timing pass, a column for each B of these cells."""
+        import pandas as pd
 
-        The median over cells that share both, without the first block, which includes what the machine does once.
-        """
-        timed = cells.assign(us=cells["cell"].map(self.example_us), block=cells["seed"].astype(int))
-        table = timed.pivot_table(index="block", columns="batch_size", values="us", aggfunc="median")
-        return table.iloc[1:] if len(table) > 1 else table
+        if self.data.blocks is None:
+            return pd.DataFrame(columns=sorted(set(cells["batch_size"])))
+        own = self.data.blocks.merge(cells, left_on="signature", right_on="cell")
+        us = 1e6 * own["update_seconds"] * own["time/example_us"] / own["time/update_us"]
+        return (
+            own.assign(us=us).pivot_table(index="block", columns="batch_size", values="us", aggfunc="median").dropna()
+        )
 
     def _file(self, cell: str, name: str) -> Path:
         return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)

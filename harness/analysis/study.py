@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import ArrayLike
 
 from harness.analysis.evidence import Evidence
+from harness.analysis.timing import BLOCKS
 from harness.config import ConfigError
 from harness.inference import Interval, Verdict
 from harness.training import curve
@@ -37,15 +38,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Study:
-    """A named sweep with a question and its claims, by id.
-
-    alone: its cells are never trained side by side, as their seconds are compared. timed: its own verdicts do that.
-    """
+    """A named sweep with a question and its claims, by id. timed: its verdicts compare seconds."""
 
     name: str
     question: str
     claims: Mapping[str, Claim]
-    alone: bool = False
     timed: bool = False
 
 
@@ -118,8 +115,7 @@ def study_from(tree: Mapping[str, Any]) -> Study:
         if missing := [text for text in sentences if not (isinstance(texts, Mapping) and texts.get(text))]:
             raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(sentences)}", missing)
         claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in sentences})
-    timed = bool(tree.get("timed", False))
-    return Study(str(tree["name"]), str(tree["question"]), claims, timed or bool(tree.get("alone", False)), timed)
+    return Study(str(tree["name"]), str(tree["question"]), claims, bool(tree.get("timed", False)))
 
 
 def judge_of(study: str, folder: Path) -> Judge:
@@ -131,14 +127,14 @@ def judge_of(study: str, folder: Path) -> Judge:
 def judged(study: Study, judge: Judge, evidence: Evidence) -> list[Finding]:
     """One finding for each claim, in the study's order.
 
-    All are unresolved when a cell of the grid is missing, or when a timed study has cells that were trained side by
-    side. Raises ValueError for a judge that leaves a claim out or adds one.
+    All are unresolved when a cell of the grid is missing, or when a timed study has no seconds that compare. Raises
+    ValueError for a judge that leaves a claim out or adds one.
     """
     why = ""
     if missing := int((evidence.data.cells["status"] != "FINISHED").sum()):
         why = f"{missing} cells of the grid are missing, so nothing is concluded."
-    elif study.timed and evidence.data.timing != "exclusive":
-        why = "Cells were trained side by side: nothing is concluded from their seconds. Repeat it with rerun=all."
+    elif study.timed and evidence.data.timing != BLOCKS:
+        why = "One reading of each cell's clock: nothing is concluded from seconds. `report` measures them in blocks."
     if why:
         return [Finding(claim, Verdict.UNRESOLVED, why) for claim in study.claims]
     found = {finding.claim: finding for finding in judge(evidence)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.analysis.timing import BLOCKS, ONE_READING, timed, usable
 from harness.config import KNOBS, Values, exact_text, labels
 from harness.network import Parameters
 from harness.training import Identity, quartiles
@@ -45,8 +46,8 @@ class SweepData:
     (a name, unique in the sweep), status, outcome, reason, the configuration, summary metrics, score (median final
     training cost over all replicas, +inf if half diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas
     and histories: the rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing:
-    exclusive, shared (other workers trained meanwhile), or mixed (not all alike, or not on one machine: their seconds
-    do not compare).
+    BLOCKS if all seconds, per update and of trainings, come from `blocks` (a table of `harness.training.time_updates`),
+    else ONE_READING: those of each cell's own clock, which do not compare.
     """
 
     title: str
@@ -54,15 +55,27 @@ class SweepData:
     cells: "pd.DataFrame"
     replicas: "pd.DataFrame"
     histories: "pd.DataFrame"
-    timing: str = "exclusive"
+    timing: str = BLOCKS
+    blocks: "pd.DataFrame | None" = None
+
+    @property
+    def n_blocks(self) -> int | None:
+        """The fewest blocks of a cell: seconds of so many replicas in a row are independent; None: all are."""
+        return None if self.blocks is None else int(self.blocks.groupby("signature")["block"].nunique().min())
 
 
 def sweep_data(
-    title: str, about: Mapping[str, str], cells: Sequence[SweepCell], timing: str = "exclusive"
+    title: str, about: Mapping[str, str], cells: Sequence[SweepCell], blocks: "pd.DataFrame | None" = None
 ) -> SweepData:
-    """The tables of these cells, which have different signatures."""
+    """The tables of these cells, which have different signatures. blocks: not used unless it has all finished cells."""
     import pandas as pd
 
+    finished = [cell.identity.signature for cell in cells if cell.history is not None]
+    if blocks is not None and usable(blocks, finished):
+        blocks = blocks[blocks["signature"].isin(finished)]
+        cells, timing = timed(cells, blocks), BLOCKS
+    else:
+        blocks, timing = None, ONE_READING
     values = [{**one.values, "code": one.code, "data": one.data} for one in (cell.identity for cell in cells)]
     rows = []
     tables: tuple[list[pd.DataFrame], ...] = ([], [])  # of replicas, of histories
@@ -75,7 +88,7 @@ def sweep_data(
                 parts.append(table.assign(**head, outcome=table["outcome"].fillna("")))
         rows.append(row)
     replicas, histories = (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in tables)
-    return SweepData(title, about, pd.DataFrame(rows), replicas, histories, timing)
+    return SweepData(title, about, pd.DataFrame(rows), replicas, histories, timing, blocks)
 
 
 def settings(cells: Sequence[Values]) -> list[str]:

@@ -116,7 +116,11 @@ class Sweep:
 
     @property
     def histories(self) -> "pd.DataFrame":
-        """One row for each checkpoint of each replica of each finished cell: the columns of `Result.history`."""
+        """One row for each checkpoint of each replica of each finished cell: the columns of `Result.history`.
+
+        train_seconds of replica r are its updates times the r-th measurement of the time of an update, all cells in
+        turns; without these (cells by id, an interrupted pass) the clock of replica 0, which does not compare.
+        """
         return self._data.histories.copy()
 
     @cached_property

@@ -6,16 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from harness.analysis import SweepCell, sweep_data
+import numpy as np
+
+from harness.analysis import SEED, SweepCell, sweep_data
 from harness.api.keywords import Data, Grid, full_name, keywords, with_grid_and_keywords, with_keywords, words_of
 from harness.api.results import Result, Sweep
 from harness.app import configurations
 from harness.config import Config, ConfigError, DatasetConfig, check, sweep_label
 from harness.data import Dataset, check_parts, in_memory
 from harness.runs import GridCell, SweepProgress, grid, load_dataset, weights
-from harness.training import Cell, tables
+from harness.training import Cell, pass_seconds, tables, time_updates
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Loader = Callable[[DatasetConfig], Dataset]
 
@@ -110,6 +116,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
         raise ConfigError("grid", "a mapping from keys to lists of values, or a list of such mappings", grid)
     plan = planned(grids, dataset, settings)
     _warn_of_clipped(plan.cells)
+    started = perf_counter()
     with SweepProgress(len(plan.cells)) as progress:
         results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
     title = sweep_label([cell.identity.values for cell in plan.cells])
@@ -118,7 +125,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
         SweepCell(cell.identity, "FINISHED", r.outcome, summary=r.summary, replicas=r.replicas(), history=r.history())
         for cell, r in zip(plan.cells, results, strict=True)
     ]
-    return Sweep(sweep_data(title, about, swept), results.copy)
+    return Sweep(sweep_data(title, about, swept, _blocks(plan, perf_counter() - started)), results.copy)
 
 
 class Planned(NamedTuple):
@@ -203,3 +210,13 @@ def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Resul
     outcome, summary = str(tables.cell_outcome(replicas)), tables.summary(trained, replicas)
     arrays = weights(trained.parameters)
     return Result(cell.label, cell.signature, config, outcome, summary, arrays, history, replicas)
+
+
+def _blocks(plan: Planned, trained: float) -> "pd.DataFrame | None":
+    """Time the updates of all cells in turns. trained: wall seconds. An interrupt ends this and no more."""
+    cells = {cell.signature: (cell.config, cell.identity.plan) for cell in plan.cells}
+    try:
+        return time_updates(cells, plan.load, pass_seconds(trained), np.random.default_rng(SEED))
+    except (Exception, KeyboardInterrupt) as error:
+        warnings.warn(f"seconds were not measured ({error!r}): nothing is concluded from them", stacklevel=3)
+        return None

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from harness.app.command import say
 from harness.app.composition import Composed, to_config
 from harness.config import ConfigError
-from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery
+from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery, timing
 from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
 from harness.training import Outcome
 
@@ -63,6 +63,7 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
 
     try:
         recovery.train_all(grid.missing(cells), store, context.run_id, launch)
+        timing.measure(store, context.run_id, {c.signature: (c.config, c.identity.plan) for c in cells}, say)
     except Interrupted:
         killed = True
         raise

@@ -8,10 +8,8 @@ from harness.app.composition import checked_cells
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError
-from harness.runs import check_run_id, find_run, recover, studies, verify, write_answer
+from harness.runs import check_run_id, find_run, measure_again, recover, studies, verify, write_answer
 from harness.store import Store
-
-LAUNCHER = ("hydra/launcher", "hydra.launcher")  # how its overrides begin
 
 
 def run(verb: str, words: Sequence[str]) -> int:
@@ -29,6 +27,7 @@ def _report(words: Sequence[str]) -> int:
         check_run_id(word, "report")
     store = Store.open()
     sweeps = [find_run(store, word, "report", ["sweep"]).info.run_id for word in words]
+    measure_again(store, *sweeps, say=say)
     write_answer(store, *sweeps)
     say(f"Written: report.html and figures below {store.ui.run_link(sweeps[0])}")
     return 0
@@ -77,10 +76,7 @@ def _studies(words: Sequence[str]) -> int:
 
 
 def _study(name: str, overrides: list[str]) -> int:
-    """Run one study of several, without a launcher if it compares seconds; a refusal is reported, the next can run."""
-    if studies.definition(name).alone and any(word.startswith(LAUNCHER) for word in overrides):
-        say("Its seconds are compared: one cell after the other, in this process.")
-        overrides = [word for word in overrides if not word.startswith(LAUNCHER)]
+    """Run one study of several; a refusal is reported, so that the next one can run."""
     try:
         words = ["-m", f"experiment={name}", *overrides]
         return train(words, checked_cells(words))

@@ -24,7 +24,7 @@ BELOW = 0.62  # inches for the numbers and the name of an x axis
 KEY_ROW = 0.235  # inches
 MOST_SETTINGS = 6
 SETTING = 34  # letters of its name in a line
-NOT_COMPARABLE = "cells were timed in different ways:\ntheir seconds do not compare"
+NOT_COMPARABLE = "one reading of each clock:\nseconds do not compare"
 
 
 def panels(

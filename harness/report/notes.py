@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import CLOCK_COLUMNS, MARGIN, Answer, Pair, SweepData, Winner
+from harness.analysis import BLOCKS, CLOCK_COLUMNS, MARGIN, Answer, Pair, SweepData, Winner, interruption
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report.markdown import interval, number, table, verdict
 
@@ -22,12 +22,6 @@ TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/
 NOISE = {
     "noise/b_simple": "averages",
     "noise/b_simple_pooled": "is, pooled from single batches (diagnostics=full measures it exactly),",
-}
-TIMING = {
-    "exclusive": "",
-    "shared": " Timed while other workers trained too: seconds are longer than alone; compare them with care.",
-    "mixed": " Cells were timed in different ways (alone, beside other workers, on another machine): seconds do not "
-    "compare, and nothing is concluded from them.",
 }
 
 
@@ -43,11 +37,22 @@ def note(data: SweepData, found: Answer) -> str:
 
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
-    text += TIMING[data.timing]
+    text += f" {_seconds(data)}" if n_done else ""
     if (found.best["n_rates"] > 1).any():
         halves, same = "on disjoint halves of the replicas", "on the same replicas, so best costs flatter"
         text += f" Learning rates are chosen and reported {halves if found.disjoint else same}."
     return f"{text} p-values are Holm's, within each table." if n_done else text
+
+
+def _seconds(data: SweepData) -> str:
+    """Where the seconds of the cells come from, and what disturbed them."""
+    if data.timing != BLOCKS:
+        return "Seconds: one reading of each cell's clock; nothing is concluded from them."
+    if data.blocks is None:
+        return "Seconds were measured in blocks."
+    stopped = interruption(data.blocks)
+    text = f"Seconds were measured in {data.n_blocks} short blocks of each cell or more, in turns after training"
+    return f"{text}; {stopped}." if stopped else f"{text}."
 
 
 def _missing(cells: "pd.DataFrame") -> list[str]:
@@ -260,9 +265,15 @@ def cells_table(cells: "pd.DataFrame") -> str:
     """One line per cell: outcome, final costs with the quartiles, timings."""
     rows = []
     for _, row in cells.iterrows():
-        times = [number(row[key]) if key in row and np.isfinite(row[key]) else "" for key in TIMES]
+        times = [_with_quartiles(row, key) for key in TIMES]
         rows.append((row["label"], row["outcome"] or row["status"].lower(), _quartiles(row), *times))
     return "\n".join(table(("cell", "outcome", "final training cost [quartiles]", *TIMES.values()), rows)) + "\n"
+
+
+def _with_quartiles(row: "pd.Series", key: str) -> str:
+    """A time with its quartiles, if it has them."""
+    time, low, high = (row.get(name, np.nan) for name in (key, f"{key}_q25", f"{key}_q75"))
+    return "" if np.isnan(time) else interval(Interval(time, low, high))
 
 
 def _quartiles(row: "pd.Series") -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import Answer, SweepData
+from harness.analysis import BLOCKS, Answer, SweepData
 from harness.report.clocks import clocks
 from harness.report.layout import batch_axis, evenly_spaced, log_axis, log_limits, panels
 from harness.report.markdown import number
@@ -31,7 +31,7 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
     if cells.empty:
         return {}
-    settings, seconds = cells.groupby("setting"), data.timing != "mixed"
+    settings, seconds = cells.groupby("setting"), data.timing == BLOCKS or len(cells) == 1
     n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn = _named("clocks", clocks(cells, data.histories, found.best, title, seconds))
     if n_sizes > 1:
@@ -78,19 +78,27 @@ def timing(cells: "pd.DataFrame", title: str) -> "Figure":
     splits, colours = [overhead_split(own) for _, own in settings], palette(len(settings))
     keys = evenly_spaced([_key(*about) for about in zip(names, splits, colours, strict=True)], MOST_SETTINGS)
     lines = ", of any learning rate and reduction; lines: overhead + batch size × cost of an example"
-    note = f"Points: cells{lines if any(splits) else ''}."
+    note = f"Points: median of the blocks of a cell{lines if any(splits) else ''}; bars: quartiles of the blocks."
     figure, ((left, right),) = panels([["Time per update", "Time per example"]], title, note, keys, (4.4, 3.3))
     for axes, unit in ((left, "update"), (right, "example")):
         batch_axis(axes, cells["batch_size"])
-        log_axis(axes, "y", log_limits([cells[f"time/{unit}_us"]]))
+        log_axis(axes, "y", log_limits([cells[f"time/{unit}_us"], *_ends(cells, unit)]))
         axes.set_ylabel(f"train time per {unit} (µs)")
         for (_, own), split, colour in zip(settings, splits, colours, strict=True):
             axes.plot(own["batch_size"], own[f"time/{unit}_us"], "o", color=colour, ms=6, alpha=0.5, mew=0)
+            if ends := _ends(own, unit):
+                axes.vlines(own["batch_size"], *ends, color=colour)
             if split:
                 sizes = np.geomspace(own["batch_size"].min(), own["batch_size"].max(), 60)
                 time = split[0] + split[1] * sizes
                 axes.plot(sizes, time if unit == "update" else time / sizes, color=colour, lw=1.6)
     return figure
+
+
+def _ends(cells: "pd.DataFrame", unit: str) -> "list[pd.Series]":
+    """The quartiles of the time of cells whose blocks are known."""
+    part = cells[f"time/{unit}_us"] / cells["time/update_us"]
+    return [part * cells[name] for name in ("time/update_us_q25", "time/update_us_q75") if name in cells]
 
 
 def overhead_split(timed: "pd.DataFrame") -> Split | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis import SweepCell, SweepData, sweep_data
+from harness.analysis import SweepCell, SweepData, sweep_data, usable
 from harness.config import KNOBS, ConfigError, Values, sweep_label
 from harness.runs.grid import GridCell
 from harness.store import Store, read_run, redacted
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics with one value a cell
-GRID = "grid.json"  # of the parent run
+GRID, TIMING = "grid.json", "timing.csv"  # of the parent run
+TYPES = {"signature": str, "update_seconds": float, "update_cpu_seconds": float, "interrupted": bool}
 REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}
 
 
@@ -80,7 +81,7 @@ def load_cells(store: Store, runs: "Sequence[Run]") -> SweepData:
     chosen = _latest(runs)
     cells = [_with_run(store, _identity_of(store, run), run) for run in chosen.values()]
     title = sweep_label([cell.identity.values for cell in cells])
-    return sweep_data(title, {"cells": str(len(cells))}, cells, _timing(chosen))
+    return sweep_data(title, {"cells": str(len(cells))}, cells)
 
 
 def _identity_of(store: Store, run: "Run") -> Identity:
@@ -97,22 +98,50 @@ def _identity_of(store: Store, run: "Run") -> Identity:
 def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
     """Read a sweep, and others as parts of it; cells that are not finished have a row in `cells` only.
 
-    Of the runs of one cell the one that was started last counts, a finished one before any that is not.
+    Of the runs of one cell the one that was started last counts, a finished one before any that is not. Seconds are
+    those of one timing pass over all cells: readings of two passes do not compare.
     """
-    parent, *more = (store.get(run_id) for run_id in (sweep, *others))
-    grid = read_grid(store, parent)
-    for part in more:
-        grid = grid | read_grid(store, part) | grid  # the cells of earlier parts stay as they are
-    runs = _latest([run for part in (sweep, *others) for run in store.cells(part)])
+    grid, runs = whole_grid(store, sweep, *others), latest_runs(store, sweep, *others)
     cells = [_with_run(store, cell, runs.get(key)) for key, cell in grid.items()]
+    parent = store.get(sweep)
     about = dict(parent.data.tags) | {"cells": str(len(cells))}
-    return sweep_data(parent.info.run_name, about, cells, _timing(runs))
+    finished = [key for key in grid if key in runs and runs[key].info.status == "FINISHED"]
+    return sweep_data(parent.info.run_name, about, cells, read_blocks(store, finished, sweep, *others))
 
 
-def _timing(runs: "dict[str, Run]") -> str:
-    finished = [run.data.tags for run in runs.values() if run.info.status == "FINISHED"]
-    ways = {(tags["timing"], tags["process.host"]) for tags in finished}
-    return "mixed" if len(ways) > 1 else next(iter(ways), ("exclusive",))[0]
+def whole_grid(store: Store, sweep: str, *others: str) -> dict[str, Identity]:
+    """Signature -> cell, of a sweep and then of others, each cell as the first that has it. Raises ConfigError."""
+    grid: dict[str, Identity] = {}
+    for part in (sweep, *others):
+        grid = grid | read_grid(store, store.get(part)) | grid
+    return grid
+
+
+def latest_runs(store: Store, *sweeps: str) -> "dict[str, Run]":
+    """Signature -> the run of a cell that counts."""
+    return _latest([run for part in sweeps for run in store.cells(part)])
+
+
+def read_blocks(store: Store, cells: Sequence[str], *sweeps: str) -> "pd.DataFrame | None":
+    """The table of the first sweep whose timing pass had several blocks of each of these cells; None: no sweep's."""
+    for sweep in sweeps:
+        table = _blocks(store, sweep)
+        if usable(table, cells):
+            return table
+    return None
+
+
+def _blocks(store: Store, sweep: str) -> "pd.DataFrame | None":
+    """None without a table, or with one that cannot be read."""
+    import pandas as pd
+
+    if not store.has_file(sweep, TIMING):
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return pd.read_csv(store.download(store.get(sweep), TIMING, Path(scratch)), dtype=TYPES)
+        except ValueError:  # pandas' own are such
+            return None
 
 
 def _latest(runs: "Sequence[Run]") -> "dict[str, Run]":

@@ -129,8 +129,8 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
             progress.show(cell.plan, cell.budget, record)
             progress.warn_unreachable_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
             INTERRUPTS.check()
-        outcome = _write_result(run, config, cell.result(), asked.label, started)
-        progress.finish(outcome)
+        outcome, summary = _write_result(run, config, cell.result(), asked.label, started)
+        progress.finish(outcome, _with_quartiles(summary, "time/update_us"))
     return outcome
 
 
@@ -192,7 +192,9 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
             (folder / "uncommitted.diff").write_text(diff, encoding="utf8", newline="")
 
 
-def _write_result(run: "RunWriter", config: Config, result: "CellResult", name: str, started: float) -> Outcome:
+def _write_result(
+    run: "RunWriter", config: Config, result: "CellResult", name: str, started: float
+) -> tuple[Outcome, dict[str, float]]:
     """Tables and weights, summary, figures, note. The numbers go first: a figure that fails costs none of them."""
     replicas = tables.replicas(result, config)
     outcome = tables.cell_outcome(replicas)
@@ -205,7 +207,7 @@ def _write_result(run: "RunWriter", config: Config, result: "CellResult", name: 
     run.tags({"outcome": outcome, **note_tags(cell_note(name, config, outcome, replicas, summary))})
     wall = time.perf_counter() - started
     run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
-    return outcome
+    return outcome, summary
 
 
 def _write_tables(folder: Path, config: Config, result: "CellResult", replicas: "pd.DataFrame") -> None:
@@ -244,8 +246,16 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
         (f"test {score}, at the end", f"final/test_{score}"),
         ("gradient noise scale B_simple, time average along the run, examples", "noise/b_simple"),
         ("the same, pooled from single batches, examples", "noise/b_simple_pooled"),
-        ("time per update, µs", "time/update_us"),
-        ("time per example, µs", "time/example_us"),
+        ("time per update of replica 0 [quartiles between checkpoints], µs", "time/update_us"),
+        ("time per example of replica 0, µs", "time/example_us"),
     ]
-    table = "\n".join(f"| {text} | {summary[key]:.4g} |" for text, key in rows if key in summary)
+    table = "\n".join(f"| {text} | {_with_quartiles(summary, key)} |" for text, key in rows if key in summary)
     return f"**{name}**: {outcome} ({ended}).\n\n| median over replicas | |\n|---|---|\n{table}\n"
+
+
+def _with_quartiles(summary: dict[str, float], key: str) -> str:
+    """52.1 [50.2, 55.3]; without brackets where the spread is not known, empty without a value."""
+    if key not in summary:
+        return ""
+    spread = [f"{summary[name]:.4g}" for name in (f"{key}_q25", f"{key}_q75") if name in summary]
+    return f"{summary[key]:.4g} [{', '.join(spread)}]" if spread else f"{summary[key]:.4g}"

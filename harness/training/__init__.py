@@ -1,7 +1,7 @@
 """From a configuration and data to a trained cell: order of examples, clock, loop, and the tables of what happened.
 
-Also what identifies a cell (`identity`) and how long it will take (`estimate`). May import `network`, `compiled`,
-`config` and `data`; nothing here writes a file or reads a store.
+Also what identifies a cell (`identity`), how long it will take (`estimate`), and the time of an update (`timing`). May
+import `network`, `compiled`, `config` and `data`; nothing here writes a file or reads a store.
 """
 
 from harness.training.cell import Cell, CellResult, Plan, plan_for
@@ -16,3 +16,4 @@ from harness.training.order import Batches
 from harness.training.spread import Latest, curve, quartiles, worst_of
 from harness.training.stack import Stack
 from harness.training.tables import to_target
+from harness.training.timing import pass_seconds, readings, replica_seconds, time_updates

@@ -12,7 +12,10 @@ from harness.training.cell import Plan, plan_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("network", "compiled", "config", "data", "training")  # whose code computes numbers
-NO_NUMBERS = ("config/folders.py", "config/labels.py", "training/estimate.py")  # but for these: they compute none
+NO_NUMBERS = (  # but for these: they compute none
+    *("config/folders.py", "config/labels.py"),
+    *("training/estimate.py", "training/timer.py", "training/timing.py", "training/work.py"),
+)
 WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run")  # keys that change nothing in what a run holds
 NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
 

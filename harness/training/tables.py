@@ -195,10 +195,21 @@ def _noise_summary(result: CellResult) -> dict[str, float]:
 
 
 def _time_summary(result: CellResult) -> dict[str, float]:
-    """Per update and per example, in microseconds of replica 0's train clock."""
-    clocked = [record for record in result.records if 0 in record.replica]
-    updates, seconds = clocked[-1].update, clocked[-1].train_seconds
-    if not updates:
+    """What replica 0's train clock says: its seconds, and microseconds per update and per example with their scatter.
+
+    Medians over its stretches between checkpoints, weighted by their updates, so that one interruption counts little.
+    """
+    clocked = np.array([(record.update, record.train_seconds) for record in result.records if 0 in record.replica])
+    updates, seconds = np.diff(clocked, axis=0).T
+    if not len(updates):
         return {}
-    per_example = 1e6 * seconds / _examples(result.plan, updates)
-    return {"time/train_seconds": seconds, "time/update_us": 1e6 * seconds / updates, "time/example_us": per_example}
+    last, total = clocked[-1]
+    per_update = 1e6 * np.quantile(seconds / updates, [0.25, 0.5, 0.75], weights=updates, method="inverted_cdf")
+    return {"time/train_seconds": float(total), **update_times(per_update, _examples(result.plan, int(last)) / last)}
+
+
+def update_times(quartiles: Array, examples: float) -> dict[str, float]:
+    """The metrics of the time of an update. quartiles (3,): microseconds. examples: of an update, on average."""
+    q25, median, q75 = map(float, quartiles)
+    spread = {"time/update_us_q25": q25, "time/update_us_q75": q75}
+    return {"time/update_us": median, **spread, "time/example_us": median / examples}

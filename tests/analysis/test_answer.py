@@ -9,6 +9,7 @@ import pytest
 from harness.analysis.answers import answer
 from harness.analysis.comparisons import costs_at
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
+from harness.analysis.timing import BLOCKS
 from harness.report import figures, markdown, notes
 from harness.training import Identity, Plan
 
@@ -39,7 +40,8 @@ def made_up(finals, n_replicas=10, n_train=1024, **params):
         made_up_cell(B, rate, reduction, final, factor, n_train, params)
         for (B, rate, reduction), final in finals.items()
     ]
-    return sweep_data("made up", {"command": "python -m harness -m ...", "cells": str(len(cells))}, cells)
+    about = {"command": "python -m harness -m ...", "cells": str(len(cells))}
+    return replace(sweep_data("made up", about, cells), timing=BLOCKS)
 
 
 def made_up_cell(B, rate, reduction, final, factor, n_train, params):

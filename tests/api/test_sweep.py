@@ -76,6 +76,28 @@ def test_the_answer_in_tables_words_and_pictures(small):
     assert drawn._repr_html_().count("data:image/png;base64,") == len(drawn)
 
 
+def test_seconds_come_in_blocks_that_differ_between_replicas(small):
+    last = small.histories.groupby(["cell", "replica"])["train_seconds"].last().unstack()
+    assert (last.nunique(axis=1) == 3).all()
+    assert (small.cells["time/update_us_q25"] <= small.cells["time/update_us_q75"]).all()
+    assert "Seconds were measured in 5 short blocks" in small.note()
+    one_work = small.cells.groupby(["batch_size", "reduction"])["time/update_us"].nunique()
+    assert (one_work == 1).all()
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("no clock"), KeyboardInterrupt()], ids=repr)
+def test_a_timing_pass_that_fails_costs_the_seconds_only(monkeypatch, trouble):
+    def fail(*arguments):
+        raise trouble
+
+    monkeypatch.setattr("harness.api.training.time_updates", fail)
+    with pytest.warns(UserWarning, match="seconds were not measured"):
+        own = harness.sweep({"batch_size": [8, 64]}, **SMALL)
+    assert len(own.results) == 2
+    assert "Seconds: one reading" in own.note()
+    assert {winner.clock for winner in own.answer().winners} == {"epochs", "updates"}
+
+
 def test_how_it_reads_in_a_notebook(small):
     first, header, *rows = repr(small).splitlines()
     assert first == "iris batch_size=8,64,90 reduction=sum,mean: 6 cells"

@@ -182,7 +182,7 @@ def test_costs_beyond_any_axis_do_no_harm():
     assert figure.axes[0].get_ylim()[1] == pytest.approx(3 * 2.3)
 
 
-def figures_of(tables, timing="exclusive"):
+def figures_of(tables, timing="blocks"):
     data = SweepData("digits", {}, tables.cells, pd.DataFrame(), tables.histories, timing)
     return figures(data, SimpleNamespace(**vars(tables), targets_at={"digits": 0.7}))
 
@@ -210,7 +210,7 @@ def test_a_sweep_has_the_figures_of_what_it_varied(options, names):
 
 
 def test_seconds_that_do_not_compare_are_not_drawn():
-    drawn = figures_of(sweep(), timing="mixed")
+    drawn = figures_of(sweep(), timing="one reading")
     assert "timing" not in drawn
     seconds = drawn["clocks"].axes[3]
     assert not seconds.lines

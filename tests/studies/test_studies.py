@@ -13,6 +13,7 @@ from synthetic import START, cell, evidence
 
 from harness.analysis.evidence import Evidence, at_the_edge, quartiles
 from harness.analysis.study import Claim, Finding, Study, judged
+from harness.analysis.timing import ONE_READING
 from harness.app import verbs
 from harness.inference.verdicts import Verdict
 from harness.report.notes import note
@@ -33,25 +34,22 @@ def test_a_study_fixes_what_would_support_and_refute_every_claim(name):
     assert study.claims
 
 
-def test_times_per_example_come_in_blocks_without_the_first():
-    cells = [
-        cell(B, update_us=B * (5.0 if block == 0 else 1.0 + B / 1000), seed=block)
-        for block in range(11)  # whose names would sort 0, 1, 10, 2
-        for B in (64, 32)
-    ]
-    of = evidence(*cells, n_replicas=1)
-    table = of.blocks(of.cells)
-    assert list(table.index) == list(range(1, 11))
-    assert table[32].to_numpy() == pytest.approx(1.032)
-    assert table[64].to_numpy() == pytest.approx(1.064)
+def test_times_per_example_come_in_the_blocks_of_the_timing_pass():
+    of = evidence(*(cell(B, update_us=B * (1.0 + B / 1000), block_noise=0.1) for B in (64, 32)))
+    table, of_64 = of.blocks(of.cells), of.cells.set_index("batch_size")["cell"][64]
+    blocks = of.data.blocks
+    assert list(table.columns) == [32, 64]
+    assert list(table.index) == list(range(20))
+    own = blocks.loc[blocks["signature"] == of_64, "update_seconds"].to_numpy()
+    assert table[64].to_numpy() == pytest.approx(1e6 * own / 64)
+    assert of.to_target[of_64]["seconds"] == pytest.approx(of.to_target[of_64]["updates"] * own[:10])
 
 
-def test_an_interruption_of_the_machine_counts_little():
-    of = evidence(cell(64, update_us=64.0), n_replicas=1)
-    name = of.cells["cell"].iloc[0]
-    of.data.histories.loc[20:, "train_seconds"] += 10
-    assert of.example_us(name) == pytest.approx(1)
-    assert of.steady_seconds(name)[0] == pytest.approx(of.to_target[name]["epochs"][0] * 1024 / 1e6)
+def test_seconds_are_those_of_replicas_that_were_timed_independently():
+    of = evidence(cell(64))
+    of = Evidence(replace(of.data, blocks=of.data.blocks.query("block < 4")), of.answer, of.download, of.rng)
+    (own,) = of.to_target.values()
+    assert (len(own["seconds"]), len(own["updates"])) == (4, 10)
 
 
 def test_an_edge_says_where_to_extend_the_grid():
@@ -98,30 +96,26 @@ def test_the_judge_in_the_guide_judges():
     assert found.sentence.startswith("Updates with momentum over updates without: iris 0.")
 
 
-@pytest.mark.parametrize("timing", ["shared", "mixed"])
-def test_a_study_about_seconds_concludes_nothing_from_cells_trained_side_by_side(timing):
+def test_a_study_about_seconds_concludes_nothing_from_one_reading():
     claim = Claim("T1", "fast", "nobody", "seconds", "few", "many")
     of = evidence(cell(64))
-    beside = Evidence(replace(of.data, timing=timing), of.answer, of.download, of.rng)
-    timed, other = (Study("made_up", "?", {"T1": claim}, alone=True, timed=timed) for timed in (True, False))
+    beside = Evidence(replace(of.data, timing=ONE_READING), of.answer, of.download, of.rng)
+    timed, other = (Study("made_up", "?", {"T1": claim}, timed=timed) for timed in (True, False))
     found = Finding("T1", Verdict.SUPPORTED, "")
     assert judged(timed, lambda _: [found], of) == judged(other, lambda _: [found], beside) == [found]
     (refused,) = judged(timed, lambda _: [found], beside)
     assert refused.verdict is Verdict.UNRESOLVED
-    assert "rerun=all" in refused.sentence
+    assert "One reading" in refused.sentence
 
 
-def test_a_launcher_is_for_the_studies_whose_seconds_nobody_reads(project, monkeypatch):
+def test_a_launcher_is_for_every_study(project, monkeypatch):
+    """Seconds are measured after training, in one process."""
     given = []
     monkeypatch.setattr(verbs, "train", lambda words, composed: given.append(words) or 0)
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    code, said = project.run("studies", "noise", "large_n", "critical_batch_size", *launcher, "seeds=3")
+    code, said = project.run("studies", "noise", "large_n", *launcher, "seeds=3")
     assert code == 0, said
-    assert given == [
-        ["-m", "experiment=noise", *launcher, "seeds=3"],
-        ["-m", "experiment=large_n", "seeds=3"],
-        ["-m", "experiment=critical_batch_size", "seeds=3"],  # another study reads the seconds of its cells
-    ]
+    assert given == [["-m", f"experiment={name}", *launcher, "seeds=3"] for name in ("noise", "large_n")]
 
 
 @pytest.mark.slow

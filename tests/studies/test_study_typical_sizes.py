@@ -16,20 +16,14 @@ MODULE = JUDGE.__globals__
 TIMED = (63, 64, 65, 96, 100, 127, 128, 129)
 
 
-def to_target(us, blocks=0, n_replicas=10, scatter=0.02, final=0.05, power=1.0, seed=0):
-    """us: B -> µs per update at equal numbers of updates; blocks of timed cells where 64 and 128 take `power` times."""
-    rng = np.random.default_rng(seed)
+def to_target(us, timed=False, n_replicas=10, scatter=0.02, final=0.05):
+    """us: B -> µs per update at equal numbers of updates; timed: also cells that are compared per example."""
     cells = [
-        cell(B, rate, update_us=own * np.exp(scatter * rng.normal()), n_updates=60, final=final * worse)
+        cell(B, rate, update_us=own, block_noise=scatter, n_updates=60, final=final * worse)
         for B, own in us.items()
         for rate, worse in ((0.1, 2), (1.0, 1), (10.0, 2))
     ]
-    for block in range(blocks):
-        for B in TIMED:
-            special = power if B in (64, 128) else 1.0
-            time = B * special * np.exp(0.01 * rng.normal()) * (3 if block == 0 else 1)
-            about = {"seed": block, "last_batch": "drop"}
-            cells.append(cell(B, update_us=time, n_updates=10, noise=0.0, **about))
+    cells += [cell(B, update_us=B, n_updates=10, last_batch="drop", block_noise=0.2) for B in TIMED if timed]
     return evidence(*cells, n_replicas=n_replicas)
 
 
@@ -88,11 +82,11 @@ def test_scattering_readings_are_not_resolved():
 
 
 def test_both_claims_are_judged_in_the_small_form():
-    of = to_target({16: 100.0, 128: 50.0}, blocks=2, n_replicas=3)
+    of = to_target({16: 100.0, 128: 50.0}, timed=True, n_replicas=3)
     found = {one.claim: one for one in JUDGE(of)}
     assert found.keys() == {"C16", "C17"}
     assert found["C17"].verdict is Verdict.UNRESOLVED
-    assert "1 block" in found["C17"].sentence
+    assert "20 blocks" in found["C17"].sentence
     assert not any("nan" in one.sentence for one in found.values())
 
 

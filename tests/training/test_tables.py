@@ -248,6 +248,16 @@ def test_time_is_read_from_replica_0_only(result, config):
     assert summary["time/example_us"] == pytest.approx(3e5)
 
 
+def test_the_clock_has_the_quartiles_of_its_stretches_weighted_by_updates():
+    """1 update of 9 s, 11 of 1 s, 20 of 2 s, 10 of 3 s, of replica 0; one interruption counts little."""
+    clock = {0: 0.0, 1: 9.0, 12: 20.0, 32: 60.0, 42: 90.0}
+    records = [record(update, [1.0], [None], seconds=seconds) for update, seconds in clock.items()]
+    records.append(record(50, [1.0], [None], replicas=[1], seconds=999.0))
+    times = tables._time_summary(CellResult(SETTING, records, Parameters((2, 1), np.zeros((2, 3))), *np.zeros((2, 2))))
+    assert [times[f"time/update_us{name}"] for name in ("_q25", "", "_q75")] == [1e6, 2e6, 3e6]
+    assert times["time/train_seconds"] == 90.0
+
+
 def test_in_a_curve_the_diverged_are_highest(result, config):
     table = curve(tables.history(result, config), "train_cost")
     assert table["median"].tolist() == [4, 2, 1, 0.5]

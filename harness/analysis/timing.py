@@ -1,0 +1,67 @@
+"""Seconds of a sweep's cells, from the blocks in which the time of their updates was measured after training."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.inference import Array
+from harness.training import quartiles, readings, replica_seconds, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.analysis.sweep_tables import SweepCell
+
+BLOCKS, ONE_READING = "blocks", "one reading"  # what seconds are: measured in turns, or each cell's own clock
+FEWEST = 2  # blocks that have a spread
+COLUMNS = ("signature", "work", "block", "update_seconds", "update_cpu_seconds", "interrupted")
+
+
+def usable(blocks: "pd.DataFrame | None", finished: Sequence[str]) -> bool:
+    """Whether a table of `harness.training.time_updates` has several blocks of each finished cell."""
+    if blocks is None or not {*COLUMNS} <= {*blocks.columns} or not finished:
+        return False
+    count = blocks.groupby("signature")["block"].nunique().reindex(list(finished), fill_value=0)
+    seconds = blocks["update_seconds"]
+    return bool((count >= FEWEST).all() and ((seconds > 0) & np.isfinite(seconds)).all())
+
+
+def interruption(blocks: "pd.DataFrame") -> str:
+    """Of blocks that were stopped, or had to wait for a CPU, however often they were measured; empty if none was."""
+    own = blocks.drop_duplicates(["work", "block"])
+    stopped = own[own["interrupted"].astype(bool)]
+    if stopped.empty:
+        return ""
+    longer = (stopped["update_seconds"] / stopped["update_cpu_seconds"]).median()
+    return (
+        f"{len(stopped)} of {len(own)} blocks were interrupted (the process was stopped, or others had its CPU) and "
+        f"took {longer:.2g} times their CPU time"
+    )
+
+
+def timed(cells: "Sequence[SweepCell]", blocks: "pd.DataFrame") -> "list[SweepCell]":
+    """The cells with measured seconds in place of those of the clock of replica 0."""
+    known = readings(blocks)
+    return [_timed(cell, known[cell.identity.signature]) if cell.history is not None else cell for cell in cells]
+
+
+def _timed(cell: "SweepCell", own: Array) -> "SweepCell":
+    """own (K,): seconds per update of the cell's blocks. Every time of the cell is a number of updates times these."""
+    assert cell.history is not None
+    assert cell.replicas is not None
+    history, replicas = cell.history, cell.replicas
+    history = history.assign(train_seconds=replica_seconds(history["update"], history["replica"], own))
+    last = history[history["replica"] == 0].iloc[-1]
+    summary = dict(cell.summary)
+    if last["update"]:
+        spread = quartiles(own)
+        summary |= tables.update_times(1e6 * spread, last["examples"] / last["update"])
+        summary["time/train_seconds"] = float(last["update"] * spread[1])
+    if "to_target_updates" in replicas:
+        seconds = replica_seconds(replicas["to_target_updates"], replicas["replica"], own)
+        replicas = replicas.assign(to_target_seconds=seconds)
+        if "to_target/seconds" in summary:
+            summary["to_target/seconds"] = float(quartiles(seconds)[1])
+    return replace(cell, history=history, replicas=replicas, summary=summary)

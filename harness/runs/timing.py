@@ -1,0 +1,82 @@
+"""The timing pass of a sweep: after training, one process measures the updates of all its cells in turns.
+
+The table goes to the parent run. Whatever fails here costs the sweep its comparisons at equal seconds and nothing else.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import yaml
+
+from harness.analysis import SEED, interruption, usable
+from harness.config import Config, ConfigError, config_from
+from harness.runs.loading import TIMING, latest_runs, read_blocks, whole_grid
+from harness.runs.recording import load_dataset
+from harness.store import Store, first_line
+from harness.training import Plan, code_digest, pass_seconds, time_updates
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+Say = Callable[[str], None]
+Timed = dict[str, tuple[Config, Plan]]  # by signature
+
+
+def measure(store: Store, sweep: str, cells: Mapping[str, tuple[Config, Plan]], say: Say) -> None:
+    """Time the finished ones of a sweep's cells (by signature) and keep the table, even if it is of no use."""
+    try:
+        runs = _finished(latest_runs(store, sweep))
+        _measure(store, sweep, {key: cell for key, cell in cells.items() if key in runs}, runs, say)
+    except Exception as error:
+        _tell_failure(error, say)
+
+
+def measure_again(store: Store, sweep: str, *others: str, say: Say) -> None:
+    """Time the finished cells of sweeps, from what the store holds, unless one of these has timed them all.
+
+    Not if they were trained by other code or on other data than there are now.
+    """
+    try:
+        runs = _finished(latest_runs(store, sweep, *others))
+        if read_blocks(store, list(runs), sweep, *others) is None:
+            grid = whole_grid(store, sweep, *others)
+            cells = {key: (_config(store, run), grid[key].plan) for key, run in runs.items()}
+            _measure(store, sweep, cells, runs, say)
+    except Exception as error:
+        _tell_failure(error, say)
+
+
+def _finished(runs: "Mapping[str, Run]") -> "dict[str, Run]":
+    return {key: run for key, run in runs.items() if run.info.status == "FINISHED"}
+
+
+def _measure(store: Store, sweep: str, cells: Timed, runs: "Mapping[str, Run]", say: Say) -> None:
+    if not cells:
+        return
+    trained = sum(run.data.metrics.get("time/wall_seconds", 0.0) for run in runs.values())
+    table = time_updates(cells, load_dataset, pass_seconds(trained), np.random.default_rng(SEED))
+    with store.attach(sweep) as parent, parent.files() as folder:
+        table.to_csv(folder / TIMING, index=False)
+    if not usable(table, list(cells)):
+        say("Seconds: there was no time for two blocks of every cell; nothing is concluded from them.")
+    elif text := interruption(table):
+        say(f"Seconds: {text}.")
+
+
+def _config(store: Store, run: "Run") -> Config:
+    """Of a finished cell. Raises ConfigError for a cell whose updates this process would not repeat."""
+    with tempfile.TemporaryDirectory() as scratch:
+        text = store.download(run, "config.yaml", Path(scratch)).read_text(encoding="utf8")
+    config: Config = config_from(yaml.safe_load(text))
+    then = {name: run.data.tags.get(name) for name in ("code", "data_digest")}
+    now = {"code": code_digest(), "data_digest": load_dataset(config.dataset).digest}
+    if changed := [name for name in now if then[name] != now[name]]:
+        raise ConfigError(f"run {run.info.run_id}", "the code and data of its training", f"another {changed[0]}")
+    return config
+
+
+def _tell_failure(error: Exception, say: Say) -> None:
+    say(f"Seconds were not measured ({first_line(error)}): nothing is concluded from them.")
