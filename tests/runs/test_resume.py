@@ -53,7 +53,9 @@ def test_a_sweep_that_is_done_trains_nothing_and_answers_again(project):
     assert said.startswith("2 of 2 cells trained (2 found finished in the store)")
     first, again = project.runs("sweep")
     assert len(project.runs("cell")) == 2
-    assert project.table(first, "cells.csv").equals(project.table(again, "cells.csv"))
+    tables = [project.table(parent, "cells.csv") for parent in (first, again)]
+    timeless = [[name for name in own if not ("time/" in name or "seconds" in name)] for own in tables]
+    assert tables[0][timeless[0]].equals(tables[1][timeless[1]])  # seconds are measured again
 
 
 @pytest.mark.slow
