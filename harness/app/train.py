@@ -50,7 +50,7 @@ def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
 
 def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], store: Store) -> int:
     """Open the parent, launch the cells that are missing, close the parent on every path."""
-    started, killed, code = time.perf_counter(), False, 1
+    started, disturbed, killed, code = time.perf_counter(), "", False, 1
     context = parent.open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
     more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
     if composed.n_jobs is not None:
@@ -63,7 +63,7 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
 
     try:
         recovery.train_all(grid.missing(cells), store, context.run_id, launch)
-        timing.measure(store, context.run_id, {c.signature: (c.config, c.identity.plan) for c in cells}, say)
+        disturbed = timing.measure(store, context.run_id, {c.signature: (c.config, c.identity.plan) for c in cells})
     except Interrupted:
         killed = True
         raise
@@ -78,6 +78,8 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
                     say("writing the answer")
                 runs, answered = parent.close_sweep(store, context.run_id, killed)
                 code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
+                if disturbed:
+                    say(disturbed)
                 recovery.drain(store, say)
                 comparison, table = store.ui.run_link(context.run_id), store.ui.table_link(context.run_id)
                 say(f"Browse: {store.ui.hint}\n  {comparison}  the comparison\n  {table}  the cells")

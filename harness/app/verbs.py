@@ -27,7 +27,8 @@ def _report(words: Sequence[str]) -> int:
         check_run_id(word, "report")
     store = Store.open()
     sweeps = [find_run(store, word, "report", ["sweep"]).info.run_id for word in words]
-    measure_again(store, *sweeps, say=say)
+    if disturbed := measure_again(store, *sweeps):
+        say(disturbed)
     write_answer(store, *sweeps)
     say(f"Written: report.html and figures below {store.ui.run_link(sweeps[0])}")
     return 0

@@ -4,7 +4,7 @@ The table goes to the parent run. Whatever fails here costs the sweep its compar
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,49 +21,48 @@ from harness.training import Plan, code_digest, pass_seconds, time_updates
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-Say = Callable[[str], None]
 Timed = dict[str, tuple[Config, Plan]]  # by signature
 
 
-def measure(store: Store, sweep: str, cells: Mapping[str, tuple[Config, Plan]], say: Say) -> None:
-    """Time the finished ones of a sweep's cells (by signature) and keep the table, even if it is of no use."""
+def measure(store: Store, sweep: str, cells: Timed) -> str:
+    """Time the finished ones of a sweep's cells and keep the table; returns what went wrong, or an empty text."""
     try:
         runs = _finished(latest_runs(store, sweep))
-        _measure(store, sweep, {key: cell for key, cell in cells.items() if key in runs}, runs, say)
+        return _measure(store, sweep, {key: cell for key, cell in cells.items() if key in runs}, runs)
     except Exception as error:
-        _tell_failure(error, say)
+        return _failure(error)
 
 
-def measure_again(store: Store, sweep: str, *others: str, say: Say) -> None:
+def measure_again(store: Store, sweep: str, *others: str) -> str:
     """Time the finished cells of sweeps, from what the store holds, unless one of these has timed them all.
 
-    Not if they were trained by other code or on other data than there are now.
+    Not if they were trained by other code or on other data than there are now. Returns what went wrong.
     """
     try:
         runs = _finished(latest_runs(store, sweep, *others))
         if read_blocks(store, list(runs), sweep, *others) is None:
             grid = whole_grid(store, sweep, *others)
             cells = {key: (_config(store, run), grid[key].plan) for key, run in runs.items()}
-            _measure(store, sweep, cells, runs, say)
+            return _measure(store, sweep, cells, runs)
+        return ""
     except Exception as error:
-        _tell_failure(error, say)
+        return _failure(error)
 
 
 def _finished(runs: "Mapping[str, Run]") -> "dict[str, Run]":
     return {key: run for key, run in runs.items() if run.info.status == "FINISHED"}
 
 
-def _measure(store: Store, sweep: str, cells: Timed, runs: "Mapping[str, Run]", say: Say) -> None:
+def _measure(store: Store, sweep: str, cells: Timed, runs: "Mapping[str, Run]") -> str:
     if not cells:
-        return
+        return ""
     trained = sum(run.data.metrics.get("time/wall_seconds", 0.0) for run in runs.values())
     table = time_updates(cells, load_dataset, pass_seconds(trained), np.random.default_rng(SEED))
     with store.attach(sweep) as parent, parent.files() as folder:
         table.to_csv(folder / TIMING, index=False)
     if not usable(table, list(cells)):
-        say("Seconds: there was no time for two blocks of every cell; nothing is concluded from them.")
-    elif text := interruption(table):
-        say(f"Seconds: {text}.")
+        return "Seconds: there was no time for two blocks of every cell; nothing is concluded from them."
+    return f"Seconds: {text}." if (text := interruption(table)) else ""
 
 
 def _config(store: Store, run: "Run") -> Config:
@@ -78,5 +77,5 @@ def _config(store: Store, run: "Run") -> Config:
     return config
 
 
-def _tell_failure(error: Exception, say: Say) -> None:
-    say(f"Seconds were not measured ({first_line(error)}): nothing is concluded from them.")
+def _failure(error: Exception) -> str:
+    return f"Seconds were not measured ({first_line(error)}): nothing is concluded from them."
