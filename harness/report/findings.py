@@ -187,7 +187,8 @@ def _draw_beyond(axes: "Axes", line: Series, colour: str) -> None:
     if line.kind == "line" and places.size and places[0] > 0:
         before = places[0] - 1
         axes.plot(x[[before, before + 1]], [y[before], top], color=colour, linewidth=1.6)
-    axes.plot(x[places], np.full(len(places), top), color=colour, clip_on=False, zorder=4, **BEYOND)
+    if places.size:
+        axes.plot(x[places], np.full(len(places), top), color=colour, clip_on=False, zorder=4, **BEYOND)
     axes.set_ylim(limits)
 
 
