@@ -21,6 +21,7 @@ from harness.analysis.evidence import Evidence
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS
 from harness.config import exact_text
+from harness.network import OPTIMIZERS
 from harness.training import Identity, Plan
 
 START = 2.0
@@ -123,7 +124,8 @@ def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCe
     history = pd.concat(parts, ignore_index=True)
     history = history.assign(replica=np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
     B, rate, N = own["batch_size"], own["learning_rate"], own["n_train"]
-    lr_mean = rate * (B if own["reduction"] == "sum" else 1)
+    multiplied = own["reduction"] == "sum" and OPTIMIZERS[own["params"]["optimizer.name"]].grows_with_gradient
+    lr_mean = rate * (B if multiplied else 1)
     knobs = {"batch_size": B, "learning_rate": rate, "reduction": own["reduction"], "dataset.name": own["dataset"]}
     values = knobs | own["params"]
     signature = hashlib.sha256(exact_text(values).encode()).hexdigest()[:16]

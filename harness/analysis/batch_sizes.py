@@ -83,14 +83,17 @@ def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Ge
 
 
 def frontier_table(cells: "pd.DataFrame") -> "pd.DataFrame":
-    """The largest rate below which no replica diverged, and the smallest at which one did; NaN: none on the grid."""
+    """The largest rate below which no replica diverged, and the smallest at which one did; NaN: none on the grid.
+
+    Both also as lr_mean.
+    """
     rows = []
     for key, own in groups(cells):
-        rates = own["learning_rate"]
+        rates, lr_mean = own["learning_rate"], own.set_index("learning_rate")["lr_mean"]
         unstable = rates[own["n_diverged"] > 0].min()
-        stable = rates[~(rates >= unstable)].max()
-        rows.append({**key, "stable": stable, "unstable": unstable, "n_train": own["n_train"].iloc[0]})
-    return table(rows, *GROUP, "stable", "unstable", "n_train")
+        found = {"stable": rates[~(rates >= unstable)].max(), "unstable": unstable}
+        rows.append(key | found | {f"{name}_lr_mean": lr_mean.get(rate, np.nan) for name, rate in found.items()})
+    return table(rows, *GROUP, "stable", "unstable", "stable_lr_mean", "unstable_lr_mean")
 
 
 def exponents(

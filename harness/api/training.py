@@ -46,7 +46,8 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
 
     Updates
     batch_size: examples per update, or "full". reduction: mean or sum over them. learning_rate: multiplies the reduced
-        gradient. learning_rate_rule: constant, linear or sqrt in batch_size / reference_batch_size.
+        gradient. learning_rate_rule: constant, linear or sqrt in batch_size / reference_batch_size, of that rate: so
+        linear for a mean is constant for a sum.
     optimizer: sgd, momentum, nesterov, adam or rmsprop, with weight_decay, clip_norm, momentum, beta1, beta2, epsilon;
         None is the value that conf/optimizer has for it.
     order: reshuffle, once, none, sorted, source, replacement. last_batch: keep or drop a short one.

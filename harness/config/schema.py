@@ -194,7 +194,10 @@ def effective_batch_size(config: Config, n_train: int) -> int:
 
 
 def effective_learning_rate(config: Config, batch_size: int) -> float:
-    """learning_rate × (B / reference_batch_size)^p with p = 0, 1 or ½, in the units of the cell's own reduction."""
+    """learning_rate × (B / reference_batch_size)^p with p = 0, 1 or ½: what multiplies the cell's reduced gradient.
+
+    So linear for a mean is constant for a sum, and linear for a sum multiplies the mean gradient by B².
+    """
     exponent = LEARNING_RATE_RULES[config.learning_rate_rule]
     return config.learning_rate * (batch_size / config.reference_batch_size) ** exponent
 

@@ -29,6 +29,7 @@ class Optimizer:
     clip_norm: float | None = field(default=None, kw_only=True)
 
     hyperparameters: ClassVar[tuple[str, ...]] = ()
+    grows_with_gradient: ClassVar[bool] = True  # twice the gradient, twice the step: summing multiplies η by B
     n_slots: ClassVar[int] = 0  # arrays of state, each of the size of the parameters
 
     def __post_init__(self, params: Parameters) -> None:
@@ -127,6 +128,7 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
 
     hyperparameters = ("beta1", "beta2", "epsilon")
+    grows_with_gradient = False
     n_slots = 2
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:
@@ -150,6 +152,7 @@ class RMSProp(Optimizer):
     epsilon: float = 1e-8
 
     hyperparameters = ("beta2", "epsilon")
+    grows_with_gradient = False
     n_slots = 1
 
     def _inplace_move(self, theta: Array, grads: Array) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RATE_LABELS = {"learning_rate": "learning rate", "lr_mean": "lr_mean"}  # column -> name
-LR_MEAN = "lr_mean: η for mean, ηB for sum."
+LR_MEAN = "lr_mean: η for mean, ηB for sum (η under adam and rmsprop)."
 COLOUR_MAP = "viridis_r"  # the lower, the brighter
 SCALING_STYLES = {
     0.0: ("lr_mean constant", (0, (1, 1.5))),
@@ -52,7 +52,8 @@ def rate_heatmaps(cells: "pd.DataFrame", best: "pd.DataFrame", title: str) -> "F
         _heatmap(raw, own, ridge, "learning_rate", sizes, norm)
         _heatmap(canonical, own, ridges, "lr_mean", sizes, norm)
         if len(ridge) and len(sizes) > 1:
-            _rules(raw, ridge, "learning_rate", sizes)
+            multiplied = (own["lr_mean"] != own["learning_rate"]).any()
+            _rules(raw, ridge, "learning_rate", sizes, power=-1 if multiplied else 0)
             _rules(canonical, ridge, "lr_mean", sizes)
     _colour_bar(figure, [row for row, _ in rows], norm)
     return figure
@@ -152,14 +153,13 @@ def _ridge(axes: "Axes", ridge: "pd.DataFrame", rate: str, sizes: list[int], sty
         axes.plot(own["x"], own[rate], clip_on=False, mec="white", mew=crowd, **style | marks)
 
 
-def _rules(axes: "Axes", ridge: "pd.DataFrame", rate: str, sizes: list[int]) -> None:
-    """lr_mean ∝ B^p through the ridge's middle, in the panel's units: raw rates of sum are lr_mean / B."""
+def _rules(axes: "Axes", ridge: "pd.DataFrame", rate: str, sizes: list[int], power: int = 0) -> None:
+    """lr_mean ∝ B^p through the ridge's middle. power: of B in the panel's units, in which a sum's rate is lr_mean / B."""
     ridge = ridge.sort_values("batch_size")
     middle = ridge.iloc[len(ridge) // 2]
     relative = np.array(sizes) / middle["batch_size"]
-    unit = -1 if rate == "learning_rate" and middle["reduction"] == "sum" else 0
-    for power, (_, dashes) in SCALING_STYLES.items():
-        rule = middle[rate] * relative ** (power + unit)
+    for rule_power, (_, dashes) in SCALING_STYLES.items():
+        rule = middle[rate] * relative ** (rule_power + power)
         axes.plot(rule, color="white", lw=2.4, alpha=0.55, zorder=3)
         axes.plot(rule, color="#333333", lw=1.2, ls=dashes, zorder=3.5)
 
@@ -194,9 +194,7 @@ def stability(frontier: "pd.DataFrame", title: str) -> "Figure":
     figure, rows = setting_panels(frontier, texts, title, note, keys, (4.3, 3.2))
     for (raw, canonical), own in rows:
         _stability(raw, own, RATE_LABELS["learning_rate"])
-        size = np.minimum(own["batch_size"], own["n_train"])  # what a sum multiplies a rate by
-        factor = np.where(own["reduction"] == "sum", size, 1)
-        as_lr_mean = own.assign(stable=factor * own["stable"], unstable=factor * own["unstable"])
+        as_lr_mean = own.assign(stable=own["stable_lr_mean"], unstable=own["unstable_lr_mean"])
         _stability(canonical, as_lr_mean, RATE_LABELS["lr_mean"])
     return figure
 

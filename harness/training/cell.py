@@ -37,7 +37,7 @@ class Plan:
     updates_per_epoch: int
     sizes: tuple[int, ...]
     loss: str
-    lr_mean: float  # η for mean, ηB for sum: the canonical coordinate
+    lr_mean: float  # the rate with which a mean makes the same updates, see `canonical_rate`
     lr_per_example: float  # lr_mean / B
 
 
@@ -61,10 +61,20 @@ def plan_of(config: Config, dataset: Dataset) -> Plan:
 def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: str) -> Plan:
     batch_size = effective_batch_size(config, n_train)
     rate = effective_learning_rate(config, batch_size)
-    lr_mean = rate * batch_size if config.reduction == "sum" else rate
+    lr_mean = canonical_rate(rate, batch_size, config)
     sizes = (n_inputs, *config.model.hidden, n_outputs)
     per_epoch = updates_per_epoch(n_train, batch_size, config.last_batch)
     return Plan(n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss, lr_mean, lr_mean / batch_size)
+
+
+def canonical_rate(learning_rate: float, batch_size: int, config: Config) -> float:
+    """The rate at which the mean over a batch of B examples makes the updates that config's reduction makes at η.
+
+    ηB for a sum, where the step grows with the gradient; η for a sum under adam and rmsprop, whose step does not change
+    when the gradient is multiplied by B (but for epsilon), and for every mean.
+    """
+    multiplied = config.reduction == "sum" and OPTIMIZERS[config.optimizer.name].grows_with_gradient
+    return learning_rate * batch_size if multiplied else learning_rate
 
 
 class Cell:

@@ -109,8 +109,10 @@ def edge_of_stability(cells):
     first = cells.iloc[0]
     stable = cells.loc[cells["n_diverged"] == 0, "learning_rate"].max()
     unstable = cells.loc[cells["n_diverged"] > 0, "learning_rate"].min()
-    kept = {key: first[key] for key in ("setting", "reduction", "batch_size", "n_train")}
-    return kept | {"stable": stable, "unstable": unstable}
+    kept = {key: first[key] for key in ("setting", "reduction", "batch_size")}
+    unit = first["lr_mean"] / first["learning_rate"]
+    in_lr_mean = {"stable_lr_mean": unit * stable, "unstable_lr_mean": unit * unstable}
+    return kept | {"stable": stable, "unstable": unstable} | in_lr_mean
 
 
 def clocks(tables, title="title"):
@@ -597,6 +599,23 @@ def test_the_rules_of_a_sum_are_those_of_its_lr_mean():
     for axes, unit in ((raw, [1, 64, N]), (canonical, [1, 1, 1])):
         rules = [drawn.get_ydata() for drawn in axes.get_lines() if drawn.get_color() == "#333333"]
         assert rules[0] * unit == pytest.approx([rules[0][1] * unit[1]] * 3)
+
+
+def test_under_adam_a_sum_has_the_rules_and_the_frontier_of_a_mean():
+    """Its rates are canonical as they are: the figures read the column, they do not multiply by B."""
+    tables = sweep(limit=1e9, reductions=("sum",))
+    for table in (tables.cells, tables.best):
+        table["lr_mean"] = table["learning_rate"]
+    raw, canonical = rate_heatmaps(tables.cells, tables.best, "title").axes[:2]
+    for axes in (raw, canonical):
+        constant = next(drawn.get_ydata() for drawn in axes.get_lines() if drawn.get_color() == "#333333")
+        assert constant == pytest.approx([constant[0]] * 3)
+    frontier = sweep(reductions=("sum",)).frontier
+    own = frontier.assign(stable_lr_mean=frontier["stable"], unstable_lr_mean=frontier["unstable"])
+    raw, canonical = stability(own, "title").axes
+    assert [list(drawn.get_ydata()) for drawn in raw.get_lines()] == [
+        list(drawn.get_ydata()) for drawn in canonical.get_lines()
+    ]
 
 
 def test_canonical_panels_show_the_ridges_of_both_reductions():
