@@ -4,10 +4,13 @@ May import `training` for the tables of a cell and `inference` for tests and int
 """
 
 from harness.analysis.answers import SEED, Answer, answer
+from harness.analysis.arms import Arm, Tuning
 from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_to_target
-from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Pair, Winner, costs_at, spent
+from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_at, spent
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
+from harness.analysis.headlines import Headline, Lead
 from harness.analysis.planned import n_comparisons, too_few_seeds
+from harness.analysis.reductions import Pair, SumOrMean
 from harness.analysis.study import (
     BATCH_SIZE,
     Claim,

@@ -1,16 +1,18 @@
 """What a sweep found: best rates, targets, scaling, sum against mean, stability, and who wins on which clock."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from harness.analysis import batch_sizes
 from harness.analysis.batch_sizes import final_costs, table, targets_table, updates_to_target, with_limits
-from harness.analysis.comparisons import CLOCK_COLUMNS, Pair, Winner, best_against_best, matched_pairs, winners
+from harness.analysis.comparisons import CLOCK_COLUMNS, Question, answered
+from harness.analysis.headlines import Headline, Lead, headlines
+from harness.analysis.reductions import Pair, SumOrMean, matched_pairs, sum_or_mean
 from harness.analysis.sweep_tables import SweepData
 from harness.analysis.timing import BLOCKS
-from harness.inference import Array, Comparison, Exponent, fewest_pairs, median_interval, split_replicas
+from harness.inference import Array, Exponent, median_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,6 @@ class Answer:
 
     targets_at: dict[str, float]  # setting -> cost per example
     given_targets: set[str]  # settings whose target was asked for
-    disjoint: bool  # rates chosen and reported on different replicas
     n_replicas: int
     cells: "pd.DataFrame"  # per cell: final, best and to-target values, medians over replicas with their limits
     best: "pd.DataFrame"
@@ -33,8 +34,9 @@ class Answer:
     frontier: "pd.DataFrame"
     exponents: dict[tuple[str, str], Exponent]
     pairs: list[Pair]
-    at_best: dict[tuple[str, float], Comparison]  # (setting, B) -> sum against mean, each at its own best rate
-    winners: list[Winner]
+    headlines: list[Headline]  # of each task and of each setting that has something to compare
+    sum_or_mean: list[SumOrMean]  # of each setting that has both
+    n_comparisons: int  # that these two make: one family of claims
 
 
 def answer(data: SweepData) -> Answer:
@@ -53,10 +55,14 @@ def answer(data: SweepData) -> Answer:
         del clocks["train seconds"]
         for own in (targets, own_cells):
             own[[name for name in own if name.startswith("seconds")]] = np.nan
+    first = headlines(data.cells, data.histories, clocks, data.n_blocks)
+    reductions = sum_or_mean(cells, data.histories, costs, rng)
+    asked: list[Question] = [*(lead for each in first for lead in each.leads), *reductions]
+    questions, n_comparisons = answered(asked, rng)
+    after = iter(questions)
     return Answer(
         targets_at=goals,
         given_targets=given,
-        disjoint=split_replicas(n_replicas, fewest_pairs(1)).disjoint,
         n_replicas=n_replicas,
         cells=own_cells,
         best=best,
@@ -65,8 +71,9 @@ def answer(data: SweepData) -> Answer:
         frontier=batch_sizes.frontier_table(cells),
         exponents=batch_sizes.exponents(cells, costs, rng),
         pairs=matched_pairs(cells, costs),
-        at_best=best_against_best(best, costs, rng),
-        winners=winners(cells, data.histories, clocks, rng, data.n_blocks),
+        headlines=[replace(each, leads=[cast(Lead, next(after)) for _ in each.leads]) for each in first],
+        sum_or_mean=[cast(SumOrMean, next(after)) for _ in reductions],
+        n_comparisons=n_comparisons,
     )
 
 

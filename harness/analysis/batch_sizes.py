@@ -3,13 +3,15 @@
 Rates are chosen on some replicas and reported on others where there are enough of them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.inference import (
     Array,
+    BestRate,
     Exponent,
     Interval,
     Split,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP = ["setting", "reduction", "batch_size"]
+HOW_CHOSEN = ["edge", "n_rates", "disjoint"]  # about a group's best rate
 TARGET_LABELS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}  # counted until a target
 FALL = 10  # without a target of its own, a sweep's target is the initial cost divided by this
 
@@ -76,10 +79,30 @@ def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Ge
         if np.isnan(found.rate):
             continue
         best = own[own["learning_rate"] == found.rate].iloc[0]
-        row = {**key, **best[["learning_rate", "lr_mean", "cell"]], "edge": found.edge if len(own) > 1 else ""}
-        row |= {"low_rate": found.low, "high_rate": found.high, "n_rates": len(own)}
+        row = {**key, **best[["learning_rate", "lr_mean", "cell"]], **_how_chosen(found, own, by_cost)}
+        row |= {"low_rate": found.low, "high_rate": found.high}
         rows.append(row | with_limits("cost", found.cost))
-    return table(rows, *GROUP, "learning_rate", "lr_mean", "cell", "edge", "low_rate", "high_rate", "n_rates")
+    columns = (*GROUP, "learning_rate", "lr_mean", "cell", *HOW_CHOSEN, "low_rate", "high_rate", "cost")
+    return table(rows, *columns)
+
+
+def _how_chosen(found: BestRate, cells: "pd.DataFrame", samples: Mapping[float, Array]) -> dict[str, Any]:
+    """HOW_CHOSEN of a group: n_rates, edge as in `BestRate`, whether other replicas than the choosing ones report."""
+    edge = found.edge if len(cells) > 1 else "both"
+    return {"edge": edge, "n_rates": len(cells), "disjoint": split_of(samples.values()).disjoint}
+
+
+def why_untuned(groups: "pd.DataFrame") -> Status | None:
+    """Why nothing is estimated over these groups, which have HOW_CHOSEN; None if each was tuned.
+
+    A group is tuned if its best rate lies inside its grid, so has a lower and a higher one beside it. The best of many
+    rates is lower by chance than the best of few: numbers of rates that differ by more than a factor of two do not do.
+    """
+    if (groups["n_rates"] == 1).any():
+        return Status.ONE_RATE
+    if (groups["edge"] != "").any():
+        return Status.AT_EDGE
+    return Status.UNEQUAL if groups["n_rates"].max() > 2 * groups["n_rates"].min() else None
 
 
 def frontier_table(cells: "pd.DataFrame") -> "pd.DataFrame":
@@ -101,7 +124,8 @@ def exponents(
 ) -> dict[tuple[str, str], Exponent]:
     """p in best lr_mean ∝ B^p of each setting and reduction with two batch sizes and rates or more; on all replicas.
 
-    In canonical units, in which the rules are stated: the raw rate of sum goes with B^(p − 1).
+    In canonical units, in which the rules are stated: there sum and mean have one p. No rule is judged where a batch
+    size was not tuned.
     """
     found = {}
     for (setting, reduction), own in cells.groupby(["setting", "reduction"]) if len(cells) else ():
@@ -109,8 +133,13 @@ def exponents(
             float(B): {rate: costs[cell] for rate, cell in zip(at["lr_mean"], at["cell"], strict=True)}
             for B, at in own.groupby("batch_size")
         }
-        if len(grids) > 1 and max(len(grid) for grid in grids.values()) > 1:
-            found[str(setting), str(reduction)] = scaling_exponent(grids, rng)
+        n_rates = [len(grid) for grid in grids.values()]
+        if len(grids) > 1 and max(n_rates) > 1:
+            exponent = scaling_exponent(grids, rng)
+            uneven = Status.ONE_RATE if min(n_rates) == 1 else Status.UNEQUAL
+            if min(n_rates) == 1 or max(n_rates) > 2 * min(n_rates):
+                exponent = replace(exponent, status=uneven, verdicts=dict.fromkeys(exponent.verdicts, "unresolved"))
+            found[str(setting), str(reduction)] = exponent
     return found
 
 
@@ -120,12 +149,13 @@ def exponents(
 def target_costs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> tuple[dict[str, float], set[str]]:
     """The target of each setting (cost per example), and the settings whose target was configured.
 
-    Without one it is a tenth of the median cost before the first update.
+    Without one it is a tenth of the median cost, training or validation as target_on says, before the first update.
     """
     if cells.empty:
         return {}, set()
-    start = histories[histories["update"] == 0].groupby("setting")["train_cost"].median()
-    goals = {str(setting): float(cost) / FALL for setting, cost in start.items()}
+    start = histories[histories["update"] == 0].groupby("setting")[["train_cost", "validation_cost"]].median()
+    target_on = cells.groupby("setting")["target_on"].first()
+    goals = {str(name): float(start.loc[name, f"{on}_cost"]) / FALL for name, on in target_on.items()}
     given = cells[cells["target"].notna()]
     asked = {str(setting): float(own["target"].iloc[0]) for setting, own in given.groupby("setting")}
     return goals | asked, set(asked)
@@ -160,12 +190,12 @@ def targets_table(
         split = split_of(by_updates.values())
         found = best_learning_rate(by_updates, split, rng)
         cell = by_rate.get(found.rate, own["cell"].iloc[0])
-        row = {**key, "cell": cell, "learning_rate": found.rate, "edge": found.edge if len(own) > 1 else ""}
+        row = {**key, "cell": cell, "learning_rate": found.rate, **_how_chosen(found, own, by_updates)}
         for axis, values in reached[cell].items():
             row |= with_limits(axis, median_interval(values[split.report][: n_blocks if axis == "seconds" else None]))
         updates = reached[cell]["updates"][split.report]
         rows.append(row | {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)})
-    return table(rows, *GROUP, *TARGET_LABELS)
+    return table(rows, *GROUP, *HOW_CHOSEN, *TARGET_LABELS)
 
 
 def fits_table(
@@ -178,7 +208,7 @@ def fits_table(
         if len(own) < 2 or len({len(values) for values in updates}) > 1:
             continue
         fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, split_of(updates).report], rng)
-        status = Status.AT_EDGE if (own["edge"] != "").any() else fit.status
+        status = why_untuned(own) or fit.status
         row = {"setting": setting, "reduction": reduction, "status": status.value}
         row["resolved"] = status is Status.RESOLVED
         rows.append(row | with_limits("s_min", fit.s_min) | with_limits("b_crit", fit.b_crit))

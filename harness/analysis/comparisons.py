@@ -1,125 +1,99 @@
-"""Comparisons of cells replica by replica: sum against mean, and the winner on each clock; families of p-values."""
+"""Comparisons of arms replica by replica: costs at one budget of a clock, and the family of all that a note makes."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from harness.analysis.batch_sizes import split_of
-from harness.inference import Array, Comparison, compare_family
+from harness.inference import Array, Comparison, Interval, Verdict, compare_family, equal, lower
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Arms = tuple[Array, Array]
 MARGIN = 0.05  # costs within 5 % count as equal
 CLOCK_COLUMNS = {"epochs": "epoch", "updates": "update", "train seconds": "train_seconds"}  # columns of a history
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Sum and mean at one canonical rate: the largest relative difference of a replica's final cost."""
+class Standing(StrEnum):
+    """What may be said of the first of two arms. OPEN: the test does not tell. NOT_COMPARED: no test was allowed."""
 
-    setting: str
-    batch_size: float
-    lr_mean: float
-    difference: float
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The cell with the lowest median cost at one budget of a clock, and the best cell of another batch size."""
-
-    setting: str
-    clock: str
-    budget: float
-    cell: str
-    batch_size: float
-    cost: float
-    runner_up: str
-    comparison: Comparison | None
+    LOWER = "lower"
+    HIGHER = "higher"
+    EQUAL = "equal"
+    OPEN = "unresolved"
+    NOT_COMPARED = "not compared"
 
 
-# Sum against mean
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Question:
+    """Two arms and what comparing them came to.
 
-
-def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
-    """Cells that differ only in the reduction and in the units of the rate: one lr_mean, both reductions."""
-    pairs = []
-    for (setting, B), own in cells.groupby(["setting", "batch_size"]) if len(cells) else ():
-        for _, a in own[own["reduction"] == "sum"].iterrows():
-            for _, b in own[own["reduction"] == "mean"].iterrows():
-                if np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
-                    pairs.append(_pair(str(setting), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
-    return pairs
-
-
-def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
-    """Two replicas that both diverged differ by 0; one that diverged alone differs by +inf."""
-    with np.errstate(invalid="ignore"):
-        difference = np.where(a == b, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
-    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()))
-
-
-def best_against_best(
-    best: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
-) -> dict[tuple[str, float], Comparison]:
-    """Sum against mean at each batch size, each at its own best rate, on the report replicas.
-
-    Left out where a best rate is on the edge of its grid: the reduction with the wider grid would win.
+    arms: costs (R,) of the same replicas, +inf where one diverged; None where no comparison is allowed.
     """
-    found = {}
-    for (setting, B), own in best.groupby(["setting", "batch_size"]) if len(best) else ():
-        cells = own.set_index("reduction")["cell"]
-        if {"sum", "mean"} <= set(cells.index) and not (own["edge"] != "").any():
-            a, b = (costs[cells[reduction]] for reduction in ("sum", "mean"))
-            report = split_of([a, b]).report
-            found[str(setting), float(B)] = a[report], b[report]
-    return compare_family(found, MARGIN, rng)
+
+    arms: Arms | None = None
+    comparison: Comparison | None = None
+
+    @property
+    def standing(self) -> Standing:
+        if self.comparison is None:
+            return Standing.NOT_COMPARED
+        if equal(self.comparison) is Verdict.SUPPORTED:
+            return Standing.EQUAL
+        found = {Verdict.SUPPORTED: Standing.LOWER, Verdict.REFUTED: Standing.HIGHER}
+        return found.get(lower(self.comparison), Standing.OPEN)
 
 
-# Winners: the cell with the lowest cost when all cells have spent the same epochs, updates or train seconds
+Q = TypeVar("Q", bound=Question)
 
 
-def winners(
-    cells: "pd.DataFrame",
-    histories: "pd.DataFrame",
-    clocks: Mapping[str, str],
-    rng: np.random.Generator,
-    n_blocks: int | None = None,
-) -> list[Winner]:
-    """The winner of each setting on each clock, at the most that every cell of the setting has spent.
+def answered(questions: Sequence[Q], rng: np.random.Generator) -> tuple[list[Q], int]:
+    """The questions with their comparisons, which are one family of claims, and the size of that family.
 
-    n_blocks: at equal seconds so many replicas are compared, which were timed independently; None: all.
-
-    Cells of which half of the replicas or more diverged do not compete.
+    The same arms asked about twice are one comparison, in whichever order.
     """
-    found: list[Winner] = []
-    arms = {}
-    for setting, own in histories.groupby("setting") if len(histories) else ():
-        stable = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
-        curves = {cell: rows for cell, rows in own.groupby("cell", sort=False) if cell in stable}
-        if len(curves) > 1:
-            for clock, column in clocks.items():
-                winner, at = _winner(str(setting), clock, column, curves, n_blocks)
-                if winner.runner_up:
-                    arms[len(found)] = at[winner.cell], at[winner.runner_up]
-                found.append(winner)
-    compared = compare_family(arms, MARGIN, rng)
-    return [replace(winner, comparison=compared.get(i)) for i, winner in enumerate(found)]
+    distinct: dict[tuple[bytes, bytes], Arms] = {}
+    for one in questions:
+        if one.arms and _key(*reversed(one.arms)) not in distinct:
+            distinct[_key(*one.arms)] = one.arms
+    known = compare_family(distinct, MARGIN, rng)
+    turned = {(b, a): reversed_comparison(comparison) for (a, b), comparison in known.items() if a != b}
+    comparison = turned | known
+    after = [replace(one, comparison=comparison[_key(*one.arms)]) if one.arms else one for one in questions]
+    return after, len(distinct)
 
 
-def _winner(
-    setting: str, clock: str, column: str, curves: dict[str, "pd.DataFrame"], n_blocks: int | None
-) -> tuple[Winner, dict[str, Array]]:
-    """The winner, not compared yet, and the costs (R,) of every cell at the budget."""
+def _key(a: Array, b: Array) -> tuple[bytes, bytes]:
+    return a.tobytes(), b.tobytes()
+
+
+def reversed_comparison(comparison: Comparison) -> Comparison:
+    """Of b with a."""
+    ratio, swapped = comparison.ratio, {"a lower": "b lower", "b lower": "a lower"}
+    return replace(
+        comparison,
+        ratio=Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low),
+        verdict=swapped.get(comparison.verdict, comparison.verdict),
+        diverged=comparison.diverged[::-1],
+    )
+
+
+def costs_when_spent(
+    cells: "pd.DataFrame", histories: "pd.DataFrame", column: str, n_blocks: int | None = None
+) -> tuple[float, dict[str, Array]]:
+    """The most of a clock that every cell has spent, and cell -> training cost (R,) then.
+
+    Cells of which half of the replicas or more diverged end early and do not bound the budget. NaN and no costs if all
+    cells are such. n_blocks: at equal seconds only so many replicas, which were timed independently; None: all.
+    """
+    steady = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
+    curves: dict[str, Any] = dict(tuple(histories[histories["cell"].isin(cells["cell"])].groupby("cell", sort=False)))
+    budget = min((spent(rows, column) for cell, rows in curves.items() if cell in steady), default=np.nan)
     most = n_blocks if column == "train_seconds" else None
-    budget = min(spent(rows, column) for rows in curves.values())
-    at = {cell: costs_at(rows, column, budget)[:most] for cell, rows in curves.items()}
-    first, *others = sorted(at, key=lambda cell: float(np.median(at[cell])))
-    size = {cell: float(rows["batch_size"].iloc[0]) for cell, rows in curves.items()}
-    second = next((cell for cell in others if size[cell] != size[first]), "")
-    return Winner(setting, clock, budget, first, size[first], float(np.median(at[first])), second, None), at
+    return budget, {cell: costs_at(curves[cell], column, budget)[:most] for cell in cells["cell"]} if steady else {}
 
 
 def spent(history: "pd.DataFrame", column: str) -> float:
@@ -131,11 +105,11 @@ def spent(history: "pd.DataFrame", column: str) -> float:
 
 
 def costs_at(history: "pd.DataFrame", column: str, budget: float) -> Array:
-    """Training cost (R,) of the replicas when `column` is at `budget`, log-linear in between; inf: diverged."""
+    """Training cost (R,) of the replicas when `column` is at `budget`, log-linear in between; inf: diverged by then."""
     costs = []
     for _, own in history.groupby("replica"):
-        ended_early = own[column].iloc[-1] < budget * (1 - 1e-12) and own["outcome"].iloc[-1] == "diverged"
+        lost = own[column].iloc[-1] <= budget * (1 + 1e-12) and own["outcome"].iloc[-1] == "diverged"
         with np.errstate(divide="ignore"):
             cost = np.exp(np.interp(budget, own[column], np.log(own["train_cost"].to_numpy(dtype=float))))
-        costs.append(np.inf if ended_early or np.isnan(cost) else cost)
+        costs.append(np.inf if lost or np.isnan(cost) else cost)
     return np.array(costs)

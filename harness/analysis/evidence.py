@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.training import Cell
 
 K = TypeVar("K")
+SIDES = {"low": "lower", "high": "higher", "both": "lower and higher"}  # the edge of a grid -> where to add rates
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,6 @@ def at_the_edge(best: "pd.DataFrame") -> str:
     """
     parts = []
     for row in best[best["edge"] != ""].itertuples():
-        side = "lower" if row.edge == "low" else "higher"
-        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"extend it to {side} rates"
+        found = "no rate reaches the target" if np.isnan(row.learning_rate) else f"add {SIDES[row.edge]} rates"
         parts.append(f"{row.setting} B={row.batch_size:g}: {found}")
     return f" A best rate lies on the edge of its grid ({'; '.join(parts)})." if parts else ""

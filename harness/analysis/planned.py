@@ -1,30 +1,32 @@
 """What a sweep can resolve, before it is trained: the comparisons that its answer will make, the seeds they need."""
 
-from collections import defaultdict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness.analysis.comparisons import CLOCK_COLUMNS
-from harness.analysis.sweep_tables import settings
+from harness.analysis.headlines import epochs_tell, scopes
+from harness.analysis.sweep_tables import families
 from harness.config import Values
 from harness.inference import fewest_pairs
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def n_comparisons(cells: Sequence[Values]) -> int:
-    """Comparisons that the answer to these cells makes: the winner of each setting on each clock, and sum with mean.
+    """How many comparisons the note of a sweep of these cells will make at most, from their values."""
+    import pandas as pd
 
-    One for each clock in a setting of two cells or more, one for each batch size at which both reductions are trained.
-    """
-    by_setting = defaultdict(list)
-    for setting, values in zip(settings(cells), cells, strict=True):
-        by_setting[setting].append(values)
-    winners = len(CLOCK_COLUMNS) * sum(len(own) > 1 for own in by_setting.values())
-    return winners + sum(_both_reductions(own) for own in by_setting.values())
+    rows = [{**family._asdict(), **one} for family, one in zip(families(cells), cells, strict=True)]
+    table = pd.DataFrame(rows)
+    leads = [len(CLOCK_COLUMNS) - epochs_tell(own) for _, along, own in scopes(table) if along]
+    return sum(leads) + sum(_both_beside_sizes(own) for _, own in table.groupby("setting"))
 
 
-def _both_reductions(cells: Sequence[Values]) -> int:
-    """Batch sizes of a setting at which both reductions are trained."""
-    sizes = [{one["batch_size"] for one in cells if one["reduction"] == reduction} for reduction in ("sum", "mean")]
-    return len(sizes[0] & sizes[1])
+def _both_beside_sizes(cells: "pd.DataFrame") -> bool:
+    """Whether sum against mean is a comparison of its own: at a single batch size it is the headline's."""
+    both = cells[cells["batch_size"] > 1].groupby("batch_size")["reduction"].nunique() == 2
+    return bool(both.any()) and cells["batch_size"].nunique() > 1
 
 
 def too_few_seeds(n_comparisons: int, seeds: int) -> str:

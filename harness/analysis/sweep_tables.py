@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from harness.analysis.timing import BLOCKS, ONE_READING, timed, usable
-from harness.config import KNOBS, Values, exact_text, labels
+from harness.config import KNOBS, Values, exact_text, labels, texts
 from harness.network import Parameters
 from harness.training import Identity, quartiles
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BUDGETS = ("epochs", "updates", "train_seconds")
+TASK = ("seed", "seeds", "target", "target_on", "code", "data", *BUDGETS)  # and all keys of the dataset
 HEAD = ("setting", "cell", *KNOBS)  # in front of every row of replicas and histories
 
 
@@ -41,13 +42,14 @@ class SweepCell:
 class SweepData:
     """Tables of one sweep.
 
-    cells: one row per cell of the grid - setting (a name for the cells it may be compared with: they agree in all that
-    decides numbers but batch size, learning rate and reduction; these four name one cell), cell (the signature), label
-    (a name, unique in the sweep), status, outcome, reason, the configuration, summary metrics, score (median final
-    training cost over all replicas, +inf if half diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas
-    and histories: the rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing:
-    BLOCKS if all seconds, per update and of trainings, come from `blocks` (a table of `harness.training.time_updates`),
-    else ONE_READING: those of each cell's own clock, which do not compare.
+    cells: one row per cell of the grid - setting (a name for the cells that agree in all that decides numbers but batch
+    size, learning rate and reduction; these four name one cell), task and variant (see `Family`), name (what a sentence
+    calls the cell beside others of its setting), cell (the signature), label (a name, unique in the sweep), status,
+    outcome, reason, the configuration, summary metrics, score (median final training cost over all replicas, +inf if
+    half diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv
+    and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds, per update and of
+    trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING: those of each cell's
+    own clock, which do not compare.
     """
 
     title: str
@@ -79,8 +81,8 @@ def sweep_data(
     values = [{**one.values, "code": one.code, "data": one.data} for one in (cell.identity for cell in cells)]
     rows = []
     tables: tuple[list[pd.DataFrame], ...] = ([], [])  # of replicas, of histories
-    for cell, label, setting in zip(cells, labels(values), settings(values), strict=True):
-        row = _cell_row(cell, label, setting)
+    for cell, label, family, name in zip(cells, labels(values), families(values), names(values), strict=True):
+        row = {**family._asdict(), "name": name, **_cell_row(cell, label)}
         head = {key: row[key] for key in HEAD}
         if cell.replicas is not None and cell.history is not None:
             row |= spread(cell.replicas)
@@ -91,29 +93,60 @@ def sweep_data(
     return SweepData(title, about, pd.DataFrame(rows), replicas, histories, timing, blocks)
 
 
-def settings(cells: Sequence[Values]) -> list[str]:
-    """The setting of each cell: a name for its values without the three knobs.
+class Family(NamedTuple):
+    """Which cells one may be compared with.
 
-    The budget is left out too where no two cells differ in it alone: there it follows from the knobs.
+    task: a name for data, seeds, target and, where it is part of the setting, budget: the same replicas are trained for
+    the same costs. variant: a name for the other values but the three knobs, "" where none differs in the sweep.
+    setting: a name for both.
     """
+
+    task: str
+    variant: str
+    setting: str
+
+
+def families(cells: Sequence[Values]) -> list[Family]:
+    """The task, variant and setting of each cell."""
+    found = _without_knobs(cells)
+    tasks = [{key: value for key, value in one.items() if _of_task(key)} for one in found]
+    rest = [{key: value for key, value in one.items() if not _of_task(key)} for one in found]
+    variants = _named(rest) if len(set(map(exact_text, rest))) > 1 else [""] * len(cells)
+    return [Family(*three) for three in zip(_named(tasks), variants, _named(found), strict=True)]
+
+
+def names(cells: Sequence[Values]) -> list[str]:
+    """`B=64 (η=0.1, mean)`."""
+    knobs = zip(*(texts(cells, key) for key in KNOBS), strict=True)
+    return [f"B={size} (η={rate}, {reduction})" for size, rate, reduction in knobs]
+
+
+def _of_task(key: str) -> bool:
+    return key.startswith("dataset.") or key in TASK
+
+
+def _named(parts: Sequence[Values]) -> list[str]:
+    different = {exact_text(one): one for one in parts}
+    found = dict(zip(different, labels(list(different.values())), strict=True))
+    return [found[exact_text(one)] for one in parts]
+
+
+def _without_knobs(cells: Sequence[Values]) -> list[Values]:
+    """Without the budget too where no two cells differ in it alone: there it follows from the knobs."""
     alike = [exact_text(_without(one, (*KNOBS, *BUDGETS))) for one in cells]
     count = Counter((rest, *(one[key] for key in KNOBS)) for rest, one in zip(alike, cells, strict=True))
     by_budget = {rest for (rest, *_), n in count.items() if n > 1}
     keys = [KNOBS if rest in by_budget else (*KNOBS, *BUDGETS) for rest in alike]
-    found = [_without(one, without) for one, without in zip(cells, keys, strict=True)]
-    different = {exact_text(one): one for one in found}
-    names = dict(zip(different, labels(list(different.values())), strict=True))
-    return [names[exact_text(one)] for one in found]
+    return [_without(one, without) for one, without in zip(cells, keys, strict=True)]
 
 
 def _without(values: Values, keys: Sequence[str]) -> Values:
     return {key: value for key, value in values.items() if key not in keys}
 
 
-def _cell_row(cell: SweepCell, label: str, setting: str) -> dict[str, Any]:
+def _cell_row(cell: SweepCell, label: str) -> dict[str, Any]:
     values, plan = dict(cell.identity.values), cell.identity.plan
     return {
-        "setting": setting,
         "cell": cell.identity.signature,
         "label": label,
         "status": cell.status,

@@ -9,6 +9,7 @@ from harness import __version__
 from harness.config import Config, ConfigError
 from harness.store import INTERRUPTS, UnreachableError
 
+MOST_TOLD = 8  # sentences of an answer
 # New objects between two garbage collections: at Python's 700 they take a tenth of the CPU time of a small sweep.
 GC_THRESHOLD = 50_000
 
@@ -63,3 +64,11 @@ def configurations(words: Sequence[str]) -> list[Config]:
 def say(message: str) -> None:
     """Progress and results go to stderr; stdout has only what was asked for."""
     print(message, file=sys.stderr)
+
+
+def tell_answer(sentences: Sequence[str]) -> None:
+    """What the note says first."""
+    for sentence in sentences[:MOST_TOLD]:
+        say(sentence)
+    if len(sentences) > MOST_TOLD:
+        say(f"and {len(sentences) - MOST_TOLD} more in the note")

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from harness.app.command import say
+from harness.app.command import say, tell_answer
 from harness.app.composition import Composed, to_config
 from harness.config import ConfigError
 from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery, timing
@@ -76,10 +76,9 @@ def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], 
             if recovery.drain(store, say, context.run_id, killed):
                 if sys.stderr.isatty():
                     say("writing the answer")
-                runs, answered = parent.close_sweep(store, context.run_id, killed)
-                code = _tell_end(cells, runs, time.perf_counter() - started) or int(not answered)
-                if disturbed:
-                    say(disturbed)
+                runs, said = parent.close_sweep(store, context.run_id, killed)
+                code = _tell_end(cells, runs, time.perf_counter() - started) or int(said is None)
+                tell_answer([*([disturbed] if disturbed else []), *(said or [])])
                 recovery.drain(store, say)
                 comparison, table = store.ui.run_link(context.run_id), store.ui.table_link(context.run_id)
                 say(f"Browse: {store.ui.hint}\n  {comparison}  the comparison\n  {table}  the cells")

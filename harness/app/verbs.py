@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.app.command import say
+from harness.app.command import say, tell_answer
 from harness.app.composition import checked_cells
 from harness.app.session import SMALL
 from harness.app.train import train
@@ -29,7 +29,7 @@ def _report(words: Sequence[str]) -> int:
     sweeps = [find_run(store, word, "report", ["sweep"]).info.run_id for word in words]
     if disturbed := measure_again(store, *sweeps):
         say(disturbed)
-    write_answer(store, *sweeps)
+    tell_answer(write_answer(store, *sweeps))
     say(f"Written: report.html and figures below {store.ui.run_link(sweeps[0])}")
     return 0
 

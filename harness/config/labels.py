@@ -22,7 +22,7 @@ def labels(cells: Sequence[Values]) -> list[str]:
     for keys in ([key for key in varied if key not in SOURCE], varied):
         named = {key: word for key, word in ALWAYS.items() if key in cells[0]}
         named |= {key: f"{name}=" for key, name in _key_names(keys).items()}
-        words = [[name + text if text != "null" else "" for text in _texts(cells, key)] for key, name in named.items()]
+        words = [[name + text if text != "null" else "" for text in texts(cells, key)] for key, name in named.items()]
         found = [" ".join(filter(None, row)) for row in zip(*words, strict=True)]
         if len(set(found)) == len(found):
             return found
@@ -37,8 +37,8 @@ def sweep_label(cells: Sequence[Values], study: str = "") -> str:
     varied = [key for key in varied_keys(cells) if key != "dataset.name"]
     words = [datasets]
     for key, name in _key_names(sorted(varied, key=lambda key: key not in KNOBS)).items():
-        texts = list(dict.fromkeys(_texts(cells, key)))
-        words.append(f"{name}=" + ",".join(texts if len(texts) <= 8 else [*texts[:7], f"({len(texts)} values)"]))
+        shown = list(dict.fromkeys(texts(cells, key)))
+        words.append(f"{name}=" + ",".join(shown if len(shown) <= 8 else [*shown[:7], f"({len(shown)} values)"]))
     return " ".join(words)[:LONGEST]
 
 
@@ -72,7 +72,7 @@ def _key_names(keys: Sequence[str]) -> dict[str, str]:
     return {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
 
 
-def _texts(cells: Sequence[Values], key: str) -> list[str]:
+def texts(cells: Sequence[Values], key: str) -> list[str]:
     """How the value of a key is written in each cell: short, or exact where short would make two values one."""
     short, exact = [_short(one.get(key)) for one in cells], _exact_texts(cells, key)
     return short if len(set(short)) == len(set(exact)) else exact

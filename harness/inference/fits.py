@@ -31,6 +31,8 @@ class Status(StrEnum):
     MAYBE_ABOVE = "unresolved: B_crit may be above the largest batch size"
     UNBOUNDED = "unresolved: B_crit is not bounded on either side by the batch sizes"
     AT_EDGE = "unresolved: a best learning rate is at the edge of its grid"
+    ONE_RATE = "unresolved: a batch size has a single learning rate, which is not tuned"
+    UNEQUAL = "unresolved: one batch size has more than twice as many learning rates as another"
 
 
 def resampled_medians(values: Array, rng: np.random.Generator) -> Array:

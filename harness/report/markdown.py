@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import MARGIN
-from harness.inference import Comparison, Interval
+from harness.analysis import MARGIN, Question, Standing
+from harness.inference import Interval
 
+TIED = f"equal within {MARGIN:.0%}"
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -50,10 +51,16 @@ def interval(value: Interval) -> str:
     return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
 
 
-def verdict(comparison: Comparison, a_lower: str, b_lower: str) -> str:
-    """What a comparison of a with b came to; a_lower, b_lower: the words for these two."""
-    words = {"a lower": a_lower, "b lower": b_lower, "equivalent": f"equal within {MARGIN:.0%}"}
-    return words.get(comparison.verdict, comparison.verdict)
+def listed(rates: Iterable[float]) -> str:
+    """Different numbers in ascending order, as the command line takes them."""
+    return ",".join(dict.fromkeys(f"{rate:.3g}" for rate in sorted(rates)))
+
+
+def p_of(question: Question) -> float:
+    """The p-value behind what is said: of equality where two arms are tied, else of a difference."""
+    if question.comparison is None:
+        return np.nan
+    return question.comparison.equivalence_p if question.standing is Standing.EQUAL else question.comparison.p
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

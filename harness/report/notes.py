@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import BLOCKS, CLOCK_COLUMNS, MARGIN, Answer, Pair, SweepData, Winner, interruption
+from harness.analysis import BLOCKS, Answer, Lead, Standing, SweepData, Tuning, interruption, too_few_seeds
 from harness.inference import Exponent, Interval, Status, proportion
-from harness.report.markdown import interval, number, table, verdict
+from harness.report import reductions
+from harness.report.headlines import headlines
+from harness.report.markdown import TIED, interval, listed, number, p_of, table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_NAMED = 10  # cells
-ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
-ADAPTIVE = ("adam", "rmsprop")  # their step does not grow with the gradient
+COSTS = {"train": "training cost", "validation": "validation cost"}
 TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/example_us": "µs/example"}
 NOISE = {
     "noise/b_simple": "averages",
@@ -28,20 +29,24 @@ NOISE = {
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
     done = data.cells[data.cells["status"] == "FINISHED"]
-    labels = dict(zip(done["cell"], done["label"], strict=True))
-    settings = dict.fromkeys(winner.setting for winner in found.winners)
-    head = [_headline([w for w in found.winners if w.setting == setting], labels) for setting in settings]
+    head = [f"**{sentence}**" for sentence in headlines(found)]
     head += [f"`{data.about.get('command', '')}`", _finished(data, found, len(done)), *_missing(data.cells)]
-    return "\n\n".join([*head, *_sections(done, found, labels), "### All cells", cells_table(data.cells)])
+    return "\n\n".join([*head, *_sections(done, found), "### All cells", cells_table(data.cells)])
 
 
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
     text += f" {_seconds(data)}" if n_done else ""
-    if (found.best["n_rates"] > 1).any():
-        halves, same = "on disjoint halves of the replicas", "on the same replicas, so best costs flatter"
-        text += f" Learning rates are chosen and reported {halves if found.disjoint else same}."
-    return f"{text} p-values are Holm's, within each table." if n_done else text
+    n = found.n_comparisons
+    family = f" p-values are Holm's, over the {n} comparisons of this note." if n > 1 else ""
+    family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""
+    whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]]
+    full = "".join(f" B={N:.0f} is the whole training set of {own}." for own, N in _sizes_of_sets(whole))
+    return f"{text}{family}{full}"
+
+
+def _sizes_of_sets(cells: "pd.DataFrame") -> list[tuple[str, float]]:
+    return list(dict.fromkeys(zip(cells["dataset"], cells["n_train"], strict=True)))
 
 
 def _seconds(data: SweepData) -> str:
@@ -62,58 +67,42 @@ def _missing(cells: "pd.DataFrame") -> list[str]:
     return [f"Missing: {'; '.join([*named, *more])}."] if named else []
 
 
-def _sections(cells: "pd.DataFrame", found: Answer, labels: Mapping[str, str]) -> Iterator[str]:
+def _sections(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
     """cells: the finished ones."""
     sections = {
-        "Who wins": _who_wins(found, labels),
+        "Who wins": _who_wins(cells, found),
         "Learning rate": _learning_rate(found),
-        "Sum or mean": _sum_or_mean(cells, found),
+        "Sum or mean": reductions.section(cells, found),
         "Updates to target": _to_target(cells, found),
         "Divergence": _divergence(cells, found),
     }
     for title, lines in sections.items():
-        if text := "\n".join(lines):
+        if text := "\n".join(lines).strip("\n"):
             yield f"### {title}\n\n{text}"
 
 
-def _who_wins(found: Answer, labels: Mapping[str, str]) -> list[str]:
+def _who_wins(cells: "pd.DataFrame", found: Answer) -> list[str]:
+    names = dict(zip(cells["cell"], cells["label"], strict=True))
     rows = [
-        (w.setting, f"{number(w.budget)} {w.clock}", labels[w.cell], number(w.cost), _against(w, labels))
-        for w in found.winners
+        (each.of, f"{number(lead.budget)} {lead.clock}", names[lead.first.best], *_against(lead, names))
+        for each in found.headlines
+        for lead in each.leads
     ]
-    return table(
-        ("data", "at equal", "lowest training cost", "median", "against the best of the next batch size"), rows
-    )
+    header = ("data", "at equal", "lowest training cost", "median", "next", "cost of lowest / next", "p", "")
+    return table(header, rows)
 
 
-def _headline(winners: list[Winner], labels: Mapping[str, str]) -> str:
-    """Which batch size has the lowest cost on every clock, or on which one each."""
-    sizes = {winner.batch_size for winner in winners}
-    if len(sizes) == 1:
-        clocks = " and ".join(winner.clock for winner in winners) if len(winners) < len(CLOCK_COLUMNS) else ""
-        where = f"at equal {clocks}" if clocks else "on every clock"
-        return f"**{winners[0].setting}: B={sizes.pop():.0f} has the lowest training cost {where}.**"
-    wins = "; ".join(f"B={winner.batch_size:.0f} at equal {winner.clock}{_doubt(winner, labels)}" for winner in winners)
-    return f"**{winners[0].setting}: the winner depends on the clock.** Lowest training cost: {wins}."
-
-
-def _doubt(winner: Winner, labels: Mapping[str, str]) -> str:
-    doubts = {"unresolved": "unresolved against", "equivalent": f"equal within {MARGIN:.0%} to"}
-    verdict = winner.comparison.verdict if winner.comparison else ""
-    return f" ({doubts[verdict]} {labels[winner.runner_up]})" if verdict in doubts else ""
-
-
-def _against(winner: Winner, labels: Mapping[str, str]) -> str:
-    comparison = winner.comparison
+def _against(lead: Lead, names: Mapping[str, str]) -> tuple[str, ...]:
+    """The lowest median, the next arm, the ratio over the pairs in which both are finite, p, and what that comes to."""
+    comparison, row = lead.comparison, (number(lead.first.cost), names[lead.second.best])
     if comparison is None:
-        return "no other batch size"
-    other = labels[winner.runner_up]
-    lost = f" ({other} diverged in {comparison.diverged[1]} replicas)" if comparison.diverged[1] else ""
-    ratio = f"{interval(comparison.ratio)} × " if comparison.finite else "against "
-    text = f"{ratio}{other}{lost}, p = {number(comparison.p)}"
-    text = f"{text}: {verdict(comparison, 'lower', 'higher')}"
-    needed = comparison.seeds_needed if comparison.verdict == "unresolved" else None
-    return f"{text}, about {needed} seeds would tell" if needed else text
+        return *row, "", "", str(lead.tuning)
+    ratio = interval(comparison.ratio) if comparison.finite else ""
+    diverged = f"{', ' if ratio else ''}diverged in {lead.first.n_diverged} / {lead.second.n_diverged} replicas"
+    lost = diverged if any(comparison.diverged) else ""
+    words = {Standing.LOWER: "lower", Standing.EQUAL: TIED}
+    how = ", each at the only learning rate tried" if lead.tuning is Tuning.ONE_RATE else ""
+    return *row, f"{ratio}{lost}", number(p_of(lead)), words.get(lead.standing, "unresolved") + how
 
 
 def _learning_rate(found: Answer) -> list[str]:
@@ -123,9 +112,17 @@ def _learning_rate(found: Answer) -> list[str]:
         for r in best.itertuples()
     ]
     header = ("data", "reduction", "B", "best rate", "as lr_mean", "final training cost", "edge of the grid")
-    lines = table(header, rows)
-    lines += [f"\n- {setting}, {red}: {_exponent(fit)}" for (setting, red), fit in found.exponents.items()]
-    return lines + [f"- {text}" for text in _extend(best)]
+    lines = [*_whose_costs(best), *table(header, rows)]
+    found_out = [f"{setting}, {red}: {_exponent(fit)}" for (setting, red), fit in found.exponents.items()]
+    return [*lines, "", *(f"- {text}" for text in (*found_out, *_extend(best)))]
+
+
+def _whose_costs(best: "pd.DataFrame") -> list[str]:
+    """Which replicas the costs of best rates are from: only they, not the comparisons above, leave out the choosing."""
+    if best.empty:
+        return []
+    others = "The costs are of replicas that did not choose the rate."
+    return [others if best["disjoint"].all() else "The costs are of replicas that chose the rate, so they flatter.", ""]
 
 
 def _rate(row: Any) -> str:
@@ -144,70 +141,36 @@ def _extend(best: "pd.DataFrame") -> Iterator[str]:
     """What to add to the grid where its edge won: no claim is made there."""
     for (setting, reduction), own in best[best["edge"] != ""].groupby(["setting", "reduction"]):
         sizes = ", ".join(f"B={row.batch_size:.0f} ({row.edge})" for row in own.itertuples())
-        further = own["learning_rate"] * np.where(own["edge"] == "high", 3, 1 / 3)
-        rates = ",".join(f"{rate:.1g}" for rate in sorted(set(further)))
+        rates = listed(own["learning_rate"] * np.where(own["edge"] == "high", 3, 1 / 3))
         yield f"{setting}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
 
 
-def _sum_or_mean(cells: "pd.DataFrame", found: Answer) -> list[str]:
-    """None where only one reduction ran."""
-    if set(cells["reduction"]) != {"sum", "mean"}:
-        return []
-    lines = [f"- In exact arithmetic: {text}" for text in _in_exact_arithmetic(cells)]
-    lines += [f"- {text}" for text in _measured_pairs(found.pairs)]
-    rows = [
-        (setting, f"{B:.0f}", interval(c.ratio), number(c.p), verdict(c, "sum lower", "mean lower"))
-        for (setting, B), c in found.at_best.items()
-    ]
-    edges = sorted(set(found.best.loc[found.best["edge"] != "", "batch_size"]))
-    if edges:
-        sizes = ", ".join(f"{B:.0f}" for B in edges)
-        lines.append(f"- Best against best is void at B = {sizes} until the grid is extended.")
-    return [*lines, "", *table(("data", "B", "final cost of sum / mean, each at its best rate", "p", ""), rows)]
-
-
-def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
-    """What sum and mean have to do with one another, and what in this sweep breaks it (each case is a test)."""
-    for optimizer in sorted(set(cells["optimizer.name"])):
-        if optimizer in ADAPTIVE:
-            yield f"{optimizer}: the reduction only changes what ε means; sum with ε·B is mean with ε, at one rate."
-        else:
-            yield f"{optimizer}: sum at η is mean at ηB, wherever every batch has B examples."
-    ragged = cells[(cells["last_batch"] == "keep") & (cells["n_train"] % cells["batch_size"] != 0)]
-    for (n_train, B), _ in ragged.groupby(["n_train", "batch_size"]):
-        short = n_train % B
-        yield f"B={B:.0f} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
-    if (cells["optimizer.weight_decay"].astype(float) > 0).any():
-        yield "weight decay is added after the reduction: sum needs decay·B to be the same."
-    if cells["optimizer.clip_norm"].notna().any():
-        yield "clipping comes after the reduction: sum needs clip_norm·B to be the same."
-
-
-def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
-    if not pairs:
-        yield "Measured: no two cells of this grid have the same lr_mean under both reductions."
-        return
-    if equal := [pair for pair in pairs if pair.difference <= ROUNDING]:
-        worst = max(pair.difference for pair in equal)
-        sizes = ", ".join(f"{B:.0f}" for B in sorted({pair.batch_size for pair in equal}))
-        how = "bit for bit" if worst == 0 else f"to {worst:.1g}"
-        yield f"Measured: {len(equal)} pairs of cells with one lr_mean (B = {sizes}) end at the same costs {how}."
-    for pair in [pair for pair in pairs if pair.difference > ROUNDING]:
-        yield f"Measured: B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}: up to {pair.difference:.2%} apart."
-
-
 def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
+    target_on = cells.groupby("setting")["target_on"].first() if len(cells) else {}
     lines = [
-        f"{setting}: target {number(cost)} per example, "
-        f"{'as given' if setting in found.given_targets else 'a tenth of the initial cost'}."
+        f"{setting}: target {COSTS[target_on[setting]]} {number(cost)} per example, "
+        f"{'as given' if setting in found.given_targets else 'a tenth of the initial one'}."
         for setting, cost in found.targets_at.items()
     ]
+    lines += [f"Each row: {_at_which_rates(found.targets)}."] if len(found.targets) else []
     rows = [
         (r.setting, r.reduction, f"{r.batch_size:.0f}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
         for r in found.targets.itertuples()
     ]
     header = ("data", "reduction", "B", "rate", "updates", "epochs", "train seconds", "replicas that reached it")
-    return [*lines, "", *table(header, rows), *[f"\n- {text}" for text in _critical(cells, found)]]
+    return [*lines, "", *table(header, rows), "", *(f"- {text}" for text in _critical(cells, found))]
+
+
+def _at_which_rates(targets: "pd.DataFrame") -> str:
+    """What the learning rate of a row is: tuned, on the edge of its grid, or the only one; and who reports."""
+    if (targets["n_rates"] == 1).all():
+        return "at the only learning rate tried for each batch size"
+    reached = targets[targets["learning_rate"].notna()]
+    not_tuned = sorted(set(reached.loc[reached["edge"] != "", "batch_size"]))
+    sizes = ", ".join(f"{B:.0f}" for B in not_tuned)
+    edge = f" (at B = {sizes} that is the edge of the grid, not a best rate)" if not_tuned else ""
+    others = ", on replicas that did not choose it" if targets["disjoint"].all() else ""
+    return f"at the learning rate of each batch size that takes the fewest updates{edge}{others}"
 
 
 def _reached(row: Any) -> list[str]:

@@ -80,7 +80,7 @@ def _keys(cells: "pd.DataFrame", best: "pd.DataFrame") -> list[Any]:
         keys += [key(f"best rate, {name}", mec="white", **RIDGES[name]) for name in sorted(set(best["reduction"]))]
         if best["batch_size"].nunique() > 1:
             keys += [key(label, color="#333333", lw=1.3, ls=dashes) for label, dashes in SCALING_STYLES.values()]
-        if (best["edge"] != "").any():
+        if best["edge"].isin(list(ARROWS)).any():
             keys.append(key("best on the edge of the grid", color="black", marker="^", ls="", ms=8, mec="white"))
     if (cells["n_diverged"] > 0).any():
         keys.append(Patch(**LOST, label="k/n: replicas that diverged; grey: half or more"))
@@ -154,7 +154,7 @@ def _ridge(axes: "Axes", ridge: "pd.DataFrame", rate: str, sizes: list[int], sty
 
 
 def _rules(axes: "Axes", ridge: "pd.DataFrame", rate: str, sizes: list[int], power: int = 0) -> None:
-    """lr_mean ∝ B^p through the ridge's middle. power: of B in the panel's units, in which a sum's rate is lr_mean / B."""
+    """lr_mean ∝ B^p through the ridge's middle. power: of B in the panel's units; a sum's rate is lr_mean / B."""
     ridge = ridge.sort_values("batch_size")
     middle = ridge.iloc[len(ridge) // 2]
     relative = np.array(sizes) / middle["batch_size"]

@@ -13,7 +13,7 @@ import yaml
 
 from harness.analysis import answer
 from harness.config import sweep_label, varied_keys
-from harness.report import figures, finding_figures, findings, html, note, png, shortened
+from harness.report import figures, finding_figures, findings, headlines, html, note, png, shortened
 from harness.runs import studies
 from harness.runs.grid import GridCell, missing
 from harness.runs.loading import load_sweep, read_grid, write_grid
@@ -65,17 +65,16 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
     return SweepContext(sweep, store.experiment_id, len(todo))
 
 
-def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], bool]:
-    """Write the answer and end the parent; returns the cells, and whether the answer is written.
+def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], list[str] | None]:
+    """Write the answer and end the parent; returns the cells, and what the answer says first, None if there is none.
 
     FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
     """
-    status, cells, answered = "FAILED", [], False
+    status, cells, said = "FAILED", [], None
     with store.attach(sweep) as parent:
         try:
             cells = store.cells(sweep)
-            write_answer(store, sweep)
-            answered = True
+            said = write_answer(store, sweep)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
             complete = finished >= read_grid(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
@@ -87,13 +86,14 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], bo
             raise
         finally:
             parent.finish(status)
-    return cells, answered
+    return cells, said
 
 
-def write_answer(store: Store, sweep: str, *others: str) -> None:
+def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
     """Note, figures, table of cells and report on the parent, from the store; replaces files of the same names.
 
-    others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
+    Returns the note's first sentences; none for a study, whose claims are listed by `studies`. others: sweeps whose
+    cells count as this one's, for a grid that was spread over several commands.
     """
     data = load_sweep(store, sweep, *others)
     found = answer(data)
@@ -119,6 +119,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> None:
         parent.table("cells.json", table)
         parent.tags(note_tags(shortened(words)))
         parent.deliver(OUTAGE_SECONDS)
+    return [] if judgement else headlines(found)
 
 
 def _file_names(titles: Sequence[str]) -> dict[str, str]:

@@ -245,7 +245,7 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
         (f"validation {score}, at the end", f"final/validation_{score}"),
         (f"test {score}, at the end", f"final/test_{score}"),
         ("gradient noise scale B_simple, time average along the run, examples", "noise/b_simple"),
-        ("the same, pooled from single batches, examples", "noise/b_simple_pooled"),
+        ("gradient noise scale B_simple, pooled from single batches along the run, examples", "noise/b_simple_pooled"),
         ("time per update of replica 0 [quartiles between checkpoints], µs", "time/update_us"),
         ("time per example of replica 0, µs", "time/example_us"),
     ]

@@ -10,6 +10,7 @@ from harness.analysis.answers import answer
 from harness.analysis.comparisons import costs_at
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS
+from harness.inference import Status
 from harness.report import figures, markdown, notes
 from harness.training import Identity, Plan
 
@@ -124,10 +125,11 @@ def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
     finals = {(10, 0.1, "mean"): 0.1, (10, 0.01, "sum"): 0.12, (1, 0.1, "mean"): 0.1, (1, 0.1, "sum"): 0.1}
     data = made_up(finals, n_replicas=12, **{"optimizer.weight_decay": 0.001})
     text = notes.note(data, answer(data))
-    assert "B=10, lr_mean 0.1: up to 20.00% apart" in text
+    assert "B=10, lr_mean 0.1: up to 20 % apart" in text
     assert "sum needs decay·B" in text
     assert "B=10 leaves a last batch of 4: mean weights its examples 2.5 times as much" in text
-    assert "mean lower" in text
+    assert "(B = 10, lr_mean 0.1 for sum and 0.1 for mean) mean has the lower training cost" in text
+    assert "at its best" not in text  # there is one learning rate for each
 
 
 @ANSWERED
@@ -150,14 +152,16 @@ def test_the_winner_depends_on_the_clock():
     """Both make 64 updates. B=64 ends lower; an epoch of B=1 has 64 times as many updates, so it is far ahead there."""
     data = made_up({(1, 0.1, "mean"): 0.1, (64, 0.1, "mean"): 0.05})
     found = answer(data)
-    winners = {winner.clock: winner.batch_size for winner in found.winners}
+    (headline,) = found.headlines
+    winners = {lead.clock: lead.first.of_best("batch_size") for lead in headline.leads}
     assert winners == {"epochs": 1, "updates": 64, "train seconds": 64}
-    assert notes.note(data, found).startswith("**made: the winner depends on the clock.**")
+    assert "the winner depends on the clock: B=1 (η=0.1, mean) has a lower" in notes.note(data, found).splitlines()[0]
 
 
 def test_one_winner_on_every_clock_is_said_too():
-    data = made_up({(1, 0.1, "mean"): 1.0, (1, 1.0, "mean"): 0.01, (64, 0.1, "mean"): 3.0})
-    assert "B=1 has the lowest training cost on every clock" in notes.note(data, answer(data))
+    data = made_up({(1, 0.1, "mean"): 0.01, (64, 0.1, "mean"): 3.0})
+    said = "B=1 (η=0.1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock"
+    assert said in notes.note(data, answer(data)).splitlines()[0]
 
 
 def test_costs_at_a_budget_are_log_linear():
@@ -207,7 +211,7 @@ def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):
     assert shown.count("<img") == len(drawn)
     if case == "all diverged":
         assert "diverged" in text
-        assert found.winners == []
+        assert found.headlines[0].leads == []
 
 
 def test_a_cell_that_failed_has_a_row_and_no_say(grid):
@@ -270,3 +274,66 @@ def test_cells_with_few_replicas_beside_cells_with_many_are_answered_from_what_e
     best = answer(sweep_data("made up", {}, cells)).best.set_index("setting")
     assert best.loc["made seeds=14", "learning_rate"] == 0.3
     assert best.loc["made seeds=1", "learning_rate"] == 0.1
+
+
+def fit_status(rates_of):
+    """Of three batch sizes with these learning rates each, best at 0.1."""
+    finals = {(B, rate, "mean"): bowl(0.1, rate) for B, rates in zip(SIZES, rates_of, strict=True) for rate in rates}
+    found = answer(made_up(finals))
+    (fit,) = found.fits.itertuples()
+    exponent = found.exponents.get(("made", "mean"))
+    return fit, exponent
+
+
+@pytest.mark.parametrize(
+    ("rates_of", "why"),
+    [
+        ([[0.1]] * 3, Status.ONE_RATE),
+        ([RATES, RATES, [0.1]], Status.ONE_RATE),
+        ([RATES, RATES, RATES[:3]], Status.AT_EDGE),
+        ([RATES, RATES, [0.03, 0.1, 0.2]], None),
+        ([(*RATES, 9.0), RATES, [0.03, 0.1, 0.2]], Status.UNEQUAL),
+    ],
+)
+def test_no_critical_batch_size_and_no_rule_from_rates_that_were_not_tuned(rates_of, why):
+    fit, exponent = fit_status(rates_of)
+    untuned = {Status.ONE_RATE.value, Status.AT_EDGE.value, Status.UNEQUAL.value}
+    assert (fit.status == why.value) if why else (fit.status not in untuned)
+    assert not (why and fit.resolved)
+    if why and exponent:
+        assert exponent.status is why
+        assert set(exponent.verdicts.values()) == {"unresolved"}
+    assert (exponent is None) == (rates_of == [[0.1]] * 3)
+
+
+def test_one_rate_is_both_edges_of_its_grid():
+    found = answer(made_up({(B, 0.1, "mean"): 0.1 for B in SIZES}))
+    assert set(found.best["edge"]) == set(found.targets["edge"]) == {"both"}
+
+
+@pytest.mark.parametrize(
+    ("n_replicas", "whose"), [(10, "chose the rate, so they flatter"), (16, "did not choose the rate")]
+)
+def test_a_note_says_whose_costs_are_reported(n_replicas, whose):
+    data = made_up({(B, rate, "mean"): bowl(0.1, rate) for B in SIZES for rate in RATES[:5]}, n_replicas)
+    text = notes.note(data, answer(data))
+    assert f"The costs are of replicas that {whose}." in text
+    assert ("on replicas that did not choose it" in text) == (n_replicas == 16)
+    assert "disjoint halves" not in text
+
+
+def test_a_note_names_the_cost_that_a_target_is_on():
+    data = made_up({(8, 0.1, "mean"): 0.1}, target_on="validation", target=0.2)
+    assert "made: target validation cost 0.2 per example, as given." in notes.note(data, answer(data))
+
+
+def test_without_a_target_it_is_a_tenth_of_the_initial_cost_that_it_is_on():
+    """Validation costs are 1.1 times the training costs here."""
+    assert answer(made_up({(8, 0.1, "mean"): 0.1}, target_on="validation")).targets_at == pytest.approx({"made": 0.44})
+
+
+def test_the_whole_set_has_one_name():
+    data = made_up({(8, 0.1, "mean"): 0.1, (1024, 0.1, "mean"): 0.1})
+    text = notes.note(data, answer(data))
+    assert "B=1024 is the whole training set of made." in text
+    assert "B=full" not in text

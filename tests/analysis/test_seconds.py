@@ -8,7 +8,8 @@ import pytest
 from synthetic import cell, evidence
 
 from harness.analysis.answers import answer
-from harness.analysis.comparisons import CLOCK_COLUMNS, spent, winners
+from harness.analysis.comparisons import CLOCK_COLUMNS, answered, spent
+from harness.analysis.headlines import headlines
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS, ONE_READING, interruption, usable
 from harness.report.notes import note
@@ -83,7 +84,7 @@ def swept() -> SweepData:
 def test_a_sweep_of_single_readings_says_so_and_has_no_winner_at_equal_seconds(swept):
     data = replace(swept, timing=ONE_READING, blocks=None)
     found = answer(data)
-    assert {winner.clock for winner in found.winners} == {"epochs", "updates"}
+    assert {lead.clock for each in found.headlines for lead in each.leads} == {"epochs", "updates"}
     assert found.targets["seconds"].isna().all()
     assert found.cells["seconds_to_target"].isna().all()
     assert "Seconds: one reading of each cell's clock; nothing is concluded from them." in note(data, found)
@@ -118,8 +119,10 @@ def n_resolved(data: SweepData, histories: pd.DataFrame) -> int:
     """Each pair as a sweep of its own."""
     found = []
     for _, own in histories.groupby("setting"):
-        found += winners(data.cells, own, SECONDS, np.random.default_rng(0), data.n_blocks)
-    return sum(winner.comparison.verdict in ("a lower", "b lower") for winner in found)
+        cells = data.cells[data.cells["cell"].isin(own["cell"])]
+        (headline,) = headlines(cells, own, SECONDS, data.n_blocks)
+        found += answered(headline.leads, np.random.default_rng(0))[0]
+    return sum(lead.comparison.verdict in ("a lower", "b lower") for lead in found)
 
 
 def test_arms_that_are_alike_are_resolved_in_few_of_forty_pairs():

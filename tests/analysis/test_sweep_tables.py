@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synthetic import cell, evidence
 
 from harness.analysis import answer
-from harness.analysis.sweep_tables import BUDGETS, settings
+from harness.analysis.sweep_tables import BUDGETS, families
 from harness.config import KNOBS, labels
 from harness.report import note
 
@@ -63,7 +63,7 @@ def comparable(one: dict[str, Any], other: dict[str, Any], cells: list[dict[str,
 @given(cells=SWEEPS | st.builds(cells_of, GRIDS, VALUES))
 def test_labels_are_unique_and_settings_are_what_the_configuration_says(cells):
     assert len(set(labels(cells))) == len(cells)
-    found = settings(cells)
+    found = [family.setting for family in families(cells)]
     for one, of_one in zip(cells, found, strict=True):
         for other, of_other in zip(cells, found, strict=True):
             assert (of_one == of_other) == comparable(one, other, cells)
@@ -90,10 +90,9 @@ def test_two_budgets_at_one_batch_size_are_two_settings():
     [
         ("dataset", ("mean t", "sum t")),
         ("dataset.load.target", ("price mean", "price sum")),
-        ("model.hidden", ([64, 32], [16, 32])),
         ("seed", (0, 1)),
         ("seeds", (3, 6)),
-        ("order", ("reshuffle", "sorted")),
+        ("target", (0.2, 0.3)),
         ("target_on", ("train", "validation")),
     ],
 )
@@ -102,8 +101,20 @@ def test_two_tasks_are_never_one_comparison(key, values):
     made = [cell(B, **{key: value}) for B, value in zip((8, 64), values, strict=True)]
     own = of(*made)
     assert own.data.cells["setting"].nunique() == 2
-    assert own.answer.winners == []
+    assert [headline.leads for headline in own.answer.headlines] == [[], []]
+    assert own.answer.n_comparisons == 0
     assert len(own.answer.targets_at) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "values"), [("model.hidden", ([64, 32], [16, 32])), ("order", ("reshuffle", "sorted"))]
+)
+def test_two_settings_of_one_task_are_compared_only_at_the_same_batch_sizes(key, values):
+    other = [cell(B, **{key: value}) for B, value in zip((8, 64), values, strict=True)]
+    assert of(*other).answer.n_comparisons == 0
+    same = of(*(cell(8, **{key: value}) for value in values)).answer
+    assert same.n_comparisons > 0
+    assert [headline.along for headline in same.headlines] == ["setting"]
 
 
 def test_rates_that_read_alike_are_two_cells():

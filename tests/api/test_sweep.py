@@ -95,7 +95,7 @@ def test_a_timing_pass_that_fails_costs_the_seconds_only(monkeypatch, trouble):
         own = harness.sweep({"batch_size": [8, 64]}, **SMALL)
     assert len(own.results) == 2
     assert "Seconds: one reading" in own.note()
-    assert {winner.clock for winner in own.answer().winners} == {"epochs", "updates"}
+    assert {lead.clock for each in own.answer().headlines for lead in each.leads} == {"epochs", "updates"}
 
 
 def test_how_it_reads_in_a_notebook(small):

@@ -141,7 +141,10 @@ def test_the_dataset_and_the_note_are_recorded(sweep):
     (record,) = runs.client.get_run(runs.cells[0].info.run_id).inputs.dataset_inputs
     assert record.dataset.name == "iris"
     assert len({cell.inputs.dataset_inputs[0].dataset.digest for cell in runs.cells}) == 1
-    assert "| training cost per example" in runs.cells[0].data.tags["mlflow.note.content"]
+    note = runs.cells[0].data.tags["mlflow.note.content"]
+    assert "| training cost per example" in note
+    assert "| gradient noise scale B_simple, pooled from single batches" in note
+    assert "the same" not in note  # each row stands on its own
 
 
 @SWEEP
@@ -174,8 +177,12 @@ def test_the_terminal_is_quiet_and_ends_with_the_address(sweep):
     few, *lines = [line for line in said if not line.startswith("Seconds:")]  # which a busy machine disturbs
     assert few.startswith("With seeds=3 no difference can be shown")
     assert lines[0].startswith("4 of 4 cells trained in")
+    note = runs.parents[0].data.tags["mlflow.note.content"]
+    assert [f"**{line}**" for line in lines[1:3]] == note.split("\n\n")[:2]
+    assert lines[1].startswith("iris: ")
+    assert lines[2].startswith("Sum or mean: ")
     assert f"/runs/{runs.parents[0].info.run_id}?" in lines[-2]
-    assert len(lines) == 4
+    assert len(lines) == 6
 
 
 @SWEEP

@@ -54,7 +54,7 @@ def test_seconds_are_those_of_replicas_that_were_timed_independently():
 
 def test_an_edge_says_where_to_extend_the_grid():
     of = evidence(*(cell(64, rate, final=0.1 / rate) for rate in (0.1, 1.0, 2.0)), n_replicas=3)
-    assert "digits B=64: extend it to higher rates" in at_the_edge(of.answer.best)
+    assert "digits B=64: add higher rates" in at_the_edge(of.answer.best)
     assert at_the_edge(of.answer.best.iloc[:0]) == ""
 
 
@@ -69,8 +69,8 @@ def test_a_note_says_of_each_target_where_it_comes_from():
     of = evidence(cell(64), cell(64, target=0.2), n_replicas=3)
     assert of.answer.given_targets == {"digits target=0.2"}
     words = note(of.data, of.answer)
-    assert "digits target=0.2: target 0.2 per example, as given." in words
-    assert f"digits: target {START / 10:g} per example, a tenth of the initial cost." in words
+    assert "digits target=0.2: target training cost 0.2 per example, as given." in words
+    assert f"digits: target training cost {START / 10:g} per example, a tenth of the initial one." in words
 
 
 def test_quartiles_are_values_that_were_observed():

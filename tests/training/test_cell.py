@@ -227,7 +227,7 @@ def test_sum_and_mean_of_a_cell_meet_in_the_canonical_coordinates():
 
 @pytest.mark.parametrize(("name", "betas"), [("adam", {"beta1": 0.9, "beta2": 0.999}), ("rmsprop", {"beta2": 0.99})])
 def test_rates_of_optimisers_whose_step_does_not_grow_with_the_gradient_are_canonical_as_they_are(name, betas):
-    """Sum with ε·B is mean with ε, at one η, to the bit: one lr_mean. Under sgd these two rates differ by the factor B."""
+    """Sum with ε·B is mean with ε, at one η, to the bit, and they have one lr_mean."""
     rule = {"optimizer_name": name, **{f"optimizer_{key}": value for key, value in betas.items()}, "batch_size": 2}
     mean, one = run(**rule, optimizer_epsilon=1e-8)
     total, other = run(**rule, optimizer_epsilon=2e-8, reduction="sum")
@@ -238,9 +238,10 @@ def test_rates_of_optimisers_whose_step_does_not_grow_with_the_gradient_are_cano
 
 @pytest.mark.parametrize("batch_size", [2, 6])
 def test_the_linear_rule_for_a_mean_is_the_constant_rule_for_a_sum(batch_size):
-    """Both multiply the rate of the mean gradient by B: identical updates (at powers of two to the bit), one lr_mean."""
-    scaled = {"learning_rate_rule": "linear", "reference_batch_size": 1, "learning_rate": 0.01, "batch_size": batch_size}
-    (mean, one), (total, other) = run(**scaled), run(batch_size=batch_size, learning_rate=0.01, reduction="sum")
+    """Both multiply the rate of the mean gradient by B: the same updates, to the bit at powers of two."""
+    own = {"batch_size": batch_size, "learning_rate": 0.01}
+    scaled = own | {"learning_rate_rule": "linear", "reference_batch_size": 1}
+    (mean, one), (total, other) = run(**scaled), run(**own, reduction="sum")
     assert mean.plan.lr_mean == total.plan.lr_mean == 0.01 * batch_size
     if batch_size == 2:
         assert one.tobytes() == other.tobytes()

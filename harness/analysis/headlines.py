@@ -1,0 +1,88 @@
+"""What a sweep says first: which arm has the lowest cost when all cells have spent the same of a clock."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.analysis.arms import Arm, Tuning, arm, tuning
+from harness.analysis.comparisons import Question, costs_when_spent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALONG = ("setting", "batch_size", "reduction", "learning_rate")  # of these, the first that varies is compared
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Lead(Question):
+    """The arm with the lowest median training cost at one budget of a clock, against the next one.
+
+    Its comparison is of first with second, and there is one only if their tuning allows it.
+    """
+
+    clock: str
+    budget: float
+    first: Arm
+    second: Arm
+    tuning: Tuning
+
+
+@dataclass(frozen=True, eq=False)
+class Headline:
+    """The comparison of the cells of a setting, or of the settings of a task.
+
+    of: its name. along: the column of ALONG in which the arms differ; "" for a single finished cell. cells: those that
+    finished. n_cells: with those that are missing. leads: one for each clock, without updates where equal epochs are
+    equal updates; none for a single cell, and where half of the replicas or more of every cell diverged.
+    """
+
+    of: str
+    along: str
+    cells: "pd.DataFrame"
+    n_cells: int
+    leads: list[Lead]
+
+
+def headlines(
+    cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: Mapping[str, str], n_blocks: int | None = None
+) -> list[Headline]:
+    """The headlines of all scopes, whose comparisons are yet to be made.
+
+    cells: all of the sweep. clocks: name -> column of a history. n_blocks: as in `costs_when_spent`.
+    """
+    found = []
+    for of, along, own in scopes(cells):
+        done = own[own["status"] == "FINISHED"]
+        if len(done):
+            found.append(Headline(of, along, done, len(own), _leads(done, histories, clocks, along, n_blocks)))
+    return found
+
+
+def scopes(cells: "pd.DataFrame") -> Iterator[tuple[str, str, "pd.DataFrame"]]:
+    """Name, what is compared, and cells: each task, and the settings with several cells where a task has several."""
+    for task, own in cells.groupby("task", sort=False):
+        settings = [(str(name), part) for name, part in own.groupby("setting", sort=False)]
+        parts = [(name, part) for name, part in settings if len(part) > 1] if len(settings) > 1 else []
+        for of, part in [(str(task), own), *parts]:
+            finished = part[part["status"] == "FINISHED"] if "status" in part else part
+            yield of, next((key for key in ALONG if finished[key].nunique() > 1), ""), part
+
+
+def epochs_tell(cells: "pd.DataFrame") -> bool:
+    """Whether equal epochs are equal updates."""
+    return cells["batch_size"].nunique() == 1 and cells["last_batch"].nunique() == 1
+
+
+def _leads(
+    cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: Mapping[str, str], along: str, n_blocks: int | None
+) -> list[Lead]:
+    found = []
+    for clock, column in clocks.items() if along else ():
+        budget, costs = costs_when_spent(cells, histories, column, n_blocks)
+        if costs and not (clock == "updates" and epochs_tell(cells)):
+            arms = [arm(own, costs, grid=cells) for _, own in cells.groupby(along, sort=False)]
+            first, second = sorted(arms, key=lambda each: each.cost)[:2]
+            how = tuning(first, second, along)
+            compared = (first.costs, second.costs) if how in (Tuning.ALIKE, Tuning.ONE_RATE) else None
+            found.append(Lead(clock=clock, budget=budget, first=first, second=second, tuning=how, arms=compared))
+    return found

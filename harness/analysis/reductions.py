@@ -1,0 +1,130 @@
+"""Sum against mean: cells that are one training in exact arithmetic, and each reduction at its best learning rate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.arms import Arm, Tuning, arm, tuning
+from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_when_spent
+from harness.inference import Array, Interval, geometric_mean_ratio
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Both = tuple[Arm, Arm]  # of sum and of mean
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Sum and mean at one canonical rate: the largest relative difference of a replica's final cost."""
+
+    setting: str
+    batch_size: float
+    lr_mean: float
+    difference: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SumOrMean(Question):
+    """Sum against mean in one setting, each at its best rate for each batch size, at equal epochs.
+
+    pairs: of one lr_mean. By batch size, best: the arms; ratios: cost of sum over that of mean; tunings. The batch
+    sizes with the best tuning are compared, by the geometric mean of the costs over them.
+    """
+
+    setting: str
+    pairs: list[Pair]
+    best: dict[float, Both]
+    ratios: dict[float, Interval]
+    tunings: dict[float, Tuning]
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """The best one; None where all batches have one example, which leaves nothing to reduce."""
+        larger = {each for B, each in self.tunings.items() if B > 1}
+        return next((each for each in Tuning if each in larger), None)
+
+    @property
+    def sizes(self) -> list[float]:
+        """The batch sizes that have it."""
+        return [B for B, each in self.tunings.items() if B > 1 and each is self.tuning]
+
+    @property
+    def lower_at(self) -> dict[str, list[float]]:
+        """Reduction -> of sizes, those at which its median cost is lower by more than the margin."""
+        lower: dict[str, list[float]] = {"sum": [], "mean": []}
+        for B in self.sizes:
+            total, mean = (arm.cost for arm in self.best[B])
+            if max(total, mean) > min(total, mean) * (1 + MARGIN):
+                lower["sum" if total < mean else "mean"].append(B)
+        return lower
+
+    @property
+    def standing(self) -> Standing:
+        """Of sum; OPEN where the medians of some batch sizes go the other way: the mean over them would hide that."""
+        return Standing.OPEN if self.comparison and all(self.lower_at.values()) else super().standing
+
+
+def sum_or_mean(
+    cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
+) -> list[SumOrMean]:
+    """Of each setting with both reductions at a common batch size, yet to be compared. costs: final ones."""
+    pairs = matched_pairs(cells, costs)
+    found = []
+    for setting, own in cells.groupby("setting", sort=False) if len(cells) else ():
+        if best := dict(_best(own, histories)):
+            ratios = {B: _ratio(*arms, rng) for B, arms in best.items()}
+            tunings = {B: tuning(*arms, "reduction") for B, arms in best.items()}
+            mine = [pair for pair in pairs if pair.setting == setting]
+            row = SumOrMean(setting=str(setting), pairs=mine, best=best, ratios=ratios, tunings=tunings)
+            allowed = row.tuning in (Tuning.ALIKE, Tuning.ONE_RATE)
+            found.append(replace(row, arms=_over_sizes([best[B] for B in row.sizes]) if allowed else None))
+    return found
+
+
+def _best(cells: "pd.DataFrame", histories: "pd.DataFrame") -> Iterator[tuple[float, Both]]:
+    for B, own in cells.groupby("batch_size"):
+        by_reduction = dict(tuple(own.groupby("reduction")))
+        _, costs = costs_when_spent(own, histories, CLOCK_COLUMNS["epochs"])
+        if costs and {"sum", "mean"} <= by_reduction.keys():
+            total, mean = (arm(by_reduction[reduction], costs, grid=own) for reduction in ("sum", "mean"))
+            yield float(B), (total, mean)
+
+
+def _ratio(total: Arm, mean: Arm, rng: np.random.Generator) -> Interval:
+    """Over the pairs in which neither diverged."""
+    fine = np.isfinite(total.costs) & np.isfinite(mean.costs) & (total.costs > 0) & (mean.costs > 0)
+    return geometric_mean_ratio(np.log(total.costs[fine]) - np.log(mean.costs[fine]), rng)
+
+
+def _over_sizes(best: list[Both]) -> tuple[Array, Array]:
+    total, mean = (_geometric_mean(np.array([both[i].costs for both in best])) for i in (0, 1))
+    return total, mean
+
+
+def _geometric_mean(costs: Array) -> Array:
+    """(R,) of (C, R); the costs themselves, to the bit, where C is 1."""
+    if len(costs) == 1:
+        return costs[0]
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(costs).mean(axis=0))
+
+
+def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
+    """Cells that differ only in the reduction and in the units of the rate: one lr_mean, both reductions."""
+    pairs = []
+    for (setting, B), own in cells.groupby(["setting", "batch_size"]) if len(cells) else ():
+        for _, a in own[own["reduction"] == "sum"].iterrows():
+            for _, b in own[own["reduction"] == "mean"].iterrows():
+                if np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
+                    pairs.append(_pair(str(setting), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
+    return pairs
+
+
+def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
+    """Two replicas that both diverged differ by 0; one that diverged alone differs by +inf."""
+    with np.errstate(invalid="ignore"):
+        difference = np.where(a == b, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
+    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()))

@@ -1,0 +1,134 @@
+"""The first sentences of a sweep's note, which the terminal prints too: who wins, and whether to sum or to average.
+
+`analysis` decides what may be said: here are the words. Resolved, tied and unresolved comparisons begin differently;
+what was not tuned alike, missing cells and best rates on the edge of their grid are named in the same sentence.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis import Answer, Arm, Headline, Lead, Standing, Tuning
+from harness.inference import Interval
+from harness.report import reductions
+from harness.report.markdown import TIED, interval, listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SECONDS = "train seconds"
+TUNED = {Tuning.ALIKE: "each at its best learning rate", Tuning.ONE_RATE: "each at the only learning rate tried"}
+ENDS = {"low": "the smallest", "high": "the largest", "both": "the only"}  # edge of a grid -> which of its rates
+FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid -> rates to add, relative to the best
+
+
+def headlines(found: Answer) -> list[str]:
+    """One sentence for each comparison; then one on sum and mean for each setting that has both."""
+    several = len({each.setting for each in found.sum_or_mean}) > 1
+    first = [f"{each.of}: {_headline(each, found)}{_missing(each)}." for each in found.headlines]
+    return first + [reductions.sentence(each, several) for each in found.sum_or_mean]
+
+
+def _headline(headline: Headline, found: Answer) -> str:
+    if not headline.along:
+        return _single(headline.cells.iloc[0], found)
+    if not headline.leads:
+        return "no winner, as half of the replicas or more of every cell diverged"
+    parts: dict[tuple[str, ...], list[Lead]] = {}
+    for lead in headline.leads:
+        same_arms = () if lead.standing is Standing.NOT_COMPARED else (lead.first.best, lead.second.best)
+        parts.setdefault((lead.standing, lead.tuning, *same_arms), []).append(lead)
+    winners = {lead.first.best for lead in headline.leads if lead.standing is Standing.LOWER}
+    depends = "the winner depends on the clock: " if len(winners) > 1 else ""
+    said = "; ".join(_clause(headline, leads) for leads in parts.values())
+    return f"{depends}{said}{_tuned(headline, ', ' if len(parts) == 1 else '; ')}"
+
+
+def _tuned(headline: Headline, after: str) -> str:
+    """At which learning rates the arms are compared, where that is so on every clock."""
+    ways = {TUNED.get(lead.tuning, "") for lead in headline.leads}
+    return f"{after}{ways.pop()}" if len(ways) == 1 and ways != {""} and headline.along != "learning_rate" else ""
+
+
+def _single(cell: "pd.Series", found: Answer) -> str:
+    """Of the only finished cell: no verdict, its numbers."""
+    row = found.cells.set_index("cell").loc[cell["cell"]]
+    cost = Interval(*(row[f"final_train_cost{end}"] for end in ("", "_low", "_high")))
+    diverged = f"{cell['n_diverged']:g} of {cell['n_replicas']:g} replicas diverged"
+    if np.isinf(cost.estimate):
+        return f"a single cell, {cell['name']}: {diverged}"
+    lost = f", {diverged}" if cell["n_diverged"] else ""
+    return f"a single cell, {cell['name']}: final training cost {interval(cost)}{lost}"
+
+
+def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
+    """What is said of the clocks on which the same arms stand in the same way."""
+    lead = leads[0]
+    first, second = (_arm(arm, headline) for arm in (lead.first, lead.second))
+    mixed = len({each.tuning for each in headline.leads}) > 1
+    end = _open_end(lead) if headline.along == "learning_rate" else f", {TUNED.get(lead.tuning, '')}" if mixed else ""
+    if lead.standing is Standing.LOWER:
+        return f"{first} has a lower training cost than {second} {_where(headline, leads)}{end}"
+    if lead.standing is Standing.EQUAL:
+        both = f"{first} and {second} have the lowest training costs"
+        return f"tied {_where(headline, leads)}: {both}, {_equal(lead)}{end}"
+    where = _where(headline, leads, all_of_them="on any clock")
+    if lead.standing is Standing.NOT_COMPARED:
+        return f"no verdict {where}, as {_why(leads)}; lowest so far: {_lowest(headline, leads)}"
+    needed = lead.comparison.seeds_needed if lead.comparison else None
+    tell = f"; about {needed} seeds would tell" if needed else ""
+    return f"no winner yet {where}: {first} is lowest so far, {second} next{tell}{end}"
+
+
+def _lowest(headline: Headline, leads: Sequence[Lead]) -> str:
+    by_arm: dict[str, list[Lead]] = {}
+    for lead in leads:
+        by_arm.setdefault(_arm(lead.first, headline), []).append(lead)
+    if len(by_arm) == 1:
+        return next(iter(by_arm))
+    return ", ".join(f"{arm} {_where(headline, own)}" for arm, own in by_arm.items())
+
+
+def _where(headline: Headline, leads: Sequence[Lead], all_of_them: str = "on every clock") -> str:
+    clocks = [lead.clock for lead in leads]
+    if len(leads) == len(headline.leads) and SECONDS in clocks:
+        return all_of_them
+    return f"at equal {' and '.join(clocks)}"
+
+
+def _arm(arm: Arm, headline: Headline) -> str:
+    """The best cell in full, `optimizer=adam, B=64 (η=0.1, mean)`, and how many of its replicas diverged."""
+    cell = headline.cells.set_index("cell").loc[arm.best]
+    variant = f"{cell['variant']}, " if headline.along == "setting" and cell["variant"] else ""
+    lost = f" ({arm.n_diverged} of {len(arm.costs)} replicas diverged)" if arm.n_diverged else ""
+    return f"{variant}{cell['name']}{lost}"
+
+
+def _equal(lead: Lead) -> str:
+    same = lead.comparison is not None and lead.comparison.ratio.low == lead.comparison.ratio.high == 1
+    return "which are the same" if same else TIED
+
+
+def _why(leads: Sequence[Lead]) -> str:
+    """Why two arms were not compared, and what would let them be."""
+    if leads[0].tuning is Tuning.UNEQUAL:
+        return f"the two lowest were {leads[0].tuning}"
+    arms = [arm for lead in leads for arm in (lead.first, lead.second)]
+    return f"{leads[0].tuning} (add learning_rate={further(arms)} everywhere)"
+
+
+def _open_end(lead: Lead) -> str:
+    """Where learning rates are compared: that the best one is the last of the grid."""
+    edge, rate = lead.first.edge, lead.first.of_best("learning_rate")
+    return f"; {rate:g} is {ENDS[edge]} learning rate tried: add {further([lead.first])}" if edge else ""
+
+
+def further(arms: Iterable[Arm]) -> str:
+    """The learning rates beyond the grids on whose edge the arms are best."""
+    return listed(arm.of_best("learning_rate") * factor for arm in arms for factor in FURTHER.get(arm.edge, ()))
+
+
+def _missing(headline: Headline) -> str:
+    n = headline.n_cells - len(headline.cells)
+    return f"; {n} of {headline.n_cells} cells {'is' if n == 1 else 'are'} missing" if n else ""

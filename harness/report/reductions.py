@@ -1,0 +1,158 @@
+"""Sum against mean in words: the sentence at the top of a note, and the section with its evidence."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis import Answer, Arm, Pair, Standing, SumOrMean, Tuning
+from harness.inference import Interval
+from harness.network import OPTIMIZERS
+from harness.report.markdown import TIED, interval, listed, number, p_of, table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
+
+
+def sentence(found: SumOrMean, several: bool) -> str:
+    parts = [part for part in (_identity(found), _verdict(found)) if part]
+    return f"Sum or mean{f', {found.setting}' if several else ''}: {'; '.join(parts)}."
+
+
+def _identity(found: SumOrMean) -> str:
+    """What was measured at one lr_mean. A batch of one example has nothing to reduce."""
+    if set(found.best) == {1}:
+        return "a batch of one example has nothing to reduce, so they are one training"
+    pairs = [pair for pair in found.pairs if pair.batch_size > 1]
+    if not pairs:
+        return "at no batch size above 1 were they tried at one lr_mean"
+    worst = max(pair.difference for pair in pairs)
+    n = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of cells"
+    if worst <= ROUNDING:
+        return f"at one lr_mean they end at the same costs, {'bit for bit' if worst == 0 else f'to {worst:.1g}'} ({n})"
+    return f"at one lr_mean their final costs differ by up to {percent(worst)} ({n})"
+
+
+def percent(share: float) -> str:
+    return f"{number(100 * share)} %" if np.isfinite(share) else "infinity, as one diverged alone"
+
+
+def _verdict(found: SumOrMean) -> str:
+    """Each at its best rate, or why nothing is said of that."""
+    sizes = _sizes(found.sizes)
+    not_said = "no verdict on each at its best learning rate"
+    if found.tuning is Tuning.ON_EDGE:
+        return f"{not_said}: at {sizes} one is on the edge of its grid, extend it"
+    if found.tuning is Tuning.UNEQUAL:
+        return f"{not_said}: at {sizes} their numbers of learning rates differ"
+    if found.tuning is Tuning.ONE_RATE:
+        return f"each at the only learning rate tried ({sizes}{_rates(found)}) {_stand(found)}{_to_add(found)}"
+    return f"each at its best learning rate ({sizes}) {_stand(found)}" if found.tuning else ""
+
+
+def _sizes(sizes: list[float]) -> str:
+    return f"B = {', '.join(f'{B:.0f}' for B in sizes)}"
+
+
+def _stand(found: SumOrMean) -> str:
+    words = {
+        Standing.LOWER: "sum has the lower training cost",
+        Standing.HIGHER: "mean has the lower training cost",
+        Standing.EQUAL: f"they are {TIED}",
+    }
+    if all(found.lower_at.values()):
+        sum_at, mean_at = (_sizes(own) for own in found.lower_at.values())
+        return f"there is no verdict for all: so far sum is lower at {sum_at}, mean at {mean_at}"
+    needed = found.comparison.seeds_needed if found.comparison else None
+    unresolved = "it is unresolved which is lower" + (f", about {needed} seeds would tell" if needed else "")
+    return words.get(found.standing, unresolved)
+
+
+def _rates(found: SumOrMean) -> str:
+    """lr_mean of both where one batch size is compared."""
+    if len(found.sizes) > 1:
+        return ""
+    total, mean = (arm.of_best("lr_mean") for arm in found.best[found.sizes[0]])
+    return f", lr_mean {number(total)} for sum and {number(mean)} for mean"
+
+
+def _to_add(found: SumOrMean) -> str:
+    """The rates of sum that have the lr_mean of the mean, where they were not tried."""
+    apart = [(total, mean) for total, mean in (found.best[B] for B in found.sizes) if not _at_one_rate(total, mean)]
+    rates = [
+        total.of_best("learning_rate") * mean.of_best("lr_mean") / total.of_best("lr_mean") for total, mean in apart
+    ]
+    return f"; for one lr_mean add learning_rate={listed(rates)} to sum, and tune both" if rates else ""
+
+
+def _at_one_rate(total: Arm, mean: Arm) -> bool:
+    return bool(np.isclose(total.of_best("lr_mean"), mean.of_best("lr_mean"), rtol=1e-9, atol=0))
+
+
+# The section
+
+
+def section(cells: "pd.DataFrame", found: Answer) -> list[str]:
+    """None where only one reduction ran."""
+    if set(cells["reduction"]) != {"sum", "mean"}:
+        return []
+    lines = [f"- In exact arithmetic: {text}" for text in _in_exact_arithmetic(cells)]
+    lines += [f"- {text}" for text in _measured_pairs(found.pairs)]
+    rows = [
+        (each.setting, f"{B:.0f}", _ratio(ratio, *each.best[B]), each.tunings[B], _judged(each, B))
+        for each in found.sum_or_mean
+        for B, ratio in each.ratios.items()
+    ]
+    header = ("data", "B", "cost of sum / mean at equal epochs, lowest rate each", "learning rates", "")
+    return [*lines, "", *table(header, rows)]
+
+
+def _ratio(ratio: Interval, total: Arm, mean: Arm) -> str:
+    """Over the replicas in which neither diverged, and how many did."""
+    lost = [f"{name} diverged in {n}" for name, n in (("sum", total.n_diverged), ("mean", mean.n_diverged)) if n]
+    measured = [interval(ratio)] if np.isfinite(ratio.estimate) else []
+    return ", ".join([*measured, *(f"{each} of {len(mean.costs)}" for each in lost)])
+
+
+def _judged(found: SumOrMean, batch_size: float) -> str:
+    """The verdict of the first sentences, beside the batch sizes that it is about."""
+    if batch_size not in found.sizes or found.comparison is None:
+        return ""
+    if all(found.lower_at.values()):
+        return "no verdict, as these batch sizes disagree"
+    words = {Standing.LOWER: "sum lower", Standing.HIGHER: "mean lower", Standing.EQUAL: TIED}
+    together = " (these batch sizes together)" if len(found.sizes) > 1 else ""
+    return f"{words.get(found.standing, 'unresolved')}{together}, p = {number(p_of(found))}"
+
+
+def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
+    """What sum and mean have to do with one another, and what in this sweep breaks it (each case is a test)."""
+    for optimizer in sorted(set(cells["optimizer.name"])):
+        if not OPTIMIZERS[optimizer].grows_with_gradient:
+            yield f"{optimizer}: the reduction only changes what ε means; sum with ε·B is mean with ε, at one rate."
+        else:
+            yield f"{optimizer}: sum at η is mean at ηB, wherever every batch has B examples."
+    ragged = cells[(cells["last_batch"] == "keep") & (cells["n_train"] % cells["batch_size"] != 0)]
+    for (n_train, B), _ in ragged.groupby(["n_train", "batch_size"]):
+        short = n_train % B
+        yield f"B={B:.0f} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
+    if (cells["optimizer.weight_decay"].astype(float) > 0).any():
+        yield "weight decay is added after the reduction: sum needs decay·B to be the same."
+    if cells["optimizer.clip_norm"].notna().any():
+        yield "clipping comes after the reduction: sum needs clip_norm·B to be the same."
+
+
+def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
+    if not pairs:
+        yield "Measured: no two cells of this grid have the same lr_mean under both reductions."
+        return
+    if equal := [pair for pair in pairs if pair.difference <= ROUNDING]:
+        worst = max(pair.difference for pair in equal)
+        sizes = ", ".join(f"{B:.0f}" for B in sorted({pair.batch_size for pair in equal}))
+        how = "bit for bit" if worst == 0 else f"to {worst:.1g}"
+        yield f"Measured: {len(equal)} pairs of cells with one lr_mean (B = {sizes}) end at the same costs {how}."
+    for pair in [pair for pair in pairs if pair.difference > ROUNDING]:
+        where = f"B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}"
+        yield f"Measured: {where}: up to {percent(pair.difference)} apart."

@@ -1,0 +1,284 @@
+"""What a note says first, for sweeps of which it is known what may be said: every sentence and its null case."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import cell, evidence
+
+from harness.analysis import Answer, SweepData, Tuning, answer, n_comparisons
+from harness.report import headlines, note
+
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+Final = Callable[[float, float, str], float | None]  # B, lr_mean, reduction -> final cost, None for diverged
+
+
+def grid(sizes=(64,), rates=(0.1,), reductions=("mean",), final: Final = lambda *_: 0.1, **options: Any) -> list[Any]:
+    """final: of B, η and the reduction."""
+    return [
+        cell(B, rate, reduction, final=final(B, rate, reduction), **options)
+        for B in sizes
+        for rate in rates
+        for reduction in reductions
+    ]
+
+
+def bowl(best: float, factor: Callable[[float, str], float] = lambda *_: 1.0) -> Final:
+    return lambda B, rate, reduction: 0.05 * factor(B, reduction) * math.exp(math.log(rate / best) ** 2)
+
+
+def matched(sizes: tuple[int, ...], factor: float = 1.0, **options: Any) -> list[Any]:
+    """Sum and mean at the same five lr_mean; the costs of sum are `factor` times as high."""
+    own = bowl(0.1)
+    means = [cell(B, rate, final=own(B, rate, "mean"), **options) for B in sizes for rate in RATES]
+    sums = [cell(B, rate / B, "sum", final=own(B, rate, "sum") * factor, **options) for B in sizes for rate in RATES]
+    return means + sums
+
+
+def said(*cells: Any, **options: Any) -> list[str]:
+    return headlines(evidence(*cells, **options).answer)
+
+
+ALIKE = {"n_updates": 100, "update_us": 50}  # with nearly equal batch sizes, clocks that agree
+ADAM, SGD = {"optimizer.name": "adam"}, {"optimizer.name": "sgd"}
+NO_WINNER = ("lower training cost", "tied", "no winner", "no verdict", "best learning rate")
+
+SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, what the sentences begin with
+    "nothing": (grid(), ["digits: a single cell, B=64 (η=0.1, mean): final training cost 0.1 [0.0925, 0.109]."]),
+    "nothing, diverged": (
+        grid(final=lambda *_: None),
+        ["digits: a single cell, B=64 (η=0.1, mean): 10 of 10 replicas diverged."],
+    ),
+    "batch size": (
+        grid((63, 64), final=lambda B, *_: 0.1 if B == 64 else 0.2, **ALIKE),
+        [
+            "digits: B=64 (η=0.1, mean) has a lower training cost than B=63 (η=0.1, mean) on every clock, each at the "
+            "only learning rate tried."
+        ],
+    ),
+    "batch size, tied": (
+        grid((63, 64), noise=0.002, **ALIKE),
+        ["digits: tied on every clock: B=63 (η=0.1, mean) and B=64 (η=0.1, mean) have the lowest training costs, "],
+    ),
+    "batch size, unresolved": (
+        grid((63, 64), noise=0.6, **ALIKE),
+        ["digits: no winner yet on any clock: B=63 (η=0.1, mean) is lowest so far, B=64 (η=0.1, mean) next; about "],
+    ),
+    "clocks": (
+        [cell(1, final=0.1, n_updates=640), cell(64, final=0.05, n_updates=160)],
+        ["digits: the winner depends on the clock: B=1 (η=0.1, mean) has a lower training cost than B=64 "],
+    ),
+    "learning rate": (
+        grid(rates=(0.01, 0.1, 1.0), final=bowl(0.1)),
+        ["digits: B=64 (η=0.1, mean) has a lower training cost than B=64 (η=0.01, mean) on every clock."],
+    ),
+    "learning rate, edge": (
+        grid(rates=(0.01, 0.1, 1.0), final=bowl(1.0)),
+        [
+            "digits: B=64 (η=1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock; 1 is the "
+            "largest learning rate tried: add 3."
+        ],
+    ),
+    "reduction": (
+        grid(reductions=("sum", "mean"), final=lambda B, rate, reduction: 0.1 if reduction == "sum" else 0.2),
+        [
+            "digits: B=64 (η=0.1, sum) has a lower training cost than B=64 (η=0.1, mean) on every clock, each at the ",
+            "Sum or mean: at no batch size above 1 were they tried at one lr_mean; each at the only learning rate "
+            "tried (B = 64, lr_mean 6.4 for sum and 0.1 for mean) sum has the lower training cost; for one lr_mean add "
+            "learning_rate=0.00156 to sum, and tune both.",
+        ],
+    ),
+    "reduction, diverged": (
+        grid(reductions=("sum", "mean"), final=lambda B, rate, reduction: None if reduction == "sum" else 0.2),
+        ["digits: B=64 (η=0.1, mean) has a lower", "Sum or mean: at no batch size above 1"],
+    ),
+    "reduction, one example": (
+        grid((1,), reductions=("mean", "sum"), noise=0.0),
+        [
+            "digits: tied on every clock: B=1 (η=0.1, mean) and B=1 (η=0.1, sum) have the lowest training costs, ",
+            "Sum or mean: a batch of one example has nothing to reduce, so they are one training.",
+        ],
+    ),
+    "optimiser": (
+        grid(**SGD) + grid(final=lambda *_: 0.05, **ADAM),
+        ["digits: optimizer=adam, B=64 (η=0.1, mean) has a lower training cost than optimizer=sgd, B=64 (η=0.1, mean)"],
+    ),
+    "datasets": (
+        grid(dataset="iris") + grid(dataset="wine"),
+        ["iris: a single cell, B=64 (η=0.1, mean)", "wine: a single cell, B=64 (η=0.1, mean)"],
+    ),
+    "all diverged": (
+        grid((1, 64), (0.1, 1.0), final=lambda *_: None),
+        ["digits: no winner, as half of the replicas or more of every cell diverged."],
+    ),
+    "tuned": (
+        grid((63, 64), RATES, final=bowl(0.1, lambda B, _: 1.0 if B == 63 else 2.0), **ALIKE),
+        [
+            "digits: B=63 (η=0.1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock, each at its "
+            "best learning rate."
+        ],
+    ),
+    "edges": (
+        grid((8, 64), RATES[:3], final=bowl(0.1)),
+        ["digits: no verdict on any clock, as a best learning rate is on the edge of its grid (add learning_rate=0.3 "],
+    ),
+    "unequal grids": (
+        grid((8,), RATES, final=bowl(0.1)) + grid((64,), final=lambda *_: 0.4),
+        ["digits: no verdict on any clock, as the two lowest were not tried at the same batch sizes "],
+    ),
+    "sum and mean, tuned": (
+        matched((8, 64), factor=1.2),
+        ["digits: ", "Sum or mean: at one lr_mean their final costs differ by up to "],
+    ),
+    "sum and mean, identical": (
+        matched((1, 8, 64), noise=0.0),
+        [
+            "digits: ",
+            "Sum or mean: at one lr_mean they end at the same costs, bit for bit (10 pairs of cells); each at its best "
+            "learning rate (B = 8, 64) they are equal within 5%.",
+        ],
+    ),
+    "sum and mean under adam": (
+        grid(rates=RATES, reductions=("sum", "mean"), final=bowl(0.1), noise=0.0, **ADAM),
+        [
+            "digits: tied on every clock: ",
+            "Sum or mean: at one lr_mean they end at the same costs, bit for bit (5 pairs",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("varied", SENTENCES)
+def test_the_first_sentences_say_what_the_cells_can_bear(varied):
+    cells, expected = SENTENCES[varied]
+    sentences = said(*cells)
+    assert len(sentences) == len(expected)
+    for sentence, beginning in zip(sentences, expected, strict=True):
+        assert sentence.startswith(beginning)
+        assert "nan" not in sentence
+
+
+@pytest.mark.parametrize("varied", ["nothing", "nothing, diverged", "datasets"])
+def test_nothing_is_compared_where_there_is_nothing_to_compare(varied):
+    cells, _ = SENTENCES[varied]
+    assert not any(word in sentence for sentence in said(*cells) for word in NO_WINNER)
+
+
+def test_the_note_begins_with_them():
+    cells, _ = SENTENCES["reduction"]
+    of = evidence(*cells)
+    assert note(of.data, of.answer).split("\n\n")[:2] == [f"**{sentence}**" for sentence in headlines(of.answer)]
+
+
+def only(data: SweepData, n: int) -> SweepData:
+    """The sweep when its first n cells have finished."""
+    status = np.where(np.arange(len(data.cells)) < n, "FINISHED", "MISSING")
+    kept = set(data.cells["cell"][:n])
+    tables = {
+        name: own[own["cell"].isin(kept)] for name, own in (("replicas", data.replicas), ("histories", data.histories))
+    }
+    return replace(data, cells=data.cells.assign(status=status), **tables)
+
+
+def test_missing_cells_are_in_the_same_sentence():
+    data = evidence(*grid((1, 8, 64, 512), RATES), answered=False).data
+    (sentence,) = headlines(answer(only(data, 7)))
+    assert sentence.endswith("; 13 of 20 cells are missing.")
+    (sentence,) = headlines(answer(only(data, 1)))
+    assert sentence.startswith("digits: a single cell, B=1 (η=0.01, mean): final training cost ")
+    assert sentence.endswith("; 19 of 20 cells are missing.")
+    assert headlines(answer(only(data, 0))) == []
+
+
+def test_where_seconds_do_not_compare_no_clock_is_said_to_be_every_clock():
+    data = replace(evidence(*grid((1, 64)), answered=False).data, timing="one reading")
+    assert "every clock" not in headlines(answer(data))[0]
+
+
+# Sum or mean
+
+
+def verdict_on_sum(cells: list[Any], **options: Any) -> Answer:
+    return evidence(*cells, **options).answer
+
+
+def test_one_rate_is_not_a_best_rate():
+    """batch_size=64 learning_rate=0.1 reduction=sum,mean compares lr_mean 6.4 with 0.1: no best against best."""
+    cells = grid(reductions=("sum", "mean"), final=lambda B, rate, reduction: 0.1 if reduction == "sum" else 0.2)
+    of = evidence(*cells)
+    (found,) = of.answer.sum_or_mean
+    assert found.tuning is Tuning.ONE_RATE
+    words = note(of.data, of.answer)
+    assert "each at its best" not in words
+    assert "each at the only learning rate tried" in words
+
+
+@pytest.mark.parametrize(("rates", "tuning"), [(RATES[:3], Tuning.ON_EDGE), (RATES, Tuning.ALIKE)])
+def test_best_against_best_needs_a_best_inside_the_grid(rates, tuning):
+    cells = grid((8, 64), rates, ("sum", "mean"), bowl(0.1, lambda _, reduction: 1.0 if reduction == "sum" else 2.0))
+    (found,) = evidence(*cells).answer.sum_or_mean
+    assert found.tuning is tuning
+    assert (found.comparison is not None) == (tuning is Tuning.ALIKE)
+    words = said(*cells)[-1]
+    assert ("sum has the lower training cost" in words) == (tuning is Tuning.ALIKE)
+    assert ("no verdict on each at its best" in words) == (tuning is Tuning.ON_EDGE)
+
+
+def test_best_against_best_needs_as_many_rates():
+    """Six against one, all of them noise: the six would win too often."""
+    cells = grid(rates=(*RATES, 3.0)) + grid(reductions=("sum",))
+    (found,) = evidence(*cells).answer.sum_or_mean
+    assert found.tuning is Tuning.UNEQUAL
+    assert "their numbers of learning rates differ" in said(*cells)[-1]
+
+
+def test_batch_sizes_that_disagree_get_no_common_verdict():
+    cells = grid(
+        (8, 64), (0.1,), ("sum", "mean"), lambda B, _, reduction: 0.1 if (reduction == "sum") == (B == 8) else 0.2
+    )
+    assert "there is no verdict for all: so far sum is lower at B = 8, mean at B = 64" in said(*cells)[-1]
+
+
+# How many comparisons
+
+
+def values_of(cells: list[Any]) -> list[dict[str, Any]]:
+    knobs = ("batch_size", "learning_rate", "reduction")
+    return [{"dataset.name": own["dataset"], **{key: own[key] for key in knobs}, **own["params"]} for own in cells]
+
+
+@pytest.mark.parametrize("varied", SENTENCES)
+def test_a_planned_grid_makes_at_most_the_comparisons_that_are_counted(varied):
+    cells, _ = SENTENCES[varied]
+    assert evidence(*cells).answer.n_comparisons <= n_comparisons(values_of(cells))
+
+
+def test_all_comparisons_of_a_note_are_one_family():
+    """Alone, this sweep of iris is resolved; beside nine others it has to clear Holm's correction for thirty."""
+    clear = grid((63, 64), dataset="set 0", final=lambda B, *_: 0.1 if B == 64 else 0.107, noise=0.06, **ALIKE)
+    null = [own for i in range(1, 10) for own in grid((63, 64), dataset=f"set {i}", noise=0.06, **ALIKE)]
+    alone = evidence(*clear).answer.headlines[0].leads[0]
+    beside = evidence(*clear, *null).answer.headlines[0].leads[0]
+    assert alone.comparison is not None
+    assert beside.comparison is not None
+    assert beside.comparison.p > alone.comparison.p
+
+
+@pytest.mark.parametrize("n_replicas", [1, 2, 5])
+def test_a_few_replicas_resolve_nothing_and_the_note_says_how_many_would(n_replicas):
+    """As clear as can be: the other arm diverges."""
+    cells = grid(reductions=("sum", "mean"), final=lambda B, rate, reduction: None if reduction == "sum" else 0.1)
+    of = evidence(*cells, n_replicas=n_replicas)
+    assert "lower training cost" not in " ".join(headlines(of.answer))
+    assert f"With seeds={n_replicas} no difference can be shown" in note(of.data, of.answer)
+
+
+@pytest.mark.parametrize(("rule", "unit"), [(SGD, 64), (ADAM, 1)])
+def test_the_frontier_is_given_in_canonical_units_too(rule, unit):
+    cells = grid(rates=(0.1, 1.0), reductions=("sum",), final=lambda B, rate, _: 0.1 if rate < 1 else None, **rule)
+    (row,) = evidence(*cells).answer.frontier.itertuples()
+    assert (row.stable, row.unstable) == (0.1, 1.0)
+    assert (row.stable_lr_mean, row.unstable_lr_mean) == pytest.approx((0.1 * unit, 1.0 * unit))
