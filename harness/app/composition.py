@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -17,9 +17,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.refusals import refusing, unknown
 from harness.app.session import Session
-from harness.config import Config, ConfigError, check, judge_file
+from harness.config import Config, ConfigError, check
 
 ALL = -1  # joblib's number for as many workers as there are cores
 
@@ -38,6 +39,7 @@ def compose_cells(words: Sequence[str]) -> Composed:
     session = Session(words)
     base = session.load(RunMode.MULTIRUN)
     if not (session.multirun or base.hydra.mode == RunMode.MULTIRUN):
+        check_swept(base)
         return Composed(session, [(to_config(session.load(RunMode.RUN)), [])], False, None)
     if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):  # the grid is known before anything is trained
         raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
@@ -51,11 +53,10 @@ def checked_cells(words: Sequence[str]) -> Composed:
     composed = compose_cells(words)
     for config, _ in composed.cells:
         check(config)
+    check_form(composed.session, [config for config, _ in composed.cells])
     study = composed.cells[0][0].study
     if "claims" in study:
-        from harness.analysis import study_from
-
-        judge_file(study_from(study).name)
+        check_claims(composed.session, study)
     if composed.n_jobs is None:
         return composed
     return composed._replace(n_jobs=_workers(composed.n_jobs, max(config.threads for config, _ in composed.cells)))
@@ -84,11 +85,9 @@ def to_config(composed: DictConfig) -> Config:
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
     """The overrides of every cell, in the order of Hydra's basic sweeper; the grids of a study follow each other."""
     parser = OverridesParser.create(config_loader=session.loader)
-    plain: Any = OmegaConf.to_container(base, resolve=False)  # an interpolation has another value in each cell
-    params = plain["hydra"]["sweeper"].get("params") or {}
-    for grid in plain["study"].get("grids") or [{}]:
-        words = [f"{key}={value}" for key, value in {**params, **grid}.items()]
-        parsed = refusing(parser.parse_overrides, words + plain["hydra"]["overrides"]["task"])
+    for words in grids_of(base):
+        parsed = refusing(parser.parse_overrides, words)
+        check_choice(session, base, parsed)
         choices = {override.get_key_element(): _choices(override) for override in parsed}  # a key's last word counts
         yield from map(list, product(*choices.values()))
 
@@ -98,6 +97,8 @@ def _choices(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [str(override.input_line)]
     values = refusing(lambda: list(override.sweep_string_iterator()))
+    if not values:
+        raise ConfigError(override.get_key_element(), "a pattern that something matches", override.input_line)
     return [f"{override.get_key_element()}={value}" for value in values]
 
 

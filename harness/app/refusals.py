@@ -26,7 +26,8 @@ def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
 
 def unknown(key: str) -> ConfigError:
     """The refusal of a key that is not in the schema, with the nearest one that is."""
-    known = [*RULES, *(field.name for field in fields(Config)), "dataset.name", "dataset.load", "dataset.resample"]
+    others = ("experiment", "dataset.name", "dataset.load", "dataset.resample")
+    known = [*RULES, *(field.name for field in fields(Config)), *others]
     if key.startswith("dataset.load."):
         return ConfigError(key, f"an argument that --cfg job lists (+{key} adds one)", key)
     hint = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(key, known, n=1, cutoff=0.5))
@@ -43,7 +44,8 @@ def _one_line(text: str) -> ConfigError:
 
 def _wrong_type(found: re.Match[str]) -> ConfigError:
     key = found["key"].split("[")[0]
-    return ConfigError(key, RULES[key].allowed if key in RULES else "a value of another type", found["value"])
+    other = "a value of another type" if key != "study" else "values of a study (experiment=NAME chooses one)"
+    return ConfigError(key, RULES[key].allowed if key in RULES else other, found["value"])
 
 
 def _unknown_option(found: re.Match[str]) -> ConfigError:
@@ -54,18 +56,49 @@ def _unknown_option(found: re.Match[str]) -> ConfigError:
     return ConfigError(found["group"], allowed, found["option"])
 
 
+def _several(found: re.Match[str]) -> ConfigError:
+    key, value = found.groups()
+    return ConfigError(key, ONE_STUDY if key == "experiment" else A_LIST, value)
+
+
+def _twice(found: re.Match[str]) -> ConfigError:
+    group, option = found.groups()
+    in_a_file = "" if group in RULES else f"; in a file: `override /{group}: {option}`"
+    allowed = f"{group}={option} without +, which is for what is not there yet{in_a_file}"
+    return ConfigError(group, allowed, f"+{group}={option}")
+
+
+def _relative(found: re.Match[str]) -> ConfigError:
+    group = found["group"]
+    return ConfigError("defaults", f"`override /{group}: NAME`, with the slash", f"override {group}")
+
+
+def _not_found(found: re.Match[str]) -> ConfigError:
+    return ConfigError(f"defaults of {found['file']}", BESIDE, found["name"])
+
+
 A_LIST = "one value (a list to sweep over needs -m in front)"
-A_NAME = "a name for each group (dataset, model, optimizer), which none can go without"
+A_NAME = "a name for each group (dataset, model, optimizer); ~experiment leaves a study out"
+BESIDE = "names of files beside it, or `override /GROUP: NAME`"
+GLOBAL = "`# @package _global_` in its first line, or a place in the folder experiments/"
+ONE_STUDY = "one study (`studies NAME NAME` runs a sweep for each; -m takes several files that set values only)"
 ONE = "one value for all cells"
 OF_A_JOB = "a value, or ${KEY} of another key (what ${hydra:...} gives depends on the cells that are still missing)"
 MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
-    r"Could not find '(?P<group>[\w/]+)/(?P<option>[^'/]+)' Available .*?: (?P<options>.*?) Config s": _unknown_option,
-    r"Ambiguous value for argument '([^=]+)=([^']*)'": lambda found: ConfigError(found[1], A_LIST, found[2]),
+    r"Could not find '(?P<group>hydra/\w+|\w+)/(?P<option>[^']*)' Avail.*?: (?P<options>.*?) Config s": _unknown_option,
+    r"Ambiguous value for argument '([^=]+)=([^']*)'": _several,
     r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'": lambda f: ConfigError(f[1], ONE, f[2]),
+    r"Sweep parameters '([^=]+)=(.*)' requires --multirun": _several,
+    r"Multiple values for (\S+)\. To override a value use '(?:override )?[^:]+: (.*?)'": _twice,
+    r"Could not append to config\. An item is already at '(\S+)'\. .*?'\S+?=(.*?)'": _twice,
+    r"force-add of config groups is not supported: '\+\+(\S+)=(.*?)'": _twice,
+    r"Could not override 'experiment/(?P<group>[\w/]+)@\w+'": _relative,
+    r"In '(?P<file>[^']+)': Could not (?:find|load) '(?P<name>[^']+)'": _not_found,
+    r"In '(experiment/[^']+)': .* Key 'experiment' not in 'Config'": lambda f: ConfigError(f[1], GLOBAL, "none"),
     r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
     r"Could not (?:override|delete from config\.) '([^']+)'": lambda found: unknown(found[1]),
     r"Config group override must be a string or a list. Got (\w+)": lambda f: ConfigError("command line", A_NAME, f[1]),
     r"HydraConfig was not set full_key: (\S+)": lambda found: ConfigError(found[1], OF_A_JOB, "${hydra:...}"),
-    r"Missing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(found[1], "a value", None),
+    r"[Mm]issing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(found[1], "a value", None),
     r"missing \d+ required positional arguments?: '(\w+)'": lambda found: ConfigError(found[1], "a value", None),
 }

@@ -1,5 +1,6 @@
 """Hydra as the harness uses it. Of its private names only two: the parser in `flags`, the callbacks in `_context`."""
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from harness.app.refusals import refusing
 from harness.config import Config, ConfigError, shipped, study_file, study_names
@@ -24,6 +26,7 @@ BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else
 QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # they are answered, and nothing is trained
 USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
+VERBS = ("deliver", "report", "studies", "verify")  # of harness.app.verbs, whose imports take long
 
 
 def flags(words: Sequence[str]) -> Namespace:
@@ -74,7 +77,13 @@ class Studies(ConfigSource):  # type: ignore[misc]
         return names if results_filter in (None, kind) else []
 
     def load_config(self, config_path: str) -> ConfigResult:
-        study = OmegaConf.load(study_file(config_path.removeprefix("experiment/")))
+        name = config_path.removeprefix("experiment/").removesuffix(".yaml")
+        try:
+            study = OmegaConf.load(study_file(name))
+        except YAMLError as error:
+            raise ConfigError(f"experiments/{name}.yaml", "YAML", " ".join(str(error).split())) from error
+        if not isinstance(study, DictConfig):
+            raise ConfigError(f"experiments/{name}.yaml", "`key: value` in each line", OmegaConf.to_container(study))
         small = study.pop("small", {})
         config = OmegaConf.merge(study, small) if self.path == "small" else study
         return ConfigResult(self.provider, self.full_path(), config, header={"package": "_global_"})
@@ -104,11 +113,24 @@ def answer_question(words: Sequence[str]) -> bool:
     arguments = flags(words)
     if not arguments.is_question:
         return False
+    if arguments.shell_completion and _completes_a_verb(os.environ.get("COMP_LINE", "")):
+        return True
     _prepare(arguments.overrides)
     main = hydra.main(config_path=str(shipped("conf")), config_name="config", **BEHAVIOUR)
     with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra raises what it refuses, and does not print it
         refusing(main(print))
     return True
+
+
+def _completes_a_verb(line: str) -> bool:
+    """Print what a shell may put at the end of a line that has a verb; verbs too where one may stand."""
+    first, *others = line.split()[1:] or [""]
+    if first in VERBS and (others or line.endswith(" ")):
+        print(*(study_names() if first == "studies" else ()), sep="\n")
+        return True
+    if line and not others and not (first and line.endswith(" ")):
+        print(*VERBS, sep="\n")
+    return False
 
 
 class Session:
@@ -156,6 +178,8 @@ def _address(folder: str) -> str:
     own = Path(folder).absolute()
     if not own.is_dir():
         raise ConfigError("--config-dir", "a folder that exists", folder)
-    if passed_over := [p for p in own.rglob("*.yaml") if (shipped("conf") / p.relative_to(own)).exists()]:
-        raise ConfigError("--config-dir", "files whose names conf/ does not have", str(passed_over[0]))
+    taken = {Path("experiment", f"{name}.yaml") for name in study_names()}
+    files = {path.relative_to(own): path for path in sorted(own.rglob("*.yaml"))}
+    if passed_over := [path for name, path in files.items() if name in taken or (shipped("conf") / name).exists()]:
+        raise ConfigError("--config-dir", "files whose names conf/ and experiments/ do not have", str(passed_over[0]))
     return f"file://{own}"

@@ -44,12 +44,18 @@ def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
 def names() -> list[str]:
     """The studies that have claims and a module that judges them."""
     paths = [study_file(name) for name in study_names()]
-    return [p.stem for p in paths if p.with_suffix(".py").exists() and "claims:" in p.read_text(encoding="utf8")]
+    return [path.stem for path in paths if path.with_suffix(".py").exists() and "claims" in _values(path)]
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """What a file says below `study`, without what it inherits."""
+    tree = yaml.safe_load(path.read_text(encoding="utf8"))
+    return dict(tree.get("study") or {}) if isinstance(tree, dict) else {}
 
 
 def definition(name: str) -> Study:
     """The study as its file has it now. Raises ConfigError."""
-    return study_from(yaml.safe_load(study_file(name).read_text(encoding="utf8"))["study"])
+    return study_from(_values(study_file(name)))
 
 
 def listing(store: "Store", size: str, chosen: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hydra.types import RunMode
 
-from harness.app.composition import compose_cells, to_config
+from harness.app.composition import checked_cells, compose_cells, to_config
 from harness.app.session import BEHAVIOUR
 from harness.config.schema import RULES, ConfigError, check, flatten
 
@@ -88,6 +88,27 @@ GRIDS = [
     ["+dataset.load.extra=1,2", "++seed=7", "order='none','once'", "batch_size=1,2", "batch_size=8"],
     ["+dataset.load={n_class:5},{n_class:2}", "dataset.load.n_class=3,4"],
 ]
+# Files of experiments/ in the current folder, and command lines that choose them.
+FILES = {
+    "values": "seeds: 3",
+    "others": "{seed: 5, optimizer: {weight_decay: 0.5}}",
+    "my-study": "{study: {question: Why}, hydra: {mode: MULTIRUN, sweeper: {params: {batch_size: '1,2'}}}}",
+    "inherits": "{defaults: [my-study, override /dataset: iris, _self_], seeds: 2}",
+    "inherits_late": "{defaults: [_self_, my-study.yaml, values], seeds: 2}",
+    "from_the_root": "{defaults: [/experiment/inherits], epochs: 7}",
+}
+CHOICES = [
+    ["experiment=inherits", "-m"],
+    ["experiment=inherits", "learning_rate=1,2"],
+    ["experiment=inherits_late", "batch_size=3,4"],
+    ["experiment=from_the_root"],
+    ["experiment=my-study.yaml"],
+    ["-m", "experiment=values,others", "batch_size=1,2"],
+    ["-m", "experiment=glob([val*,oth*])"],
+    ["-m", "experiment=choice(values,[values,others])"],
+    ["-m", "experiment=[my-study,others]"],
+    ["-m", "optimizer=glob(*)"],
+]
 PLAIN_HYDRA = """
 import json, sys
 import hydra
@@ -96,23 +117,31 @@ from omegaconf import OmegaConf
 from harness.config import Config, shipped
 
 ConfigStore.instance().store(name="schema", node=Config)
-behaviour, grids = json.loads(sys.argv[1])
-for i, grid in enumerate(grids):
+behaviour, commands = json.loads(sys.argv[1])
+for i, command in enumerate(commands):
     app = hydra.main(config_path=str(shipped("conf")), config_name="config", **behaviour)
-    sys.argv[1:] = ["-m", *grid]
+    sys.argv[1:] = command
     app(lambda config: print(json.dumps([i, OmegaConf.to_container(config, resolve=True)])))()
 """
 
 
 @pytest.fixture(scope="module")
 def plain_hydra(tmp_path_factory):
-    """The configurations that an application with nothing but hydra.main and conf/ is run with, for each grid."""
-    command = [sys.executable, "-c", PLAIN_HYDRA, json.dumps([BEHAVIOUR, GRIDS])]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    """The configurations that an application with nothing but hydra.main and conf/ is run with, for each command.
+
+    FILES are a group in a folder of the user.
+    """
     folder = tmp_path_factory.mktemp("plain")
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True, timeout=300)
+    (folder / "own" / "experiment").mkdir(parents=True)
+    for name, text in FILES.items():
+        (folder / "own" / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
+    commands = [["-m", *grid] for grid in GRIDS] + [["--config-dir", "own", *words] for words in CHOICES]
+    command = [sys.executable, "-c", PLAIN_HYDRA, json.dumps([BEHAVIOUR, commands])]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300)
+    assert not done.returncode, done.stderr
     jobs = [json.loads(line) for line in done.stdout.splitlines()]
-    return [[config for number, config in jobs if number == i] for i in range(len(GRIDS))]
+    return [[config for number, config in jobs if number == i] for i in range(len(commands))]
 
 
 @pytest.mark.xdist_group("plain hydra")
@@ -121,6 +150,87 @@ def test_the_cells_of_a_grid_are_the_jobs_of_plain_hydra(plain_hydra, number):
     cells = compose_cells(["-m", *GRIDS[number]]).cells
     assert [asdict(config) for config, _ in cells] == plain_hydra[number]
     assert len(cells) > 1
+
+
+@pytest.fixture
+def own_studies(tmp_path, monkeypatch):
+    """experiments/ of the current folder, with FILES."""
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / f"{name}.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.mark.xdist_group("plain hydra")
+@pytest.mark.parametrize("number", range(len(CHOICES)), ids=[" ".join(words) for words in CHOICES])
+def test_the_cells_of_a_chosen_study_are_the_jobs_of_plain_hydra(plain_hydra, own_studies, number):
+    cells = compose_cells(CHOICES[number]).cells
+    assert [asdict(config) for config, _ in cells] == plain_hydra[len(GRIDS) + number]
+    assert len(cells) > 1
+
+
+GRID = "{study: {grids: [{batch_size: '1,2'}]}}"
+REFUSED_STUDIES = [
+    (["-m", "experiment=three_methods,order"], "", "experiment", "studies NAME NAME"),
+    (["experiment=three_methods,order"], "", "experiment", "studies NAME NAME"),
+    (["experiment=glob(t*)"], "", "experiment", "studies NAME NAME"),
+    (["-m", "experiment=glob(t*)"], "", "experiment", "studies NAME NAME"),
+    (["-m", "experiment=values,my-study"], "", "experiment", "studies NAME NAME"),
+    (["experiment=[order,my-study]"], "", "experiment", "studies NAME NAME"),
+    (["experiment=bad", "-m"], "{study: {grids: [{experiment: 'order,noise'}]}}", "experiment", "studies NAME NAME"),
+    (["-m", "experiment=glob(zzz*)"], "", "experiment", "a pattern that something matches"),
+    (["-m", "dataset=glob(zzz*)"], "", "dataset", "a pattern that something matches"),
+    (["+experiment=order"], "", "experiment", "experiment=order without +"),
+    (["++experiment=order"], "", "experiment", "experiment=order without +"),
+    (["-m", "+experiment=values,others"], "", "experiment", "experiment=values without +"),
+    (["+dataset=iris"], "", "dataset", "dataset=iris without +"),
+    (["+seed=3"], "", "seed", "seed=3 without +"),
+    (["learning_rate=range(1,3)"], "", "learning_rate", "-m in front"),
+    (["experiment="], "", "experiment", "three_methods"),
+    (["experiment=experiments/order.yaml"], "", "experiment", "| order |"),
+    (["experiment=null"], "", "command line", "~experiment"),
+    (["study=order"], "", "study", "experiment=NAME"),
+    (["experiments=order"], "", "experiments", "did you mean experiment?"),
+    (["experiment=bad"], GRID, "experiment", "-m in front"),
+    (["experiment=my-study", "hydra.mode=RUN"], "", "experiment", "-m in front"),
+    (["experiment=bad", "-m"], "study: {grids: {batch_size: '1,2'}}", "study.grids", "a list of grids"),
+    (["experiment=bad"], "seeds: [1", "experiments/bad.yaml", "YAML"),
+    (["experiment=bad"], "- 1", "experiments/bad.yaml", "key: value"),
+    (["experiment=bad"], "defaults: [nonsense]", "defaults of experiment/bad", "beside it"),
+    (["experiment=bad"], "defaults: [dataset: iris]", "defaults of experiment/bad", "override /GROUP"),
+    (["experiment=bad"], "defaults: [override dataset: iris]", "defaults", "override /dataset"),
+    (["experiment=bad"], "defaults: [/dataset: iris]", "dataset", "override /dataset: iris"),
+    (["experiment=bad"], "defaults: [three_methods, order]", "study.claims", "experiments/order.yaml"),
+    (["experiment=bad"], "{defaults: [order], study: {claims: {X1: {says: x}}}}", "study.claims.X1", "a sentence"),
+    (["experiment=three_methods", "++size=small"], "", "size", "size=small or size=full once"),
+    (["-m", "experiment=three_methods", "size=small,full"], "", "size", "size=small or size=full once"),
+    (["experiment=bad"], "{defaults: [three_methods], size: small}", "size", "size=small or size=full once"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "file", "key", "allowed"), REFUSED_STUDIES)
+def test_a_choice_of_studies_that_cannot_be_one_sweep_is_refused(own_studies, words, file, key, allowed):
+    (own_studies / "bad.yaml").write_text(file)
+    with pytest.raises(ConfigError) as caught:
+        checked_cells(words)
+    assert "\n" not in str(caught.value)
+    assert caught.value.key == key
+    assert allowed in caught.value.allowed
+
+
+def test_a_study_inherits_another_with_its_claims_and_grids(own_studies):
+    (own_studies / "mine.yaml").write_text("{defaults: [three_methods, _self_], seeds: 2}")
+    mine, original = (checked_cells([f"experiment={name}"]).cells for name in ("mine", "three_methods"))
+    assert [asdict(config) for config, _ in mine] == [asdict(config) | {"seeds": 2} for config, _ in original]
+
+
+def test_a_folder_of_the_user_names_its_package(own_studies):
+    (own_studies.parent / "own" / "experiment").mkdir(parents=True)
+    (own_studies.parent / "own" / "experiment" / "new.yaml").write_text("seeds: 2")
+    with pytest.raises(ConfigError, match=r"experiment/new: expected `# @package _global_` in its first line"):
+        compose_cells(["--config-dir", "own", "experiment=new"])
 
 
 def test_a_study_pairs_its_values_by_interpolation(tmp_path, monkeypatch):

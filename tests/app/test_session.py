@@ -11,8 +11,9 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 
+from harness.app import verbs
 from harness.app.composition import compose_cells
-from harness.app.session import BEHAVIOUR, Session, flags
+from harness.app.session import BEHAVIOUR, VERBS, Session, flags
 from harness.config import ConfigError, shipped
 
 PACKAGE = Path(__file__).parents[2] / "harness"
@@ -113,6 +114,44 @@ def test_a_study_of_the_current_folder_is_an_option_of_experiment(tmp_path, monk
     for words, seeds in (([], 10), (["size=small"], 2)):
         cells = compose_cells(["experiment=my-own", *words]).cells
         assert [(c.dataset.name, c.batch_size, c.seeds) for c, _ in cells] == [("iris", B, seeds) for B in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "offered", "left_out"),
+    [
+        ("harness ", {"deliver", "report", "studies", "verify", "batch_size="}, {"_base"}),
+        ("harness studies three", {"three_methods"}, {"verify", "batch_size="}),
+        ("harness verify ", set(), {"verify", "three_methods", "batch_size="}),
+        ("harness seed=1 ", {"batch_size="}, {"verify"}),
+        ("harness dataset=", {"dataset=iris"}, {"dataset=_base", "dataset=every_dataset"}),
+    ],
+)
+def test_a_shell_completes_verbs_and_studies(project, monkeypatch, line, offered, left_out):
+    monkeypatch.setenv("COMP_LINE", line)
+    code, said = project.run("-sc", "query=bash")
+    assert code == 0
+    assert offered <= set(said.split())
+    assert not left_out & set(said.split())
+
+
+def test_help_lists_no_file_that_cannot_be_chosen(project):
+    with pytest.raises(SystemExit):
+        project.run("--help")
+    said = project.capsys.readouterr().out
+    assert "optimizer: adam, momentum, nesterov, rmsprop, sgd\n" in said
+    assert "dataset: blobs, blocks, " in said
+    assert "every_" not in said
+
+
+def test_the_verbs_are_known_before_their_imports():
+    assert sorted(verbs.VERBS) == sorted(VERBS)
+
+
+def test_a_study_in_a_folder_of_the_user_may_not_have_the_name_of_another(own_folder):
+    (own_folder / "experiment").mkdir()
+    (own_folder / "experiment" / "order.yaml").write_text("# @package _global_\nseeds: 2\n")
+    with pytest.raises(ConfigError, match=r"--config-dir: expected files whose names .* got '.*order\.yaml'"):
+        compose_cells(["--config-dir", str(own_folder)])
 
 
 def test_an_application_of_hydra_may_ask_for_cells(tmp_path):

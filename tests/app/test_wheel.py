@@ -123,6 +123,7 @@ def test_bash_completes_the_command(run):
     assert run("bash", "-c", script, "bash", "learning_r").split() == ["learning_rate=", "learning_rate_rule="]
     assert "dataset=digits" in run("bash", "-c", script, "bash", "dataset=d").split()
     assert "experiment=three_methods" in run("bash", "-c", script, "bash", "experiment=th").split()
+    assert run("bash", "-c", script, "bash", "ver").split() == ["verify"]
 
 
 def test_the_installed_package_trains_from_python(run, tmp_path):

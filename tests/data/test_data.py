@@ -51,11 +51,11 @@ ELSEWHERE = {"california_housing", "covtype", "openml", "file"}
 
 
 def from_conf(name: str, /, **load_arguments: object) -> DatasetConfig:
-    """What Hydra composes from conf/dataset: the files in `defaults` one after the other, the later one wins."""
+    """What Hydra composes from conf/dataset: the files in `defaults` (/NAME@_here_, _self_), the later one wins."""
     own = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
     values: dict[str, Any] = {}
     for part in own.pop("defaults"):
-        values |= own if part == "_self_" else yaml.safe_load((CONF / f"{part}.yaml").read_text(encoding="utf-8"))
+        values |= own if part == "_self_" else yaml.safe_load((CONF.parent / f"{part[1:-7]}.yaml").read_text("utf-8"))
     values["load"] |= load_arguments
     return DatasetConfig(**values)
 
@@ -120,7 +120,7 @@ def split_or_error(
 
 
 def test_every_conf_file_is_tested_here():
-    assert {path.stem for path in CONF.glob("*.yaml")} - {"_base"} == BUNDLED.keys() | ELSEWHERE
+    assert {path.stem for path in CONF.glob("*.yaml")} == BUNDLED.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -1,0 +1,71 @@
+"""Refuses what a choice of studies cannot mean: one sweep has one grid, one form and the claims of one study."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from harness.app.refusals import ONE_STUDY
+from harness.app.session import SMALL, Session
+from harness.config import Config, ConfigError, judge_file
+
+SWEPT = "-m in front of a grid (or `hydra: {mode: MULTIRUN}` in the file of the study)"
+
+
+def grids_of(base: DictConfig) -> Iterator[list[str]]:
+    """The overrides of each grid: those of a study and its file, then the command line's. Raises ConfigError."""
+    plain: Any = OmegaConf.to_container(base, resolve=False)  # an interpolation has another value in each cell
+    for grid in _own_grids(plain):
+        yield [f"{key}={value}" for key, value in grid.items()] + plain["hydra"]["overrides"]["task"]
+
+
+def _own_grids(plain: dict[str, Any]) -> list[dict[str, Any]]:
+    params, grids = plain["hydra"]["sweeper"].get("params") or {}, plain["study"].get("grids") or [{}]
+    if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        raise ConfigError("study.grids", "a list of grids, each of them `key: values`", grids)
+    return [{**params, **grid} for grid in grids]
+
+
+def check_swept(base: DictConfig) -> None:
+    """Raises ConfigError for a grid where one cell is to be trained: Hydra would pass it over."""
+    grid, *_ = _own_grids(OmegaConf.to_container(base, resolve=False))
+    if grid:
+        raise ConfigError("experiment", SWEPT, f"one cell, and the grid {grid}")
+
+
+def check_choice(session: Session, base: DictConfig, overrides: Sequence[Override]) -> None:
+    """Raises ConfigError where the cells of a grid would belong to different studies."""
+    for override in overrides:
+        if override.get_key_element() == "experiment":
+            swept = override.is_sweep_override()
+            words = list(override.sweep_string_iterator()) if swept else [override.value()]
+            studies = [word for word in words if isinstance(word, str | list) for _ in _studies(session, base, word)]
+            if len(studies) > (0 if swept else 1):
+                raise ConfigError("experiment", ONE_STUDY, override.input_line.partition("=")[2])
+
+
+def _studies(session: Session, base: DictConfig, word: str | list[str]) -> Iterator[str]:
+    """Those of the files that have claims or a grid of their own; the others set values only."""
+    for name in word if isinstance(word, list) else [word]:
+        cell = session.load_cell(base, [f"experiment={name}"])
+        if cell.study or cell.hydra.sweeper.get("params"):
+            yield name
+
+
+def check_form(session: Session, configs: Sequence[Config]) -> None:
+    """Raises ConfigError for a small form that the loader of studies has not seen: it reads the words only."""
+    small = SMALL in session.overrides
+    if other := {config.size for config in configs} - {"small" if small else "full"}:
+        raise ConfigError("size", "size=small or size=full once on the command line, for all cells", other.pop())
+
+
+def check_claims(session: Session, study: dict[str, Any]) -> None:
+    """Raises ConfigError for claims that the study's name does not stand for, as where a file inherits two studies."""
+    from harness.analysis import study_from
+
+    name, claims = study_from(study).name, study["claims"]
+    judge_file(name)
+    if session.load(RunMode.MULTIRUN, [f"experiment={name}"]).study.get("claims", {}).keys() != claims.keys():
+        raise ConfigError("study.claims", f"those of experiments/{name}.yaml (or another study.name)", list(claims))
