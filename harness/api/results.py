@@ -24,7 +24,9 @@ SHOWN = {
     "outcome": "outcome",
     "score": "training cost",
     "final/validation_accuracy": "validation accuracy",
+    "baseline/validation_accuracy": "accuracy baseline",
     "final/validation_r2": "validation r2",
+    "baseline/validation_r2": "r2 baseline",
     "time/update_us": "µs per update",
 }
 
@@ -36,7 +38,7 @@ class Result:
     label: the cell's name for people. config: every setting.
     signature: 16 hexadecimal digits that identify what was trained; the command line has the same.
     outcome: how most replicas ended - completed, reached or diverged.
-    summary: medians over all replicas, by their names in MLflow: final/..., best/..., to_target/...,
+    summary: medians over all replicas, by their names in MLflow: final/..., best/..., baseline/..., to_target/...,
         diverged/fraction, time/... (seconds, or microseconds per update and example), noise/... (examples). What does
         not exist is left out, as are medians where half of the replicas diverged.
     weights: at the end, W0 (R, D, H), b0 (R, H), W1, ... up to the output layer.
@@ -67,6 +69,8 @@ class Result:
         score = tables.SCORES[self.config.dataset.task]
         figures = {"training cost": "final/train_cost", f"validation {score}": f"final/validation_{score}"}
         said = [f"{name} {self.summary[key]:.3g}" for name, key in figures.items() if key in self.summary]
+        if len(said) > 1 and (baseline := self.summary.get(f"baseline/validation_{score}")) is not None:
+            said[-1] += f" (baseline {baseline:.3g})"
         n = self.config.seeds
         return f"<{self.label}: {', '.join([self.outcome, *said])} ({n} {'replicas' if n > 1 else 'replica'})>"
 

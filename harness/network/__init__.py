@@ -6,7 +6,7 @@ Gradients come out summed over the examples of a batch; `reduction` is the one p
 
 from harness.network.activations import ACTIVATIONS, inplace_sigmoid
 from harness.network.engine import Engine, PerExample, Rows, Set, Vectorized, cut, gather, inplace_update
-from harness.network.evaluation import PIECE, evaluate, score
+from harness.network.evaluation import PIECE, balanced_accuracy, baseline, evaluate, score
 from harness.network.losses import LOSSES
 from harness.network.memory import Memory
 from harness.network.mlp import MLP

@@ -3,7 +3,7 @@
 The home of matplotlib. May import `analysis` and the rooms before it; computes nothing but positions on a figure.
 """
 
-from harness.report.curves import cell_figures
+from harness.report.curves import BASELINES, cell_figures
 from harness.report.findings import finding_figures
 from harness.report.headlines import headlines
 from harness.report.layout import log_axis, png, save

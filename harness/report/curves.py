@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 BATCH = "batch, before its update"
 SCORE_LABELS = {"validation_accuracy": "accuracy", "validation_r2": "R²"}
+BASELINES = {"validation_accuracy": "always the most frequent class", "validation_r2": "always the mean"}
 SIZE = (4.8, 3.1)  # inches
 
 
-def cell_figures(history: "pd.DataFrame", batch_costs: "pd.DataFrame", title: str) -> dict[str, "Figure"]:
-    """The figures of a cell by file name, from its tables."""
-    return {"curves": cell_curves(history, title), "batch_costs": cell_batch_costs(batch_costs, history, title)}
+def cell_figures(
+    history: "pd.DataFrame", batch_costs: "pd.DataFrame", title: str, baseline: float | None = None
+) -> dict[str, "Figure"]:
+    """The figures of a cell by file name, from its tables. baseline: of the validation score."""
+    return {
+        "curves": cell_curves(history, title, baseline),
+        "batch_costs": cell_batch_costs(batch_costs, history, title),
+    }
 
 
 @styled()
-def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
-    """Train and validation cost against epochs, and the validation score."""
+def cell_curves(history: "pd.DataFrame", title: str, baseline: float | None = None) -> "Figure":
+    """Train and validation cost against epochs, and the validation score above its baseline, a thin line."""
     column, score = next((column, name) for column, name in SCORE_LABELS.items() if column in history)
     train, validation, scores = (curve(history, name) for name in ("train_cost", "validation_cost", column))
     note, keys = _note(train, history["replica"].nunique()), mark_keys(marks(train, "epoch", EVERYTHING))
@@ -40,6 +46,9 @@ def cell_curves(history: "pd.DataFrame", title: str) -> "Figure":
     _median(right, scores, (_bottom(scores), np.inf), COLOURS[1])
     if np.isinf(scores["q25"]).any():
         right.set_ylim(bottom=_bottom(scores))
+    if baseline is not None and np.isfinite(scores["median"]).any():
+        right.axhline(baseline, color="grey", lw=0.8, ls="--", label=BASELINES[column], zorder=1)
+        right.legend(loc="lower right")
     left.set(xlabel="epochs", ylabel="cost per example")
     right.set(xlabel="epochs", ylabel=f"validation {score}")
     log_cost(left)

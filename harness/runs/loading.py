@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
-SUMMARIES = ("final", "best", "to_target", "diverged", "time", "noise")  # groups of metrics with one value a cell
+SUMMARIES = ("final", "best", "baseline", "to_target", "diverged", "time", "noise")  # groups: one value a cell
 GRID, TIMING = "grid.json", "timing.csv"  # of the parent run
 TYPES = {"signature": str, "update_seconds": float, "update_cpu_seconds": float, "interrupted": bool}
 REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}

@@ -19,10 +19,11 @@ from harness import __version__
 from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load
 from harness.network import Parameters
-from harness.report import cell_figures, save
+from harness.report import BASELINES, cell_figures, save
 from harness.runs.progress import CellProgress
 from harness.store import COMMIT_TAG, INTERRUPTS, commit, environment, note_tags, redacted, sweep_tag, uncommitted_diff
 from harness.training import (
+    HELD_OUT,
     WITHOUT_EFFECT,
     Cell,
     Latest,
@@ -225,7 +226,8 @@ def _write_tables(folder: Path, config: Config, result: "CellResult", replicas: 
 
 
 def _draw(folder: Path, config: Config, result: "CellResult", name: str) -> None:
-    save(cell_figures(tables.history(result, config), tables.batch_costs(result), name), folder)
+    baseline = float(np.median(result.baseline["validation"]))
+    save(cell_figures(tables.history(result, config), tables.batch_costs(result), name, baseline), folder)
 
 
 def weights(parameters: Parameters) -> dict[str, Any]:
@@ -239,17 +241,25 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
     counts = replicas["outcome"].value_counts()
     ended = ", ".join(f"{counts[o]} of {len(replicas)} replicas {o}" for o in Outcome if o in counts)
     score = tables.SCORES[config.dataset.task]
+    names = [name for name in (score, f"balanced_{score}") if f"final_test_{name}" in replicas]
     rows = [
         ("training cost per example, at the end", "final/train_cost"),
         ("validation cost per example, at the end", "final/validation_cost"),
-        (f"validation {score}, at the end", f"final/validation_{score}"),
-        (f"test {score}, at the end", f"final/test_{score}"),
+        *(
+            (f"{part} {name.replace('_', ' ')}, at the end", f"final/{part}_{name}")
+            for name in names
+            for part in HELD_OUT
+        ),
         ("gradient noise scale B_simple, time average along the run, examples", "noise/b_simple"),
         ("gradient noise scale B_simple, pooled from single batches along the run, examples", "noise/b_simple_pooled"),
         ("time per update of replica 0 [quartiles between checkpoints], µs", "time/update_us"),
         ("time per example of replica 0, µs", "time/example_us"),
     ]
-    table = "\n".join(f"| {text} | {_with_quartiles(summary, key)} |" for text, key in rows if key in summary)
+    said = {key: _with_quartiles(summary, key) + _beside(key, config, summary) for key in summary}
+    unknown = replicas[replicas["outcome"] != Outcome.DIVERGED].isna()
+    undefined = [column.replace("_", "/", 1) for column in unknown if len(unknown) and unknown[column].all()]
+    said |= dict.fromkeys((key for key in undefined if key.endswith(score)), "undefined")
+    table = "\n".join(f"| {text} | {said[key]} |" for text, key in rows if key in said)
     return f"**{name}**: {outcome} ({ended}).\n\n| median over replicas | |\n|---|---|\n{table}\n"
 
 
@@ -259,3 +269,10 @@ def _with_quartiles(summary: dict[str, float], key: str) -> str:
         return ""
     spread = [f"{summary[name]:.4g}" for name in (f"{key}_q25", f"{key}_q75") if name in summary]
     return f"{summary[key]:.4g} [{', '.join(spread)}]" if spread else f"{summary[key]:.4g}"
+
+
+def _beside(metric: str, config: Config, summary: dict[str, float]) -> str:
+    """What a score is to be compared with."""
+    if (baseline := summary.get(metric.replace("final/", "baseline/"))) is None or metric.startswith("baseline/"):
+        return ""
+    return f" ({BASELINES[f'validation_{tables.SCORES[config.dataset.task]}']}: {baseline:.4g})"

@@ -3,8 +3,8 @@
 Cells have common random numbers: replica r has the same split, initial weights and order of examples in every cell.
 """
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,17 +13,31 @@ from numpy.random import default_rng
 
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
 from harness.data import Dataset, loss_for, n_outputs_of, n_train_of
-from harness.network import MLP, OPTIMIZERS, Array, Engine, Memory, Optimizer, Parameters, PerExample, Set, Vectorized
+from harness.network import (
+    MLP,
+    OPTIMIZERS,
+    Array,
+    Engine,
+    Memory,
+    Optimizer,
+    Parameters,
+    PerExample,
+    Set,
+    Vectorized,
+    balanced_accuracy,
+    baseline,
+)
 from harness.training.checkpoints import Target
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Observer
 from harness.training.loop import Budget, Record, train
 from harness.training.order import Batches, updates_per_epoch
-from harness.training.sets import PRESORTED, draw_sets, set_of, streams
+from harness.training.sets import HELD_OUT, PRESORTED, draw_sets, set_of, streams
 from harness.training.stack import Stack
 
 MakeEngine = Callable[[MLP, Optimizer, Set, str], Engine]
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
+UNEVEN = 1.5  # above it, accuracy is mostly about the most frequent class
 
 
 @dataclass(frozen=True)
@@ -43,13 +57,19 @@ class Plan:
 
 @dataclass
 class CellResult:
-    """Every record, the parameters of each replica (R, P), cost and score on the test set (R,)."""
+    """Every record, the parameters of each replica (R, P), cost and score on the test set (R,).
+
+    baseline: "validation", "test" -> (R,), the score of the best constant prediction. balanced: likewise, the balanced
+    accuracy at the end; empty unless a class has UNEVEN times the share that it has when all are equally frequent.
+    """
 
     plan: Plan
     records: list[Record]
     parameters: Parameters
     test_cost: Array
     test_score: Array
+    baseline: Mapping[str, Array] = field(default_factory=dict)
+    balanced: Mapping[str, Array] = field(default_factory=dict)
 
 
 def plan_of(config: Config, dataset: Dataset) -> Plan:
@@ -90,6 +110,7 @@ class Cell:
         limits = config.updates, config.epochs and config.epochs * self.plan.updates_per_epoch
         self.budget = Budget(min(filter(None, limits), default=None), config.train_seconds)
         self.engine = _engine(config)
+        self.uneven = are_uneven(dataset)
         self._stacks: list[Stack] = []
         self._records: list[Record] = []
 
@@ -134,7 +155,23 @@ class Cell:
                 engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"]))
                 for own in _groups(config, plan)
             ]
-        return CellResult(plan, self._records, parameters, *map(np.concatenate, zip(*found, strict=True)))
+            balanced = {part: self._balanced(networks, part) for part in HELD_OUT if self.uneven}
+        chance = {part: np.broadcast_to(baseline(plan.loss, self.sets[part][1]), config.seeds) for part in HELD_OUT}
+        cost, score = map(np.concatenate, zip(*found, strict=True))
+        return CellResult(plan, self._records, parameters, cost, score, chance, balanced)
+
+    def _balanced(self, networks: MLP, part: str) -> Array:
+        found = [
+            balanced_accuracy(networks.select(np.array(own)), *set_of(own, self.sets[part]))
+            for own in _groups(self.config, self.plan)
+        ]
+        return np.concatenate(found)
+
+
+def are_uneven(dataset: Dataset) -> bool:
+    """Whether one of K classes has more than UNEVEN / K of the examples; never of a regression."""
+    n_classes = len(dataset.class_names)
+    return bool(n_classes) and np.bincount(dataset.y).max() > UNEVEN / n_classes * len(dataset.y)
 
 
 def _groups(config: Config, plan: Plan) -> Iterator[list[int]]:

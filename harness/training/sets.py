@@ -12,6 +12,7 @@ from harness.data import Dataset, Examples, Splits, split
 from harness.network import Array, Set
 
 PARTS = ("train", "validation", "test")
+HELD_OUT = PARTS[1:]
 # Orders in which the examples of the training part are laid out once, by the field of Splits that sorts them.
 PRESORTED = {"sorted": "sort_key", "source": "rows"}
 

@@ -76,7 +76,10 @@ def fingerprints(result: CellResult) -> "pd.DataFrame":
 
 
 def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
-    """One row per replica: outcome, where it ended, last finite cost, final, best and test figures, to-target."""
+    """One row per replica: outcome, where it ended, last finite cost, final, best and test figures, to-target.
+
+    Beside the scores their baselines, and the balanced accuracy where classes are uneven.
+    """
     score, rows = SCORES[config.dataset.task], []
     validation = ["validation_cost", f"validation_{score}"]
     for replica, own in history(result, config).groupby("replica"):
@@ -91,6 +94,10 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
         row |= {f"final_{column}": last[column] for column in ("train_cost", *validation)}
         row |= {"final_test_cost": result.test_cost[replica], f"final_test_{score}": result.test_score[replica]}
         row |= {f"best_{column}": best[column] for column in (*validation, "epoch")}
+        row |= {f"baseline_{part}_{score}": values[replica] for part, values in result.baseline.items()}
+        for part, values in result.balanced.items():
+            row[f"final_{part}_balanced_{score}"] = values[replica]
+            row[f"baseline_{part}_balanced_{score}"] = 1 / max(2, result.plan.sizes[-1])
         rows.append(row | to_target(own, config.target, config.target_on))
     return _frame(rows)
 
@@ -154,7 +161,7 @@ def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
 
 
 def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
-    """The cell in one row: medians final/, best/, to_target/ over all replicas, and diverged/, time/.
+    """The cell in one row: medians final/, best/, to_target/, baseline/ over all replicas, and diverged/, time/.
 
     What does not exist is left out; so are medians that are infinite because half of the replicas diverged.
     """
@@ -167,6 +174,7 @@ def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
     for column in (c for c in replicas if c.startswith(("final_", "best_"))):
         worst = -np.inf if column.endswith(tuple(SCORES.values())) else np.inf
         values[column.replace("_", "/", 1)] = quartiles(replicas[column].mask(lost, worst), worst)[1]
+    values |= {c.replace("_", "/", 1): replicas[c].median() for c in replicas if c.startswith("baseline_")}
     values |= _to_target_summary(replicas) | _time_summary(result) | _noise_summary(result)
     return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 

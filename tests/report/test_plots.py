@@ -78,6 +78,18 @@ def test_a_cells_curves_show_train_validation_and_the_score(score, name):
     assert left.get_xlabel() == right.get_xlabel() == "epochs"
 
 
+@pytest.mark.parametrize(
+    ("score", "says"), [("validation_accuracy", "always the most frequent class"), ("validation_r2", "always the mean")]
+)
+def test_a_cells_score_is_drawn_with_its_baseline(score, says):
+    _, right = curves.cell_curves(history([[4, 2, 1]] * 3, score), "title", baseline=0.1).axes
+    assert list(line(right, says).get_ydata()) == [0.1, 0.1]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == [says]
+    assert right.get_ylim()[0] < 0.1
+    _, right = curves.cell_curves(history([[4, 2, 1]] * 3, score), "title").axes
+    assert right.get_legend() is None
+
+
 def test_a_cost_of_zero_is_drawn_on_a_linear_axis():
     left, _ = curves.cell_curves(history([[1, 0.5, 0.0]]), "title").axes
     assert left.get_yscale() == "linear"

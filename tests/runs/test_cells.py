@@ -13,7 +13,7 @@ from harness.runs import parent as sweep
 from harness.runs import recording, recovery
 from harness.runs.loading import SUMMARIES, load_sweep
 from harness.store import Store
-from harness.training import Cell, identity, tables
+from harness.training import Cell, Outcome, identity, tables
 
 TINY = ["dataset=iris", "epochs=2", "seeds=2", "model.hidden=[4]"]
 
@@ -171,3 +171,32 @@ def test_a_figure_of_any_setting_has_a_file_name():
     assert names[titles[2]] == "clocks"
     assert len(set(names.values())) == len(titles)
     assert all(len(name) < 120 and not set(name) & set('/\\|"<>:*?') for name in names.values())
+
+
+def test_the_note_of_a_cell_has_the_baseline_beside_each_score(project):
+    assert project.run(*TINY)[0] == 0
+    (run,) = project.runs("cell")
+    assert "(always the most frequent class: 0.3333) |" in note_of(run)
+    assert run.data.metrics["baseline/validation_accuracy"] == pytest.approx(1 / 3)
+    assert "balanced" not in note_of(run)
+
+
+def test_a_score_that_is_not_defined_is_said_to_be_so():
+    ((config, _),) = compose_cells(["dataset=diabetes"]).cells
+    table = pd.DataFrame({"outcome": ["completed", "diverged"], "final_validation_r2": [float("nan"), 1.0]})
+    table = table.assign(final_test_r2=0.25)
+    summary = {"final/test_r2": 0.25, "baseline/test_r2": 0.0, "baseline/validation_r2": 0.0}
+    note = recording.cell_note("name", config, Outcome.COMPLETED, table, summary)
+    assert "| validation r2, at the end | undefined |" in note
+    assert "| test r2, at the end | 0.25 (always the mean: 0) |" in note
+    lost = table.assign(outcome="diverged", final_validation_r2=float("nan"))
+    assert "undefined" not in recording.cell_note("name", config, Outcome.DIVERGED, lost, {})
+
+
+def test_uneven_classes_have_a_balanced_accuracy_in_their_note():
+    ((config, _),) = compose_cells(["dataset=wine"]).cells
+    table = pd.DataFrame({"outcome": ["completed"], "final_test_accuracy": 0.9, "final_test_balanced_accuracy": 0.5})
+    summary = {"final/test_accuracy": 0.9, "final/test_balanced_accuracy": 0.5}
+    summary |= {"baseline/test_accuracy": 0.8, "baseline/test_balanced_accuracy": 1 / 3}
+    note = recording.cell_note("name", config, Outcome.COMPLETED, table, summary)
+    assert "| test balanced accuracy, at the end | 0.5 (always the most frequent class: 0.3333) |" in note

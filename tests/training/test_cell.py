@@ -5,12 +5,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from configs import configured
 
 import harness.training.cell
 from harness.config.schema import DIAGNOSTIC_LEVELS
 from harness.data.datasets import Dataset
+from harness.training import tables
 from harness.training.cell import Cell, streams
 from harness.training.loop import Record
 
@@ -247,3 +249,41 @@ def test_the_linear_rule_for_a_mean_is_the_constant_rule_for_a_sum(batch_size):
         assert one.tobytes() == other.tobytes()
     np.testing.assert_allclose(one, other, rtol=1e-12)
     assert run(**scaled | {"reduction": "sum"})[0].plan.lr_mean == pytest.approx(0.01 * batch_size**2)
+
+
+@pytest.mark.parametrize(("counts", "uneven"), [([45, 22, 23], False), ([46, 22, 22], True)])
+@pytest.mark.parametrize("resample", [False, True])
+def test_scores_have_baselines_and_uneven_classes_a_balanced_accuracy(counts, uneven, resample):
+    """With 3 classes, above half of the examples."""
+    y = np.repeat(np.arange(3), counts)
+    X = np.random.default_rng(0).normal(size=(90, 4)) + y[:, None]
+    config = configured(dataset_resample=resample)
+    cell = Cell(config, Dataset("three", "classification", X, y, ("a", "b", "c"), "digest"))
+    list(cell.train())
+    result = cell.result()
+    table, parts = tables.replicas(result, config), ("validation", "test")
+    for part in parts:
+        shares = [
+            np.bincount(split_part.Y.argmax(axis=1)).max() / len(split_part.Y) for split_part in held_out(cell, part)
+        ]
+        assert table[f"baseline_{part}_accuracy"].tolist() == pytest.approx(shares)
+        assert (f"final_{part}_balanced_accuracy" in table) == uneven
+        assert table.get(f"baseline_{part}_balanced_accuracy", pd.Series([1 / 3] * 4)).tolist() == [1 / 3] * 4
+    summary = tables.summary(result, table)
+    assert summary["baseline/test_accuracy"] == pytest.approx(0.5, abs=0.05)
+    assert ("final/test_balanced_accuracy" in summary) == uneven
+
+
+def held_out(cell, part):
+    return [getattr(cell.splits[r % len(cell.splits)], part) for r in range(cell.config.seeds)]
+
+
+def test_the_baseline_of_r2_is_zero_and_nothing_is_balanced():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    config = configured(dataset_task="regression")
+    cell = Cell(config, Dataset("line", "regression", X, X[:, 0], (), "digest"))
+    list(cell.train())
+    summary = tables.summary(cell.result(), tables.replicas(cell.result(), config))
+    assert summary["baseline/validation_r2"] == summary["baseline/test_r2"] == 0
+    assert not any("balanced" in name for name in summary)
