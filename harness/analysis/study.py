@@ -6,13 +6,14 @@ afterwards: a judge takes tables and returns findings.
 
 import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
 from harness.analysis.evidence import Evidence
+from harness.analysis.sweep_tables import SweepData
 from harness.analysis.timing import BLOCKS
 from harness.config import ConfigError
 from harness.inference import Interval, Verdict
@@ -26,7 +27,11 @@ BATCH_SIZE = "batch size (examples)"  # an axis of this name has its ticks at th
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence that somebody holds to be true, and how it is tested; fixed before anything runs."""
+    """A sentence that somebody holds to be true, and how it is tested; fixed before anything runs.
+
+    exact: what is compared to the bit or to rounding, which another machine may change: "cells" with each other, or
+    "again", cells with a training of the process that judges.
+    """
 
     id: str
     says: str
@@ -34,6 +39,7 @@ class Claim:
     measure: str
     supported: str
     refuted: str
+    exact: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,14 +113,17 @@ Judge = Callable[[Evidence], Iterable[Finding]]
 
 def study_from(tree: Mapping[str, Any]) -> Study:
     """The study that a file of experiments/ describes. Raises ConfigError for a claim that does not say enough."""
-    claims, sentences = {}, [field.name for field in fields(Claim) if field.name != "id"]
+    claims, sentences = {}, [field.name for field in fields(Claim) if field.name not in ("id", "exact")]
     for key in ("name", "question", "claims"):
         if not tree.get(key):
             raise ConfigError(f"study.{key}", "what experiments/README.md lists", tree.get(key))
     for claim, texts in tree["claims"].items():
         if missing := [text for text in sentences if not (isinstance(texts, Mapping) and texts.get(text))]:
             raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(sentences)}", missing)
-        claims[str(claim)] = Claim(str(claim), **{text: " ".join(str(texts[text]).split()) for text in sentences})
+        said = {text: " ".join(str(texts[text]).split()) for text in sentences}
+        if (exact := str(texts.get("exact", ""))) not in ("", "cells", "again"):
+            raise ConfigError(f"study.claims.{claim}.exact", "cells | again, or no such key", exact)
+        claims[str(claim)] = Claim(str(claim), **said, exact=exact)
     return Study(str(tree["name"]), str(tree["question"]), claims, bool(tree.get("timed", False)))
 
 
@@ -127,8 +136,8 @@ def judge_of(study: str, folder: Path) -> Judge:
 def judged(study: Study, judge: Judge, evidence: Evidence) -> list[Finding]:
     """One finding for each claim, in the study's order.
 
-    All are unresolved when a cell of the grid is missing, or when a timed study has no seconds that compare. Raises
-    ValueError for a judge that leaves a claim out or adds one.
+    All are unresolved when a cell of the grid is missing, or when a timed study has no seconds that compare; exact ones
+    when cells of several machines disagree. Raises ValueError for a judge that leaves a claim out or adds one.
     """
     why = ""
     if missing := int((evidence.data.cells["status"] != "FINISHED").sum()):
@@ -140,4 +149,13 @@ def judged(study: Study, judge: Judge, evidence: Evidence) -> list[Finding]:
     found = {finding.claim: finding for finding in judge(evidence)}
     if found.keys() != study.claims.keys():
         raise ValueError(f"experiments/{study.name}.py judges {sorted(found)}, its claims are {sorted(study.claims)}")
-    return [found[claim] for claim in study.claims]
+    return [_on_one_machine(claim, found[claim.id], evidence.data) for claim in study.claims.values()]
+
+
+def _on_one_machine(claim: Claim, finding: Finding, data: SweepData) -> Finding:
+    """An exact claim is neither refuted nor conditional by trainings whose bits may differ for another reason."""
+    differing = data.other_arithmetic(data.here if claim.exact == "again" else "")
+    if not (claim.exact and differing and finding.verdict in (Verdict.REFUTED, Verdict.CONDITIONAL)):
+        return finding
+    why = f"Not judged: it was trained with different arithmetic ({'; '.join(differing)}). Repeat it with rerun=all."
+    return replace(finding, verdict=Verdict.UNRESOLVED, sentence=f"{finding.sentence} {why}")

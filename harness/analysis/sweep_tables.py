@@ -1,5 +1,6 @@
 """A sweep as three tidy tables: its cells, their replicas, their histories. Answers and figures take nothing else."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ class SweepCell:
     """One cell of a sweep as it stands.
 
     status: FINISHED, FAILED, KILLED, RUNNING or MISSING. reason: why it is not finished. summary: its metrics by name.
-    replicas, history: the tables of `harness.training.tables`, of a finished cell.
+    replicas, history: the tables of `harness.training.tables`, of a finished cell. arithmetic: the libraries and the
+    processor that its bits depend on, as a text; empty if they are not known.
     """
 
     identity: Identity
@@ -36,6 +38,7 @@ class SweepCell:
     summary: Mapping[str, float] = field(default_factory=dict)
     replicas: "pd.DataFrame | None" = None
     history: "pd.DataFrame | None" = None
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class SweepData:
     half diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv
     and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds, per update and of
     trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING: those of each cell's
-    own clock, which do not compare.
+    own clock, which do not compare. here: the arithmetic of this process, as the column of that name has it of a cell.
     """
 
     title: str
@@ -59,6 +62,17 @@ class SweepData:
     histories: "pd.DataFrame"
     timing: str = BLOCKS
     blocks: "pd.DataFrame | None" = None
+    here: str = ""
+
+    def other_arithmetic(self, here: str = "") -> list[str]:
+        """Where it differs between the finished cells, and from `here`: `numpy: 2.1 | 2.2`. Then bits may differ."""
+        cells = self.cells[self.cells["status"] == "FINISHED"]
+        texts = dict.fromkeys([*cells.get("arithmetic", ()), *([here] if here else [])])
+        known = [json.loads(text or "{}") for text in texts]
+        keys = dict.fromkeys(key for one in known for key in one)
+        values = {key: dict.fromkeys(one[key] for one in known if key in one) for key in keys}  # of some engines only
+        unknown = ["not recorded for some cells"] if len(known) > 1 and {} in known else []
+        return unknown + [f"{key}: {' | '.join(own)}" for key, own in values.items() if len(own) > 1]
 
     @property
     def n_blocks(self) -> int | None:
@@ -152,6 +166,7 @@ def _cell_row(cell: SweepCell, label: str) -> dict[str, Any]:
         "status": cell.status,
         "outcome": cell.outcome,
         "reason": cell.reason,
+        "arithmetic": cell.arithmetic,
         "batch_size": float(values.pop("batch_size")),
         **{key: values.pop(key) for key in ("learning_rate", "reduction")},
         "lr_mean": plan.lr_mean,

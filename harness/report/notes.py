@@ -37,6 +37,8 @@ def note(data: SweepData, found: Answer) -> str:
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
     text += f" {_seconds(data)}" if n_done else ""
+    if differing := data.other_arithmetic():
+        text += f" Cells were trained with different arithmetic ({'; '.join(differing)}), so bits need not repeat."
     n = found.n_comparisons
     family = f" p-values are Holm's, over the {n} comparisons of this note." if n > 1 else ""
     family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""

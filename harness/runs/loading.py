@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis import SweepCell, SweepData, sweep_data, usable
 from harness.config import KNOBS, ConfigError, Values, sweep_label
 from harness.runs.grid import GridCell
+from harness.runs.recording import ARITHMETIC
 from harness.store import Store, read_run, redacted
 from harness.training import Identity, Plan, decisive_values, plan_for
 
@@ -155,8 +156,9 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
     tags, status = run.data.tags, run.info.status
     reason = "" if status == "FINISHED" else tags.get("error", REASONS.get(status, status.lower()))
     summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
-    tables = cell_tables(store, run) if status == "FINISHED" else ()
-    return SweepCell(cell, status, tags.get("outcome", ""), reason, run.info.run_id, summary, *tables)
+    found = (tags.get("outcome", ""), reason, run.info.run_id, summary)
+    replicas, history = cell_tables(store, run) if status == "FINISHED" else (None, None)
+    return SweepCell(cell, status, *found, replicas, history, tags.get(ARITHMETIC, ""))
 
 
 def cell_tables(store: Store, run: "Run") -> "tuple[pd.DataFrame, pd.DataFrame]":

@@ -21,7 +21,17 @@ from harness.data import Dataset, load
 from harness.network import Parameters
 from harness.report import BASELINES, cell_figures, save
 from harness.runs.progress import CellProgress
-from harness.store import COMMIT_TAG, INTERRUPTS, commit, environment, note_tags, redacted, sweep_tag, uncommitted_diff
+from harness.store import (
+    COMMIT_TAG,
+    INTERRUPTS,
+    arithmetic,
+    commit,
+    environment,
+    note_tags,
+    redacted,
+    sweep_tag,
+    uncommitted_diff,
+)
 from harness.training import (
     HELD_OUT,
     WITHOUT_EFFECT,
@@ -42,6 +52,7 @@ if TYPE_CHECKING:
     from harness.training import CellResult, Identity, Plan, Record
 
 
+ARITHMETIC = "arithmetic"  # tag of a cell, and in environment.json
 Loader = Callable[[DatasetConfig], Dataset]
 
 
@@ -150,6 +161,7 @@ def _tags(config: Config, own: "Identity", asked: Assignment, sweep: SweepContex
         "data_digest": own.data,
         "code": own.code,
         "engine": config.engine,
+        ARITHMETIC: json.dumps(arithmetic(config.engine)),
         "timing": "exclusive" if job.exclusive else "shared",
         "launcher": job.launcher,
         **({"sweep": sweep.run_id, sweep_tag(sweep.run_id): "yes"} if sweep else {}),
@@ -187,7 +199,7 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
         config_text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(redacted(config_text), encoding="utf8")
         with pinned_blas(config.threads):  # as many threads as will train
-            about = {**environment(), "overrides": job.overrides, "launcher": job.launcher}
+            about = {**environment(config.engine), "overrides": job.overrides, "launcher": job.launcher}
         (folder / "environment.json").write_text(redacted(json.dumps(about, indent=2)), encoding="utf8")
         if diff := uncommitted_diff():
             (folder / "uncommitted.diff").write_text(diff, encoding="utf8", newline="")

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import yaml
 from harness.analysis import SEED, Answer, Evidence, Finding, Study, SweepData, judge_of, judged, study_from
 from harness.config import judge_file, shipped, study_file, study_names
 from harness.report import findings
+from harness.store import arithmetic
 
 if TYPE_CHECKING:
     from harness.store import Store
@@ -31,7 +33,8 @@ def judgement(store: "Store", sweep: str, data: SweepData, found: Answer) -> tup
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         study = study_from(yaml.safe_load(store.download(store.get(sweep), CLAIMS, scratch).read_text(encoding="utf8")))
-        evidence = Evidence(data, found, partial(_download, store, scratch), np.random.default_rng(SEED))
+        here = replace(data, here=json.dumps(arithmetic("vectorized")))
+        evidence = Evidence(here, found, partial(_download, store, scratch), np.random.default_rng(SEED))
         return study, judged(study, judge_of(study.name, judge_file(study.name).parent), evidence)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load
 from harness.network import Parameters
-from harness.runs.recording import keeping
+from harness.runs.recording import ARITHMETIC, keeping
 from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, Store, commit, environment, read_run
 from harness.training import Budget, Cell, CellResult, code_digest, digest, pinned_blas, tables
 
@@ -154,13 +154,28 @@ def _farthest(then: Parameters, now: Parameters) -> str:
 
 
 def _reasons(stored: FinishedRun) -> list[str]:
-    """What differs between the surroundings of the two trainings, `key: then -> now`; or that nothing does."""
+    """What differs between the surroundings of the two trainings, `key: then -> now`; or that nothing does.
+
+    First what the bits depend on: where that differs, it is the likely reason.
+    """
     with pinned_blas(stored.config.threads):
-        today = environment()
+        today = environment(stored.config.engine)
+    moved = _moved(stored, today.pop(ARITHMETIC))
     then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given
     source = {"code": stored.tags.get("code"), "commit": stored.tags.get(COMMIT_TAG)}
     surroundings = _changes(_leaves(then), _leaves(today)) or ["environment: the same"]
-    return surroundings + (_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"])
+    return (
+        [moved] + surroundings + (_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"])
+    )
+
+
+def _moved(stored: FinishedRun, now: dict[str, str]) -> str:
+    then = stored.environment.get(ARITHMETIC)
+    if then is None:
+        return "arithmetic: not recorded then, so another machine may be the reason"
+    if changes := _changes(then, now):
+        return f"likely reason: another machine or library ({'; '.join(changes)})"
+    return "arithmetic: the same"
 
 
 def _changes(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -149,7 +149,29 @@ def _git(folder: Path, *arguments: str, stdin: bytes = b"", variables: Mapping[s
     return None
 
 
-def environment() -> dict[str, Any]:
+def arithmetic(engine: str) -> dict[str, str]:
+    """What the last bit of a sum or of an exponential depends on, beside code and data: libraries and processor.
+
+    It is no part of a cell's signature: where two of them differ, bits may differ, and seldom anything else does.
+    """
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    built, libraries = np.show_config(mode="dicts"), threadpool_info()
+    blas = [lib for lib in libraries if lib.get("user_api") == "blas"]
+    own = [lib for lib in blas if "numpy" in Path(lib["filepath"]).parent.name] or blas  # scipy may bring another
+    names = [" ".join(str(lib.get(key)) for key in ("internal_api", "version", "architecture")) for lib in own]
+    compilers = ("numba", "llvmlite") if engine == "compiled" else ()
+    return {
+        "numpy": np.__version__,
+        "blas": " + ".join(names) or str(built["Build Dependencies"]["blas"]["name"]),
+        "instructions": " ".join([platform.machine(), *built["SIMD Extensions"].get("found", [])]),
+        "cpu": _cpu_model(),
+        **{name: str(_version(name)) for name in compilers},
+    }
+
+
+def environment(engine: str = "vectorized") -> dict[str, Any]:
     """Digest of the code, versions, machine and BLAS of this process, ready for JSON.
 
     cores: those that this process may run on. A quota of CPU time, as containers have, is not looked at.
@@ -164,6 +186,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "packages": dict(_versions()),
+        "arithmetic": arithmetic(engine),
         "blas": [{k: lib.get(k) for k in ("internal_api", "version", "architecture", "num_threads")} for lib in blas],
     }
 
@@ -178,8 +201,11 @@ def _cpu_model() -> str:
 @cache
 def _versions() -> dict[str, str | None]:
     """Every package that a run needs (None if it is not installed) and the launchers that are installed."""
-    found: dict[str, str | None] = dict.fromkeys(PACKAGES)
-    for name in (*PACKAGES, *LAUNCHERS):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    found = {name: _version(name) for name in (*PACKAGES, *LAUNCHERS)}
+    return {name: number for name, number in found.items() if number or name in PACKAGES}
+
+
+def _version(name: str) -> str | None:
+    with suppress(PackageNotFoundError):
+        return version(name)
+    return None

@@ -64,6 +64,12 @@ def test_a_claim_that_does_not_say_what_decides_is_refused(text):
         study_from({**TREE, "claims": {"A1": {**TEXTS, text: ""}}})
 
 
+def test_what_is_compared_exactly_is_said_in_one_of_two_words():
+    assert study_from({**TREE, "claims": {"A1": {**TEXTS, "exact": "cells"}}}).claims["A1"].exact == "cells"
+    with pytest.raises(ConfigError, match=r"study\.claims\.A1\.exact: expected cells \| again"):
+        study_from({**TREE, "claims": {"A1": {**TEXTS, "exact": True}}})
+
+
 @pytest.mark.parametrize("key", TREE)
 def test_a_study_without_a_question_is_refused(key):
     with pytest.raises(ConfigError, match=f"study.{key}"):

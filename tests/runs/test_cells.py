@@ -146,7 +146,7 @@ def test_tables_from_memory_are_those_from_the_store(project):
     stored = load_sweep(Store(project.client, own, project.path), parent.info.run_id)
     made = [trained(one) for one in grids.grid(compose_cells(words).cells)]
     memory = sweep_data(stored.title, stored.about, made)
-    clocks = ["train_seconds", "run_id", *(key for key in stored.cells if key.startswith("time/"))]
+    clocks = ["train_seconds", "run_id", "arithmetic", *(key for key in stored.cells if key.startswith("time/"))]
     for name in ("cells", "replicas", "histories"):
         one, other = (getattr(data, name).drop(columns=clocks, errors="ignore") for data in (stored, memory))
         pd.testing.assert_frame_equal(one, other[one.columns], check_dtype=False, rtol=1e-12)
@@ -200,3 +200,18 @@ def test_uneven_classes_have_a_balanced_accuracy_in_their_note():
     summary |= {"baseline/test_accuracy": 0.8, "baseline/test_balanced_accuracy": 1 / 3}
     note = recording.cell_note("name", config, Outcome.COMPLETED, table, summary)
     assert "| test balanced accuracy, at the end | 0.5 (always the most frequent class: 0.3333) |" in note
+
+
+def test_a_finished_cell_of_another_machine_is_found_and_the_note_says_so(project, monkeypatch):
+    """Its signature does not change with the machine."""
+    there = recording.arithmetic("vectorized") | {"cpu": "Abacus 1", "numpy": "1.0"}
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "arithmetic", lambda engine: there)
+        assert project.run("-m", "batch_size=8", *TINY)[0] == 0
+    code, said = project.run("-m", "batch_size=8,16", *TINY)
+    assert (code, "(1 found finished in the store)" in said) == (0, True)
+    here = recording.arithmetic("vectorized")
+    first, second = (note_of(run) for run in project.runs("sweep"))
+    assert "arithmetic" not in first
+    differing = f"numpy: 1.0 | {here['numpy']}; cpu: Abacus 1 | {here['cpu']}"
+    assert f"Cells were trained with different arithmetic ({differing}), so bits need not repeat." in second

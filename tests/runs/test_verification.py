@@ -191,7 +191,7 @@ def test_a_fingerprint_changed_in_the_middle_is_found_where_it_is(store):
     )
     assert "‖θ‖ there off by 1e-06 (relative), training cost by 0 (relative)" in store.lines[0]
     assert store.lines[0].endswith("largest |Δθ| at the end 0")
-    assert store.lines[1:] == ["  environment: the same", "  code: the same"]
+    assert store.lines[1:] == ["  arithmetic: the same", "  environment: the same", "  code: the same"]
 
 
 def test_a_training_that_went_another_way_is_found_at_the_next_fingerprint(store, monkeypatch):
@@ -243,11 +243,29 @@ def test_what_differs_in_the_environment_is_named(store):
     assert store.verify() is False
     architecture = environment()["blas"][0]["architecture"]
     assert store.lines[1:] == [
+        "  arithmetic: the same",
         f"  packages.numpy: 1.0.0 -> {numpy}",
         "  packages.gone: 2 -> None",
         f"  blas.0.architecture: Abacus -> {architecture}",
         f"  code: {'0' * 16} -> {code_digest()}",
     ]
+
+
+def test_another_machine_is_named_first_as_the_likely_reason(store):
+    folder = store.record(composed())
+    about = json.loads((folder / "environment.json").read_text())
+    today = about["arithmetic"]["blas"]
+    about["arithmetic"] |= {"blas": "openblas 0.1 Abacus"}
+    (folder / "environment.json").write_text(json.dumps(about))
+    assert store.verify() is True
+    change_csv(folder / "fingerprints.csv", lambda table: table.update(pd.DataFrame({"digest": ["0" * 16]})))
+    assert store.verify() is False
+    why = f"likely reason: another machine or library (blas: openblas 0.1 Abacus -> {today})"
+    assert store.lines[1:] == [f"  {why}", "  environment: the same", "  code: the same"]
+    del about["arithmetic"]
+    (folder / "environment.json").write_text(json.dumps(about))
+    assert store.verify() is False
+    assert store.lines[1] == "  arithmetic: not recorded then, so another machine may be the reason"
 
 
 def test_reasons_that_cells_share_are_said_once(store):
@@ -261,6 +279,7 @@ def test_reasons_that_cells_share_are_said_once(store):
         "not identical",
         "identical bit",
         "not identical",
+        "  arithmetic:",
         "  environment",
         "  code: 00000",
         "1 of 3 finish",

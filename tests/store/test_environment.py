@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from harness.store.provenance import LAUNCHERS, PACKAGES, environment
+from harness.store.provenance import LAUNCHERS, PACKAGES, arithmetic, environment
 from harness.training.identity import code_digest
 
 
@@ -27,3 +28,34 @@ def test_cores_are_those_that_the_process_may_use():
         [sys.executable, "-c", f"{code}; print(environment()['cores'])"], capture_output=True, text=True
     )
     assert done.stdout == "1\n"
+
+
+@pytest.mark.parametrize("engine", ["vectorized", "compiled"])
+def test_the_arithmetic_names_libraries_and_processor(engine):
+    own = arithmetic(engine)
+    assert own["numpy"] == np.__version__
+    assert own["blas"]
+    assert own["cpu"] == environment()["cpu"]
+    assert all(isinstance(value, str) for value in own.values())
+    assert ("numba" in own and "llvmlite" in own) == (engine == "compiled")
+    assert environment(engine)["arithmetic"] == own
+
+
+def test_the_arithmetic_is_the_same_whatever_else_is_loaded():
+    """SciPy may bring a BLAS of its own, which no training calls."""
+    code = "import json, numpy; from harness.store import arithmetic; print(json.dumps(arithmetic('vectorized')))"
+    alone, both = (
+        subprocess.run([sys.executable, "-c", first + code], capture_output=True, text=True, check=True).stdout
+        for first in ("", "import scipy.linalg, sklearn; ")
+    )
+    assert alone == both
+
+
+def test_instructions_that_numpy_may_not_use_are_another_arithmetic():
+    code = "from harness.store import arithmetic; print(arithmetic('vectorized')['instructions'])"
+    features = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    if not features:
+        pytest.skip("NumPy finds nothing that could be switched off")
+    environ = os.environ | {"NPY_DISABLE_CPU_FEATURES": features[-1]}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == arithmetic("vectorized")["instructions"].split()[:-1]

@@ -52,6 +52,50 @@ def test_seconds_are_those_of_replicas_that_were_timed_independently():
     assert (len(own["seconds"]), len(own["updates"])) == (4, 10)
 
 
+def on_machines(of, *texts):
+    """The same evidence, its cells trained with these arithmetics in turn."""
+    cells = of.data.cells.assign(arithmetic=[texts[i % len(texts)] for i in range(len(of.data.cells))])
+    return Evidence(replace(of.data, cells=cells, here='{"numpy": "3"}'), of.answer, of.download, of.rng)
+
+
+@pytest.mark.parametrize(
+    ("exact", "machines", "verdict"),
+    [
+        ("cells", ['{"numpy": "2"}', '{"numpy": "3"}'], "unresolved"),
+        ("cells", ['{"numpy": "2"}', ""], "unresolved"),
+        ("cells", ['{"numpy": "2"}'], "refuted"),
+        ("cells", ['{"numpy": "2"}', '{"numpy": "2", "numba": "1"}'], "refuted"),  # another engine on one machine
+        ("again", ['{"numpy": "2"}'], "unresolved"),
+        ("again", ['{"numpy": "3"}'], "refuted"),
+        ("", ['{"numpy": "2"}', '{"numpy": "3"}'], "refuted"),
+    ],
+)
+def test_cells_of_another_machine_refute_nothing_exact(exact, machines, verdict):
+    texts = dict.fromkeys(("says", "source", "measure", "supported", "refuted"), "x")
+    study = Study("mine", "Why?", {"A1": Claim("A1", **texts, exact=exact)})
+    of = on_machines(evidence(cell(1), cell(64)), *machines)
+    (found,) = judged(study, lambda _: [Finding("A1", Verdict.REFUTED, "They differ.")], of)
+    assert found.verdict == verdict
+    assert ("different arithmetic" in found.sentence) == (verdict == "unresolved")
+    (kept,) = judged(study, lambda _: [Finding("A1", Verdict.SUPPORTED, "Equal.")], of)
+    assert (kept.verdict, kept.sentence) == ("supported", "Equal.")
+
+
+def test_every_claim_that_is_judged_by_bits_of_cells_says_so():
+    exact = {(name, key): claim.exact for name in NAMES for key, claim in studies.definition(name).claims.items()}
+    assert {key for (name, key), how in exact.items() if how == "again"} == {"C4"}
+    assert exact["sum_vs_mean", "C2.power"] == exact["order", "C18"] == "cells"
+    assert set(exact.values()) == {"", "cells", "again"}
+
+
+def test_the_note_says_that_cells_were_trained_on_different_machines():
+    of = evidence(cell(1), cell(64))
+    several = on_machines(of, '{"numpy": "2", "cpu": "A"}', '{"numpy": "2", "cpu": "B"}')
+    assert "different arithmetic (cpu: A | B), so bits need not repeat" in note(several.data, several.answer)
+    one = on_machines(of, '{"numpy": "2", "cpu": "A"}')
+    assert "arithmetic" not in note(one.data, one.answer).split("###")[0]
+
+
 def test_an_edge_says_where_to_extend_the_grid():
     of = evidence(*(cell(64, rate, final=0.1 / rate) for rate in (0.1, 1.0, 2.0)), n_replicas=3)
     assert "digits B=64: add higher rates" in at_the_edge(of.answer.best)
