@@ -1,5 +1,6 @@
 """`harness.train` and `harness.sweep`: cells trained in this process, into no store."""
 
+import json
 import shlex
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from harness.app import configurations
 from harness.config import Config, ConfigError, DatasetConfig, check, sweep_label
 from harness.data import Dataset, check_parts, in_memory
 from harness.runs import GridCell, SweepProgress, grid, load_dataset, weights
+from harness.store import arithmetic
 from harness.training import Cell, pass_seconds, tables, time_updates
 
 if TYPE_CHECKING:
@@ -122,11 +124,15 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
         results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
     title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
-    swept = [
-        SweepCell(cell.identity, "FINISHED", r.outcome, summary=r.summary, replicas=r.replicas(), history=r.history())
-        for cell, r in zip(plan.cells, results, strict=True)
-    ]
+    swept = [_finished(cell, r) for cell, r in zip(plan.cells, results, strict=True)]
     return Sweep(sweep_data(title, about, swept, _blocks(plan, perf_counter() - started)), results.copy)
+
+
+def _finished(cell: GridCell, result: Result) -> SweepCell:
+    return SweepCell(
+        cell.identity, "FINISHED", result.outcome, summary=result.summary, replicas=result.replicas(),
+        history=result.history(), arithmetic=json.dumps(arithmetic(cell.config.engine)),
+    )  # fmt: skip
 
 
 class Planned(NamedTuple):

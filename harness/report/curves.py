@@ -47,7 +47,7 @@ def cell_curves(history: "pd.DataFrame", title: str, baseline: float | None = No
     if np.isinf(scores["q25"]).any():
         right.set_ylim(bottom=_bottom(scores))
     if baseline is not None and np.isfinite(scores["median"]).any():
-        right.axhline(baseline, color="grey", lw=0.8, ls="--", label=BASELINES[column], zorder=1)
+        right.axhline(baseline, color="black", lw=0.8, ls="--", label=BASELINES[column])
         right.legend(loc="lower right")
     left.set(xlabel="epochs", ylabel="cost per example")
     right.set(xlabel="epochs", ylabel=f"validation {score}")

@@ -30,10 +30,10 @@ def in_plotting() -> None:
 
     cell_curves = curves.cell_curves
 
-    def broken(history, title):
+    def broken(history, title, baseline):
         if "B=16" in title:
             raise RuntimeError(MESSAGE)
-        return cell_curves(history, title)
+        return cell_curves(history, title, baseline)
 
     curves.cell_curves = broken
 

@@ -48,10 +48,10 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(project):
 def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(project, monkeypatch, stop):
     cell_curves = curves.cell_curves
 
-    def broken(history, title):
+    def broken(history, title, baseline):
         if "B=32" in title:
             raise stop
-        return cell_curves(history, title)
+        return cell_curves(history, title, baseline)
 
     monkeypatch.setattr(curves, "cell_curves", broken)
     code, said = project.run("-m", "batch_size=16,32,64", *SMALL)
