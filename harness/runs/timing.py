@@ -4,7 +4,7 @@ The table goes to the parent run. Whatever fails here costs the sweep its compar
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,40 +26,37 @@ Timed = dict[str, tuple[Config, Plan]]  # by signature
 
 def measure(store: Store, sweep: str, cells: Timed) -> str:
     """Time the finished ones of a sweep's cells and keep the table; returns what went wrong, or an empty text."""
-    try:
-        runs = _finished(latest_runs(store, sweep))
-        return _measure(store, sweep, {key: cell for key, cell in cells.items() if key in runs}, runs)
-    except Exception as error:
-        return _failure(error)
+    return _measure(store, [sweep], lambda runs: {key: cell for key, cell in cells.items() if key in runs})
 
 
-def measure_again(store: Store, sweep: str, *others: str) -> str:
+def measure_again(store: Store, *sweeps: str) -> str:
     """Time the finished cells of sweeps, from what the store holds, unless one of these has timed them all.
 
     Not if they were trained by other code or on other data than there are now. Returns what went wrong.
     """
+
+    def untimed(runs: "Mapping[str, Run]") -> Timed:
+        if read_blocks(store, list(runs), *sweeps) is not None:
+            return {}
+        grid = whole_grid(store, *sweeps)
+        return {key: (_config(store, run), grid[key].plan) for key, run in runs.items()}
+
+    return _measure(store, sweeps, untimed)
+
+
+def _measure(store: Store, sweeps: Sequence[str], cells_of: "Callable[[Mapping[str, Run]], Timed]") -> str:
+    """cells_of: which are timed, of the finished runs by signature. The first sweep keeps the table."""
     try:
-        runs = _finished(latest_runs(store, sweep, *others))
-        if read_blocks(store, list(runs), sweep, *others) is None:
-            grid = whole_grid(store, sweep, *others)
-            cells = {key: (_config(store, run), grid[key].plan) for key, run in runs.items()}
-            return _measure(store, sweep, cells, runs)
-        return ""
+        latest = latest_runs(store, *sweeps)
+        runs = {key: run for key, run in latest.items() if run.info.status == "FINISHED"}
+        if not (cells := cells_of(runs)):
+            return ""
+        trained = sum(run.data.metrics.get("time/wall_seconds", 0.0) for run in runs.values())
+        table = time_updates(cells, load_dataset, pass_seconds(trained), np.random.default_rng(SEED))
+        with store.attach(sweeps[0]) as parent, parent.files() as folder:
+            table.to_csv(folder / TIMING, index=False)
     except Exception as error:
-        return _failure(error)
-
-
-def _finished(runs: "Mapping[str, Run]") -> "dict[str, Run]":
-    return {key: run for key, run in runs.items() if run.info.status == "FINISHED"}
-
-
-def _measure(store: Store, sweep: str, cells: Timed, runs: "Mapping[str, Run]") -> str:
-    if not cells:
-        return ""
-    trained = sum(run.data.metrics.get("time/wall_seconds", 0.0) for run in runs.values())
-    table = time_updates(cells, load_dataset, pass_seconds(trained), np.random.default_rng(SEED))
-    with store.attach(sweep) as parent, parent.files() as folder:
-        table.to_csv(folder / TIMING, index=False)
+        return f"Seconds were not measured ({first_line(error)}): nothing is concluded from them."
     if not usable(table, list(cells)):
         return "Seconds: there was no time for two blocks of every cell; nothing is concluded from them."
     return f"Seconds: {text}." if (text := interruption(table)) else ""
@@ -75,7 +72,3 @@ def _config(store: Store, run: "Run") -> Config:
     if changed := [name for name in now if then[name] != now[name]]:
         raise ConfigError(f"run {run.info.run_id}", "the code and data of its training", f"another {changed[0]}")
     return config
-
-
-def _failure(error: Exception) -> str:
-    return f"Seconds were not measured ({first_line(error)}): nothing is concluded from them."

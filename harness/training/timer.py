@@ -82,23 +82,19 @@ class Timer:
         timed = self._run(stack, n_updates)
         if n_updates >= self.per_epoch:
             return timed
+        drawing = WallAndCPU(self.threads)
+        if stack.batches.order is not None:
+            with drawing:
+                stack.batches.order.draw()
         seen = examples_seen(self.per_epoch, plan.n_train, plan.batch_size, plan.last_batch)
-        full, share, drawing = seen / (self.per_epoch * plan.batch_size), n_updates / self.per_epoch, self._drawn(stack)
-        seconds, cpu_seconds = (full * a + share * b for a, b in zip(timed[1:], drawing, strict=True))
-        return Block(n_updates, seconds, cpu_seconds)
+        full, share = seen / (self.per_epoch * plan.batch_size), n_updates / self.per_epoch
+        seconds, cpu_seconds = full * timed.seconds, full * timed.cpu_seconds
+        return Block(n_updates, seconds + share * drawing.seconds, cpu_seconds + share * drawing.cpu_seconds)
 
     def _stack(self) -> Stack:
         """Replica 1 alone: what is recorded of a training is recorded of replica 0 only."""
         _, stack = self.cell.stacks()
         return stack
-
-    def _drawn(self, stack: Stack) -> tuple[float, float]:
-        """Wall and CPU seconds to draw the order of an epoch."""
-        clock = WallAndCPU(self.threads)
-        if stack.batches.order is not None:
-            with clock:
-                stack.batches.order.draw()
-        return clock.seconds, clock.cpu_seconds
 
     def _run(self, stack: Stack, n_updates: int) -> Block:
         stack.clock = clock = WallAndCPU(self.threads)

@@ -1,10 +1,8 @@
 """The time of an update, measured for all cells of a sweep in short blocks.
 
-All replicas of a cell carry the clock of replica 0, so however many they are, that is one reading. `time_updates`
-takes as many readings as there are replicas: in each round, one process makes every kind of update for a short block,
-in an order drawn anew. Block r is the clock of replica r, so a pair of replicas is timed within one round, and the
-paired tests see how much readings differ (Kalibera and Jones 2013). Each block has new arrays: where they lie in memory
-changes the time of an update by some per cent (Mytkowicz et al. 2009), which would otherwise be the same in all blocks.
+In each round one process makes every kind of update for a short block, in an order drawn anew. Block r is the clock of
+replica r, so paired tests see how much readings differ (Kalibera and Jones 2013). Each block has new arrays, as their
+place in memory changes the time of an update by some per cent (Mytkowicz et al. 2009).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,25 +41,22 @@ def time_updates(
 ) -> "pd.DataFrame":
     """Measure the time of an update for each cell, in as many blocks as the cells have replicas (5 to 32).
 
-    cells: by signature. seconds: wall time that the measurement may take. Cells whose single updates take long have
-    fewer blocks (at least 5, if time allows); only the estimates and first blocks are made whatever they take. rng: the
-    order of the blocks in each round.
+    cells: by signature. seconds: wall time of the measurement; estimates and first blocks are made whatever they take,
+    and cells whose single updates take long have fewer blocks (at least 5, if time allows). rng: order of the blocks.
 
     One row per cell and block, block from 0: signature, work (cells that share a measurement have the same number),
     block, updates, update_seconds, update_cpu_seconds (both per update; CPU time of the process when the cell has
-    several threads, else of the thread that trains), interrupted (in all tries). The data of all cells are in memory
-    during the measurement, and the arrays of one cell at a time.
+    several threads, else of the thread that trains), interrupted (in all tries).
     """
     import pandas as pd
 
     works = {work_of(*cell): cell for cell in cells.values()}
-    number = {work: i for i, work in enumerate(works)}
     n_blocks = max((config.seeds for config, _ in cells.values()), default=0)
     timers = [Timer(cell) for cell in cells_of(works, load)]
     measured = Rounds(timers, int(np.clip(n_blocks, FEWEST_BLOCKS, MOST_BLOCKS)), seconds).measure(rng)
     rows = [(w, k, b.updates, b.seconds / b.updates, b.cpu_seconds / b.updates, b.interrupted) for w, k, b in measured]
     columns = ["work", "block", "updates", "update_seconds", "update_cpu_seconds", "interrupted"]
-    owners = [(signature, number[work_of(*cell)]) for signature, cell in cells.items()]
+    owners = [(signature, list(works).index(work_of(*cell))) for signature, cell in cells.items()]
     return pd.DataFrame(owners, columns=["signature", "work"]).merge(pd.DataFrame(rows, columns=columns), on="work")
 
 

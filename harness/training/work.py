@@ -1,9 +1,8 @@
 """What the time of an update depends on, and cells that make such updates for nothing but the clock."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
-from typing import NamedTuple
 
 from harness.config import Config, DatasetConfig
 from harness.data import Dataset
@@ -12,52 +11,29 @@ from harness.training.cell import Cell, Plan
 RATE = 1e-9  # learning rate: weights stay where they are, and their changes do not become denormal numbers
 
 
-class Work(NamedTuple):
-    """What the time of an update depends on. own_data: each replica has a split of its own."""
+def work_of(config: Config, plan: Plan) -> Hashable:
+    """All that the time of an update depends on; cells that have it in common share one measurement.
 
-    sizes: tuple[int, ...]
-    n_train: int
-    own_data: bool
-    batch_size: int
-    last_batch: str
-    order: str
-    activation: str
-    loss: str
-    reduction: str
-    optimizer: str
-    decays: bool
-    clips: bool
-    dtype: str
-    engine: str
-    threads: int
-
-
-def work_of(config: Config, plan: Plan) -> Work:
-    """Cells with the same work share one measurement: they differ in rates, seeds, budgets, targets, or values of X."""
-    return Work(
-        sizes=plan.sizes,
-        n_train=plan.n_train,
-        own_data=config.dataset.resample and config.seeds > 1,
-        batch_size=plan.batch_size,
-        last_batch=config.last_batch,
-        order=config.order,
-        activation=config.model.activation,
-        loss=plan.loss,
-        reduction=config.reduction,
-        optimizer=config.optimizer.name,
-        decays=config.optimizer.weight_decay > 0,
-        clips=config.optimizer.clip_norm is not None,
-        dtype=config.dtype,
-        engine=config.engine,
-        threads=config.threads,
+    They may differ in rates, seeds, budgets, targets, and in the values of X.
+    """
+    optimizer, own_data = config.optimizer, _own_data(config)
+    return (
+        *(plan.sizes, plan.n_train, plan.batch_size, plan.loss, own_data, config.last_batch, config.order),
+        *(config.reduction, config.dtype, config.engine, config.threads, config.model.activation),
+        *(optimizer.name, optimizer.weight_decay > 0, optimizer.clip_norm is not None),
     )
 
 
-def cells_of(works: Mapping[Work, tuple[Config, Plan]], load: Callable[[DatasetConfig], Dataset]) -> Iterator[Cell]:
+def _own_data(config: Config) -> bool:
+    """Whether each replica has a split of its own."""
+    return config.dataset.resample and config.seeds > 1
+
+
+def cells_of(works: Mapping[Hashable, tuple[Config, Plan]], load: Callable[[DatasetConfig], Dataset]) -> Iterator[Cell]:
     """A cell of two replicas for each work; those with one dataset and engine share one split of it."""
     shared: dict[str, Cell] = {}
-    for work, (config, plan) in works.items():
-        dataset = replace(config.dataset, resample=work.own_data)
+    for config, plan in works.values():
+        dataset = replace(config.dataset, resample=_own_data(config))
         own = replace(config, dataset=dataset, seeds=2, diagnostics="off")
         key = repr((dataset, config.dtype, config.engine, config.threads))
         if key not in shared:
