@@ -1,14 +1,14 @@
 """What a sweep found: best rates, targets, scaling, sum against mean, stability, and who wins on which clock."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.analysis import batch_sizes
 from harness.analysis.batch_sizes import final_costs, table, targets_table, updates_to_target, with_limits
-from harness.analysis.comparisons import CLOCK_COLUMNS, Question, answered
-from harness.analysis.headlines import Headline, Lead, headlines
+from harness.analysis.comparisons import CLOCK_COLUMNS, compare
+from harness.analysis.headlines import Headline, headlines
 from harness.analysis.reductions import Pair, SumOrMean, matched_pairs, sum_or_mean
 from harness.analysis.sweep_tables import SweepData
 from harness.analysis.timing import BLOCKS
@@ -57,9 +57,7 @@ def answer(data: SweepData) -> Answer:
             own[[name for name in own if name.startswith("seconds")]] = np.nan
     first = headlines(data.cells, data.histories, clocks, data.n_blocks)
     reductions = sum_or_mean(cells, data.histories, costs, rng)
-    asked: list[Question] = [*(lead for each in first for lead in each.leads), *reductions]
-    questions, n_comparisons = answered(asked, rng)
-    after = iter(questions)
+    n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], rng)
     return Answer(
         targets_at=goals,
         given_targets=given,
@@ -71,8 +69,8 @@ def answer(data: SweepData) -> Answer:
         frontier=batch_sizes.frontier_table(cells),
         exponents=batch_sizes.exponents(cells, costs, rng),
         pairs=matched_pairs(cells, costs),
-        headlines=[replace(each, leads=[cast(Lead, next(after)) for _ in each.leads]) for each in first],
-        sum_or_mean=[cast(SumOrMean, next(after)) for _ in reductions],
+        headlines=first,
+        sum_or_mean=reductions,
         n_comparisons=n_comparisons,
     )
 
@@ -89,8 +87,7 @@ def cell_intervals(
         best = replicas.loc[replicas["cell"] == cell, "best_validation_cost"].to_numpy(dtype=float)
         samples = {"final_train_cost": final, "best_validation_cost": best}
         samples |= {f"{axis}_to_target": steps for axis, steps in reached[cell].items()}
-        if "seconds_to_target" in samples:
-            samples["seconds_to_target"] = samples["seconds_to_target"][:n_blocks]
+        samples["seconds_to_target"] = samples["seconds_to_target"][:n_blocks]
         row: dict[str, Any] = {"cell": cell}
         for name, sample in samples.items():
             row |= with_limits(name, median_interval(sample))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.batch_sizes import GROUP
-from harness.inference import Array
+from harness.inference import Array, edge_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,9 @@ class Tuning(StrEnum):
     ONE_RATE = "one learning rate each"
     ON_EDGE = "a best learning rate is on the edge of its grid"
     UNEQUAL = "not tried at the same batch sizes and reductions with the same numbers of learning rates"
+
+
+COMPARED = (Tuning.ALIKE, Tuning.ONE_RATE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,26 +71,14 @@ def arm(cells: "pd.DataFrame", costs: dict[str, Array], grid: "pd.DataFrame") ->
     return Arm(cells, best, edge_of(list(grid["cell"]).index(best), len(grid)), costs[best])
 
 
-def edge_of(place: int, n_rates: int) -> str:
-    """Which edge of a grid of n_rates, ascending, the rate at `place` (0, ...) is on."""
-    if n_rates == 1:
-        return "both"
-    return {0: "low", n_rates - 1: "high"}.get(place, "")
-
-
 def tuning(one: Arm, other: Arm, along: str) -> Tuning:
     """along: the column in which the arms differ. Learning rates themselves need no tuning."""
     if along == "learning_rate":
         return Tuning.ALIKE
-    grids = [_n_rates(each.cells, along) for each in (one, other)]
-    if grids[0] != grids[1]:
+    keys = [key for key in ("batch_size", "reduction") if key != along]
+    n_rates, others = (each.cells.groupby(keys).size().to_dict() for each in (one, other))
+    if n_rates != others:
         return Tuning.UNEQUAL
-    if set(grids[0].values()) == {1}:
+    if set(n_rates.values()) == {1}:
         return Tuning.ONE_RATE
     return Tuning.ON_EDGE if one.edge or other.edge else Tuning.ALIKE
-
-
-def _n_rates(cells: "pd.DataFrame", along: str) -> dict[str, int]:
-    """(batch size, reduction), without what the arms differ in -> number of learning rates."""
-    keys = [key for key in ("batch_size", "reduction") if key != along]
-    return {str(key): len(own) for key, own in cells.groupby(keys)}

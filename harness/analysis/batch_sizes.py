@@ -3,7 +3,7 @@
 Rates are chosen on some replicas and reported on others where there are enough of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from harness.inference import (
     Array,
-    BestRate,
     Exponent,
     Interval,
     Split,
@@ -75,21 +74,16 @@ def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Ge
     rows = []
     for key, own in groups(cells):
         by_cost = {rate: costs[cell] for rate, cell in zip(own["learning_rate"], own["cell"], strict=True)}
-        found = best_learning_rate(by_cost, split_of(by_cost.values()), rng)
+        split = split_of(by_cost.values())
+        found = best_learning_rate(by_cost, split, rng)
         if np.isnan(found.rate):
             continue
         best = own[own["learning_rate"] == found.rate].iloc[0]
-        row = {**key, **best[["learning_rate", "lr_mean", "cell"]], **_how_chosen(found, own, by_cost)}
-        row |= {"low_rate": found.low, "high_rate": found.high}
+        row = {**key, **best[["learning_rate", "lr_mean", "cell"]], "low_rate": found.low, "high_rate": found.high}
+        row |= {"edge": found.edge, "n_rates": len(own), "disjoint": split.disjoint}
         rows.append(row | with_limits("cost", found.cost))
     columns = (*GROUP, "learning_rate", "lr_mean", "cell", *HOW_CHOSEN, "low_rate", "high_rate", "cost")
     return table(rows, *columns)
-
-
-def _how_chosen(found: BestRate, cells: "pd.DataFrame", samples: Mapping[float, Array]) -> dict[str, Any]:
-    """HOW_CHOSEN of a group: n_rates, edge as in `BestRate`, whether other replicas than the choosing ones report."""
-    edge = found.edge if len(cells) > 1 else "both"
-    return {"edge": edge, "n_rates": len(cells), "disjoint": split_of(samples.values()).disjoint}
 
 
 def why_untuned(groups: "pd.DataFrame") -> Status | None:
@@ -98,11 +92,14 @@ def why_untuned(groups: "pd.DataFrame") -> Status | None:
     A group is tuned if its best rate lies inside its grid, so has a lower and a higher one beside it. The best of many
     rates is lower by chance than the best of few: numbers of rates that differ by more than a factor of two do not do.
     """
-    if (groups["n_rates"] == 1).any():
+    at_edge = Status.AT_EDGE if (groups["edge"] != "").any() else None
+    return _why_unequal(groups["n_rates"]) or at_edge
+
+
+def _why_unequal(n_rates: Collection[int]) -> Status | None:
+    if min(n_rates) == 1:
         return Status.ONE_RATE
-    if (groups["edge"] != "").any():
-        return Status.AT_EDGE
-    return Status.UNEQUAL if groups["n_rates"].max() > 2 * groups["n_rates"].min() else None
+    return Status.UNEQUAL if max(n_rates) > 2 * min(n_rates) else None
 
 
 def frontier_table(cells: "pd.DataFrame") -> "pd.DataFrame":
@@ -136,9 +133,8 @@ def exponents(
         n_rates = [len(grid) for grid in grids.values()]
         if len(grids) > 1 and max(n_rates) > 1:
             exponent = scaling_exponent(grids, rng)
-            uneven = Status.ONE_RATE if min(n_rates) == 1 else Status.UNEQUAL
-            if min(n_rates) == 1 or max(n_rates) > 2 * min(n_rates):
-                exponent = replace(exponent, status=uneven, verdicts=dict.fromkeys(exponent.verdicts, "unresolved"))
+            if why := _why_unequal(n_rates):
+                exponent = replace(exponent, status=why, verdicts=dict.fromkeys(exponent.verdicts, "unresolved"))
             found[str(setting), str(reduction)] = exponent
     return found
 
@@ -190,7 +186,8 @@ def targets_table(
         split = split_of(by_updates.values())
         found = best_learning_rate(by_updates, split, rng)
         cell = by_rate.get(found.rate, own["cell"].iloc[0])
-        row = {**key, "cell": cell, "learning_rate": found.rate, **_how_chosen(found, own, by_updates)}
+        row = {**key, "cell": cell, "learning_rate": found.rate}
+        row |= {"edge": found.edge, "n_rates": len(own), "disjoint": split.disjoint}
         for axis, values in reached[cell].items():
             row |= with_limits(axis, median_interval(values[split.report][: n_blocks if axis == "seconds" else None]))
         updates = reached[cell]["updates"][split.report]

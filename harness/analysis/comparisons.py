@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.inference import Array, Comparison, Interval, Verdict, compare_family, equal, lower
+from harness.inference import Array, Comparison, Interval, compare_family
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,18 +18,18 @@ CLOCK_COLUMNS = {"epochs": "epoch", "updates": "update", "train seconds": "train
 
 
 class Standing(StrEnum):
-    """What may be said of the first of two arms. OPEN: the test does not tell. NOT_COMPARED: no test was allowed."""
+    """What may be said of the first of two arms: a comparison's verdict, or that no comparison was allowed."""
 
-    LOWER = "lower"
-    HIGHER = "higher"
-    EQUAL = "equal"
+    LOWER = "a lower"
+    HIGHER = "b lower"
+    EQUAL = "equivalent"
     OPEN = "unresolved"
     NOT_COMPARED = "not compared"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class Question:
-    """Two arms and what comparing them came to.
+    """Two arms and, once `compare` has answered it, what comparing them came to.
 
     arms: costs (R,) of the same replicas, +inf where one diverged; None where no comparison is allowed.
     """
@@ -39,46 +39,32 @@ class Question:
 
     @property
     def standing(self) -> Standing:
-        if self.comparison is None:
-            return Standing.NOT_COMPARED
-        if equal(self.comparison) is Verdict.SUPPORTED:
-            return Standing.EQUAL
-        found = {Verdict.SUPPORTED: Standing.LOWER, Verdict.REFUTED: Standing.HIGHER}
-        return found.get(lower(self.comparison), Standing.OPEN)
+        return Standing(self.comparison.verdict) if self.comparison else Standing.NOT_COMPARED
 
 
-Q = TypeVar("Q", bound=Question)
-
-
-def answered(questions: Sequence[Q], rng: np.random.Generator) -> tuple[list[Q], int]:
-    """The questions with their comparisons, which are one family of claims, and the size of that family.
+def compare(questions: Sequence[Question], rng: np.random.Generator) -> int:
+    """Answer the questions as one family of claims; returns the size of that family.
 
     The same arms asked about twice are one comparison, in whichever order.
     """
-    distinct: dict[tuple[bytes, bytes], Arms] = {}
-    for one in questions:
-        if one.arms and _key(*reversed(one.arms)) not in distinct:
-            distinct[_key(*one.arms)] = one.arms
+    keys = [tuple(costs.tobytes() for costs in one.arms or ()) for one in questions]
+    distinct: dict[tuple[bytes, ...], Arms] = {}
+    for key, one in zip(keys, questions, strict=True):
+        if one.arms and key[::-1] not in distinct:
+            distinct[key] = one.arms
     known = compare_family(distinct, MARGIN, rng)
-    turned = {(b, a): reversed_comparison(comparison) for (a, b), comparison in known.items() if a != b}
-    comparison = turned | known
-    after = [replace(one, comparison=comparison[_key(*one.arms)]) if one.arms else one for one in questions]
-    return after, len(distinct)
+    known = {key[::-1]: _turned(comparison) for key, comparison in known.items()} | known
+    for key, one in zip(keys, questions, strict=True):
+        one.comparison = known.get(key)
+    return len(distinct)
 
 
-def _key(a: Array, b: Array) -> tuple[bytes, bytes]:
-    return a.tobytes(), b.tobytes()
-
-
-def reversed_comparison(comparison: Comparison) -> Comparison:
+def _turned(comparison: Comparison) -> Comparison:
     """Of b with a."""
-    ratio, swapped = comparison.ratio, {"a lower": "b lower", "b lower": "a lower"}
-    return replace(
-        comparison,
-        ratio=Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low),
-        verdict=swapped.get(comparison.verdict, comparison.verdict),
-        diverged=comparison.diverged[::-1],
-    )
+    ratio, turned = comparison.ratio, {"a lower": "b lower", "b lower": "a lower"}
+    ratio = Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low)
+    verdict = turned.get(comparison.verdict, comparison.verdict)
+    return replace(comparison, ratio=ratio, verdict=verdict, diverged=comparison.diverged[::-1])
 
 
 def costs_when_spent(

@@ -117,7 +117,7 @@ def quartiles(samples: Iterable[ArrayLike]) -> tuple[list[float], list[float], l
     """
     known = [np.asarray(own)[~np.isnan(own)] for own in samples]
     found = [quartiles_of(own) if len(own) else np.full(3, np.nan) for own in known]
-    low, middle, high = ([float(own[i]) for own in found] for i in range(3))
+    low, middle, high = np.reshape(found, (-1, 3)).T.tolist()
     return middle, low, high
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.analysis.arms import Arm, Tuning, arm, tuning
+from harness.analysis.arms import COMPARED, Arm, Tuning, arm, tuning
 from harness.analysis.comparisons import Question, costs_when_spent
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ALONG = ("setting", "batch_size", "reduction", "learning_rate")  # of these, the first that varies is compared
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class Lead(Question):
     """The arm with the lowest median training cost at one budget of a clock, against the next one.
 
@@ -64,7 +64,7 @@ def scopes(cells: "pd.DataFrame") -> Iterator[tuple[str, str, "pd.DataFrame"]]:
         settings = [(str(name), part) for name, part in own.groupby("setting", sort=False)]
         parts = [(name, part) for name, part in settings if len(part) > 1] if len(settings) > 1 else []
         for of, part in [(str(task), own), *parts]:
-            finished = part[part["status"] == "FINISHED"] if "status" in part else part
+            finished = part[part["status"] == "FINISHED"]
             yield of, next((key for key in ALONG if finished[key].nunique() > 1), ""), part
 
 
@@ -83,6 +83,6 @@ def _leads(
             arms = [arm(own, costs, grid=cells) for _, own in cells.groupby(along, sort=False)]
             first, second = sorted(arms, key=lambda each: each.cost)[:2]
             how = tuning(first, second, along)
-            compared = (first.costs, second.costs) if how in (Tuning.ALIKE, Tuning.ONE_RATE) else None
+            compared = (first.costs, second.costs) if how in COMPARED else None
             found.append(Lead(clock=clock, budget=budget, first=first, second=second, tuning=how, arms=compared))
     return found

@@ -18,7 +18,7 @@ def n_comparisons(cells: Sequence[Values]) -> int:
     import pandas as pd
 
     rows = [{**family._asdict(), **one} for family, one in zip(families(cells), cells, strict=True)]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows).assign(status="FINISHED")
     leads = [len(CLOCK_COLUMNS) - epochs_tell(own) for _, along, own in scopes(table) if along]
     return sum(leads) + sum(_both_beside_sizes(own) for _, own in table.groupby("setting"))
 

@@ -1,12 +1,12 @@
 """Sum against mean: cells that are one training in exact arithmetic, and each reduction at its best learning rate."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.arms import Arm, Tuning, arm, tuning
+from harness.analysis.arms import COMPARED, Arm, Tuning, arm, tuning
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_when_spent
 from harness.inference import Array, Interval, geometric_mean_ratio
 
@@ -26,7 +26,7 @@ class Pair:
     difference: float
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class SumOrMean(Question):
     """Sum against mean in one setting, each at its best rate for each batch size, at equal epochs.
 
@@ -79,8 +79,8 @@ def sum_or_mean(
             tunings = {B: tuning(*arms, "reduction") for B, arms in best.items()}
             mine = [pair for pair in pairs if pair.setting == setting]
             row = SumOrMean(setting=str(setting), pairs=mine, best=best, ratios=ratios, tunings=tunings)
-            allowed = row.tuning in (Tuning.ALIKE, Tuning.ONE_RATE)
-            found.append(replace(row, arms=_over_sizes([best[B] for B in row.sizes]) if allowed else None))
+            row.arms = _over_sizes([best[B] for B in row.sizes]) if row.tuning in COMPARED else None
+            found.append(row)
     return found
 
 

@@ -23,6 +23,7 @@ from harness.inference.learning_rates import (
     Exponent,
     Split,
     best_learning_rate,
+    edge_of,
     scaling_exponent,
     split_replicas,
 )

@@ -30,9 +30,9 @@ class Split:
 class BestRate:
     """The learning rate with the lowest median cost over the selection replicas; NaN when none has a finite one.
 
-    edge: where to extend the grid, "low", "high", "both" (a single rate) or "" (nowhere); "low" also when everything
-    diverged. cost: median over the report replicas. low and high: the rates that the central 95 % of the resamples of
-    the selection replicas choose; NaN for fewer than three of these.
+    edge: where to extend the grid, "low", "high", "both" (a single rate) or "" (nowhere); where everything diverged, as
+    of the lowest rate. cost: median over the report replicas. low and high: the rates that the central 95 % of the
+    resamples of the selection replicas choose; NaN for fewer than three of these.
     """
 
     rate: float
@@ -82,15 +82,18 @@ def best_learning_rate(costs: Mapping[float, ArrayLike], split: Split, rng: np.r
     medians = fits.resampled_medians(table[:, split.selection], rng)
     chosen, found = medians.argmin(axis=1), np.isfinite(medians.min(axis=1))
     if not found[0]:
-        return BestRate(np.nan, "low", median_interval(np.full(len(split.report), np.inf)), np.nan, np.nan)
+        return BestRate(
+            np.nan, edge_of(0, len(rates)), median_interval(np.full(len(split.report), np.inf)), np.nan, np.nan
+        )
     best, low, high = chosen[0], np.nan, np.nan
     if len(split.selection) >= FEWEST_TO_CHOOSE:
         low, high = np.quantile(rates[chosen[1:][found[1:]]], CENTRAL, method="inverted_cdf")
     cost = median_interval(table[best, split.report])
-    return BestRate(float(rates[best]), _edge(best, len(rates)), cost, float(low), float(high))
+    return BestRate(float(rates[best]), edge_of(best, len(rates)), cost, float(low), float(high))
 
 
-def _edge(index: int, n_rates: int) -> str:
+def edge_of(index: int, n_rates: int) -> str:
+    """Which edge of a grid of n_rates, ascending, the rate at `index` is on: as `BestRate.edge`."""
     if n_rates == 1:
         return "both"
     return {0: "low", n_rates - 1: "high"}.get(index, "")
@@ -113,7 +116,7 @@ def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.r
     medians = np.split(fits.resampled_medians(fits.censored_log(costs), rng), starts, axis=1)
     best = np.stack([_log_best(np.log(own), y, rng) for own, y in zip(rates, medians, strict=True)], axis=1)
     found = np.isfinite(best[0])
-    inside = np.array([not _edge(int(y[0].argmin()), y.shape[1]) for y in medians])
+    inside = np.array([not edge_of(int(y[0].argmin()), y.shape[1]) for y in medians])
     p = UNKNOWN
     if found.sum() >= fits.FEWEST_CELLS:
         x = np.log(batch_sizes[found])

@@ -8,7 +8,7 @@ import pytest
 from synthetic import cell, evidence
 
 from harness.analysis.answers import answer
-from harness.analysis.comparisons import CLOCK_COLUMNS, answered, spent
+from harness.analysis.comparisons import CLOCK_COLUMNS, compare, spent
 from harness.analysis.headlines import headlines
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS, ONE_READING, interruption, usable
@@ -121,7 +121,8 @@ def n_resolved(data: SweepData, histories: pd.DataFrame) -> int:
     for _, own in histories.groupby("setting"):
         cells = data.cells[data.cells["cell"].isin(own["cell"])]
         (headline,) = headlines(cells, own, SECONDS, data.n_blocks)
-        found += answered(headline.leads, np.random.default_rng(0))[0]
+        compare(headline.leads, np.random.default_rng(0))
+        found += headline.leads
     return sum(lead.comparison.verdict in ("a lower", "b lower") for lead in found)
 
 
