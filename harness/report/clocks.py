@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.report.layout import NOT_COMPARABLE, empty_axes, evenly_spaced, log_axis, log_cost, panels
-from harness.report.medians import EVERYTHING, Limits, Marks, draw, draw_marks, edge_of, mark_keys, marks, median_line
+from harness.report.medians import EVERYTHING, Limits, Marks, draw, edge_of, mark_keys, marks, median_line
 from harness.report.style import DIVERGED, key, palette, short_names, styled
 from harness.training import curve
 
@@ -96,7 +96,6 @@ def _panel(axes: "Axes", curves: Curves, clock: str, within: Limits, styles: Sty
     for cell, style in styles.items():
         if cell in placed:
             draw(axes, curves[cell], clock, within, style)
-            draw_marks(axes, placed[cell], style["color"])
     drawn = any((own["median"] < within[1]).any() for own in curves.values())
     if not drawn:
         why = "marks say when" if any(placed.values()) else "before the first checkpoint"

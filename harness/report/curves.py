@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.report.layout import empty_axes, log_axis, log_cost, panels
-from harness.report.medians import EVERYTHING, Limits, draw, draw_marks, edge_of, mark_keys, marks
+from harness.report.medians import EVERYTHING, Limits, draw, edge_of, mark_keys, marks
 from harness.report.style import COLOURS, styled
 from harness.training import curve
 
@@ -77,7 +77,6 @@ def _median(axes: "Axes", table: "pd.DataFrame", within: Limits, colour: str, la
     if np.isinf(table["median"]).all():
         empty_axes(axes, "half of the replicas or more diverged\nbefore the first checkpoint")
     draw(axes, table, "epoch", within, {"color": colour, "label": label, "lw": 1.8})
-    draw_marks(axes, marks(table, "epoch", within), colour, falling=within[0] > -np.inf)
     axes.locator_params(nbins=5)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from harness.analysis import MARGIN, Question, Standing
 from harness.inference import Interval
 
+COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
 TIED = f"equal within {MARGIN:.0%}"
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 PAGE = """<!DOCTYPE html>

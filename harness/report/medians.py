@@ -65,18 +65,15 @@ def marks(table: "pd.DataFrame", clock: str, within: Limits) -> Marks:
 
 
 def draw(axes: "Axes", table: "pd.DataFrame", clock: str, within: Limits, style: dict[str, Any]) -> None:
-    """The median of a `curve` with its quartiles as a band."""
+    """The median of a `curve` with its quartiles as a band, and its marks."""
     x = table[clock].to_numpy(float)
     axes.plot(x, median_line(table, within), markevery=max(1, len(x) // 6), **style)
     low, high = (on_axes(table[quartile], within) for quartile in ("q25", "q75"))
     axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
-
-
-def draw_marks(axes: "Axes", found: Marks, colour: Any, falling: bool = False) -> None:
-    """falling: the line leaves the axes at the lower edge, as a score does."""
-    for name, place in found.items():
-        look = LOOKS[name] | ({"marker": "v"} if falling and name == "gone" else {})
-        axes.plot(*place, color=colour, ls="", clip_on=False, zorder=5, **look)
+    for name, place in marks(table, clock, within).items():
+        falls = name == "gone" and within[0] > -np.inf  # a score leaves the axes at the lower edge
+        look = LOOKS[name] | ({"marker": "v"} if falls else {})
+        axes.plot(*place, color=style["color"], ls="", clip_on=False, zorder=5, **look)
 
 
 def mark_keys(used: Collection[str]) -> list[Any]:

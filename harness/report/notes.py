@@ -12,13 +12,12 @@ from harness.analysis import BLOCKS, Answer, Lead, Standing, SweepData, Tuning, 
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import reductions
 from harness.report.headlines import headlines
-from harness.report.markdown import TIED, interval, listed, number, p_of, table
+from harness.report.markdown import COSTS, TIED, interval, listed, number, p_of, table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_NAMED = 10  # cells
-COSTS = {"train": "training cost", "validation": "validation cost"}
 TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/example_us": "µs/example"}
 NOISE = {
     "noise/b_simple": "averages",
@@ -230,19 +229,14 @@ def cells_table(cells: "pd.DataFrame") -> str:
     """One line per cell: outcome, final costs with the quartiles, timings."""
     rows = []
     for _, row in cells.iterrows():
-        times = [_with_quartiles(row, key) for key in TIMES]
-        rows.append((row["label"], row["outcome"] or row["status"].lower(), _quartiles(row), *times))
+        times = [_quartiles(row, key, f"{key}_q25", f"{key}_q75") for key in TIMES]
+        lost = f"{row.get('n_diverged', 0):g} of {row.get('n_replicas', 0):g} diverged"
+        cost = lost if np.isinf(row.get("score", np.nan)) else _quartiles(row, "score", "q25", "q75")
+        rows.append((row["label"], row["outcome"] or row["status"].lower(), cost, *times))
     return "\n".join(table(("cell", "outcome", "final training cost [quartiles]", *TIMES.values()), rows)) + "\n"
 
 
-def _with_quartiles(row: "pd.Series", key: str) -> str:
-    """A time with its quartiles, if it has them."""
-    time, low, high = (row.get(name, np.nan) for name in (key, f"{key}_q25", f"{key}_q75"))
-    return "" if np.isnan(time) else interval(Interval(time, low, high))
-
-
-def _quartiles(row: "pd.Series") -> str:
-    score, low, high = (row.get(key, np.nan) for key in ("score", "q25", "q75"))
-    if np.isinf(score):
-        return f"{row['n_diverged']:g} of {row['n_replicas']:g} diverged"
-    return "" if np.isnan(score) else interval(Interval(score, low, high))
+def _quartiles(row: "pd.Series", *names: str) -> str:
+    """A median with its quartiles, if it has them; nothing without a median."""
+    median, low, high = (row.get(name, np.nan) for name in names)
+    return "" if np.isnan(median) else interval(Interval(median, low, high))

@@ -31,8 +31,12 @@ def _identity(found: SumOrMean) -> str:
     worst = max(pair.difference for pair in pairs)
     n = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of cells"
     if worst <= ROUNDING:
-        return f"at one lr_mean they end at the same costs, {'bit for bit' if worst == 0 else f'to {worst:.1g}'} ({n})"
+        return f"at one lr_mean they end at the same costs, {_closeness(worst)} ({n})"
     return f"at one lr_mean their final costs differ by up to {percent(worst)} ({n})"
+
+
+def _closeness(difference: float) -> str:
+    return "bit for bit" if difference == 0 else f"to {difference:.1g}"
 
 
 def percent(share: float) -> str:
@@ -80,15 +84,11 @@ def _rates(found: SumOrMean) -> str:
 
 def _to_add(found: SumOrMean) -> str:
     """The rates of sum that have the lr_mean of the mean, where they were not tried."""
-    apart = [(total, mean) for total, mean in (found.best[B] for B in found.sizes) if not _at_one_rate(total, mean)]
-    rates = [
-        total.of_best("learning_rate") * mean.of_best("lr_mean") / total.of_best("lr_mean") for total, mean in apart
-    ]
+    rates = []
+    for total, mean in (found.best[B] for B in found.sizes):
+        factor = mean.of_best("lr_mean") / total.of_best("lr_mean")
+        rates += [] if np.isclose(factor, 1, rtol=1e-9, atol=0) else [total.of_best("learning_rate") * factor]
     return f"; for one lr_mean add learning_rate={listed(rates)} to sum, and tune both" if rates else ""
-
-
-def _at_one_rate(total: Arm, mean: Arm) -> bool:
-    return bool(np.isclose(total.of_best("lr_mean"), mean.of_best("lr_mean"), rtol=1e-9, atol=0))
 
 
 # The section
@@ -151,8 +151,8 @@ def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
     if equal := [pair for pair in pairs if pair.difference <= ROUNDING]:
         worst = max(pair.difference for pair in equal)
         sizes = ", ".join(f"{B:.0f}" for B in sorted({pair.batch_size for pair in equal}))
-        how = "bit for bit" if worst == 0 else f"to {worst:.1g}"
-        yield f"Measured: {len(equal)} pairs of cells with one lr_mean (B = {sizes}) end at the same costs {how}."
+        pairs_of = f"{len(equal)} pairs of cells with one lr_mean (B = {sizes})"
+        yield f"Measured: {pairs_of} end at the same costs {_closeness(worst)}."
     for pair in [pair for pair in pairs if pair.difference > ROUNDING]:
         where = f"B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}"
         yield f"Measured: {where}: up to {percent(pair.difference)} apart."

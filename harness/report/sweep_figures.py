@@ -8,7 +8,7 @@ import numpy as np
 from harness.analysis import BLOCKS, Answer, SweepData
 from harness.report.clocks import clocks
 from harness.report.layout import batch_axis, evenly_spaced, log_axis, log_limits, panels
-from harness.report.markdown import number
+from harness.report.markdown import COSTS, number
 from harness.report.rates import rate_heatmaps, stability
 from harness.report.style import COLOURS, DIVERGED, SMALL, key, palette, short_names, styled, two_digits
 from harness.report.targets import to_target
@@ -22,7 +22,6 @@ MOST_SETTINGS = 36  # in the key of the timing
 SETTING, LABEL = 50, 60  # letters of a setting's name and of a cell's
 MOST_CELLS = 40
 ROW, LETTER = 0.27, 0.088  # inches
-COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
 Split = tuple[float, float]  # µs per update, µs per example
 
 
@@ -35,9 +34,7 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
     drawn = _named("clocks", clocks(cells, data.histories, found.best, title, seconds))
     if n_sizes > 1:
-        drawn["to_target"] = to_target(
-            found.targets, found.fits, _goals(cells, found.targets_at), title, _chosen(cells)
-        )
+        drawn["to_target"] = to_target(found.targets, found.fits, _goals(cells, found.targets_at), title)
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
         drawn |= {"timing": timing(cells, title)} if timed else {}
     if n_rates > 1:
@@ -54,15 +51,6 @@ def _goals(cells: "pd.DataFrame", targets_at: Mapping[str, float]) -> str:
     target_on = cells.groupby("setting")["target_on"].first()
     goals = {s: f"{COSTS[target_on[s]]} ≤ {number(cost)}" for s, cost in targets_at.items() if s in target_on}
     return "; ".join(goal if len(goals) == 1 else f"{setting}: {goal}" for setting, goal in goals.items())
-
-
-def _chosen(cells: "pd.DataFrame") -> str:
-    """How the learning rate of each batch size was chosen: one rate is not a best rate."""
-    n_rates = cells.groupby(["setting", "reduction", "batch_size"])["learning_rate"].nunique()
-    if n_rates.max() == 1:
-        return "at the only learning rate tried"
-    some = ", which for some is the only one" if n_rates.min() == 1 else ""
-    return f"at the best learning rate tried of each batch size{some}"
 
 
 def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:

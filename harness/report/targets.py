@@ -18,10 +18,10 @@ NOT_REACHED = 0.945  # of the height: marks of batch sizes that do not reach the
 
 
 @styled()
-def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, title: str, chosen: str) -> "Figure":
-    """Updates, epochs and train seconds to the target against batch size. chosen: at which learning rate of each."""
-    edge = " Some rates lie on the edge of their grid." if targets["edge"].isin(["low", "high"]).any() else ""
-    note = f"Target: {target_text}, {chosen}.{edge} Medians over replicas, not reached as infinite; bars: intervals."
+def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, title: str) -> "Figure":
+    """Updates, epochs and train seconds to the target against batch size."""
+    medians = "Medians over replicas, not reached as infinite; bars: intervals."
+    note = f"Target: {target_text}, {_chosen(targets)} {medians}"
     texts = [f"{clock.capitalize()} to target" for clock in TARGET_LABELS.values()]
     figure, rows = setting_panels(targets, texts, title, note, _keys(targets, fits), (3.3, 2.9))
     for row, own in rows:
@@ -31,6 +31,15 @@ def to_target(targets: "pd.DataFrame", fits: "pd.DataFrame", target_text: str, t
         if np.isfinite(own["updates"]).any():
             _critical_size(row[0], own["batch_size"], fits[fits["setting"] == own["setting"].iloc[0]])
     return figure
+
+
+def _chosen(targets: "pd.DataFrame") -> str:
+    """How the learning rate of each batch size was chosen: one rate is not a best rate."""
+    if (targets["n_rates"] == 1).all():
+        return "at the only learning rate tried."
+    some = ", which for some is the only one" if (targets["n_rates"] == 1).any() else ""
+    edge = " Some rates lie on the edge of their grid." if targets["edge"].isin(["low", "high"]).any() else ""
+    return f"at the best learning rate tried of each batch size{some}.{edge}"
 
 
 def _keys(targets: "pd.DataFrame", fits: "pd.DataFrame") -> list[Any]:

@@ -123,7 +123,7 @@ def clocks(tables, title="title"):
 def every_figure(tables, title="digits"):
     return [
         *clocks(tables, title).values(),
-        to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title, "at the best rate tried"),
+        to_target(tables.targets, tables.fits, "training cost ≤ 0.7", title),
         sweep_figures.timing(tables.cells, title),
         outcomes(tables.cells, title),
         rate_heatmaps(tables.cells, tables.best, title),
@@ -260,8 +260,9 @@ def test_one_rate_is_not_called_the_best(rates, words):
 
 
 def test_where_some_batch_sizes_have_one_rate_only_that_is_said():
-    cells = sweep(limit=1e9).cells.iloc[2:]
-    assert sweep_figures._chosen(cells).endswith("which for some is the only one")
+    tables = sweep(limit=1e9)
+    tables.targets.loc[0, "n_rates"] = 1
+    assert "which for some is the only one." in notes_of(figures_of(tables)["to_target"])
 
 
 # Clocks
@@ -440,7 +441,7 @@ def marks(axes, marker):
 
 def test_points_to_target_lie_at_the_tables_values_with_bars_and_perfect_scaling():
     tables = sweep(reductions=("sum",), limit=1e9, target=9.0)
-    figure = to_target(tables.targets, tables.fits, "cost ≤ 9", "title", "at the only rate tried")
+    figure = to_target(tables.targets, tables.fits, "cost ≤ 9", "title")
     for axes, clock in zip(figure.axes, ("updates", "epochs", "seconds"), strict=True):
         assert marks(axes, "D") == sorted(zip(tables.targets["batch_size"], tables.targets[clock], strict=True))
         bars = axes.collections[0].get_segments()
@@ -454,7 +455,7 @@ def test_points_to_target_lie_at_the_tables_values_with_bars_and_perfect_scaling
 
 def test_the_fit_is_drawn_where_it_is_resolved_and_said_where_not():
     tables = sweep(limit=1e9, target=9.0)
-    axes = to_target(tables.targets, tables.fits, "cost ≤ 9", "title", "at the only rate tried").axes[0]
+    axes = to_target(tables.targets, tables.fits, "cost ≤ 9", "title").axes[0]
     (fitted,) = [drawn for drawn in axes.get_lines() if len(drawn.get_xdata()) == 60]
     assert fitted.get_ydata() == pytest.approx(40 * (1 + 100 / fitted.get_xdata()))
     assert 100.0 in [drawn.get_xdata()[0] for drawn in axes.get_lines() if len(drawn.get_xdata())]
@@ -466,7 +467,7 @@ def test_the_fit_is_drawn_where_it_is_resolved_and_said_where_not():
 def test_batch_sizes_that_do_not_reach_the_target_are_open_triangles_at_the_top():
     tables = sweep(reductions=("mean",), target=0.0)
     tables.targets.loc[0, "updates"] = 50.0
-    updates, epochs, _ = to_target(tables.targets, tables.fits, "cost", "title", "at the only rate tried").axes
+    updates, epochs, _ = to_target(tables.targets, tables.fits, "cost", "title").axes
     assert [x for x, _ in marks(updates, "^")] == [64, N]
     assert [x for x, _ in marks(epochs, "^")] == [1, 64, N]
     assert "not reached" in epochs.texts[0].get_text()
