@@ -84,21 +84,24 @@ class Rates:
     """Of an answer, what judges ask for most, when they do."""
 
     def __init__(self, data: SweepData) -> None:
-        self.data, self.costs, self.rng = data, final_costs(data.replicas), np.random.default_rng(SEED)
-        self.n_replicas = max(len(row) for row in self.costs.values())
+        self.data, self.final_costs, self.rng = data, final_costs(data.replicas), np.random.default_rng(SEED)
+        self.n_replicas = max(len(row) for row in self.final_costs.values())
 
     @cached_property
     def best(self) -> pd.DataFrame:
-        return best_rates(self.data.cells, self.costs, self.rng)
+        return best_rates(self.data.cells, self.final_costs, self.rng)
 
     @cached_property
     def targets_at(self) -> dict[str, float]:
         return target_costs(self.data.cells, self.data.histories)[0]
 
     @cached_property
+    def to_target(self) -> dict[str, dict[str, Any]]:
+        return updates_to_target(self.data.histories, self.targets_at, self.data.cells)
+
+    @cached_property
     def targets(self) -> pd.DataFrame:
-        reached = updates_to_target(self.data.histories, self.targets_at, self.data.cells)
-        return targets_table(self.data.cells, reached, self.rng)
+        return targets_table(self.data.cells, self.to_target, self.rng)
 
 
 class Files(Evidence):

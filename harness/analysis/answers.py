@@ -27,6 +27,8 @@ class Answer:
     targets_at: dict[str, float]  # setting -> cost per example
     given_targets: set[str]  # settings whose target was asked for
     n_replicas: int
+    final_costs: dict[str, Array]  # cell -> (R,), as `batch_sizes.final_costs`
+    to_target: dict[str, dict[str, Array]]  # cell -> updates, epochs, seconds -> (R,), as `updates_to_target`
     cells: "pd.DataFrame"  # per cell: final, best and to-target values, medians over replicas with their limits
     best: "pd.DataFrame"
     targets: "pd.DataFrame"
@@ -62,6 +64,8 @@ def answer(data: SweepData) -> Answer:
         targets_at=goals,
         given_targets=given,
         n_replicas=n_replicas,
+        final_costs=costs,
+        to_target=reached,
         cells=own_cells,
         best=best,
         targets=targets,

@@ -11,7 +11,6 @@ import yaml
 from numpy.typing import ArrayLike
 
 from harness.analysis.answers import Answer
-from harness.analysis.batch_sizes import final_costs, updates_to_target
 from harness.analysis.comparisons import MARGIN
 from harness.analysis.sweep_tables import SweepData
 from harness.inference import Array, Comparison, Interval, compare_family
@@ -40,10 +39,10 @@ class Evidence:
         """The finished cells."""
         return self.data.cells[self.data.cells["status"] == "FINISHED"]
 
-    @cached_property
+    @property
     def final_costs(self) -> dict[str, Array]:
         """Cell -> final training cost (R,), +inf where the replica diverged."""
-        return final_costs(self.data.replicas)
+        return self.answer.final_costs
 
     @cached_property
     def to_target(self) -> dict[str, dict[str, Array]]:
@@ -51,8 +50,8 @@ class Evidence:
 
         Seconds: of as many replicas as were timed independently.
         """
-        found = updates_to_target(self.data.histories, self.answer.targets_at, self.cells)
-        return {cell: own | {"seconds": own["seconds"][: self.data.n_blocks]} for cell, own in found.items()}
+        n = self.data.n_blocks
+        return {cell: own | {"seconds": own["seconds"][:n]} for cell, own in self.answer.to_target.items()}
 
     @cached_property
     def histories(self) -> "dict[str, pd.DataFrame]":

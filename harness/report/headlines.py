@@ -12,7 +12,7 @@ import numpy as np
 from harness.analysis import Answer, Arm, Headline, Lead, Standing, Tuning
 from harness.inference import Interval
 from harness.report import reductions
-from harness.report.markdown import TIED, interval, listed
+from harness.report.markdown import TIED, further, interval, seeds_that_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SECONDS = "train seconds"
 TUNED = {Tuning.ALIKE: "each at its best learning rate", Tuning.ONE_RATE: "each at the only learning rate tried"}
 ENDS = {"low": "the smallest", "high": "the largest", "both": "the only"}  # edge of a grid -> which of its rates
-FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid -> rates to add, relative to the best
 
 
 def headlines(found: Answer) -> list[str]:
@@ -72,22 +71,18 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
         return f"{first} has a lower training cost than {second} {_where(headline, leads)}{end}"
     if lead.standing is Standing.EQUAL:
         both = f"{first} and {second} have the lowest training costs"
-        return f"tied {_where(headline, leads)}: {both}, {_equal(lead)}{end}"
+        same = lead.comparison is not None and lead.comparison.ratio.low == lead.comparison.ratio.high == 1
+        return f"tied {_where(headline, leads)}: {both}, {'which are the same' if same else TIED}{end}"
     where = _where(headline, leads, all_of_them="on any clock")
     if lead.standing is Standing.NOT_COMPARED:
         return f"no verdict {where}, as {_why(leads)}; lowest so far: {_lowest(headline, leads)}"
-    needed = lead.comparison.seeds_needed if lead.comparison else None
-    tell = f"; about {needed} seeds would tell" if needed else ""
-    return f"no winner yet {where}: {first} is lowest so far, {second} next{tell}{end}"
+    return f"no winner yet {where}: {first} is lowest so far, {second} next{seeds_that_tell(lead, '; ')}{end}"
 
 
 def _lowest(headline: Headline, leads: Sequence[Lead]) -> str:
-    by_arm: dict[str, list[Lead]] = {}
-    for lead in leads:
-        by_arm.setdefault(_arm(lead.first, headline), []).append(lead)
-    if len(by_arm) == 1:
-        return next(iter(by_arm))
-    return ", ".join(f"{arm} {_where(headline, own)}" for arm, own in by_arm.items())
+    arms = [_arm(lead.first, headline) for lead in leads]
+    on = {arm: [lead for lead, own in zip(leads, arms, strict=True) if own == arm] for arm in arms}
+    return arms[0] if len(on) == 1 else ", ".join(f"{arm} {_where(headline, own)}" for arm, own in on.items())
 
 
 def _where(headline: Headline, leads: Sequence[Lead], all_of_them: str = "on every clock") -> str:
@@ -99,15 +94,10 @@ def _where(headline: Headline, leads: Sequence[Lead], all_of_them: str = "on eve
 
 def _arm(arm: Arm, headline: Headline) -> str:
     """The best cell in full, `optimizer=adam, B=64 (η=0.1, mean)`, and how many of its replicas diverged."""
-    cell = headline.cells.set_index("cell").loc[arm.best]
+    cell = arm.cells.set_index("cell").loc[arm.best]
     variant = f"{cell['variant']}, " if headline.along == "setting" and cell["variant"] else ""
     lost = f" ({arm.n_diverged} of {len(arm.costs)} replicas diverged)" if arm.n_diverged else ""
     return f"{variant}{cell['name']}{lost}"
-
-
-def _equal(lead: Lead) -> str:
-    same = lead.comparison is not None and lead.comparison.ratio.low == lead.comparison.ratio.high == 1
-    return "which are the same" if same else TIED
 
 
 def _why(leads: Sequence[Lead]) -> str:
@@ -115,18 +105,17 @@ def _why(leads: Sequence[Lead]) -> str:
     if leads[0].tuning is Tuning.UNEQUAL:
         return f"the two lowest were {leads[0].tuning}"
     arms = [arm for lead in leads for arm in (lead.first, lead.second)]
-    return f"{leads[0].tuning} (add learning_rate={further(arms)} everywhere)"
+    return f"{leads[0].tuning} (add learning_rate={_further(arms)} everywhere)"
 
 
 def _open_end(lead: Lead) -> str:
     """Where learning rates are compared: that the best one is the last of the grid."""
     edge, rate = lead.first.edge, lead.first.of_best("learning_rate")
-    return f"; {rate:g} is {ENDS[edge]} learning rate tried: add {further([lead.first])}" if edge else ""
+    return f"; {rate:g} is {ENDS[edge]} learning rate tried: add {_further([lead.first])}" if edge else ""
 
 
-def further(arms: Iterable[Arm]) -> str:
-    """The learning rates beyond the grids on whose edge the arms are best."""
-    return listed(arm.of_best("learning_rate") * factor for arm in arms for factor in FURTHER.get(arm.edge, ()))
+def _further(arms: Iterable[Arm]) -> str:
+    return further((arm.of_best("learning_rate"), arm.edge) for arm in arms)
 
 
 def _missing(headline: Headline) -> str:

@@ -11,6 +11,7 @@ from harness.analysis import MARGIN, Question, Standing
 from harness.inference import Interval
 
 COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
+FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid -> rates to add, relative to the best
 TIED = f"equal within {MARGIN:.0%}"
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 PAGE = """<!DOCTYPE html>
@@ -55,6 +56,17 @@ def interval(value: Interval) -> str:
 def listed(rates: Iterable[float]) -> str:
     """Different numbers in ascending order, as the command line takes them."""
     return ",".join(dict.fromkeys(f"{rate:.3g}" for rate in sorted(rates)))
+
+
+def further(best: Iterable[tuple[float, str]]) -> str:
+    """The learning rates to add beyond the edges of grids on which best rates lie, from (rate, edge)."""
+    return listed(rate * factor for rate, edge in best for factor in FURTHER.get(edge, ()))
+
+
+def seeds_that_tell(question: Question, after: str) -> str:
+    """How many seeds an open question needs, where that can be estimated; begins with `after`."""
+    needed = question.comparison.seeds_needed if question.comparison else None
+    return f"{after}about {needed} seeds would tell" if needed else ""
 
 
 def p_of(question: Question) -> float:

@@ -12,7 +12,7 @@ from harness.analysis import BLOCKS, Answer, Lead, Standing, SweepData, Tuning, 
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import reductions
 from harness.report.headlines import headlines
-from harness.report.markdown import COSTS, TIED, interval, listed, number, p_of, table
+from harness.report.markdown import COSTS, TIED, further, interval, number, p_of, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +142,7 @@ def _extend(best: "pd.DataFrame") -> Iterator[str]:
     """What to add to the grid where its edge won: no claim is made there."""
     for (setting, reduction), own in best[best["edge"] != ""].groupby(["setting", "reduction"]):
         sizes = ", ".join(f"B={row.batch_size:.0f} ({row.edge})" for row in own.itertuples())
-        rates = listed(own["learning_rate"] * np.where(own["edge"] == "high", 3, 1 / 3))
+        rates = further(zip(own["learning_rate"], own["edge"], strict=True))
         yield f"{setting}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from harness.analysis import Answer, Arm, Pair, Standing, SumOrMean, Tuning
 from harness.inference import Interval
 from harness.network import OPTIMIZERS
-from harness.report.markdown import TIED, interval, listed, number, p_of, table
+from harness.report.markdown import TIED, interval, listed, number, p_of, seeds_that_tell, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,17 +61,15 @@ def _sizes(sizes: list[float]) -> str:
 
 
 def _stand(found: SumOrMean) -> str:
+    if all(found.lower_at.values()):
+        sum_at, mean_at = (_sizes(own) for own in found.lower_at.values())
+        return f"there is no verdict for all: so far sum is lower at {sum_at}, mean at {mean_at}"
     words = {
         Standing.LOWER: "sum has the lower training cost",
         Standing.HIGHER: "mean has the lower training cost",
         Standing.EQUAL: f"they are {TIED}",
     }
-    if all(found.lower_at.values()):
-        sum_at, mean_at = (_sizes(own) for own in found.lower_at.values())
-        return f"there is no verdict for all: so far sum is lower at {sum_at}, mean at {mean_at}"
-    needed = found.comparison.seeds_needed if found.comparison else None
-    unresolved = "it is unresolved which is lower" + (f", about {needed} seeds would tell" if needed else "")
-    return words.get(found.standing, unresolved)
+    return words.get(found.standing, f"it is unresolved which is lower{seeds_that_tell(found, ', ')}")
 
 
 def _rates(found: SumOrMean) -> str:
