@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import BLOCKS, Answer, Lead, Standing, SweepData, Tuning, interruption, too_few_seeds
+from harness.analysis import Answer, Lead, Standing, SweepData, Tuning, interruption, too_few_seeds
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import reductions
 from harness.report.headlines import headlines
@@ -41,24 +41,19 @@ def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     n = found.n_comparisons
     family = f" p-values are Holm's, over the {n} comparisons of this note." if n > 1 else ""
     family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""
-    whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]]
-    full = "".join(f" B={N:.0f} is the whole training set of {own}." for own, N in _sizes_of_sets(whole))
+    whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]].drop_duplicates(["dataset", "n_train"])
+    full = "".join(f" B={row.n_train:.0f} is the whole training set of {row.dataset}." for row in whole.itertuples())
     return f"{text}{family}{full}"
-
-
-def _sizes_of_sets(cells: "pd.DataFrame") -> list[tuple[str, float]]:
-    return list(dict.fromkeys(zip(cells["dataset"], cells["n_train"], strict=True)))
 
 
 def _seconds(data: SweepData) -> str:
     """Where the seconds of the cells come from, and what disturbed them."""
-    if data.timing != BLOCKS:
-        return "Seconds: one reading of each cell's clock; nothing is concluded from them."
     if data.blocks is None:
-        return "Seconds were measured in blocks."
-    stopped = interruption(data.blocks)
-    text = f"Seconds were measured in {data.n_blocks} short blocks of each cell or more, in turns after training"
-    return f"{text}; {stopped}." if stopped else f"{text}."
+        return "Seconds: one reading of each cell's clock; nothing is concluded from them."
+    stopped = f"; {text}" if (text := interruption(data.blocks)) else ""
+    return (
+        f"Seconds were measured in {data.n_blocks} short blocks of each cell or more, in turns after training{stopped}."
+    )
 
 
 def _missing(cells: "pd.DataFrame") -> list[str]:
@@ -108,27 +103,15 @@ def _against(lead: Lead, names: Mapping[str, str]) -> tuple[str, ...]:
 
 def _learning_rate(found: Answer) -> list[str]:
     best = found.best[found.best["n_rates"] > 1]
-    rows = [
-        (r.setting, r.reduction, f"{r.batch_size:.0f}", _rate(r), number(r.lr_mean), number(r.cost), r.edge)
-        for r in best.itertuples()
-    ]
+    rows = []
+    for r in best.itertuples():
+        rate = interval(Interval(r.learning_rate, r.low_rate if r.low_rate < r.high_rate else np.nan, r.high_rate))
+        rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", rate, number(r.lr_mean), number(r.cost), r.edge))
     header = ("data", "reduction", "B", "best rate", "as lr_mean", "final training cost", "edge of the grid")
-    lines = [*_whose_costs(best), *table(header, rows)]
+    chose = "did not choose the rate." if best["disjoint"].all() else "chose the rate, so they flatter."
+    lines = [f"The costs are of replicas that {chose}", "", *table(header, rows)] if rows else []
     found_out = [f"{setting}, {red}: {_exponent(fit)}" for (setting, red), fit in found.exponents.items()]
     return [*lines, "", *(f"- {text}" for text in (*found_out, *_extend(best)))]
-
-
-def _whose_costs(best: "pd.DataFrame") -> list[str]:
-    """Which replicas the costs of best rates are from: only they, not the comparisons above, leave out the choosing."""
-    if best.empty:
-        return []
-    others = "The costs are of replicas that did not choose the rate."
-    return [others if best["disjoint"].all() else "The costs are of replicas that chose the rate, so they flatter.", ""]
-
-
-def _rate(row: Any) -> str:
-    low = row.low_rate if row.low_rate < row.high_rate else np.nan
-    return interval(Interval(row.learning_rate, low, row.high_rate))
 
 
 def _exponent(fit: Exponent) -> str:
@@ -154,10 +137,14 @@ def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
         for setting, cost in found.targets_at.items()
     ]
     lines += [f"Each row: {_at_which_rates(found.targets)}."] if len(found.targets) else []
-    rows = [
-        (r.setting, r.reduction, f"{r.batch_size:.0f}", *_reached(r), f"{r.n_reached} of {r.n_replicas}")
-        for r in found.targets.itertuples()
-    ]
+    rows = []
+    for r in found.targets.itertuples():
+        values = [
+            number(r.learning_rate),
+            *("" if np.isnan(v) else number(v) for v in (r.updates, r.epochs, r.seconds)),
+        ]
+        values = values if np.isfinite(r.updates) else ["", "not reached", "", ""]
+        rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", *values, f"{r.n_reached} of {r.n_replicas}"))
     header = ("data", "reduction", "B", "rate", "updates", "epochs", "train seconds", "replicas that reached it")
     return [*lines, "", *table(header, rows), "", *(f"- {text}" for text in _critical(cells, found))]
 
@@ -172,13 +159,6 @@ def _at_which_rates(targets: "pd.DataFrame") -> str:
     edge = f" (at B = {sizes} that is the edge of the grid, not a best rate)" if not_tuned else ""
     others = ", on replicas that did not choose it" if targets["disjoint"].all() else ""
     return f"at the learning rate of each batch size that takes the fewest updates{edge}{others}"
-
-
-def _reached(row: Any) -> list[str]:
-    if not np.isfinite(row.updates):
-        return ["", "not reached", "", ""]
-    seconds = "" if np.isnan(row.seconds) else number(row.seconds)
-    return [number(row.learning_rate), number(row.updates), number(row.epochs), seconds]
 
 
 def _noise(cells: "pd.DataFrame", found: Answer, fit: Any) -> str:
@@ -209,11 +189,10 @@ def _divergence(cells: "pd.DataFrame", found: Answer) -> list[str]:
     if diverged.empty:
         return ["No replica of any cell diverged."] if len(cells) else []
     lines = []
-    for (setting, reduction), own in found.frontier.groupby(["setting", "reduction"]):
-        edge = own[own["unstable"].notna()]
-        if len(edge):
-            places = ", ".join(f"B={row.batch_size:.0f}: {_bracket(row)}" for row in edge.itertuples())
-            lines.append(f"- {setting}, {reduction}: stable up to / diverged from: {places}.")
+    frontier = found.frontier[found.frontier["unstable"].notna()]
+    for (setting, reduction), own in frontier.groupby(["setting", "reduction"]):
+        places = ", ".join(f"B={row.batch_size:.0f}: {_bracket(row)}" for row in own.itertuples())
+        lines.append(f"- {setting}, {reduction}: stable up to / diverged from: {places}.")
     some = diverged[diverged["n_diverged"] < diverged["n_replicas"]]
     for row in some.head(MOST_NAMED).itertuples():
         share = proportion(int(row.n_diverged), int(row.n_replicas))
