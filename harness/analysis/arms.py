@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 class Tuning(StrEnum):
     """Whether the best cells of two arms may be compared.
 
-    The lowest of many cells is lower by chance than the lowest of few (6 learning rates against 1, ten replicas: a
-    false winner in 8 % of the cases), so both arms need the same batch sizes and reductions with the same numbers of
-    learning rates. And the best rate has to lie inside its grid, or the wider grid wins; unless nothing but what is
-    compared varies.
+    Both need the same numbers of learning rates, as the lowest of many cells is lower by chance than the lowest of few
+    (6 against 1, ten replicas: a false winner in 8 % of the cases). And a best rate has to lie inside its grid, or the
+    wider grid wins; unless nothing but what is compared varies.
     """
 
     ALIKE = "tuned alike"

@@ -90,10 +90,8 @@ class Evidence:
         if self.data.blocks is None:
             return pd.DataFrame(columns=sorted(set(cells["batch_size"])))
         own = self.data.blocks.merge(cells, left_on="signature", right_on="cell")
-        us = 1e6 * own["update_seconds"] * own["time/example_us"] / own["time/update_us"]
-        return (
-            own.assign(us=us).pivot_table(index="block", columns="batch_size", values="us", aggfunc="median").dropna()
-        )
+        own["us"] = 1e6 * own["update_seconds"] * own["time/example_us"] / own["time/update_us"]
+        return own.pivot_table(index="block", columns="batch_size", values="us", aggfunc="median").dropna()
 
     def _file(self, cell: str, name: str) -> Path:
         return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)

@@ -1,7 +1,4 @@
-"""Training cost on four clocks: epochs, updates, examples, train seconds; which cell is ahead depends on the clock.
-
-One line a cell. Lines are medians over all replicas, bands their quartiles; marks say where replicas diverge or stop.
-"""
+"""Training cost on four clocks: epochs, updates, examples, train seconds; a line for each cell (see `medians`)."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -96,8 +93,7 @@ def _panel(axes: "Axes", curves: Curves, clock: str, within: Limits, styles: Sty
     for cell, style in styles.items():
         if cell in placed:
             draw(axes, curves[cell], clock, within, style)
-    drawn = any((own["median"] < within[1]).any() for own in curves.values())
-    if not drawn:
+    if not (drawn := any((own["median"] < within[1]).any() for own in curves.values())):
         why = "marks say when" if any(placed.values()) else "before the first checkpoint"
         empty_axes(axes, f"every cell diverged\n{why}")
     if clock != "epoch" and (drawn or any(placed.values())):

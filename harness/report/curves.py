@@ -1,7 +1,4 @@
-"""Figures of one cell: its costs and score over the epochs, and the cost of single batches.
-
-Lines are medians over all replicas, bands their quartiles; marks say where replicas diverge or stop.
-"""
+"""Figures of one cell: its costs and score over the epochs (see `medians`), and the cost of single batches."""
 
 from typing import TYPE_CHECKING
 
@@ -27,10 +24,8 @@ def cell_figures(
     history: "pd.DataFrame", batch_costs: "pd.DataFrame", title: str, baseline: float | None = None
 ) -> dict[str, "Figure"]:
     """The figures of a cell by file name, from its tables. baseline: of the validation score."""
-    return {
-        "curves": cell_curves(history, title, baseline),
-        "batch_costs": cell_batch_costs(batch_costs, history, title),
-    }
+    curves = cell_curves(history, title, baseline)
+    return {"curves": curves, "batch_costs": cell_batch_costs(batch_costs, history, title)}
 
 
 @styled()

@@ -1,7 +1,6 @@
 """The first sentences of a sweep's note, which the terminal prints too: who wins, and whether to sum or to average.
 
-`analysis` decides what may be said: here are the words. Resolved, tied and unresolved comparisons begin differently;
-what was not tuned alike, missing cells and best rates on the edge of their grid are named in the same sentence.
+`analysis` decides what may be said: here are the words.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,7 @@
-"""Lines of medians over all replicas of a cell, and marks on them: where replicas diverge, where they reach the target.
+"""Lines of medians over all replicas of a cell with quartiles as bands, and marks on them.
 
-A diverged replica counts as infinite, so the median leaves the axes once half of them have diverged.
+Marks: where replicas diverge, where they reach the target. A diverged replica counts as infinite, so the median leaves
+the axes once half of them have diverged.
 """
 
 from collections.abc import Collection

@@ -1,6 +1,6 @@
 """Sum against mean in words: the sentence at the top of a note, and the section with its evidence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from harness.report.markdown import TIED, interval, listed, number, p_of, seeds_
 if TYPE_CHECKING:
     import pandas as pd
 
+LOWER = {Standing.LOWER: "sum", Standing.HIGHER: "mean"}
 ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
 
 
@@ -51,12 +52,18 @@ def _verdict(found: SumOrMean) -> str:
         return f"{not_said}: at {sizes} one is on the edge of its grid, extend it"
     if found.tuning is Tuning.UNEQUAL:
         return f"{not_said}: at {sizes} their numbers of learning rates differ"
-    if found.tuning is Tuning.ONE_RATE:
-        return f"each at the only learning rate tried ({sizes}{_rates(found)}) {_stand(found)}{_to_add(found)}"
-    return f"each at its best learning rate ({sizes}) {_stand(found)}" if found.tuning else ""
+    if found.tuning is Tuning.ALIKE:
+        return f"each at its best learning rate ({sizes}) {_stand(found)}"
+    if found.tuning is None:
+        return ""
+    rates = ""
+    if len(found.sizes) == 1:
+        total, mean = (number(arm.of_best("lr_mean")) for arm in found.best[found.sizes[0]])
+        rates = f", lr_mean {total} for sum and {mean} for mean"
+    return f"each at the only learning rate tried ({sizes}{rates}) {_stand(found)}{_to_add(found)}"
 
 
-def _sizes(sizes: list[float]) -> str:
+def _sizes(sizes: Iterable[float]) -> str:
     return f"B = {', '.join(f'{B:.0f}' for B in sizes)}"
 
 
@@ -64,20 +71,10 @@ def _stand(found: SumOrMean) -> str:
     if all(found.lower_at.values()):
         sum_at, mean_at = (_sizes(own) for own in found.lower_at.values())
         return f"there is no verdict for all: so far sum is lower at {sum_at}, mean at {mean_at}"
-    words = {
-        Standing.LOWER: "sum has the lower training cost",
-        Standing.HIGHER: "mean has the lower training cost",
-        Standing.EQUAL: f"they are {TIED}",
-    }
-    return words.get(found.standing, f"it is unresolved which is lower{seeds_that_tell(found, ', ')}")
-
-
-def _rates(found: SumOrMean) -> str:
-    """lr_mean of both where one batch size is compared."""
-    if len(found.sizes) > 1:
-        return ""
-    total, mean = (arm.of_best("lr_mean") for arm in found.best[found.sizes[0]])
-    return f", lr_mean {number(total)} for sum and {number(mean)} for mean"
+    if found.standing in LOWER:
+        return f"{LOWER[found.standing]} has the lower training cost"
+    unresolved = f"it is unresolved which is lower{seeds_that_tell(found, ', ')}"
+    return f"they are {TIED}" if found.standing is Standing.EQUAL else unresolved
 
 
 def _to_add(found: SumOrMean) -> str:
@@ -120,9 +117,10 @@ def _judged(found: SumOrMean, batch_size: float) -> str:
         return ""
     if all(found.lower_at.values()):
         return "no verdict, as these batch sizes disagree"
-    words = {Standing.LOWER: "sum lower", Standing.HIGHER: "mean lower", Standing.EQUAL: TIED}
     together = " (these batch sizes together)" if len(found.sizes) > 1 else ""
-    return f"{words.get(found.standing, 'unresolved')}{together}, p = {number(p_of(found))}"
+    same = TIED if found.standing is Standing.EQUAL else "unresolved"
+    said = f"{LOWER[found.standing]} lower" if found.standing in LOWER else same
+    return f"{said}{together}, p = {number(p_of(found))}"
 
 
 def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
@@ -148,8 +146,7 @@ def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
         return
     if equal := [pair for pair in pairs if pair.difference <= ROUNDING]:
         worst = max(pair.difference for pair in equal)
-        sizes = ", ".join(f"{B:.0f}" for B in sorted({pair.batch_size for pair in equal}))
-        pairs_of = f"{len(equal)} pairs of cells with one lr_mean (B = {sizes})"
+        pairs_of = f"{len(equal)} pairs of cells with one lr_mean ({_sizes(sorted({p.batch_size for p in equal}))})"
         yield f"Measured: {pairs_of} end at the same costs {_closeness(worst)}."
     for pair in [pair for pair in pairs if pair.difference > ROUNDING]:
         where = f"B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}"

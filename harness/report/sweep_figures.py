@@ -32,7 +32,8 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
         return {}
     settings, seconds = cells.groupby("setting"), data.timing == BLOCKS or len(cells) == 1
     n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
-    drawn = _named("clocks", clocks(cells, data.histories, found.best, title, seconds))
+    parts = clocks(cells, data.histories, found.best, title, seconds)
+    drawn = {f"clocks {part}" if len(parts) > 1 else "clocks": figure for part, figure in parts.items()}
     if n_sizes > 1:
         drawn["to_target"] = to_target(found.targets, found.fits, _goals(cells, found.targets_at), title)
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
@@ -51,11 +52,6 @@ def _goals(cells: "pd.DataFrame", targets_at: Mapping[str, float]) -> str:
     target_on = cells.groupby("setting")["target_on"].first()
     goals = {s: f"{COSTS[target_on[s]]} ≤ {number(cost)}" for s, cost in targets_at.items() if s in target_on}
     return "; ".join(goal if len(goals) == 1 else f"{setting}: {goal}" for setting, goal in goals.items())
-
-
-def _named(name: str, figures: dict[str, "Figure"]) -> dict[str, "Figure"]:
-    """The figures by `name`, followed by what each is of where there are several."""
-    return {f"{name} {of}" if len(figures) > 1 else name: figure for of, figure in figures.items()}
 
 
 @styled()
@@ -84,7 +80,7 @@ def timing(cells: "pd.DataFrame", title: str) -> "Figure":
 
 
 def _ends(cells: "pd.DataFrame", unit: str) -> "list[pd.Series]":
-    """The quartiles of the time of cells whose blocks are known."""
+    """The quartiles of the time of cells, where they are known."""
     part = cells[f"time/{unit}_us"] / cells["time/update_us"]
     return [part * cells[name] for name in ("time/update_us_q25", "time/update_us_q75") if name in cells]
 

@@ -1,6 +1,6 @@
-"""Quartiles over all replicas of a cell: a median of those that are left would fall while the others diverge.
+"""Quartiles over all replicas of a cell, the diverged ones with it: the cost +inf, the score -inf.
 
-A diverged replica has the cost +inf and the score -inf. One that reached its target and stopped keeps its last values.
+One that reached its target and stopped keeps its last values.
 """
 
 from typing import TYPE_CHECKING

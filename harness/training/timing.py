@@ -87,13 +87,9 @@ class Rounds:
         self.n_updates = [timer.fitting(length / rate) for timer, rate in zip(timers, rates, strict=True)]
         self.costs = rates * [n + lead_in(n) for n in self.n_updates]  # wall seconds
         self.is_slow = self.costs > each
-        self.own_blocks = np.where(self.is_slow, self._affordable(), n_blocks)
-
-    def _affordable(self) -> int:
-        """Blocks of each slow work, in the time that the others leave them."""
-        left = self.end - perf_counter() - self.spare - self.n_blocks * self.costs[~self.is_slow].sum()
-        round_of_slow = self.costs[self.is_slow].sum() or 1.0
-        return int(np.clip(left / round_of_slow, FEWEST_BLOCKS, self.n_blocks))
+        left = self.end - perf_counter() - self.spare - n_blocks * self.costs[~self.is_slow].sum()
+        affordable = int(np.clip(left / (self.costs[self.is_slow].sum() or 1.0), FEWEST_BLOCKS, n_blocks))
+        self.own_blocks = np.where(self.is_slow, affordable, n_blocks)
 
     def measure(self, rng: Generator) -> Iterator[tuple[int, int, Block]]:
         """(work, number of the block, block) in the order of measurement.
@@ -115,10 +111,7 @@ class Rounds:
             self._shorten(k)
 
     def _shorten(self, k: int) -> None:
-        """After round k: shorter blocks, if the machine has become too slow for those to come; at least half as long.
-
-        All works keep the number of their blocks: readings are worth more than long ones.
-        """
+        """After round k: if the machine has become too slow, blocks of up to half the length; not fewer blocks."""
         to_come = self.costs * np.maximum(0, self.own_blocks - 1 - k)
         left, needed = self.end - perf_counter() - to_come[self.is_slow].sum(), to_come[~self.is_slow].sum()
         if needed > max(0.0, left):
