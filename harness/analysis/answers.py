@@ -44,7 +44,7 @@ class Answer:
 def answer(data: SweepData) -> Answer:
     """Answer from the finished cells of a sweep; every table is empty when there are none."""
     rng = np.random.default_rng(SEED)
-    cells = data.cells[data.cells["status"] == "FINISHED"]
+    cells = data.finished
     goals, given = batch_sizes.target_costs(cells, data.histories)
     costs = final_costs(data.replicas)
     reached = updates_to_target(data.histories, goals, cells)

@@ -37,7 +37,7 @@ class Evidence:
     @cached_property
     def cells(self) -> "pd.DataFrame":
         """The finished cells."""
-        return self.data.cells[self.data.cells["status"] == "FINISHED"]
+        return self.data.finished
 
     @property
     def final_costs(self) -> dict[str, Array]:

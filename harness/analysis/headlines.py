@@ -50,22 +50,20 @@ def headlines(
 
     cells: all of the sweep. clocks: name -> column of a history. n_blocks: as in `costs_when_spent`.
     """
-    found = []
-    for of, along, own in scopes(cells):
-        done = own[own["status"] == "FINISHED"]
-        if len(done):
-            found.append(Headline(of, along, done, len(own), _leads(done, histories, clocks, along, n_blocks)))
-    return found
+    return [
+        Headline(of, along, done, n_cells, _leads(done, histories, clocks, along, n_blocks))
+        for of, along, done, n_cells in scopes(cells)
+    ]
 
 
-def scopes(cells: "pd.DataFrame") -> Iterator[tuple[str, str, "pd.DataFrame"]]:
-    """Name, what is compared, and cells: each task, and the settings with several cells where a task has several."""
+def scopes(cells: "pd.DataFrame") -> Iterator[tuple[str, str, "pd.DataFrame", int]]:
+    """Of, along, cells, n_cells of each `Headline`: each task, and settings with several cells where it has several."""
     for task, own in cells.groupby("task", sort=False):
-        settings = [(str(name), part) for name, part in own.groupby("setting", sort=False)]
-        parts = [(name, part) for name, part in settings if len(part) > 1] if len(settings) > 1 else []
-        for of, part in [(str(task), own), *parts]:
-            finished = part[part["status"] == "FINISHED"]
-            yield of, next((key for key in ALONG if finished[key].nunique() > 1), ""), part
+        settings = own.groupby("setting", sort=False) if own["setting"].nunique() > 1 else ()
+        for of, part in [(task, own), *((name, part) for name, part in settings if len(part) > 1)]:
+            done = part[part["status"] == "FINISHED"]
+            if len(done):
+                yield str(of), next((key for key in ALONG if done[key].nunique() > 1), ""), done, len(part)
 
 
 def epochs_tell(cells: "pd.DataFrame") -> bool:

@@ -19,7 +19,7 @@ def n_comparisons(cells: Sequence[Values]) -> int:
 
     rows = [{**family._asdict(), **one} for family, one in zip(families(cells), cells, strict=True)]
     table = pd.DataFrame(rows).assign(status="FINISHED")
-    leads = [len(CLOCK_COLUMNS) - epochs_tell(own) for _, along, own in scopes(table) if along]
+    leads = [len(CLOCK_COLUMNS) - epochs_tell(own) for _, along, own, _ in scopes(table) if along]
     return sum(leads) + sum(_both_beside_sizes(own) for _, own in table.groupby("setting"))
 
 

@@ -64,10 +64,14 @@ class SweepData:
     blocks: "pd.DataFrame | None" = None
     here: str = ""
 
+    @property
+    def finished(self) -> "pd.DataFrame":
+        """The finished cells."""
+        return self.cells[self.cells["status"] == "FINISHED"]
+
     def other_arithmetic(self, here: str = "") -> list[str]:
         """Where it differs between the finished cells, and from `here`: `numpy: 2.1 | 2.2`. Then bits may differ."""
-        cells = self.cells[self.cells["status"] == "FINISHED"]
-        texts = dict.fromkeys([*cells.get("arithmetic", ()), *([here] if here else [])])
+        texts = dict.fromkeys([*self.finished.get("arithmetic", ()), *([here] if here else [])])
         known = [json.loads(text or "{}") for text in texts]
         keys = dict.fromkeys(key for one in known for key in one)
         values = {key: dict.fromkeys(one[key] for one in known if key in one) for key in keys}  # of some engines only

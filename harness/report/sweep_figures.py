@@ -27,7 +27,7 @@ Split = tuple[float, float]  # µs per update, µs per example
 
 def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     """The figures that suit what the sweep varied, by name."""
-    cells, title = data.cells[data.cells["status"] == "FINISHED"], data.title
+    cells, title = data.finished, data.title
     if cells.empty:
         return {}
     settings, seconds = cells.groupby("setting"), data.timing == BLOCKS or len(cells) == 1

@@ -74,7 +74,7 @@ class Timer:
     def block(self, n_updates: float) -> Block:
         """Time about so many updates of a new stack.
 
-        Part of an epoch is timed within its full batches; shuffling and a short last batch are added in proportion.
+        Part of an epoch is timed within its full batches; its shuffling and a short last batch count in proportion.
         """
         stack, plan, n_updates = self._stack(), self.cell.plan, self.fitting(n_updates)
         stack.advance(lead_in(n_updates))
