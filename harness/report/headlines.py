@@ -11,7 +11,7 @@ import numpy as np
 from harness.analysis import Answer, Arm, Headline, Lead, Standing, Tuning
 from harness.inference import Interval
 from harness.report import reductions
-from harness.report.markdown import TIED, further, interval, seeds_that_tell
+from harness.report.markdown import TIED, further, interval, would_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,8 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
     where = _where(headline, leads, all_of_them="on any clock")
     if lead.standing is Standing.NOT_COMPARED:
         return f"no verdict {where}, as {_why(leads)}; lowest so far: {_lowest(headline, leads)}"
-    return f"no winner yet {where}: {first} is lowest so far, {second} next{seeds_that_tell(lead, '; ')}{end}"
+    tell = f"; {more}" if (more := would_tell(lead)) else ""
+    return f"no winner yet {where}: {first} is lowest so far, {second} next{tell}{end}"
 
 
 def _lowest(headline: Headline, leads: Sequence[Lead]) -> str:

@@ -63,17 +63,17 @@ def further(best: Iterable[tuple[float, str]]) -> str:
     return listed(rate * factor for rate, edge in best for factor in FURTHER.get(edge, ()))
 
 
-def seeds_that_tell(question: Question, after: str) -> str:
-    """How many seeds an open question needs, where that can be estimated; begins with `after`."""
-    needed = question.comparison.seeds_needed if question.comparison else None
-    return f"{after}about {needed} seeds would tell" if needed else ""
-
-
 def p_of(question: Question) -> float:
     """The p-value behind what is said: of equality where two arms are tied, else of a difference."""
     if question.comparison is None:
         return np.nan
     return question.comparison.equivalence_p if question.standing is Standing.EQUAL else question.comparison.p
+
+
+def would_tell(question: Question) -> str:
+    """What would resolve it; empty where nothing is known."""
+    needed = question.comparison.seeds_needed if question.comparison else None
+    return f"about {needed} seeds would tell" if needed else ""
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

@@ -28,12 +28,11 @@ NOISE = {
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
     head = [f"**{sentence}**" for sentence in headlines(found)]
-    head += [f"`{data.about.get('command', '')}`", _finished(data, found), *_missing(data.cells)]
+    head += [f"`{data.about.get('command', '')}`", _finished(data, found, len(data.finished)), *_missing(data.cells)]
     return "\n\n".join([*head, *_sections(data.finished, found), "### All cells", cells_table(data.cells)])
 
 
-def _finished(data: SweepData, found: Answer) -> str:
-    n_done = len(data.finished)
+def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
     text += f" {_seconds(data)}" if n_done else ""
     if differing := data.other_arithmetic():

@@ -8,7 +8,7 @@ import numpy as np
 from harness.analysis import Answer, Arm, Pair, Standing, SumOrMean, Tuning
 from harness.inference import Interval
 from harness.network import OPTIMIZERS
-from harness.report.markdown import TIED, interval, listed, number, p_of, seeds_that_tell, table
+from harness.report.markdown import TIED, interval, listed, number, p_of, table, would_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def _stand(found: SumOrMean) -> str:
         return f"there is no verdict for all: so far sum is lower at {sum_at}, mean at {mean_at}"
     if found.standing in LOWER:
         return f"{LOWER[found.standing]} has the lower training cost"
-    unresolved = f"it is unresolved which is lower{seeds_that_tell(found, ', ')}"
+    unresolved = "it is unresolved which is lower" + (f", {more}" if (more := would_tell(found)) else "")
     return f"they are {TIED}" if found.standing is Standing.EQUAL else unresolved
 
 
