@@ -51,12 +51,13 @@ def time_updates(
     import pandas as pd
 
     works = {work_of(*cell): cell for cell in cells.values()}
+    number = {work: i for i, work in enumerate(works)}
     n_blocks = max((config.seeds for config, _ in cells.values()), default=0)
     timers = [Timer(cell) for cell in cells_of(works, load)]
     measured = Rounds(timers, int(np.clip(n_blocks, FEWEST_BLOCKS, MOST_BLOCKS)), seconds).measure(rng)
     rows = [(w, k, b.updates, b.seconds / b.updates, b.cpu_seconds / b.updates, b.interrupted) for w, k, b in measured]
     columns = ["work", "block", "updates", "update_seconds", "update_cpu_seconds", "interrupted"]
-    owners = [(signature, list(works).index(work_of(*cell))) for signature, cell in cells.items()]
+    owners = [(signature, number[work_of(*cell)]) for signature, cell in cells.items()]
     return pd.DataFrame(owners, columns=["signature", "work"]).merge(pd.DataFrame(rows, columns=columns), on="work")
 
 
