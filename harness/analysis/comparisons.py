@@ -62,7 +62,8 @@ def compare(questions: Sequence[Question], rng: np.random.Generator) -> int:
 def _turned(comparison: Comparison) -> Comparison:
     """Of b with a."""
     ratio, turned = comparison.ratio, {"a lower": "b lower", "b lower": "a lower"}
-    ratio = Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low)
+    with np.errstate(divide="ignore"):  # a limit may be 0, or infinite
+        ratio = Interval(*(1 / np.array([ratio.estimate, ratio.high, ratio.low])).tolist())
     verdict = turned.get(comparison.verdict, comparison.verdict)
     return replace(comparison, ratio=ratio, verdict=verdict, diverged=comparison.diverged[::-1])
 
