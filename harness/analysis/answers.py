@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.analysis import batch_sizes
-from harness.analysis.batch_sizes import final_costs, table, targets_table, updates_to_target, with_limits
-from harness.analysis.comparisons import CLOCK_COLUMNS, compare
+from harness.analysis.batch_sizes import GROUP, final_costs, table, targets_table, updates_to_target, with_limits
+from harness.analysis.comparisons import CLOCK_COLUMNS, compare, costs_when_spent
 from harness.analysis.headlines import Headline, headlines
 from harness.analysis.reductions import Pair, SumOrMean, matched_pairs, sum_or_mean
 from harness.analysis.sweep_tables import SweepData
@@ -49,7 +49,8 @@ def answer(data: SweepData) -> Answer:
     costs = final_costs(data.replicas)
     reached = updates_to_target(data.histories, goals, cells)
     n_replicas = max((len(row) for row in costs.values()), default=0)
-    best = batch_sizes.best_rates(cells, costs, rng)
+    tuned = costs | at_equal_epochs(cells, data.histories)
+    best = batch_sizes.best_rates(cells, tuned, rng)
     targets = targets_table(cells, reached, rng, data.n_blocks)
     own_cells = cell_intervals(data.replicas, costs, reached, data.n_blocks)
     clocks = dict(CLOCK_COLUMNS)
@@ -71,12 +72,22 @@ def answer(data: SweepData) -> Answer:
         targets=targets,
         fits=batch_sizes.fits_table(targets, reached, rng),
         frontier=batch_sizes.frontier_table(cells),
-        exponents=batch_sizes.exponents(cells, costs, rng),
+        exponents=batch_sizes.exponents(cells, tuned, rng),
         pairs=matched_pairs(cells, costs),
         headlines=first,
         sum_or_mean=reductions,
         n_comparisons=n_comparisons,
     )
+
+
+def at_equal_epochs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> dict[str, Array]:
+    """Cell -> training cost (R,) at the most epochs that all learning rates of its batch size have trained.
+
+    That is the final cost, unless some stopped early: at a target, or at a budget in seconds. Without groups of which
+    half of the replicas or more of every cell diverged.
+    """
+    groups = (own for _, own in cells.groupby(GROUP)) if len(cells) else ()
+    return {cell: row for own in groups for cell, row in costs_when_spent(own, histories, "epoch")[1].items()}
 
 
 def cell_intervals(

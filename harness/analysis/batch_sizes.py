@@ -87,13 +87,14 @@ def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Ge
 
 
 def why_untuned(groups: "pd.DataFrame") -> Status | None:
-    """Why nothing is estimated over these groups, which have HOW_CHOSEN; None if each was tuned.
+    """Why nothing is estimated over these rows of `targets_table`; None if each was tuned.
 
     A group is tuned if its best rate lies inside its grid, so has a lower and a higher one beside it. The best of many
     rates is lower by chance than the best of few: numbers of rates that differ by more than a factor of two do not do.
     """
+    not_reached = Status.NOT_REACHED if groups["learning_rate"].isna().any() else None
     at_edge = Status.AT_EDGE if (groups["edge"] != "").any() else None
-    return _why_unequal(groups["n_rates"]) or at_edge
+    return not_reached or _why_unequal(groups["n_rates"]) or at_edge
 
 
 def _why_unequal(n_rates: Collection[int]) -> Status | None:
@@ -122,7 +123,7 @@ def exponents(
     """p in best lr_mean ∝ B^p of each setting and reduction with two batch sizes and rates or more; on all replicas.
 
     In canonical units, in which the rules are stated: there sum and mean have one p. No rule is judged where a batch
-    size was not tuned.
+    size was not tuned, or training stopped at a target.
     """
     found = {}
     for (setting, reduction), own in cells.groupby(["setting", "reduction"]) if len(cells) else ():
@@ -133,7 +134,7 @@ def exponents(
         n_rates = [len(grid) for grid in grids.values()]
         if len(grids) > 1 and max(n_rates) > 1:
             exponent = scaling_exponent(grids, rng)
-            if why := _why_unequal(n_rates):
+            if why := Status.STOPPED if own["n_stopped"].any() else _why_unequal(n_rates):
                 exponent = replace(exponent, status=why, verdicts=dict.fromkeys(exponent.verdicts, "unresolved"))
             found[str(setting), str(reduction)] = exponent
     return found
@@ -192,7 +193,7 @@ def targets_table(
             row |= with_limits(axis, median_interval(values[split.report][: n_blocks if axis == "seconds" else None]))
         updates = reached[cell]["updates"][split.report]
         rows.append(row | {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)})
-    return table(rows, *GROUP, *HOW_CHOSEN, *TARGET_LABELS)
+    return table(rows, *GROUP, "learning_rate", *HOW_CHOSEN, *TARGET_LABELS)
 
 
 def fits_table(

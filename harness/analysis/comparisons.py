@@ -73,21 +73,19 @@ def costs_when_spent(
 ) -> tuple[float, dict[str, Array]]:
     """The most of a clock that every cell has spent, and cell -> training cost (R,) then.
 
-    Cells of which half of the replicas or more diverged end early and do not bound the budget. NaN and no costs if all
-    cells are such. n_blocks: at equal seconds only so many replicas, which were timed independently; None: all.
+    Cells of which half of the replicas or more diverged end early and do not bound the budget. 0 and no costs if all
+    cells are such, or a replica stopped before its first update. n_blocks: at equal seconds only so many replicas, which were timed independently; None: all.
     """
     steady = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
     curves: dict[str, Any] = dict(tuple(histories[histories["cell"].isin(cells["cell"])].groupby("cell", sort=False)))
-    budget = min((spent(rows, column) for cell, rows in curves.items() if cell in steady), default=np.nan)
+    budget = min((spent(rows, column) for cell, rows in curves.items() if cell in steady), default=0.0)
     most = n_blocks if column == "train_seconds" else None
-    return budget, {cell: costs_at(curves[cell], column, budget)[:most] for cell in cells["cell"]} if steady else {}
+    return budget, {cell: costs_at(curves[cell], column, budget)[:most] for cell in cells["cell"]} if budget else {}
 
 
 def spent(history: "pd.DataFrame", column: str) -> float:
-    """What every replica of a cell has spent that did not diverge; seconds differ between replicas."""
+    """What every replica of a cell has spent that did not diverge: less where one has stopped at a target."""
     last = history.groupby("replica")[[column, "outcome"]].last()
-    if column != "train_seconds":
-        return float(last[column].max())
     return float(last.loc[last["outcome"] != "diverged", column].min())
 
 

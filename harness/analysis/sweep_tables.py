@@ -49,7 +49,7 @@ class SweepData:
     size, learning rate and reduction; these four name one cell), task and variant (see `Family`), name (what a sentence
     calls the cell beside others of its setting), cell (the signature), label (a name, unique in the sweep), status,
     outcome, reason, the configuration, summary metrics, score (median final training cost over all replicas, +inf if
-    half diverged) with q25 and q75, n_replicas, n_diverged, run_id. replicas and histories: the rows of replicas.csv
+    half diverged) with q25 and q75, n_replicas, n_diverged, n_stopped, run_id. replicas and histories: the rows of replicas.csv
     and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds, per update and of
     trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING: those of each cell's
     own clock, which do not compare. here: the arithmetic of this process, as the column of that name has it of a cell.
@@ -186,7 +186,11 @@ def _cell_row(cell: SweepCell, label: str) -> dict[str, Any]:
 
 
 def spread(replicas: "pd.DataFrame") -> dict[str, float]:
-    """Score and quartiles (costs per example) over all replicas, diverged ones as +inf, and how many of each."""
-    lost = replicas["outcome"] == "diverged"
+    """Score and quartiles (costs per example) over all replicas, diverged ones as +inf, and how many of each.
+
+    n_stopped: replicas that ended at their target.
+    """
+    lost, stopped = (replicas["outcome"] == how for how in ("diverged", "reached"))
     q25, score, q75 = quartiles(replicas["final_train_cost"].mask(lost, np.inf))
-    return {"score": score, "q25": q25, "q75": q75, "n_replicas": len(replicas), "n_diverged": int(lost.sum())}
+    counts = {"n_replicas": len(replicas), "n_diverged": int(lost.sum()), "n_stopped": int(stopped.sum())}
+    return {"score": score, "q25": q25, "q75": q75, **counts}

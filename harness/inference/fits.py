@@ -30,8 +30,10 @@ class Status(StrEnum):
     MAYBE_BELOW = "unresolved: B_crit may be below the smallest batch size"
     MAYBE_ABOVE = "unresolved: B_crit may be above the largest batch size"
     UNBOUNDED = "unresolved: B_crit is not bounded on either side by the batch sizes"
+    NOT_REACHED = "unresolved: at a batch size no learning rate brings half of the replicas to the target"
     AT_EDGE = "unresolved: a best learning rate is at the edge of its grid"
     ONE_RATE = "unresolved: a batch size has a single learning rate, which is not tuned"
+    STOPPED = "unresolved: training stopped at a target, for each batch size after other epochs"
     UNEQUAL = "unresolved: one batch size has more than twice as many learning rates as another"
 
 

@@ -16,6 +16,7 @@ from harness.report.markdown import TIED, further, interval, would_tell
 if TYPE_CHECKING:
     import pandas as pd
 
+AT_TARGET = "a replica starts at its target"
 SECONDS = "train seconds"
 TUNED = {Tuning.ALIKE: "each at its best learning rate", Tuning.ONE_RATE: "each at the only learning rate tried"}
 ENDS = {"low": "the smallest", "high": "the largest", "both": "the only"}  # edge of a grid -> which of its rates
@@ -32,7 +33,8 @@ def _headline(headline: Headline, found: Answer) -> str:
     if not headline.along:
         return _single(headline.cells.iloc[0], found)
     if not headline.leads:
-        return "no winner, as half of the replicas or more of every cell diverged"
+        lost = (headline.cells["n_diverged"] >= headline.cells["n_replicas"] / 2).all()
+        return f"no winner, as {'half of the replicas or more of every cell diverged' if lost else AT_TARGET}"
     parts: dict[tuple[str, ...], list[Lead]] = {}
     for lead in headline.leads:
         same_arms = () if lead.standing is Standing.NOT_COMPARED else (lead.first.best, lead.second.best)

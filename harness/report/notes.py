@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_NAMED = 10  # cells
+EDGE = "edge of the grid"
 TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/example_us": "µs/example"}
 NOISE = {
     "noise/b_simple": "averages",
@@ -35,6 +36,8 @@ def note(data: SweepData, found: Answer) -> str:
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
     text += f" {_seconds(data)}" if n_done else ""
+    stopped = n_done and data.cells["n_stopped"].any()
+    text += " Costs are compared at what was spent when the first replica stopped at its target." if stopped else ""
     if differing := data.other_arithmetic():
         text += f" Cells were trained with different arithmetic ({'; '.join(differing)}), so bits need not repeat."
     n = found.n_comparisons
@@ -105,8 +108,9 @@ def _learning_rate(found: Answer) -> list[str]:
     rows = []
     for r in best.itertuples():
         rate = interval(Interval(r.learning_rate, r.low_rate if r.low_rate < r.high_rate else np.nan, r.high_rate))
-        rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", rate, number(r.lr_mean), number(r.cost), r.edge))
-    header = ("data", "reduction", "B", "best rate", "as lr_mean", "final training cost", "edge of the grid")
+        costs = number(r.lr_mean), number(r.cost)
+        rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", rate, *costs, _edge(r)))
+    header = ("data", "reduction", "B", "best rate", "as lr_mean", "training cost at equal epochs", EDGE)
     chose = "did not choose the rate." if best["disjoint"].all() else "chose the rate, so they flatter."
     lines = [f"The costs are of replicas that {chose}", "", *table(header, rows)] if rows else []
     found_out = [f"{setting}, {red}: {_exponent(fit)}" for (setting, red), fit in found.exponents.items()]
@@ -143,21 +147,23 @@ def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
             *("" if np.isnan(v) else number(v) for v in (r.updates, r.epochs, r.seconds)),
         ]
         values = values if np.isfinite(r.updates) else ["", "not reached", "", ""]
-        rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", *values, f"{r.n_reached} of {r.n_replicas}"))
-    header = ("data", "reduction", "B", "rate", "updates", "epochs", "train seconds", "replicas that reached it")
+        how_many = f"{r.n_reached} of {r.n_replicas}"
+        rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", *values, how_many, _edge(r)))
+    header = ("data", "reduction", "B", "rate", "updates", "epochs", "train seconds", "replicas that reached it", EDGE)
     return [*lines, "", *table(header, rows), "", *(f"- {text}" for text in _critical(cells, found))]
 
 
 def _at_which_rates(targets: "pd.DataFrame") -> str:
-    """What the learning rate of a row is: tuned, on the edge of its grid, or the only one; and who reports."""
+    """What the learning rate of a row is, and who reports."""
     if (targets["n_rates"] == 1).all():
         return "at the only learning rate tried for each batch size"
-    reached = targets[targets["learning_rate"].notna()]
-    not_tuned = sorted(set(reached.loc[reached["edge"] != "", "batch_size"]))
-    sizes = ", ".join(f"{B:.0f}" for B in not_tuned)
-    edge = f" (at B = {sizes} that is the edge of the grid, not a best rate)" if not_tuned else ""
     others = ", on replicas that did not choose it" if targets["disjoint"].all() else ""
-    return f"at the learning rate of each batch size that takes the fewest updates{edge}{others}"
+    return f"at the learning rate of each batch size that takes the fewest updates{others}"
+
+
+def _edge(row: Any) -> str:
+    """Where the grid has to go on before the rate is a best one."""
+    return "" if np.isnan(row.learning_rate) else {"both": "the only rate"}.get(row.edge, row.edge)
 
 
 def _noise(cells: "pd.DataFrame", found: Answer, fit: Any) -> str:

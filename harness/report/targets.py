@@ -38,7 +38,8 @@ def _chosen(targets: "pd.DataFrame") -> str:
     if (targets["n_rates"] == 1).all():
         return "at the only learning rate tried."
     some = ", which for some is the only one" if (targets["n_rates"] == 1).any() else ""
-    edge = " Some rates lie on the edge of their grid." if targets["edge"].isin(["low", "high"]).any() else ""
+    at_edge = targets["learning_rate"].notna() & targets["edge"].isin(["low", "high"])
+    edge = " Some rates lie on the edge of their grid." if at_edge.any() else ""
     return f"at the best learning rate tried of each batch size{some}.{edge}"
 
 
