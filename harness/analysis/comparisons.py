@@ -74,7 +74,8 @@ def costs_when_spent(
     """The most of a clock that every cell has spent, and cell -> training cost (R,) then.
 
     Cells of which half of the replicas or more diverged end early and do not bound the budget. 0 and no costs if all
-    cells are such, or a replica stopped before its first update. n_blocks: at equal seconds only so many replicas, which were timed independently; None: all.
+    cells are such, or a replica stopped before its first update. n_blocks: at equal seconds only so many replicas,
+    which were timed independently; None: all.
     """
     steady = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
     curves: dict[str, Any] = dict(tuple(histories[histories["cell"].isin(cells["cell"])].groupby("cell", sort=False)))

@@ -29,14 +29,19 @@ def _both_beside_sizes(cells: "pd.DataFrame") -> bool:
     return bool(both.any()) and cells["batch_size"].nunique() > 1
 
 
-def too_few_seeds(n_comparisons: int, seeds: int) -> str:
-    """A sentence if no difference can be shown with so many seeds, whatever the costs are; else empty."""
+def too_few_seeds(n_comparisons: int, seeds: int, at_most: bool = False) -> str:
+    """A sentence if no difference can be shown with so many seeds, whatever the costs are; else empty.
+
+    at_most: before training, when the answer may turn out to make fewer comparisons.
+    """
     fewest = fewest_pairs(n_comparisons)
     if n_comparisons == 0 or (fewest is not None and seeds >= fewest):
         return ""
     more = f"seeds={fewest} can" if fewest else "no number of seeds can: make the grid smaller"
-    plural = "s" if n_comparisons > 1 else ""
+    unsure = at_most and n_comparisons > 1 and seeds >= (fewest_pairs(1) or 0)
+    perhaps, up_to = ("perhaps ", "up to ") if unsure else ("", "")
+    comparisons = f"{up_to}{n_comparisons} comparison{'s' if n_comparisons > 1 else ''}"
     return (
-        f"With seeds={seeds} no difference can be shown, as the answer makes {n_comparisons} comparison{plural} "
+        f"With seeds={seeds} {perhaps}no difference can be shown, as the answer makes {comparisons} "
         f"(p < .05 after Holm's correction); {more}."
     )

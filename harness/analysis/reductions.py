@@ -113,12 +113,16 @@ def _geometric_mean(costs: Array) -> Array:
 
 
 def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
-    """Cells that differ only in the reduction and in the units of the rate: one lr_mean, both reductions."""
+    """Cells that differ only in the reduction and in the units of the rate: one lr_mean, both reductions.
+
+    Without those that have no cost to compare, as all replicas of both diverged.
+    """
     pairs = []
     for (setting, B), own in cells.groupby(["setting", "batch_size"]) if len(cells) else ():
         for _, a in own[own["reduction"] == "sum"].iterrows():
             for _, b in own[own["reduction"] == "mean"].iterrows():
-                if np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
+                finite = np.isfinite([costs[a["cell"]], costs[b["cell"]]]).any()
+                if finite and np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
                     pairs.append(_pair(str(setting), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
     return pairs
 

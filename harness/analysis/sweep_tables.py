@@ -49,10 +49,11 @@ class SweepData:
     size, learning rate and reduction; these four name one cell), task and variant (see `Family`), name (what a sentence
     calls the cell beside others of its setting), cell (the signature), label (a name, unique in the sweep), status,
     outcome, reason, the configuration, summary metrics, score (median final training cost over all replicas, +inf if
-    half diverged) with q25 and q75, n_replicas, n_diverged, n_stopped, run_id. replicas and histories: the rows of replicas.csv
-    and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds, per update and of
-    trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING: those of each cell's
-    own clock, which do not compare. here: the arithmetic of this process, as the column of that name has it of a cell.
+    half diverged) with q25 and q75, n_replicas, n_diverged, n_stopped, run_id. replicas and histories: the rows of
+    replicas.csv and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds, per update
+    and of trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING: those of each
+    cell's own clock, which do not compare. here: the arithmetic of this process, as the column of that name has it of
+    a cell.
     """
 
     title: str

@@ -46,7 +46,8 @@ class BestRate:
 class Exponent:
     """p in best learning rate ∝ B^p. best: η* by batch size, without those where everything diverged.
 
-    verdicts: per rule of SCALING_POWERS "supported" (alone in p's interval), "refuted" (outside) or "unresolved".
+    verdicts: per rule of SCALING_POWERS "supported" (alone in p's interval, and the nearest one to p itself),
+    "refuted" (outside) or "unresolved".
     at_edge: batch sizes whose best rate is at the edge of the grid.
     """
 
@@ -121,7 +122,7 @@ def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.r
     if found.sum() >= fits.FEWEST_CELLS:
         x = np.log(batch_sizes[found])
         x -= x.mean()
-        p = fits.bootstrap_interval(best[:, found] @ x / (x @ x), costs.shape[1])
+        p = fits.bootstrap_interval((best[:, found] - best[:, found][:, :1]) @ x / (x @ x), costs.shape[1])
     status = _exponent_status(p, bool(inside[found].all()), costs.shape[1])
     by_size = dict(zip(batch_sizes[found].tolist(), np.exp(best[0, found]).tolist(), strict=True))
     return Exponent(status, p, _rule_verdicts(p, status), by_size, tuple(batch_sizes[found & ~inside].tolist()))
@@ -152,5 +153,6 @@ def _rule_verdicts(p: Interval, status: Status) -> dict[str, str]:
     if status is not Status.RESOLVED:
         return dict.fromkeys(SCALING_POWERS, "unresolved")
     inside = [rule for rule, power in SCALING_POWERS.items() if power in p]
-    verdict = "supported" if len(inside) == 1 else "unresolved"
+    nearest = min(SCALING_POWERS, key=lambda rule: abs(SCALING_POWERS[rule] - p.estimate))
+    verdict = "supported" if inside == [nearest] else "unresolved"
     return {rule: verdict if rule in inside else "refuted" for rule in SCALING_POWERS}

@@ -133,7 +133,8 @@ def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
     ragged = cells[(cells["last_batch"] == "keep") & (cells["n_train"] % cells["batch_size"] != 0)]
     for (n_train, B), _ in ragged.groupby(["n_train", "batch_size"]):
         short = n_train % B
-        yield f"B={B:.0f} leaves a last batch of {short:g}: mean weights its examples {B / short:.3g} times as much."
+        batch = f"B={B:.0f} leaves a last batch of {short:g}"
+        yield f"With N={n_train:g}, {batch}: mean weights its examples {B / short:.3g} times as much."
     if (cells["optimizer.weight_decay"].astype(float) > 0).any():
         yield "weight decay is added after the reduction: sum needs decay·B to be the same."
     if cells["optimizer.clip_norm"].notna().any():

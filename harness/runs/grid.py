@@ -68,7 +68,7 @@ def unresolvable(cells: Sequence[GridCell]) -> str:
     if not missing(cells):
         return ""
     count = n_comparisons([cell.identity.values for cell in cells])
-    return too_few_seeds(count, min(cell.config.seeds for cell in cells))
+    return too_few_seeds(count, min(cell.config.seeds for cell in cells), at_most=True)
 
 
 def _duration(seconds: float) -> str:

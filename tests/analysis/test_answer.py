@@ -116,9 +116,9 @@ def test_the_square_root_rule_is_found_and_the_others_refuted(answered):
 @ANSWERED
 def test_sum_and_mean_at_one_canonical_rate_are_found_equal(grid, answered):
     pairs = answered.pairs
-    assert len(pairs) == len(SIZES) * len(RATES)
+    assert len(pairs) == len(SIZES) * len(RATES) - 1  # at one rate all replicas of both diverged: no costs
     assert max(pair.difference for pair in pairs) == 0
-    assert "18 pairs of cells with one lr_mean" in notes.note(grid, answered)
+    assert "17 pairs of cells with one lr_mean" in notes.note(grid, answered)
 
 
 def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
@@ -127,7 +127,7 @@ def test_a_planted_difference_between_sum_and_mean_is_found_and_named():
     text = notes.note(data, answer(data))
     assert "B=10, lr_mean 0.1: up to 20 % apart" in text
     assert "sum needs decay·B" in text
-    assert "B=10 leaves a last batch of 4: mean weights its examples 2.5 times as much" in text
+    assert "With N=1024, B=10 leaves a last batch of 4: mean weights its examples 2.5 times as much" in text
     assert "(B = 10, lr_mean 0.1 for sum and 0.1 for mean) mean has the lower training cost" in text
     assert "at its best" not in text  # there is one learning rate for each
 

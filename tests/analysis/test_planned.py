@@ -56,6 +56,13 @@ def test_the_seeds_named_are_the_fewest_with_which_a_difference_can_be_shown(m):
     assert f"seeds={named} can." in too_few_seeds(m, named - 1)
 
 
+def test_before_training_fewer_comparisons_may_be_made_than_planned():
+    """The answer makes none where a best rate is on the edge. No number of them can be shown with five seeds."""
+    assert "With seeds=8 perhaps no difference can be shown, as the answer makes up to 8" in too_few_seeds(8, 8, True)
+    assert "With seeds=8 no difference can be shown, as the answer makes 8 comparisons" in too_few_seeds(8, 8)
+    assert "With seeds=5 no difference can be shown, as the answer makes 8 comparisons" in too_few_seeds(8, 5, True)
+
+
 def test_without_comparisons_there_is_nothing_to_say():
     assert too_few_seeds(0, 1) == ""
 

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from harness.inference.fits import Status, fit_batch_scaling, resampled_medians, vertex
-from harness.inference.learning_rates import SCALING_POWERS, Split, best_learning_rate, scaling_exponent, split_replicas
+from harness.inference.intervals import Interval
+from harness.inference.learning_rates import (
+    SCALING_POWERS,
+    Split,
+    _rule_verdicts,
+    best_learning_rate,
+    scaling_exponent,
+    split_replicas,
+)
 from harness.inference.sign_flips import fewest_pairs
 
 NAN, INF = np.nan, np.inf
@@ -285,6 +293,18 @@ def test_a_planted_rule_is_supported_and_the_others_refuted(power):
     expected = {rule: "supported" if value == power else "refuted" for rule, value in SCALING_POWERS.items()}
     assert found.verdicts == expected
     assert list(found.best) == [1, 8, 64, 512]
+
+
+def test_a_rule_that_is_merely_not_excluded_is_not_supported():
+    """The interval holds constant alone, but the exponent is nearer to sqrt."""
+    assert set(_rule_verdicts(Interval(0.33, -0.14, 0.43), Status.RESOLVED).values()) == {"unresolved", "refuted"}
+    supported = {"constant": "refuted", "sqrt": "supported", "linear": "refuted"}
+    assert _rule_verdicts(Interval(0.49, 0.4, 0.58), Status.RESOLVED) == supported
+
+
+def test_one_best_rate_at_all_batch_sizes_is_an_exponent_of_zero_to_the_bit():
+    costs = {rate: np.full(10, cost) for rate, cost in {0.01: 0.4, 0.1: 0.3, 1.0: 0.5}.items()}
+    assert scaling_exponent(dict.fromkeys([1, 16, 353], costs), rng()).p.estimate == 0
 
 
 def test_parabolas_without_noise_give_the_exponent_exactly():
