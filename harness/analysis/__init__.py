@@ -3,7 +3,7 @@
 May import `training` for the tables of a cell and `inference` for tests and intervals; loads and draws nothing.
 """
 
-from harness.analysis.answers import SEED, Answer, answer
+from harness.analysis.answers import SEED, TUNED, Answer, answer
 from harness.analysis.arms import Arm, Tuning
 from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_to_target
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_at, spent

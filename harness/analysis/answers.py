@@ -17,6 +17,7 @@ from harness.inference import Array, Exponent, median_interval
 if TYPE_CHECKING:
     import pandas as pd
 
+TUNED = "train_cost_at_equal_epochs"  # of all learning rates of a batch size
 SEED = 20_210_114  # of the resampling only: an answer is the same each time it is asked for
 
 
@@ -52,7 +53,7 @@ def answer(data: SweepData) -> Answer:
     tuned = costs | at_equal_epochs(cells, data.histories)
     best = batch_sizes.best_rates(cells, tuned, rng)
     targets = targets_table(cells, reached, rng, data.n_blocks)
-    own_cells = cell_intervals(data.replicas, costs, reached, data.n_blocks)
+    own_cells = cell_intervals(data.replicas, costs, tuned, reached, data.n_blocks)
     clocks = dict(CLOCK_COLUMNS)
     if data.timing != BLOCKS:
         del clocks["train seconds"]
@@ -91,16 +92,21 @@ def at_equal_epochs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> dict[st
 
 
 def cell_intervals(
-    replicas: "pd.DataFrame", costs: dict[str, Array], reached: dict[str, dict[str, Array]], n_blocks: int | None = None
+    replicas: "pd.DataFrame",
+    costs: dict[str, Array],
+    tuned: dict[str, Array],
+    reached: dict[str, dict[str, Array]],
+    n_blocks: int | None = None,
 ) -> "pd.DataFrame":
-    """Per cell the median over all replicas, and its limits, of final and best cost and of updates, epochs, seconds.
+    """Per cell the median over all replicas, and its limits, of the final cost (`costs`), of that which chooses a rate
+    (`tuned`), of the best cost, and of updates, epochs and seconds to target.
 
     Unreached targets and diverged costs are coded +inf. Seconds: of the first n_blocks replicas, which are independent.
     """
     rows = []
     for cell, final in costs.items():
         best = replicas.loc[replicas["cell"] == cell, "best_validation_cost"].to_numpy(dtype=float)
-        samples = {"final_train_cost": final, "best_validation_cost": best}
+        samples = {"final_train_cost": final, TUNED: tuned[cell], "best_validation_cost": best}
         samples |= {f"{axis}_to_target": steps for axis, steps in reached[cell].items()}
         samples["seconds_to_target"] = samples["seconds_to_target"][:n_blocks]
         row: dict[str, Any] = {"cell": cell}

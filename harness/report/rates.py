@@ -179,7 +179,7 @@ def _colour_bar(figure: "Figure", rows: Sequence["np.ndarray"], norm: Any) -> No
     bar = figure.colorbar(ScalarMappable(norm, COLOUR_MAP), cax=place, ticks=ticks, format=plain)
     bar.minorticks_off()
     bar.outline.set_visible(False)
-    bar.set_label("final training cost per example")
+    bar.set_label("training cost per example at equal epochs")
     place.grid(False)
 
 

@@ -100,7 +100,7 @@ def section(cells: "pd.DataFrame", found: Answer) -> list[str]:
         for each in found.sum_or_mean
         for B, ratio in each.ratios.items()
     ]
-    header = ("data", "B", "cost of sum / mean at equal epochs, lowest rate each", "learning rates", "")
+    header = ("data", "B", "cost of sum / mean at equal epochs, at the rate of the lowest cost", "learning rates", "")
     return [*lines, "", *table(header, rows)]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import BLOCKS, Answer, SweepData
+from harness.analysis import BLOCKS, TUNED, Answer, SweepData
 from harness.report.clocks import clocks
 from harness.report.layout import batch_axis, evenly_spaced, log_axis, log_limits, panels
 from harness.report.markdown import COSTS, number
@@ -39,7 +39,8 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
         drawn |= {"timing": timing(cells, title)} if timed else {}
     if n_rates > 1:
-        drawn["learning_rates"] = rate_heatmaps(cells, found.best, title)
+        tuned = found.cells.set_index("cell")[TUNED]
+        drawn["learning_rates"] = rate_heatmaps(cells.assign(score=cells["cell"].map(tuned)), found.best, title)
         drawn["stability"] = stability(found.frontier, title)
     few = len(cells) == len(found.best) and settings.size().max() > 1 and not cells["n_diverged"].any()
     if len(cells) > 1 and not few:  # the clocks show where a few lines end

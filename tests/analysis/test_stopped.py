@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from synthetic import cell, evidence
 
-from harness.analysis import Standing
+from harness.analysis import TUNED, Standing
 from harness.analysis.comparisons import spent
 from harness.inference import Status
-from harness.report import headlines, note
+from harness.report import figures, headlines, note
 
 EPOCHS = 10
 
@@ -93,3 +93,15 @@ def test_each_row_to_a_target_says_whether_its_own_rate_is_on_the_edge():
     own = {name: next(line for line in text.splitlines() if line.startswith(f"| {name} |")) for name in finals}
     assert own["digits"].endswith(" of 10 |  |")
     assert own["wine"].endswith(" of 10 | high |")
+
+
+def test_the_heat_map_shows_the_costs_that_chose_the_best_rates(swept):
+    """At the end the best rate has the highest cost of all, as it stopped first."""
+    cells = swept.answer.cells.set_index("cell")
+    best = swept.answer.best["cell"]
+    rates = swept.data.cells.set_index("cell")["learning_rate"]
+    assert (cells.loc[best, TUNED] < cells.drop(best)[TUNED].min()).all()
+    assert set(rates[best]) == {1.0}
+    boxes = figures(swept.data, swept.answer)["learning_rates"].axes[0].collections
+    drawn = next(one.get_array() for one in boxes if one.get_array() is not None)
+    assert sorted(drawn) == pytest.approx(sorted(cells[TUNED]))

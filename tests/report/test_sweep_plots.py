@@ -35,6 +35,7 @@ def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), 
     targets = pd.DataFrame([time_to_target(own, **options) for own in groups])
     fits = pd.DataFrame([fit(*key) for key in sorted({(f, r) for f, r, _, _ in keys})])
     frontier = pd.DataFrame([edge_of_stability(own) for own in groups])
+    cells = cells.assign(train_cost_at_equal_epochs=cells["score"])
     return SimpleNamespace(cells=cells, histories=histories, best=best, targets=targets, fits=fits, frontier=frontier)
 
 
