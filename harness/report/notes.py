@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 10  # cells
 EDGE = "edge of the grid"
+BRACKETS = (
+    "In brackets: 95 % intervals; of a median of fewer than six replicas, the lowest and the highest; in the table of "
+    "all cells, quartiles."
+)
 TIMES = {"time/train_seconds": "train s", "time/update_us": "µs/update", "time/example_us": "µs/example"}
 NOISE = {
     "noise/b_simple": "averages",
@@ -45,7 +49,7 @@ def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""
     whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]].drop_duplicates(["dataset", "n_train"])
     full = "".join(f" B={row.n_train:.0f} is the whole training set of {row.dataset}." for row in whole.itertuples())
-    return f"{text}{family}{full}"
+    return f"{text}{family}{full} {BRACKETS}"
 
 
 def _seconds(data: SweepData) -> str:

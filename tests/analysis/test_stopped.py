@@ -105,3 +105,12 @@ def test_the_heat_map_shows_the_costs_that_chose_the_best_rates(swept):
     boxes = figures(swept.data, swept.answer)["learning_rates"].axes[0].collections
     drawn = next(one.get_array() for one in boxes if one.get_array() is not None)
     assert sorted(drawn) == pytest.approx(sorted(cells[TUNED]))
+
+
+def test_the_note_says_what_its_brackets_are():
+    """Of five replicas no interval of a median has 95 %: it is their range."""
+    found = evidence(cell(8, 0.1), cell(8, 1.0), n_replicas=5)
+    assert "of a median of fewer than six replicas, the lowest and the highest" in note(found.data, found.answer)
+    own = found.answer.cells.iloc[0]
+    costs = found.data.replicas.query("cell == @own.cell")["final_train_cost"]
+    assert (own["final_train_cost_low"], own["final_train_cost_high"]) == (costs.min(), costs.max())
