@@ -25,6 +25,7 @@ def configured(**changes: Any) -> Config:
         order="reshuffle",
         last_batch="keep",
         seeds=4,
+        first_replica=0,
         seed=0,
         dtype="float64",
         engine="vectorized",

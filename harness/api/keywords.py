@@ -61,6 +61,7 @@ def keywords(
     order: Literal["reshuffle", "once", "none", "sorted", "source", "replacement"] = "reshuffle",
     last_batch: Literal["keep", "drop"] = "keep",
     seeds: int = 10,
+    first_replica: int = 0,
     seed: int = 0,
     dtype: Literal["float64", "float32"] = "float64",
     engine: Literal["vectorized", "per_example", "compiled"] = "vectorized",

@@ -71,7 +71,7 @@ class Result:
         said = [f"{name} {self.summary[key]:.3g}" for name, key in figures.items() if key in self.summary]
         if len(said) > 1 and (baseline := self.summary.get(f"baseline/validation_{score}")) is not None:
             said[-1] += f" (baseline {baseline:.3g})"
-        n = self.config.seeds
+        n = len(self._replicas)
         return f"<{self.label}: {', '.join([self.outcome, *said])} ({n} {'replicas' if n > 1 else 'replica'})>"
 
 

@@ -58,8 +58,9 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     target: mean cost per example, on target_on (train or validation), at which a replica ends.
 
     Replicas and arithmetic
-    seeds: number of replicas R. seed: the root of all randomness. dtype: float64 or float32. engine: vectorized,
-        per_example or compiled. threads: of BLAS. diagnostics: off, cheap or full.
+    seeds: number of replicas R. first_replica: replicas first_replica ... R - 1 are trained. seed: the root of all
+        randomness. dtype: float64 or float32. engine: vectorized, per_example or compiled. threads: of BLAS.
+        diagnostics: off, cheap or full.
 
     A key of conf/ without a keyword is given by its full name, in a mapping: a dict[str, Any], for a type checker.
     Raises ConfigError, a ValueError of one line, before anything is trained.

@@ -88,6 +88,7 @@ class Config:
     order: str
     last_batch: str
     seeds: int
+    first_replica: int
     seed: int
     dtype: str
     engine: str
@@ -97,6 +98,11 @@ class Config:
     dry_run: bool = False
     size: str = "full"  # of a study
     study: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def replicas(self) -> range:
+        """The replicas that the cell trains. Each has the same bits whichever are trained beside it."""
+        return range(self.first_replica, self.seeds)
 
 
 class Rule(NamedTuple):
@@ -147,7 +153,7 @@ RULES: dict[str, Rule] = {
     "target_on": _one_of("train", "validation"),
     "order": _one_of("reshuffle", "once", "none", "sorted", "source", "replacement"),
     "last_batch": _one_of("keep", "drop"),
-    "seed": Rule(lambda v: _whole(v, 0), "an integer >= 0"),
+    **dict.fromkeys(("first_replica", "seed"), Rule(lambda v: _whole(v, 0), "an integer >= 0")),
     "dtype": _one_of("float64", "float32"),
     "engine": Rule(
         lambda v: v in ("vectorized", "per_example") or (v == "compiled" and find_spec("numba") is not None),
@@ -181,11 +187,20 @@ def check(config: Config) -> None:
             raise ConfigError(f"optimizer.{key}", f"{allowed}, because optimizer={name} {does} it", value)
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
+    _check_replicas(config)
     if config.size == "small" and not config.study:
         raise ConfigError("size", "small together with experiment=NAME only", config.size)
     fractions = config.dataset.validation_fraction + config.dataset.test_fraction
     if fractions >= 1:
         raise ConfigError("dataset.test_fraction", "validation_fraction + test_fraction < 1", fractions)
+
+
+def _check_replicas(config: Config) -> None:
+    if not config.replicas:
+        raise ConfigError("first_replica", f"an integer below seeds={config.seeds}", config.first_replica)
+    if config.first_replica and config.train_seconds is not None:  # its clock would give it other updates
+        allowed = "0 where train_seconds ends training, as replica 0 spends them for all"
+        raise ConfigError("first_replica", allowed, config.first_replica)
 
 
 def effective_batch_size(config: Config, n_train: int) -> int:

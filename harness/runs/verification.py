@@ -87,7 +87,7 @@ def compare(stored: FinishedRun, result: CellResult) -> Verification:
     )
     if difference:
         return Verification(False, f"not identical: {stored.label}{difference}", tuple(_reasons(stored)))
-    size = f"{len(now)} fingerprints of {stored.config.seeds} replicas up to update {max(now)[0]}"
+    size = f"{len(now)} fingerprints of {len(stored.config.replicas)} replicas up to update {max(now)[0]}"
     seconds = stored.config.train_seconds
     instead = "" if seconds is None else f" (its updates trained again, not its budget of {seconds:g} s)"
     return Verification(True, f"identical bit for bit: {stored.label}, {size}{instead}")

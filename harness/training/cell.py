@@ -126,7 +126,7 @@ class Cell:
                 yield record
 
     def stacks(self) -> Iterator[Stack]:
-        """New stacks of all replicas as they are before the first update: replica 0 alone, then the others."""
+        """New stacks of all replicas as they are before the first update: the first alone, then the others."""
         config, plan, memory = self.config, self.plan, Memory()  # of passes over batches: all stacks share it
         for replicas in _groups(config, plan):
             seeds = [streams(config.seed, replica) for replica in replicas]
@@ -137,32 +137,37 @@ class Cell:
             order = "none" if config.order in PRESORTED else config.order
             yield Stack(
                 replicas,
-                self.engine(network, optimizer, set_of(replicas, self.sets["train"]), config.reduction),
+                self.engine(network, optimizer, self._set("train", replicas), config.reduction),
                 Batches(plan.n_train, plan.batch_size, order, config.last_batch, orders),
-                set_of(replicas, self.sets["validation"]),
-                observer=_observer(config, plan) if replicas == [0] else None,
-                record_batch_costs=replicas == [0],
+                self._set("validation", replicas),
+                observer=_observer(config, plan) if replicas == [config.first_replica] else None,
+                record_batch_costs=replicas == [config.first_replica],
             )
 
     def result(self) -> CellResult:
         """Put the replicas back in order and evaluate the test set, once."""
         config, plan, engine = self.config, self.plan, self._stacks[0].engine
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
-        parameters = Parameters(plan.sizes, np.stack([final[r] for r in range(config.seeds)]))
+        parameters = Parameters(plan.sizes, np.stack([final[r] for r in config.replicas]))
         networks = MLP(parameters, config.model.activation, plan.loss, engine.network.memory)
         with pinned_blas(config.threads):
             found = [  # one stack after the other, in the memory of one
-                engine.evaluate(networks.select(np.array(own)), *set_of(own, self.sets["test"]))
+                engine.evaluate(networks.select(np.array(own) - config.first_replica), *self._set("test", own))
                 for own in _groups(config, plan)
             ]
             balanced = {part: self._balanced(networks, part) for part in HELD_OUT if self.uneven}
-        chance = {part: np.broadcast_to(baseline(plan.loss, self.sets[part][1]), config.seeds) for part in HELD_OUT}
+        chance = {
+            part: np.broadcast_to(baseline(plan.loss, self.sets[part][1]), len(config.replicas)) for part in HELD_OUT
+        }
         cost, score = map(np.concatenate, zip(*found, strict=True))
         return CellResult(plan, self._records, parameters, cost, score, chance, balanced)
 
+    def _set(self, part: str, replicas: list[int]) -> Set:
+        return set_of([r - self.config.first_replica for r in replicas], self.sets[part])
+
     def _balanced(self, networks: MLP, part: str) -> Array:
         found = [
-            balanced_accuracy(networks.select(np.array(own)), *set_of(own, self.sets[part]))
+            balanced_accuracy(networks.select(np.array(own) - self.config.first_replica), *self._set(part, own))
             for own in _groups(self.config, self.plan)
         ]
         return np.concatenate(found)
@@ -175,13 +180,14 @@ def are_uneven(dataset: Dataset) -> bool:
 
 
 def _groups(config: Config, plan: Plan) -> Iterator[list[int]]:
-    """Replica 0 alone, then the others in stacks small enough for the cache."""
+    """The first replica alone, then the others in stacks small enough for the cache."""
     n_params = Parameters.count(plan.sizes)
     per_replica = (3 * n_params + plan.batch_size * (plan.sizes[0] + 2 * sum(plan.sizes[1:]))) * 8
     width = max(1, CACHE_BYTES // per_replica)
-    yield [0]
-    for start in range(1, config.seeds, width):
-        yield list(range(start, min(start + width, config.seeds)))
+    first, *others = config.replicas
+    yield [first]
+    for start in range(0, len(others), width):
+        yield others[start : start + width]
 
 
 def _engine(config: Config) -> MakeEngine:
@@ -193,11 +199,13 @@ def _engine(config: Config) -> MakeEngine:
 
 
 def _observer(config: Config, plan: Plan) -> Observer | None:
-    """Of replica 0. Batches of presorted data are no random samples: nothing is estimated from one."""
+    """Of the first replica. Batches of presorted data are no random samples: nothing is estimated from one."""
     if config.diagnostics == "off":
         return None
     population = {"replacement": np.inf, **dict.fromkeys(PRESORTED, np.nan)}.get(config.order, plan.n_train)
-    return OBSERVERS[config.diagnostics](population, plan.lr_mean, streams(config.seed, 0).diagnostics)
+    return OBSERVERS[config.diagnostics](
+        population, plan.lr_mean, streams(config.seed, config.first_replica).diagnostics
+    )
 
 
 def _optimizer(config: OptimizerConfig, params: Parameters, learning_rate: float) -> Optimizer:

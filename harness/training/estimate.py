@@ -67,7 +67,7 @@ def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
     affordable = np.inf if cell.budget.seconds is None else max(1.0, cell.budget.seconds / first.update)
     n_updates = int(min(affordable, cell.budget.updates or np.inf))
     work = count_work(n_updates, cell.plan.updates_per_epoch, observer)
-    n_others = (cell.config.seeds - 1) / len(second.replicas) if second else 0.0
+    n_others = (len(cell.config.replicas) - 1) / len(second.replicas) if second else 0.0
     alone = sum(n * seconds for n, seconds in zip(work, first, strict=True))
     return alone + n_others * (work.updates * others.update + work.checkpoints * others.checkpoint), work
 

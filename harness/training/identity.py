@@ -21,7 +21,7 @@ NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  
 
 
 def decisive_values(config: Config, n_train: int) -> Values:
-    """The flat configuration of a cell on N training examples, without the keys of NOT_DECISIVE.
+    """The flat configuration of a cell on N training examples, without NOT_DECISIVE and a first_replica of 0.
 
     Batch size (examples) and learning rate are the effective ones. So `full`, N and sizes above N are one cell, and so
     are learning rates that a rule scales to the same number. Not merged, because cells are compared with those that
@@ -31,6 +31,8 @@ def decisive_values(config: Config, n_train: int) -> Values:
     batch_size = effective_batch_size(config, n_train)
     rate = effective_learning_rate(config, batch_size)
     values = {key: value for key, value in asdict(config).items() if key not in NOT_DECISIVE}
+    if not config.first_replica:
+        del values["first_replica"]
     return flatten(values) | {"batch_size": batch_size, "learning_rate": rate}
 
 

@@ -55,9 +55,9 @@ class Record:
 def train(stacks: list[Stack], per_epoch: int, budget: Budget, target: Target | None = None) -> Iterator[Record]:
     """Train until the budget is spent or every replica has ended; yields a record at update 0 and each checkpoint.
 
-    stacks: the first is replica 0, whose clock counts. per_epoch: updates. A replica's last record has its outcome.
+    stacks: the first is one replica, whose clock counts. per_epoch: updates. A replica's last record has its outcome.
     """
-    stopping_rule = StoppingRule(sum(len(stack.replicas) for stack in stacks), target)
+    stopping_rule = StoppingRule(1 + max(stack.replicas[-1] for stack in stacks), target)
     time = TimeBudget(stacks[0], budget.seconds)
     update = 0
     while stacks:

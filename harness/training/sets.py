@@ -33,19 +33,20 @@ def streams(seed: int, replica: int) -> Streams:
 
 def draw_sets(config: Config, dataset: Dataset) -> tuple[list[Splits], dict[str, Set]]:
     """The splits, and each part of all: (n, D) of one split; (R, n, D) of several, which are views of these arrays."""
-    n_splits = config.seeds if config.dataset.resample else 1
+    replicas = config.replicas if config.dataset.resample else range(1)
+    n_splits = len(replicas)
     if n_splits == 1:
-        one = _split(config, dataset, 0)
+        one = _split(config, dataset, replicas[0])
         return [one], {name: (getattr(one, name).X, getattr(one, name).Y) for name in PARTS}
     sets: dict[str, Set] = {}
     splits = []
-    for r in range(n_splits):
+    for i, r in enumerate(replicas):
         one = _split(config, dataset, r)
         for name in PARTS:
             examples = getattr(one, name)
             X, Y = sets[name] = sets.get(name) or (_room(examples.X, n_splits), _room(examples.Y, n_splits))
-            X[r], Y[r] = examples.X, examples.Y
-        train, validation, test = (Examples(X[r], Y[r]) for X, Y in sets.values())
+            X[i], Y[i] = examples.X, examples.Y
+        train, validation, test = (Examples(X[i], Y[i]) for X, Y in sets.values())
         splits.append(Splits(train, validation, test, one.sort_key, one.rows))
         del one, examples  # before the next is drawn
     return splits, sets

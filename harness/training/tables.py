@@ -82,7 +82,7 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
     """
     score, rows = SCORES[config.dataset.task], []
     validation = ["validation_cost", f"validation_{score}"]
-    for replica, own in history(result, config).groupby("replica"):
+    for place, (replica, own) in enumerate(history(result, config).groupby("replica")):
         last, finite = own.iloc[-1], own[np.isfinite(own["train_cost"])]
         best = own.loc[own["validation_cost"].idxmin()] if own["validation_cost"].notna().any() else last
         row = {
@@ -92,11 +92,11 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
             "last_finite_cost": float(finite["train_cost"].iloc[-1]) if len(finite) else np.nan,
         }
         row |= {f"final_{column}": last[column] for column in ("train_cost", *validation)}
-        row |= {"final_test_cost": result.test_cost[replica], f"final_test_{score}": result.test_score[replica]}
+        row |= {"final_test_cost": result.test_cost[place], f"final_test_{score}": result.test_score[place]}
         row |= {f"best_{column}": best[column] for column in (*validation, "epoch")}
-        row |= {f"baseline_{part}_{score}": values[replica] for part, values in result.baseline.items()}
+        row |= {f"baseline_{part}_{score}": values[place] for part, values in result.baseline.items()}
         for part, values in result.balanced.items():
-            row[f"final_{part}_balanced_{score}"] = values[replica]
+            row[f"final_{part}_balanced_{score}"] = values[place]
             row[f"baseline_{part}_balanced_{score}"] = 1 / max(2, result.plan.sizes[-1])
         rows.append(row | to_target(own, config.target, config.target_on))
     return _frame(rows)
@@ -203,11 +203,12 @@ def _noise_summary(result: CellResult) -> dict[str, float]:
 
 
 def _time_summary(result: CellResult) -> dict[str, float]:
-    """What replica 0's train clock says: its seconds, and microseconds per update and per example with their scatter.
+    """The train clock of the first replica: seconds, and microseconds per update and per example with their scatter.
 
     Medians over its stretches between checkpoints, weighted by their updates, so that one interruption counts little.
     """
-    clocked = np.array([(record.update, record.train_seconds) for record in result.records if 0 in record.replica])
+    first = result.records[0].replica[0]
+    clocked = np.array([(record.update, record.train_seconds) for record in result.records if first in record.replica])
     updates, seconds = np.diff(clocked, axis=0).T
     if not len(updates):
         return {}

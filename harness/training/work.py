@@ -26,7 +26,7 @@ def work_of(config: Config, plan: Plan) -> Hashable:
 
 def _own_data(config: Config) -> bool:
     """Whether each replica has a split of its own."""
-    return config.dataset.resample and config.seeds > 1
+    return config.dataset.resample and len(config.replicas) > 1
 
 
 def cells_of(works: Mapping[Hashable, tuple[Config, Plan]], load: Callable[[DatasetConfig], Dataset]) -> Iterator[Cell]:
@@ -34,7 +34,7 @@ def cells_of(works: Mapping[Hashable, tuple[Config, Plan]], load: Callable[[Data
     shared: dict[str, Cell] = {}
     for config, plan in works.values():
         dataset = replace(config.dataset, resample=_own_data(config))
-        own = replace(config, dataset=dataset, seeds=2, diagnostics="off")
+        own = replace(config, dataset=dataset, seeds=2, first_replica=0, diagnostics="off")
         key = repr((dataset, config.dtype, config.engine, config.threads))
         if key not in shared:
             shared[key] = Cell(own, load(config.dataset))

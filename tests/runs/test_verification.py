@@ -115,6 +115,7 @@ def change_csv(path: Path, change: Callable[[pd.DataFrame], Any]) -> None:
         ("reduction=sum", "learning_rate=1000", "model.activation=relu"),
         ("learning_rate=1e300",),
         ("engine=per_example", "epochs=1", "seeds=2"),
+        ("first_replica=3", "seeds=5", "target=0.3"),
     ],
     ids=" ".join,
 )

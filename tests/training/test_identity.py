@@ -18,8 +18,8 @@ CONFIG = replace(
 CHANGES = {
     "batch_size": "full", "learning_rate": 0.2, "reduction": "sum", "learning_rate_rule": "sqrt", "epochs": 4,
     "reference_batch_size": 2, "updates": 7, "train_seconds": 1.0, "target": 0.1, "target_on": "validation",
-    "order": "once", "last_batch": "drop", "seeds": 3, "seed": 1, "dtype": "float32", "engine": "per_example",
-    "threads": 2, "diagnostics": "full",
+    "order": "once", "last_batch": "drop", "seeds": 3, "first_replica": 1, "seed": 1, "dtype": "float32",
+    "engine": "per_example", "threads": 2, "diagnostics": "full",
     "model": ModelConfig([32, 32], "tanh", "glorot_normal"),
     "optimizer": OptimizerConfig("sgd", 0.1, None),
     "dataset": DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 3}, 0.2, 0.2, False),
