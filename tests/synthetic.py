@@ -68,16 +68,21 @@ def evidence(
     answered: whether the sweep's whole answer is computed, most of the time that this takes; else only the tables of
     best rates, of those that a judge asks for.
     """
+    swept = made(*cells, n_replicas=n_replicas, shared=shared, seed=seed)
+    about = {"command": "python -m harness -m experiment=made_up", "cells": str(len(cells))}
+    measured = [_blocks(own, one.identity.signature) for own, one in zip(cells, swept, strict=True)]
+    data = replace(sweep_data("made up", about, swept), timing=BLOCKS, blocks=pd.concat(measured, ignore_index=True))
+    files = {one.identity.signature: own["files"] or {} for one, own in zip(swept, cells, strict=True)}
+    found: Any = answer(data) if answered else Rates(data)
+    return Files(data, found, lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
+
+
+def made(*cells: dict[str, Any], n_replicas: int = 10, shared: float = 0.1, seed: int = 0) -> list[SweepCell]:
+    """The cells that `evidence` has in its tables."""
     rng = np.random.default_rng(seed)
     sizes = [int(own["params"].get("seeds", n_replicas)) for own in cells]
     common = np.exp(shared * rng.normal(size=max(sizes)))
-    made = [_cell(own, common[:size], rng) for own, size in zip(cells, sizes, strict=True)]
-    about = {"command": "python -m harness -m experiment=made_up", "cells": str(len(cells))}
-    measured = [_blocks(own, one.identity.signature) for own, one in zip(cells, made, strict=True)]
-    data = replace(sweep_data("made up", about, made), timing=BLOCKS, blocks=pd.concat(measured, ignore_index=True))
-    files = {one.identity.signature: own["files"] or {} for one, own in zip(made, cells, strict=True)}
-    found: Any = answer(data) if answered else Rates(data)
-    return Files(data, found, lambda run_id, name: Path(run_id, name), np.random.default_rng(seed), files)
+    return [_cell(own, common[:size], rng) for own, size in zip(cells, sizes, strict=True)]
 
 
 class Rates:

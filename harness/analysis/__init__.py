@@ -9,6 +9,8 @@ from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_t
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_at, spent
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
 from harness.analysis.headlines import Headline, Lead
+from harness.analysis.more_replicas import Need, arms_of, needs, seconds_for
+from harness.analysis.parts import WALL, joined
 from harness.analysis.planned import n_comparisons, too_few_seeds
 from harness.analysis.reductions import Pair, SumOrMean
 from harness.analysis.study import (
@@ -23,5 +25,5 @@ from harness.analysis.study import (
     median_cost,
     study_from,
 )
-from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
+from harness.analysis.sweep_tables import LOOKS, SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS, interruption, usable

@@ -61,7 +61,7 @@ def answer(data: SweepData) -> Answer:
             own[[name for name in own if name.startswith("seconds")]] = np.nan
     first = headlines(data.cells, data.histories, clocks, data.n_blocks)
     reductions = sum_or_mean(cells, data.histories, costs, rng)
-    n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], rng)
+    n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], rng, data.looks)
     return Answer(
         targets_at=goals,
         given_targets=given,

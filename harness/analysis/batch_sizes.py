@@ -3,9 +3,9 @@
 Rates are chosen on some replicas and reported on others where there are enough of them.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from harness.training import to_target
 if TYPE_CHECKING:
     import pandas as pd
 
+K = TypeVar("K")
+
 GROUP = ["setting", "reduction", "batch_size"]
 HOW_CHOSEN = ["edge", "n_rates", "disjoint"]  # about a group's best rate
 TARGET_LABELS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}  # counted until a target
@@ -47,6 +49,12 @@ def groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFram
     """Each setting × reduction × batch size, with its cells in the order of their rates."""
     for key, own in cells.groupby(GROUP) if len(cells) else ():
         yield dict(zip(GROUP, key, strict=True)), own.sort_values("learning_rate")
+
+
+def shared(samples: Mapping[K, Array]) -> dict[K, Array]:
+    """Of each sample (R,) the replicas that all of them have."""
+    n = min((len(own) for own in samples.values()), default=0)
+    return {key: own[:n] for key, own in samples.items()}
 
 
 def split_of(cells: Iterable[Array]) -> Split:
@@ -73,7 +81,7 @@ def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Ge
     """The rate of each group with the lowest median final cost, how sure that is, its cost on the report replicas."""
     rows = []
     for key, own in groups(cells):
-        by_cost = {rate: costs[cell] for rate, cell in zip(own["learning_rate"], own["cell"], strict=True)}
+        by_cost = shared({rate: costs[cell] for rate, cell in zip(own["learning_rate"], own["cell"], strict=True)})
         split = split_of(by_cost.values())
         found = best_learning_rate(by_cost, split, rng)
         if np.isnan(found.rate):
@@ -127,8 +135,9 @@ def exponents(
     """
     found = {}
     for (setting, reduction), own in cells.groupby(["setting", "reduction"]) if len(cells) else ():
+        same = shared({cell: costs[cell] for cell in own["cell"]})
         grids = {
-            float(B): {rate: costs[cell] for rate, cell in zip(at["lr_mean"], at["cell"], strict=True)}
+            float(B): {rate: same[cell] for rate, cell in zip(at["lr_mean"], at["cell"], strict=True)}
             for B, at in own.groupby("batch_size")
         }
         n_rates = [len(grid) for grid in grids.values()]
@@ -183,7 +192,7 @@ def targets_table(
     rows = []
     for key, own in groups(cells):
         by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
-        by_updates = {rate: reached[cell]["updates"] for rate, cell in by_rate.items()}
+        by_updates = shared({rate: reached[cell]["updates"] for rate, cell in by_rate.items()})
         split = split_of(by_updates.values())
         found = best_learning_rate(by_updates, split, rng)
         cell = by_rate.get(found.rate, own["cell"].iloc[0])
@@ -202,10 +211,10 @@ def fits_table(
     """S_min (1 + B_crit/B) through the updates to target of each setting and reduction, on the report replicas."""
     rows = []
     for (setting, reduction), own in targets.groupby(["setting", "reduction"]) if len(targets) else ():
-        updates = [reached[cell]["updates"] for cell in own["cell"]]
-        if len(own) < 2 or len({len(values) for values in updates}) > 1:
+        if len(own) < 2:
             continue
-        fit = fit_batch_scaling(own["batch_size"].to_numpy(), np.stack(updates)[:, split_of(updates).report], rng)
+        updates = np.stack(list(shared({cell: reached[cell]["updates"] for cell in own["cell"]}).values()))
+        fit = fit_batch_scaling(own["batch_size"].to_numpy(), updates[:, split_of(updates).report], rng)
         status = why_untuned(own) or fit.status
         row = {"setting": setting, "reduction": reduction, "status": status.value}
         row["resolved"] = status is Status.RESOLVED

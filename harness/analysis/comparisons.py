@@ -42,17 +42,17 @@ class Question:
         return Standing(self.comparison.verdict) if self.comparison else Standing.NOT_COMPARED
 
 
-def compare(questions: Sequence[Question], rng: np.random.Generator) -> int:
+def compare(questions: Sequence[Question], rng: np.random.Generator, looks: Sequence[int] = ()) -> int:
     """Answer the questions as one family of claims; returns the size of that family.
 
-    The same arms asked about twice are one comparison, in whichever order.
+    The same arms asked about twice are one comparison, in whichever order. looks: see `compare_family`.
     """
     keys = [tuple(costs.tobytes() for costs in one.arms or ()) for one in questions]
     distinct: dict[tuple[bytes, ...], Arms] = {}
     for key, one in zip(keys, questions, strict=True):
         if one.arms and key[::-1] not in distinct:
             distinct[key] = one.arms
-    known = compare_family(distinct, MARGIN, rng)
+    known = compare_family(distinct, MARGIN, rng, looks)
     known = {key[::-1]: _turned(comparison) for key, comparison in known.items()} | known
     for key, one in zip(keys, questions, strict=True):
         one.comparison = known.get(key)

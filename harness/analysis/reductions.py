@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.arms import COMPARED, Arm, Tuning, arm, tuning
+from harness.analysis.batch_sizes import shared
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_when_spent
 from harness.inference import Array, Interval, geometric_mean_ratio
 
@@ -95,12 +96,14 @@ def _best(cells: "pd.DataFrame", histories: "pd.DataFrame") -> Iterator[tuple[fl
 
 def _ratio(total: Arm, mean: Arm, rng: np.random.Generator) -> Interval:
     """Over the pairs in which neither diverged."""
-    fine = np.isfinite(total.costs) & np.isfinite(mean.costs) & (total.costs > 0) & (mean.costs > 0)
-    return geometric_mean_ratio(np.log(total.costs[fine]) - np.log(mean.costs[fine]), rng)
+    costs = np.array(list(shared({0: total.costs, 1: mean.costs}).values()))
+    fine = (np.isfinite(costs) & (costs > 0)).all(axis=0)
+    return geometric_mean_ratio(np.log(costs[0, fine]) - np.log(costs[1, fine]), rng)
 
 
 def _over_sizes(best: list[Both]) -> tuple[Array, Array]:
-    total, mean = (_geometric_mean(np.array([both[i].costs for both in best])) for i in (0, 1))
+    same = shared({(B, i): both[i].costs for B, both in enumerate(best) for i in (0, 1)})
+    total, mean = (_geometric_mean(np.array([same[B, i] for B in range(len(best))])) for i in (0, 1))
     return total, mean
 
 
@@ -129,6 +132,7 @@ def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
 
 def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
     """Two replicas that both diverged differ by 0; one that diverged alone differs by +inf."""
+    a, b = shared({0: a, 1: b}).values()
     with np.errstate(invalid="ignore"):
         difference = np.where(a == b, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
     return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()))

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BUDGETS = ("epochs", "updates", "train_seconds")
-TASK = ("seed", "seeds", "target", "target_on", "code", "data", *BUDGETS)  # and all keys of the dataset
+TASK = (
+    "seed",
+    "seeds",
+    "first_replica",
+    "target",
+    "target_on",
+    "code",
+    "data",
+    *BUDGETS,
+)  # and all keys of the dataset
+LOOKS = "looks"  # in SweepData.about, of seeds=auto: numbers of replicas
 HEAD = ("setting", "cell", *KNOBS)  # in front of every row of replicas and histories
 
 
@@ -27,7 +37,7 @@ class SweepCell:
 
     status: FINISHED, FAILED, KILLED, RUNNING or MISSING. reason: why it is not finished. summary: its metrics by name.
     replicas, history: the tables of `harness.training.tables`, of a finished cell. arithmetic: the libraries and the
-    processor that its bits depend on, as a text; empty if they are not known.
+    processor that its bits depend on, as a text; empty if they are not known. more_runs: of its further parts.
     """
 
     identity: Identity
@@ -39,6 +49,7 @@ class SweepCell:
     replicas: "pd.DataFrame | None" = None
     history: "pd.DataFrame | None" = None
     arithmetic: str = ""
+    more_runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +60,11 @@ class SweepData:
     size, learning rate and reduction; these four name one cell), task and variant (see `Family`), name (what a sentence
     calls the cell beside others of its setting), cell (the signature), label (a name, unique in the sweep), status,
     outcome, reason, the configuration, summary metrics, score (median final training cost over all replicas, +inf if
-    half diverged) with q25 and q75, n_replicas, n_diverged, n_stopped, run_id. replicas and histories: the rows of
-    replicas.csv and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds, per update
-    and of trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING: those of each
-    cell's own clock, which do not compare. here: the arithmetic of this process, as the column of that name has it of
-    a cell.
+    half diverged) with q25 and q75, n_replicas, n_diverged, n_stopped, run_id, more_runs (ids). replicas and histories:
+    the rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds,
+    per update and of trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING:
+    those of each cell's own clock, which do not compare. here: the arithmetic of this process, as the column of that
+    name has it of a cell.
     """
 
     title: str
@@ -80,6 +91,11 @@ class SweepData:
         return unknown + [f"{key}: {' | '.join(own)}" for key, own in values.items() if len(own) > 1]
 
     @property
+    def looks(self) -> tuple[int, ...]:
+        """Of seeds=auto: the planned numbers of replicas at which comparisons are tested; else none."""
+        return tuple(map(int, self.about.get(LOOKS, "").split()))
+
+    @property
     def n_blocks(self) -> int | None:
         """The fewest blocks of a cell: seconds of so many replicas in a row are independent; None: all are."""
         return None if self.blocks is None else int(self.blocks.groupby("signature")["block"].nunique().min())
@@ -97,6 +113,7 @@ def sweep_data(
         cells, timing = timed(cells, blocks), BLOCKS
     else:
         blocks, timing = None, ONE_READING
+    cells = [_auto(cell, about.get(LOOKS, "").split()) for cell in cells]
     values = [{**one.values, "code": one.code, "data": one.data} for one in (cell.identity for cell in cells)]
     rows = []
     tables: tuple[list[pd.DataFrame], ...] = ([], [])  # of replicas, of histories
@@ -110,6 +127,14 @@ def sweep_data(
         rows.append(row)
     replicas, histories = (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in tables)
     return SweepData(title, about, pd.DataFrame(rows), replicas, histories, timing, blocks)
+
+
+def _auto(cell: SweepCell, looks: Sequence[str]) -> SweepCell:
+    """With seeds=auto as the value where the number of replicas is that of a look: it is not what cells differ in."""
+    identity = cell.identity
+    if str(identity.values.get("seeds")) not in looks:
+        return cell
+    return replace(cell, identity=replace(identity, values=identity.values | {"seeds": "auto"}))
 
 
 class Family(NamedTuple):
@@ -183,6 +208,7 @@ def _cell_row(cell: SweepCell, label: str) -> dict[str, Any]:
         **{key: exact_text(value) if isinstance(value, list) else value for key, value in values.items()},
         **cell.summary,
         "run_id": cell.run_id,
+        "more_runs": " ".join(cell.more_runs),
     }
 
 

@@ -1,9 +1,11 @@
 """A trained cell and a grid of cells as a Python program sees them; `harness.load` reads both from the store."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.analysis import Answer, SweepData, answer
 from harness.config import Config
@@ -192,9 +194,30 @@ def load(run_id: str, *more: str) -> Sweep:
 
 
 def _result(store: Store, cell: dict[str, Any]) -> Result:
-    """A finished cell, from its row of a sweep's table and the files of its run."""
-    run = store.get(cell["run_id"])
-    stored, (replicas, history) = read_run(store, run), cell_tables(store, run)
-    config, arrays = stored.config, weights(stored.parameters)
-    summary = {name: value for name, value in cell.items() if "/" in name and value == value}
-    return Result(cell["label"], cell["cell"], config, cell["outcome"], summary, arrays, history, replicas)
+    """A finished cell, from its row of a sweep's table and the files of its runs."""
+    parts = []
+    for run in map(store.get, (cell["run_id"], *cell["more_runs"].split())):
+        stored, (replicas, history) = read_run(store, run), cell_tables(store, run)
+        arrays = weights(stored.parameters)
+        parts.append(Result(cell["label"], cell["cell"], stored.config, "", {}, arrays, history, replicas))
+    return result_of(cell, parts)
+
+
+def result_of(cell: dict[str, Any], parts: Sequence[Result]) -> Result:
+    """The result of a cell from its row of a sweep's table and the results of its parts, in the order of replicas."""
+    import pandas as pd
+
+    first, last = parts[0], parts[-1]
+    history, replicas = (
+        pd.concat([getattr(part, name) for part in parts], ignore_index=True) for name in ("_history", "_replicas")
+    )
+    return replace(
+        first,
+        label=cell["label"],
+        config=replace(first.config, seeds=last.config.seeds),
+        outcome=cell["outcome"],
+        summary={name: value for name, value in cell.items() if "/" in name and value == value},
+        weights={name: np.concatenate([part.weights[name] for part in parts]) for name in first.weights},
+        _history=history.sort_values("update", kind="stable", ignore_index=True),
+        _replicas=replicas,
+    )

@@ -6,19 +6,19 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harness.analysis import SEED, SweepCell, sweep_data
+from harness.analysis import LOOKS, SEED, WALL, SweepCell, SweepData, joined, sweep_data
 from harness.api.keywords import Data, Grid, full_name, keywords, with_grid_and_keywords, with_keywords, words_of
-from harness.api.results import Result, Sweep
+from harness.api.results import Result, Sweep, result_of
 from harness.app import configurations
-from harness.config import Config, ConfigError, DatasetConfig, check, sweep_label
+from harness.config import Config, ConfigError, DatasetConfig, check, check_together, sweep_label
 from harness.data import Dataset, check_parts, in_memory
-from harness.runs import GridCell, SweepProgress, grid, load_dataset, weights
+from harness.runs import GridCell, Rounds, SweepProgress, grid, load_dataset, weights
 from harness.store import arithmetic
 from harness.training import Cell, pass_seconds, tables, time_updates
 
@@ -58,9 +58,9 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     target: mean cost per example, on target_on (train or validation), at which a replica ends.
 
     Replicas and arithmetic
-    seeds: number of replicas R. first_replica: replicas first_replica ... R - 1 are trained. seed: the root of all
-        randomness. dtype: float64 or float32. engine: vectorized, per_example or compiled. threads: of BLAS.
-        diagnostics: off, cheap or full.
+    seeds: number of replicas R; a sweep also takes "auto". first_replica: replicas first_replica ... R - 1 are trained.
+        seed: the root of all randomness. dtype: float64 or float32. engine: vectorized, per_example or compiled.
+        threads: of BLAS. diagnostics: off, cheap or full.
 
     A key of conf/ without a keyword is given by its full name, in a mapping: a dict[str, Any], for a type checker.
     Raises ConfigError, a ValueError of one line, before anything is trained.
@@ -80,6 +80,7 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     _refuse(more, "train((X, y), batch_size=64)")
     plan = planned([{}], dataset, settings)
     (cell,) = plan.cells
+    check_together([cell.config], sweep=False)
     _warn_of_clipped(plan.cells)
     with SweepProgress(1) as progress:
         return _trained(cell, plan.load(cell.config.dataset), progress)
@@ -98,6 +99,9 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
 
     Cells that come to the same (a batch size of N and "full") are one. Replica r has the same split, initial weights
     and order of examples in every cell.
+    seeds="auto": all cells have 10 replicas at first (or as many as can resolve the comparisons); those whose
+        comparisons are unresolved get about twice as many, until they are resolved, a cell has seeds_at_most, or
+        seeds_at_most_seconds are over. The p-values are corrected for these looks.
     Raises ConfigError, a ValueError of one line, before anything is trained; what a training raises ends the sweep.
 
     >>> import harness
@@ -120,19 +124,39 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
         raise ConfigError("grid", "a mapping from keys to lists of values, or a list of such mappings", grid)
     plan = planned(grids, dataset, settings)
     _warn_of_clipped(plan.cells)
-    started = perf_counter()
-    with SweepProgress(len(plan.cells)) as progress:
-        results = [_trained(cell, plan.load(cell.config.dataset), progress) for cell in plan.cells]
+    rounds = Rounds(plan.cells, plan.load) if plan.cells[0].config.seeds == "auto" else None
     title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
-    swept = [_finished(cell, r) for cell, r in zip(plan.cells, results, strict=True)]
-    return Sweep(sweep_data(title, about, swept, _blocks(plan, perf_counter() - started)), results.copy)
+    about |= {LOOKS: " ".join(map(str, rounds.looks))} if rounds else {}
+    started, trained, results = perf_counter(), list[SweepCell](), list[tuple[GridCell, Result]]()
+    parts = rounds.first() if rounds else plan.cells
+    while parts:
+        with SweepProgress(len(parts)) as progress:
+            for part in parts:
+                began, result = perf_counter(), _trained(part, plan.load(part.config.dataset), progress)
+                trained.append(_finished(part, result, perf_counter() - began))
+                results.append((part, result))
+        blocks = _blocks([part for part, _ in results], plan.load, perf_counter() - started)
+        data = sweep_data(title, about, joined(trained), blocks)
+        parts = rounds.following(data, progress.tell) if rounds else []
+    return Sweep(data, partial(_results, data, results, rounds))
 
 
-def _finished(cell: GridCell, result: Result) -> SweepCell:
+def _results(data: SweepData, trained: Sequence[tuple[GridCell, Result]], rounds: Rounds | None) -> list[Result]:
+    """Of each cell the results of its parts as one."""
+    if rounds is None:
+        return [result for _, result in trained]
+    of_cell: dict[str, list[Result]] = {}
+    for part, result in trained:
+        of_cell.setdefault(rounds.cell_of[part.signature].signature, []).append(result)
+    return [result_of(row, parts) for row, parts in zip(data.cells.to_dict("records"), of_cell.values(), strict=True)]
+
+
+def _finished(cell: GridCell, result: Result, seconds: float) -> SweepCell:
+    """seconds: wall seconds that it took."""
     return SweepCell(
-        cell.identity, "FINISHED", result.outcome, summary=result.summary, replicas=result.replicas(),
-        history=result.history(), arithmetic=json.dumps(arithmetic(cell.config.engine)),
+        cell.identity, "FINISHED", result.outcome, summary=result.summary | {WALL: seconds},
+        replicas=result.replicas(), history=result.history(), arithmetic=json.dumps(arithmetic(cell.config.engine)),
     )  # fmt: skip
 
 
@@ -162,6 +186,7 @@ def planned(grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[
     configs = [config for words in commands for config in _composed(words)]
     if not named:
         configs = [_with_data(config, keys, load) for config in configs]
+    check_together(configs, sweep=True)
     lines = [shlex.join(["python", "-m", "harness", *words]) for words in commands]
     command = " && ".join(lines if named else [f"{line} (on data from Python)" for line in lines])
     return Planned(grid.grid([(config, []) for config in configs], load), load, command)
@@ -220,11 +245,11 @@ def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Resul
     return Result(cell.label, cell.signature, config, outcome, summary, arrays, history, replicas)
 
 
-def _blocks(plan: Planned, trained: float) -> "pd.DataFrame | None":
+def _blocks(trained_cells: Sequence[GridCell], load: Loader, trained: float) -> "pd.DataFrame | None":
     """Time the updates of all cells in turns. trained: wall seconds. An interrupt ends this and no more."""
-    cells = {cell.signature: (cell.config, cell.identity.plan) for cell in plan.cells}
+    cells = {cell.signature: (cell.config, cell.identity.plan) for cell in trained_cells}
     try:
-        return time_updates(cells, plan.load, pass_seconds(trained), np.random.default_rng(SEED))
+        return time_updates(cells, load, pass_seconds(trained), np.random.default_rng(SEED))
     except (Exception, KeyboardInterrupt) as error:
         warnings.warn(f"seconds were not measured ({error!r}): nothing is concluded from them", stacklevel=3)
         return None

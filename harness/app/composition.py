@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.refusals import refusing, unknown
 from harness.app.session import Session
-from harness.config import Config, ConfigError, check
+from harness.config import Config, ConfigError, check, check_together
 
 ALL = -1  # joblib's number for as many workers as there are cores
 
@@ -54,6 +54,7 @@ def checked_cells(words: Sequence[str]) -> Composed:
     for config, _ in composed.cells:
         check(config)
     check_form(composed.session, [config for config, _ in composed.cells])
+    check_together([config for config, _ in composed.cells], composed.multirun)
     study = composed.cells[0][0].study
     if "claims" in study:
         check_claims(composed.session, study)

@@ -5,6 +5,8 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +15,19 @@ from omegaconf import DictConfig, OmegaConf
 from harness.app.command import say, tell_answer
 from harness.app.composition import Composed, to_config
 from harness.config import ConfigError
-from harness.runs import Assignment, GridCell, Job, SweepContext, grid, parent, record_cell, recovery, timing
+from harness.runs import (
+    Assignment,
+    GridCell,
+    Job,
+    Rounds,
+    SweepContext,
+    grid,
+    in_store,
+    parent,
+    record_cell,
+    recovery,
+    timing,
+)
 from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
 from harness.training import Outcome
 
@@ -24,15 +38,19 @@ CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
 def train(words: Sequence[str], composed: Composed) -> int:
     """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError for the data."""
     cells = grid.grid(composed.cells)
+    rounds = Rounds(cells, workers=composed.n_jobs or 1) if cells[0].config.seeds == "auto" else None
+    looks = rounds.looks if rounds else ()
     store = Store.open()
     recovery.recover(store, say)
-    cells = grid.look_up(cells, store)
-    if warning := grid.unresolvable(cells):
+    cells = grid.look_up(rounds.first() if rounds else cells, store)
+    if warning := grid.unresolvable(cells, looks):
         say(warning)
     if any(cell.config.dry_run for cell in cells):
-        print(grid.plan(cells))
+        print(grid.plan(cells, looks))
         return 0
-    return _run_sweep(composed, words, cells, store) if composed.multirun else _run_single(composed, cells[0], store)
+    if composed.multirun:
+        return _run_sweep(composed, words, cells, rounds, store)
+    return _run_single(composed, cells[0], store)
 
 
 def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
@@ -48,22 +66,32 @@ def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
     return int(outcome == Outcome.FAILED)
 
 
-def _run_sweep(composed: Composed, words: Sequence[str], cells: list[GridCell], store: Store) -> int:
-    """Open the parent, launch the cells that are missing, close the parent on every path."""
+def _run_sweep(
+    composed: Composed, words: Sequence[str], cells: list[GridCell], rounds: Rounds | None, store: Store
+) -> int:
+    """Open the parent, launch the cells that are missing, close the parent on every path.
+
+    rounds: of seeds=auto, of which the cells are the first.
+    """
     started, disturbed, killed, code = time.perf_counter(), "", False, 1
-    context = parent.open_sweep(store, cells, command=shlex.join(["python", "-m", "harness", *words]))
-    more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={context.to_word()}"]
-    if composed.n_jobs is not None:
-        more.append(f"hydra.launcher.n_jobs={composed.n_jobs}")
+    command = shlex.join(["python", "-m", "harness", *words])
+    context = parent.open_sweep(store, cells, command, rounds.looks if rounds else ())
 
     def launch(some: Sequence[GridCell]) -> None:
+        word = replace(context, n_cells=len(some)).to_word()
+        more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={word}"]
+        if composed.n_jobs is not None:
+            more.append(f"hydra.launcher.n_jobs={composed.n_jobs}")
         assigned = [(cell, Assignment.of(cell.identity, cell.label).to_word()) for cell in some]
         jobs = [[*cell.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={word}"] for cell, word in assigned]
         composed.session.launch(jobs, more, _job)
 
     try:
-        recovery.train_all(grid.missing(cells), store, context.run_id, launch)
-        disturbed = timing.measure(store, context.run_id, {c.signature: (c.config, c.identity.plan) for c in cells})
+        following = in_store(rounds, store, context.run_id, say) if rounds else ()
+        for some in chain([list(cells)], following):
+            cells += some if some[0] not in cells else []
+            recovery.train_all(grid.missing(some), store, context.run_id, launch)
+            disturbed = timing.measure(store, context.run_id, {c.signature: (c.config, c.identity.plan) for c in cells})
     except Interrupted:
         killed = True
         raise
@@ -92,7 +120,8 @@ def _tell_end(cells: list[GridCell], runs: Sequence[Any], seconds: float) -> int
     found = len(cells) - len(grid.missing(cells))
     finished = sum(cell.signature in last and last[cell.signature].info.status == "FINISHED" for cell in cells)
     was_there = f" ({found} found finished in the store)" if found else ""
-    say(f"{finished} of {len(cells)} cells trained{was_there} in {seconds:.1f} s")
+    what = "parts of cells" if any(cell.config.first_replica for cell in cells) else "cells"
+    say(f"{finished} of {len(cells)} {what} trained{was_there} in {seconds:.1f} s")
     failed, killed = ([run for run in last.values() if run.info.status == end] for end in ("FAILED", "KILLED"))
     errors = [f"{run.info.run_name}: {run.data.tags.get('error', '')}" for run in failed]
     missed = {

@@ -14,6 +14,7 @@ from harness.config.schema import (
     ModelConfig,
     OptimizerConfig,
     check,
+    check_together,
     config_from,
     effective_batch_size,
     effective_learning_rate,

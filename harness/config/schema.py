@@ -1,7 +1,7 @@
 """The typed schema of a cell, whose values are in conf/, and the checks before anything is trained or written."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -87,7 +87,7 @@ class Config:
     target_on: str
     order: str
     last_batch: str
-    seeds: int
+    seeds: int | str
     first_replica: int
     seed: int
     dtype: str
@@ -96,13 +96,15 @@ class Config:
     diagnostics: str
     rerun: str = "missing"  # this and the following are about the command, not the cell
     dry_run: bool = False
+    seeds_at_most: int = 40  # this and the following of seeds=auto
+    seeds_at_most_seconds: float | None = None
     size: str = "full"  # of a study
     study: dict[str, Any] = field(default_factory=dict)
 
     @property
     def replicas(self) -> range:
-        """The replicas that the cell trains. Each has the same bits whichever are trained beside it."""
-        return range(self.first_replica, self.seeds)
+        """The replicas that the cell trains, each as it is whichever are trained beside it. Not of seeds=auto."""
+        return range(self.first_replica, int(self.seeds))
 
 
 class Rule(NamedTuple):
@@ -147,9 +149,10 @@ RULES: dict[str, Rule] = {
     "learning_rate": POSITIVE,
     "reduction": _one_of(*REDUCTIONS),
     "learning_rate_rule": _one_of(*LEARNING_RATE_RULES),
-    **dict.fromkeys(("reference_batch_size", "seeds", "threads"), COUNT),
+    **dict.fromkeys(("reference_batch_size", "threads", "seeds_at_most"), COUNT),
     **dict.fromkeys(("epochs", "updates"), _optional(COUNT)),
-    **dict.fromkeys(("train_seconds", "target"), _optional(POSITIVE)),
+    **dict.fromkeys(("train_seconds", "target", "seeds_at_most_seconds"), _optional(POSITIVE)),
+    "seeds": Rule(lambda v: v == "auto" or _whole(v), "an integer >= 1, or auto in a sweep"),
     "target_on": _one_of("train", "validation"),
     "order": _one_of("reshuffle", "once", "none", "sorted", "source", "replacement"),
     "last_batch": _one_of("keep", "drop"),
@@ -196,11 +199,31 @@ def check(config: Config) -> None:
 
 
 def _check_replicas(config: Config) -> None:
-    if not config.replicas:
+    if config.seeds == "auto":
+        if config.study:
+            raise ConfigError("seeds", "an integer in a study, whose rules were chosen for it", config.seeds)
+        if config.train_seconds is not None:
+            allowed = "an integer where train_seconds ends training, as replica 0 spends them for all"
+            raise ConfigError("seeds", allowed, config.seeds)
+        if config.first_replica:
+            raise ConfigError("first_replica", "0 with seeds=auto", config.first_replica)
+    elif not config.replicas:
         raise ConfigError("first_replica", f"an integer below seeds={config.seeds}", config.first_replica)
     if config.first_replica and config.train_seconds is not None:  # its clock would give it other updates
         allowed = "0 where train_seconds ends training, as replica 0 spends them for all"
         raise ConfigError("first_replica", allowed, config.first_replica)
+
+
+def check_together(configs: Sequence[Config], sweep: bool) -> None:
+    """Raises ConfigError for cells that seeds=auto cannot be asked for. sweep: or else a cell by itself."""
+    asked = {(config.seeds == "auto", config.seeds_at_most, config.seeds_at_most_seconds) for config in configs}
+    if any(auto for auto, *_ in asked):
+        if not sweep:
+            raise ConfigError(
+                "seeds", "an integer for a single cell (a sweep, with -m, has comparisons to resolve)", "auto"
+            )
+        if len(asked) > 1:
+            raise ConfigError("seeds", "auto, with its bounds, for all cells of a sweep or for none", "several")
 
 
 def effective_batch_size(config: Config, n_train: int) -> int:

@@ -27,5 +27,6 @@ from harness.inference.learning_rates import (
     scaling_exponent,
     split_replicas,
 )
+from harness.inference.looks import plan_looks
 from harness.inference.sign_flips import fewest_pairs
 from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together

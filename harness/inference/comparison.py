@@ -4,8 +4,9 @@ Updates to target are compared in the same way. +inf (or NaN) marks a replica th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 from typing import NamedTuple, TypeVar
 
@@ -13,12 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from harness.inference.intervals import ROUNDING, SIGNIFICANCE, Array, Interval, censored, geometric_mean_ratio
+from harness.inference.looks import samples_at, sequential_p
 from harness.inference.sign_flips import difference_p, equivalence_p, fewest_pairs, holm, scores, shifts
 
 K = TypeVar("K")
 
-POWER = 0.8  # of the number of seeds that an unresolved comparison asks for
 z = NormalDist().inv_cdf
+POWER = 0.8  # of the number of seeds that an unresolved comparison asks for
+LUCK = z(1 - SIGNIFICANCE / 2)  # standard errors from a mean to the end of its interval
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,14 @@ class Comparison:
     """The result of comparing arms a and b, as one of a family of comparisons.
 
     ratio: geometric mean of a/b over the finite pairs. p: of a ratio of 1, equivalence_p: of one outside the margin,
-    both with Holm's correction for the family; 1 and 0 where all pairs are equal to rounding, which is no chance.
+    both corrected for looks and for the family (Holm); 1 and 0 where all pairs are equal to rounding, which is no
+    chance.
     verdict: "a lower", "b lower", "equivalent" or "unresolved".
     pairs: that tell something; dropped: that do not, as both arms were lost. finite: pairs in which neither was lost.
     diverged: numbers of replicas of a and of b at +inf.
     seeds_needed: a rough number of replicas that would resolve it at the corrected level; None if it is resolved or
-    nothing can be estimated. fewest_pairs: that could resolve any comparison of this family; None: no number can.
+    nothing can be estimated. seeds_hoped: likewise if the mean is at the end of its 95 % interval that is easier to
+    resolve. fewest_pairs: that could resolve any comparison of this family; None: no number can.
     """
 
     ratio: Interval
@@ -39,6 +44,7 @@ class Comparison:
     equivalence_p: float
     verdict: str
     seeds_needed: int | None
+    seeds_hoped: int | None
     pairs: int
     finite: int
     dropped: int
@@ -54,9 +60,12 @@ class Levels(NamedTuple):
 
 
 def compare_family(
-    arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float, rng: np.random.Generator
+    arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float, rng: np.random.Generator, looks: Sequence[int] = ()
 ) -> dict[K, Comparison]:
     """Arms a and b of each comparison, costs (R,) ≥ 0 of the same replicas in the same order, +inf (or NaN) if lost.
+
+    Of an arm with more replicas than the other the first ones are compared. looks: planned numbers of replicas (see
+    `plan_looks`) while replicas are added to arms for as long as these comparisons are unresolved.
 
     One family of claims: at most 5 % of families without any effect get a false "a lower" or "b lower", and at most
     5 % of families at the margin a false "equivalent". A loss counts against its arm: a pair with one lost arm is as
@@ -64,26 +73,36 @@ def compare_family(
     In this order: "equivalent" if all pairs are equal to rounding, however few, or if the ratio is within the margin
     at p ≤ .05; "a lower" or "b lower" at p ≤ .05. rng: for the interval of the ratio only.
     """
-    ratios = {key: log_ratios(a, b) for key, (a, b) in arms.items()}
-    tested = {key: own for key, own in ratios.items() if not _identical(own)}
-    differ = dict(zip(tested, holm([difference_p(own) for own in tested.values()]).tolist(), strict=True))
-    same = dict(zip(tested, holm([equivalence_p(own, margin) for own in tested.values()]).tolist(), strict=True))
-    levels = Levels(*(SIGNIFICANCE / max(1, sum(p > SIGNIFICANCE for p in own.values())) for own in (differ, same)))
-    fewest, found = fewest_pairs(len(tested)), {}
-    for key, own in ratios.items():
-        a, b = (censored(arm) for arm in arms[key])
-        p, q, finite = differ.get(key, 1.0), same.get(key, 0.0), own[np.isfinite(own)]
-        verdict = _verdict(own, p, q)
-        needed = seeds_needed(own, len(a), margin, levels) if verdict == "unresolved" else None
-        diverged = int(np.isinf(a).sum()), int(np.isinf(b).sum())
-        sizes = len(own), len(finite), len(a) - len(own)
-        found[key] = Comparison(geometric_mean_ratio(finite, rng), p, q, verdict, needed, *sizes, diverged, fewest)
+    paired = {key: _paired(*both) for key, both in arms.items()}
+    ratios = {key: [log_ratios(*pairs.T) for pairs in samples_at(own, looks)] for key, own in paired.items()}
+    tested = {key: own for key, own in ratios.items() if not _identical(own[-1])}
+    share = SIGNIFICANCE / max(1, len(looks))
+    differ, same = (
+        dict(zip(tested, holm([sequential_p(test, own, len(looks) or 1) for own in tested.values()]), strict=True))
+        for test in (difference_p, partial(equivalence_p, margin=margin))
+    )
+    levels = Levels(*(share / max(1, sum(p > SIGNIFICANCE for p in own.values())) for own in (differ, same)))
+    fewest, found = fewest_pairs(len(tested), share), {}
+    for key, (*_, own) in ratios.items():
+        p, q, finite = float(differ.get(key, 1)), float(same.get(key, 0)), own[np.isfinite(own)]
+        verdict, n_replicas = _verdict(ratios[key], p, q), len(paired[key])
+        more = [seeds_needed(own, n_replicas, margin, levels, luck) for luck in (0, LUCK)]
+        needed, hoped = more if verdict == "unresolved" else (None, None)
+        diverged = int(np.isinf(paired[key][:, 0]).sum()), int(np.isinf(paired[key][:, 1]).sum())
+        sizes, ratio = (len(own), len(finite), n_replicas - len(own)), geometric_mean_ratio(finite, rng)
+        found[key] = Comparison(ratio, p, q, verdict, needed, hoped, *sizes, diverged, fewest)
     return found
 
 
-def log_ratios(costs_a: ArrayLike, costs_b: ArrayLike) -> Array:
-    """log a/b of the pairs (R,) that tell something: ±inf where one arm was lost or is 0, 0 where both are 0."""
+def _paired(costs_a: ArrayLike, costs_b: ArrayLike) -> Array:
+    """(R, 2): the costs of the replicas that both arms have."""
     a, b = censored(costs_a), censored(costs_b)
+    n = min(len(a), len(b))
+    return np.stack([a[:n], b[:n]], axis=1)
+
+
+def log_ratios(a: Array, b: Array) -> Array:
+    """log a/b of the pairs (R,) that tell something: ±inf where one arm was lost or is 0, 0 where both are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.where((a == 0) & (b == 0), 0.0, np.log(a) - np.log(b))
     return ratios[~np.isnan(ratios)]
@@ -93,38 +112,42 @@ def _identical(log_ratios: Array) -> bool:
     return len(log_ratios) > 0 and bool(np.abs(log_ratios).max() <= ROUNDING)
 
 
-def _verdict(log_ratios: Array, p: float, same: float) -> str:
+def _verdict(at_looks: Sequence[Array], p: float, same: float) -> str:
+    """The direction is that of the look with the smallest p."""
     if same <= SIGNIFICANCE:
         return "equivalent"
     if p > SIGNIFICANCE:
         return "unresolved"
-    return "a lower" if scores(log_ratios).mean() < 0 else "b lower"
+    return "a lower" if scores(min(at_looks, key=difference_p)).mean() < 0 else "b lower"
 
 
-def seeds_needed(log_ratios: Array, n_replicas: int, margin: float, levels: Levels) -> int | None:
+def seeds_needed(log_ratios: Array, n_replicas: int, margin: float, levels: Levels, luck: float = 0.0) -> int | None:
     """Replicas that would show, with power .8, a difference or an equivalence as large as these pairs (n,) suggest.
 
-    levels: after correction for the family (what Holm leaves of it). From the normal approximation, with mean m and
-    standard deviation s of the scores: (z_{1−level/2} + z_.8)² s²/m² for a difference, (z_{1−level} + z_.9)² s²/m² for
-    an equivalence (with the distances from the nearer end of the margin), both + z²/2 because s is estimated, both at
-    least the fewest pairs at that level; the smaller, and more than there were; n_replicas/n of them for each pair.
-    m and s are estimates: right within a factor of a few. None: fewer than two pairs, or no number is enough.
+    levels: after correction for looks and family (what Holm leaves of it). From the normal approximation, with mean m
+    and standard deviation s of the scores: (z_{1−level/2} + z_.8)² s²/m² for a difference, (z_{1−level} + z_.9)² s²/m²
+    for an equivalence (with the distances from the nearer end of the margin), both + z²/2 because s is estimated, both
+    at least the fewest pairs at that level; the smaller, and more than there were; n_replicas/n of them for each pair.
+    m and s are estimates: right within a factor of a few. luck: standard errors that are added to m.
+    None: fewer than two pairs, or no number is enough.
     """
     n = len(log_ratios)
     if n < 2:
         return None
     own = scores(log_ratios)
-    to_differ = _pairs_needed(own * np.sign(own.mean()), levels.difference / 2, POWER)
+    to_differ = _pairs_needed(own * np.sign(own.mean()), levels.difference / 2, POWER, luck)
     ends = [scores(distances) for distances in shifts(log_ratios, margin)]
-    to_equal = max(_pairs_needed(end, levels.equivalence, (1 + POWER) / 2) for end in ends)
+    to_equal = max(_pairs_needed(end, levels.equivalence, (1 + POWER) / 2, luck) for end in ends)
     floors = fewest_pairs(1, levels.difference), fewest_pairs(1, levels.equivalence, sides=1)
     needed = min(max(need, floor or math.inf) for need, floor in zip((to_differ, to_equal), floors, strict=True))
     return math.ceil(max(n + 1, math.ceil(needed)) * n_replicas / n) if math.isfinite(needed) else None
 
 
-def _pairs_needed(own: Array, tail: float, power: float) -> float:
+def _pairs_needed(own: Array, tail: float, power: float, luck: float) -> float:
     """Pairs at which a sum of such scores lies in the upper tail of this probability; never if their mean is ≤ 0."""
-    if own.mean() <= 0:
+    spread = float(own.std(ddof=1))
+    mean = own.mean() + luck * spread / math.sqrt(len(own))
+    if mean <= 0:
         return math.inf
-    relative_spread = float(own.std(ddof=1) / own.mean())
+    relative_spread = spread / mean
     return ((z(1 - tail) + z(power)) * relative_spread) ** 2 + z(1 - tail) ** 2 / 2

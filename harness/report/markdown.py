@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import MARGIN, Question, Standing
+from harness.analysis import MARGIN, Question, Standing, arms_of, seconds_for
 from harness.inference import Interval
 
 COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
@@ -53,6 +53,13 @@ def interval(value: Interval) -> str:
     return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
 
 
+def duration(seconds: float) -> str:
+    """3.2 s, 4 min, 1.5 h."""
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def listed(rates: Iterable[float]) -> str:
     """Different numbers in ascending order, as the command line takes them."""
     return ",".join(dict.fromkeys(f"{rate:.3g}" for rate in sorted(rates)))
@@ -71,9 +78,12 @@ def p_of(question: Question) -> float:
 
 
 def would_tell(question: Question) -> str:
-    """What would resolve it; empty where nothing is known."""
+    """What would resolve it, and its price: `about 30 seeds would tell (2 min more)`; empty where nothing is known."""
     needed = question.comparison.seeds_needed if question.comparison else None
-    return f"about {needed} seeds would tell" if needed else ""
+    if needed is None:
+        return ""
+    seconds = seconds_for(arms_of(question), needed)
+    return f"about {needed} seeds would tell" + (f" ({duration(seconds)} more)" if np.isfinite(seconds) else "")
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

@@ -3,7 +3,7 @@
 Each sentence states its evidence: replicas, target, interval. An unresolved question names what would resolve it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def note(data: SweepData, found: Answer) -> str:
 
 
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:
-    text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {found.n_replicas} replicas each."
+    text = f"{n_done} of {data.about.get('cells', len(data.cells))} cells finished, {_replicas(data, found)}."
     text += f" {_seconds(data)}" if n_done else ""
     stopped = n_done and data.cells["n_stopped"].any()
     text += " Costs are compared at what was spent when the first replica stopped at its target." if stopped else ""
@@ -47,9 +47,26 @@ def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     n = found.n_comparisons
     family = f" p-values are Holm's, over the {n} comparisons of this note." if n > 1 else ""
     family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""
+    family += _looks(data.looks) if n and data.looks else ""
     whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]].drop_duplicates(["dataset", "n_train"])
     full = "".join(f" B={row.n_train:.0f} is the whole training set of {row.dataset}." for row in whole.itertuples())
     return f"{text}{family}{full} {BRACKETS}"
+
+
+def _replicas(data: SweepData, found: Answer) -> str:
+    """10 replicas each; 10 to 40 replicas, where some cells got more."""
+    most = found.n_replicas
+    fewest = int(data.cells["n_replicas"].min()) if most and data.looks else most
+    return f"{fewest} to {most} replicas" if fewest < most else f"{most} replicas each"
+
+
+def _looks(looks: Sequence[int]) -> str:
+    *first, last = map(str, looks)
+    at = f"{', '.join(first)} and {last}" if first else last
+    return (
+        f" seeds=auto: comparisons were tested at {at} replicas, and their cells got more while they were unresolved; "
+        f"p is {len(looks)} times the smallest so far, before Holm's correction."
+    )
 
 
 def _seconds(data: SweepData) -> str:

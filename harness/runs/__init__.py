@@ -9,5 +9,6 @@ from harness.runs.parent import write_answer
 from harness.runs.progress import SweepProgress
 from harness.runs.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
 from harness.runs.recovery import recover
+from harness.runs.rounds import Rounds, in_store
 from harness.runs.timing import measure_again
 from harness.runs.verification import verify

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis import n_comparisons, too_few_seeds
 from harness.config import Config, labels
+from harness.report import duration
 from harness.runs.recording import Loader, load_dataset
 from harness.store import Store
 from harness.training import Cell, Identity, estimate_seconds, identify
@@ -50,29 +51,41 @@ def missing(cells: Sequence[GridCell]) -> list[GridCell]:
     return [cell for cell in cells if cell.run_id is None]
 
 
-def plan(cells: Sequence[GridCell]) -> str:
-    """What a dry run prints: a line for each cell with its estimated wall seconds, and their sum, trained in a row."""
+def plan(cells: Sequence[GridCell], looks: Sequence[int] = ()) -> str:
+    """What a dry run prints: a line for each cell with its estimated wall seconds, and their sum, trained in a row.
+
+    looks: of seeds=auto, of which the cells are the first round.
+    """
     todo = missing(cells)
-    share = PATIENCE / max(1, len(todo))
-    fresh = (Cell(cell.config, load_dataset(cell.config.dataset)) for cell in todo)
-    seconds = {cell.signature: estimate_seconds(one, share) for cell, one in zip(todo, fresh, strict=True)}
+    timed = cells if looks else todo
+    fresh = (Cell(cell.config, load_dataset(cell.config.dataset)) for cell in timed)
+    share = PATIENCE / max(1, len(timed))
+    seconds = {cell.signature: estimate_seconds(one, share) for cell, one in zip(timed, fresh, strict=True)}
     width = max(len(cell.label) for cell in cells)
-    states = {key: f"about {_duration(estimate)}" for key, estimate in seconds.items()}
+    states = {cell.signature: f"about {duration(seconds[cell.signature])}" for cell in todo}
     lines = [f"{cell.label:<{width}}  {states.get(cell.signature, f'done, run {cell.run_id}')}" for cell in cells]
-    total = _duration(sum(seconds.values()))
-    return "\n".join([*lines, f"{len(cells)} cells, {len(cells) - len(todo)} done, about {total} to train"])
+    total = duration(sum(seconds[cell.signature] for cell in todo))
+    lines.append(f"{len(cells)} cells, {len(cells) - len(todo)} done, about {total} to train")
+    return "\n".join([*lines, *_at_most(sum(seconds.values()), cells[0].config, looks)])
 
 
-def unresolvable(cells: Sequence[GridCell]) -> str:
+def _at_most(first: float, config: Config, looks: Sequence[int]) -> list[str]:
+    """first: wall seconds of the first round."""
+    if not looks:
+        return []
+    whole, bound = first * looks[-1] / looks[0], config.seeds_at_most_seconds
+    price = duration(whole if bound is None else min(whole, max(first, bound)))
+    numbers = ", ".join(map(str, looks))
+    return [
+        f"seeds=auto: this is the first round; comparisons are tested at {numbers} replicas. "
+        f"Cells of unresolved ones get the next number: at most about {price} together, if all cells need all replicas"
+    ]
+
+
+def unresolvable(cells: Sequence[GridCell], looks: Sequence[int] = ()) -> str:
     """A sentence if some are to be trained and together can never resolve what their answer compares; else empty."""
     if not missing(cells):
         return ""
     count = n_comparisons([cell.identity.values for cell in cells])
-    return too_few_seeds(count, min(cell.config.seeds for cell in cells), at_most=True)
-
-
-def _duration(seconds: float) -> str:
-    """3.2 s, 4 min, 1.5 h."""
-    if seconds < 100:
-        return f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    seeds = looks[-1] if looks else min(len(cell.config.replicas) for cell in cells)
+    return too_few_seeds(count, seeds, at_most=True)

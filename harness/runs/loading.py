@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis import SweepCell, SweepData, sweep_data, usable
+from harness.analysis import LOOKS, SweepCell, SweepData, joined, sweep_data, usable
 from harness.config import KNOBS, ConfigError, Values, sweep_label
 from harness.runs.grid import GridCell
 from harness.runs.recording import ARITHMETIC
@@ -80,7 +80,7 @@ def load_runs(store: Store, runs: "Sequence[Run]") -> SweepData:
 def load_cells(store: Store, runs: "Sequence[Run]") -> SweepData:
     """Read finished cells by their own runs, whether or not a sweep trained them."""
     chosen = _latest(runs)
-    cells = [_with_run(store, _identity_of(store, run), run) for run in chosen.values()]
+    cells = joined([_with_run(store, _identity_of(store, run), run) for run in chosen.values()])
     title = sweep_label([cell.identity.values for cell in cells])
     return sweep_data(title, {"cells": str(len(cells))}, cells)
 
@@ -103,11 +103,17 @@ def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
     those of one timing pass over all cells: readings of two passes do not compare.
     """
     grid, runs = whole_grid(store, sweep, *others), latest_runs(store, sweep, *others)
-    cells = [_with_run(store, cell, runs.get(key)) for key, cell in grid.items()]
+    cells = joined([_with_run(store, cell, runs.get(key)) for key, cell in grid.items()])
     parent = store.get(sweep)
-    about = dict(parent.data.tags) | {"cells": str(len(cells))}
-    finished = [key for key in grid if key in runs and runs[key].info.status == "FINISHED"]
+    about = dict(parent.data.tags) | {"cells": str(len(cells))} | _looks(store, sweep, *others)
+    finished = [cell.identity.signature for cell in cells if cell.history is not None]
     return sweep_data(parent.info.run_name, about, cells, read_blocks(store, finished, sweep, *others))
+
+
+def _looks(store: Store, *sweeps: str) -> dict[str, str]:
+    """Of the sweep that planned most of them, if one did."""
+    planned = [store.get(sweep).data.tags.get(LOOKS, "") for sweep in sweeps]
+    return {LOOKS: most} if (most := max(planned, key=lambda looks: len(looks.split()))) else {}
 
 
 def whole_grid(store: Store, sweep: str, *others: str) -> dict[str, Identity]:

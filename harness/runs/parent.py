@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from harness.analysis import answer
+from harness.analysis import LOOKS, answer
 from harness.config import sweep_label, varied_keys
 from harness.report import figures, finding_figures, findings, headlines, html, note, png, shortened
 from harness.runs import studies
@@ -32,8 +32,11 @@ UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
 LONGEST = 100  # letters of it
 
 
-def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepContext:
-    """Create the parent run and make the finished cells part of it. Raises UnreachableError if the store is away."""
+def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Sequence[int] = ()) -> SweepContext:
+    """Create the parent run and make the finished cells part of it. Raises UnreachableError if the store is away.
+
+    looks: of seeds=auto, of which these cells are the first round.
+    """
     first, values = cells[0].config, [cell.identity.values for cell in cells]
     todo = missing(cells)
     study = first.study.get("name", "")
@@ -45,6 +48,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
         "command": command,
         **note_tags(f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train."),
         **({"study": study, "size": first.size} if study else {}),
+        **({LOOKS: " ".join(map(str, looks))} if looks else {}),
         **source_tags(),
     }
     small = " (small)" if first.size == "small" else ""
@@ -57,12 +61,23 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str) -> SweepCo
         if not parent.deliver(OUTAGE_SECONDS):
             raise UnreachableError(parent.unreachable)
         sweep = str(parent.run_id)
-        for cell in cells:
-            if cell.run_id:
-                store.add_to_sweep(cell.run_id, sweep)
+        _add_finished(store, sweep, cells)
         store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
         parent.leave_running()  # until `close_sweep`
     return SweepContext(sweep, store.experiment_id, len(todo))
+
+
+def _add_finished(store: Store, sweep: str, cells: Sequence[GridCell]) -> None:
+    for cell in cells:
+        if cell.run_id:
+            store.add_to_sweep(cell.run_id, sweep)
+
+
+def add_cells(store: Store, sweep: str, cells: Sequence[GridCell], new: Sequence[GridCell]) -> None:
+    """Make new cells part of an open sweep, which then has `cells`."""
+    with store.attach(sweep) as parent, parent.files() as folder:
+        write_grid(folder, cells)
+    _add_finished(store, sweep, new)
 
 
 def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], list[str] | None]:

@@ -74,6 +74,11 @@ class SweepProgress(_Live):
         state = f"{label}  {_state(plan, record, _cost(self.latest, record))}"
         self.bar.update(self.task, completed=self.done + _share(budget, record), right=state)
 
+    def tell(self, message: str) -> None:
+        """A line that stays, where a bar is shown."""
+        if not self.bar.disable:
+            self.console.print(message, markup=False)
+
     def next_cell(self) -> None:
         """Count the present cell as done."""
         self.done, self.latest = self.done + 1, Latest()

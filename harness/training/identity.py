@@ -16,7 +16,8 @@ NO_NUMBERS = (  # but for these: they compute none
     *("config/folders.py", "config/labels.py"),
     *("training/estimate.py", "training/timer.py", "training/timing.py", "training/work.py"),
 )
-WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run")  # keys that change nothing in what a run holds
+AUTO = ("seeds_at_most", "seeds_at_most_seconds")
+WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", *AUTO)  # keys that change nothing in what a run holds
 NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
 
 

@@ -161,10 +161,15 @@ def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
 
 
 def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
-    """The cell in one row: medians final/, best/, to_target/, baseline/ over all replicas, and diverged/, time/.
+    """The cell in one row: medians final/, best/, to_target/, baseline/ over all replicas; diverged/, time/, noise/.
 
     What does not exist is left out; so are medians that are infinite because half of the replicas diverged.
     """
+    return of_replicas(replicas) | _finite(_time_summary(result) | _noise_summary(result))
+
+
+def of_replicas(replicas: "pd.DataFrame") -> dict[str, float]:
+    """The part of `summary` that the table of replicas decides."""
     lost = replicas["outcome"] == Outcome.DIVERGED
     values = {
         "diverged/fraction": lost.mean(),
@@ -175,7 +180,10 @@ def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:
         worst = -np.inf if column.endswith(tuple(SCORES.values())) else np.inf
         values[column.replace("_", "/", 1)] = quartiles(replicas[column].mask(lost, worst), worst)[1]
     values |= {c.replace("_", "/", 1): replicas[c].median() for c in replicas if c.startswith("baseline_")}
-    values |= _to_target_summary(replicas) | _time_summary(result) | _noise_summary(result)
+    return _finite(values | _to_target_summary(replicas))
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
 

@@ -52,7 +52,7 @@ def time_updates(
 
     works = {work_of(*cell): cell for cell in cells.values()}
     number = {work: i for i, work in enumerate(works)}
-    n_blocks = max((config.seeds for config, _ in cells.values()), default=0)
+    n_blocks = max((config.replicas.stop for config, _ in cells.values()), default=0)
     timers = [Timer(cell) for cell in cells_of(works, load)]
     measured = Rounds(timers, int(np.clip(n_blocks, FEWEST_BLOCKS, MOST_BLOCKS)), seconds).measure(rng)
     rows = [(w, k, b.updates, b.seconds / b.updates, b.cpu_seconds / b.updates, b.interrupted) for w, k, b in measured]

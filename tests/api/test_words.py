@@ -110,7 +110,7 @@ def test_a_grid_is_the_product_of_its_values():
         ({}, {"model.hiden": [3]}, r"model.hiden: expected a known key \(did you mean model.hidden\?"),
         ({}, {"batch_size": [1, 64]}, r"batch_size: expected one value \(harness.sweep trains a cell for each"),
         ({}, {"batch_size": 0}, "batch_size: expected an integer >= 1 or full, got 0"),
-        ({}, {"seeds": 2.5}, "seeds: expected an integer >= 1, got '2.5'"),
+        ({}, {"seeds": 2.5}, "seeds: expected an integer >= 1, or auto in a sweep, got '2.5'"),
         ({}, {"learning_rate": float("inf")}, "learning_rate: expected a finite number > 0, got inf"),
         ({}, {"learning_rate": object}, "learning_rate: expected a number, text, a truth value"),
         ({}, {"dataset": "irs"}, "dataset: expected blobs .* got 'irs'"),

@@ -1,0 +1,119 @@
+"""Rounds of a sweep with seeds=auto: every cell with the replicas of the first look, then more where they are needed.
+
+Each round trains parts of cells, which are ordinary cells with a `first_replica`: the store finds them when the command
+is repeated, so a sweep that was ended between two rounds, or within one, goes on.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from harness.analysis import WALL, SweepData, answer, n_comparisons, needs
+from harness.inference import plan_looks
+from harness.report import duration
+from harness.runs import grid, parent
+from harness.runs.grid import GridCell, Loader
+from harness.runs.loading import load_sweep
+from harness.runs.recording import load_dataset
+from harness.store import Store, UnreachableError
+from harness.training import identify
+
+MOST_NAMED = 3  # comparisons
+Say = Callable[[str], None]
+
+
+@dataclass
+class Rounds:
+    """What the rounds of one command have in common, and the parts of which they have consisted so far.
+
+    cells: as asked for, with seeds=auto. looks: planned numbers of replicas. workers: that train at the same time.
+    """
+
+    cells: Sequence[GridCell]
+    load: Loader = load_dataset
+    workers: int = 1
+    parts: list[GridCell] = field(default_factory=list)
+    cell_of: dict[str, GridCell] = field(default_factory=dict)  # signature of a part -> the cell that was asked for
+
+    def __post_init__(self) -> None:
+        count = n_comparisons([cell.identity.values for cell in self.cells])
+        self.looks = plan_looks(count, self.cells[0].config.seeds_at_most)
+        self.started = time.perf_counter()
+
+    def first(self) -> list[GridCell]:
+        """The parts of the first round: all cells."""
+        self.parts = [self._part(cell, 0, self.looks[0]) for cell in self.cells]
+        return list(self.parts)
+
+    def following(self, data: SweepData, say: Say) -> list[GridCell]:
+        """The parts of the next round, none if all is resolved or a bound is spent; says which and why."""
+        wanted: dict[str, int] = {}
+        why = []
+        for need in needs(data, answer(data)):
+            wanted |= {cell: max(need.seeds, wanted.get(cell, 0)) for cell in need.cells}
+            why.append(need.why)
+        tried = {part.signature for part in self.parts}
+        have = data.cells.set_index("cell")["n_replicas"] if wanted else {}
+        new = {key: self._part(self.cell_of[key], int(have[key]), n) for key, n in wanted.items() if have[key] < n}
+        new = {key: part for key, part in new.items() if part.signature not in tried}
+        if not new or not self._affordable(new, data, say):
+            return []
+        self.parts += new.values()
+        say(f"{_replicas(list(new.values()))}: {'; '.join(why[:MOST_NAMED])}{_and_more(why)}")
+        return list(new.values())
+
+    def _part(self, cell: GridCell, first: int, seeds: int) -> GridCell:
+        config = replace(cell.config, seeds=seeds, first_replica=first)
+        words = [*cell.overrides, f"seeds={seeds}", f"first_replica={first}"]
+        label = f"{cell.label} replicas {first}-{seeds - 1}" if first else cell.label
+        part = GridCell(config, words, identify(config, self.load(config.dataset)), label)
+        self.cell_of[part.signature] = cell
+        return part
+
+    def _affordable(self, new: Mapping[str, GridCell], data: SweepData, say: Say) -> bool:
+        """Whether the round ends within seeds_at_most_seconds, at the time per replica so far."""
+        bound = self.cells[0].config.seeds_at_most_seconds
+        if bound is None:
+            return True
+        cells = data.cells.set_index("cell")
+        each = cells[WALL] / cells["n_replicas"]
+        price = sum(each[key] * len(part.config.replicas) for key, part in new.items()) / self.workers
+        if time.perf_counter() - self.started + price <= bound:
+            return True
+        say(
+            f"no further round: it would take about {duration(price)}, more than seeds_at_most_seconds={bound:g} leaves"
+        )
+        return False
+
+
+def _replicas(parts: Sequence[GridCell]) -> str:
+    """4 cells get replicas 10-19, 1 cell gets replicas 20-39."""
+    count: dict[tuple[int, int], int] = {}
+    for part in parts:
+        ends = part.config.first_replica, part.config.replicas[-1]
+        count[ends] = count.get(ends, 0) + 1
+    clauses = [f"{n} cell{'s get' if n > 1 else ' gets'} replicas {a}-{b}" for (a, b), n in sorted(count.items())]
+    return ", ".join(clauses)
+
+
+def _and_more(why: Sequence[str]) -> str:
+    return f"; and {len(why) - MOST_NAMED} comparisons more" if len(why) > MOST_NAMED else ""
+
+
+def in_store(rounds: Rounds, store: Store, sweep: str, say: Say) -> Iterator[list[GridCell]]:
+    """The parts of each round after the first, with the runs of those that are finished; all are part of the sweep.
+
+    Each is to be trained before the next is asked for. They end too if the store does not answer.
+    """
+    for number in range(2, 2 + len(rounds.cells) * len(rounds.looks)):
+        try:
+            store.deliver_waiting()
+            new = rounds.following(load_sweep(store, sweep), lambda text: say(f"round {number}: {text}"))  # noqa: B023
+            new = grid.look_up(new, store)
+            if not new:
+                return
+            parent.add_cells(store, sweep, rounds.parts, new)
+        except (UnreachableError, OSError) as away:
+            say(f"no further round, as {store.uri} does not answer: {away}")
+            return
+        yield new
