@@ -5,8 +5,9 @@ is repeated, so a sweep that was ended between two rounds, or within one, goes o
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from harness.analysis import WALL, SweepData, answer, n_comparisons, needs
 from harness.inference import plan_looks
@@ -20,6 +21,7 @@ from harness.training import identify
 
 MOST_NAMED = 3  # comparisons
 Say = Callable[[str], None]
+LookUp = Callable[[Sequence[GridCell]], list[GridCell]]
 
 
 @dataclass
@@ -45,8 +47,11 @@ class Rounds:
         self.parts = [self._part(cell, 0, self.looks[0]) for cell in self.cells]
         return list(self.parts)
 
-    def following(self, data: SweepData, say: Say) -> list[GridCell]:
-        """The parts of the next round, none if all is resolved or a bound is spent; says which and why."""
+    def following(self, data: SweepData, say: Say, look_up: LookUp = list) -> list[GridCell]:
+        """The parts of the next round, none if all is resolved or a bound is spent; says which and why.
+
+        look_up: gives parts the runs in which they were trained before.
+        """
         wanted: dict[str, int] = {}
         why = []
         for need in needs(data, answer(data)):
@@ -55,12 +60,12 @@ class Rounds:
         tried = {part.signature for part in self.parts}
         have = data.cells.set_index("cell")["n_replicas"] if wanted else {}
         new = {key: self._part(self.cell_of[key], int(have[key]), n) for key, n in wanted.items() if have[key] < n}
-        new = {key: part for key, part in new.items() if part.signature not in tried}
-        if not new or not self._affordable(new, data, say):
+        parts = look_up([part for part in new.values() if part.signature not in tried])
+        if not parts or not self._affordable(parts, data, say):
             return []
-        self.parts += new.values()
-        say(f"{_replicas(list(new.values()))}: {'; '.join(why[:MOST_NAMED])}{_and_more(why)}")
-        return list(new.values())
+        self.parts += parts
+        say(f"{_replicas(parts)}: {'; '.join(why[:MOST_NAMED])}{_and_more(why)}")
+        return parts
 
     def _part(self, cell: GridCell, first: int, seeds: int) -> GridCell:
         config = replace(cell.config, seeds=seeds, first_replica=first)
@@ -70,15 +75,17 @@ class Rounds:
         self.cell_of[part.signature] = cell
         return part
 
-    def _affordable(self, new: Mapping[str, GridCell], data: SweepData, say: Say) -> bool:
+    def _affordable(self, parts: Sequence[GridCell], data: SweepData, say: Say) -> bool:
         """Whether the round ends within seeds_at_most_seconds, at the time per replica so far."""
         bound = self.cells[0].config.seeds_at_most_seconds
         if bound is None:
             return True
-        cells = data.cells.set_index("cell")
-        each = cells[WALL] / cells["n_replicas"]
-        price = sum(each[key] * len(part.config.replicas) for key, part in new.items()) / self.workers
-        if time.perf_counter() - self.started + price <= bound:
+        seconds = zip(data.cells["cell"], data.cells[WALL] / data.cells["n_replicas"], strict=True)
+        each = {self.cell_of[key].signature: own for key, own in seconds}  # by the cell that was asked for
+        todo = grid.missing(parts)
+        prices = [each[self.cell_of[part.signature].signature] * len(part.config.replicas) for part in todo]
+        price = sum(prices) / self.workers
+        if not todo or time.perf_counter() - self.started + price <= bound:
             return True
         say(
             f"no further round: it would take about {duration(price)}, more than seeds_at_most_seconds={bound:g} leaves"
@@ -100,6 +107,10 @@ def _and_more(why: Sequence[str]) -> str:
     return f"; and {len(why) - MOST_NAMED} comparisons more" if len(why) > MOST_NAMED else ""
 
 
+def _say_in_round(say: Say, number: int, text: str) -> None:
+    say(f"round {number}: {text}")
+
+
 def in_store(rounds: Rounds, store: Store, sweep: str, say: Say) -> Iterator[list[GridCell]]:
     """The parts of each round after the first, with the runs of those that are finished; all are part of the sweep.
 
@@ -108,8 +119,9 @@ def in_store(rounds: Rounds, store: Store, sweep: str, say: Say) -> Iterator[lis
     for number in range(2, 2 + len(rounds.cells) * len(rounds.looks)):
         try:
             store.deliver_waiting()
-            new = rounds.following(load_sweep(store, sweep), lambda text: say(f"round {number}: {text}"))  # noqa: B023
-            new = grid.look_up(new, store)
+            new = rounds.following(
+                load_sweep(store, sweep), partial(_say_in_round, say, number), partial(grid.look_up, store=store)
+            )
             if not new:
                 return
             parent.add_cells(store, sweep, rounds.parts, new)
