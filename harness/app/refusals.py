@@ -98,7 +98,9 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
     r"Could not (?:override|delete from config\.) '([^']+)'": lambda found: unknown(found[1]),
     r"Config group override must be a string or a list. Got (\w+)": lambda f: ConfigError("command line", A_NAME, f[1]),
-    r"HydraConfig was not set full_key: (\S+)": lambda found: ConfigError(found[1], OF_A_JOB, "${hydra:...}"),
+    r"(?:HydraConfig was not set|interpolation '\$\{hydra:.*) full_key: (\S+)": lambda found: ConfigError(
+        found[1], OF_A_JOB, "${hydra:...}"
+    ),
     r"[Mm]issing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(found[1], "a value", None),
     r"missing \d+ required positional arguments?: '(\w+)'": lambda found: ConfigError(found[1], "a value", None),
 }

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from harness.app.composition import checked_cells, compose_cells, to_config
 from harness.app.session import BEHAVIOUR
@@ -250,6 +252,14 @@ def test_what_depends_on_the_number_of_the_job_is_refused(words):
     """Only missing cells are launched, so that a job has another number when the command is repeated."""
     error = refusal(*words)
     assert error.key in ("learning_rate", "seed")
+    assert "${KEY} of another key" in error.allowed
+
+
+def test_also_inside_a_job_of_hydras(monkeypatch):
+    """Where `hydra:` has values, as in a notebook that has run a job before."""
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", OmegaConf.create({"hydra": {"job": {"num": None}}}))
+    error = refusal("learning_rate=${hydra:job.num}")
+    assert error.key == "learning_rate"
     assert "${KEY} of another key" in error.allowed
 
 
