@@ -42,7 +42,7 @@ class Question:
         return Standing(self.comparison.verdict) if self.comparison else Standing.NOT_COMPARED
 
 
-def compare(questions: Sequence[Question], rng: np.random.Generator, looks: Sequence[int] = ()) -> int:
+def compare(questions: Sequence[Question], looks: Sequence[int] = ()) -> int:
     """Answer the questions as one family of claims; returns the size of that family.
 
     The same arms asked about twice are one comparison, in whichever order. looks: see `compare_family`.
@@ -52,7 +52,7 @@ def compare(questions: Sequence[Question], rng: np.random.Generator, looks: Sequ
     for key, one in zip(keys, questions, strict=True):
         if one.arms and key[::-1] not in distinct:
             distinct[key] = one.arms
-    known = compare_family(distinct, MARGIN, rng, looks)
+    known = compare_family(distinct, MARGIN, looks)
     known = {key[::-1]: _turned(comparison) for key, comparison in known.items()} | known
     for key, one in zip(keys, questions, strict=True):
         one.comparison = known.get(key)
