@@ -35,7 +35,7 @@ NULLS = {
     "readings of the clock differ by 20 %": Truth(rates=ONE, block_error=0.2),
 }
 LIMITS = {  # what no test on these tables can see
-    "each cell's clock is 5 % off in all its blocks": Truth(rates=ONE, cell_error=0.05),
+    "each cell's clock is 5 % off in all its blocks": Truth(rates=ONE, cell_error=0.05)
 }
 
 SPREADS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # standard deviations of log ratios between replicas
