@@ -88,8 +88,8 @@ def sum_or_mean(
 def _best(cells: "pd.DataFrame", histories: "pd.DataFrame") -> Iterator[tuple[float, Both]]:
     for B, own in cells.groupby("batch_size"):
         by_reduction = dict(tuple(own.groupby("reduction")))
-        _, costs = costs_when_spent(own, histories, CLOCK_COLUMNS["epochs"])
-        if costs and {"sum", "mean"} <= by_reduction.keys():
+        both = {"sum", "mean"} <= by_reduction.keys()
+        if both and (costs := costs_when_spent(own, histories, CLOCK_COLUMNS["epochs"])[1]):
             total, mean = (arm(by_reduction[reduction], costs, grid=own) for reduction in ("sum", "mean"))
             yield float(B), (total, mean)
 
