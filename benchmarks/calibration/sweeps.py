@@ -44,9 +44,9 @@ class Truth:
     sizes: batch sizes, each with so many learning rates. All cells need the same X of the clock `equal_on`, and costs
     of the first batch size (of the first optimizer, where there are several) are `effect` times as high. spread,
     common: standard deviations of the log cost of a replica, its own in each cell and what it has in all cells,
-    distributed as `noise`. twins: sum and mean are one training. lost, zero: the probability that a replica diverges,
-    that it ends at a cost of 0. block_error, cell_error: standard deviations of the log of a reading of the clock,
-    drawn for each block, and once for each cell.
+    distributed as `noise`; first_noise: its own at the first batch size, if that is not alike. twins: sum and mean are
+    one training. lost, zero: the probability that a replica diverges, that it ends at a cost of 0. block_error,
+    cell_error: standard deviations of the log of a reading of the clock, drawn for each block, and once for each cell.
     b_crit: if given, updates to target are S_MIN (1 + b_crit/B) at the best learning rate, which is ∝ B^power; spread
     and common are then those of log X. between: best rates lie between two of the grid, where that falls.
     """
@@ -61,6 +61,7 @@ class Truth:
     spread: float = 0.1
     common: float = 0.1
     noise: str = "normal"
+    first_noise: str = ""
     twins: bool = False
     lost: float = 0.0
     zero: float = 0.0
@@ -125,7 +126,8 @@ def draw(truth: Truth, rng: np.random.Generator) -> tuple[SweepData, dict[str, T
 
     cells = {own.name: own for own in true_cells(truth, rng)}
     common = truth.common * NOISE[truth.noise](rng, truth.replicas)
-    noise = {name: truth.spread * NOISE[truth.noise](rng, truth.replicas) + common for name in cells}
+    kinds = {name: truth.first_noise if own.batch_size == truth.sizes[0] else "" for name, own in cells.items()}
+    noise = {name: truth.spread * NOISE[k or truth.noise](rng, truth.replicas) + common for name, k in kinds.items()}
     if truth.twins:
         noise = {name: noise[replace(own, reduction="mean").name] for name, own in cells.items()}
     blocks = pd.concat([_blocks(own, truth, rng) for own in cells.values()], ignore_index=True)
