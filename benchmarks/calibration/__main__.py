@@ -9,7 +9,7 @@ from benchmarks import ROOT, say
 from benchmarks.calibration.tables import TABLES, workers
 
 PAGE = ROOT / "docs" / "statistics.md"
-FULL, SHORT = {"nulls": 100, "power": 200, "laws": 300}, {"nulls": 20, "power": 20, "laws": 10}  # sweeps of a truth
+FULL, SHORT = {"nulls": 60, "power": 120, "laws": 120}, {"nulls": 20, "power": 20, "laws": 10}  # sweeps of a truth
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -39,7 +39,7 @@ LIMITS = {  # what no test on these tables can see
 }
 
 SPREADS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # standard deviations of log ratios between replicas
-REPLICAS = (8, 10, 20)
+REPLICAS = (10, 20)
 POWERS = {
     (spread, replicas): Truth(effect=1.2, rates=ONE, spread=spread / 2**0.5, replicas=replicas)
     for spread in SPREADS
