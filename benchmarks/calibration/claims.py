@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -46,8 +47,8 @@ class Found:
 
 
 def found_in(truth: Truth, seed: int) -> Found:
-    """Draw a sweep, answer it, read the answer."""
-    data, cells = draw(truth, np.random.default_rng(seed))
+    """Draw a sweep, answer it, read the answer. Sweeps of different truths share no random numbers."""
+    data, cells = draw(truth, np.random.default_rng([seed, crc32(repr(truth).encode())]))
     own = answer(data)
     said = [*_of_leads(own, cells), *_of_reductions(own, cells)]
     first, text = " ".join(headlines(own)), note(data, own)

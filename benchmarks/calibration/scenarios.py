@@ -35,7 +35,9 @@ NULLS = {
     "readings of the clock differ by 20 %": Truth(rates=ONE, block_error=0.2),
 }
 LIMITS = {  # what no test on these tables can see
-    "each cell's clock is 5 % off in all its blocks": Truth(rates=ONE, cell_error=0.05)
+    "each cell's clock is 5 % off in all its blocks": Truth(rates=ONE, cell_error=0.05),
+    "equal medians, but costs of one arm are skewed, 10 replicas": Truth(rates=ONE, first_noise="skewed"),
+    "equal medians, but costs of one arm are skewed, 20 replicas": Truth(rates=ONE, first_noise="skewed", replicas=20),
 }
 
 SPREADS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # standard deviations of log ratios between replicas
