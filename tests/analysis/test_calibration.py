@@ -47,7 +47,7 @@ def test_a_clear_effect_is_found_and_is_no_false_claim(clock):
 
 def test_a_clock_that_is_wrong_in_all_blocks_misleads():
     """So false claims are seen, where there are any."""
-    assert false(Truth(rates=(1, 1), equal_on="train seconds", cell_error=0.5, spread=0.02), 3, "train seconds") > 0.5
+    assert false(Truth(rates=(1, 1), equal_on="train seconds", cell_error=0.5, spread=0.02), 8, "train seconds") > 0.5
 
 
 # The page
