@@ -86,10 +86,10 @@ def laws(n: int, draws: Draws) -> Table:
         say(name)
         found = draws(truth, n)
         held = {key: [each for one in found for each in one.covered.get(key, [])] for key in names}
-        rows.append(
-            (name, n, *(percent(held[key]) for key in names), f"{len(held['B_crit'])}, {len(held['exponent'])}")
-        )
-    header = ("sweeps with a law", "drawn", *(f"{key} inside" for key in names), "resolved: B_crit, exponent")
+        resolved = [percent(key in one.covered for one in found) for key in ("B_crit", "exponent")]
+        rows.append((name, n, *(percent(held[key]) for key in names), *resolved))
+    inside = [f"{key} inside" for key in names]
+    header = ("sweeps with a law", "drawn", *inside, "B_crit resolved", "exponent resolved")
     return Table(markdown_table(header, rows), [])
 
 
