@@ -68,9 +68,7 @@ class SumOrMean(Question):
         return Standing.OPEN if self.comparison and all(self.lower_at.values()) else super().standing
 
 
-def sum_or_mean(
-    cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[str, Array]
-) -> list[SumOrMean]:
+def sum_or_mean(cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[str, Array]) -> list[SumOrMean]:
     """Of each setting with both reductions at a common batch size, yet to be compared. costs: final ones."""
     pairs = matched_pairs(cells, costs)
     found = []
