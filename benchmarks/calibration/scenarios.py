@@ -24,6 +24,7 @@ NULLS = {
     "6 replicas": Truth(rates=ONE, replicas=6),
     "8 replicas": Truth(rates=ONE, replicas=8),
     "20 replicas": Truth(rates=ONE, replicas=20),
+    "seeds=auto, tested at 10, 20 and 40 replicas": Truth(rates=ONE, replicas=40, looks=(10, 20, 40)),
     "costs that tie": Truth(rates=ONE, noise="ties", common=0),
     "a third of the costs are 0": Truth(rates=ONE, zero=0.33),
     "1 replica in 10 diverges": Truth(rates=ONE, lost=0.1),

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis import SweepCell, SweepData, sweep_data
+from harness.analysis.sweep_tables import LOOKS
 from harness.training import Identity, Plan
+from harness.training.timing import FEWEST_BLOCKS, MOST_BLOCKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,11 +43,11 @@ NOISE = {  # each with a median of 0
 class Truth:
     """What sweeps are drawn from.
 
-    sizes: batch sizes, each with so many learning rates. All cells need the same X of the clock `equal_on`, and costs
-    of the first batch size (of the first optimizer, where there are several) are `effect` times as high. spread,
-    common: standard deviations of the log cost of a replica, its own in each cell and what it has in all cells,
-    distributed as `noise`; first_noise: its own at the first batch size, if that is not alike. twins: sum and mean are
-    one training. lost, zero: the probability that a replica diverges, that it ends at a cost of 0. block_error,
+    sizes: batch sizes, each with so many learning rates. looks: numbers of replicas at which seeds=auto tests. All
+    cells need the same X of the clock `equal_on`, and costs of the first batch size (of the first optimizer, where
+    there are several) are `effect` times as high. spread, common: standard deviations of the log cost of a replica, its
+    own in each cell and what it has in all cells, distributed as `noise`; first_noise: its own at the first batch size,
+    if that is not alike. twins: sum and mean are one training. lost, zero: the probability that a replica diverges, that it ends at a cost of 0. block_error,
     cell_error: standard deviations of the log of a reading of the clock, drawn for each block, and once for each cell.
     b_crit: if given, updates to target are S_MIN (1 + b_crit/B) at the best learning rate, which is ∝ B^power; spread
     and common are then those of log X. between: best rates lie between two of the grid, where that falls.
@@ -54,6 +56,7 @@ class Truth:
     sizes: tuple[int, ...] = (8, 64)
     rates: tuple[int, ...] = (4, 4)
     replicas: int = 10
+    looks: tuple[int, ...] = ()
     equal_on: str = "epochs"
     reductions: tuple[str, ...] = ("mean",)
     optimizers: int = 1
@@ -133,6 +136,7 @@ def draw(truth: Truth, rng: np.random.Generator) -> tuple[SweepData, dict[str, T
     blocks = pd.concat([_blocks(own, truth, rng) for own in cells.values()], ignore_index=True)
     made = [_sweep_cell(own, truth, noise[name], rng) for name, own in cells.items()]
     about = {"command": "python -m benchmarks.calibration", "cells": str(len(cells))}
+    about |= {LOOKS: " ".join(map(str, truth.looks))} if truth.looks else {}
     return sweep_data("drawn", about, made, blocks), cells
 
 
@@ -177,7 +181,7 @@ def _blocks(own: TrueCell, truth: Truth, rng: np.random.Generator) -> "pd.DataFr
     """As `harness.training.time_updates` measures them."""
     import pandas as pd
 
-    n = max(5, truth.replicas)
+    n = int(np.clip(truth.replicas, FEWEST_BLOCKS, MOST_BLOCKS))
     error = truth.block_error * rng.normal(size=n) + truth.cell_error * rng.normal()
     seconds = per_update("train seconds", own.batch_size) * np.exp(error)
     about = {"signature": own.name, "work": own.name, "updates": 100, "interrupted": False}
