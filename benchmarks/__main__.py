@@ -1,8 +1,10 @@
 """All measurements, one after the other: an update here and in other libraries, where its time goes, how time and
-memory scale, where the time of whole commands goes. About twenty minutes on an idle machine; --short takes two.
+memory scale, where the time of whole commands goes, how often answers are wrong. About forty minutes on an idle
+machine; --short takes four.
 
-Each writes its tables and its figure into docs/benchmarks; the short forms write nothing, and fail where a ratio, a law
-or an account does not hold. Peers that are not installed are left out: pip install -e ".[bench]".
+Each writes its tables and its figure into docs/benchmarks, the last one into docs/statistics.md; the short forms write
+nothing, and fail where a ratio, a law or an account does not hold. Peers that are not installed are left out: pip
+install -e ".[bench]".
 """
 
 import argparse
@@ -12,8 +14,8 @@ from collections.abc import Sequence
 
 from benchmarks import ROOT, say
 
-WITH_SHORT_FORM = ("kernel", "scaling", "command")
-ALL = ("kernel", "kernel_profile", "scaling", "command")
+WITH_SHORT_FORM = ("kernel", "scaling", "command", "calibration")
+ALL = ("kernel", "kernel_profile", "scaling", "command", "calibration")
 
 
 def main(words: Sequence[str] | None = None) -> int:

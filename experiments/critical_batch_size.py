@@ -182,7 +182,7 @@ def noise_scales(evidence: Evidence) -> Iterator[Noise]:
                 averages.append(scale)
                 runs.append(table)
         update, middle = _median_run(runs)
-        average = geometric_mean_ratio(np.log(averages), evidence.rng)
+        average = geometric_mean_ratio(np.log(averages))
         yield Noise(str(dataset), average, len(runs), len(own) - len(runs), update, middle)
 
 

@@ -55,7 +55,7 @@ def ratio_table(evidence: Evidence, best: "pd.DataFrame", clock: str) -> dict[fl
             a, b = (evidence.to_target[cell[arm]][clock] for arm in ("B=N", "mini-batch"))
             reached = np.isfinite(a) & np.isfinite(b)
             usable = reached if 2 * reached.sum() > len(a) else np.zeros_like(reached)
-            found[float(N)] = geometric_mean_ratio(np.log(a[usable] / b[usable]), evidence.rng)
+            found[float(N)] = geometric_mean_ratio(np.log(a[usable] / b[usable]))
     return found
 
 

@@ -127,7 +127,7 @@ def noisy_curve(evidence: Evidence) -> Finding:
         f"Share of epochs at B=1 after which the curve is higher than before - {_listed(own, datasets)}.{compared} "
         "The same weights make a wild or a smooth curve: say which is plotted.",
         unit=f"× as much jitter in the last batch's cost as in the training set's ({datasets[0]})",
-        effect=geometric_mean_ratio(jitter, evidence.rng),
+        effect=geometric_mean_ratio(jitter),
         replicas=min(len(runs[dataset, "B=1"]) for dataset in datasets),
         panels=[*(_run(arm, curves) for arm, curves in shown), _ups(own, datasets)],
     )
@@ -184,7 +184,7 @@ def one_gradient(evidence: Evidence) -> Finding:
     far, ratios, cosines = {}, {}, {}
     for dataset, own in measured.groupby("dataset"):
         one, part = own[own["batch_size"] == CLAIMED], own[own["batch_size"] < own["n_train"]]
-        far[dataset] = geometric_mean_ratio(np.log(one["far"]), evidence.rng)
+        far[dataset] = geometric_mean_ratio(np.log(one["far"]))
         ratios[dataset] = mean_interval(part["ratio"], confidence)
         cosines[dataset] = clipped(mean_interval(one["cosine"]), -1, 1)
     words = "; ".join(

@@ -101,7 +101,7 @@ def _ratios(evidence: Evidence, cells: pd.DataFrame) -> dict[tuple[str, str], In
         for order in (order for order in ORDERS if order in at):
             a, b = (evidence.final_costs[at[key]] for key in (order, "reshuffle"))
             usable = np.isfinite(a) & np.isfinite(b)
-            found[str(name), order] = geometric_mean_ratio(np.log(a[usable] / b[usable]), evidence.rng)
+            found[str(name), order] = geometric_mean_ratio(np.log(a[usable] / b[usable]))
     return found
 
 

@@ -278,7 +278,7 @@ def _ragged(evidence: Evidence, found: Residuals) -> Finding:
         f"With the short last batch kept, sum and mean end {_range(found, KEPT)} apart, relative to the parameters, on "
         f"{_datasets(found, KEPT)}; with it dropped {_said(dropped)}.",
         unit="relative difference of the parameters (sgd, first dataset)",
-        effect=geometric_mean_ratio(np.log(own), evidence.rng) if usable else None,
+        effect=geometric_mean_ratio(np.log(own)) if usable else None,
         replicas=len(own),
         panels=[_table(found, [*KEPT, *POWER[:3]])],
     )

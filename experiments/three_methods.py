@@ -107,7 +107,7 @@ def time_of_an_update(evidence: Evidence) -> Finding:
     """C13: times per example in blocks; those per update follow from them."""
     times = {str(name): evidence.blocks(own) for name, own in evidence.cells.groupby("dataset", sort=False)}
     ratios = {
-        (name, unit): geometric_mean_ratio(np.log(own[1.0] / own[64.0] / (64 if unit == "update" else 1)), evidence.rng)
+        (name, unit): geometric_mean_ratio(np.log(own[1.0] / own[64.0] / (64 if unit == "update" else 1)))
         for name, own in times.items()
         for unit in ("update", "example")
     }

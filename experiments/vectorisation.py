@@ -33,7 +33,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 def loop_over_matrix(evidence: Evidence, times: "dict[str, dict[str, pd.DataFrame]]") -> Finding:
     """C9: the loop over the matrix, block by block."""
     ratios = {
-        (dataset, B): geometric_mean_ratio(np.log(own["per_example"][B] / own["vectorized"][B]), evidence.rng)
+        (dataset, B): geometric_mean_ratio(np.log(own["per_example"][B] / own["vectorized"][B]))
         for dataset, own in times.items()
         for B in own["vectorized"]
     }

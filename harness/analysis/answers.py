@@ -60,8 +60,8 @@ def answer(data: SweepData) -> Answer:
         for own in (targets, own_cells):
             own[[name for name in own if name.startswith("seconds")]] = np.nan
     first = headlines(data.cells, data.histories, clocks, data.n_blocks)
-    reductions = sum_or_mean(cells, data.histories, costs, rng)
-    n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], rng, data.looks)
+    reductions = sum_or_mean(cells, data.histories, costs)
+    n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], data.looks)
     return Answer(
         targets_at=goals,
         given_targets=given,

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.inference import Array, Comparison, Interval, compare_family
 
@@ -42,7 +43,7 @@ class Question:
         return Standing(self.comparison.verdict) if self.comparison else Standing.NOT_COMPARED
 
 
-def compare(questions: Sequence[Question], rng: np.random.Generator, looks: Sequence[int] = ()) -> int:
+def compare(questions: Sequence[Question], looks: Sequence[int] = ()) -> int:
     """Answer the questions as one family of claims; returns the size of that family.
 
     The same arms asked about twice are one comparison, in whichever order. looks: see `compare_family`.
@@ -52,7 +53,7 @@ def compare(questions: Sequence[Question], rng: np.random.Generator, looks: Sequ
     for key, one in zip(keys, questions, strict=True):
         if one.arms and key[::-1] not in distinct:
             distinct[key] = one.arms
-    known = compare_family(distinct, MARGIN, rng, looks)
+    known = compare_family(distinct, MARGIN, looks)
     known = {key[::-1]: _turned(comparison) for key, comparison in known.items()} | known
     for key, one in zip(keys, questions, strict=True):
         one.comparison = known.get(key)
@@ -86,16 +87,25 @@ def costs_when_spent(
 
 def spent(history: "pd.DataFrame", column: str) -> float:
     """What every replica of a cell has spent that did not diverge: less where one has stopped at a target."""
-    last = history.groupby("replica")[[column, "outcome"]].last()
-    return float(last.loc[last["outcome"] != "diverged", column].min())
+    ends = [rows[-1] for rows in _by_replica(history)]
+    lost = (history["outcome"].iloc[ends] == "diverged").to_numpy(dtype=bool)
+    return float(history[column].to_numpy(dtype=float)[ends][~lost].min(initial=np.inf))
 
 
 def costs_at(history: "pd.DataFrame", column: str, budget: float) -> Array:
     """Training cost (R,) of the replicas when `column` is at `budget`, log-linear in between; inf: diverged by then."""
-    costs = []
-    for _, own in history.groupby("replica"):
-        lost = own[column].iloc[-1] <= budget * (1 + 1e-12) and own["outcome"].iloc[-1] == "diverged"
-        with np.errstate(divide="ignore"):
-            cost = np.exp(np.interp(budget, own[column], np.log(own["train_cost"].to_numpy(dtype=float))))
+    x, outcome, costs = history[column].to_numpy(dtype=float), history["outcome"].to_numpy(), []
+    with np.errstate(divide="ignore"):
+        log_cost = np.log(history["train_cost"].to_numpy(dtype=float))
+    for rows in _by_replica(history):
+        lost = x[rows[-1]] <= budget * (1 + 1e-12) and outcome[rows[-1]] == "diverged"
+        cost = np.exp(np.interp(budget, x[rows], log_cost[rows]))
         costs.append(np.inf if lost or np.isnan(cost) else cost)
     return np.array(costs)
+
+
+def _by_replica(history: "pd.DataFrame") -> list[NDArray[np.intp]]:
+    """The rows of each replica, in their order. Without pandas, as a report asks a thousand times."""
+    replica = history["replica"].to_numpy()
+    order = np.argsort(replica, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(replica[order])) + 1)

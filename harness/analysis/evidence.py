@@ -98,7 +98,7 @@ class Evidence:
 
     def compare(self, arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float = MARGIN) -> dict[K, Comparison]:
         """Each pair of arms (R,) compared replica by replica; one family of claims."""
-        return compare_family(arms, margin, self.rng)
+        return compare_family(arms, margin)
 
 
 def limits(intervals: Iterable[Interval]) -> tuple[list[float], list[float], list[float]]:

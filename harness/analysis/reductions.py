@@ -68,15 +68,13 @@ class SumOrMean(Question):
         return Standing.OPEN if self.comparison and all(self.lower_at.values()) else super().standing
 
 
-def sum_or_mean(
-    cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Generator
-) -> list[SumOrMean]:
+def sum_or_mean(cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[str, Array]) -> list[SumOrMean]:
     """Of each setting with both reductions at a common batch size, yet to be compared. costs: final ones."""
     pairs = matched_pairs(cells, costs)
     found = []
     for setting, own in cells.groupby("setting", sort=False) if len(cells) else ():
         if best := dict(_best(own, histories)):
-            ratios = {B: _ratio(*arms, rng) for B, arms in best.items()}
+            ratios = {B: _ratio(*arms) for B, arms in best.items()}
             tunings = {B: tuning(*arms, "reduction") for B, arms in best.items()}
             mine = [pair for pair in pairs if pair.setting == setting]
             row = SumOrMean(setting=str(setting), pairs=mine, best=best, ratios=ratios, tunings=tunings)
@@ -88,17 +86,17 @@ def sum_or_mean(
 def _best(cells: "pd.DataFrame", histories: "pd.DataFrame") -> Iterator[tuple[float, Both]]:
     for B, own in cells.groupby("batch_size"):
         by_reduction = dict(tuple(own.groupby("reduction")))
-        _, costs = costs_when_spent(own, histories, CLOCK_COLUMNS["epochs"])
-        if costs and {"sum", "mean"} <= by_reduction.keys():
+        both = {"sum", "mean"} <= by_reduction.keys()
+        if both and (costs := costs_when_spent(own, histories, CLOCK_COLUMNS["epochs"])[1]):
             total, mean = (arm(by_reduction[reduction], costs, grid=own) for reduction in ("sum", "mean"))
             yield float(B), (total, mean)
 
 
-def _ratio(total: Arm, mean: Arm, rng: np.random.Generator) -> Interval:
+def _ratio(total: Arm, mean: Arm) -> Interval:
     """Over the pairs in which neither diverged."""
     costs = np.array(list(shared({0: total.costs, 1: mean.costs}).values()))
     fine = (np.isfinite(costs) & (costs > 0)).all(axis=0)
-    return geometric_mean_ratio(np.log(costs[0, fine]) - np.log(costs[1, fine]), rng)
+    return geometric_mean_ratio(np.log(costs[0, fine]) - np.log(costs[1, fine]))
 
 
 def _over_sizes(best: list[Both]) -> tuple[Array, Array]:

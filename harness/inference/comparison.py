@@ -60,7 +60,7 @@ class Levels(NamedTuple):
 
 
 def compare_family(
-    arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float, rng: np.random.Generator, looks: Sequence[int] = ()
+    arms: Mapping[K, tuple[ArrayLike, ArrayLike]], margin: float, looks: Sequence[int] = ()
 ) -> dict[K, Comparison]:
     """Arms a and b of each comparison, costs (R,) ≥ 0 of the same replicas in the same order, +inf (or NaN) if lost.
 
@@ -71,7 +71,7 @@ def compare_family(
     5 % of families at the margin a false "equivalent". A loss counts against its arm: a pair with one lost arm is as
     far out as can be. Two lost arms tell nothing. A cost of 0 equals another one and is infinitely lower than any else.
     In this order: "equivalent" if all pairs are equal to rounding, however few, or if the ratio is within the margin
-    at p ≤ .05; "a lower" or "b lower" at p ≤ .05. rng: for the interval of the ratio only.
+    at p ≤ .05; "a lower" or "b lower" at p ≤ .05.
     """
     paired = {key: _paired(*both) for key, both in arms.items()}
     ratios = {key: [log_ratios(*pairs.T) for pairs in samples_at(own, looks)] for key, own in paired.items()}
@@ -89,7 +89,7 @@ def compare_family(
         more = [seeds_needed(own, n_replicas, margin, levels, luck) for luck in (0, LUCK)]
         needed, hoped = more if verdict == "unresolved" else (None, None)
         diverged = int(np.isinf(paired[key][:, 0]).sum()), int(np.isinf(paired[key][:, 1]).sum())
-        sizes, ratio = (len(own), len(finite), n_replicas - len(own)), geometric_mean_ratio(finite, rng)
+        sizes, ratio = (len(own), len(finite), n_replicas - len(own)), geometric_mean_ratio(finite)
         found[key] = Comparison(ratio, p, q, verdict, needed, hoped, *sizes, diverged, fewest)
     return found
 

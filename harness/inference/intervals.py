@@ -15,7 +15,6 @@ Array = NDArray[np.floating]
 SIGNIFICANCE = 0.05
 CONFIDENCE = 1 - SIGNIFICANCE
 CENTRAL = (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)  # the quantiles that enclose the central 95 %
-BCA_RESAMPLES = 9999
 FEWEST_VALUES = 3  # two values have three resamples: no interval
 ROUNDING = 1e-12  # log-ratios closer than this are equal
 
@@ -42,28 +41,15 @@ def censored(values: ArrayLike) -> Array:
     return np.where(np.isnan(values), np.inf, values)
 
 
-def geometric_mean_ratio(log_ratios: ArrayLike, rng: np.random.Generator) -> Interval:
-    """exp(mean(log_ratios)) of finite log-ratios (n,), with the limits of the BCa bootstrap (Efron 1987).
+def geometric_mean_ratio(log_ratios: ArrayLike) -> Interval:
+    """exp(mean(log_ratios)) of finite log-ratios (n,), with the limits of `mean_interval`.
 
-    Fewer than three pairs have NaN limits. The intervals are too short when n is small: of normal log-ratios a nominal
-    95 % covers 73 % at n = 3, 84 % at 5, 90 % at 10, 92 % at 20 (simulated).
+    Simulated coverage at n = 6, 10 and 20: 95 % of normal log-ratios, 97 % of symmetric ones with heavy tails (t with 2
+    degrees of freedom), 89 to 92 % of exponential ones. BCa limits cover 84 % of normal ones at n = 5, 90 % at 10.
     """
-    values = np.asarray(log_ratios, dtype=np.float64)
-    if len(values) == 0:
-        return UNKNOWN
+    mean = mean_interval(log_ratios)
     with np.errstate(over="ignore"):
-        return Interval(*(float(np.exp(value)) for value in (values.mean(), *_log_limits(values, rng))))
-
-
-def _log_limits(values: Array, rng: np.random.Generator) -> tuple[float, float]:
-    from scipy import stats
-
-    if len(values) < FEWEST_VALUES:
-        return np.nan, np.nan
-    if np.ptp(values) <= ROUNDING:
-        return values.min(), values.max()
-    options = {"confidence_level": CONFIDENCE, "n_resamples": BCA_RESAMPLES}
-    return stats.bootstrap((values,), np.mean, method="BCa", rng=rng, **options).confidence_interval
+        return Interval(*(float(np.exp(value)) for value in (mean.estimate, mean.low, mean.high)))
 
 
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:

@@ -106,9 +106,9 @@ def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.r
     η* is the vertex of a parabola in log η through the lowest median log cost and its neighbours, or the grid's rate
     where there is no parabola (a neighbour diverged). The true optimum may lie between grid points, so the draws behind
     the interval scatter a grid's rate evenly over half a step to each side, and a vertex over a quarter (its error
-    where the cost rises up to eight times as steeply as it falls). p belongs to the learning rates given: p of sum and
-    p of mean differ by 1. Every cell has the same R replicas. Verdicts need a best rate inside every grid, three batch
-    sizes and five replicas.
+    where the cost rises up to eight times as steeply as it falls): of parabolas the interval nearly always holds the
+    truth. p belongs to the learning rates given: p of sum and p of mean differ by 1. Every cell has the same R
+    replicas. Verdicts need a best rate inside every grid, three batch sizes and five replicas.
     """
     batch_sizes = np.array(sorted(grids), dtype=np.float64)
     rates = [sorted(grids[B]) for B in sorted(grids)]

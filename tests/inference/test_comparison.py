@@ -27,7 +27,7 @@ def at_most(rate, nominal, draws):
 
 def compare(a, b, margin=0.05):
     """A family of one comparison."""
-    return compare_family({"": (a, b)}, margin, rng())[""]
+    return compare_family({"": (a, b)}, margin)[""]
 
 
 def arms(shift, n=10, noise=0.05, seed=0):
@@ -176,7 +176,7 @@ def test_many_comparisons_are_one_family_of_claims():
     alone = compare(*weak())
     assert alone.verdict == "b lower"
     family = {i: weak(i) for i in range(9)} | {"clear": arms(1.0, 12), "same": (np.ones(3), np.ones(3))}
-    found = compare_family(family, 0.05, rng())
+    found = compare_family(family, 0.05)
     assert [one.verdict for one in found.values()] == ["unresolved"] * 9 + ["a lower", "equivalent"]
     assert found["clear"].p == pytest.approx(10 * 2 / 2**12)
     assert found[0].p == pytest.approx(min(1, 9 * alone.p))
@@ -185,8 +185,8 @@ def test_many_comparisons_are_one_family_of_claims():
 
 def test_what_is_equal_to_the_bit_is_no_claim_of_the_family():
     others = {"b": arms(0.1), "c": arms(0.05, seed=4)}
-    found = compare_family({"same": (np.ones(10), np.ones(10)), **others}, 0.05, rng())
-    for key, alone in compare_family(others, 0.05, rng()).items():
+    found = compare_family({"same": (np.ones(10), np.ones(10)), **others}, 0.05)
+    for key, alone in compare_family(others, 0.05).items():
         assert (found[key].verdict, found[key].p, found[key].seeds_needed) == (
             alone.verdict,
             alone.p,
@@ -197,7 +197,7 @@ def test_what_is_equal_to_the_bit_is_no_claim_of_the_family():
 def test_three_comparisons_with_six_seeds_need_a_seventh():
     three = {seed: arms(0.5, 6, noise=0.01, seed=seed) for seed in range(3)}
     assert compare(*three[0]).verdict == "a lower"
-    found = compare_family(three, 0.05, rng())
+    found = compare_family(three, 0.05)
     assert {(one.verdict, one.seeds_needed, one.fewest_pairs) for one in found.values()} == {("unresolved", 7, 7)}
 
 
@@ -206,13 +206,13 @@ def test_resolved_comparisons_lower_the_seeds_needed_by_the_others():
     close = arms(0.05, noise=0.1)
     clear = {seed: arms(1.0, seed=seed) for seed in range(3)}
     alone = compare(*close, margin=0.001)
-    with_clear = compare_family({"x": close, **clear}, 0.001, rng())["x"]
-    with_unclear = compare_family({"x": close, **dict.fromkeys(range(3), close)}, 0.001, rng())["x"]
+    with_clear = compare_family({"x": close, **clear}, 0.001)["x"]
+    with_unclear = compare_family({"x": close, **dict.fromkeys(range(3), close)}, 0.001)["x"]
     assert alone.seeds_needed == with_clear.seeds_needed < with_unclear.seeds_needed
 
 
 def test_an_empty_family():
-    assert compare_family({}, 0.05, rng()) == {}
+    assert compare_family({}, 0.05) == {}
 
 
 # seeds needed
@@ -294,6 +294,6 @@ def null_family(source, m, n, lost, ties):
 def test_a_family_of_equal_arms_that_diverge_alike_has_a_false_claim_in_at_most_five_percent(draws, m, ties, lost):
     source, false = rng(18), 0
     for _ in range(draws):
-        found = compare_family(null_family(source, m, 12, lost, ties), 0.05, source).values()
+        found = compare_family(null_family(source, m, 12, lost, ties), 0.05).values()
         false += any(one.verdict != "unresolved" for one in found)
     assert at_most(false / draws, SIGNIFICANCE, draws)

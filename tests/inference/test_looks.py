@@ -28,7 +28,7 @@ def added(arms, looks, margin=0.05):
     have, found = dict.fromkeys(arms, looks[0]), {}
     while True:
         now = {key: (a[: have[key]], b[: have[key]]) for key, (a, b) in arms.items()}
-        found = compare_family(now, margin, rng(), looks)
+        found = compare_family(now, margin, looks)
         yield found
         more = [key for key in arms if found[key].verdict == "unresolved" and have[key] < looks[-1]]
         if not more:
@@ -76,7 +76,7 @@ def test_without_the_correction_for_looks_there_would_be_too_many():
     wrong = 0
     for _ in range(draws):
         arms = family(source, looks[-1], m=1)
-        at_each = [compare_family({0: tuple(own[:n] for own in arms[0])}, 0.001, rng())[0].p for n in range(6, 13)]
+        at_each = [compare_family({0: tuple(own[:n] for own in arms[0])}, 0.001)[0].p for n in range(6, 13)]
         wrong += min(at_each) <= SIGNIFICANCE
     assert not at_most(wrong / draws, SIGNIFICANCE, draws)
 
@@ -103,26 +103,26 @@ def test_what_is_resolved_stays_resolved(seed):
 @pytest.mark.parametrize("n", [8, 10, 12])
 def test_one_look_or_none_is_the_ordinary_family(n):
     arms = family(rng(4), n)
-    assert compare_family(arms, 0.05, rng(), (n,)) == compare_family(arms, 0.05, rng())
+    assert compare_family(arms, 0.05, (n,)) == compare_family(arms, 0.05)
 
 
 def test_of_an_arm_with_more_replicas_the_first_are_compared():
     arms = family(rng(5), 20)
     ragged = {key: (a, b[:10]) for key, (a, b) in arms.items()}
     cut = {key: (a[:10], b[:10]) for key, (a, b) in arms.items()}
-    assert compare_family(ragged, 0.05, rng(), LOOKS) == compare_family(cut, 0.05, rng(), LOOKS)
+    assert compare_family(ragged, 0.05, LOOKS) == compare_family(cut, 0.05, LOOKS)
 
 
 def test_p_is_that_of_the_look_with_the_smallest_times_their_number():
     a, b = np.ones(12), np.r_[np.full(8, 1.5), np.full(4, 0.1)]  # clear at the first look, turned later
-    found = compare_family({0: (a, b)}, 0.05, rng(), FEW_LOOKS)[0]
+    found = compare_family({0: (a, b)}, 0.05, FEW_LOOKS)[0]
     assert found.p == pytest.approx(3 * 2 / 2**8)
     assert found.verdict == "a lower"
     assert found.fewest_pairs == fewest_pairs(1, SIGNIFICANCE / 3)
 
 
 def test_hope_needs_fewer_replicas_than_the_estimate():
-    found = compare_family(family(rng(6), 10, m=1, effects=(0.05,), noise=0.3), 0.001, rng(), LOOKS)[0]
+    found = compare_family(family(rng(6), 10, m=1, effects=(0.05,), noise=0.3), 0.001, LOOKS)[0]
     assert found.verdict == "unresolved"
     assert found.seeds_needed is not None
     assert 10 < found.seeds_hoped < found.seeds_needed

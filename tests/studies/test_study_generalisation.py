@@ -119,7 +119,7 @@ def test_a_loss_as_large_as_the_margin_is_seldom_called_none():
     for _ in range(40):
         b = 0.95 + 0.02 * rng.normal(size=8)
         a = b * 0.99 * np.exp(0.02 * rng.normal(size=8))
-        wrong += as_good(compare_family({0: (a, b)}, 0.01, rng)[0]) == Verdict.SUPPORTED
+        wrong += as_good(compare_family({0: (a, b)}, 0.01)[0]) == Verdict.SUPPORTED
     assert wrong <= stats.binom.ppf(0.999, 40, 0.05)
 
 

@@ -1,0 +1,118 @@
+"""Whole answers of sweeps drawn from a known truth: how often they are wrong, by benchmarks/calibration."""
+
+import re
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
+
+from benchmarks.calibration.__main__ import with_table  # noqa: E402
+from benchmarks.calibration.claims import Found, found_in  # noqa: E402
+from benchmarks.calibration.scenarios import CLOCKS, LAW, NULLS, POWERS  # noqa: E402
+from benchmarks.calibration.sweeps import Truth, draw, per_update  # noqa: E402
+from benchmarks.calibration.tables import TABLES, at_most  # noqa: E402
+
+PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf8")
+CLEAR = Truth(effect=2.0, rates=(1, 1))
+
+
+def false(truth, n, clock=None):
+    return np.mean([found_in(truth, seed).false(clock) for seed in range(n)])
+
+
+# The simulator
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_cells_drawn_alike_on_a_clock_are_alike_there_and_nowhere_else(clock):
+    _, cells = draw(replace(CLEAR, effect=1.0, equal_on=clock), np.random.default_rng(0))
+    spent = {each: per_update(each, 64) * 200 for each in CLOCKS}
+    gap = {each: np.ptp([cell.log_cost(each, spent[each]) for cell in cells.values()]) for each in CLOCKS}
+    assert gap.pop(clock) < 1e-12
+    assert min(gap.values()) > 0.1
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_a_clear_effect_is_found_and_is_no_false_claim(clock):
+    found = found_in(replace(CLEAR, equal_on=clock), 0)
+    assert found.lower(clock)
+    assert not found.false()
+
+
+def test_a_clock_that_is_wrong_in_all_blocks_misleads():
+    """So false claims are seen, where there are any."""
+    assert false(Truth(rates=(1, 1), equal_on="train seconds", cell_error=0.5, spread=0.02), 8, "train seconds") > 0.5
+
+
+# The page
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_page_has_all_rows_of_a_table(name):
+    """By their names, without drawing the sweeps."""
+    text = re.search(f"<!-- {name} -->\n(.*)<!-- end of {name} -->", PAGE, re.DOTALL).group(1)
+    expected = TABLES[name](1, lambda truth, n: [Found([], False, {})]).text
+    assert [row.split("|")[1].strip() for row in text.splitlines()] == [
+        row.split("|")[1].strip() for row in expected.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_the_page_reports_no_more_false_claims_than_chance_explains(name):
+    drawn, text = re.search(rf"^\| {re.escape(name)} \| (\d+) \|(.*)$", PAGE, re.MULTILINE).groups()
+    any_false, *by_clock = [float(each) / 100 for each in re.findall(r"([\d.]+) %", text)]
+    assert any_false <= at_most(0.05, int(drawn))
+    assert max(by_clock) <= at_most(0.05, int(drawn) // 3)
+
+
+def test_a_table_takes_the_place_of_the_last_one():
+    page = "a\n<!-- x -->\nold\n<!-- end of x -->\nb <!-- y -->\n"
+    assert with_table(page, "x", "new\\1") == "a\n<!-- x -->\nnew\\1\n<!-- end of x -->\nb <!-- y -->\n"
+
+
+# Over many draws
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two batch sizes, four learning rates each",
+        "two batch sizes, one learning rate each",
+        "six learning rates against one",
+        "six batch sizes, one learning rate each",
+        "three optimizers, two batch sizes",
+        "a third of the costs are 0",
+        "1 replica in 10 diverges",
+        "heavy tails (t, 2 degrees of freedom)",
+        "readings of the clock differ by 20 %",
+    ],
+)
+def test_few_sweeps_without_an_effect_get_a_false_lower(name, clock):
+    assert false(replace(NULLS[name], equal_on=clock), 60) <= at_most(0.05, 60)
+
+
+@pytest.mark.slow
+def test_ten_replicas_find_twenty_per_cent_where_they_differ_by_fifteen():
+    found = np.mean([found_in(POWERS[0.15, 10], seed).lower("epochs") for seed in range(80)])
+    assert found >= 0.8 - 3 * np.sqrt(0.8 * 0.2 / 80)
+
+
+@cache
+def held(n):
+    return [found_in(LAW, seed).covered for seed in range(n)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["B_crit", "S_min", "exponent"])
+def test_intervals_of_laws_hold_the_truth(name):
+    inside = [each for own in held(80) for each in own.get(name, [])]
+    assert len(inside) >= 70
+    assert np.mean(inside) >= 0.93 - 3 * np.sqrt(0.93 * 0.07 / 80)
