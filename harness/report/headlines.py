@@ -11,7 +11,7 @@ import numpy as np
 from harness.analysis import Answer, Arm, Headline, Lead, Standing, Tuning
 from harness.inference import Interval
 from harness.report import reductions
-from harness.report.markdown import TIED, further, interval, would_tell
+from harness.report.markdown import TIED, further, interval, number, would_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,14 +84,15 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
 def _lowest(headline: Headline, leads: Sequence[Lead]) -> str:
     arms = [_arm(lead.first, headline) for lead in leads]
     on = {arm: [lead for lead, own in zip(leads, arms, strict=True) if own == arm] for arm in arms}
-    return arms[0] if len(on) == 1 else ", ".join(f"{arm} {_where(headline, own)}" for arm, own in on.items())
+    clocks = {arm: " and ".join(lead.clock for lead in own) for arm, own in on.items()}
+    return arms[0] if len(on) == 1 else ", ".join(f"{arm} at equal {own}" for arm, own in clocks.items())
 
 
 def _where(headline: Headline, leads: Sequence[Lead], all_of_them: str = "on every clock") -> str:
-    clocks = [lead.clock for lead in leads]
-    if len(leads) == len(headline.leads) and SECONDS in clocks:
-        return all_of_them
-    return f"at equal {' and '.join(clocks)}"
+    """With the budgets at which the costs are compared."""
+    if len(leads) == len(headline.leads) and SECONDS in [lead.clock for lead in leads]:
+        return f"{all_of_them} ({', '.join(f'{lead.clock} {number(lead.budget)}' for lead in leads)})"
+    return f"at equal {' and '.join(f'{lead.clock} ({number(lead.budget)})' for lead in leads)}"
 
 
 def _arm(arm: Arm, headline: Headline) -> str:

@@ -13,6 +13,7 @@ from harness.inference import Interval
 COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
 FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid -> rates to add, relative to the best
 TIED = f"equal within {MARGIN:.0%}"
+MOST_SEEDS = 1000  # that a sentence counts
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -82,8 +83,11 @@ def would_tell(question: Question) -> str:
     needed = question.comparison.seeds_needed if question.comparison else None
     if needed is None:
         return ""
+    if needed > MOST_SEEDS:
+        return f"more than {MOST_SEEDS} seeds would tell"
     seconds = seconds_for(arms_of(question), needed)
-    return f"about {needed} seeds would tell" + (f" ({duration(seconds)} more)" if np.isfinite(seconds) else "")
+    more = f" ({duration(seconds)} more)" if np.isfinite(seconds) else ""
+    return f"about {float(f'{needed:.2g}'):g} seeds would tell{more}"
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
