@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 AT_TARGET = "a replica starts at its target"
 SECONDS = "train seconds"
 TUNED = {Tuning.ALIKE: "each at its best learning rate", Tuning.ONE_RATE: "each at the only learning rate tried"}
+MOST_NAMED = 3  # cells on the edge
 ENDS = {"low": "the smallest", "high": "the largest", "both": "the only"}  # edge of a grid -> which of its rates
 
 
@@ -76,7 +77,7 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
         return f"tied {_where(headline, leads)}: {both}, {'which are the same' if same else TIED}{end}"
     where = _where(headline, leads, all_of_them="on any clock")
     if lead.standing is Standing.NOT_COMPARED:
-        return f"no verdict {where}, as {_why(leads)}; lowest so far: {_lowest(headline, leads)}"
+        return f"no verdict {where}, as {_why(headline, leads)}; lowest so far: {_lowest(headline, leads)}"
     tell = f"; {more}" if (more := would_tell(lead)) else ""
     return f"no winner yet {where}: {first} is lowest so far, {second} next{tell}{end}"
 
@@ -96,29 +97,37 @@ def _where(headline: Headline, leads: Sequence[Lead], all_of_them: str = "on eve
 
 
 def _arm(arm: Arm, headline: Headline) -> str:
-    """The best cell in full, `optimizer=adam, B=64 (η=0.1, mean)`, and how many of its replicas diverged."""
-    cell = arm.cells.set_index("cell").loc[arm.best]
-    variant = f"{cell['variant']}, " if headline.along == "setting" and cell["variant"] else ""
+    """The best cell in full, and how many of its replicas diverged."""
     lost = f" ({arm.n_diverged} of {len(arm.costs)} replicas diverged)" if arm.n_diverged else ""
-    return f"{variant}{cell['name']}{lost}"
+    return f"{_name(arm.best, headline)}{lost}"
 
 
-def _why(leads: Sequence[Lead]) -> str:
+def _name(signature: str, headline: Headline) -> str:
+    """Of a cell in full, `optimizer=adam, B=64 (η=0.1, mean)`."""
+    cell = headline.cells.set_index("cell").loc[signature]
+    variant = f"{cell['variant']}, " if headline.along == "setting" and cell["variant"] else ""
+    return f"{variant}{cell['name']}"
+
+
+def _why(headline: Headline, leads: Sequence[Lead]) -> str:
     """Why two arms were not compared, and what would let them be."""
     if leads[0].tuning is Tuning.UNEQUAL:
         return f"the two lowest were {leads[0].tuning}"
     arms = [arm for lead in leads for arm in (lead.first, lead.second)]
-    return f"{leads[0].tuning} (add learning_rate={_further(arms)} everywhere)"
+    last = list(dict.fromkeys(cell for arm in arms for cell in arm.edges))
+    more = f" and {len(last) - MOST_NAMED} more" if len(last) > MOST_NAMED else ""
+    named = ", ".join(_name(cell, headline) for cell in last[:MOST_NAMED])
+    return f"{leads[0].tuning}: {named}{more} (add learning_rate={_further(arms)} everywhere)"
 
 
 def _open_end(lead: Lead) -> str:
     """Where learning rates are compared: that the best one is the last of the grid."""
-    edge, rate = lead.first.edge, lead.first.of_best("learning_rate")
+    edge, rate = lead.first.edges.get(lead.first.best), lead.first.of_best("learning_rate")
     return f"; {rate:g} is {ENDS[edge]} learning rate tried: add {_further([lead.first])}" if edge else ""
 
 
 def _further(arms: Iterable[Arm]) -> str:
-    return further((arm.of_best("learning_rate"), arm.edge) for arm in arms)
+    return further((arm.number_of(cell, "learning_rate"), edge) for arm in arms for cell, edge in arm.edges.items())
 
 
 def _missing(headline: Headline) -> str:

@@ -142,8 +142,8 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
     "edges": (
         grid((8, 64), RATES[:3], final=bowl(0.1)),
         [
-            f"digits: no verdict on any clock {TEN_TOO}, as a best learning rate is on the edge of its grid "
-            "(add learning_rate=0.3 "
+            f"digits: no verdict on any clock {TEN_TOO}, as a best learning rate is on the edge of its grid: "
+            "B=64 (η=0.1, mean), B=8 (η=0.1, mean) (add learning_rate=0.3 everywhere)"
         ],
     ),
     "unequal grids": (
@@ -247,6 +247,33 @@ def test_best_against_best_needs_a_best_inside_the_grid(rates, tuning):
     words = said(*cells)[-1]
     assert ("sum has the lower training cost" in words) == (tuning is Tuning.ALIKE)
     assert ("no verdict on each at its best" in words) == (tuning is Tuning.ON_EDGE)
+
+
+@pytest.mark.parametrize(("decay", "tuning"), [(0.0, Tuning.ALIKE), (0.01, Tuning.ON_EDGE)])
+def test_a_mean_inside_its_grid_covers_a_sum_on_the_edge_where_they_are_one_training(decay, tuning):
+    final = bowl(0.1, lambda B, _: 1.0 if B == 63 else 2.0)
+    cells = grid(
+        (63, 64),
+        RATES,
+        ("sum", "mean"),
+        lambda B, rate, reduction: final(B, rate * B if reduction == "sum" else rate, reduction),
+        **ALIKE,
+        **{"optimizer.weight_decay": decay},
+    )
+    (headline,) = evidence(*cells).answer.headlines
+    assert {lead.tuning for lead in headline.leads} == {tuning}
+    assert {edge for lead in headline.leads for edge in lead.first.edges.values()} == ({"low"} if decay else set())
+    assert ("each at its best learning rate" in said(*cells)[0]) == (not decay)
+    assert ("B=63 (η=0.01, sum), B=64 (η=0.01, sum) (add learning_rate=0.00333 ev" in said(*cells)[0]) == bool(decay)
+
+
+def test_a_batch_size_that_is_best_on_the_edge_may_be_better_beyond():
+    """SGD's best is at B=8, inside its grid; but at B=64 its costs still fall at the largest rate."""
+    cells = grid((8, 64), RATES, final=lambda B, rate, _: bowl(0.1)(B, rate, _) if B == 8 else 0.3 / rate, **SGD)
+    cells += grid((8, 64), RATES, final=bowl(0.1, lambda *_: 2.0), **ADAM)
+    (task,) = [each for each in evidence(*cells).answer.headlines if each.along == "setting"]
+    assert {lead.tuning for lead in task.leads} == {Tuning.ON_EDGE}
+    assert "edge of its grid: optimizer=sgd, B=64 (η=1, mean) (add learning_rate=3 everywhere)" in said(*cells)[0]
 
 
 def test_best_against_best_needs_as_many_rates():
