@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis import Answer, Arm, Headline, Lead, Standing, Tuning
+from harness.analysis import TARGET_LABELS, Answer, Arm, Headline, Lead, Standing, Tuning
 from harness.inference import Interval
 from harness.report import reductions
 from harness.report.markdown import TIED, further, interval, number, would_tell
@@ -26,7 +26,9 @@ ENDS = {"low": "the smallest", "high": "the largest", "both": "the only"}  # edg
 def headlines(found: Answer) -> list[str]:
     """One sentence for each comparison; then one on sum and mean for each setting that has both."""
     several = len({each.setting for each in found.sum_or_mean}) > 1
-    first = [f"{each.of}: {_headline(each, found)}{_missing(each)}." for each in found.headlines]
+    first = [
+        f"{each.of}: {_headline(each, found)}{_to_target(each, found)}{_missing(each)}." for each in found.headlines
+    ]
     return first + [reductions.sentence(each, several) for each in found.sum_or_mean]
 
 
@@ -128,6 +130,24 @@ def _open_end(lead: Lead) -> str:
 
 def _further(arms: Iterable[Arm]) -> str:
     return further((arm.number_of(cell, "learning_rate"), edge) for arm in arms for cell, edge in arm.edges.items())
+
+
+def _to_target(headline: Headline, found: Answer) -> str:
+    """Which cell has the lowest median to a target that was given: what was measured, and no claim."""
+    if not headline.leads or not found.given_targets.intersection(headline.cells["setting"]):
+        return ""
+    rows = found.cells.set_index("cell").loc[headline.cells["cell"]]
+    counts: dict[str, list[str]] = {}
+    for axis, clock in TARGET_LABELS.items():
+        values = rows[f"{axis}_to_target"]
+        if np.isfinite(fewest := values.min()):
+            first = values.index[values == fewest]
+            more = f" and {len(first) - 1} more" if len(first) > 1 else ""
+            counts.setdefault(f"{_name(first[0], headline)}{more}", []).append(f"{clock} ({number(fewest)})")
+    if not counts:
+        return "; no cell brings half of its replicas to the target"
+    firsts = ", ".join(f"{name} in {' and '.join(spent)}" for name, spent in counts.items())
+    return f"; first at the target, by medians: {firsts}"
 
 
 def _missing(headline: Headline) -> str:

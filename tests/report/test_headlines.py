@@ -220,6 +220,29 @@ def test_where_seconds_do_not_compare_no_clock_is_said_to_be_every_clock():
     assert "every clock" not in headlines(answer(data))[0]
 
 
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            0.2,
+            "; first at the target, by medians: B=64 (η=0.1, mean) and 1 more in updates (23.1) and train "
+            "seconds (0.0024), B=1 (η=0.1, mean) in epochs (0.14).",
+        ),
+        (1e-9, "no cell brings half of its replicas to the target."),
+        (None, ""),
+    ],
+)
+def test_with_a_target_the_first_to_reach_it_is_named(target, words):
+    """B=1 is ahead after equal epochs, B=64 after equal updates, at either rate."""
+    cells = [
+        cell(1, final=0.1, n_updates=640, target=target),
+        *(cell(64, rate, final=0.05, n_updates=160, noise=0.0, target=target) for rate in (0.1, 0.2)),
+    ]
+    (sentence,) = said(*cells)
+    assert words in sentence
+    assert ("the target" in sentence) == (target is not None)
+
+
 # Sum or mean
 
 
