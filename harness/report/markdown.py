@@ -83,11 +83,11 @@ def would_tell(question: Question) -> str:
     needed = question.comparison.seeds_needed if question.comparison else None
     if needed is None:
         return ""
-    if needed > MOST_SEEDS:
-        return f"more than {MOST_SEEDS} seeds would tell"
+    roughly, over = ("about", "") if needed <= MOST_SEEDS else ("more than", "over ")
+    needed = int(float(f"{min(needed, MOST_SEEDS):.2g}"))
     seconds = seconds_for(arms_of(question), needed)
-    more = f" ({duration(seconds)} more)" if np.isfinite(seconds) else ""
-    return f"about {float(f'{needed:.2g}'):g} seeds would tell{more}"
+    more = f" ({over}{duration(seconds)} more)" if np.isfinite(seconds) else ""
+    return f"{roughly} {needed} seeds would tell{more}"
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

@@ -285,6 +285,7 @@ def _with_quartiles(summary: dict[str, float], key: str) -> str:
 
 def _beside(metric: str, config: Config, summary: dict[str, float]) -> str:
     """What a score is to be compared with."""
-    if (baseline := summary.get(metric.replace("final/", "baseline/"))) is None or metric.startswith("baseline/"):
+    baseline = summary.get(metric.replace("final/", "baseline/"))
+    if baseline is None or not metric.startswith("final/"):
         return ""
     return f" ({BASELINES[f'validation_{tables.SCORES[config.dataset.task]}']}: {baseline:.4g})"
