@@ -17,8 +17,9 @@ class Tuning(StrEnum):
     """Whether the best cells of two arms may be compared.
 
     Both need the same numbers of learning rates, as the lowest of many cells is lower by chance than the lowest of few
-    (6 against 1, ten replicas: a false winner in 8 % of the cases). And a best rate has to lie inside its grid, or the
-    wider grid wins; unless nothing but what is compared varies.
+    (6 against 1, ten replicas: a false winner in 8 % of the cases). And the best rate of each batch size has to lie
+    inside its grid, also where another batch size is better so far, or the wider grid wins; unless nothing but what is
+    compared varies.
     """
 
     ALIKE = "tuned alike"
@@ -34,13 +35,14 @@ COMPARED = (Tuning.ALIKE, Tuning.ONE_RATE)
 class Arm:
     """Cells of which the best one stands for all.
 
-    best: its signature; edge: on which edge of its grid of learning rates that lies, "low", "high", "both" (a single
-    rate) or "". costs: of the best cell, (R,).
+    best: its signature; costs: of it, (R,). edges: the cells that are best at their batch size and on an edge of their
+    grid of learning rates -> which, "low", "high" or "both" (a single rate). Sum and mean of a batch size are one
+    training in exact arithmetic, so the better of them stands for both; each for itself under weight decay or clipping.
     """
 
     cells: "pd.DataFrame"
     best: str
-    edge: str
+    edges: dict[str, str]
     costs: Array
 
     @property
@@ -52,22 +54,34 @@ class Arm:
         """Of the best cell's replicas."""
         return int(np.isinf(self.costs).sum())
 
+    def number_of(self, cell: str, column: str) -> float:
+        return float(self.cells.set_index("cell").loc[cell, column])
+
     def of_best(self, column: str) -> float:
         """A number of the best cell."""
-        return float(self.cells.set_index("cell").loc[self.best, column])
+        return self.number_of(self.best, column)
 
 
 def arm(cells: "pd.DataFrame", costs: dict[str, Array], grid: "pd.DataFrame") -> Arm:
     """The arm of these cells; costs: cell -> (R,). grid: the cells among whose learning rates the best may be the last.
 
-    The lowest median is best; of several, mean before sum and the lowest rate.
+    The lowest median is best; of several, one inside its grid, then mean before sum and the lowest rate.
     """
-    best = min(
-        cells.sort_values(["reduction", "learning_rate"])["cell"], key=lambda cell: float(np.median(costs[cell]))
-    )
-    groups = grid.sort_values("learning_rate").groupby(GROUP, sort=False)
-    grid = next(own for _, own in groups if best in set(own["cell"]))
-    return Arm(cells, best, edge_of(list(grid["cell"]).index(best), len(grid)), costs[best])
+    edge = {
+        cell: edge_of(i, len(own))
+        for _, own in grid.sort_values("learning_rate").groupby(GROUP)
+        for i, cell in enumerate(own["cell"])
+    }
+
+    def rank(cell: str) -> tuple[float, bool]:
+        median = float(np.median(costs[cell]))
+        return median, bool(edge[cell]) and np.isfinite(median)
+
+    apart = (cells["optimizer.weight_decay"].astype(float) > 0).any() or cells["optimizer.clip_norm"].notna().any()
+    trainings = cells.sort_values(["reduction", "learning_rate"]).groupby(GROUP if apart else ["setting", "batch_size"])
+    found = [min(own["cell"], key=rank) for _, own in trainings]
+    best = min(found, key=rank)
+    return Arm(cells, best, {cell: edge[cell] for cell in found if edge[cell]}, costs[best])
 
 
 def tuning(one: Arm, other: Arm, along: str) -> Tuning:
@@ -80,4 +94,4 @@ def tuning(one: Arm, other: Arm, along: str) -> Tuning:
         return Tuning.UNEQUAL
     if set(n_rates.values()) == {1}:
         return Tuning.ONE_RATE
-    return Tuning.ON_EDGE if one.edge or other.edge else Tuning.ALIKE
+    return Tuning.ON_EDGE if one.edges or other.edges else Tuning.ALIKE

@@ -35,8 +35,9 @@ def interruption(blocks: "pd.DataFrame") -> str:
     if stopped.empty:
         return ""
     longer = (stopped["update_seconds"] / stopped["update_cpu_seconds"]).median()
+    were = "was" if len(stopped) == 1 else "were"
     return (
-        f"{len(stopped)} of {len(own)} blocks were interrupted (the process was stopped, or others had its CPU) and "
+        f"{len(stopped)} of {len(own)} blocks {were} interrupted (the process was stopped, or others had its CPU) and "
         f"took {longer:.2g} times their CPU time"
     )
 

@@ -25,7 +25,7 @@ class Status(StrEnum):
     """Whether the sweep supports a fit."""
 
     RESOLVED = "resolved"
-    FEW_CELLS = "unresolved: fewer than three batch sizes are sure to have a value"
+    FEW_CELLS = "unresolved: it takes three or more batch sizes at which the value is known"
     FEW_REPLICAS = "unresolved: fewer than five replicas"
     MAYBE_BELOW = "unresolved: B_crit may be below the smallest batch size"
     MAYBE_ABOVE = "unresolved: B_crit may be above the largest batch size"

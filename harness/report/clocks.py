@@ -125,7 +125,7 @@ def _line_styles(cells: "pd.DataFrame") -> Styles:
 
 
 def _note(n_replicas: int, n_grey: int, n_drawn: int, any_best: bool, curves: Curves) -> str:
-    colour = "In colour: the best rate of each batch size and reduction" if any_best else "No best rate to colour"
+    colour = "In colour: the best rate tried of each batch size and reduction" if any_best else "No best rate to colour"
     grey = f"{n_drawn} of {n_grey}" if n_drawn < n_grey else f"{n_grey}"
     lines = f"Lines: median of {n_replicas} replicas; bands: quartiles." if n_replicas > 1 else "Lines: one replica."
     lost = any(own["diverged"].any() for own in curves.values())

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis import Answer, Arm, Headline, Lead, Standing, Tuning
+from harness.analysis import TARGET_LABELS, Answer, Arm, Headline, Lead, Standing, Tuning
 from harness.inference import Interval
 from harness.report import reductions
-from harness.report.markdown import TIED, further, interval, would_tell
+from harness.report.markdown import TIED, further, interval, number, would_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 AT_TARGET = "a replica starts at its target"
 SECONDS = "train seconds"
 TUNED = {Tuning.ALIKE: "each at its best learning rate", Tuning.ONE_RATE: "each at the only learning rate tried"}
+MOST_NAMED = 3  # cells on the edge
 ENDS = {"low": "the smallest", "high": "the largest", "both": "the only"}  # edge of a grid -> which of its rates
 
 
 def headlines(found: Answer) -> list[str]:
     """One sentence for each comparison; then one on sum and mean for each setting that has both."""
     several = len({each.setting for each in found.sum_or_mean}) > 1
-    first = [f"{each.of}: {_headline(each, found)}{_missing(each)}." for each in found.headlines]
+    first = [
+        f"{each.of}: {_headline(each, found)}{_to_target(each, found)}{_missing(each)}." for each in found.headlines
+    ]
     return first + [reductions.sentence(each, several) for each in found.sum_or_mean]
 
 
@@ -76,7 +79,7 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
         return f"tied {_where(headline, leads)}: {both}, {'which are the same' if same else TIED}{end}"
     where = _where(headline, leads, all_of_them="on any clock")
     if lead.standing is Standing.NOT_COMPARED:
-        return f"no verdict {where}, as {_why(leads)}; lowest so far: {_lowest(headline, leads)}"
+        return f"no verdict {where}, as {_why(headline, leads)}; lowest so far: {_lowest(headline, leads)}"
     tell = f"; {more}" if (more := would_tell(lead)) else ""
     return f"no winner yet {where}: {first} is lowest so far, {second} next{tell}{end}"
 
@@ -84,40 +87,67 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
 def _lowest(headline: Headline, leads: Sequence[Lead]) -> str:
     arms = [_arm(lead.first, headline) for lead in leads]
     on = {arm: [lead for lead, own in zip(leads, arms, strict=True) if own == arm] for arm in arms}
-    return arms[0] if len(on) == 1 else ", ".join(f"{arm} {_where(headline, own)}" for arm, own in on.items())
+    clocks = {arm: " and ".join(lead.clock for lead in own) for arm, own in on.items()}
+    return arms[0] if len(on) == 1 else ", ".join(f"{arm} at equal {own}" for arm, own in clocks.items())
 
 
 def _where(headline: Headline, leads: Sequence[Lead], all_of_them: str = "on every clock") -> str:
-    clocks = [lead.clock for lead in leads]
-    if len(leads) == len(headline.leads) and SECONDS in clocks:
-        return all_of_them
-    return f"at equal {' and '.join(clocks)}"
+    """With the budgets at which the costs are compared."""
+    if len(leads) == len(headline.leads) and SECONDS in [lead.clock for lead in leads]:
+        return f"{all_of_them} ({', '.join(f'{lead.clock} {number(lead.budget)}' for lead in leads)})"
+    return f"at equal {' and '.join(f'{lead.clock} ({number(lead.budget)})' for lead in leads)}"
 
 
 def _arm(arm: Arm, headline: Headline) -> str:
-    """The best cell in full, `optimizer=adam, B=64 (η=0.1, mean)`, and how many of its replicas diverged."""
-    cell = arm.cells.set_index("cell").loc[arm.best]
-    variant = f"{cell['variant']}, " if headline.along == "setting" and cell["variant"] else ""
+    """The best cell in full, and how many of its replicas diverged."""
     lost = f" ({arm.n_diverged} of {len(arm.costs)} replicas diverged)" if arm.n_diverged else ""
-    return f"{variant}{cell['name']}{lost}"
+    return f"{_name(arm.best, headline)}{lost}"
 
 
-def _why(leads: Sequence[Lead]) -> str:
+def _name(signature: str, headline: Headline) -> str:
+    """Of a cell in full, `optimizer=adam, B=64 (η=0.1, mean)`."""
+    cell = headline.cells.set_index("cell").loc[signature]
+    variant = f"{cell['variant']}, " if headline.along == "setting" and cell["variant"] else ""
+    return f"{variant}{cell['name']}"
+
+
+def _why(headline: Headline, leads: Sequence[Lead]) -> str:
     """Why two arms were not compared, and what would let them be."""
     if leads[0].tuning is Tuning.UNEQUAL:
         return f"the two lowest were {leads[0].tuning}"
     arms = [arm for lead in leads for arm in (lead.first, lead.second)]
-    return f"{leads[0].tuning} (add learning_rate={_further(arms)} everywhere)"
+    last = list(dict.fromkeys(cell for arm in arms for cell in arm.edges))
+    more = f" and {len(last) - MOST_NAMED} more" if len(last) > MOST_NAMED else ""
+    named = ", ".join(_name(cell, headline) for cell in last[:MOST_NAMED])
+    return f"{leads[0].tuning}: {named}{more} (add learning_rate={_further(arms)} everywhere)"
 
 
 def _open_end(lead: Lead) -> str:
     """Where learning rates are compared: that the best one is the last of the grid."""
-    edge, rate = lead.first.edge, lead.first.of_best("learning_rate")
+    edge, rate = lead.first.edges.get(lead.first.best), lead.first.of_best("learning_rate")
     return f"; {rate:g} is {ENDS[edge]} learning rate tried: add {_further([lead.first])}" if edge else ""
 
 
 def _further(arms: Iterable[Arm]) -> str:
-    return further((arm.of_best("learning_rate"), arm.edge) for arm in arms)
+    return further((arm.number_of(cell, "learning_rate"), edge) for arm in arms for cell, edge in arm.edges.items())
+
+
+def _to_target(headline: Headline, found: Answer) -> str:
+    """Which cell has the lowest median to a target that was given: what was measured, and no claim."""
+    if not headline.leads or not found.given_targets.intersection(headline.cells["setting"]):
+        return ""
+    rows = found.cells.set_index("cell").loc[headline.cells["cell"]]
+    counts: dict[str, list[str]] = {}
+    for axis, clock in TARGET_LABELS.items():
+        values = rows[f"{axis}_to_target"]
+        if np.isfinite(fewest := values.min()):
+            first = values.index[values == fewest]
+            more = f" and {len(first) - 1} more" if len(first) > 1 else ""
+            counts.setdefault(f"{_name(first[0], headline)}{more}", []).append(f"{clock} ({number(fewest)})")
+    if not counts:
+        return "; no cell brings half of its replicas to the target"
+    firsts = ", ".join(f"{name} in {' and '.join(spent)}" for name, spent in counts.items())
+    return f"; first at the target, by medians: {firsts}"
 
 
 def _missing(headline: Headline) -> str:

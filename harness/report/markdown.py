@@ -13,6 +13,7 @@ from harness.inference import Interval
 COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
 FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid -> rates to add, relative to the best
 TIED = f"equal within {MARGIN:.0%}"
+MOST_SEEDS = 1000  # that a sentence counts
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -82,8 +83,11 @@ def would_tell(question: Question) -> str:
     needed = question.comparison.seeds_needed if question.comparison else None
     if needed is None:
         return ""
+    roughly, over = ("about", "") if needed <= MOST_SEEDS else ("more than", "over ")
+    needed = int(float(f"{min(needed, MOST_SEEDS):.2g}"))
     seconds = seconds_for(arms_of(question), needed)
-    return f"about {needed} seeds would tell" + (f" ({duration(seconds)} more)" if np.isfinite(seconds) else "")
+    more = f" ({over}{duration(seconds)} more)" if np.isfinite(seconds) else ""
+    return f"{roughly} {needed} seeds would tell{more}"
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

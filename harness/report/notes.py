@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import Answer, Lead, Standing, SweepData, Tuning, interruption, too_few_seeds
+from harness.analysis import BLOCKS, Answer, Lead, Standing, SweepData, Tuning, interruption, too_few_seeds
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import reductions
 from harness.report.headlines import headlines
@@ -34,7 +34,7 @@ def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
     head = [f"**{sentence}**" for sentence in headlines(found)]
     head += [f"`{data.about.get('command', '')}`", _finished(data, found, len(data.finished)), *_missing(data.cells)]
-    return "\n\n".join([*head, *_sections(data.finished, found), "### All cells", cells_table(data.cells)])
+    return "\n\n".join([*head, *_sections(data.finished, found), "### All cells", cells_table(data)])
 
 
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:
@@ -75,7 +75,7 @@ def _seconds(data: SweepData) -> str:
         return "Seconds: one reading of each cell's clock; nothing is concluded from them."
     stopped = f"; {text}" if (text := interruption(data.blocks)) else ""
     return (
-        f"Seconds were measured in {data.n_blocks} short blocks of each cell or more, in turns after training{stopped}."
+        f"Seconds were measured in {data.n_blocks} or more short blocks of each cell, in turns after training{stopped}."
     )
 
 
@@ -230,15 +230,17 @@ def _bracket(row: Any) -> str:
     return f"{number(row.stable) if np.isfinite(row.stable) else 'none'} / {number(row.unstable)}"
 
 
-def cells_table(cells: "pd.DataFrame") -> str:
-    """One line per cell: outcome, final costs with the quartiles, timings."""
+def cells_table(data: SweepData) -> str:
+    """One line per cell: outcome, final costs with the quartiles, timings and whose clock they are of."""
     rows = []
-    for _, row in cells.iterrows():
-        times = [_quartiles(row, key, f"{key}_q25", f"{key}_q75") for key in TIMES]
+    clock = "in blocks" if data.timing == BLOCKS else "of each training"
+    for _, row in data.cells.iterrows():
+        spent = [_quartiles(row, key, f"{key}_q25", f"{key}_q75") for key in TIMES]
         lost = f"{row.get('n_diverged', 0):g} of {row.get('n_replicas', 0):g} diverged"
         cost = lost if np.isinf(row.get("score", np.nan)) else _quartiles(row, "score", "q25", "q75")
-        rows.append((row["label"], row["outcome"] or row["status"].lower(), cost, *times))
-    return "\n".join(table(("cell", "outcome", "final training cost [quartiles]", *TIMES.values()), rows)) + "\n"
+        rows.append((row["label"], row["outcome"] or row["status"].lower(), cost, *spent))
+    times = [f"{name}, {clock}" for name in TIMES.values()]
+    return "\n".join(table(("cell", "outcome", "final training cost [quartiles]", *times), rows)) + "\n"
 
 
 def _quartiles(row: "pd.Series", *names: str) -> str:

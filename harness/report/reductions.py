@@ -18,14 +18,27 @@ ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a caus
 
 
 def sentence(found: SumOrMean, several: bool) -> str:
-    parts = [part for part in (_identity(found), _verdict(found)) if part]
+    parts = [part for part in (_exact(found), _measured(found), _verdict(found)) if part]
     return f"Sum or mean{f', {found.setting}' if several else ''}: {'; '.join(parts)}."
 
 
-def _identity(found: SumOrMean) -> str:
-    """What was measured at one lr_mean. A batch of one example has nothing to reduce."""
+def _exact(found: SumOrMean) -> str:
+    """What is so before anything is measured, and what of this setting breaks it (the section says how)."""
     if set(found.best) == {1}:
-        return "a batch of one example has nothing to reduce, so they are one training"
+        return "only B = 1 has both, and one example leaves nothing to reduce, so they are one training"
+    cell = next(iter(found.best.values()))[0].cells.iloc[0]
+    grows = OPTIMIZERS[cell["optimizer.name"]].grows_with_gradient
+    decay, clipping = (float(cell[f"optimizer.{key}"] or 0) > 0 for key in ("weight_decay", "clip_norm"))
+    breaks = {"ε": not grows, "weight decay": decay, "clipping": clipping}
+    but = " and ".join(name for name, so in breaks.items() if so)
+    same = f"sum at η is mean at η{'B' if grows else ''}{f' but for {but}' if but else ''}"
+    return f"{same} (exact where every batch is full)"
+
+
+def _measured(found: SumOrMean) -> str:
+    """At one lr_mean, above the batch size at which there is nothing to reduce."""
+    if set(found.best) == {1}:
+        return ""
     pairs = [pair for pair in found.pairs if pair.batch_size > 1]
     if not pairs:
         return "at no batch size above 1 were they tried at one lr_mean"

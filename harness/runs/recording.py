@@ -264,8 +264,8 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
         ),
         ("gradient noise scale B_simple, time average along the run, examples", "noise/b_simple"),
         ("gradient noise scale B_simple, pooled from single batches along the run, examples", "noise/b_simple_pooled"),
-        ("time per update of replica 0 [quartiles between checkpoints], µs", "time/update_us"),
-        ("time per example of replica 0, µs", "time/example_us"),
+        ("time per update of this training (replica 0) [quartiles between checkpoints], µs", "time/update_us"),
+        ("time per example of this training (replica 0), µs", "time/example_us"),
     ]
     said = {key: _with_quartiles(summary, key) + _beside(key, config, summary) for key in summary}
     unknown = replicas[replicas["outcome"] != Outcome.DIVERGED].isna()
@@ -285,6 +285,7 @@ def _with_quartiles(summary: dict[str, float], key: str) -> str:
 
 def _beside(metric: str, config: Config, summary: dict[str, float]) -> str:
     """What a score is to be compared with."""
-    if (baseline := summary.get(metric.replace("final/", "baseline/"))) is None or metric.startswith("baseline/"):
+    baseline = summary.get(metric.replace("final/", "baseline/"))
+    if baseline is None or not metric.startswith("final/"):
         return ""
     return f" ({BASELINES[f'validation_{tables.SCORES[config.dataset.task]}']}: {baseline:.4g})"

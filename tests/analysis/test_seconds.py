@@ -87,16 +87,21 @@ def test_a_sweep_of_single_readings_says_so_and_has_no_winner_at_equal_seconds(s
     assert {lead.clock for each in found.headlines for lead in each.leads} == {"epochs", "updates"}
     assert found.targets["seconds"].isna().all()
     assert found.cells["seconds_to_target"].isna().all()
-    assert "Seconds: one reading of each cell's clock; nothing is concluded from them." in note(data, found)
+    words = note(data, found)
+    assert "Seconds: one reading of each cell's clock; nothing is concluded from them." in words
+    assert "| µs/update, of each training |" in words
 
 
 def test_an_interruption_is_said(swept):
     assert interruption(swept.blocks) == ""
+    once = swept.blocks.assign(interrupted=np.arange(len(swept.blocks)) == 0)
+    assert interruption(once).startswith("1 of 40 blocks was interrupted")
     at = swept.blocks["block"] < 3
     stopped = swept.blocks.assign(interrupted=at, update_cpu_seconds=swept.blocks["update_seconds"] / (1 + 2 * at))
     data = replace(swept, blocks=stopped)
     words = note(data, answer(data))
-    assert "Seconds were measured in 20 short blocks of each cell or more, in turns after training; 6 of 40" in words
+    assert "Seconds were measured in 20 or more short blocks of each cell, in turns after training; 6 of 40" in words
+    assert "| µs/update, in blocks |" in words
     assert "6 of 40 blocks were interrupted (the process was stopped, or others had its CPU) and took 3 times" in words
 
 

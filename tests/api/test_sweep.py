@@ -80,7 +80,7 @@ def test_seconds_come_in_blocks_that_differ_between_replicas(small):
     last = small.histories.groupby(["cell", "replica"])["train_seconds"].last().unstack()
     assert (last.nunique(axis=1) == 3).all()
     assert (small.cells["time/update_us_q25"] <= small.cells["time/update_us_q75"]).all()
-    assert "Seconds were measured in 5 short blocks" in small.note()
+    assert "Seconds were measured in 5 or more short blocks" in small.note()
     one_work = small.cells.groupby(["batch_size", "reduction"])["time/update_us"].nunique()
     assert (one_work == 1).all()
 

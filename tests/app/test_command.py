@@ -261,7 +261,9 @@ def test_paired_values_are_trained_and_recorded(project, launcher):
     about = json.loads(project.artifact(cells["8"], "environment.json").read_text(encoding="utf8"))
     assert about["overrides"][:2] == ["batch_size=8", "learning_rate=${batch_size}"]
     (parent,) = project.runs("sweep")
-    assert "Seconds were measured in 5 short blocks" in parent.data.tags["mlflow.note.content"]  # by one process
+    assert (
+        "Seconds were measured in 5 or more short blocks" in parent.data.tags["mlflow.note.content"]
+    )  # by one process
 
 
 def test_a_refused_sweep_writes_nothing(tmp_path):

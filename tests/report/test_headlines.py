@@ -11,6 +11,7 @@ from synthetic import cell, evidence
 
 from harness.analysis import Answer, SweepData, Tuning, answer, n_comparisons
 from harness.report import headlines, note
+from harness.report.markdown import would_tell
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 Final = Callable[[float, float, str], float | None]  # B, lr_mean, reduction -> final cost, None for diverged
@@ -44,6 +45,9 @@ def said(*cells: Any, **options: Any) -> list[str]:
 
 ALIKE = {"n_updates": 100, "update_us": 50}  # with nearly equal batch sizes, clocks that agree
 ADAM, SGD = {"optimizer.name": "adam"}, {"optimizer.name": "sgd"}
+NEAR = "(epochs 6.15, updates 100, train seconds 0.005)"  # what the cells compared have spent
+TEN, TEN_TOO = "(epochs 10, train seconds 0.0166)", "(epochs 10, updates 160, train seconds 0.0166)"
+SAME = "Sum or mean: sum at η is mean at ηB (exact where every batch is full)"
 NO_WINNER = ("lower training cost", "tied", "no winner", "no verdict", "best learning rate")
 
 SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, what the sentences begin with
@@ -55,51 +59,64 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
     "batch size": (
         grid((63, 64), final=lambda B, *_: 0.1 if B == 64 else 0.2, **ALIKE),
         [
-            "digits: B=64 (η=0.1, mean) has a lower training cost than B=63 (η=0.1, mean) on every clock, each at the "
-            "only learning rate tried."
+            "digits: B=64 (η=0.1, mean) has a lower training cost than B=63 (η=0.1, mean) on every clock "
+            f"{NEAR}, each at the only learning rate tried."
         ],
     ),
     "batch size, tied": (
         grid((63, 64), noise=0.002, **ALIKE),
-        ["digits: tied on every clock: B=63 (η=0.1, mean) and B=64 (η=0.1, mean) have the lowest training costs, "],
+        [
+            f"digits: tied on every clock {NEAR}: B=63 (η=0.1, mean) and B=64 (η=0.1, mean) have the lowest "
+            "training costs, "
+        ],
     ),
     "batch size, unresolved": (
         grid((63, 64), noise=0.6, **ALIKE),
-        ["digits: no winner yet on any clock: B=63 (η=0.1, mean) is lowest so far, B=64 (η=0.1, mean) next; about "],
+        [
+            f"digits: no winner yet on any clock {NEAR}: B=63 (η=0.1, mean) is lowest so far, B=64 (η=0.1, "
+            "mean) next; about "
+        ],
     ),
     "clocks": (
         [cell(1, final=0.1, n_updates=640), cell(64, final=0.05, n_updates=160)],
-        ["digits: the winner depends on the clock: B=1 (η=0.1, mean) has a lower training cost than B=64 "],
+        [
+            "digits: the winner depends on the clock: B=1 (η=0.1, mean) has a lower training cost than B=64 (η=0.1, "
+            "mean) at equal epochs (0.625); B=64 (η=0.1, mean) has a lower training cost than B=1 (η=0.1, mean) at "
+            "equal updates (160) and train seconds (0.0166); each at the only learning rate tried."
+        ],
     ),
     "learning rate": (
         grid(rates=(0.01, 0.1, 1.0), final=bowl(0.1)),
-        ["digits: B=64 (η=0.1, mean) has a lower training cost than B=64 (η=0.01, mean) on every clock."],
+        [f"digits: B=64 (η=0.1, mean) has a lower training cost than B=64 (η=0.01, mean) on every clock {TEN}."],
     ),
     "learning rate, edge": (
         grid(rates=(0.01, 0.1, 1.0), final=bowl(1.0)),
         [
-            "digits: B=64 (η=1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock; 1 is the "
+            f"digits: B=64 (η=1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock {TEN}; "
+            "1 is the "
             "largest learning rate tried: add 3."
         ],
     ),
     "reduction": (
         grid(reductions=("sum", "mean"), final=lambda B, rate, reduction: 0.1 if reduction == "sum" else 0.2),
         [
-            "digits: B=64 (η=0.1, sum) has a lower training cost than B=64 (η=0.1, mean) on every clock, each at the ",
-            "Sum or mean: at no batch size above 1 were they tried at one lr_mean; each at the only learning rate "
+            f"digits: B=64 (η=0.1, sum) has a lower training cost than B=64 (η=0.1, mean) on every clock {TEN}, "
+            "each at the ",
+            f"{SAME}; at no batch size above 1 were they tried at one lr_mean; each at the only learning rate "
             "tried (B = 64, lr_mean 6.4 for sum and 0.1 for mean) sum has the lower training cost; for one lr_mean add "
             "learning_rate=0.00156 to sum, and tune both.",
         ],
     ),
     "reduction, diverged": (
         grid(reductions=("sum", "mean"), final=lambda B, rate, reduction: None if reduction == "sum" else 0.2),
-        ["digits: B=64 (η=0.1, mean) has a lower", "Sum or mean: at no batch size above 1"],
+        ["digits: B=64 (η=0.1, mean) has a lower", f"{SAME}; at no batch size above 1"],
     ),
     "reduction, one example": (
         grid((1,), reductions=("mean", "sum"), noise=0.0),
         [
-            "digits: tied on every clock: B=1 (η=0.1, mean) and B=1 (η=0.1, sum) have the lowest training costs, ",
-            "Sum or mean: a batch of one example has nothing to reduce, so they are one training.",
+            "digits: tied on every clock (epochs 10, train seconds 0.42): B=1 (η=0.1, mean) and B=1 (η=0.1, "
+            "sum) have the lowest training costs, ",
+            "Sum or mean: only B = 1 has both, and one example leaves nothing to reduce, so they are one training.",
         ],
     ),
     "optimiser": (
@@ -117,35 +134,39 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
     "tuned": (
         grid((63, 64), RATES, final=bowl(0.1, lambda B, _: 1.0 if B == 63 else 2.0), **ALIKE),
         [
-            "digits: B=63 (η=0.1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock, each at its "
-            "best learning rate."
+            "digits: B=63 (η=0.1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock "
+            f"{NEAR}, each at its best learning rate."
         ],
     ),
     "edges": (
         grid((8, 64), RATES[:3], final=bowl(0.1)),
-        ["digits: no verdict on any clock, as a best learning rate is on the edge of its grid (add learning_rate=0.3 "],
+        [
+            f"digits: no verdict on any clock {TEN_TOO}, as a best learning rate is on the edge of its grid: "
+            "B=64 (η=0.1, mean), B=8 (η=0.1, mean) (add learning_rate=0.3 everywhere)"
+        ],
     ),
     "unequal grids": (
         grid((8,), RATES, final=bowl(0.1)) + grid((64,), final=lambda *_: 0.4),
-        ["digits: no verdict on any clock, as the two lowest were not tried at the same batch sizes "],
+        [f"digits: no verdict on any clock {TEN_TOO}, as the two lowest were not tried at the same batch sizes "],
     ),
     "sum and mean, tuned": (
         matched((8, 64), factor=1.2),
-        ["digits: ", "Sum or mean: at one lr_mean their final costs differ by up to "],
+        ["digits: ", f"{SAME}; at one lr_mean their final costs differ by up to "],
     ),
     "sum and mean, identical": (
         matched((1, 8, 64), noise=0.0),
         [
             "digits: ",
-            "Sum or mean: at one lr_mean they end at the same costs, bit for bit (10 pairs of cells); each at its best "
+            f"{SAME}; at one lr_mean they end at the same costs, bit for bit (10 pairs of cells); each at its best "
             "learning rate (B = 8, 64) they are equal within 5%.",
         ],
     ),
     "sum and mean under adam": (
         grid(rates=RATES, reductions=("sum", "mean"), final=bowl(0.1), noise=0.0, **ADAM),
         [
-            "digits: tied on every clock: ",
-            "Sum or mean: at one lr_mean they end at the same costs, bit for bit (5 pairs",
+            f"digits: tied on every clock {TEN}: ",
+            "Sum or mean: sum at η is mean at η but for ε (exact where every batch is full); at one lr_mean they end "
+            "at the same costs, bit for bit (5 pairs",
         ],
     ),
 }
@@ -198,6 +219,29 @@ def test_where_seconds_do_not_compare_no_clock_is_said_to_be_every_clock():
     assert "every clock" not in headlines(answer(data))[0]
 
 
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (
+            0.2,
+            "; first at the target, by medians: B=64 (η=0.1, mean) and 1 more in updates (23.1) and train "
+            "seconds (0.0024), B=1 (η=0.1, mean) in epochs (0.14).",
+        ),
+        (1e-9, "no cell brings half of its replicas to the target."),
+        (None, ""),
+    ],
+)
+def test_with_a_target_the_first_to_reach_it_is_named(target, words):
+    """B=1 is ahead after equal epochs, B=64 after equal updates, at either rate."""
+    cells = [
+        cell(1, final=0.1, n_updates=640, target=target),
+        *(cell(64, rate, final=0.05, n_updates=160, noise=0.0, target=target) for rate in (0.1, 0.2)),
+    ]
+    (sentence,) = said(*cells)
+    assert words in sentence
+    assert ("the target" in sentence) == (target is not None)
+
+
 # Sum or mean
 
 
@@ -227,12 +271,63 @@ def test_best_against_best_needs_a_best_inside_the_grid(rates, tuning):
     assert ("no verdict on each at its best" in words) == (tuning is Tuning.ON_EDGE)
 
 
+@pytest.mark.parametrize(("decay", "tuning"), [(0.0, Tuning.ALIKE), (0.01, Tuning.ON_EDGE)])
+def test_a_mean_inside_its_grid_covers_a_sum_on_the_edge_where_they_are_one_training(decay, tuning):
+    final = bowl(0.1, lambda B, _: 1.0 if B == 63 else 2.0)
+    cells = grid(
+        (63, 64),
+        RATES,
+        ("sum", "mean"),
+        lambda B, rate, reduction: final(B, rate * B if reduction == "sum" else rate, reduction),
+        **ALIKE,
+        **{"optimizer.weight_decay": decay},
+    )
+    (headline,) = evidence(*cells).answer.headlines
+    assert {lead.tuning for lead in headline.leads} == {tuning}
+    assert {edge for lead in headline.leads for edge in lead.first.edges.values()} == ({"low"} if decay else set())
+    assert ("each at its best learning rate" in said(*cells)[0]) == (not decay)
+    assert ("B=63 (η=0.01, sum), B=64 (η=0.01, sum) (add learning_rate=0.00333 ev" in said(*cells)[0]) == bool(decay)
+
+
+def test_a_batch_size_that_is_best_on_the_edge_may_be_better_beyond():
+    """SGD's best is at B=8, inside its grid; but at B=64 its costs still fall at the largest rate."""
+    cells = grid((8, 64), RATES, final=lambda B, rate, _: bowl(0.1)(B, rate, _) if B == 8 else 0.3 / rate, **SGD)
+    cells += grid((8, 64), RATES, final=bowl(0.1, lambda *_: 2.0), **ADAM)
+    (task,) = [each for each in evidence(*cells).answer.headlines if each.along == "setting"]
+    assert {lead.tuning for lead in task.leads} == {Tuning.ON_EDGE}
+    assert "edge of its grid: optimizer=sgd, B=64 (η=1, mean) (add learning_rate=3 everywhere)" in said(*cells)[0]
+
+
 def test_best_against_best_needs_as_many_rates():
     """Six against one, all of them noise: the six would win too often."""
     cells = grid(rates=(*RATES, 3.0)) + grid(reductions=("sum",))
     (found,) = evidence(*cells).answer.sum_or_mean
     assert found.tuning is Tuning.UNEQUAL
     assert "their numbers of learning rates differ" in said(*cells)[-1]
+
+
+def test_what_breaks_the_identity_is_named():
+    cells = grid(reductions=("sum", "mean"), **ADAM, **{"optimizer.weight_decay": 0.01, "optimizer.clip_norm": 1.0})
+    assert said(*cells)[-1].startswith(
+        "Sum or mean: sum at η is mean at η but for ε and weight decay and clipping (exact where"
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed", "words"),
+    [
+        (99, "about 99 "),
+        (346, "about 350 "),
+        (1000, "about 1000 "),
+        (1001, "more than 1000 "),
+        (5136, "more than 1000 "),
+    ],
+)
+def test_many_seeds_are_not_counted_to_the_last(needed, words):
+    lead = evidence(*grid((63, 64), noise=0.6, **ALIKE)).answer.headlines[0].leads[0]
+    assert lead.comparison is not None
+    asked = replace(lead, comparison=replace(lead.comparison, seeds_needed=needed))
+    assert would_tell(asked).startswith(f"{words}seeds would tell")
 
 
 def test_batch_sizes_that_disagree_get_no_common_verdict():

@@ -185,10 +185,11 @@ def test_a_score_that_is_not_defined_is_said_to_be_so():
     ((config, _),) = compose_cells(["dataset=diabetes"]).cells
     table = pd.DataFrame({"outcome": ["completed", "diverged"], "final_validation_r2": [float("nan"), 1.0]})
     table = table.assign(final_test_r2=0.25)
-    summary = {"final/test_r2": 0.25, "baseline/test_r2": 0.0, "baseline/validation_r2": 0.0}
+    summary = {"final/test_r2": 0.25, "baseline/test_r2": 0.0, "baseline/validation_r2": 0.0, "time/example_us": 2.0}
     note = recording.cell_note("name", config, Outcome.COMPLETED, table, summary)
     assert "| validation r2, at the end | undefined |" in note
     assert "| test r2, at the end | 0.25 (always the mean: 0) |" in note
+    assert "| time per example of this training (replica 0), µs | 2 |" in note
     lost = table.assign(outcome="diverged", final_validation_r2=float("nan"))
     assert "undefined" not in recording.cell_note("name", config, Outcome.DIVERGED, lost, {})
 
