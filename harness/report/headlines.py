@@ -146,7 +146,7 @@ def _to_target(headline: Headline, found: Answer) -> str:
             counts.setdefault(f"{_name(first[0], headline)}{more}", []).append(f"{clock} ({number(fewest)})")
     if not counts:
         return "; no cell brings half of its replicas to the target"
-    firsts = ", ".join(f"{name} in {' and '.join(spent)}" for name, spent in counts.items())
+    firsts = " and ".join(f"{name} in {', '.join(spent)}" for name, spent in counts.items())
     return f"; first at the target, by medians: {firsts}"
 
 

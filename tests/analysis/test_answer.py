@@ -306,6 +306,12 @@ def test_no_critical_batch_size_and_no_rule_from_rates_that_were_not_tuned(rates
     assert (exponent is None) == (rates_of == [[0.1]] * 3)
 
 
+def test_two_batch_sizes_are_too_few_for_a_critical_one_and_the_note_says_so():
+    data = made_up({(B, rate, "mean"): bowl(0.1, rate) for B in (8, 64) for rate in RATES[:5]})
+    words = notes.note(data, answer(data))
+    assert "stop saving updates is unresolved: it takes three or more batch sizes at which the value is known." in words
+
+
 def test_one_rate_is_both_edges_of_its_grid():
     found = answer(made_up({(B, 0.1, "mean"): 0.1 for B in SIZES}))
     assert set(found.best["edge"]) == set(found.targets["edge"]) == {"both"}

@@ -224,8 +224,8 @@ def test_where_seconds_do_not_compare_no_clock_is_said_to_be_every_clock():
     [
         (
             0.2,
-            "; first at the target, by medians: B=64 (η=0.1, mean) and 1 more in updates (23.1) and train "
-            "seconds (0.0024), B=1 (η=0.1, mean) in epochs (0.14).",
+            "; first at the target, by medians: B=64 (η=0.1, mean) and 1 more in updates (23.1), train "
+            "seconds (0.0024) and B=1 (η=0.1, mean) in epochs (0.14).",
         ),
         (1e-9, "no cell brings half of its replicas to the target."),
         (None, ""),

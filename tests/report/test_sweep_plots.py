@@ -421,6 +421,7 @@ def test_costs_of_different_data_do_not_share_axes():
 
 
 def test_many_cells_without_a_best_rate_are_grey():
+    assert "In colour: the best rate tried of each batch size" in clocks(sweep())["digits"].texts[1].get_text()
     figure = clocks(sweep(limit=0.0))["digits"]
     assert "No best rate" in figure.texts[1].get_text()
     assert len(crosses(figure.axes[1])) == 18
