@@ -108,7 +108,7 @@ def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.r
     the interval scatter a grid's rate evenly over half a step to each side, and a vertex over a quarter (its error
     where the cost rises up to eight times as steeply as it falls): of parabolas the interval nearly always holds the
     truth. p belongs to the learning rates given: p of sum and p of mean differ by 1. Every cell has the same R
-    replicas. Verdicts need a best rate inside every grid, three batch sizes and five replicas.
+    replicas. Verdicts need a best rate inside every grid, three batch sizes and six replicas.
     """
     batch_sizes = np.array(sorted(grids), dtype=np.float64)
     rates = [sorted(grids[B]) for B in sorted(grids)]
