@@ -51,7 +51,6 @@ POWERS = {
 
 LAW = Truth(sizes=(1, 8, 64, 512), rates=(5,) * 4, b_crit=32.0, spread=0.15)
 LAWS = {
-    "5 replicas": replace(LAW, replicas=5),
     "6 replicas": replace(LAW, replicas=6),
     "10 replicas": LAW,
     "20 replicas, of which half choose the rate": replace(LAW, replicas=20),

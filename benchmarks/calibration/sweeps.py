@@ -47,8 +47,9 @@ class Truth:
     cells need the same X of the clock `equal_on`, and costs of the first batch size (of the first optimizer, where
     there are several) are `effect` times as high. spread, common: standard deviations of the log cost of a replica, its
     own in each cell and what it has in all cells, distributed as `noise`; first_noise: its own at the first batch size,
-    if that is not alike. twins: sum and mean are one training. lost, zero: the probability that a replica diverges, that it ends at a cost of 0. block_error,
-    cell_error: standard deviations of the log of a reading of the clock, drawn for each block, and once for each cell.
+    if that is not alike. twins: sum and mean are one training. lost, zero: the probability that a replica diverges,
+    that it ends at a cost of 0. block_error, cell_error: standard deviations of the log of a reading of the clock,
+    drawn for each block, and once for each cell.
     b_crit: if given, updates to target are S_MIN (1 + b_crit/B) at the best learning rate, which is ∝ B^power; spread
     and common are then those of log X. between: best rates lie between two of the grid, where that falls.
     """
