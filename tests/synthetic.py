@@ -42,6 +42,7 @@ def cell(
     noise: float = 0.02,
     update_us: float | None = None,
     block_noise: float = 0.0,
+    rate_factor: float = 1.0,
     test_accuracy: float = 0.9,
     history: pd.DataFrame | Callable[[float], pd.DataFrame] | None = None,
     files: dict[str, Any] | None = None,
@@ -50,6 +51,7 @@ def cell(
     """One cell. final: its cost at the end, None for diverged. noise: standard deviation of the replicas' own factor.
 
     block_noise: standard deviation of the log time of an update in the blocks, of which replica r has the r-th.
+    rate_factor: learning_rate over what was asked for, by a rule for the batch size.
 
     history: one replica's checkpoints, instead of the made-up fall, or what makes them from the replica's factor.
     files: name -> table, or (R, P) weights for "weights.npz". params: other values of the configuration; `seeds` is its
@@ -140,7 +142,8 @@ def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCe
     if own["block_noise"]:
         seconds = _blocks(own, signature)["update_seconds"].to_numpy()
         history["train_seconds"] = history["update"] * seconds[history["replica"]]
-    plan = Plan(N, B, rate, "keep", -(-N // B), (3, 2), "softmax_cross_entropy", lr_mean, lr_mean / B)
+    rates = lr_mean, lr_mean / B, own["rate_factor"]
+    plan = Plan(N, B, rate, "keep", -(-N // B), (3, 2), "softmax_cross_entropy", *rates)
     return SweepCell(
         Identity(signature, values, "", "", plan), "FINISHED", "diverged" if own["final"] is None else "completed",
         summary={

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 GROUP = ["setting", "reduction", "batch_size"]
+RATES = ["learning_rate", "asked_rate", "lr_mean", "cell"]  # of a group's best cell
 HOW_CHOSEN = ["edge", "n_rates", "disjoint"]  # about a group's best rate
 TARGET_LABELS = {"updates": "updates", "epochs": "epochs", "seconds": "train seconds"}  # counted until a target
 FALL = 10  # without a target of its own, a sweep's target is the initial cost divided by this
@@ -87,10 +88,10 @@ def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Ge
         if np.isnan(found.rate):
             continue
         best = own[own["learning_rate"] == found.rate].iloc[0]
-        row = {**key, **best[["learning_rate", "lr_mean", "cell"]], "low_rate": found.low, "high_rate": found.high}
+        row = {**key, **best[RATES], "low_rate": found.low, "high_rate": found.high}
         row |= {"edge": found.edge, "n_rates": len(own), "disjoint": split.disjoint}
         rows.append(row | with_limits("cost", found.cost))
-    columns = (*GROUP, "learning_rate", "lr_mean", "cell", *HOW_CHOSEN, "low_rate", "high_rate", "cost")
+    columns = (*GROUP, *RATES, *HOW_CHOSEN, "low_rate", "high_rate", "cost")
     return table(rows, *columns)
 
 

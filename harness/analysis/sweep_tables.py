@@ -59,7 +59,8 @@ class SweepData:
     cells: one row per cell of the grid - setting (a name for the cells that agree in all that decides numbers but batch
     size, learning rate and reduction; these four name one cell), task and variant (see `Family`), name (what a sentence
     calls the cell beside others of its setting), cell (the signature), label (a name, unique in the sweep), status,
-    outcome, reason, the configuration, summary metrics, score (median final training cost over all replicas, +inf if
+    outcome, reason, the configuration, asked_rate (the key `learning_rate`, which the column of that name has as its
+    rule scaled it), summary metrics, score (median final training cost over all replicas, +inf if
     half diverged) with q25 and q75, n_replicas, n_diverged, n_stopped, run_id, more_runs (ids). replicas and histories:
     the rows of replicas.csv and history.csv of the finished cells, with HEAD in front. timing: BLOCKS if all seconds,
     per update and of trainings, come from `blocks` (a table of `harness.training.time_updates`), else ONE_READING:
@@ -199,6 +200,7 @@ def _cell_row(cell: SweepCell, label: str) -> dict[str, Any]:
         "arithmetic": cell.arithmetic,
         "batch_size": float(values.pop("batch_size")),
         **{key: values.pop(key) for key in ("learning_rate", "reduction")},
+        "asked_rate": plan.learning_rate / plan.rate_factor,
         "lr_mean": plan.lr_mean,
         "lr_per_example": plan.lr_per_example,
         "n_train": float(plan.n_train),

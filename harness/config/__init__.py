@@ -19,4 +19,5 @@ from harness.config.schema import (
     effective_batch_size,
     effective_learning_rate,
     flatten,
+    learning_rate_factor,
 )  # fmt: skip

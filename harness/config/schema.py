@@ -236,8 +236,12 @@ def effective_learning_rate(config: Config, batch_size: int) -> float:
 
     So linear for a mean is constant for a sum, and linear for a sum multiplies the mean gradient by B².
     """
-    exponent = LEARNING_RATE_RULES[config.learning_rate_rule]
-    return config.learning_rate * (batch_size / config.reference_batch_size) ** exponent
+    return config.learning_rate * learning_rate_factor(config, batch_size)
+
+
+def learning_rate_factor(config: Config, batch_size: int) -> float:
+    """What `learning_rate_rule` multiplies the key `learning_rate` by."""
+    return float((batch_size / config.reference_batch_size) ** LEARNING_RATE_RULES[config.learning_rate_rule])
 
 
 PARTS: dict[str, Any] = {"dataset": DatasetConfig, "model": ModelConfig, "optimizer": OptimizerConfig}

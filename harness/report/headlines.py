@@ -125,11 +125,11 @@ def _why(headline: Headline, leads: Sequence[Lead]) -> str:
 def _open_end(lead: Lead) -> str:
     """Where learning rates are compared: that the best one is the last of the grid."""
     edge, rate = lead.first.edges.get(lead.first.best), lead.first.of_best("learning_rate")
-    return f"; {rate:g} is {ENDS[edge]} learning rate tried: add {_further([lead.first])}" if edge else ""
+    return f"; {rate:g} is {ENDS[edge]} learning rate tried: add learning_rate={_further([lead.first])}" if edge else ""
 
 
 def _further(arms: Iterable[Arm]) -> str:
-    return further((arm.number_of(cell, "learning_rate"), edge) for arm in arms for cell, edge in arm.edges.items())
+    return further((arm.number_of(cell, "asked_rate"), edge) for arm in arms for cell, edge in arm.edges.items())
 
 
 def _to_target(headline: Headline, found: Answer) -> str:

@@ -61,13 +61,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def listed(rates: Iterable[float]) -> str:
-    """Different numbers in ascending order, as the command line takes them."""
-    return ",".join(dict.fromkeys(f"{rate:.3g}" for rate in sorted(rates)))
+def listed(rates: Iterable[float], digits: int = 3) -> str:
+    """Different numbers in ascending order, as the command line takes them; to so many significant digits."""
+    return ",".join(dict.fromkeys(f"{rate:.{digits}g}" for rate in sorted(rates)))
 
 
 def further(best: Iterable[tuple[float, str]]) -> str:
-    """The learning rates to add beyond the edges of grids on which best rates lie, from (rate, edge)."""
+    """The learning rates to add beyond the edges of grids on which best rates lie, from (asked_rate, edge)."""
     return listed(rate * factor for rate, edge in best for factor in FURTHER.get(edge, ()))
 
 

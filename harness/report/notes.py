@@ -149,7 +149,7 @@ def _extend(best: "pd.DataFrame") -> Iterator[str]:
     """What to add to the grid where its edge won: no claim is made there."""
     for (setting, reduction), own in best[best["edge"] != ""].groupby(["setting", "reduction"]):
         sizes = ", ".join(f"B={row.batch_size:.0f} ({row.edge})" for row in own.itertuples())
-        rates = further(zip(own["learning_rate"], own["edge"], strict=True))
+        rates = further(zip(own["asked_rate"], own["edge"], strict=True))
         yield f"{setting}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
 
 

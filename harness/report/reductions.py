@@ -95,8 +95,8 @@ def _to_add(found: SumOrMean) -> str:
     rates = []
     for total, mean in (found.best[B] for B in found.sizes):
         factor = mean.of_best("lr_mean") / total.of_best("lr_mean")
-        rates += [] if np.isclose(factor, 1, rtol=1e-9, atol=0) else [total.of_best("learning_rate") * factor]
-    return f"; for one lr_mean add learning_rate={listed(rates)} to sum, and tune both" if rates else ""
+        rates += [] if np.isclose(factor, 1, rtol=1e-9, atol=0) else [total.of_best("asked_rate") * factor]
+    return f"; for one lr_mean add learning_rate={listed(rates, digits=10)} to sum, and tune both" if rates else ""
 
 
 # The section

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.random import default_rng
 
-from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate
+from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate, learning_rate_factor
 from harness.data import Dataset, loss_for, n_outputs_of, n_train_of
 from harness.network import (
     MLP,
@@ -53,6 +53,7 @@ class Plan:
     loss: str
     lr_mean: float  # the rate with which a mean makes the same updates, see `canonical_rate`
     lr_per_example: float  # lr_mean / B
+    rate_factor: float = 1.0  # learning_rate over the key of that name, see `learning_rate_factor`
 
 
 @dataclass
@@ -84,7 +85,8 @@ def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: 
     lr_mean = canonical_rate(rate, batch_size, config)
     sizes = (n_inputs, *config.model.hidden, n_outputs)
     per_epoch = updates_per_epoch(n_train, batch_size, config.last_batch)
-    return Plan(n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss, lr_mean, lr_mean / batch_size)
+    rates = lr_mean, lr_mean / batch_size, learning_rate_factor(config, batch_size)
+    return Plan(n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss, *rates)
 
 
 def canonical_rate(learning_rate: float, batch_size: int, config: Config) -> float:

@@ -94,7 +94,7 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
         [
             f"digits: B=64 (η=1, mean) has a lower training cost than B=64 (η=0.1, mean) on every clock {TEN}; "
             "1 is the "
-            "largest learning rate tried: add 3."
+            "largest learning rate tried: add learning_rate=3."
         ],
     ),
     "reduction": (
@@ -104,7 +104,7 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
             "each at the ",
             f"{SAME}; at no batch size above 1 were they tried at one lr_mean; each at the only learning rate "
             "tried (B = 64, lr_mean 6.4 for sum and 0.1 for mean) sum has the lower training cost; for one lr_mean add "
-            "learning_rate=0.00156 to sum, and tune both.",
+            "learning_rate=0.0015625 to sum, and tune both.",
         ],
     ),
     "reduction, diverged": (
