@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.analysis.arms import COMPARED, Arm, Tuning, arm, tuning
 from harness.analysis.batch_sizes import shared
-from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_when_spent
+from harness.analysis.comparisons import CLOCK_COLUMNS, Question, Standing, costs_when_spent
 from harness.inference import Array, Interval, geometric_mean_ratio
 
 if TYPE_CHECKING:
@@ -54,18 +54,25 @@ class SumOrMean(Question):
 
     @property
     def lower_at(self) -> dict[str, list[float]]:
-        """Reduction -> of sizes, those at which its median cost is lower by more than the margin."""
+        """Reduction -> of sizes, those at which the 95 % interval says so, or half of the other diverged."""
         lower: dict[str, list[float]] = {"sum": [], "mean": []}
         for B in self.sizes:
-            total, mean = (arm.cost for arm in self.best[B])
-            if max(total, mean) > min(total, mean) * (1 + MARGIN):
-                lower["sum" if total < mean else "mean"].append(B)
+            ratio, (total, mean) = self.ratios[B], (arm.cost for arm in self.best[B])
+            if np.isfinite(total) and (np.isinf(mean) or ratio.high < 1):
+                lower["sum"].append(B)
+            elif np.isfinite(mean) and (np.isinf(total) or ratio.low > 1):
+                lower["mean"].append(B)
         return lower
 
     @property
+    def disagree(self) -> bool:
+        """Whether both are lower somewhere: the mean over the batch sizes would hide that."""
+        return all(self.lower_at.values())
+
+    @property
     def standing(self) -> Standing:
-        """Of sum; OPEN where the medians of some batch sizes go the other way: the mean over them would hide that."""
-        return Standing.OPEN if self.comparison and all(self.lower_at.values()) else super().standing
+        """Of sum, by the geometric mean over the batch sizes; OPEN where they disagree."""
+        return Standing.OPEN if self.comparison and self.disagree else super().standing
 
 
 def sum_or_mean(cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[str, Array]) -> list[SumOrMean]:

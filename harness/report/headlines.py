@@ -11,7 +11,7 @@ import numpy as np
 from harness.analysis import TARGET_LABELS, Answer, Arm, Headline, Lead, Standing, Tuning
 from harness.inference import Interval
 from harness.report import reductions
-from harness.report.markdown import TIED, further, interval, number, would_tell
+from harness.report.markdown import TIED, further, identical, interval, number, would_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +75,8 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
         return f"{first} has a lower training cost than {second} {_where(headline, leads)}{end}"
     if lead.standing is Standing.EQUAL:
         both = f"{first} and {second} have the lowest training costs"
-        same = lead.comparison is not None and lead.comparison.ratio.low == lead.comparison.ratio.high == 1
-        return f"tied {_where(headline, leads)}: {both}, {'which are the same' if same else TIED}{end}"
+        same = "which are identical" if all(map(identical, leads)) else TIED
+        return f"tied {_where(headline, leads)}: {both}, {same}{end}"
     where = _where(headline, leads, all_of_them="on any clock")
     if lead.standing is Standing.NOT_COMPARED:
         return f"no verdict {where}, as {_why(headline, leads)}; lowest so far: {_lowest(headline, leads)}"

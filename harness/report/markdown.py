@@ -78,6 +78,11 @@ def p_of(question: Question) -> float:
     return question.comparison.equivalence_p if question.standing is Standing.EQUAL else question.comparison.p
 
 
+def identical(question: Question) -> bool:
+    """Whether all pairs are equal to rounding: no test is needed, and there is no p."""
+    return question.comparison is not None and question.comparison.equivalence_p == 0
+
+
 def would_tell(question: Question) -> str:
     """What would resolve it, and its price: `about 30 seeds would tell (2 min more)`; empty where nothing is known."""
     needed = question.comparison.seeds_needed if question.comparison else None

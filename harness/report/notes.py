@@ -12,7 +12,7 @@ from harness.analysis import BLOCKS, Answer, Lead, Standing, SweepData, Tuning, 
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import reductions
 from harness.report.headlines import headlines
-from harness.report.markdown import COSTS, TIED, further, interval, number, p_of, table
+from harness.report.markdown import COSTS, TIED, further, identical, interval, number, p_of, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,6 +121,8 @@ def _against(lead: Lead, names: Mapping[str, str]) -> tuple[str, ...]:
     lost = diverged if any(comparison.diverged) else ""
     words = {Standing.LOWER: "lower", Standing.EQUAL: TIED}
     how = ", each at the only learning rate tried" if lead.tuning is Tuning.ONE_RATE else ""
+    if identical(lead):
+        return *row, f"{ratio}{lost}", "", f"identical{how}"
     return *row, f"{ratio}{lost}", number(p_of(lead)), words.get(lead.standing, "unresolved") + how
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from harness.analysis import Answer, Arm, Pair, Standing, SumOrMean, Tuning
 from harness.inference import Interval
 from harness.network import OPTIMIZERS
-from harness.report.markdown import TIED, interval, listed, number, p_of, table, would_tell
+from harness.report.markdown import TIED, identical, interval, listed, number, p_of, table, would_tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,13 +81,16 @@ def _sizes(sizes: Iterable[float]) -> str:
 
 
 def _stand(found: SumOrMean) -> str:
-    if all(found.lower_at.values()):
+    if found.disagree:
         sum_at, mean_at = (_sizes(own) for own in found.lower_at.values())
-        return f"there is no verdict for all: so far sum is lower at {sum_at}, mean at {mean_at}"
+        return f"there is no verdict for all: so far sum is lower at {sum_at}, mean at {mean_at} (95 % intervals)"
+    over = ", by the geometric mean over these batch sizes" if len(found.sizes) > 1 else ""
     if found.standing in LOWER:
-        return f"{LOWER[found.standing]} has the lower training cost"
-    unresolved = "it is unresolved which is lower" + (f", {more}" if (more := would_tell(found)) else "")
-    return f"they are {TIED}" if found.standing is Standing.EQUAL else unresolved
+        return f"{LOWER[found.standing]} has the lower training cost at equal epochs{over}"
+    if found.standing is Standing.EQUAL:
+        return "they are identical" if identical(found) else f"they are {TIED} at equal epochs{over}"
+    more = f", {more}" if (more := would_tell(found)) else ""
+    return f"it is unresolved which is lower at equal epochs{more}"
 
 
 def _to_add(found: SumOrMean) -> str:
@@ -128,9 +131,11 @@ def _judged(found: SumOrMean, batch_size: float) -> str:
     """The verdict of the first sentences, beside the batch sizes that it is about."""
     if batch_size not in found.sizes or found.comparison is None:
         return ""
-    if all(found.lower_at.values()):
+    if found.disagree:
         return "no verdict, as these batch sizes disagree"
     together = " (these batch sizes together)" if len(found.sizes) > 1 else ""
+    if identical(found):
+        return f"identical{together}"
     same = TIED if found.standing is Standing.EQUAL else "unresolved"
     said = f"{LOWER[found.standing]} lower" if found.standing in LOWER else same
     return f"{said}{together}, p = {number(p_of(found))}"

@@ -103,8 +103,8 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
             f"digits: B=64 (η=0.1, sum) has a lower training cost than B=64 (η=0.1, mean) on every clock {TEN}, "
             "each at the ",
             f"{SAME}; at no batch size above 1 were they tried at one lr_mean; each at the only learning rate "
-            "tried (B = 64, lr_mean 6.4 for sum and 0.1 for mean) sum has the lower training cost; for one lr_mean add "
-            "learning_rate=0.0015625 to sum, and tune both.",
+            "tried (B = 64, lr_mean 6.4 for sum and 0.1 for mean) sum has the lower training cost at equal epochs; "
+            "for one lr_mean add learning_rate=0.0015625 to sum, and tune both.",
         ],
     ),
     "reduction, diverged": (
@@ -158,7 +158,7 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
         [
             "digits: ",
             f"{SAME}; at one lr_mean they end at the same costs, bit for bit (10 pairs of cells); each at its best "
-            "learning rate (B = 8, 64) they are equal within 5%.",
+            "learning rate (B = 8, 64) they are identical.",
         ],
     ),
     "sum and mean under adam": (
@@ -334,7 +334,56 @@ def test_batch_sizes_that_disagree_get_no_common_verdict():
     cells = grid(
         (8, 64), (0.1,), ("sum", "mean"), lambda B, _, reduction: 0.1 if (reduction == "sum") == (B == 8) else 0.2
     )
-    assert "there is no verdict for all: so far sum is lower at B = 8, mean at B = 64" in said(*cells)[-1]
+    assert (
+        "there is no verdict for all: so far sum is lower at B = 8, mean at B = 64 (95 % intervals)" in said(*cells)[-1]
+    )
+
+
+def lower_by(percent: float, **options: Any) -> list[Any]:
+    """Sum is lower by so much at B = 8, and higher by so much at B = 64."""
+    factor = 1 + percent / 100
+    return grid(
+        (8, 64),
+        (0.1,),
+        ("sum", "mean"),
+        lambda B, _, red: 0.1 if (red == "sum") == (B == 8) else 0.1 * factor,
+        **options,
+    )
+
+
+def test_noise_that_goes_two_ways_is_no_disagreement():
+    of = evidence(*lower_by(8, noise=0.4), seed=1)
+    (found,) = of.answer.sum_or_mean
+    assert all(1 in ratio for ratio in found.ratios.values())
+    text = note(of.data, of.answer)
+    assert "it is unresolved which is lower at equal epochs, about " in headlines(of.answer)[-1]
+    assert "unresolved (these batch sizes together), p = " in text
+    assert "disagree" not in text
+    assert "no verdict for all" not in text
+
+
+def test_batch_sizes_that_differ_by_noise_may_be_tied_or_lower_together():
+    tied = said(*lower_by(0, noise=0.01))[-1]
+    assert "they are equal within 5% at equal epochs, by the geometric mean over these batch sizes" in tied
+    lower = said(*grid((8, 64), (0.1,), ("sum", "mean"), lambda B, _, red: 0.1 if red == "sum" else 0.13, noise=0.02))
+    assert "sum has the lower training cost at equal epochs, by the geometric mean over these" in lower[-1]
+
+
+def test_a_reduction_that_diverged_at_one_batch_size_and_is_lower_at_another_gets_no_common_verdict():
+    final = {(8, "sum"): None, (8, "mean"): 0.1, (64, "sum"): 0.1, (64, "mean"): 0.2}
+    cells = grid((8, 64), (0.1,), ("sum", "mean"), lambda B, _, reduction: final[int(B), reduction])
+    assert "so far sum is lower at B = 64, mean at B = 8" in said(*cells)[-1]
+
+
+def test_costs_that_are_identical_have_no_p():
+    cells, _ = SENTENCES["sum and mean, identical"]
+    of = evidence(*cells)
+    text = note(of.data, of.answer)
+    assert "| identical (these batch sizes together) |" in text
+    assert "identical (these batch sizes together), p" not in text
+    both = evidence(*grid((64,), RATES, ("sum", "mean"), bowl(0.1), noise=0.0, **ADAM))
+    assert "which are identical" in headlines(both.answer)[0]
+    assert "|  | identical |" in note(both.data, both.answer)
 
 
 # How many comparisons
