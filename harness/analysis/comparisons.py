@@ -39,6 +39,11 @@ class Question:
     comparison: Comparison | None = None
 
     @property
+    def most_pairs(self) -> float:
+        """That more replicas can bring."""
+        return np.inf
+
+    @property
     def standing(self) -> Standing:
         return Standing(self.comparison.verdict) if self.comparison else Standing.NOT_COMPARED
 

@@ -4,8 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.analysis.arms import COMPARED, Arm, Tuning, arm, tuning
 from harness.analysis.comparisons import Question, costs_when_spent
+from harness.training import MOST_BLOCKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +28,11 @@ class Lead(Question):
     first: Arm
     second: Arm
     tuning: Tuning
+
+    @property
+    def most_pairs(self) -> float:
+        """Seconds are read in so many blocks, however many replicas there are."""
+        return MOST_BLOCKS if self.clock == "train seconds" else np.inf
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ def needs(data: SweepData, found: Answer) -> list[Need]:
     All cells of both arms get as many as the next look has, whatever their learning rates: with the lucky one of ten
     replicas alone, a rate that was not the best would be compared as if it were. No more replicas for arms that may not
     be compared (a best rate on the edge of its grid), and where the timing pass has fewer blocks than there are
-    replicas.
+    replicas, or could never have as many as are needed.
     """
     n_replicas = dict(zip(data.cells["cell"], data.cells.get("n_replicas", 0), strict=True)) if len(data.cells) else {}
     wanted = []
@@ -39,7 +39,8 @@ def needs(data: SweepData, found: Answer) -> list[Need]:
             continue
         n, have = (min(map(len, question.arms)), min(int(n_replicas[arm.best]) for arm in arms))
         following = next((look for look in data.looks if look > n), None)
-        if n == have and following and compared.seeds_hoped and compared.seeds_hoped <= data.looks[-1]:
+        most = min(data.looks[-1], question.most_pairs) if data.looks else 0
+        if n == have and following and compared.seeds_hoped and compared.seeds_hoped <= most:
             cells = tuple(dict.fromkeys(cell for arm in arms for cell in arm.cells["cell"]))
             wanted.append(Need(cells, following, f"{_name(question)} is unresolved (p = {compared.p:.2g})"))
     return wanted

@@ -19,12 +19,17 @@ Both = tuple[Arm, Arm]  # of sum and of mean
 
 @dataclass(frozen=True)
 class Pair:
-    """Sum and mean at one canonical rate: the largest relative difference of a replica's final cost."""
+    """Sum and mean at one canonical rate: the largest relative difference of a replica's final cost.
+
+    Over the replicas that did not diverge in one of the two alone; alone: how many did, in sum and in mean.
+    """
 
     setting: str
     batch_size: float
     lr_mean: float
     difference: float
+    alone: tuple[int, int]
+    n_replicas: int
 
 
 @dataclass(eq=False, kw_only=True)
@@ -136,8 +141,11 @@ def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
 
 
 def _pair(setting: str, batch_size: float, lr_mean: float, a: Array, b: Array) -> Pair:
-    """Two replicas that both diverged differ by 0; one that diverged alone differs by +inf."""
+    """Two replicas that both diverged differ by 0; a cost of 0 and a larger one by +inf."""
     a, b = shared({0: a, 1: b}).values()
-    with np.errstate(invalid="ignore"):
+    lost_a, lost_b = np.isinf(a), np.isinf(b)
+    with np.errstate(invalid="ignore", divide="ignore"):
         difference = np.where(a == b, 0.0, np.abs(a - b) / np.minimum(np.abs(a), np.abs(b)))
-    return Pair(setting, batch_size, lr_mean, float(np.nan_to_num(difference, nan=np.inf).max()))
+    worst = float(difference[lost_a == lost_b].max(initial=0.0))
+    alone = int((lost_a & ~lost_b).sum()), int((lost_b & ~lost_a).sum())
+    return Pair(setting, batch_size, lr_mean, worst, alone, len(a))

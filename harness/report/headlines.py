@@ -3,7 +3,7 @@
 `analysis` decides what may be said: here are the words.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,8 +80,17 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
     where = _where(headline, leads, all_of_them="on any clock")
     if lead.standing is Standing.NOT_COMPARED:
         return f"no verdict {where}, as {_why(headline, leads)}; lowest so far: {_lowest(headline, leads)}"
-    tell = f"; {more}" if (more := would_tell(lead)) else ""
+    tell = "".join(f"; {more}" for more in _tell(leads))
     return f"no winner yet {where}: {first} is lowest so far, {second} next{tell}{end}"
+
+
+def _tell(leads: Sequence[Lead]) -> Iterator[str]:
+    """How many seeds would resolve the first of these clocks; apart from it, that none would at equal seconds."""
+    if more := would_tell(leads[0]):
+        yield more
+    for lead in leads[1:]:
+        if lead.comparison and (lead.comparison.seeds_needed or 0) > lead.most_pairs:
+            yield f"at equal {lead.clock} {would_tell(lead)}"
 
 
 def _lowest(headline: Headline, leads: Sequence[Lead]) -> str:

@@ -88,6 +88,8 @@ def would_tell(question: Question) -> str:
     needed = question.comparison.seeds_needed if question.comparison else None
     if needed is None:
         return ""
+    if needed > question.most_pairs:
+        return f"no number of seeds would tell, as seconds have at most {question.most_pairs} readings"
     roughly, over = ("about", "") if needed <= MOST_SEEDS else ("more than", "over ")
     needed = int(float(f"{min(needed, MOST_SEEDS):.2g}"))
     seconds = seconds_for(arms_of(question), needed)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LOWER = {Standing.LOWER: "sum", Standing.HIGHER: "mean"}
 ROUNDING = 1e-9  # relative; a larger difference between sum and mean has a cause
+MOST_PERCENT = 1000  # a larger difference is said as a factor
 
 
 def sentence(found: SumOrMean, several: bool) -> str:
@@ -42,19 +43,40 @@ def _measured(found: SumOrMean) -> str:
     pairs = [pair for pair in found.pairs if pair.batch_size > 1]
     if not pairs:
         return "at no batch size above 1 were they tried at one lr_mean"
-    worst = max(pair.difference for pair in pairs)
-    n = f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of cells"
-    if worst <= ROUNDING:
-        return f"at one lr_mean they end at the same costs, {_closeness(worst)} ({n})"
-    return f"at one lr_mean their final costs differ by up to {percent(worst)} ({n})"
+    lost = max(pairs, key=lambda pair: sum(pair.alone))
+    alone = f"at {_where(lost)} {_alone(lost)}"
+    pairs = [pair for pair in pairs if sum(pair.alone) < pair.n_replicas]
+    if not pairs:
+        return f"at one lr_mean no costs can be compared: {alone}"
+    alone = f", but {alone}" if any(lost.alone) else ""
+    n, worst = (
+        f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''} of cells",
+        max(pairs, key=lambda pair: pair.difference),
+    )
+    if worst.difference <= ROUNDING:
+        return f"at one lr_mean they end at the same costs, {_closeness(worst.difference)} ({n}){alone}"
+    largest = f"{n}, most at {_where(worst)}" if len(pairs) > 1 else f"{n}, {_where(worst)}"
+    return f"at one lr_mean their final costs differ by up to {_apart(worst.difference)} ({largest}){alone}"
+
+
+def _where(pair: Pair) -> str:
+    return f"B = {pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}"
+
+
+def _alone(pair: Pair) -> str:
+    """In which of the two replicas diverged that did not diverge in the other."""
+    lost = [f"{name} alone diverged in {k}" for name, k in zip(("sum", "mean"), pair.alone, strict=True) if k]
+    return " and ".join(f"{each} of {pair.n_replicas} replicas" for each in lost)
 
 
 def _closeness(difference: float) -> str:
     return "bit for bit" if difference == 0 else f"to {difference:.1g}"
 
 
-def percent(share: float) -> str:
-    return f"{number(100 * share)} %" if np.isfinite(share) else "infinity, as one diverged alone"
+def _apart(share: float) -> str:
+    if np.isinf(share):
+        return "any factor, as one is 0"
+    return f"{number(100 * share)} %" if share <= MOST_PERCENT / 100 else f"{number(1 + share)} times"
 
 
 def _verdict(found: SumOrMean) -> str:
@@ -163,10 +185,12 @@ def _measured_pairs(pairs: list[Pair]) -> Iterator[str]:
     if not pairs:
         yield "Measured: no two cells of this grid have the same lr_mean under both reductions."
         return
-    if equal := [pair for pair in pairs if pair.difference <= ROUNDING]:
+    equal = [pair for pair in pairs if pair.difference <= ROUNDING and not any(pair.alone)]
+    if equal:
         worst = max(pair.difference for pair in equal)
         pairs_of = f"{len(equal)} pairs of cells with one lr_mean ({_sizes(sorted({p.batch_size for p in equal}))})"
         yield f"Measured: {pairs_of} end at the same costs {_closeness(worst)}."
-    for pair in [pair for pair in pairs if pair.difference > ROUNDING]:
-        where = f"B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}"
-        yield f"Measured: {where}: up to {percent(pair.difference)} apart."
+    for pair in [pair for pair in pairs if pair not in equal]:
+        apart = f"up to {_apart(pair.difference)} apart" if pair.difference > ROUNDING else ""
+        said = ", ".join(each for each in (apart, _alone(pair)) if each)
+        yield f"Measured: B={pair.batch_size:.0f}, lr_mean {number(pair.lr_mean)}: {said}."

@@ -110,6 +110,20 @@ def test_sum_against_mean_gets_both_arms():
     assert len(found.sum_or_mean) == 1
 
 
+@pytest.mark.parametrize(("hoped", "wanted"), [(32, 1), (33, 0)])
+def test_nothing_is_added_for_seconds_that_cannot_have_as_many_readings(hoped, wanted):
+    cells = made(cell(8, noise=0.6), cell(64, noise=0.6), n_replicas=10, seed=1)
+    data = sweep_data("made up", {LOOKS: "10 20 40", "cells": "2"}, cells)
+    found = answer(data)
+    (headline,) = found.headlines
+    lead = headline.leads[0]
+    assert lead.comparison is not None
+    unsure = replace(lead.comparison, verdict="unresolved", seeds_hoped=hoped)
+    for clock, n in (("train seconds", wanted), ("epochs", 1)):
+        asked = replace(headline, leads=[replace(lead, clock=clock, comparison=unsure)])
+        assert len(needs(data, replace(found, headlines=[asked], sum_or_mean=[]))) == n
+
+
 def test_what_stays_open_says_its_price():
     data, found = sweep(cell(8, noise=0.6), cell(64, noise=0.6), seed=1)
     lead = next(lead for lead in found.headlines[0].leads if lead.clock == "epochs")

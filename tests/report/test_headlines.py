@@ -330,6 +330,46 @@ def test_many_seeds_are_not_counted_to_the_last(needed, words):
     assert would_tell(asked).startswith(f"{words}seeds would tell")
 
 
+@pytest.mark.parametrize(("needed", "none"), [(32, False), (33, True), (5000, True)])
+def test_seeds_beyond_the_readings_of_seconds_tell_nothing(needed, none):
+    leads = evidence(*grid((63, 64), noise=0.6, **ALIKE)).answer.headlines[0].leads
+    for lead in leads:
+        assert lead.comparison is not None
+        words = would_tell(replace(lead, comparison=replace(lead.comparison, seeds_needed=needed)))
+        never = "no number of seeds would tell, as seconds have at most 32 readings"
+        assert (words == never) == (none and lead.clock == "train seconds")
+
+
+def test_a_sentence_about_every_clock_says_that_seeds_do_not_help_seconds():
+    words = said(*grid((63, 64), noise=0.6, **ALIKE))[0]
+    assert "seeds would tell; at equal train seconds no number of seeds would tell, as seconds have at most" in words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.1, 0.12, "differ by up to 20 % (2 pairs of cells, most at B = 64, lr_mean 1)"),
+        (0.001, 0.53, "differ by up to 530 times (2 pairs of cells, most at B = 64, lr_mean 1)"),
+        (0.1, None, "bit for bit (1 pair of cells), but at B = 64, lr_mean 1 sum alone diverged in 10 of 10"),
+    ],
+)
+def test_the_largest_difference_at_one_lr_mean_has_a_place_and_a_size_that_can_be_read(low, high, words):
+    cells = [cell(64, rate, final=low, noise=0.0) for rate in (0.1, 1.0)]
+    cells += [cell(64, rate / 64, "sum", final=f, noise=0.0) for rate, f in ((0.1, low), (1.0, high))]
+    of = evidence(*cells)
+    assert words in headlines(of.answer)[-1]
+    text = note(of.data, of.answer)
+    assert "inf" not in headlines(of.answer)[-1]
+    assert ("B=64, lr_mean 1: sum alone diverged in 10 of 10 replicas." in text) == (high is None)
+    assert ("up to 530 times apart." in text) == (high == 0.53)
+
+
+def test_where_all_replicas_diverged_in_sum_alone_no_costs_are_the_same():
+    cells = [cell(64, 1.0, final=0.1), cell(64, 1 / 64, "sum", final=None)]
+    expected = "no costs can be compared: at B = 64, lr_mean 1 sum alone diverged in 10 of 10 replicas"
+    assert expected in said(*cells)[-1]
+
+
 def test_batch_sizes_that_disagree_get_no_common_verdict():
     cells = grid(
         (8, 64), (0.1,), ("sum", "mean"), lambda B, _, reduction: 0.1 if (reduction == "sum") == (B == 8) else 0.2
