@@ -39,7 +39,7 @@ def check_choice(session: Session, base: DictConfig, overrides: Sequence[Overrid
     """Raises ConfigError where the cells of a grid would belong to different studies or lists of grids."""
     for override in overrides:
         if override.key_or_group == GRIDS and override.is_sweep_override():
-            raise ConfigError(GRIDS, "one list with all grids", override.get_value_element_as_str())
+            raise ConfigError(GRIDS, "one list with all grids", override.input_line.partition("=")[2])
         if override.get_key_element() == "experiment":
             swept = override.is_sweep_override()
             words = list(override.sweep_string_iterator()) if swept else [override.value()]
