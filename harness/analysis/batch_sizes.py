@@ -1,6 +1,6 @@
 """Tables over the batch sizes: best learning rates, where training diverges, updates to target; and fits through them.
 
-Rates are chosen on some replicas and reported on others where there are enough of them.
+Where there is more than one rate, it is chosen on some replicas and reported on others if there are enough of them.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -58,9 +58,12 @@ def shared(samples: Mapping[K, Array]) -> dict[K, Array]:
     return {key: own[:n] for key, own in samples.items()}
 
 
-def split_of(cells: Iterable[Array]) -> Split:
-    """Which replicas choose a rate and which report its cost; cells may differ in their number of replicas."""
-    return split_replicas(min(len(values) for values in cells), fewest_pairs(1))
+def split_of(cells: Iterable[Array], n_rates: int) -> Split:
+    """Which replicas choose a rate and which report its cost: all do both where there is one rate.
+
+    Cells may differ in their number of replicas.
+    """
+    return split_replicas(min(len(values) for values in cells), fewest_pairs(1) if n_rates > 1 else None)
 
 
 def table(rows: list[dict[str, Any]], *columns: str) -> "pd.DataFrame":
@@ -83,7 +86,7 @@ def best_rates(cells: "pd.DataFrame", costs: dict[str, Array], rng: np.random.Ge
     rows = []
     for key, own in groups(cells):
         by_cost = shared({rate: costs[cell] for rate, cell in zip(own["learning_rate"], own["cell"], strict=True)})
-        split = split_of(by_cost.values())
+        split = split_of(by_cost.values(), len(own))
         found = best_learning_rate(by_cost, split, rng)
         if np.isnan(found.rate):
             continue
@@ -194,7 +197,7 @@ def targets_table(
     for key, own in groups(cells):
         by_rate = dict(zip(own["learning_rate"], own["cell"], strict=True))
         by_updates = shared({rate: reached[cell]["updates"] for rate, cell in by_rate.items()})
-        split = split_of(by_updates.values())
+        split = split_of(by_updates.values(), len(own))
         found = best_learning_rate(by_updates, split, rng)
         cell = by_rate.get(found.rate, own["cell"].iloc[0])
         row = {**key, "cell": cell, "learning_rate": found.rate}
@@ -202,7 +205,8 @@ def targets_table(
         for axis, values in reached[cell].items():
             row |= with_limits(axis, median_interval(values[split.report][: n_blocks if axis == "seconds" else None]))
         updates = reached[cell]["updates"][split.report]
-        rows.append(row | {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)})
+        row |= {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)}
+        rows.append(row | {"n_chose": len(split.selection)})
     return table(rows, *GROUP, "learning_rate", *HOW_CHOSEN, *TARGET_LABELS)
 
 
@@ -215,7 +219,8 @@ def fits_table(
         if len(own) < 2:
             continue
         updates = np.stack(list(shared({cell: reached[cell]["updates"] for cell in own["cell"]}).values()))
-        fit = fit_batch_scaling(own["batch_size"].to_numpy(), updates[:, split_of(updates).report], rng)
+        split = split_of(updates, own["n_rates"].max())
+        fit = fit_batch_scaling(own["batch_size"].to_numpy(), updates[:, split.report], rng)
         status = why_untuned(own) or fit.status
         row = {"setting": setting, "reduction": reduction, "status": status.value}
         row["resolved"] = status is Status.RESOLVED

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.refusals import refusing, unknown
-from harness.app.session import Session
+from harness.app.session import GRIDS, Session
 from harness.config import Config, ConfigError, check, check_together
 
 ALL = -1  # joblib's number for as many workers as there are cores
@@ -89,7 +89,8 @@ def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
     for words in grids_of(base):
         parsed = refusing(parser.parse_overrides, words)
         check_choice(session, base, parsed)
-        choices = {override.get_key_element(): _choices(override) for override in parsed}  # a key's last word counts
+        own = [override for override in parsed if override.key_or_group != GRIDS]  # which `words` has already
+        choices = {override.get_key_element(): _choices(override) for override in own}  # a key's last word counts
         yield from map(list, product(*choices.values()))
 
 

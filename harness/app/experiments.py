@@ -8,7 +8,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from harness.app.refusals import ONE_STUDY
-from harness.app.session import SMALL, Session
+from harness.app.session import GRIDS, SMALL, Session
 from harness.config import Config, ConfigError, judge_file
 
 SWEPT = "-m in front of a grid (or `hydra: {mode: MULTIRUN}` in the file of the study)"
@@ -24,7 +24,7 @@ def grids_of(base: DictConfig) -> Iterator[list[str]]:
 def _own_grids(plain: dict[str, Any]) -> list[dict[str, Any]]:
     params, grids = plain["hydra"]["sweeper"].get("params") or {}, plain["study"].get("grids") or [{}]
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
-        raise ConfigError("study.grids", "a list of grids, each of them `key: values`", grids)
+        raise ConfigError(GRIDS, "a list of grids, each of them `key: values`", grids)
     return [{**params, **grid} for grid in grids]
 
 
@@ -36,8 +36,10 @@ def check_swept(base: DictConfig) -> None:
 
 
 def check_choice(session: Session, base: DictConfig, overrides: Sequence[Override]) -> None:
-    """Raises ConfigError where the cells of a grid would belong to different studies."""
+    """Raises ConfigError where the cells of a grid would belong to different studies or lists of grids."""
     for override in overrides:
+        if override.key_or_group == GRIDS and override.is_sweep_override():
+            raise ConfigError(GRIDS, "one list with all grids", override.input_line.partition("=")[2])
         if override.get_key_element() == "experiment":
             swept = override.is_sweep_override()
             words = list(override.sweep_string_iterator()) if swept else [override.value()]

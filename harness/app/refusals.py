@@ -4,12 +4,13 @@ import difflib
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.config import RULES, Config, ConfigError
+from harness.config import RULES, Config, ConfigError, study_names
 
 PLUGINS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 
@@ -30,6 +31,8 @@ def unknown(key: str) -> ConfigError:
     known = [*RULES, *(field.name for field in fields(Config)), *others]
     if key.startswith("dataset.load."):
         return ConfigError(key, f"an argument that --cfg job lists (+{key} adds one)", key)
+    if key.startswith("study."):
+        return ConfigError(key, 'study.grids=[{KEY: "VALUES"}, ...] after -m (++study.grids with --cfg)', key)
     hint = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(key, known, n=1, cutoff=0.5))
     return ConfigError(key, f"a known key ({hint}--help lists them)", key)
 
@@ -53,7 +56,14 @@ def _unknown_option(found: re.Match[str]) -> ConfigError:
         allowed = f"a launcher that is installed: pip install hydra-{PLUGINS[found['option']]}-launcher"
     else:
         allowed = " | ".join(option for option in found["options"].split() if not option.startswith("_"))
+        allowed += _no_file(found["option"]) if found["group"] == "experiment" else ""
     return ConfigError(found["group"], allowed, found["option"])
+
+
+def _no_file(option: str) -> str:
+    """What a name that ends like a file's did not find."""
+    missing = option.endswith(".yaml") and Path(option).stem not in study_names()
+    return f" (there is no file experiments/{Path(option).name})" if missing else ""
 
 
 def _several(found: re.Match[str]) -> ConfigError:

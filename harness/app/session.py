@@ -24,8 +24,10 @@ from harness.config import Config, ConfigError, shipped, study_file, study_names
 
 BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}  # Hydra 1.4 has no other
 QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # they are answered, and nothing is trained
+ELSEWHERE = ("config_name", "config_path")  # they would name another configuration than conf/
 USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
+GRIDS = "study.grids"
 VERBS = ("deliver", "report", "studies", "verify")  # of harness.app.verbs, whose imports take long
 
 
@@ -38,8 +40,9 @@ def flags(words: Sequence[str]) -> Namespace:
     found: Namespace = parser.parse_intermixed_args(list(words))
     unused = {flag: value for flag, value in vars(found).items() if value and flag not in USED}
     found.is_question = any(flag in unused for flag in QUESTIONS)
-    if unused and not found.is_question:
-        flag, value = next(iter(unused.items()))
+    refused = {flag: value for flag, value in unused.items() if not found.is_question or flag in ELSEWHERE}
+    if refused:
+        flag, value = next(iter(refused.items()))
         allowed = "-m or --config-dir FOLDER (others go with --cfg job; `verify RUN_ID` trains a run again)"
         raise ConfigError(f"--{flag.replace('_', '-')}", allowed, value)
     return found
@@ -138,7 +141,7 @@ class Session:
 
     def __init__(self, words: Sequence[str]) -> None:
         arguments = flags(words)
-        self.overrides: list[str] = arguments.overrides
+        self.overrides: list[str] = [_grids_added(word) for word in arguments.overrides]
         self.multirun: bool = arguments.multirun
         _prepare(self.overrides, *([_address(arguments.config_dir)] if arguments.config_dir else []))
         running = GlobalHydra.instance()
@@ -171,6 +174,11 @@ class Session:
         context.callbacks.on_multirun_start(config=config, config_name="config")
         launcher.launch(cells, initial_job_idx=0)
         context.callbacks.on_multirun_end(config=config, config_name="config")
+
+
+def _grids_added(word: str) -> str:
+    """study.grids=... is not there yet without a study, and replaces the grids of one: Hydra's ++ does both."""
+    return f"++{word.lstrip('+')}" if word.lstrip("+").startswith(f"{GRIDS}=") else word
 
 
 def _address(folder: str) -> str:

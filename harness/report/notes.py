@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis import BLOCKS, Answer, Lead, Standing, SweepData, Tuning, interruption, too_few_seeds
+from harness.analysis import (
+    BLOCKS,
+    TARGET_LABELS,
+    Answer,
+    Lead,
+    Standing,
+    SweepData,
+    Tuning,
+    interruption,
+    too_few_seeds,
+)
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import reductions
 from harness.report.headlines import headlines
@@ -47,7 +57,7 @@ def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     n = found.n_comparisons
     family = f" p-values are Holm's, over the {n} comparisons of this note." if n > 1 else ""
     family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""
-    family += _looks(data.looks) if n and data.looks else ""
+    family += _looks(data.looks, found.n_replicas) if n and data.looks else ""
     whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]].drop_duplicates(["dataset", "n_train"])
     full = "".join(f" B={row.n_train:.0f} is the whole training set of {row.dataset}." for row in whole.itertuples())
     return f"{text}{family}{full} {BRACKETS}"
@@ -60,13 +70,16 @@ def _replicas(data: SweepData, found: Answer) -> str:
     return f"{fewest} to {most} replicas" if fewest < most else f"{most} replicas each"
 
 
-def _looks(looks: Sequence[int]) -> str:
+def _looks(looks: Sequence[int], n_replicas: int) -> str:
     *first, last = map(str, looks)
-    at = f"{', '.join(first)} and {last}" if first else last
-    return (
-        f" seeds=auto: comparisons were tested at {at} replicas, and their cells got more while they were unresolved; "
-        f"p is {len(looks)} times the smallest so far, before Holm's correction."
-    )
+    if not first:
+        return f" seeds=auto: comparisons were tested at {last} replicas."
+    at = f"{', '.join(first)} and {last} replicas"
+    if n_replicas > looks[0]:
+        text = f"comparisons were tested at {at}, and their cells got more while they were unresolved"
+    else:
+        text = f"tests were planned at {at}, and no cell got more than {first[0]}"
+    return f" seeds=auto: {text}; p is {len(looks)} times the smallest so far, before Holm's correction."
 
 
 def _seconds(data: SweepData) -> str:
@@ -133,7 +146,15 @@ def _learning_rate(found: Answer) -> list[str]:
         rate = interval(Interval(r.learning_rate, r.low_rate if r.low_rate < r.high_rate else np.nan, r.high_rate))
         costs = number(r.lr_mean), number(r.cost)
         rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", rate, *costs, _edge(r)))
-    header = ("data", "reduction", "B", "best rate", "as lr_mean", "training cost at equal epochs", EDGE)
+    header = (
+        "data",
+        "reduction",
+        "B",
+        "best rate",
+        "as lr_mean",
+        "training cost at equal epochs within each batch size",
+        EDGE,
+    )
     chose = "did not choose the rate." if best["disjoint"].all() else "chose the rate, so they flatter."
     lines = [f"The costs are of replicas that {chose}", "", *table(header, rows)] if rows else []
     found_out = [f"{setting}, {red}: {_exponent(fit)}" for (setting, red), fit in found.exponents.items()]
@@ -165,10 +186,7 @@ def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:
     lines += [f"Each row: {_at_which_rates(found.targets)}."] if len(found.targets) else []
     rows = []
     for r in found.targets.itertuples():
-        values = [
-            number(r.learning_rate),
-            *("" if np.isnan(v) else number(v) for v in (r.updates, r.epochs, r.seconds)),
-        ]
+        values = [number(r.learning_rate), *(_spent(r, clock) for clock in TARGET_LABELS)]
         values = values if np.isfinite(r.updates) else ["", "not reached", "", ""]
         how_many = f"{r.n_reached} of {r.n_replicas}"
         rows.append((r.setting, r.reduction, f"{r.batch_size:.0f}", *values, how_many, _edge(r)))
@@ -180,8 +198,26 @@ def _at_which_rates(targets: "pd.DataFrame") -> str:
     """What the learning rate of a row is, and who reports."""
     if (targets["n_rates"] == 1).all():
         return "at the only learning rate tried for each batch size"
-    others = ", on replicas that did not choose it" if targets["disjoint"].all() else ""
-    return f"at the learning rate of each batch size that takes the fewest updates{others}"
+    return f"at the learning rate of each batch size that takes the fewest updates{_halves(targets)}"
+
+
+def _halves(targets: "pd.DataFrame") -> str:
+    """Which replicas chose the rates and which report, where these are others."""
+    split = targets[targets["disjoint"]]
+    if split.empty:
+        return ""
+    some = "" if len(split) == (targets["n_rates"] > 1).sum() else ", where there are enough replicas"
+    numbers = set(zip(split["n_chose"], split["n_replicas"], strict=True))
+    if len(numbers) > 1:
+        return f"{some}, chosen on the first half of the replicas, reported on the other"
+    ((chose, reported),) = numbers
+    return f"{some}, chosen on the first {chose} replicas, reported on the other {reported}"
+
+
+def _spent(row: Any, clock: str) -> str:
+    """The median until the target and its interval."""
+    median, low, high = (getattr(row, f"{clock}{end}") for end in ("", "_low", "_high"))
+    return "" if np.isnan(median) else interval(Interval(median, low, high))
 
 
 def _edge(row: Any) -> str:

@@ -10,7 +10,7 @@ from harness.analysis.answers import answer
 from harness.analysis.comparisons import Question, Standing, compare, costs_at
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS
-from harness.inference import Status
+from harness.inference import Interval, Status
 from harness.report import figures, markdown, notes
 from harness.training import Identity, Plan
 
@@ -179,6 +179,42 @@ def test_the_default_target_is_a_tenth_of_the_initial_cost(answered):
     assert (found.targets["n_reached"] == found.targets["n_replicas"]).all()
 
 
+def test_with_one_rate_all_replicas_report():
+    found = answer(data := made_up({(B, 0.1, "mean"): 0.1 for B in SIZES}, n_replicas=12))
+    assert found.targets["n_replicas"].eq(12).all()
+    text = notes.note(data, found)
+    assert "12 of 12" in text
+    assert "chosen on" not in text
+
+
+def test_with_several_rates_the_note_says_which_replicas_chose_and_which_report():
+    rates = {(B, rate, "mean"): rate for B in SIZES for rate in (0.1, 0.3)}
+    text = notes.note(data := made_up(rates, n_replicas=13), answer(data))
+    assert text.count("chosen on the first 6 replicas, reported on the other 7") == 1
+    assert "7 of 7" in text
+    alone = made_up(rates | {(512, 0.1, "mean"): 0.1}, n_replicas=13)
+    assert "chosen on the first 6 replicas, reported on the other 7" in notes.note(alone, answer(alone))
+    few = made_up(rates, n_replicas=5)
+    assert "chosen on" not in notes.note(few, answer(few))
+
+
+def test_medians_to_a_target_have_intervals():
+    data = made_up({(B, 0.1, "mean"): 0.1 for B in SIZES})
+    found = answer(data)
+    text = notes.note(data, found)
+    for row in found.targets.itertuples():
+        for clock in ("updates", "epochs", "seconds"):
+            values = Interval(*(getattr(row, clock + end) for end in ("", "_low", "_high")))
+            assert values.low < values.estimate < values.high
+            assert f"| {markdown.interval(values)} |" in text
+
+
+def test_each_table_of_costs_says_at_which_epochs():
+    data = made_up({(B, rate, "mean"): rate for B in SIZES for rate in (0.1, 0.3)})
+    text = notes.note(data, answer(data))
+    assert text.count("| training cost at equal epochs within each batch size |") == 1
+
+
 def test_a_target_that_nobody_reaches_is_said():
     data = made_up({(B, 0.1, "mean"): 3.0 for B in SIZES})
     found = answer(data)
@@ -324,7 +360,7 @@ def test_a_note_says_whose_costs_are_reported(n_replicas, whose):
     data = made_up({(B, rate, "mean"): bowl(0.1, rate) for B in SIZES for rate in RATES[:5]}, n_replicas)
     text = notes.note(data, answer(data))
     assert f"The costs are of replicas that {whose}." in text
-    assert ("on replicas that did not choose it" in text) == (n_replicas == 16)
+    assert ("chosen on the first 8 replicas, reported on the other 8" in text) == (n_replicas == 16)
     assert "disjoint halves" not in text
 
 

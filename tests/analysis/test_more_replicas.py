@@ -52,6 +52,18 @@ def test_what_is_clear_at_the_first_look_gets_no_more():
     assert standings(found) == {Standing.LOWER}
 
 
+def test_the_note_says_what_was_tested_and_no_more():
+    clear = cell(8, final=0.1), cell(64, final=0.2), cell(512, final=0.4)
+    text = note(*sweep(*clear))
+    assert "tests were planned at 10, 20 and 40 replicas, and no cell got more than 10; p is 3 times" in text
+    assert "got more while" not in text
+    once = note(*grown(made(*clear, n_replicas=10), looks=(10,)))
+    assert "seeds=auto: comparisons were tested at 10 replicas." in once
+    assert "times the smallest so far" not in once
+    grew = note(*sweep(cell(8, noise=0.3), cell(64, noise=0.3)))
+    assert "and their cells got more while they were unresolved; p is 3 times the smallest so far" in grew
+
+
 def test_the_two_lowest_get_more_and_the_others_stay():
     data, found = sweep(cell(8, noise=0.3), cell(64, noise=0.3), cell(512, final=0.9, noise=0.3))
     assert counts(data)[2] == 10

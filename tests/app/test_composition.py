@@ -194,6 +194,10 @@ REFUSED_STUDIES = [
     (["experiment=experiments/order.yaml"], "", "experiment", "| order |"),
     (["experiment=null"], "", "command line", "~experiment"),
     (["study=order"], "", "study", "experiment=NAME"),
+    (["experiment=my-other.yaml"], "", "experiment", "there is no file experiments/my-other.yaml"),
+    (["-m", "study.grids=[{seed: 1}],[{seed: 2}]"], "", "study.grids", "one list"),
+    (["-m", "study.grid=1"], "", "study.grid", "study.grids=["),
+    (["study.grids=[{seed: 1}]"], "", "experiment", "-m in front"),
     (["experiments=order"], "", "experiments", "did you mean experiment?"),
     (["experiment=bad"], GRID, "experiment", "-m in front"),
     (["experiment=my-study", "hydra.mode=RUN"], "", "experiment", "-m in front"),
@@ -318,6 +322,26 @@ def test_the_grids_of_a_study_follow_each_other():
     cells = compose("experiment=three_methods")[0]
     assert len(cells) == sum(sizes) > max(sizes)
     assert {cell.batch_size for cell in cells[: sizes[0]]} == {grids[0]["batch_size"]}
+
+
+GRIDS_OF_A_LINE = 'study.grids=[{batch_size: 8, learning_rate: "0.1,0.3"}, {batch_size: 64, learning_rate: "0.8"}]'
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+@pytest.mark.parametrize("study", [[], ["experiment=three_methods", "dataset=iris"]], ids=["none", "of a study"])
+def test_grids_of_a_command_line_follow_each_other(plus, study):
+    cells = checked_cells(["-m", plus + GRIDS_OF_A_LINE, *study, "updates=7"]).cells
+    assert [(c.batch_size, c.learning_rate) for c, _ in cells] == [(8, 0.1), (8, 0.3), (64, 0.8)]
+    assert {c.updates for c, _ in cells} == {7}
+
+
+def test_grids_of_a_command_line_are_no_study():
+    assert all(c.seeds == "auto" and not c.study for c, _ in checked_cells(["-m", GRIDS_OF_A_LINE, "seeds=auto"]).cells)
+
+
+def test_a_command_line_pairs_values_by_interpolation():
+    cells, _ = compose("-m", "batch_size=1,8", "learning_rate=${batch_size}")
+    assert [(c.batch_size, c.learning_rate) for c in cells] == [(1, 1.0), (8, 8.0)]
 
 
 def test_a_small_form_replaces_what_it_names():

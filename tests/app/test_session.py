@@ -78,6 +78,12 @@ def test_a_flag_that_would_be_passed_over_is_refused(words, way_out):
     assert not flags([]).is_question
 
 
+@pytest.mark.parametrize("question", ["--help", "--cfg=job"])
+def test_a_question_about_another_configuration_is_refused(question):
+    with pytest.raises(ConfigError, match="--config-name: expected"):
+        flags([question, "--config-name=x"])
+
+
 def test_questions_are_refused_in_one_line_too(project):
     code, said = project.run("--cfg", "job", "seed=x")
     assert code == 2
