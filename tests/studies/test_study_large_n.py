@@ -20,10 +20,11 @@ def sweep(us_per_update, sizes=SIZES, final=0.05):
     """us_per_update: N -> µs of an update at B=N; a mini-batch takes as many updates, of 100 µs each."""
     cells = []
     for N in sizes:
-        about = {"n_train": N, "dataset.load.n_samples": N, "n_updates": 60, "final": final}
-        cells.append(cell(32, update_us=100.0, **about))
-        cells.append(cell(N, update_us=us_per_update(N), **about))
-    return evidence(*cells, n_replicas=5)
+        for rate, factor in ((0.1, 3), (1.0, 1), (10.0, 3)):  # the best rate lies inside the grid
+            about = {"n_train": N, "dataset.load.n_samples": N, "n_updates": 60, "final": final * factor}
+            cells.append(cell(32, rate, update_us=100.0, **about))
+            cells.append(cell(N, rate, update_us=us_per_update(N), **about))
+    return evidence(*cells, n_replicas=6)
 
 
 def findings(*arguments, **options):

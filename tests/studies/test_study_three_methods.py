@@ -34,7 +34,8 @@ def trained() -> tuple[Cell, np.ndarray]:
         },
         "batch_size": "full", "learning_rate": 1.0, "reduction": "mean", "learning_rate_rule": "constant",
         "reference_batch_size": 64, "epochs": UPDATES, "updates": None, "train_seconds": None, "target": None,
-        "target_on": "train", "order": "none", "last_batch": "keep", "seeds": 2, "seed": 0, "dtype": "float64",
+        "target_on": "train", "order": "none", "last_batch": "keep", "seeds": 2, "first_replica": 0,
+        "seeds_at_most": 40, "seeds_at_most_seconds": None, "seed": 0, "dtype": "float64",
         "engine": "vectorized", "threads": 1, "diagnostics": "off", "rerun": "missing",
         "dry_run": False, "size": "full", "study": {},
     }  # fmt: skip
@@ -133,7 +134,7 @@ def test_no_winner_is_made_up_where_a_rate_is_on_the_edge():
     of.answer.targets["edge"] = "high"
     found = alone("convergence", of)
     assert found.verdict is Verdict.UNRESOLVED
-    assert "extend it to higher rates" in found.sentence
+    assert "add higher rates" in found.sentence
 
 
 def test_without_mini_batches_nothing_is_concluded():
