@@ -74,6 +74,7 @@ def test_the_two_lowest_get_more_and_the_others_stay():
     assert figures(data, found)
 
 
+@pytest.mark.slow
 def test_all_rates_of_both_arms_get_more_so_that_luck_at_the_first_look_does_not_last():
     """At ten replicas an erratic rate looks best at B = 8. With it alone, B = 64 would win though both are alike."""
     lucky = 0

@@ -93,7 +93,7 @@ def test_a_cell_that_failed_is_in_the_table_with_its_reason(here, monkeypatch):
         harness.load(cell)
 
 
-@pytest.mark.parametrize("digits", ["0" * 32, "f" * 31])
+@pytest.mark.parametrize("digits", ["0" * 32, pytest.param("f" * 31, marks=pytest.mark.slow)])
 def test_an_id_that_no_run_has(here, digits):
     here.run("-m", *WORDS, "dry_run=true")  # the store is there
     with pytest.raises(harness.ConfigError, match=rf"expected the run id of a cell or a sweep in .*, got '{digits}'"):

@@ -26,6 +26,7 @@ def small():
     return harness.sweep({"batch_size": [8, 64, "full"], "reduction": ["sum", "mean"]}, **SMALL)
 
 
+@pytest.mark.slow
 def test_the_tables_are_those_of_the_command_line(project, monkeypatch):
     words = ["batch_size=8,full,90", "optimizer=sgd,adam", "model.hidden=[4],[5,3]", "target=0.5"]
     code, said = project.run("-m", *[f"{key}={value}" for key, value in SMALL.items()], *words)

@@ -53,6 +53,7 @@ def test_what_is_unresolved_gets_more_up_to_the_bound(project):
     assert names[2:] == [f"{name} replicas 10-19" for name in names[:2]]
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_every_part(project):
     words = ["-m", *ALIKE, *SMALL, "seeds_at_most=20"]
     project.run(*words)
@@ -126,6 +127,7 @@ def test_where_all_diverged_nothing_is_added(project):
     assert ranges(project) == [(0, 9)] * 2
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_the_looks_and_the_price(project):
     code, said = project.run("-m", *ALIKE, *SMALL, "dry_run=true")
     assert code == 0
