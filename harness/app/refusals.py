@@ -103,6 +103,8 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"Could not append to config\. An item is already at '(\S+)'\. .*?'\S+?=(.*?)'": _twice,
     r"force-add of config groups is not supported: '\+\+(\S+)=(.*?)'": _twice,
     r"Could not override 'experiment/(?P<group>[\w/]+)@\w+'": _relative,
+    r"Invalid Defaults List override '(?P<group>[\w/]+): .*No earlier Group Default for 'experiment/": _relative,
+    r"'hydra\.\w+' must be configured before the sweep": lambda _: ConfigError("experiment", ONE_STUDY, "several"),
     r"In '(?P<file>[^']+)': Could not (?:find|load) '(?P<name>[^']+)'": _not_found,
     r"In '(experiment/[^']+)': .* Key 'experiment' not in 'Config'": lambda f: ConfigError(f[1], GLOBAL, "none"),
     r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
