@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.analysis import (
     BLOCKS,
+    MARGIN,
     TARGET_LABELS,
     Answer,
     Lead,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 10  # cells
 EDGE = "edge of the grid"
+OF_A_TIE = f" beside a tie, p is of a difference of more than {MARGIN:.0%}."
 BRACKETS = (
     "In brackets: 95 % intervals; of a median of fewer than six replicas, the lowest and the highest; in the table of "
     "all cells, quartiles."
@@ -55,7 +57,7 @@ def _finished(data: SweepData, found: Answer, n_done: int) -> str:
     if differing := data.other_arithmetic():
         text += f" Cells were trained with different arithmetic ({'; '.join(differing)}), so bits need not repeat."
     n = found.n_comparisons
-    family = f" p-values are Holm's, over the {n} comparisons of this note." if n > 1 else ""
+    family = f" p-values are Holm's, over the {n} comparisons of this note;{OF_A_TIE}" if n > 1 else ""
     family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""
     family += _looks(data.looks, found.n_replicas) if n and data.looks else ""
     whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]].drop_duplicates(["dataset", "n_train"])

@@ -71,6 +71,13 @@ def test_the_page_reports_no_more_false_claims_than_chance_explains(name):
     assert max(by_clock) <= at_most(0.05, int(drawn) // 3)
 
 
+def test_the_page_reports_at_most_5_percent_in_all_kinds_of_sweeps_together():
+    """On each clock too: thousands of sweeps leave chance no room."""
+    drawn, text = re.search(r"^\| all of these together \| ([\d,]+) \|(.*)$", PAGE, re.MULTILINE).groups()
+    assert int(drawn.replace(",", "")) >= 4000
+    assert max(float(each) for each in re.findall(r"([\d.]+) %", text)) <= 5
+
+
 def test_a_table_takes_the_place_of_the_last_one():
     page = "a\n<!-- x -->\nold\n<!-- end of x -->\nb <!-- y -->\n"
     assert with_table(page, "x", "new\\1") == "a\n<!-- x -->\nnew\\1\n<!-- end of x -->\nb <!-- y -->\n"
