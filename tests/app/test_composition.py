@@ -138,7 +138,8 @@ def plain_hydra(tmp_path_factory):
     (folder / "own" / "experiment").mkdir(parents=True)
     for name, text in FILES.items():
         (folder / "own" / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
-    commands = [["-m", *grid] for grid in GRIDS] + [["--config-dir", "own", *words] for words in CHOICES]
+    flags = ["--config-dir", "own", *(["-m"] if hydra.__version__ >= "1.4" else [])]  # beside a file's mode
+    commands = [["-m", *grid] for grid in GRIDS] + [[*flags, *words] for words in CHOICES]
     command = [sys.executable, "-c", PLAIN_HYDRA, json.dumps([BEHAVIOUR, commands])]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300)
