@@ -4,6 +4,7 @@ import shutil
 import signal
 import sqlite3
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from pathlib import Path
 from random import Random
 
 from .commands import Command, environment
-from .records import Records, Tally, compare, journaled, n_lost_since
+from .records import Records, Run, Tally, compare, count_duplicates, journaled, n_lost_of_own_history, n_lost_since
+from .servers import Proxy, Site
 
 SWEEP = ("-m", "batch_size=8,16,32", "dataset=iris", "seeds=2", "epochs=120")
+LONG = ("-m", "batch_size=1,2", "dataset=digits", "seeds=1", "epochs=120", "diagnostics=off")  # some ten seconds a cell
 JOBLIB = "hydra/launcher=joblib"
 REDRAWS = 4  # of a moment that came after the end of the command
 
@@ -152,3 +155,53 @@ class Trial:
         self.expect(not undelivered, f"{len(undelivered)} journals are left")
         tally.complaints += self.complaints
         return tally
+
+
+class ServerTrial(Trial):
+    """A sweep whose store is behind a bad connection, in an experiment of its own."""
+
+    def connect(self, site: Site) -> Proxy:
+        self.site, self.proxy = site, Proxy(site.server.port)
+        self.uri = site.postgres.uri.replace("postgresql:", "postgresql+psycopg:")
+        self.experiment, self.artifacts = f"trial {uuid.uuid4().hex[:8]}", site.server.artifacts
+        self.environ |= {"MLFLOW_TRACKING_URI": self.proxy.uri, "MLFLOW_EXPERIMENT_NAME": self.experiment}
+        return self.proxy
+
+    def __exit__(self, *unused: object) -> None:
+        super().__exit__(*unused)
+        self.proxy.close()
+
+    def train_through(self, away: Callable[[], None], *words: str) -> tuple[float, float]:
+        """Call `away` at a random moment of the training; when it returns all is well again. Returns both times."""
+        command = self.start(*words)
+        self.wait_for_points(command)
+        time.sleep(self.rng.uniform(0, 2.0))
+        begun = time.time()
+        away()
+        ended = time.time()
+        code = command.wait()
+        self.expect(code == 0, f"exit code {code}: {command.stderr}")
+        self.expect("Traceback" not in command.stderr, command.stderr)
+        return begun, ended
+
+    def trained_on(self, begun: float, ended: float, longest: float) -> None:
+        """Points were measured all the time, not only before and after."""
+        times = sorted(time / 1000 for cell in self.records().cells for time in cell.times)
+        during = [time for time in times if begun <= time <= ended]
+        last = min(ended, times[-1])
+        gaps = [b - a for a, b in zip([begun, *during], [*during, last], strict=True)]
+        self.expect(max(gaps) < longest, f"training stood still for {max(gaps):.1f} s of {ended - begun:.1f} s")
+
+
+def own_tally(trial: Trial, runs: list[Run], wanted: int) -> Tally:
+    """Without an undisturbed sweep to compare with: each run beside its own table."""
+    finished = [run for run in runs if run.status == "FINISHED"]
+    return Tally(
+        tried=1,
+        runs_lost=wanted - len(finished),
+        points_lost=sum(n_lost_of_own_history(run) for run in finished),
+        duplicates=sum(count_duplicates(run) for run in runs),
+        running=sum(run.status == "RUNNING" for run in trial.records().runs.values()),
+        identical=1,
+        complaints=trial.complaints,
+    )
