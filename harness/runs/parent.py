@@ -80,15 +80,18 @@ def add_cells(store: Store, sweep: str, cells: Sequence[GridCell], new: Sequence
     _add_finished(store, sweep, new)
 
 
-def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], list[str] | None]:
+def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -> tuple[list["Run"], list[str] | None]:
     """Write the answer and end the parent; returns the cells, and what the answer says first, None if there is none.
 
+    answered: not for a sweep whose grid the store refuses; `report` answers it once the store has it.
     FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
     """
     status, cells, said = "FAILED", [], None
     with store.attach(sweep) as parent:
         try:
             cells = store.cells(sweep)
+            if not answered:
+                return cells, None
             said = write_answer(store, sweep)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
             complete = finished >= read_grid(store, store.get(sweep)).keys()

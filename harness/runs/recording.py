@@ -139,7 +139,7 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         for record in cell.train():
             _write_record(run, record, latest, cell.plan, tables.SCORES[config.dataset.task])
             progress.show(cell.plan, cell.budget, record)
-            progress.warn_unreachable_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
+            progress.warn_once(run.trouble, f"what waits is in {store.undelivered}")
             INTERRUPTS.check()
         outcome, summary = _write_result(run, config, cell.result(), asked.label, started)
         progress.finish(outcome, _with_quartiles(summary, "time/update_us"))

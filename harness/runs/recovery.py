@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.runs.grid import GridCell
 from harness.runs.parent import close_sweep
-from harness.store import OUTAGE_SECONDS, Interrupted, Store, UnreachableError
+from harness.store import OUTAGE_SECONDS, Delivery, Interrupted, Store, UnreachableError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -63,24 +63,26 @@ def _wait_for_workers(store: Store, sweep: str) -> None:
         time.sleep(0.2)
 
 
-def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False) -> bool:
-    """After training: deliver the journals and close the runs whose process has ended. False: the store is away.
+def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False) -> frozenset[str] | None:
+    """After training: deliver the journals and close the runs whose process has ended.
 
+    Returns the ids of the runs of which the store refuses a part; None if it is away.
     sweep: none of its cells is being trained any more, unless it was `killed`: jobs on other machines may go on.
     """
     try:
         if sweep and killed:
             _wait_for_workers(store, sweep)
-        if not _deliver(store, say):
-            return False
+        delivered = _deliver(store, say)
+        if delivered.n_waiting:
+            return None
         _close_orphaned_cells(store)
         for run in store.cells(sweep) if sweep and not killed else []:
             if run.info.status == "RUNNING" and run.data.tags.get("sweep") == sweep:
                 store.mark_killed(run)
     except (UnreachableError, OSError) as away:  # OSError: the disk is full
         say(f"{store.uri} does not answer ({away}). Runs that may still be open there are closed at the next start.")
-        return False
-    return True
+        return None
+    return delivered.refused_runs
 
 
 def recover(store: Store, say: Say) -> bool:
@@ -89,8 +91,9 @@ def recover(store: Store, say: Say) -> bool:
     if orphaned := store.orphaned_runs():
         say(f"runs that a killed process left open, closed now: {len(orphaned)}")
     for sweep in _close_orphaned_cells(store):
-        close_sweep(store, sweep.info.run_id, killed=True)
-    return delivered
+        answered = sweep.info.run_id not in delivered.refused_runs
+        close_sweep(store, sweep.info.run_id, killed=True, answered=answered)
+    return delivered.complete
 
 
 def _close_orphaned_cells(store: Store) -> list["Run"]:
@@ -102,12 +105,20 @@ def _close_orphaned_cells(store: Store) -> list["Run"]:
     return [run for run in orphaned if run.data.tags.get("kind") == "sweep"]
 
 
-def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS) -> bool:
+def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS) -> Delivery:
     delivered = store.deliver_waiting(patience)
-    for reason in delivered.refused:
-        say(f"{store.uri} refused a part of what waited: {reason}")
+    if delivered.unreadable:
+        say(f"a journal of a run cannot be read: {_several(delivered.unreadable)}")
+    if delivered.refused:
+        kept = f"kept in {store.undelivered}; `python -m harness deliver` tries again; delete its folder to give it up"
+        say(f"{store.uri} refuses a part of {len(delivered.refused_runs)} runs: {_several(delivered.refused)}: {kept}")
     if delivered.n_waiting:
         waiting = f"{delivered.n_waiting} runs wait in {store.undelivered}"
         later = "`python -m harness deliver`, or the next start, sends them once it does."
         say(f"{store.uri} does not answer ({delivered.reason}): {waiting}. {later}")
-    return not delivered.n_waiting
+    return delivered
+
+
+def _several(sentences: Sequence[str]) -> str:
+    """The first one; of several, how many more."""
+    return sentences[0] + (f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else "")
