@@ -108,7 +108,7 @@ def _run_sweep(
                 runs, said = parent.close_sweep(store, context.run_id, killed, answered=context.run_id not in refused)
                 code = _tell_end(cells, runs, time.perf_counter() - started) or int(said is None)
                 tell_answer([*([disturbed] if disturbed else []), *(said or [])])
-                refused = recovery.drain(store, say)
+                refused = recovery.drain(store, say, told=refused)
                 code = int(code or refused is None or context.run_id in refused)
                 comparison, table = store.ui.run_link(context.run_id), store.ui.table_link(context.run_id)
                 say(f"Browse: {store.ui.hint}\n  {comparison}  the comparison\n  {table}  the cells")

@@ -63,16 +63,19 @@ def _wait_for_workers(store: Store, sweep: str) -> None:
         time.sleep(0.2)
 
 
-def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False) -> frozenset[str] | None:
+def drain(
+    store: Store, say: Say, sweep: str | None = None, killed: bool = False, told: frozenset[str] = frozenset()
+) -> frozenset[str] | None:
     """After training: deliver the journals and close the runs whose process has ended.
 
     Returns the ids of the runs of which the store refuses a part; None if it is away.
     sweep: none of its cells is being trained any more, unless it was `killed`: jobs on other machines may go on.
+    told: runs of which a refusal was told already.
     """
     try:
         if sweep and killed:
             _wait_for_workers(store, sweep)
-        delivered = _deliver(store, say)
+        delivered = _deliver(store, say, told=told)
         if delivered.n_waiting:
             return None
         _close_orphaned_cells(store)
@@ -105,11 +108,11 @@ def _close_orphaned_cells(store: Store) -> list["Run"]:
     return [run for run in orphaned if run.data.tags.get("kind") == "sweep"]
 
 
-def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS) -> Delivery:
+def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS, told: frozenset[str] = frozenset()) -> Delivery:
     delivered = store.deliver_waiting(patience)
     if delivered.unreadable:
         say(f"a journal of a run cannot be read: {_several(delivered.unreadable)}")
-    if delivered.refused:
+    if delivered.refused_runs - told:
         kept = f"kept in {store.undelivered}; `python -m harness deliver` tries again; delete its folder to give it up"
         say(f"{store.uri} refuses a part of {len(delivered.refused_runs)} runs: {_several(delivered.refused)}: {kept}")
     if delivered.n_waiting:

@@ -133,6 +133,7 @@ class Store:
         writer = RunWriter(journal, self.client, training=False)
         if not (journal.state.get("ended") or any(operation.kind == "finish" for operation in journal.pending())):
             writer.finish("KILLED", outcome="killed")
+        journal.state["ended"] = True  # its end may be sent now, while something else is held
         writer.deliver(wait_seconds, refusal_seconds)
         if writer.unreachable:
             raise writer.unreachable

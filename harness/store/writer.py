@@ -138,7 +138,7 @@ class RunWriter:
     def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
         """Name and digest of the data, as MLflow's own dataset record."""
         origin, profile = redacted(json.dumps({"tags": source})), json.dumps({"num_rows": rows, "num_inputs": inputs})
-        self._write("dataset", name=name, digest=digest[:delivery.MAX_DIGEST], source=origin, profile=profile)
+        self._write("dataset", name=name, digest=digest[: delivery.MAX_DIGEST], source=origin, profile=profile)
 
     def finish(self, status: str, **tags: str) -> None:
         """End the run: FINISHED, FAILED or KILLED."""
