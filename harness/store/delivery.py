@@ -162,9 +162,7 @@ def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]
     """
     name = journal.folder.name
     found = client.search_runs([content["experiment"]], f"tags.journal = '{name}'", 1, 1)
-    if not (journal.state["tried"] and found):
-        journal.state["tried"] = True
-        journal.save()
+    if not found:
         tags = {**content["tags"], "journal": name}
         found = [client.create_run(content["experiment"], content["time"], tags, content["name"])]
     journal.state["run_id"] = found[0].info.run_id

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,8 +46,7 @@ class Journal:
     """The journal of one run: a folder with `journal.jsonl`, `state.json` and the files that are still to be sent.
 
     state: `offset` of the first operation that was never sent; `held`, the ones before it that were refused; `run_id`
-    once the store has created the run; `tried` when it may have, though its answer was lost; and what the creator
-    added. One process holds the lock until it ends.
+    once the store has created the run; and what the creator added. One process holds the lock until it ends.
     """
 
     def __init__(self, folder: Path, lock: "BaseFileLock", state: dict[str, Any]) -> None:
@@ -55,7 +55,8 @@ class Journal:
         self._size = end_last_line(self._file)
         state["offset"] = min(state["offset"], self._size)  # a power cut may keep the state and lose the line
         state["held"] = [Held(*one) for one in state.get("held", ()) if one[1] <= self._size]
-        self._synced = time.monotonic()
+        self._synced = self._saved = time.monotonic()
+        self._is_saved = True
         self.n_dropped = 0  # points left out because the journal was full
 
     @classmethod
@@ -64,7 +65,7 @@ class Journal:
         token = f"{time.time_ns():x}{uuid4().hex}"  # tokens sort by age
         hidden = root / f".{token}"  # until it is locked and complete
         hidden.mkdir(parents=True)
-        first = {"version": VERSION, "offset": 0, "held": [], "run_id": None, "tried": False}
+        first = {"version": VERSION, "offset": 0, "held": [], "run_id": None}
         journal = cls(hidden, locked(hidden), {**first, **state})
         journal.save()
         journal.folder = hidden.rename(root / token)
@@ -163,17 +164,24 @@ class Journal:
         A group that `send` refuses with a RefusedError is held, and what follows is sent; but nothing can follow the
         creation of the run. Any other exception ends the delivery: the rest is sent at the next call.
         """
-        for operations in self._groups():
-            try:
-                if operations[0].kind == UNREADABLE:
-                    raise RefusedError(f"a line of {LINES} that cannot be read, at byte {operations[0].begin}")
-                send(operations)
-            except RefusedError as refused:
-                if operations[0].kind == "create":
-                    raise
-                self.hold(operations, str(refused))
-            else:
-                self._mark_delivered(operations)
+        try:
+            for operations in self._groups():
+                self._deliver_group(operations, send)
+        except Exception:
+            self._save_if_moved()
+            raise
+
+    def _deliver_group(self, operations: list[Operation], send: Callable[[list[Operation]], None]) -> None:
+        try:
+            if operations[0].kind == UNREADABLE:
+                raise RefusedError(f"a line of {LINES} that cannot be read, at byte {operations[0].begin}")
+            send(operations)
+        except RefusedError as refused:
+            if operations[0].kind == "create":
+                raise
+            self.hold(operations, str(refused))
+        else:
+            self._mark_delivered(operations)
 
     def _groups(self) -> Iterator[list[Operation]]:
         """The pending operations as they are sent; what is held, as it was refused."""
@@ -201,8 +209,16 @@ class Journal:
                 shutil.rmtree(self.folder / "files" / operation.content["folder"], ignore_errors=True)
 
     def _move(self, end: int, held: list[Held]) -> None:
+        """Saved once in SYNC_SECONDS, as forcing it to the disk takes milliseconds: an older state sends more again."""
         self.state["offset"], self.state["held"] = max(self.state["offset"], end), held
-        self.save()
+        self._is_saved = False
+        if time.monotonic() - self._saved > SYNC_SECONDS:
+            self.save()
+
+    def _save_if_moved(self) -> None:
+        if not self._is_saved:
+            with suppress(OSError):  # the disk is full: the older state is as good
+                self.save()
 
     def save(self) -> None:
         """Replace state.json in one step, so that the file is complete whenever a process dies or the power fails."""
@@ -213,12 +229,15 @@ class Journal:
             os.fsync(file.fileno())
         new.replace(self.folder / STATE)
         sync(self.folder)
+        self._is_saved, self._saved = True, time.monotonic()
 
     def release(self) -> None:
         """Release the lock. An empty journal is removed; any other stays until a process delivers it."""
         self._file.close()
         if not self.waiting_bytes:
             remove(self.folder)  # not the root: another process may be about to make a journal in it
+        else:
+            self._save_if_moved()
         self._lock.release()
 
     def hopeless(self) -> str:

@@ -93,7 +93,6 @@ def _is_state(state: Any) -> bool:
         and type(state.get("offset")) is int
         and state["offset"] >= 0
         and isinstance(state.get("run_id", 0), str | None)
-        and isinstance(state.get("tried"), bool)
         and isinstance(held := state.get("held", []), list)
         and all(map(is_held, held))
     )
