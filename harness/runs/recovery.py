@@ -1,7 +1,7 @@
 """What is done when a worker, a process or the store fails: during the launch, after the sweep, at the next start."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from harness.runs.grid import GridCell
@@ -51,8 +51,7 @@ def _launch(cells: Sequence[GridCell], launch: Launch) -> BaseException | None:
 def _status(store: Store, sweep: str) -> dict[str, str]:
     """Signature -> status of the cells that have begun; the runs of killed workers are closed first."""
     _wait_for_workers(store, sweep)
-    store.deliver_waiting()
-    _close_orphaned_cells(store)
+    _close_orphaned_cells(store, store.deliver_waiting().refused_runs)
     return {run.data.tags["signature"]: run.info.status for run in store.cells(sweep)}
 
 
@@ -78,9 +77,10 @@ def drain(
         delivered = _deliver(store, say, told=told)
         if delivered.n_waiting:
             return None
-        _close_orphaned_cells(store)
+        _close_orphaned_cells(store, delivered.refused_runs)
         for run in store.cells(sweep) if sweep and not killed else []:
-            if run.info.status == "RUNNING" and run.data.tags.get("sweep") == sweep:
+            is_open = run.info.status == "RUNNING" and run.info.run_id not in delivered.refused_runs
+            if is_open and run.data.tags.get("sweep") == sweep:
                 store.mark_killed(run)
     except (UnreachableError, OSError) as away:  # OSError: the disk is full
         say(f"{store.uri} does not answer ({away}). Runs that may still be open there are closed at the next start.")
@@ -93,15 +93,18 @@ def recover(store: Store, say: Say) -> bool:
     delivered = _deliver(store, say, patience=0.0)
     if orphaned := store.orphaned_runs():
         say(f"runs that a killed process left open, closed now: {len(orphaned)}")
-    for sweep in _close_orphaned_cells(store):
+    for sweep in _close_orphaned_cells(store, delivered.refused_runs):
         answered = sweep.info.run_id not in delivered.refused_runs
         close_sweep(store, sweep.info.run_id, killed=True, answered=answered)
     return delivered.complete
 
 
-def _close_orphaned_cells(store: Store) -> list["Run"]:
-    """Returns the orphaned sweeps: each stays open until its answer is written, because that may be interrupted too."""
-    orphaned = store.orphaned_runs()
+def _close_orphaned_cells(store: Store, refused: Collection[str]) -> list["Run"]:
+    """Returns the orphaned sweeps: each stays open until its answer is written, because that may be interrupted too.
+
+    refused: runs whose own end waits in a journal, because the store does not take it.
+    """
+    orphaned = [run for run in store.orphaned_runs() if run.info.run_id not in refused]
     for run in orphaned:
         if run.data.tags.get("kind") != "sweep":
             store.mark_killed(run)

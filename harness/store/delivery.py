@@ -137,8 +137,8 @@ def end_provisionally(client: "MlflowClient", journal: Journal) -> None:
         return
     tags = {"outcome": "failed", "error": f"the store refuses {journal.held[0].reason}"}
     with suppress(UnreachableError, MlflowException), connection.unreachable_errors():
-        _log(client, run_id, "tags", [tags])
         client.set_terminated(run_id, "FAILED", last[0].content["time"])
+        _log(client, run_id, "tags", [tags])
         journal.state[PROVISIONAL] = True
         journal.save()
 
