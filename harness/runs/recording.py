@@ -19,7 +19,7 @@ from harness import __version__
 from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
-from harness.report import BASELINES, cell_figures, save
+from harness.report import BASELINES, cell_figures, harmless, save
 from harness.runs.progress import CellProgress
 from harness.store import (
     COMMIT_TAG,
@@ -273,7 +273,7 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
     undefined = [column.replace("_", "/", 1) for column in unknown if len(unknown) and unknown[column].all()]
     said |= dict.fromkeys((key for key in undefined if key.endswith(score)), "undefined")
     table = "\n".join(f"| {text} | {said[key]} |" for text, key in rows if key in said)
-    return f"**{name}**: {outcome} ({ended}).\n\n| median over replicas | |\n|---|---|\n{table}\n"
+    return f"**{harmless(name)}**: {outcome} ({ended}).\n\n| median over replicas | |\n|---|---|\n{table}\n"
 
 
 def _with_quartiles(summary: dict[str, float], key: str) -> str:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from harness.analysis import SEED, interruption, usable
 from harness.config import Config, ConfigError, config_from
 from harness.runs.loading import TIMING, latest_runs, read_blocks, whole_grid
 from harness.runs.recording import Loader, load_dataset, load_stored_dataset
-from harness.store import Store, first_line
+from harness.store import Store, first_line, stored_yaml
 from harness.training import Plan, code_digest, pass_seconds, time_updates
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def _measure(
 def _config(store: Store, run: "Run") -> Config:
     """Of a finished cell. Raises ConfigError for a cell whose updates this process would not repeat."""
     with tempfile.TemporaryDirectory() as scratch:
-        text = store.download(run, "config.yaml", Path(scratch)).read_text(encoding="utf8")
-    config: Config = config_from(yaml.safe_load(text))
+        config: Config = config_from(stored_yaml(store.download(run, "config.yaml", Path(scratch))))
     then = {name: run.data.tags.get(name) for name in ("code", "data_digest")}
     now = {"code": code_digest(), "data_digest": load_stored_dataset(config.dataset).digest}
     if changed := [name for name in now if then[name] != now[name]]:

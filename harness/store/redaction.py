@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote
 
+from harness.config import visible
+
 MARK = "***"
 SHORTEST = 6  # characters; a shorter value of an environment variable may be an ordinary word
 SHORTEST_TOKEN = 20  # characters of a URL's user info without a password; a shorter one is a user's name
@@ -50,8 +52,8 @@ def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
 
 
 def print_traceback(error: BaseException) -> None:
-    """On stderr, without secrets."""
-    sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+    """On stderr, without secrets and without signs that move the cursor."""
+    sys.stderr.write(visible(redacted("".join(traceback.format_exception(error))), kept="\n\t"))
 
 
 def _without_user_info(urls: re.Match[str]) -> str:
