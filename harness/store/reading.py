@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from harness.store.tracking import Store
 
-MOST_YAML, MOST_JSON = 1 << 20, 1 << 28  # bytes; a configuration has some thousand, a grid a thousand for each cell
+MOST_YAML, MOST_JSON = 1 << 18, 1 << 28  # bytes; a configuration has some thousand, a grid a thousand for each cell
+DEEPEST = 30  # brackets within brackets in YAML
 TEXT = ("digest", "outcome")  # columns of tables; a digest may look like a number
 
 Fingerprints = dict[tuple[int, int], Fingerprint]  # by update and replica
@@ -50,11 +51,22 @@ def stored_yaml(path: Path) -> Any:
     """The plain values in a YAML file. Raises ValueError, for aliases too: a few of them can stand for gigabytes."""
     text = _text(path, MOST_YAML)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ValueError("YAML with aliases")
+        _refuse_bombs(text)
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"no plain YAML: {first_line(error)}") from error
+
+
+def _refuse_bombs(text: str) -> None:
+    """Aliases, and brackets in brackets, which take PyYAML a time that grows with the square."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("YAML with aliases")
+        starts, ends = yaml.CollectionStartEvent, yaml.CollectionEndEvent
+        depth += isinstance(event, starts) - isinstance(event, ends)
+        if depth > DEEPEST:
+            raise ValueError("YAML that is nested too deeply")
 
 
 def stored_json(path: Path) -> Any:

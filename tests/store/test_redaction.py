@@ -330,7 +330,7 @@ READABLE = [
 ]
 
 
-@pytest.mark.parametrize("text", READABLE)
+@pytest.mark.parametrize("text", READABLE, ids=range(len(READABLE)))
 def test_what_is_named_alike_is_left_alone(text):
     assert redacted(text, {}) == text
 
