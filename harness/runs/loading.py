@@ -12,7 +12,7 @@ from harness.analysis import LOOKS, SweepCell, SweepData, joined, sweep_data, us
 from harness.config import KNOBS, ConfigError, Values, sweep_label, visible
 from harness.runs.grid import GridCell
 from harness.runs.recording import ARITHMETIC
-from harness.store import Store, read_run, redacted, stored_json
+from harness.store import Store, first_line, read_run, redacted, stored_json
 from harness.training import Identity, Plan, decisive_values, plan_for
 
 if TYPE_CHECKING:
@@ -168,11 +168,18 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
 
 
 def cell_tables(store: Store, run: "Run") -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """replicas.csv and history.csv of a finished cell."""
-    import pandas as pd
-
+    """replicas.csv and history.csv of a finished cell. Raises ConfigError for other files."""
     with tempfile.TemporaryDirectory() as scratch:
         paths = [store.download(run, f"{name}.csv", Path(scratch)) for name in ("replicas", "history")]
-        tables = [pd.read_csv(path, keep_default_na=False, na_values=["", "nan"]) for path in paths]
-    replicas, history = (table.assign(outcome=table["outcome"].fillna("")) for table in tables)
+        replicas, history = map(_table, paths)
     return replicas, history
+
+
+def _table(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
+        return table.assign(outcome=table["outcome"].fillna(""))
+    except (LookupError, OSError, ValueError) as error:
+        raise ConfigError(path.name, "a table as this version writes it", first_line(error)) from error

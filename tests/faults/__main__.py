@@ -136,7 +136,9 @@ python -m tests.faults --rounds 3
 
 {how}
 
-{others}## Limits
+{others}What a shared store, a data file or a server may do to you is in [threat-model.md](threat-model.md).
+
+## Limits
 
 - **A power cut loses what the kernel had not written yet.** Journals are not forced to disk at every point, so the last
   seconds of a run that was being trained may be missing. The next start marks it KILLED and its cell is trained again;
