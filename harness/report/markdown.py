@@ -1,13 +1,17 @@
 """Numbers, intervals, verdicts and tables as Markdown, and Markdown with its pictures as one HTML file."""
 
 import base64
-from collections.abc import Iterable, Mapping
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from harness.analysis import MARGIN, Question, Standing, arms_of, seconds_for
+from harness.config import visible
 from harness.inference import Interval
 
 COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
@@ -15,10 +19,17 @@ FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid 
 TIED = f"equal within {MARGIN:.0%}"
 MOST_SEEDS = 1000  # that a sentence counts
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
+# What could begin a link, an image or HTML; sentences have none of their own.
+MARKUP = re.compile(r"<(?=[a-zA-Z/!?])|\](?=[(\[:])|&(?=#?\w+;)")
+UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
+LONGEST_FILE = 100  # bytes of it, without its number and ending
+# A second lock: a browser that opens the page loads nothing and runs nothing, whatever stands in it.
+LOCK = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{lock}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
@@ -104,6 +115,31 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
     return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *body] if body else []
 
 
+def harmless(markdown: str) -> str:
+    """The text with entities where a name in it would be a link, an image or HTML: a page would load what they name."""
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", markdown)
+
+
+def code(text: str) -> str:
+    """A command as Markdown's code, on one line: between more backticks in a row than it has itself."""
+    text = visible(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if text.startswith("`") or text.endswith("`") else f"{fence}{text}{fence}"
+
+
+def file_names(titles: Sequence[str]) -> dict[str, str]:
+    """Title -> a name that every file system takes, numbered where two would be alike; settings hold any text."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for title in titles:
+        safe = UNSAFE.sub("_", unicodedata.normalize("NFC", title)).encode()[:LONGEST_FILE].decode(errors="ignore")
+        safe = safe.strip(" .") or "figure"
+        numbered = (f"{safe} {i}" if i else safe for i in itertools.count())
+        found[title] = next(name for name in numbered if name.casefold() not in taken)
+        taken.add(found[title].casefold())
+    return found
+
+
 def shortened(text: str) -> str:
     """As much as MLflow keeps of a description, cut between lines; report.html has the whole."""
     if len(text) <= LONGEST:
@@ -115,12 +151,13 @@ def html(title: str, markdown: str, pictures: Mapping[str, bytes]) -> str:
     """The page: text, then pictures (PNG files by name). It loads nothing and has no script, so it opens anywhere."""
     from markdown_it import MarkdownIt
 
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    body = parser.disable(["link", "image", "autolink", "reference"]).render(markdown)
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     figures = "\n".join(_figure(name, png) for name, png in pictures.items())
-    return PAGE.format(title=escape(title), body=body, figures=figures)
+    return PAGE.format(title=escape(visible(title)), lock=LOCK, body=body, figures=figures)
 
 
 def _figure(name: str, png: bytes) -> str:
     data = base64.b64encode(png).decode("ascii")
-    return f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}"></figure>'
+    return f'<figure><img alt="{escape(visible(name))}" src="data:image/png;base64,{data}"></figure>'

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
+from harness.store.hosts import check_place
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     lock = FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock")
     with lock, _no_answer_as_config_error(uri):  # two processes that create the same database at once break each other
         client = MlflowClient()
-        return client, experiment_id or mlflow.set_experiment(_experiment()).experiment_id
+        if experiment_id is None:
+            experiment = mlflow.set_experiment(_experiment())
+            check_place(f"experiment {experiment.name}", experiment.artifact_location, uri)
+        return client, experiment_id or experiment.experiment_id
 
 
 def connect_to_read() -> tuple["MlflowClient", str]:

@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.store import connection
+<<<<<<< HEAD
 from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
+=======
+from harness.store.connection import OUTAGE_SECONDS, UI, UnreachableError, query, reason
+from harness.store.hosts import check_place, is_allowed
+>>>>>>> x15
 from harness.store.journal import Journal
 from harness.store.processes import is_dead, process_tags
 from harness.store.redaction import redacted
@@ -141,13 +146,19 @@ class Store:
             end_provisionally(self.client, journal)
 
     def _search(self, filter_string: str, most: int = 50_000) -> list["Run"]:
-        """Runs of the experiment in the order in which they were started."""
+        """Runs of the experiment in the order in which they were started, without those whose artifacts are elsewhere.
+
+        See `hosts`.
+        """
         order = ["attributes.start_time ASC"]
-        return query(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
+        found = query(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
+        return [run for run in found if is_allowed(run.info.artifact_uri, self.client.tracking_uri)]
 
     def get(self, run_id: str) -> "Run":
-        """Raises MlflowException if there is no such run."""
-        return query(lambda: self.client.get_run(run_id))
+        """Raises MlflowException if there is no such run, ConfigError if its artifacts are where nothing is opened."""
+        run = query(lambda: self.client.get_run(run_id))
+        check_place(f"run {run_id}", run.info.artifact_uri, self.client.tracking_uri)
+        return run
 
     def beginning_with(self, digits: str) -> list["Run"]:
         """The runs of the experiment whose ids begin with these digits; of a whole id, the run wherever it is."""

@@ -136,7 +136,9 @@ python -m tests.faults --rounds 3
 
 {how}
 
-{others}## Limits
+{others}What a shared store, a data file or a server may do to you is in [threat-model.md](threat-model.md).
+
+## Limits
 
 - **A power cut costs the points of one second.** Journals are forced to the disk when a run begins and ends, and once
   per second of training between; `state.json` before it replaces another. The next start marks the run KILLED and
