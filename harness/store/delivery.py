@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
-MAX_DIGEST = 36  # characters of a dataset's digest that MLflow takes
 TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
 CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a row that exists; MLflow has no code
 PROVISIONAL = "provisional"  # in a journal's state: the run is FAILED until its own end can be sent

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.store import connection
-<<<<<<< HEAD
 from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
-=======
-from harness.store.connection import OUTAGE_SECONDS, UI, UnreachableError, query, reason
 from harness.store.hosts import check_place, is_allowed
->>>>>>> x15
 from harness.store.journal import Journal
 from harness.store.processes import is_dead, process_tags
 from harness.store.redaction import redacted

@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-<<<<<<< HEAD
-from harness.store import connection, delivery
-=======
 from harness.config import visible
 from harness.store import connection
->>>>>>> x15
 from harness.store.connection import UnreachableError, reason
 from harness.store.delivery import send
 from harness.store.interrupts import INTERRUPTS, Interrupted
@@ -31,14 +27,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 FLUSH_SECONDS = 2.0  # between deliveries of points; every other operation is delivered at once
-<<<<<<< HEAD
-=======
-MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
 MAX_DIGEST, MAX_DATASET, MAX_SOURCE = 36, 500, 65_535  # characters of a dataset's digest, name, source; as MLflow has
 MAX_NAME = 250  # characters of a run's name that a database of MLflow keeps
-TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
-CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a row that exists; MLflow has no code
->>>>>>> x15
 PAUSE_SECONDS = (1.0, 30.0)  # between attempts while the store is away: the first, doubled up to the last, ...
 PAUSE_PER_ATTEMPT = 4  # ... and at least so many times as long as the last attempt took, as a store may hang
 # Seconds that the end of a sweep waits for what is refused while the rest is taken. A server that restarts, or a token
@@ -151,12 +141,8 @@ class RunWriter:
     def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
         """Name and digest of the data, as MLflow's own dataset record."""
         origin, profile = redacted(json.dumps({"tags": source})), json.dumps({"num_rows": rows, "num_inputs": inputs})
-<<<<<<< HEAD
-        self._write("dataset", name=name, digest=digest[: delivery.MAX_DIGEST], source=origin, profile=profile)
-=======
         name = _clean_text(name)[:MAX_DATASET]
         self._write("dataset", name=name, digest=digest[:MAX_DIGEST], source=origin[:MAX_SOURCE], profile=profile)
->>>>>>> x15
 
     def finish(self, status: str, **tags: str) -> None:
         """End the run: FINISHED, FAILED or KILLED."""
