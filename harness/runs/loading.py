@@ -28,7 +28,8 @@ REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}
 def write_grid(folder: Path, cells: Sequence[GridCell]) -> None:
     """What each cell of a sweep is, as a file for its parent run: known also of a cell that never starts."""
     rows = [asdict(cell.identity) for cell in cells]
-    (folder / GRID).write_text(redacted(json.dumps(rows, indent=1, ensure_ascii=False)), encoding="utf8")
+    text = redacted(json.dumps(rows, indent=1, ensure_ascii=False))
+    (folder / GRID).write_text(text, encoding="utf8", errors="backslashreplace")  # of paths that are no UTF-8
 
 
 def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
