@@ -1,13 +1,13 @@
 """The entry of the command line: a verb, a question to Hydra, or a training."""
 
 import gc
-import os
 import sys
 from collections.abc import Sequence
 
 from harness import __version__
+from harness.app.terminal import lenient_streams
 from harness.config import Config, ConfigError, visible
-from harness.store import INTERRUPTS, UnreachableError
+from harness.store import INTERRUPTS, UnreachableError, check_here
 
 MOST_TOLD = 8  # sentences of an answer
 # New objects between two garbage collections: at Python's 700 they take a tenth of the CPU time of a small sweep.
@@ -17,27 +17,37 @@ GC_THRESHOLD = 50_000
 def main() -> int:
     """Run the command line in sys.argv; the exit code is 2 for a mistake in it, 1 if the store does not answer."""
     gc.set_threshold(GC_THRESHOLD)
+    with lenient_streams() as unwritten:
+        try:
+            return _refusing(sys.argv[1:])
+        finally:
+            if failure := unwritten():
+                say(f"harness: standard output: {failure.strerror}")
+                sys.exit(1)
+
+
+def _refusing(words: list[str]) -> int:
+    """Run the command line; what is refused is told in one line."""
     try:
         with INTERRUPTS:
-            try:
-                return _run(sys.argv[1:])
-            finally:
-                sys.stdout.flush()
+            return _run(words)
     except ConfigError as refused:
         say(f"harness: {refused}")
         return 2
     except UnreachableError as away:
         say(f"harness: the store does not answer: {away}")
         return 1
-    except BrokenPipeError:  # the reader closed the pipe early, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit flushes nothing
-        return 0
+    except Exception:
+        if INTERRUPTS.exit_code:  # a library that was being imported made another exception of it
+            return INTERRUPTS.exit_code
+        raise
 
 
 def _run(words: list[str]) -> int:
     if "--version" in words:
         print(f"harness {__version__}")
         return 0
+    check_here()
     if words and not any(mark in words[0] for mark in "=-+~"):
         from harness.app import verbs
 

@@ -4,12 +4,10 @@ The store is where MLflow's own commands look for it. tests/store/test_mlflow_na
 Python API does not promise.
 """
 
-import getpass
 import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
-from harness.store.hosts import check_place
+from harness.store import opening
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RUNS, DATABASE = Path("mlruns"), Path("mlflow.db")  # in the current folder
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 LOCAL_UI = "http://127.0.0.1:5000"  # of `mlflow ui`
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
@@ -55,53 +52,49 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     experiment_id: of a sweep that is under way; then nothing is asked of a server, which may be away.
     Raises ConfigError when the store cannot be opened.
     """
-    _check_folder()
-    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / DATABASE}")
+    opening.check_folder()
+    uri = os.environ[opening.VARIABLE] = opening.address()
+    opening.check_address(uri)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    import mlflow
-    from filelock import FileLock
-    from mlflow.tracking import MlflowClient
+    with opening.refusing_to_open(uri):
+        import mlflow
+        from filelock import FileLock
+        from mlflow.tracking import MlflowClient
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # reports the creation of the store line by line
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
-    digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    lock = FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock")
-    with lock, _no_answer_as_config_error(uri):  # two processes that create the same database at once break each other
-        client = MlflowClient()
-        if experiment_id is None:
-            experiment = mlflow.set_experiment(_experiment())
-            check_place(f"experiment {experiment.name}", experiment.artifact_location, uri)
-        return client, experiment_id or experiment.experiment_id
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # reports the creation of the store line by line
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
+        digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        lock = opening.lock_folder() / f"harness-{opening.user()}-{digest}.lock"
+        with FileLock(lock):  # two processes that create the same database at once break each other
+            client = MlflowClient()
+            if experiment_id:
+                return client, experiment_id
+            own = client.get_experiment_by_name(_experiment()) or mlflow.set_experiment(_experiment())
+        opening.check_experiment(own, _experiment(), uri)
+        return client, str(own.experiment_id)
 
 
 def connect_to_read() -> tuple["MlflowClient", str]:
     """The same for a store that exists: nothing is created, and no setting of the process is changed."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not uri and not DATABASE.exists():
+    opening.check_here()
+    if not os.environ.get(opening.VARIABLE) and not opening.DATABASE.exists():
         allowed = "the address of a store, or a current folder that holds one (mlflow.db)"
-        raise ConfigError("MLFLOW_TRACKING_URI", allowed, str(Path.cwd()))
-    from mlflow.tracking import MlflowClient
+        raise ConfigError(opening.VARIABLE, allowed, str(Path.cwd()))
+    uri = opening.address()
+    with opening.refusing_to_open(uri):
+        from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(uri or f"sqlite:///{Path.cwd() / DATABASE}")
-    with _no_answer_as_config_error(uri):
+        client = MlflowClient(uri)
         found = client.get_experiment_by_name(_experiment())
-    if found is None:
-        raise ConfigError("MLFLOW_EXPERIMENT_NAME", f"an experiment of {redacted(client.tracking_uri)}", _experiment())
-    return client, found.experiment_id
+        if found is None:
+            raise ConfigError("MLFLOW_EXPERIMENT_NAME", f"an experiment of {redacted(uri)}", _experiment())
+        opening.check_active(found, uri)
+        return client, str(found.experiment_id)
 
 
 def _experiment() -> str:
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME", "harness")
-
-
-@contextmanager
-def _no_answer_as_config_error(uri: str) -> Iterator[None]:
-    try:
-        with unreachable_errors():
-            yield
-    except UnreachableError as away:
-        raise ConfigError("MLFLOW_TRACKING_URI", f"a store that answers ({away})", redacted(uri)) from away
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "harness"
 
 
 @contextmanager
@@ -158,20 +151,9 @@ def request_timeout(seconds: str) -> Iterator[None]:
         os.environ |= {TIMEOUT: DEFAULTS[TIMEOUT]} if is_ours else {}
 
 
-def _check_folder() -> None:
-    """Refuse a current folder in which neither the store's files nor a journal can be written."""
-    try:
-        RUNS.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=RUNS) as file:
-            file.write(bytes(1 << 16))
-    except OSError as error:
-        allowed = "one that can be written to, with room on its disk: runs are recorded here"
-        raise ConfigError("current folder", allowed, f"{Path.cwd()}: {error.strerror}") from error
-
-
 def run_tags(parent: str | None) -> dict[str, str]:
     """Who created a run, with what, and below which run: documented system tags, shown as columns and as nesting."""
-    tags = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
+    tags = {"mlflow.user": opening.user(), "mlflow.source.name": "harness", "mlflow.source.type": "LOCAL"}
     return tags | ({"mlflow.parentRunId": parent} if parent else {})
 
 

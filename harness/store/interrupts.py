@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as exceptions: they unwind the stack, so that every open run ends as KILLED.
+"""SIGINT, SIGTERM and SIGHUP as exceptions: they unwind the stack, so that every open run ends as KILLED.
 
 A signal is remembered and raised later in two cases: during a write to the store, which must not be cut in two, and
 inside one of the interpreter's own callbacks, where Python drops the exception.
@@ -8,9 +8,12 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+STOPPING = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 class Interrupted(SystemExit):
@@ -18,7 +21,10 @@ class Interrupted(SystemExit):
 
 
 class Interrupts:
-    """A context in which SIGINT and SIGTERM raise Interrupted, once each, at a moment that is safe."""
+    """A context in which SIGINT, SIGTERM and SIGHUP raise Interrupted, once each, at a moment that is safe.
+
+    A SIGHUP that is ignored, as after `nohup`, stays ignored.
+    """
 
     def __init__(self) -> None:
         self._received: int | None = None
@@ -31,7 +37,8 @@ class Interrupts:
         if self._n_entered > 1 or threading.current_thread() is not threading.main_thread():
             return
         self._hook, sys.unraisablehook = sys.unraisablehook, self._on_dropped_exception
-        self._handlers = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        stopping = [number for number in STOPPING if not _is_ignored_hangup(number)]
+        self._handlers = {number: signal.signal(number, self._handle) for number in stopping}
 
     def __exit__(self, *unused: object) -> None:
         self._n_entered -= 1
@@ -41,12 +48,17 @@ class Interrupts:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
+    @property
+    def exit_code(self) -> int:
+        """Of a process that the last signal ends; 0 if none came."""
+        return 0 if self._received is None else 128 + self._received
+
     def check(self) -> None:
         """Raise Interrupted if a signal has come that is not raised yet and not deferred."""
         deferred = self._n_received < max(self._deferred_below, default=0)
         if self._received is not None and not (self._raised or deferred):
             self._raised = True
-            raise Interrupted(128 + self._received)
+            raise Interrupted(self.exit_code)
 
     @contextmanager
     def deferred(self, unless_repeated: bool = False) -> Iterator[None]:
@@ -69,6 +81,23 @@ class Interrupts:
             self._raised = False
         else:
             self._hook(unraisable)
+
+
+def _is_ignored_hangup(number: int) -> bool:
+    return number not in (signal.SIGINT, signal.SIGTERM) and signal.getsignal(number) is signal.SIG_IGN
+
+
+@contextmanager
+def when_continued(call: Callable[[], None]) -> Iterator[None]:
+    """Call a function each time that the process goes on after it was stopped, as by Ctrl-Z."""
+    if not hasattr(signal, "SIGCONT") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGCONT, lambda number, frame: call())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCONT, before)
 
 
 INTERRUPTS = Interrupts()  # of the process

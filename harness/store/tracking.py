@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.store import connection
+from harness.store import connection, opening
 from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
 from harness.store.hosts import check_place, is_allowed
@@ -52,12 +52,12 @@ class Store:
     @classmethod
     def open(cls, experiment_id: str | None = None) -> "Store":
         """Open or create the store of the current folder or of MLFLOW_TRACKING_URI; see `connection.connect`."""
-        return cls(*connection.connect(experiment_id), Path.cwd() / connection.RUNS / "undelivered")
+        return cls(*connection.connect(experiment_id), Path.cwd() / opening.RUNS / "undelivered")
 
     @classmethod
     def open_to_read(cls) -> "Store":
         """Open a store that exists, to read from it. Raises ConfigError when there is none, or it does not answer."""
-        return cls(*connection.connect_to_read(), Path.cwd() / connection.RUNS / "undelivered")
+        return cls(*connection.connect_to_read(), Path.cwd() / opening.RUNS / "undelivered")
 
     @property
     def uri(self) -> str:

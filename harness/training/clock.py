@@ -1,21 +1,37 @@
 """The training clock, which runs only while updating, and the thread pin that makes its readings comparable."""
 
 from contextlib import AbstractContextManager
-from time import perf_counter
+from time import perf_counter, thread_time
+from typing import ClassVar
 
 
 class Clock:
-    """Seconds spent inside `with clock:` so far."""
+    """Seconds spent inside `with clock:` so far, but for those in which the process was stopped, as by Ctrl-Z.
+
+    Where it was stopped inside, the CPU seconds of this thread count: it does nothing else there than to compute.
+    """
+
+    n_stops: ClassVar[int] = 0  # of this process so far; see `count_stop`
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._started = 0.0
+        self._started = self._cpu_before = 0.0
+        self._stops_before = 0
+
+    @classmethod
+    def count_stop(cls) -> None:
+        """To be called when the process goes on (SIGCONT): how long it was stopped, nobody says."""
+        Clock.n_stops += 1
 
     def __enter__(self) -> None:
+        self._stops_before, self._cpu_before = Clock.n_stops, thread_time()
         self._started = perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.seconds += perf_counter() - self._started
+        seconds = perf_counter() - self._started
+        if Clock.n_stops > self._stops_before:
+            seconds = min(seconds, thread_time() - self._cpu_before)
+        self.seconds += seconds
 
 
 def pinned_blas(threads: int) -> AbstractContextManager[object]:

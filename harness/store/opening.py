@@ -1,0 +1,201 @@
+"""Where the store is, and what can be wrong with it when it is opened: one line each, with a way out."""
+
+import difflib
+import getpass
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import url2pathname
+
+from harness.config import ConfigError
+from harness.store.redaction import redacted
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+
+RUNS, DATABASE = Path("mlruns"), Path("mlflow.db")  # in the current folder
+VARIABLE = "MLFLOW_TRACKING_URI"
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+DRIVERS = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "pyodbc": "pyodbc"}
+NO_MLFLOW = "an MLflow server (another program answers there: check host, port and path)"
+LONGEST = 300  # characters of a reason
+
+
+def user() -> str:
+    """Who runs this process. In a container its number may have no name, of which getpass makes an exception."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # KeyError before Python 3.13, OSError since
+        return str(os.getuid())
+
+
+def check_here() -> None:
+    """Refuse a current folder that was deleted."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        allowed = "a folder that exists: this one was deleted or moved meanwhile (cd to another)"
+        raise ConfigError("current folder", allowed, os.environ.get("PWD")) from error
+
+
+def address() -> str:
+    """What MLFLOW_TRACKING_URI says, or else mlflow.db in the current folder."""
+    return os.environ.get(VARIABLE) or _own()
+
+
+def in_file(uri: str) -> Path | None:
+    """The file of an SQLite store; None for every other store."""
+    if not re.match(r"sqlite(\+\w+)?:", uri):
+        return None
+    path, _, options = uri.partition(":///")[2].partition("?")
+    return Path(unquote(urlsplit(path).path) if "uri=true" in options else path)
+
+
+def lock_folder() -> Path:
+    """The folder for locks that all of a user's processes share."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:  # no folder for temporary files at all
+        return RUNS
+
+
+def check_folder() -> None:
+    """Refuse a current folder in which neither the store's files nor a journal can be written."""
+    check_here()
+    for folder in (RUNS, RUNS / "undelivered"):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise ConfigError(str(folder), "a folder, for what belongs to runs (move the file away)", "a file")
+    try:
+        RUNS.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=RUNS) as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        allowed = "one that can be written to, with room on its disk: runs are recorded here"
+        raise ConfigError("current folder", allowed, f"{Path.cwd()}: {error.strerror}") from error
+
+
+def check_address(uri: str) -> None:
+    """Refuse a store that keeps nothing, or that cannot be written to, and one that `mlflow ui` would not find."""
+    file = in_file(uri)
+    if file is None:
+        return
+    if str(file) in (".", ":memory:"):
+        raise ConfigError(VARIABLE, "sqlite:///FILE (a store in memory keeps nothing)", uri)
+    if file.is_dir():
+        raise ConfigError(_name(uri), "a database; here is a folder (move it away)", str(file))
+    if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+        raise ConfigError(_name(uri), f"a file that you may write to (chmod u+rw {file})", "one that is read-only")
+    for old in RUNS.glob("[0-9]*/meta.yaml") if uri == _own() else ():
+        if old.parent.name.isdigit():
+            allowed = f"no store of an older MLflow beside {DATABASE}, as `mlflow ui` would look for runs there"
+            raise ConfigError(str(RUNS), f"{allowed} (mv {old.parent} elsewhere)", str(old))
+
+
+def check_artifacts(place: str) -> None:
+    """Refuse a place of artifacts that is a local folder which cannot be made, or not be written to."""
+    if not place.startswith(("/", "file:")):
+        return
+    folder = Path(url2pathname(urlsplit(place).path if place.startswith("file:") else place))  # as MLflow reads it
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        allowed = "a folder for artifacts that can be made and written to (move away or chmod what is in its way)"
+        raise ConfigError(str(folder), allowed, str(there))
+
+
+def check_experiment(experiment: "Experiment", name: str, uri: str) -> None:
+    """Refuse an experiment to which no run can be added."""
+    if experiment.name != name or not experiment.experiment_id:
+        raise ConfigError(VARIABLE, NO_MLFLOW, redacted(uri))
+    check_active(experiment, uri)
+    if in_file(uri):  # a server may have places that this machine does not know
+        check_artifacts(experiment.artifact_location or "")
+
+
+def check_active(experiment: "Experiment", uri: str) -> None:
+    """Refuse an experiment that was deleted in the UI."""
+    if experiment.lifecycle_stage == "deleted":
+        here = f"{VARIABLE}=sqlite:///{DATABASE} " if uri == _own() else ""
+        command = f"{here}mlflow experiments restore -x {experiment.experiment_id}"
+        allowed = f"an experiment that is not deleted (to restore it: {command})"
+        raise ConfigError("MLFLOW_EXPERIMENT_NAME", allowed, experiment.name)
+
+
+@contextmanager
+def refusing_to_open(uri: str) -> Iterator[None]:
+    """Raise whatever MLflow, SQLAlchemy or a database raise as a ConfigError of one line, which names a way out."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise _refusal(error, uri) from error
+
+
+def _refusal(error: Exception, uri: str) -> ConfigError:
+    if isinstance(error, ModuleNotFoundError) and error.name in DRIVERS:
+        allowed = f"a database whose driver is installed (pip install {DRIVERS[error.name]})"
+        return ConfigError(VARIABLE, allowed, redacted(uri))
+    text = " ".join(redacted(str(error)).partition("[SQL:")[0].split())  # SQLAlchemy repeats the statement
+    for pattern, remedy in REMEDIES.items():
+        if found := re.search(pattern, text):
+            return ConfigError(_name(uri), remedy(found, uri), redacted(uri))
+    short = text if len(text) < LONGEST else f"{text[:140]} ... {text[-140:]}"
+    return ConfigError(VARIABLE, f"a store that answers ({short or type(error).__name__})", redacted(uri))
+
+
+def _own() -> str:
+    """The address of the store that `mlflow ui` without flags shows."""
+    path = str(Path.cwd() / DATABASE)
+    if "?" not in path:
+        return f"sqlite:///{path}"
+    return f"sqlite:///file:{quote(path)}?uri=true"  # SQLAlchemy ends a plain path at the ?
+
+
+def _name(uri: str) -> str:
+    """The key of a refusal: what the user has chosen."""
+    return str(DATABASE) if uri == _own() else VARIABLE
+
+
+def _schema(found: re.Match[str], uri: str) -> str:
+    """A database of an older MLflow can be upgraded; of a newer one this MLflow does not know the version."""
+    import mlflow
+
+    versions = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    if not list(versions.glob(f"{found[1]}_*.py")):
+        return f"a store of MLflow {mlflow.__version__} or older; a newer one wrote it (pip install --upgrade mlflow)"
+    command = f"mlflow db upgrade {f'sqlite:///{DATABASE}' if uri == _own() else redacted(uri)}"
+    return f"a store of MLflow {mlflow.__version__}; an older one wrote it (make a copy, then: {command})"
+
+
+def _scheme(found: re.Match[str], uri: str) -> str:
+    near = difflib.get_close_matches(uri.partition(":")[0], SCHEMES, n=1)
+    hint = f", did you mean {near[0]}?" if near else ""
+    return f"sqlite:///FILE, postgresql://..., mysql://..., mssql://..., http://... or https://...{hint}"
+
+
+def _folder(found: re.Match[str], uri: str) -> str:
+    move = "mlflow migrate-filestore --source FOLDER --target sqlite:///FILE copies its runs"
+    return f"a database or a server; MLflow has given up stores in plain folders ({move})"
+
+
+REMEDIES: dict[str, Callable[[re.Match[str], str], str]] = {  # of what MLflow and databases say
+    r"out-of-date database schema \(found version (\w+)": _schema,
+    r"unsupported URI": _scheme,
+    r"MLFLOW_ALLOW_FILE_STORE": _folder,
+    r"malformed|not a database|encrypted": lambda f, uri: (
+        "a whole database (put a copy of it back, or move it away: then a new store begins, and all cells train again)"
+    ),
+    r"unable to open database file": lambda f, uri: "a file in a folder that exists and may be written to",
+    r"not in a valid JSON format|error code (?:3\d\d|404|405)\b|'Not Found'": lambda f, uri: NO_MLFLOW,
+    r"\b401\b|UNAUTHENTICATED": lambda f, uri: (
+        "a server that lets you in (MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)"
+    ),
+    r"\b403\b|PERMISSION_DENIED": lambda f, uri: (
+        "a server that allows you to read and write (ask whoever runs it, or choose another MLFLOW_EXPERIMENT_NAME)"
+    ),
+}
