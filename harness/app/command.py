@@ -37,6 +37,9 @@ def _refusing(words: list[str]) -> int:
     except UnreachableError as away:
         say(f"harness: the store does not answer: {away}")
         return 1
+    except MemoryError as error:
+        say(f"harness: {ConfigError('memory', 'what this machine has', str(error))}")
+        return 2
     except Exception:
         if INTERRUPTS.exit_code:  # a library that was being imported made another exception of it
             return INTERRUPTS.exit_code

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
-from itertools import product
+from itertools import islice, product
+from math import prod
 from typing import NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,9 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.refusals import refusing, unknown
-from harness.app.session import GRIDS, Session
+from harness.app.session import GRIDS, PARTS, Session, check_part
 from harness.config import Config, ConfigError, check, check_together
 
+MOST_CELLS = 100_000  # of a sweep: to compose them takes a minute, and a table of them is still read
 ALL = -1  # joblib's number for as many workers as there are cores
 
 
@@ -78,9 +80,11 @@ def to_config(composed: DictConfig) -> Config:
     """One cell; takes Hydra's part out of `composed`. Raises ConfigError for a missing value and for an added key."""
     with open_dict(composed):
         composed.pop("hydra", None)
-    if added := [key for key in composed if key not in {field.name for field in fields(Config)}]:
-        raise unknown(str(added[0]))
-    return refusing(OmegaConf.to_object, composed)
+    config: Config = refusing(OmegaConf.to_object, composed)
+    for prefix, part in {"": config, **{f"{name}.": getattr(config, name) for name in PARTS}}.items():
+        if added := vars(part).keys() - {field.name for field in fields(part)}:
+            raise unknown(prefix + min(added))
+    return config
 
 
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
@@ -91,17 +95,24 @@ def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
         check_choice(session, base, parsed)
         own = [override for override in parsed if override.key_or_group != GRIDS]  # which `words` has already
         choices = {override.get_key_element(): _choices(override) for override in own}  # a key's last word counts
+        if (n_cells := prod(map(len, choices.values()))) > MOST_CELLS:
+            raise ConfigError("command line", f"a grid of at most {MOST_CELLS} cells", f"{n_cells} or more")
         yield from map(list, product(*choices.values()))
 
 
 def _choices(override: Override) -> list[str]:
-    """The words that a key's cells choose from."""
+    """The words that a key's cells choose from; of too many, the first."""
+    key = override.get_key_element()
+    check_part(override)
     if not override.is_sweep_override():
         return [str(override.input_line)]
-    values = refusing(lambda: list(override.sweep_string_iterator()))
+    if override.is_interval_sweep():
+        allowed = "values to train, as 0.1,0.3,1 or range(START,STOP,STEP): an interval does not name them"
+        raise ConfigError(key, allowed, override.input_line)
+    values = refusing(lambda: list(islice(override.sweep_string_iterator(), MOST_CELLS + 1)))
     if not values:
-        raise ConfigError(override.get_key_element(), "a pattern that something matches", override.input_line)
-    return [f"{override.get_key_element()}={value}" for value in values]
+        raise ConfigError(key, "a pattern that something matches, or a range with values", override.input_line)
+    return [f"{key}={value}" for value in values]
 
 
 def _composer(session: Session, base: DictConfig) -> Callable[[list[str]], Config]:

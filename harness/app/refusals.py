@@ -21,8 +21,21 @@ def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         return call(*arguments, **options)
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, ValueError) as refused:
+    except (HydraException, OmegaConfBaseException, ValueError, RecursionError, UserWarning) as refused:
         raise _one_line(" ".join(f"{refused} {refused.__cause__ or ''}".split())) from refused
+
+
+def unreadable(word: str, error: Exception) -> ConfigError:
+    """The refusal of a word that Hydra's grammar does not have; `error`: what the parser says."""
+    key, equals, value = word.partition("=")
+    text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if not equals or not key:
+        return ConfigError("command line", "key=value (a verb stands first, flags begin with -)", word)
+    if found := re.search(r"Unknown function '(\w+)' Available: (\S+)", text):
+        return ConfigError(key, f"a value, or a function of Hydra's ({found[2].replace(',', ', ')})", value)
+    if found := re.search(r"while evaluating '(\w+)\(.*?\)': (.*?)(?: See |$)", text):
+        return ConfigError(key, f"arguments that {found[1]}() takes ({found[2]})", value)
+    return ConfigError(key.lstrip("+~"), QUOTED, value)
 
 
 def unknown(key: str) -> ConfigError:
@@ -87,6 +100,8 @@ def _not_found(found: re.Match[str]) -> ConfigError:
     return ConfigError(f"defaults of {found['file']}", BESIDE, found["name"])
 
 
+QUOTED = """a value that Hydra can read (one with blanks, commas or other signs in two pairs of quotes: '"a, b"')"""
+INTERPOLATED = "a value, or ${KEY} of another key that has one"
 A_LIST = "one value (a list to sweep over needs -m in front)"
 A_NAME = "a name for each group (dataset, model, optimizer); ~experiment leaves a study out"
 BESIDE = "names of files beside it, or `override /GROUP: NAME`"
@@ -112,6 +127,15 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"Config group override must be a string or a list. Got (\w+)": lambda f: ConfigError("command line", A_NAME, f[1]),
     r"(?:HydraConfig was not set|interpolation '\$\{hydra:.*) full_key: (\S+)": lambda found: ConfigError(
         found[1], OF_A_JOB, "${hydra:...}"
+    ),
+    r"Interpolation key '(.+?)' not found full_key: (\S+)": lambda f: ConfigError(f[2], INTERPOLATED, f"${{{f[1]}}}"),
+    r"(Recursive interpolation).* full_key: (\S+)": lambda f: ConfigError(f[2], INTERPOLATED, f[1].lower()),
+    r"Environment variable '(.*?)' not found.* full_key: (\S+)": lambda found: ConfigError(
+        found[2], "${oc.env:NAME} of a variable that is set, or ${oc.env:NAME,DEFAULT}", found[1]
+    ),
+    r"Unsupported interpolation type (\S+) full_key: (\S+)": lambda f: ConfigError(f[2], INTERPOLATED, f[1]),
+    r"provider=hydra.searchpath in .*?, path=(\S+) is not available": lambda found: ConfigError(
+        "hydra.searchpath", "folders that exist (or --config-dir FOLDER)", found[1]
     ),
     r"[Mm]issing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(found[1], "a value", None),
     r"missing \d+ required positional arguments?: '(\w+)'": lambda found: ConfigError(found[1], "a value", None),

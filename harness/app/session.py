@@ -1,6 +1,7 @@
 """Hydra as the harness uses it. Of its private names only two: the parser in `flags`, the callbacks in `_context`."""
 
 import os
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,15 +12,18 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import env_override, run_job
+from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from harness.app.refusals import refusing
+from harness.app.refusals import refusing, unreadable
 from harness.config import Config, ConfigError, shipped, study_file, study_names
 
 BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}  # Hydra 1.4 has no other
@@ -28,6 +32,7 @@ ELSEWHERE = ("config_name", "config_path")  # they would name another configurat
 USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
 GRIDS = "study.grids"
+PARTS = ("dataset", "model", "optimizer")  # groups, of which a cell has one option each
 VERBS = ("deliver", "report", "studies", "verify")  # of harness.app.verbs, whose imports take long
 
 
@@ -142,6 +147,7 @@ class Session:
     def __init__(self, words: Sequence[str]) -> None:
         arguments = flags(words)
         self.overrides: list[str] = [_grids_added(word) for word in arguments.overrides]
+        check_words(self.overrides)
         self.multirun: bool = arguments.multirun
         _prepare(self.overrides, *([_address(arguments.config_dir)] if arguments.config_dir else []))
         running = GlobalHydra.instance()
@@ -151,7 +157,9 @@ class Session:
 
     def load(self, mode: RunMode, more: Sequence[str] = ()) -> DictConfig:
         """The configuration with all overrides but those that list several values. Raises ConfigError."""
-        return refusing(self.loader.load_configuration, "config", [*self.overrides, *more], mode)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "provider=hydra.searchpath", UserWarning)
+            return refusing(self.loader.load_configuration, "config", [*self.overrides, *more], mode)
 
     def load_cell(self, base: DictConfig, overrides: list[str]) -> DictConfig:
         """The configuration of one job of a sweep, composed as Hydra's launchers do. Raises ConfigError."""
@@ -174,6 +182,27 @@ class Session:
         context.callbacks.on_multirun_start(config=config, config_name="config")
         launcher.launch(cells, initial_job_idx=0)
         context.callbacks.on_multirun_end(config=config, config_name="config")
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raises ConfigError for a word that is no override, and names it, which Hydra's own message may not."""
+    parser = OverridesParser.create()
+    for word in words:
+        try:
+            override = parser.parse_override(word)
+        except (HydraException, ValueError, RecursionError) as error:
+            raise unreadable(word, error) from error
+        if not override.key_or_group:
+            raise unreadable(word, ValueError())
+        check_part(override)
+
+
+def check_part(override: Override) -> None:
+    """Raises ConfigError for a group of which a cell would get something else than one option: Hydra merges several."""
+    changed = override.type in (OverrideType.CHANGE, OverrideType.ADD) and override.key_or_group in PARTS
+    if changed and not (override.is_sweep_override() or isinstance(override.value(), str)):
+        allowed = "one name (with -m several, without brackets)"
+        raise ConfigError(str(override.key_or_group), allowed, override.input_line.partition("=")[2])
 
 
 def _grids_added(word: str) -> str:

@@ -26,16 +26,17 @@ def lenient_streams() -> Iterator[Callable[[], OSError | None]]:
     if os.name == "posix":
         _open_closed_descriptors()
     codecs.register_error(PLAIN, _in_plain_letters)
-    before = sys.stdout, sys.stderr
-    outputs = [_Output(number, "w", closefd=False) for number in (1, 2)]
+    before, outputs = (sys.stdout, sys.stderr), dict[int, _Output]()
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _stream(outputs[0], sys.__stdout__)
+        outputs[1] = _Output(1, "w", closefd=False)
+        sys.stdout = _stream(outputs[1], sys.__stdout__)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _stream(outputs[1], sys.__stderr__)
+        sys.stderr = _stream(_Output(2, "w", closefd=False), sys.__stderr__)
 
     def unwritten() -> OSError | None:
         sys.stdout.flush()
-        return None if isinstance(outputs[0].failure, BrokenPipeError) else outputs[0].failure
+        failure = outputs[1].failure if outputs else None
+        return None if isinstance(failure, BrokenPipeError) else failure
 
     try:
         yield unwritten

@@ -14,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.app.command import say, tell_answer
 from harness.app.composition import Composed, to_config
+from harness.app.machine import check_memory
+from harness.app.terminal import lenient_streams
 from harness.config import ConfigError
 from harness.runs import (
     Assignment,
@@ -28,8 +30,8 @@ from harness.runs import (
     recovery,
     timing,
 )
-from harness.store import INTERRUPTS, Interrupted, Store, print_traceback
-from harness.training import Outcome
+from harness.store import INTERRUPTS, Interrupted, Store, print_traceback, when_continued
+from harness.training import Clock, Outcome
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
 CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
@@ -40,6 +42,7 @@ def train(words: Sequence[str], composed: Composed) -> int:
     cells = grid.grid(composed.cells)
     rounds = Rounds(cells, workers=composed.n_jobs or 1) if cells[0].config.seeds == "auto" else None
     looks = rounds.looks if rounds else ()
+    check_memory(rounds.first() if rounds else cells)
     store = Store.open()
     recovery.recover(store, say)
     cells = grid.look_up(rounds.first() if rounds else cells, store)
@@ -63,7 +66,8 @@ def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
     finally:
         refused = recovery.drain(store, say)
         say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
-    return int(outcome == Outcome.FAILED or refused != frozenset())
+    stored = refused == frozenset() and store.finished_cell(cell.signature) is not None
+    return int(outcome == Outcome.FAILED or not stored)
 
 
 def _run_sweep(
@@ -149,7 +153,7 @@ def _job(composed: DictConfig) -> str:
     assignment = Assignment.from_word(os.environ[CELL_VARIABLE]) if word else None
     job = Job(int(hydra.job.num) if word else 0, alone, launcher, overrides, assignment)
     try:
-        with INTERRUPTS:
+        with lenient_streams(), INTERRUPTS, when_continued(Clock.count_stop):
             sweep = SweepContext.from_word(word) if word else None
             return record_cell(to_config(composed), Store.open(sweep.experiment_id if sweep else None), sweep, job)
     except Interrupted:

@@ -9,6 +9,7 @@ from harness.training.checkpoints import DIVERGED_AT, Outcome, is_geometric, nex
 from harness.training.clock import Clock, pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
+from harness.training.footprint import least_bytes
 from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, decisive_values, identify
 from harness.training.loop import Budget, Fingerprint, Record, digest
 from harness.training.noise import average_noise_scale

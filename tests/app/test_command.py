@@ -231,8 +231,8 @@ def test_the_headline_command_twice_gives_the_same_numbers(tmp_path):
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
 def test_an_interrupt_closes_every_run(tmp_path, sent, code):
-    """The first cell is finished, the second would take hours: its run and the parent end as KILLED, with a report."""
-    command = [sys.executable, "-m", "harness", "-m", "epochs=1,100000000", "dataset=iris", "seeds=2"]
+    """The first cell is finished, the second is long: its run and the parent end as KILLED, with a report."""
+    command = [sys.executable, "-m", "harness", "-m", "epochs=1,2000000", "dataset=iris", "seeds=2"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
