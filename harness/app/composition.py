@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.refusals import refusing, unknown
-from harness.app.session import GRIDS, PARTS, Session, check_part
+from harness.app.session import GRIDS, PARTS, Session, check_part, check_single
 from harness.config import Config, ConfigError, check, check_together
 
 MOST_CELLS = 100_000  # of a sweep: to compose them takes a minute, and a table of them is still read
@@ -42,7 +42,8 @@ def compose_cells(words: Sequence[str]) -> Composed:
     base = session.load(RunMode.MULTIRUN)
     if not (session.multirun or base.hydra.mode == RunMode.MULTIRUN):
         check_swept(base)
-        return Composed(session, [(to_config(session.load(RunMode.RUN)), [])], False, None)
+        check_single(session)
+        return Composed(session, [(to_config(base), [])], False, None)
     if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):  # the grid is known before anything is trained
         raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
     compose = _composer(session, base)

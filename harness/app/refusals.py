@@ -27,7 +27,7 @@ def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
 
 def unreadable(word: str, error: Exception) -> ConfigError:
     """The refusal of a word that Hydra's grammar does not have; `error`: what the parser says."""
-    key, equals, value = word.partition("=")
+    key, equals, value = (part.strip() for part in word.partition("="))
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     if not equals or not key:
         return ConfigError("command line", "key=value (a verb stands first, flags begin with -)", word)
@@ -79,8 +79,8 @@ def _no_file(option: str) -> str:
     return f" (there is no file experiments/{Path(option).name})" if missing else ""
 
 
-def _several(found: re.Match[str]) -> ConfigError:
-    key, value = found.groups()
+def several(key: str, value: str) -> ConfigError:
+    """The refusal of several values for one cell."""
     return ConfigError(key, ONE_STUDY if key == "experiment" else A_LIST, value)
 
 
@@ -111,9 +111,9 @@ ONE = "one value for all cells"
 OF_A_JOB = "a value, or ${KEY} of another key (what ${hydra:...} gives depends on the cells that are still missing)"
 MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"Could not find '(?P<group>hydra/\w+|\w+)/(?P<option>[^']*)' Avail.*?: (?P<options>.*?) Config s": _unknown_option,
-    r"Ambiguous value for argument '([^=]+)=([^']*)'": _several,
+    r"Ambiguous value for argument '([^=]+)=([^']*)'": lambda f: several(*f.groups()),
     r"Sweeping over Hydra's configuration is not supported : '([^=]+)=(.*)'": lambda f: ConfigError(f[1], ONE, f[2]),
-    r"Sweep parameters '([^=]+)=(.*)' requires --multirun": _several,
+    r"Sweep parameters '([^=]+)=(.*)' requires --multirun": lambda f: several(*f.groups()),
     r"Multiple values for (\S+)\. To override a value use '(?:override )?[^:]+: (.*?)'": _twice,
     r"Could not append to config\. An item is already at '(\S+)'\. .*?'\S+?=(.*?)'": _twice,
     r"force-add of config groups is not supported: '\+\+(\S+)=(.*?)'": _twice,

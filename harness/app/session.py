@@ -23,7 +23,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from harness.app.refusals import refusing, unreadable
+from harness.app.refusals import refusing, several, unreadable
 from harness.config import Config, ConfigError, shipped, study_file, study_names
 
 BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}  # Hydra 1.4 has no other
@@ -195,6 +195,14 @@ def check_words(words: Sequence[str]) -> None:
         if not override.key_or_group:
             raise unreadable(word, ValueError())
         check_part(override)
+
+
+def check_single(session: Session) -> None:
+    """Raises ConfigError for a word that lists several values, where one cell is trained."""
+    for word in session.overrides:
+        override = refusing(OverridesParser.create().parse_override, word)
+        if override.is_sweep_override():
+            raise several(str(override.key_or_group), word.partition("=")[2])
 
 
 def check_part(override: Override) -> None:

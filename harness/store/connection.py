@@ -19,6 +19,7 @@ from harness.store import opening
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
+    from mlflow.entities import Experiment
     from mlflow.tracking import MlflowClient
 
 T = TypeVar("T")
@@ -58,7 +59,6 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     with opening.refusing_to_open(uri):
-        import mlflow
         from filelock import FileLock
         from mlflow.tracking import MlflowClient
 
@@ -70,9 +70,20 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
             client = MlflowClient()
             if experiment_id:
                 return client, experiment_id
-            own = client.get_experiment_by_name(_experiment()) or mlflow.set_experiment(_experiment())
+            own = client.get_experiment_by_name(_experiment()) or _created(client, uri)
         opening.check_experiment(own, _experiment(), uri)
         return client, str(own.experiment_id)
+
+
+def _created(client: "MlflowClient", uri: str) -> "Experiment":
+    import mlflow
+    from mlflow.entities import ViewType
+
+    if not opening.is_misread(uri):
+        return mlflow.set_experiment(_experiment())  # safe when several processes create it
+    last = max(int(one.experiment_id) for one in client.search_experiments(ViewType.ALL))
+    place = (Path.cwd() / opening.RUNS / str(last + 1)).as_uri()
+    return client.get_experiment(client.create_experiment(_experiment(), place))
 
 
 def connect_to_read() -> tuple["MlflowClient", str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from harness.config import ConfigError
@@ -52,8 +52,12 @@ def in_file(uri: str) -> Path | None:
     """The file of an SQLite store; None for every other store."""
     if not re.match(r"sqlite(\+\w+)?:", uri):
         return None
-    path, _, options = uri.partition(":///")[2].partition("?")
-    return Path(unquote(urlsplit(path).path) if "uri=true" in options else path)
+    return Path(uri.partition(":///")[2].partition("?")[0])
+
+
+def is_misread(uri: str) -> bool:
+    """Whether MLflow would put the own store's artifacts elsewhere: it ends a path at a ?, and takes %41 for an A."""
+    return uri == _own() and bool(set("?%") & set(str(Path.cwd())))
 
 
 def lock_folder() -> Path:
@@ -149,11 +153,9 @@ def _refusal(error: Exception, uri: str) -> ConfigError:
 
 
 def _own() -> str:
-    """The address of the store that `mlflow ui` without flags shows."""
-    path = str(Path.cwd() / DATABASE)
-    if "?" not in path:
-        return f"sqlite:///{path}"
-    return f"sqlite:///file:{quote(path)}?uri=true"  # SQLAlchemy ends a plain path at the ?
+    """The address of the store that `mlflow ui` without flags shows; relative where SQLAlchemy would misread it."""
+    path = Path.cwd() / DATABASE
+    return f"sqlite:///{DATABASE if '?' in str(path) else path}"
 
 
 def _name(uri: str) -> str:
