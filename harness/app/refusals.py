@@ -31,6 +31,8 @@ def unreadable(word: str, error: Exception) -> ConfigError:
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     if not equals or not key:
         return ConfigError("command line", "key=value (a verb stands first, flags begin with -)", word)
+    if isinstance(error, UserWarning):
+        return ConfigError(key, f"a value ({text})", value)
     if found := re.search(r"Unknown function '(\w+)' Available: (\S+)", text):
         return ConfigError(key, f"a value, or a function of Hydra's ({found[2].replace(',', ', ')})", value)
     if found := re.search(r"while evaluating '(\w+)\(.*?\)': (.*?)(?: See |$)", text):

@@ -189,8 +189,10 @@ def check_words(words: Sequence[str]) -> None:
     parser = OverridesParser.create()
     for word in words:
         try:
-            override = parser.parse_override(word)
-        except (HydraException, ValueError, RecursionError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # of what Hydra is about to give up
+                override = parser.parse_override(word)
+        except (HydraException, ValueError, RecursionError, UserWarning) as error:
             raise unreadable(word, error) from error
         if not override.key_or_group:
             raise unreadable(word, ValueError())

@@ -56,8 +56,8 @@ def in_file(uri: str) -> Path | None:
 
 
 def is_misread(uri: str) -> bool:
-    """Whether MLflow would put the own store's artifacts elsewhere: it ends a path at a ?, and takes %41 for an A."""
-    return uri == _own() and bool(set("?%") & set(str(Path.cwd())))
+    """Whether MLflow would misread places of the own store: a path ends at a ? for it, and %41 is an A."""
+    return uri == _own() and _has_signs()
 
 
 def lock_folder() -> Path:
@@ -153,9 +153,12 @@ def _refusal(error: Exception, uri: str) -> ConfigError:
 
 
 def _own() -> str:
-    """The address of the store that `mlflow ui` without flags shows; relative where SQLAlchemy would misread it."""
-    path = Path.cwd() / DATABASE
-    return f"sqlite:///{DATABASE if '?' in str(path) else path}"
+    """The address of the store that `mlflow ui` without flags shows; relative where a path would be misread."""
+    return f"sqlite:///{DATABASE if _has_signs() else Path.cwd() / DATABASE}"
+
+
+def _has_signs() -> bool:
+    return bool(set("?%") & set(str(Path.cwd())))
 
 
 def _name(uri: str) -> str:

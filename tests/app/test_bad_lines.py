@@ -311,7 +311,7 @@ def test_they_are_many():
     [
         ("-m  learning_rate=interval(0,1)", "learning_rate", "range(START,STOP,STEP)"),
         ("learning_rate=0.1,1", "learning_rate", "-m in front"),
-        ("batch_size=foo(1)", "batch_size", "choice, float, glob"),
+        ("batch_size=foo(1)", "batch_size", "float, glob, int, interval"),
         ("-m  batch_size=range(1,1000000000)", "command line", "at most 100000 cells"),
         ("dataset=[iris,wine]", "dataset", "without brackets"),
         ("+model.x=1", "model.x", "--help"),

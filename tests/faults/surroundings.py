@@ -1,0 +1,194 @@
+"""Odd surroundings: streams that cannot be written to, signals of a terminal, names of folders, a user without a name.
+
+A sweep goes on in all of them, and its exit code says whether the store has what was trained.
+"""
+
+import os
+import pwd
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+from .commands import Command, environment
+from .commands_fail import INTERRUPTS, _ended_in_order
+from .fault import fault
+from .openings import CELL
+from .records import Tally
+from .trial import SWEEP, Trial
+
+INTERRUPTS |= {signal.SIGHUP: 129}
+HARNESS = f"{shlex.quote(sys.executable)} -m harness"
+
+
+def _shell(folder: Path, line: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """A line of a shell, in which $HARNESS stands for the command and "$@" for the words."""
+    command = ["bash", "-c", line.replace("$HARNESS", HARNESS), "bash", *words]
+    options = {"capture_output": True, "text": True, "errors": "replace", "timeout": 120}
+    return subprocess.run(command, cwd=folder, env=environment(**environ), **options)
+
+
+def _trained(trial: Trial, line: str, *words: str) -> Tally:
+    """The whole sweep, with its streams as the line has them: it is trained, and the exit code is 0."""
+    done = _shell(trial.with_store().folder, line, *(words or SWEEP))
+    trial.expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr}")
+    trial.expect("Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr)
+    return trial.compared()
+
+
+@fault("standard streams that are closed")
+def streams_closed(trial: Trial) -> Tally:
+    return _trained(trial, '$HARNESS "$@" ' + trial.rng.choice(["2>&-", ">&-", "<&- >&- 2>&-"]))
+
+
+@fault("messages that go to a full disk, or to a reader that ends")
+def messages_unread(trial: Trial) -> Tally:
+    return _trained(
+        trial, trial.rng.choice(['$HARNESS "$@" 2>/dev/full', 'set -o pipefail; $HARNESS "$@" 2>&1 | true'])
+    )
+
+
+@fault("an answer that goes to a full disk")
+def answer_to_a_full_disk(trial: Trial) -> Tally:
+    """Told in one line, with exit code 1."""
+    words = trial.rng.choice([["--help"], ["--version"], [*CELL, "dry_run=true"], ["studies"]])
+    done = _shell(trial.with_store().folder, '$HARNESS "$@" >/dev/full', *words)
+    trial.expect(done.returncode == 1, f"exit code {done.returncode}")
+    trial.expect(done.stderr == "harness: standard output: No space left on device\n", done.stderr)
+    return _cells(trial, trial.folder, 0)
+
+
+@fault("the reader of an answer ends after its first line")
+def reader_ends(trial: Trial) -> Tally:
+    words = trial.rng.choice([["--help"], ["--cfg", "job"], ["--info"], ["--hydra-help"], ["studies"], ["deliver"]])
+    done = _shell(trial.with_store().folder, 'set -o pipefail; $HARNESS "$@" | head -1', *words)
+    trial.expect(done.returncode == 0, f"exit code {done.returncode}")
+    trial.expect(len((done.stdout + done.stderr).splitlines()) == 1, done.stdout + done.stderr)
+    return _cells(trial, trial.folder, 0)
+
+
+@fault("an encoding without η")
+def encoding_without_eta(trial: Trial) -> Tally:
+    where = trial.rng.choice(
+        [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
+    )
+    line = '$HARNESS "$@" dry_run=true && $HARNESS "$@"'
+    done = _shell(trial.with_store().folder, line, *CELL, PYTHONCOERCECLOCALE="0", **where)
+    trial.expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr}")
+    trial.expect("iris B=64 eta=0.1 mean" in done.stdout, done.stdout)
+    return _cells(trial, trial.folder, 1)
+
+
+def _cells(trial: Trial, folder: Path, wanted: int) -> Tally:
+    """So many cells are finished in the store that `mlflow ui` finds in this folder, and their files are below it."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        ((finished,),) = database.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'")
+        ((running,),) = database.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'")
+    tables = len(list(folder.glob("mlruns/1/*/artifacts/history.csv")))
+    trial.expect(tables == wanted, f"{tables} tables of {wanted} cells below mlruns")
+    return Tally(1, wanted - finished, running=running, identical=1, complaints=trial.complaints)
+
+
+# Signals
+
+
+@fault("SIGHUP: the terminal is closed")
+def sighup(trial: Trial) -> Tally:
+    command = trial.with_store().struck(lambda command: command.signal(signal.SIGHUP))
+    return _ended_in_order(trial, command, signal.SIGHUP)
+
+
+@fault("SIGHUP after nohup: the sweep goes on")
+def sighup_ignored(trial: Trial) -> Tally:
+    def nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    command = trial.with_store().start(sabotage=nohup)
+    trial.wait_for_points(command)
+    command.signal(signal.SIGHUP)
+    code = command.wait()
+    trial.expect(code == 0, f"exit code {code}: {command.stderr}")
+    return trial.compared()
+
+
+@fault("Ctrl-C while the libraries are being imported, once or twice")
+def sigint_at_start(trial: Trial) -> Tally:
+    """Python itself, before its first line of the harness, is left out: it takes about a tenth of a second."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", "import harness.__main__ as m; print(flush=True); exit(m.main())", *SWEEP]
+    trial.with_store()
+    with subprocess.Popen(command, cwd=trial.folder, env=environment(), **streams) as process:
+        process.stdout.readline()
+        time.sleep(trial.rng.uniform(0.01, 2.0))
+        for _ in range(trial.rng.choice([1, 2])):
+            process.send_signal(signal.SIGINT)
+            time.sleep(trial.rng.uniform(0, 0.1))
+        _, told = process.communicate(timeout=60)
+    trial.expect(process.returncode == 130, f"exit code {process.returncode}: {told}")
+    trial.expect("Traceback" not in told, told)
+    trial.nothing_runs()
+    return trial.again()
+
+
+STOPPED = 4.0  # seconds
+
+
+@fault("Ctrl-Z while training, later fg: the time between is no training time")
+def stopped(trial: Trial) -> Tally:
+    words = ("dataset=digits", "batch_size=1", "seeds=1", "epochs=60", "diagnostics=off")
+    command = trial.with_store().start(*words)
+    trial.wait_for_points(command)
+    begun = time.monotonic()
+    command.signal(signal.SIGSTOP)
+    time.sleep(STOPPED)
+    command.signal(signal.SIGCONT)
+    code = command.wait()
+    trial.expect(code == 0, f"exit code {code}: {command.stderr}")
+    (cell,) = trial.records().cells
+    seconds = [value for key, _, value in cell.points if key == "progress/train_seconds"]
+    longest = max(b - a for a, b in pairwise(seconds))
+    trial.expect(longest < STOPPED / 2, f"{longest:.1f} s of training between two checkpoints")
+    trial.expect(time.monotonic() - begun > STOPPED, "it was not stopped")
+    return _cells(trial, trial.folder, 1)
+
+
+# Places and users
+
+
+@fault("folders whose names hold signs that addresses use, blanks, quotes, letters with accents")
+def folder_names(trial: Trial) -> Tally:
+    """Twice: the second start finds the cell. Nothing is written beside the folder."""
+    folder = trial.folder / trial.rng.choice(
+        ["a?b", "a#b", "a%41b", "a b", "a'b\"c", "é", "$HOME", "a&b=c;d", "[a]{b}"]
+    )
+    folder.mkdir()
+    for told in ("Browse", "Trained already"):
+        command = Command(folder, CELL, environment())
+        code = command.wait()
+        trial.expect(code == 0 and told in command.stderr, f"exit code {code}: {command.stderr}")
+    others = [path.name for path in trial.folder.iterdir() if path != folder and not path.name.startswith("stderr")]
+    trial.expect(not others, f"beside the folder: {others}")
+    return _cells(trial, folder, 1)
+
+
+@fault("a container: a user without a name, HOME and a folder for temporary files")
+def nameless(trial: Trial) -> Tally:
+    def forget() -> None:
+        for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+            os.environ.pop(name, None)
+        os.environ["TMPDIR"] = str(Path("nowhere").absolute())
+
+        def unknown(number: int) -> None:
+            raise KeyError(f"getpwuid(): uid not found: {number}")
+
+        pwd.getpwuid = unknown
+
+    command = trial.with_store().start(sabotage=forget)
+    code = command.wait()
+    trial.expect(code == 0, f"exit code {code}: {command.stderr}")
+    return trial.compared()
