@@ -1,17 +1,15 @@
 """Faults of a store that is to be opened: each is one line with a way out, and nothing is trained or changed."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
-from .commands import environment
+from . import sabotage
+from .commands import Command, environment
 from .commands_fail import _sql
 from .fault import NotHere, fault
 from .records import Tally
@@ -20,11 +18,11 @@ from .trial import Trial, own_tally
 CELL = ("dataset=iris", "seeds=2", "epochs=2")
 
 
-def refused(trial: Trial, told: str, *words: str, code: int = 2, sabotage: Callable[[], None] | None = None, **environ):
+def refused(trial: Trial, told: str, *words: str, **options) -> Command:
     """Start a cell, or these words: one line on stderr in which `told`, a pattern, is found."""
-    command = trial.start(*(words or CELL), sabotage=sabotage, **environ)
-    ended = command.wait()
-    trial.expect(ended == code, f"exit code {ended}: {command.stderr}")
+    command = trial.start(*(words or CELL), **options)
+    code = command.wait()
+    trial.expect(code == 2, f"exit code {code}: {command.stderr}")
     trial.expect(len(command.stderr.splitlines()) == 1, f"not one line: {command.stderr}")
     trial.expect(re.search(told, command.stderr), f"does not say {told}: {command.stderr}")
     return command
@@ -191,11 +189,6 @@ def memory_lacking(trial: Trial) -> Tally:
 
 @fault("the current folder was deleted")
 def folder_deleted(trial: Trial) -> Tally:
-    def delete() -> None:
-        gone = Path("gone").absolute()
-        gone.mkdir()
-        os.chdir(gone)
-        gone.rmdir()
-
-    refused(trial.with_store(), "current folder: expected a folder that exists", sabotage=delete)
+    told = "current folder: expected a folder that exists"
+    refused(trial.with_store(), told, sabotage=sabotage.by_deleting_the_folder)
     return unchanged(trial)

@@ -1,6 +1,7 @@
 """Faults inside a command: each function changes the process in which the command is about to run."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,34 @@ def by_exit() -> None:
         yield from train(cell)
 
     Cell.train = leaving
+
+
+def by_deleting_the_folder() -> None:
+    """The current folder is gone."""
+    gone = Path("gone").absolute()
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+
+
+def by_ignoring_hangups() -> None:
+    """As nohup does."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def by_forgetting_the_user() -> None:
+    """As in a container that runs with a number that no user has, and without a folder for temporary files."""
+    import pwd
+    import tempfile
+
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        os.environ.pop(name, None)
+    os.environ["TMPDIR"], tempfile.tempdir = str(Path("nowhere").absolute()), None
+
+    def unknown(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    pwd.getpwuid = unknown
 
 
 class StruckAtCall:

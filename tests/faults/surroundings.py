@@ -3,8 +3,6 @@
 A sweep goes on in all of them, and its exit code says whether the store has what was trained.
 """
 
-import os
-import pwd
 import shlex
 import signal
 import sqlite3
@@ -15,6 +13,7 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 
+from . import sabotage
 from .commands import Command, environment
 from .commands_fail import INTERRUPTS, _ended_in_order
 from .fault import fault
@@ -105,10 +104,7 @@ def sighup(trial: Trial) -> Tally:
 
 @fault("SIGHUP after nohup: the sweep goes on")
 def sighup_ignored(trial: Trial) -> Tally:
-    def nohup() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    command = trial.with_store().start(sabotage=nohup)
+    command = trial.with_store().start(sabotage=sabotage.by_ignoring_hangups)
     trial.wait_for_points(command)
     command.signal(signal.SIGHUP)
     code = command.wait()
@@ -178,17 +174,7 @@ def folder_names(trial: Trial) -> Tally:
 
 @fault("a container: a user without a name, HOME and a folder for temporary files")
 def nameless(trial: Trial) -> Tally:
-    def forget() -> None:
-        for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
-            os.environ.pop(name, None)
-        os.environ["TMPDIR"] = str(Path("nowhere").absolute())
-
-        def unknown(number: int) -> None:
-            raise KeyError(f"getpwuid(): uid not found: {number}")
-
-        pwd.getpwuid = unknown
-
-    command = trial.with_store().start(sabotage=forget)
+    command = trial.with_store().start(sabotage=sabotage.by_forgetting_the_user)
     code = command.wait()
     trial.expect(code == 0, f"exit code {code}: {command.stderr}")
     return trial.compared()

@@ -7,14 +7,14 @@ import weakref
 
 import pytest
 
-from harness.store.interrupts import Interrupts
+from harness.store.interrupts import Interrupts, when_continued
 
 
 def send(number=signal.SIGTERM):
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_unwinds_with_its_exit_code(number, code):
     with Interrupts(), pytest.raises(SystemExit) as stop:
         send(number)
@@ -26,6 +26,25 @@ def test_handlers_are_put_back():
     with Interrupts():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_hangup_that_is_ignored_stays_ignored():
+    """As after nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts():
+            send(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_going_on_after_a_stop_is_noticed():
+    noticed = []
+    with when_continued(lambda: noticed.append(True)):
+        send(signal.SIGCONT)
+    send(signal.SIGCONT)
+    assert noticed == [True]
 
 
 def write_while_interrupted(interrupts, done):
