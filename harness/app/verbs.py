@@ -8,7 +8,7 @@ from harness.app.composition import checked_cells
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError
-from harness.runs import check_run_id, find_run, measure_again, recover, studies, verify, write_answer
+from harness.runs import check_run_id, find_run, measure_again, recover, recovery, studies, verify, write_answer
 from harness.store import Store
 
 
@@ -30,6 +30,8 @@ def _report(words: Sequence[str]) -> int:
     if disturbed := measure_again(store, *sweeps):
         say(disturbed)
     tell_answer(write_answer(store, *sweeps))
+    if not recovery.drain(store, say):
+        return 1
     say(f"Written: report.html and figures below {store.ui.run_link(sweeps[0])}")
     return 0
 
