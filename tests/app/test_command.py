@@ -14,6 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from harness.runs import recovery
+from harness.store import Store
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["dataset=iris", "epochs=3", "seeds=3"]
 
@@ -264,6 +267,16 @@ def test_paired_values_are_trained_and_recorded(project, launcher):
     assert (
         "Seconds were measured in 5 or more short blocks" in parent.data.tags["mlflow.note.content"]
     )  # by one process
+
+
+@pytest.mark.parametrize("lacking", ["what waits in the journal", "the finished run"])
+def test_a_single_cell_that_the_store_lacks_is_a_failure(project, monkeypatch, lacking):
+    if lacking == "the finished run":
+        monkeypatch.setattr(Store, "finished_cell", lambda self, signature: None)
+    else:
+        monkeypatch.setattr(recovery, "drain", lambda *unused: False)
+    code, said = project.run(*SMALL)
+    assert code == 1, said
 
 
 def test_a_refused_sweep_writes_nothing(tmp_path):
