@@ -30,7 +30,7 @@ def _report(words: Sequence[str]) -> int:
     if disturbed := measure_again(store, *sweeps):
         say(disturbed)
     tell_answer(write_answer(store, *sweeps))
-    if not recovery.drain(store, say):
+    if recovery.drain(store, say) != frozenset():  # the store lacks a part of it
         return 1
     say(f"Written: report.html and figures below {store.ui.run_link(sweeps[0])}")
     return 0

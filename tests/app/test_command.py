@@ -274,7 +274,7 @@ def test_a_single_cell_that_the_store_lacks_is_a_failure(project, monkeypatch, l
     if lacking == "the finished run":
         monkeypatch.setattr(Store, "finished_cell", lambda self, signature: None)
     else:
-        monkeypatch.setattr(recovery, "drain", lambda *unused: False)
+        monkeypatch.setattr(recovery, "drain", lambda *unused: None)
     code, said = project.run(*SMALL)
     assert code == 1, said
 
