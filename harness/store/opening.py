@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from harness.config import ConfigError
+from harness.store.hosts import check_place
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def check_experiment(experiment: "Experiment", name: str, uri: str) -> None:
     if experiment.name != name or not experiment.experiment_id:
         raise ConfigError(VARIABLE, NO_MLFLOW, redacted(uri))
     check_active(experiment, uri)
+    check_place(f"experiment {name}", experiment.artifact_location or "", uri)
     if in_file(uri):  # a server may have places that this machine does not know
         check_artifacts(experiment.artifact_location or "")
 
