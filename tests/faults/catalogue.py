@@ -4,14 +4,7 @@ import uuid
 from pathlib import Path
 from random import Random
 
-from . import (  # noqa: F401 - each registers its faults
-    commands_fail,
-    deliveries,
-    hostile,
-    openings,
-    outages,
-    surroundings,
-)
+from . import commands_fail, deliveries, hostile, openings, outages, surroundings  # noqa: F401 - they register faults
 from .fault import FAULTS as FAULTS
 from .fault import Fault
 from .fault import NotHere as NotHere
