@@ -1,8 +1,6 @@
-"""Numbers, intervals, verdicts and tables as Markdown, and Markdown with its pictures as one HTML file."""
+"""Numbers, intervals, verdicts and tables as Markdown; Markdown as HTML."""
 
-import base64
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,30 +13,6 @@ FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid 
 TIED = f"equal within {MARGIN:.0%}"
 MOST_SEEDS = 1000  # that a sentence counts
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1180px; margin: 2rem auto;
-  padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; }} h3 {{ margin-top: 2rem; }}
-code {{ background: #f3f3f3; padding: .1em .3em; overflow-wrap: anywhere; }}
-div.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }}
-th, td {{ border-bottom: 1px solid #ddd; padding: .3rem .7rem; text-align: left; vertical-align: top; }}
-figure {{ margin: 2rem 0; }} img {{ max-width: 100%; height: auto; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-{figures}
-</body>
-</html>
-"""
 
 
 def number(value: float) -> str:
@@ -111,16 +85,8 @@ def shortened(text: str) -> str:
     return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
 
 
-def html(title: str, markdown: str, pictures: Mapping[str, bytes]) -> str:
-    """The page: text, then pictures (PNG files by name). It loads nothing and has no script, so it opens anywhere."""
+def rendered(markdown: str) -> str:
+    """Markdown as HTML; HTML in it is text."""
     from markdown_it import MarkdownIt
 
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    figures = "\n".join(_figure(name, png) for name, png in pictures.items())
-    return PAGE.format(title=escape(title), body=body, figures=figures)
-
-
-def _figure(name: str, png: bytes) -> str:
-    data = base64.b64encode(png).decode("ascii")
-    return f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}"></figure>'
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
