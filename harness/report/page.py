@@ -165,7 +165,7 @@ def _parts(shares: Mapping[str, float]) -> str:
 
 def _cells_table(data: SweepData, link: Link) -> str:
     """Every cell of the grid, best first, with a link to its run; `page.js` sorts it by a click on a column's name."""
-    cells = data.cells.sort_values(["score", "q25"], na_position="last")
+    cells = data.cells.sort_values([name for name in ("score", "q25") if name in data.cells] or "cell")
     several = cells["setting"].nunique() > 1
     scores = [name for name in cells if name.startswith("final/test_") and not name.endswith("cost")][:1]
     names = [
