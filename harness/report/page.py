@@ -84,17 +84,19 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
         CELLS: _cells_table(data, link) + static[CELLS],
     }
     shown = {title: text for title, text in shown.items() if text}
-    scripts = SCRIPTS.format(
-        numbers=_json(chart_data(data, found)), library=library(), charts=script, own=_resource("page.js")
-    )
     return PAGE.format(
         title=escape(data.title),
         style=_resource("page.css"),
         contents="".join(f'<li><a href="#{_anchor(title)}">{escape(title)}</a></li>' for title in shown),
         first=_first(data, found, head),
         body="\n".join(f'<section id="{_anchor(t)}"><h2>{escape(t)}</h2>{text}</section>' for t, text in shown.items()),
-        scripts=scripts if places else "",
+        scripts=_scripts(data, found, script) if places else "",
     )
+
+
+def _scripts(data: SweepData, found: Answer, charts_script: str) -> str:
+    numbers = _json(chart_data(data, found))
+    return SCRIPTS.format(numbers=numbers, library=library(), charts=charts_script, own=_resource("page.js"))
 
 
 def _first(data: SweepData, found: Answer, head: str) -> str:
