@@ -46,8 +46,10 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
         drawn |= {"timing": timing(cells, data.title)} if timed else {}
     if n_rates > 1:
-        tuned, first_costs = found.cells.set_index("cell")[TUNED], data.histories.groupby("cell")["train_cost"].first()
+        first_costs = data.histories.groupby("cell")["train_cost"].first()
         drawn["slices"] = slices(cells, edge_of(first_costs), title("slices"))
+    if n_rates > 1 and n_sizes > 1:
+        tuned = found.cells.set_index("cell")[TUNED]
         scored = cells.assign(score=cells["cell"].map(tuned))
         drawn["learning_rates"] = rate_heatmaps(scored, found.best, title("learning_rates"))
         drawn["stability"] = stability(found.frontier, title("stability"))
