@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def titled(figure: str, data: SweepData, found: Answer) -> str:
     """The finding of a figure, and on a second line the sweep."""
     said = {
-        "slices": _rates,
+        "slices": _best,
         "learning_rates": _rates,
         "to_target": _to_target,
         "stability": _stability,
@@ -35,6 +35,15 @@ def _winner(headline: Headline) -> str:
         return f"{name} has the lowest training cost {at}"
     said = {Standing.EQUAL: "The lowest two are tied", Standing.OPEN: "No winner yet"}
     return f"{said.get(lead.standing, 'No verdict')} {at}; lowest so far: {name}"
+
+
+def _best(data: SweepData, found: Answer) -> str:
+    several = data.finished["setting"].nunique() > 1
+    parts = []
+    for (setting, reduction), own in found.best[found.best["n_rates"] > 1].groupby(["setting", "reduction"]):
+        of = f"{setting}, {reduction}" if several else str(reduction)
+        parts.append(f"{of} {_ends(own.sort_values('batch_size'), 'learning_rate')}")
+    return f"Best learning rate tried: {_few(parts)}" if parts else ""
 
 
 def _rates(data: SweepData, found: Answer) -> str:
@@ -64,14 +73,14 @@ def _stability(data: SweepData, found: Answer) -> str:
         stable = own.sort_values("batch_size").dropna(subset="stable")
         if len(stable) and stable["unstable"].notna().any():
             of = f"{setting}, {reduction}" if several else str(reduction)
-            parts.append(f"{of} {_ends(stable)}")
+            parts.append(f"{of} {_ends(stable, 'stable')}")
     return f"Largest stable learning rate tried: {_few(parts)}" if parts else ""
 
 
-def _ends(stable: "pd.DataFrame") -> str:
-    first, last = stable.iloc[0], stable.iloc[-1]
-    ends = f"{first['stable']:g} at B={first['batch_size']:.0f}"
-    return ends if len(stable) == 1 else f"{ends}, {last['stable']:g} at B={last['batch_size']:.0f}"
+def _ends(own: "pd.DataFrame", rate: str) -> str:
+    """A rate at the smallest and at the largest batch size."""
+    rows = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
+    return ", ".join(f"{row[rate]:g} at B={row['batch_size']:.0f}" for row in rows)
 
 
 def _outcomes(data: SweepData, found: Answer) -> str:
