@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from harness.analysis.timing import BLOCKS, ONE_READING, timed, usable
-from harness.config import KNOBS, Values, exact_text, labels, texts
+from harness.config import KNOBS, Values, exact_text, labels, texts, visible
 from harness.network import Parameters
 from harness.training import Identity, quartiles
 
@@ -204,14 +204,21 @@ def _cell_row(cell: SweepCell, label: str) -> dict[str, Any]:
         "lr_mean": plan.lr_mean,
         "lr_per_example": plan.lr_per_example,
         "n_train": float(plan.n_train),
-        "dataset": values.pop("dataset.name"),
+        "dataset": visible(values.pop("dataset.name")),
         "n_parameters": Parameters.count(plan.sizes),
         "loss": plan.loss,
-        **{key: exact_text(value) if isinstance(value, list) else value for key, value in values.items()},
+        **{key: _plain(value) for key, value in values.items()},
         **cell.summary,
         "run_id": cell.run_id,
         "more_runs": " ".join(cell.more_runs),
     }
+
+
+def _plain(value: Any) -> Any:
+    """A value as a column holds it: a list as text, half characters (of paths that are no UTF-8) by their code."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    return exact_text(value) if isinstance(value, list) else value
 
 
 def spread(replicas: "pd.DataFrame") -> dict[str, float]:

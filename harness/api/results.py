@@ -91,8 +91,9 @@ class Figures(dict[str, "Figure"]):
 
     def _repr_html_(self) -> str:
         from base64 import b64encode
+        from html import escape
 
-        pictures = {name: b64encode(png(figure)).decode() for name, figure in self.items()}
+        pictures = {escape(name): b64encode(png(figure)).decode() for name, figure in self.items()}
         return "\n".join(f'<img alt="{name}" src="data:image/png;base64,{data}">' for name, data in pictures.items())
 
 

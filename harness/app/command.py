@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from harness import __version__
-from harness.config import Config, ConfigError
+from harness.config import Config, ConfigError, visible
 from harness.store import INTERRUPTS, UnreachableError
 
 MOST_TOLD = 8  # sentences of an answer
@@ -63,7 +63,7 @@ def configurations(words: Sequence[str]) -> list[Config]:
 
 def say(message: str) -> None:
     """Progress and results go to stderr; stdout has only what was asked for."""
-    print(message, file=sys.stderr)
+    print(visible(message, kept="\n\t"), file=sys.stderr)
 
 
 def tell_answer(sentences: Sequence[str]) -> None:

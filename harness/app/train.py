@@ -61,9 +61,9 @@ def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
     try:
         outcome = composed.session.run(_job)
     finally:
-        recovery.drain(store, say)
+        refused = recovery.drain(store, say)
         say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
-    return int(outcome == Outcome.FAILED)
+    return int(outcome == Outcome.FAILED or refused != frozenset())
 
 
 def _run_sweep(
@@ -101,13 +101,15 @@ def _run_sweep(
         print_traceback(error)
     finally:
         with INTERRUPTS.deferred(unless_repeated=True):
-            if recovery.drain(store, say, context.run_id, killed):
+            refused = recovery.drain(store, say, context.run_id, killed)
+            if refused is not None:
                 if sys.stderr.isatty():
                     say("writing the answer")
-                runs, said = parent.close_sweep(store, context.run_id, killed)
+                runs, said = parent.close_sweep(store, context.run_id, killed, answered=context.run_id not in refused)
                 code = _tell_end(cells, runs, time.perf_counter() - started) or int(said is None)
                 tell_answer([*([disturbed] if disturbed else []), *(said or [])])
-                recovery.drain(store, say)
+                refused = recovery.drain(store, say, told=refused)
+                code = int(code or refused is None or context.run_id in refused)
                 comparison, table = store.ui.run_link(context.run_id), store.ui.table_link(context.run_id)
                 say(f"Browse: {store.ui.hint}\n  {comparison}  the comparison\n  {table}  the cells")
     return code

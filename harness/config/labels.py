@@ -11,6 +11,13 @@ ALWAYS = {"dataset.name": "", "batch_size": "B=", "learning_rate": "η=", "reduc
 SOURCE = ("code", "data")  # digests among the values, named only where nothing else tells two cells apart
 PLAIN = re.compile(r"[\w./-]+")  # a text that is read without quotes
 LONGEST = 250  # characters of a sweep's name
+# What moves a terminal's cursor or turns the reading direction, ends a line, or cannot be encoded.
+UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str, kept: str = "") -> str:
+    r"""A name as people may see it, with \x1b in place of an escape and \n of a new line. kept: signs that stay."""
+    return UNSEEN.sub(lambda one: one[0] if one[0] in kept else one[0].encode("unicode_escape").decode(), text)
 
 
 def labels(cells: Sequence[Values]) -> list[str]:
@@ -26,14 +33,14 @@ def labels(cells: Sequence[Values]) -> list[str]:
         found = [" ".join(filter(None, row)) for row in zip(*words, strict=True)]
         if len(set(found)) == len(found):
             return found
-    return [exact_text(one) for one in cells]
+    return [visible(exact_text(one)) for one in cells]
 
 
 def sweep_label(cells: Sequence[Values], study: str = "") -> str:
     """`digits batch_size=1,64,512`; of a study, whose grids are many, its name and its data."""
-    datasets = ", ".join(dict.fromkeys(one["dataset.name"] for one in cells))
+    datasets = visible(", ".join(dict.fromkeys(one["dataset.name"] for one in cells)))
     if study:
-        return f"{study}: {datasets}"
+        return f"{study}: {datasets}"[:LONGEST]
     varied = [key for key in varied_keys(cells) if key != "dataset.name"]
     words = [datasets]
     for key, name in _key_names(sorted(varied, key=lambda key: key not in KNOBS)).items():
@@ -49,8 +56,9 @@ def varied_keys(cells: Sequence[Values]) -> list[str]:
 
 
 def exact_text(value: Any) -> str:
-    """A text that two values share only if they are equal."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """A text that two values share only if they are equal; half characters, as in paths that are no UTF-8, by code."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _exact_texts(cells: Sequence[Values], key: str) -> list[str]:
@@ -75,7 +83,7 @@ def _key_names(keys: Sequence[str]) -> dict[str, str]:
 def texts(cells: Sequence[Values], key: str) -> list[str]:
     """How the value of a key is written in each cell: short, or exact where short would make two values one."""
     short, exact = [_short(one.get(key)) for one in cells], _exact_texts(cells, key)
-    return short if len(set(short)) == len(set(exact)) else exact
+    return [visible(text) for text in (short if len(set(short)) == len(set(exact)) else exact)]
 
 
 def _short(value: Any) -> str:

@@ -4,5 +4,5 @@ The home of scikit-learn. May import the rooms before it: `network`, `compiled`,
 """
 
 from harness.data.checks import Dataset, check_parts
-from harness.data.datasets import in_memory, load
+from harness.data.datasets import in_memory, load, load_stored
 from harness.data.splits import Examples, Splits, loss_for, n_outputs_of, n_train_of, split

@@ -1,12 +1,11 @@
 """A checked dataset, from a function that a configuration names or from Python: the same values, the same digest."""
 
 import inspect
-import pkgutil
-import re
 import socket
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ import numpy as np
 from harness.config import ConfigError, DatasetConfig
 from harness.data.checks import Dataset, check_parts, checked, tables_of
 from harness.data.files import one_line, take_columns
+from harness.data.loaders import check_arguments, check_stored_path, offline, resolve
 
-READ_FILE, MAKE_BLOCKS = "harness.data.files.read_file", "harness.data.blocks.make_blocks"
-LOADERS = re.compile(rf"sklearn\.datasets\.(load|make|fetch)_\w+|{re.escape(READ_FILE)}|{re.escape(MAKE_BLOCKS)}")
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
+RETRIES = ("n_retries", "delay")
 SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
 FEW = 20  # numbers with at most so many different values look like labels of classes
 
@@ -34,12 +33,23 @@ def load(config: DatasetConfig) -> Dataset:
     return dataset
 
 
+def load_stored(config: DatasetConfig) -> Dataset:
+    """`load` of a configuration that comes from a store: it reads ordinary files only and downloads nothing.
+
+    Data in scikit-learn's own folder of downloads is used: that folder is the user's.
+    """
+    check_stored_path(config.load)
+    patient = {key: DEFAULTS[key] for key in RETRIES if key in config.load}
+    with offline():
+        return load(replace(config, load=config.load | patient))
+
+
 def _call(config: DatasetConfig) -> Any:
     """Call the function that `_target_` names. Its warnings, scikit-learn's about retrying a download, are hidden."""
     from http.client import HTTPException
     from urllib.error import URLError
 
-    function = _resolve(config.load.get("_target_"))
+    function = resolve(config.load.get("_target_"))
     arguments = _arguments(function, config.load)
     try:
         with warnings.catch_warnings(), ExitStack() as after:
@@ -52,7 +62,7 @@ def _call(config: DatasetConfig) -> Any:
     except (URLError, ConnectionError, TimeoutError, HTTPException) as error:
         from sklearn.datasets import get_data_home
 
-        name, folder = arguments.get("name", config.name), get_data_home(arguments.get("data_home"))
+        name, folder = arguments.get("name", config.name), get_data_home()
         allowed = (
             f"a network, because dataset {name} must be downloaded and there is no network or no answer (once fetched "
             f"it is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
@@ -63,22 +73,13 @@ def _call(config: DatasetConfig) -> Any:
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
 
 
-def _resolve(target: object) -> Callable[..., Any]:
-    allowed = f"sklearn.datasets.load_* | make_* | fetch_*, {READ_FILE} or {MAKE_BLOCKS}"
-    if not (isinstance(target, str) and LOADERS.fullmatch(target)):
-        raise ConfigError("dataset.load._target_", allowed, target)
-    try:
-        return pkgutil.resolve_name(target)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError("dataset.load._target_", f"a function that exists: {allowed}", target) from error
-
-
 def _arguments(function: Callable[..., Any], load: dict[str, Any]) -> dict[str, Any]:
     """The arguments in `load`, and the DEFAULTS that the function has and `load` does not mention."""
     parameters = inspect.signature(function).parameters
     given = {key: value for key, value in load.items() if key != "_target_"}
     if unset := [key for key, value in given.items() if value == "???"]:
         raise ConfigError(f"dataset.load.{unset[0]}", "a value, it has no default", "???")
+    check_arguments(load["_target_"], function, given)
     return {key: value for key, value in DEFAULTS.items() if key in parameters} | given
 
 

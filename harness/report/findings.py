@@ -9,7 +9,7 @@ import numpy as np
 from harness.analysis import BATCH_SIZE, Claim, Finding, Panel, Series, Study
 from harness.inference import Interval
 from harness.report.layout import LEFT, batch_axis, empty_axes, log_axis, log_limits, panels
-from harness.report.markdown import interval, table
+from harness.report.markdown import code, file_names, harmless, interval, table
 from harness.report.style import COLOURS, key, styled
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def note(study: Study, findings: Sequence[Finding]) -> str:
         (f.claim, f"**{f.verdict}**", f"{study.claims[f.claim].says} {f.sentence}", _effect(f.effect, f.unit))
         for f in findings
     ]
-    return f"**{study.question}**\n\n" + "\n".join(table(("claim", "verdict", "what was found", "effect"), rows))
+    lines = table(("claim", "verdict", "what was found", "effect"), rows)
+    return harmless(f"**{study.question}**\n\n" + "\n".join(lines))
 
 
 def _effect(effect: Interval | None, unit: str) -> str:
@@ -55,8 +56,9 @@ def records(study: Study, findings: Iterable[Finding]) -> dict[str, Any]:
     for found in findings:
         limits = (found.effect.estimate, found.effect.low, found.effect.high) if found.effect else ()
         effect = [float(value) if np.isfinite(value) else str(value) for value in limits] or None
+        title = f"claim {found.claim}"
         row = {"claim": asdict(study.claims[found.claim]), "verdict": str(found.verdict), "sentence": found.sentence}
-        picture = f"claim {found.claim}.png" if found.panels else None
+        picture = f"{file_names([title])[title]}.png" if found.panels else None
         rows.append(row | {"effect": effect, "unit": found.unit, "replicas": found.replicas, "picture": picture})
     return {"study": study.name, "question": study.question, "findings": rows}
 
@@ -67,7 +69,10 @@ def page(studies: Sequence[dict[str, Any]]) -> str:
     Pictures are expected below findings/STUDY/.
     """
     summary = [
-        (f"[{row['claim']['id']}](#{study['study']})", row["claim"]["says"], f"**{row['verdict']}**", _effect_of(row))
+        (
+            f"[{row['claim']['id']}](#{study['study']})",
+            *map(harmless, (row["claim"]["says"], f"**{row['verdict']}**", _effect_of(row))),
+        )
         for study in studies
         for row in study["findings"]
     ]
@@ -80,18 +85,19 @@ def page(studies: Sequence[dict[str, Any]]) -> str:
 
 def _section(study: dict[str, Any]) -> str:
     spent = f"{study['cells']} cells, {study['seconds'] / 60:.1f} minutes one after the other"
-    head = f'<a id="{study["study"]}"></a>\n\n## {study["question"]}\n\n`{study["command"]}` ({spent})'
+    head = f'<a id="{study["study"]}"></a>\n\n## {harmless(study["question"])}\n\n{code(study["command"])} ({spent})'
     return "\n\n".join([head, *(_claim(study["study"], row) for row in study["findings"])])
 
 
 def _claim(study: str, row: dict[str, Any]) -> str:
     claim, shown = Claim(**row["claim"]), _effect_of(row)
     replicas = f" {row['replicas']} replicas." if row["replicas"] else ""
-    lines = [
+    texts = [
         f"### {claim.id}: {claim.says}",
         f"**{row['verdict']}.** {row['sentence']}" + (f" Effect: {shown}." if shown else "") + replicas,
         f"Source: {claim.source}. Measured: {claim.measure} Supported if {claim.supported} Refuted if {claim.refuted}",
     ]
+    lines = [*map(harmless, texts)]
     if row["picture"]:
         lines.append(f"![{claim.id}](findings/{study}/{row['picture'].replace(' ', '%20')})")
     return "\n\n".join(lines)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.config import visible
 from harness.report.style import SMALL, TITLE, plain, short_names
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def panels(
 
 def _wrapped(text: str, width: float, size: float) -> list[str]:
     """The lines of a text that has to fit into so many inches; letters are 0.57 of their size wide."""
-    return textwrap.wrap(text, max(20, int(72 * (width - 0.3) / (0.57 * size))))
+    return textwrap.wrap(visible(text), max(20, int(72 * (width - 0.3) / (0.57 * size))))
 
 
 def _key_size(labels: Sequence[str], width: float) -> tuple[int, float]:

@@ -1,11 +1,15 @@
 """Numbers, intervals, verdicts and tables as Markdown; Markdown as HTML."""
 
-from collections.abc import Iterable
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.analysis import MARGIN, Question, Standing, arms_of, seconds_for
+from harness.config import visible
 from harness.inference import Interval
 
 COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
@@ -13,6 +17,10 @@ FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid 
 TIED = f"equal within {MARGIN:.0%}"
 MOST_SEEDS = 1000  # that a sentence counts
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
+# What could begin a link, an image or HTML; sentences have none of their own.
+MARKUP = re.compile(r"<(?=[a-zA-Z/!?])|\](?=[(\[:])|&(?=#?\w+;)")
+UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
+LONGEST_FILE = 100  # bytes of it, without its number and ending
 
 
 def number(value: float) -> str:
@@ -78,6 +86,31 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
     return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *body] if body else []
 
 
+def harmless(markdown: str) -> str:
+    """The text with entities where a name in it would be a link, an image or HTML: a page would load what they name."""
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", markdown)
+
+
+def code(text: str) -> str:
+    """A command as Markdown's code, on one line: between more backticks in a row than it has itself."""
+    text = visible(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if text.startswith("`") or text.endswith("`") else f"{fence}{text}{fence}"
+
+
+def file_names(titles: Sequence[str]) -> dict[str, str]:
+    """Title -> a name that every file system takes, numbered where two would be alike; settings hold any text."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for title in titles:
+        safe = UNSAFE.sub("_", unicodedata.normalize("NFC", title)).encode()[:LONGEST_FILE].decode(errors="ignore")
+        safe = safe.strip(" .") or "figure"
+        numbered = (f"{safe} {i}" if i else safe for i in itertools.count())
+        found[title] = next(name for name in numbered if name.casefold() not in taken)
+        taken.add(found[title].casefold())
+    return found
+
+
 def shortened(text: str) -> str:
     """As much as MLflow keeps of a description, cut between lines; report.html has the whole."""
     if len(text) <= LONGEST:
@@ -89,4 +122,5 @@ def rendered(markdown: str) -> str:
     """Markdown as HTML; HTML in it is text."""
     from markdown_it import MarkdownIt
 
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown))
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    return str(parser.disable(["link", "image", "autolink", "reference"]).render(markdown))

@@ -23,7 +23,19 @@ from harness.analysis import (
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import reductions
 from harness.report.headlines import headlines
-from harness.report.markdown import COSTS, TIED, further, identical, interval, listed, number, p_of, table
+from harness.report.markdown import (
+    COSTS,
+    TIED,
+    code,
+    further,
+    harmless,
+    identical,
+    interval,
+    listed,
+    number,
+    p_of,
+    table,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +57,9 @@ NOISE = {
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
     head = [f"**{sentence}**" for sentence in headlines(found)]
-    head += [f"`{data.about.get('command', '')}`", _finished(data, found, len(data.finished)), *_missing(data.cells)]
-    return "\n\n".join([*head, *_sections(data.finished, found), "### All cells", cells_table(data)])
+    about = [_finished(data, found, len(data.finished)), *_missing(data.cells)]
+    about += [*_sections(data.finished, found), "### All cells", cells_table(data)]
+    return "\n\n".join([*map(harmless, head), code(data.about.get("command", "")), *map(harmless, about)])
 
 
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:

@@ -5,6 +5,7 @@ Without scripts a static figure stands in place of each chart.
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.analysis import Answer, SweepData
+from harness.config import visible
 from harness.report.chart_data import chart_data
 from harness.report.charts import charts, library
 from harness.report.headlines import best_rates, headlines
@@ -42,6 +44,7 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{lock}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title}</title>
@@ -59,11 +62,10 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-SCRIPTS = """<script type="application/json" id="numbers">{numbers}</script>
-<script>{library}</script>
-<script>{charts}</script>
-<script>{own}</script>
-"""
+NUMBERS = '<script type="application/json" id="numbers">{}</script>\n'
+NOTHING = "'none'"
+# A second lock: a browser that opens the page loads nothing, and runs no script but those of the page.
+LOCK = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: Link) -> str:
@@ -84,19 +86,24 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
         CELLS: _cells_table(data, link) + static[CELLS],
     }
     shown = {title: text for title, text in shown.items() if text}
+    numbers = (
+        f'<script type="application/json" id="numbers">{_json(chart_data(data, found))}</script>\n' if places else ""
+    )
+    scripts = [library(), script, _resource("page.js")] if places else []
     return PAGE.format(
-        title=escape(data.title),
+        title=escape(visible(data.title)),
         style=_resource("page.css"),
         contents="".join(f'<li><a href="#{_anchor(title)}">{escape(title)}</a></li>' for title in shown),
         first=_first(data, found, head),
         body="\n".join(f'<section id="{_anchor(t)}"><h2>{escape(t)}</h2>{text}</section>' for t, text in shown.items()),
-        scripts=_scripts(data, found, script) if places else "",
+        lock=f"{LOCK}; script-src {' '.join(map(_hash, scripts)) or NOTHING}",
+        scripts=numbers + "".join(f"<script>{one}</script>\n" for one in scripts),
     )
 
 
-def _scripts(data: SweepData, found: Answer, charts_script: str) -> str:
-    numbers = _json(chart_data(data, found))
-    return SCRIPTS.format(numbers=numbers, library=library(), charts=charts_script, own=_resource("page.js"))
+def _hash(script: str) -> str:
+    """What a browser knows an allowed script by."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _first(data: SweepData, found: Answer, head: str) -> str:
@@ -106,7 +113,7 @@ def _first(data: SweepData, found: Answer, head: str) -> str:
         line for line in head.split("\n\n") if line.strip("*`\n") not in [*sentences, data.about.get("command")]
     )
     said = "".join(f'<p class="lead">{rendered(sentence)}</p>' for sentence in [*sentences[:MOST_SENTENCES], *rates])
-    command = f"<p><code>{escape(data.about.get('command', ''))}</code></p>"
+    command = f"<p><code>{escape(visible(data.about.get('command', '')))}</code></p>"
     measured = f"<details><summary>How it was measured</summary>{command}{_section(rest, '')}</details>"
     return f"{tiles(found)}<div class='lead'>{said}</div>{measured}"
 
@@ -136,7 +143,7 @@ def _others(pictures: Pictures) -> Pictures:
 
 def _figure(name: str, png: bytes) -> str:
     data = base64.b64encode(packed(png)).decode("ascii")
-    return f'<figure><img alt="{escape(name)}" src="data:image/png;base64,{data}"></figure>'
+    return f'<figure><img alt="{escape(visible(name))}" src="data:image/png;base64,{data}"></figure>'
 
 
 def _section(markdown: str, figure: str) -> str:
@@ -190,7 +197,7 @@ def _score_name(scores: list[str]) -> list[str]:
 
 
 def _row(cell: Mapping[str, Any], several: bool, scores: Iterable[str], link: Link) -> str:
-    name = escape(str(cell["label"] if several else cell["name"]))
+    name = escape(visible(str(cell["label"] if several else cell["name"])))
     named = f'<a href="{escape(link(cell["run_id"]))}">{name}</a>' if cell["run_id"] else name
     costs = [cell.get(key, np.nan) for key in ("score", "q25", "q75")]
     spread = f"{number(costs[0])} [{number(costs[1])}, {number(costs[2])}]" if np.isfinite(costs[0]) else ""
@@ -204,7 +211,7 @@ def _row(cell: Mapping[str, Any], several: bool, scores: Iterable[str], link: Li
         (spread, costs[0]),
         *((_with_baseline(cell, score), cell[score]) for score in scores),
         (_or_empty(cell.get("time/train_seconds", np.nan)), cell.get("time/train_seconds", np.nan)),
-        (escape(ended), lost),
+        (escape(visible(ended)), lost),
     ]
     return "".join(f'<td data-value="{escape(str(value))}">{text}</td>' for text, value in values)
 

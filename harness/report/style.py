@@ -22,6 +22,7 @@ BARS: dict[str, dict[str, Any]] = {"mean": {"lw": 3, "alpha": 0.45}, "sum": {"lw
 TITLE, SMALL = 13, 10  # points
 WORD = re.compile(r'(?:"(?:\\.|[^"\\])*"|\S)+')  # of a name; a space within quotation marks does not end it
 STYLE = {
+    "text.parse_math": False,  # a $ in a name is a $
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.titley": 1.0,  # a fixed place: matplotlib finds one by measuring every tick label
@@ -59,7 +60,7 @@ def key(label: str, **style: Any) -> "Line2D":
     """An entry of a figure's key: a line or a mark in the style of what it names."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], label=label, **style)
+    return Line2D([], [], label=f" {label}" if label.startswith("_") else label, **style)  # else _... is left out
 
 
 def plain(value: float, _: Any = None) -> str:

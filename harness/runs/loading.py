@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import LOOKS, SweepCell, SweepData, joined, sweep_data, usable
-from harness.config import KNOBS, ConfigError, Values, sweep_label
+from harness.config import KNOBS, ConfigError, Values, sweep_label, visible
 from harness.runs.grid import GridCell
 from harness.runs.recording import ARITHMETIC
-from harness.store import Store, read_run, redacted
+from harness.store import Store, first_line, read_run, redacted, stored_json
 from harness.training import Identity, Plan, decisive_values, plan_for
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}
 def write_grid(folder: Path, cells: Sequence[GridCell]) -> None:
     """What each cell of a sweep is, as a file for its parent run: known also of a cell that never starts."""
     rows = [asdict(cell.identity) for cell in cells]
-    (folder / GRID).write_text(redacted(json.dumps(rows, indent=1, ensure_ascii=False)), encoding="utf8")
+    text = redacted(json.dumps(rows, indent=1, ensure_ascii=False))
+    (folder / GRID).write_text(text, encoding="utf8", errors="backslashreplace")  # of paths that are no UTF-8
 
 
 def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
@@ -38,7 +39,7 @@ def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
         raise ConfigError(f"sweep {sweep.info.run_id}", again, f"one without {GRID}")
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            rows = json.loads(store.download(sweep, GRID, Path(scratch)).read_text(encoding="utf8"))
+            rows = stored_json(store.download(sweep, GRID, Path(scratch)))
         return {row["signature"]: _identity(**row) for row in rows}
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(f"sweep {sweep.info.run_id}", again, f"a {GRID} of another form ({error!r})") from error
@@ -107,7 +108,7 @@ def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
     parent = store.get(sweep)
     about = dict(parent.data.tags) | {"cells": str(len(cells))} | _looks(store, sweep, *others)
     finished = [cell.identity.signature for cell in cells if cell.history is not None]
-    return sweep_data(parent.info.run_name, about, cells, read_blocks(store, finished, sweep, *others))
+    return sweep_data(visible(parent.info.run_name), about, cells, read_blocks(store, finished, sweep, *others))
 
 
 def _looks(store: Store, *sweeps: str) -> dict[str, str]:
@@ -160,7 +161,7 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
     if run is None:
         return SweepCell(cell, "MISSING", reason="never started")
     tags, status = run.data.tags, run.info.status
-    reason = "" if status == "FINISHED" else tags.get("error", REASONS.get(status, status.lower()))
+    reason = "" if status == "FINISHED" else visible(tags.get("error", REASONS.get(status, status.lower())))
     summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
     found = (tags.get("outcome", ""), reason, run.info.run_id, summary)
     replicas, history = cell_tables(store, run) if status == "FINISHED" else (None, None)
@@ -168,11 +169,18 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
 
 
 def cell_tables(store: Store, run: "Run") -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """replicas.csv and history.csv of a finished cell."""
-    import pandas as pd
-
+    """replicas.csv and history.csv of a finished cell. Raises ConfigError for other files."""
     with tempfile.TemporaryDirectory() as scratch:
         paths = [store.download(run, f"{name}.csv", Path(scratch)) for name in ("replicas", "history")]
-        tables = [pd.read_csv(path, keep_default_na=False, na_values=["", "nan"]) for path in paths]
-    replicas, history = (table.assign(outcome=table["outcome"].fillna("")) for table in tables)
+        replicas, history = map(_table, paths)
     return replicas, history
+
+
+def _table(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
+        return table.assign(outcome=table["outcome"].fillna(""))
+    except (LookupError, OSError, ValueError) as error:
+        raise ConfigError(path.name, "a table as this version writes it", first_line(error)) from error

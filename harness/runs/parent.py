@@ -5,7 +5,6 @@ process, in workers, or earlier, and the answer can be written again at any time
 """
 
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ import yaml
 
 from harness.analysis import LOOKS, answer
 from harness.config import sweep_label, varied_keys
-from harness.report import figures, finding_figures, findings, headlines, note, page, png, shortened
+from harness.report import code, figures, file_names, finding_figures, findings, headlines, note, page, png, shortened
 from harness.runs import studies
 from harness.runs.grid import GridCell, missing
 from harness.runs.loading import load_sweep, read_grid, write_grid
@@ -28,8 +27,6 @@ VIEW = [
     "metrics.`final/train_cost`", "metrics.`final/validation_cost`",
     "metrics.`time/train_seconds`", "metrics.`time/update_us`", "metrics.`time/example_us`",
 ]  # fmt: skip  # what the UI's table shows of the cells
-UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
-LONGEST = 100  # letters of it
 
 
 def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Sequence[int] = ()) -> SweepContext:
@@ -46,7 +43,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
         "cells_found_finished": str(len(cells) - len(todo)),
         "varied": json.dumps(varied_keys(values)),
         "command": command,
-        **note_tags(f"`{command}`\n\n{len(cells)} cells, {len(todo)} of them to train."),
+        **note_tags(f"{code(command)}\n\n{len(cells)} cells, {len(todo)} of them to train."),
         **({"study": study, "size": first.size} if study else {}),
         **({LOOKS: " ".join(map(str, looks))} if looks else {}),
         **source_tags(),
@@ -80,15 +77,18 @@ def add_cells(store: Store, sweep: str, cells: Sequence[GridCell], new: Sequence
     _add_finished(store, sweep, new)
 
 
-def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], list[str] | None]:
+def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -> tuple[list["Run"], list[str] | None]:
     """Write the answer and end the parent; returns the cells, and what the answer says first, None if there is none.
 
+    answered: not for a sweep whose grid the store refuses; `report` answers it once the store has it.
     FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
     """
     status, cells, said = "FAILED", [], None
     with store.attach(sweep) as parent:
         try:
             cells = store.cells(sweep)
+            if not answered:
+                return cells, None
             said = write_answer(store, sweep)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
             complete = finished >= read_grid(store, store.get(sweep)).keys()
@@ -122,7 +122,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
     with store.attach(sweep) as parent:
         with parent.files() as folder:
             (folder / "figures").mkdir()
-            for title, name in _file_names(list(pictures)).items():
+            for title, name in file_names(list(pictures)).items():
                 (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(page(data, found, words, pictures, store.ui.run_link), encoding="utf8")
@@ -135,10 +135,3 @@ def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
         parent.tags(note_tags(shortened(words)))
         parent.deliver(OUTAGE_SECONDS)
     return [] if judgement else headlines(found)
-
-
-def _file_names(titles: Sequence[str]) -> dict[str, str]:
-    """Title -> a name that every file system takes, numbered where two would be alike; settings hold any text."""
-    names = [UNSAFE.sub("_", title)[:LONGEST] for title in titles]
-    numbered = [f"{name} {i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
-    return dict(zip(titles, numbered, strict=True))

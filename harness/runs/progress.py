@@ -50,10 +50,11 @@ class CellProgress(_Live):
         """A warning, above the live line."""
         self.console.print(f"warning: {message}", markup=False)
 
-    def warn_unreachable_once(self, unreachable: Exception | None, consequence: str) -> None:
-        if unreachable and not self._warned:
+    def warn_once(self, trouble: str, consequence: str) -> None:
+        """Warn of the first trouble with the store; none is empty."""
+        if trouble and not self._warned:
             self._warned = True
-            self.warn(f"the store does not answer ({unreachable}); {consequence}")
+            self.warn(f"{trouble}; {consequence}")
 
     def finish(self, outcome: Outcome, update_us: str) -> None:
         """Print how the cell ended. update_us: the time of an update on its clock, with quartiles."""

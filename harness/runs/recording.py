@@ -17,9 +17,9 @@ import yaml
 
 from harness import __version__
 from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
-from harness.data import Dataset, load
+from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
-from harness.report import BASELINES, cell_figures, save
+from harness.report import BASELINES, cell_figures, harmless, save
 from harness.runs.progress import CellProgress
 from harness.store import (
     COMMIT_TAG,
@@ -56,13 +56,14 @@ ARITHMETIC = "arithmetic"  # tag of a cell, and in environment.json
 Loader = Callable[[DatasetConfig], Dataset]
 
 
-def keeping(n_datasets: int) -> Loader:
-    """`load` that keeps the datasets of the last so many configurations."""
+def keeping(n_datasets: int, load: Loader = load) -> Loader:
+    """A loader that keeps the datasets of the last so many configurations."""
     kept = lru_cache(n_datasets)(lambda text: load(DatasetConfig(**json.loads(text))))
     return lambda config: kept(json.dumps(asdict(config), sort_keys=True))
 
 
 load_dataset = keeping(4)  # the cells of a sweep share one copy; raises ConfigError
+load_stored_dataset = keeping(4, load_stored)  # the same for configurations that come from a store
 
 
 def source_tags() -> dict[str, str]:
@@ -139,7 +140,7 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         for record in cell.train():
             _write_record(run, record, latest, cell.plan, tables.SCORES[config.dataset.task])
             progress.show(cell.plan, cell.budget, record)
-            progress.warn_unreachable_once(run.unreachable, f"its runs wait in {store.undelivered} until it does")
+            progress.warn_once(run.trouble, f"what waits is in {store.undelivered}")
             INTERRUPTS.check()
         outcome, summary = _write_result(run, config, cell.result(), asked.label, started)
         progress.finish(outcome, _with_quartiles(summary, "time/update_us"))
@@ -272,7 +273,7 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
     undefined = [column.replace("_", "/", 1) for column in unknown if len(unknown) and unknown[column].all()]
     said |= dict.fromkeys((key for key in undefined if key.endswith(score)), "undefined")
     table = "\n".join(f"| {text} | {said[key]} |" for text, key in rows if key in said)
-    return f"**{name}**: {outcome} ({ended}).\n\n| median over replicas | |\n|---|---|\n{table}\n"
+    return f"**{harmless(name)}**: {outcome} ({ended}).\n\n| median over replicas | |\n|---|---|\n{table}\n"
 
 
 def _with_quartiles(summary: dict[str, float], key: str) -> str:

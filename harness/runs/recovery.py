@@ -1,12 +1,12 @@
 """What is done when a worker, a process or the store fails: during the launch, after the sweep, at the next start."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from harness.runs.grid import GridCell
 from harness.runs.parent import close_sweep
-from harness.store import OUTAGE_SECONDS, Interrupted, Store, UnreachableError
+from harness.store import OUTAGE_SECONDS, Delivery, Interrupted, Store, UnreachableError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -51,8 +51,7 @@ def _launch(cells: Sequence[GridCell], launch: Launch) -> BaseException | None:
 def _status(store: Store, sweep: str) -> dict[str, str]:
     """Signature -> status of the cells that have begun; the runs of killed workers are closed first."""
     _wait_for_workers(store, sweep)
-    store.deliver_waiting()
-    _close_orphaned_cells(store)
+    _close_orphaned_cells(store, store.deliver_waiting().refused_runs)
     return {run.data.tags["signature"]: run.info.status for run in store.cells(sweep)}
 
 
@@ -63,24 +62,30 @@ def _wait_for_workers(store: Store, sweep: str) -> None:
         time.sleep(0.2)
 
 
-def drain(store: Store, say: Say, sweep: str | None = None, killed: bool = False) -> bool:
-    """After training: deliver the journals and close the runs whose process has ended. False: the store is away.
+def drain(
+    store: Store, say: Say, sweep: str | None = None, killed: bool = False, told: frozenset[str] = frozenset()
+) -> frozenset[str] | None:
+    """After training: deliver the journals and close the runs whose process has ended.
 
+    Returns the ids of the runs of which the store refuses a part; None if it is away.
     sweep: none of its cells is being trained any more, unless it was `killed`: jobs on other machines may go on.
+    told: runs of which a refusal was told already.
     """
     try:
         if sweep and killed:
             _wait_for_workers(store, sweep)
-        if not _deliver(store, say):
-            return False
-        _close_orphaned_cells(store)
+        delivered = _deliver(store, say, told=told)
+        if delivered.n_waiting:
+            return None
+        _close_orphaned_cells(store, delivered.refused_runs)
         for run in store.cells(sweep) if sweep and not killed else []:
-            if run.info.status == "RUNNING" and run.data.tags.get("sweep") == sweep:
+            is_open = run.info.status == "RUNNING" and run.info.run_id not in delivered.refused_runs
+            if is_open and run.data.tags.get("sweep") == sweep:
                 store.mark_killed(run)
     except (UnreachableError, OSError) as away:  # OSError: the disk is full
         say(f"{store.uri} does not answer ({away}). Runs that may still be open there are closed at the next start.")
-        return False
-    return True
+        return None
+    return delivered.refused_runs
 
 
 def recover(store: Store, say: Say) -> bool:
@@ -88,26 +93,38 @@ def recover(store: Store, say: Say) -> bool:
     delivered = _deliver(store, say, patience=0.0)
     if orphaned := store.orphaned_runs():
         say(f"runs that a killed process left open, closed now: {len(orphaned)}")
-    for sweep in _close_orphaned_cells(store):
-        close_sweep(store, sweep.info.run_id, killed=True)
-    return delivered
+    for sweep in _close_orphaned_cells(store, delivered.refused_runs):
+        answered = sweep.info.run_id not in delivered.refused_runs
+        close_sweep(store, sweep.info.run_id, killed=True, answered=answered)
+    return delivered.complete
 
 
-def _close_orphaned_cells(store: Store) -> list["Run"]:
-    """Returns the orphaned sweeps: each stays open until its answer is written, because that may be interrupted too."""
-    orphaned = store.orphaned_runs()
+def _close_orphaned_cells(store: Store, refused: Collection[str]) -> list["Run"]:
+    """Returns the orphaned sweeps: each stays open until its answer is written, because that may be interrupted too.
+
+    refused: runs whose own end waits in a journal, because the store does not take it.
+    """
+    orphaned = [run for run in store.orphaned_runs() if run.info.run_id not in refused]
     for run in orphaned:
         if run.data.tags.get("kind") != "sweep":
             store.mark_killed(run)
     return [run for run in orphaned if run.data.tags.get("kind") == "sweep"]
 
 
-def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS) -> bool:
+def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS, told: frozenset[str] = frozenset()) -> Delivery:
     delivered = store.deliver_waiting(patience)
-    for reason in delivered.refused:
-        say(f"{store.uri} refused a part of what waited: {reason}")
+    if delivered.unreadable:
+        say(f"a journal of a run cannot be read: {_several(delivered.unreadable)}")
+    if delivered.refused_runs - told:
+        kept = f"kept in {store.undelivered}; `python -m harness deliver` tries again; delete its folder to give it up"
+        say(f"{store.uri} refuses a part of {len(delivered.refused_runs)} runs: {_several(delivered.refused)}: {kept}")
     if delivered.n_waiting:
         waiting = f"{delivered.n_waiting} runs wait in {store.undelivered}"
         later = "`python -m harness deliver`, or the next start, sends them once it does."
         say(f"{store.uri} does not answer ({delivered.reason}): {waiting}. {later}")
-    return not delivered.n_waiting
+    return delivered
+
+
+def _several(sentences: Sequence[str]) -> str:
+    """The first one; of several, how many more."""
+    return sentences[0] + (f" (and {len(sentences) - 1} more)" if len(sentences) > 1 else "")

@@ -1,6 +1,7 @@
 """The studies of experiments/: judging one from its runs, listing last verdicts, building the page of findings."""
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +13,9 @@ import numpy as np
 import yaml
 
 from harness.analysis import SEED, Answer, Evidence, Finding, Study, SweepData, judge_of, judged, study_from
-from harness.config import judge_file, shipped, study_file, study_names
+from harness.config import ConfigError, judge_file, shipped, study_file, study_names
 from harness.report import findings
-from harness.store import arithmetic
+from harness.store import arithmetic, first_line, stored_json, stored_yaml
 
 if TYPE_CHECKING:
     from harness.store import Store
@@ -23,6 +24,7 @@ EXPERIMENTS = shipped("experiments")
 PAGE = Path("docs") / "findings.md"  # below the folder that the command runs in
 CLAIMS = "study.yaml"  # on the sweep: question and claims as they were when it began
 FINDINGS = "findings.json"  # likewise: what was found
+PICTURE = re.compile(r"claim [\w .,=\[\]-]+\.png")
 TAG = "claim."  # and the verdict of each claim as a tag
 
 
@@ -32,10 +34,20 @@ def judgement(store: "Store", sweep: str, data: SweepData, found: Answer) -> tup
         return None
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        study = study_from(yaml.safe_load(store.download(store.get(sweep), CLAIMS, scratch).read_text(encoding="utf8")))
+        study = _stored(store.download(store.get(sweep), CLAIMS, scratch))
         here = replace(data, here=json.dumps(arithmetic("vectorized")))
         evidence = Evidence(here, found, partial(_download, store, scratch), np.random.default_rng(SEED))
         return study, judged(study, judge_of(study.name, judge_file(study.name).parent), evidence)
+
+
+def _stored(path: Path) -> Study:
+    """The claims in a file of a sweep. Raises ConfigError."""
+    try:
+        return study_from(stored_yaml(path))
+    except ConfigError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(CLAIMS, "a question and claims as this version writes them", first_line(error)) from error
 
 
 def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
@@ -97,9 +109,11 @@ def write_page(store: "Store", size: str, root: Path) -> Path:
 def _part(store: "Store", run: Any, folder: Path) -> dict[str, Any]:
     """What `findings.page` says of one sweep; its pictures go into the folder."""
     path = store.download(run, FINDINGS, folder)
-    part: dict[str, Any] = json.loads(path.read_text(encoding="utf8"))
+    part: dict[str, Any] = stored_json(path)
     path.unlink()
     for row in part["findings"]:
+        if row["picture"] and not PICTURE.fullmatch(row["picture"]):
+            raise ConfigError(FINDINGS, "names of pictures as this version writes them", row["picture"])
         if row["picture"]:
             store.download(run, f"figures/{row['picture']}", folder).rename(folder / row["picture"])
     figures = folder / "figures"

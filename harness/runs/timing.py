@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from harness.analysis import SEED, interruption, usable
 from harness.config import Config, ConfigError, config_from
 from harness.runs.loading import TIMING, latest_runs, read_blocks, whole_grid
-from harness.runs.recording import load_dataset
-from harness.store import Store, first_line
+from harness.runs.recording import Loader, load_dataset, load_stored_dataset
+from harness.store import Store, first_line, stored_yaml
 from harness.training import Plan, code_digest, pass_seconds, time_updates
 
 if TYPE_CHECKING:
@@ -26,7 +25,9 @@ Timed = dict[str, tuple[Config, Plan]]  # by signature
 
 def measure(store: Store, sweep: str, cells: Timed) -> str:
     """Time the finished ones of a sweep's cells and keep the table; returns what went wrong, or an empty text."""
-    return _measure(store, [sweep], lambda runs: {key: cell for key, cell in cells.items() if key in runs})
+    return _measure(
+        store, [sweep], load_dataset, lambda runs: {key: cell for key, cell in cells.items() if key in runs}
+    )
 
 
 def measure_again(store: Store, *sweeps: str) -> str:
@@ -41,10 +42,12 @@ def measure_again(store: Store, *sweeps: str) -> str:
         grid = whole_grid(store, *sweeps)
         return {key: (_config(store, run), grid[key].plan) for key, run in runs.items()}
 
-    return _measure(store, sweeps, untimed)
+    return _measure(store, sweeps, load_stored_dataset, untimed)
 
 
-def _measure(store: Store, sweeps: Sequence[str], cells_of: "Callable[[Mapping[str, Run]], Timed]") -> str:
+def _measure(
+    store: Store, sweeps: Sequence[str], load: Loader, cells_of: "Callable[[Mapping[str, Run]], Timed]"
+) -> str:
     """cells_of: which are timed, of the finished runs by signature. The first sweep keeps the table."""
     try:
         latest = latest_runs(store, *sweeps)
@@ -52,7 +55,7 @@ def _measure(store: Store, sweeps: Sequence[str], cells_of: "Callable[[Mapping[s
         if not (cells := cells_of(runs)):
             return ""
         trained = sum(run.data.metrics.get("time/wall_seconds", 0.0) for run in runs.values())
-        table = time_updates(cells, load_dataset, pass_seconds(trained), np.random.default_rng(SEED))
+        table = time_updates(cells, load, pass_seconds(trained), np.random.default_rng(SEED))
         with store.attach(sweeps[0]) as parent, parent.files() as folder:
             table.to_csv(folder / TIMING, index=False)
     except Exception as error:
@@ -65,10 +68,9 @@ def _measure(store: Store, sweeps: Sequence[str], cells_of: "Callable[[Mapping[s
 def _config(store: Store, run: "Run") -> Config:
     """Of a finished cell. Raises ConfigError for a cell whose updates this process would not repeat."""
     with tempfile.TemporaryDirectory() as scratch:
-        text = store.download(run, "config.yaml", Path(scratch)).read_text(encoding="utf8")
-    config: Config = config_from(yaml.safe_load(text))
+        config: Config = config_from(stored_yaml(store.download(run, "config.yaml", Path(scratch))))
     then = {name: run.data.tags.get(name) for name in ("code", "data_digest")}
-    now = {"code": code_digest(), "data_digest": load_dataset(config.dataset).digest}
+    now = {"code": code_digest(), "data_digest": load_stored_dataset(config.dataset).digest}
     if changed := [name for name in now if then[name] != now[name]]:
         raise ConfigError(f"run {run.info.run_id}", "the code and data of its training", f"another {changed[0]}")
     return config

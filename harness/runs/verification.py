@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.config import ConfigError, DatasetConfig
-from harness.data import Dataset, load
+from harness.data import Dataset, load_stored
 from harness.network import Parameters
 from harness.runs.recording import ARITHMETIC, keeping
 from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, Store, commit, environment, read_run
@@ -35,7 +35,7 @@ def verify(store: Store, run: "Run", say: Callable[[str], None]) -> bool:
     ConfigError for a sweep without finished cells, and for a cell (in a sweep that is a line) with unreadable files.
     Not compared: clocks, test figures, diagnostics, pictures.
     """
-    loader, found, is_sweep = keeping(1), list[Verification](), run.data.tags["kind"] == "sweep"
+    loader, found, is_sweep = keeping(1, load_stored), list[Verification](), run.data.tags["kind"] == "sweep"
     cells = [cell for cell in store.cells(run.info.run_id) if cell.info.status == "FINISHED"] if is_sweep else [run]
     if not cells:
         raise ConfigError("verify", "a sweep with finished cells", run.info.run_id)
@@ -55,7 +55,7 @@ def verify(store: Store, run: "Run", say: Callable[[str], None]) -> bool:
     return n_identical == len(found)
 
 
-def verify_cell(store: Store, run: "Run", loader: Callable[[DatasetConfig], Dataset] = load) -> Verification:
+def verify_cell(store: Store, run: "Run", loader: Callable[[DatasetConfig], Dataset] = load_stored) -> Verification:
     """Read one cell's run, load its data, train it again and compare. Other data than then: nothing is trained."""
     stored = read_run(store, run)
     dataset = loader(stored.config.dataset)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
+from harness.store.hosts import check_place
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -35,14 +36,17 @@ DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while trai
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     TIMEOUT: "20",
 }
-REFUSALS = {  # MLflow's codes of errors that repeat at every attempt; with any other code the call is sent again
-    "BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED", "PERMISSION_DENIED",
-    "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "UNAUTHENTICATED",
+REFUSALS = {  # MLflow's codes of answers about a run; every other error may come from a proxy, and may pass
+    "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST",
 }  # fmt: skip
 
 
 class UnreachableError(Exception):
     """The store does not answer, or answers with an error that may pass; the same call may succeed later."""
+
+
+class RefusedError(UnreachableError):
+    """The store answers other questions, but does not take this; it may after somebody has changed something there."""
 
 
 def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
@@ -65,7 +69,10 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     lock = FileLock(Path(tempfile.gettempdir()) / f"harness-{getpass.getuser()}-{digest}.lock")
     with lock, _no_answer_as_config_error(uri):  # two processes that create the same database at once break each other
         client = MlflowClient()
-        return client, experiment_id or mlflow.set_experiment(_experiment()).experiment_id
+        if experiment_id is None:
+            experiment = mlflow.set_experiment(_experiment())
+            check_place(f"experiment {experiment.name}", experiment.artifact_location, uri)
+        return client, experiment_id or experiment.experiment_id
 
 
 def connect_to_read() -> tuple["MlflowClient", str]:
@@ -110,9 +117,20 @@ def unreachable_errors() -> Iterator[None]:
         raise UnreachableError(reason(error)) from error
 
 
+def is_answer(error: Exception) -> bool:
+    """Whether somebody answered: no connection that failed, no database that is locked or gone."""
+    from requests.exceptions import RetryError
+
+    if isinstance(error, OSError):  # also the base class of what `requests` raises
+        return getattr(error, "response", None) is not None
+    if getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE":  # what MLflow makes of an OperationalError
+        return False
+    return isinstance(error.__context__, RetryError) or not isinstance(error.__context__, OSError)  # 500, 502, 429, ...
+
+
 def reason(error: Exception) -> str:
     """The message on one line of at most 200 characters, without secrets."""
-    text = " ".join(redacted(str(error)).partition("[SQL:")[0].split())  # SQLAlchemy repeats the statement
+    text = " ".join(redacted(str(error) or type(error).__name__).partition("[SQL:")[0].split())  # SQLAlchemy's own copy
     return text if len(text) < 200 else text[:90] + " ... " + text[-100:]
 
 

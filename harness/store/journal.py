@@ -1,85 +1,128 @@
 """The journal of a run: operations on disk, in order, until the store has them.
 
-So no point is lost when the store is away or the process is killed: any later process may deliver the rest.
+So no point is lost when the store is away or the process is killed: any later process may deliver the rest. The store
+may also refuse one operation and take others: then the journal holds that one, with the reason, and tries it again.
 """
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import groupby, takewhile
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
+
+from harness.store.connection import RefusedError
+from harness.store.journal_files import (
+    LINES,
+    STATE,
+    UNREADABLE,
+    VERSION,
+    Held,
+    Operation,
+    UnreadableError,
+    end_last_line,
+    has_content,
+    journal_folders,
+    locked,
+    read_operation,
+    read_state,
+    remove,
+    set_aside,
+    sync,
+)
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 MAX_WAITING_BYTES = 32 << 20  # beyond it points are counted and left out; the run's tables still have them
-
-
-class Operation(NamedTuple):
-    """One line of a journal: what to do, with what, and the offset in the file at which the next line begins."""
-
-    kind: str
-    content: dict[str, Any]
-    end: int
+SYNC_SECONDS = 1.0  # of training, in which lines are forced to the disk once
 
 
 class Journal:
     """The journal of one run: a folder with `journal.jsonl`, `state.json` and the files that are still to be sent.
 
-    state: `offset` of the first operation that is not delivered; `run_id` once the store has created the run; `tried`
-    when it may have, though its answer was lost; and what the creator added. One process holds the lock until it ends.
+    state: `offset` of the first operation that was never sent; `held`, the ones before it that were refused; `run_id`
+    once the store has created the run; and what the creator added. One process holds the lock until it ends.
     """
 
     def __init__(self, folder: Path, lock: "BaseFileLock", state: dict[str, Any]) -> None:
         self.folder, self._lock, self.state = folder, lock, state
-        self._file = (folder / "journal.jsonl").open("a+b", buffering=0)
-        self._size = _size_of_whole_lines(self._file)
-        self._file.seek(self._file.truncate(self._size))
+        self._file = (folder / LINES).open("a+b", buffering=0)
+        self._size = end_last_line(self._file)
         state["offset"] = min(state["offset"], self._size)  # a power cut may keep the state and lose the line
+        state["held"] = [Held(*one) for one in state.get("held", ()) if one[1] <= self._size]
+        self._synced = self._saved = time.monotonic()
+        self._is_saved = True
         self.n_dropped = 0  # points left out because the journal was full
 
     @classmethod
     def create(cls, root: Path, **state: Any) -> "Journal":
         """A new journal below `root`, locked by this process. Raises OSError if it cannot be written."""
         token = f"{time.time_ns():x}{uuid4().hex}"  # tokens sort by age
-        hidden = root / f".{token}"  # until it is locked and has a state
+        hidden = root / f".{token}"  # until it is locked and complete
         hidden.mkdir(parents=True)
-        lock = _locked(hidden)
-        journal = cls(hidden.rename(root / token), lock, {"offset": 0, "run_id": None, "tried": False, **state})
+        first = {"version": VERSION, "offset": 0, "held": [], "run_id": None}
+        journal = cls(hidden, locked(hidden), {**first, **state})
         journal.save()
+        journal.folder = hidden.rename(root / token)
+        sync(root)
         return journal
 
     @classmethod
-    def abandoned(cls, root: Path) -> Iterator["Journal"]:
-        """The journals that no process holds, oldest first; this process holds each until it asks for the next."""
-        for folder in sorted(filter(Path.is_dir, root.glob("[!.]*"))):
-            try:
-                lock = _locked(folder)
-            except OSError:  # another process holds it, or has delivered and removed it meanwhile
+    def abandoned(cls, root: Path, unreadable: list[str] | None = None) -> Iterator["Journal"]:
+        """The journals that no process holds, oldest first; this process holds each until it asks for the next.
+
+        unreadable: takes a sentence for each that cannot be read: what is wrong, and where it is now.
+        """
+        told = [] if unreadable is None else unreadable
+        for folder in journal_folders(root, told):
+            if (journal := cls._take_over(folder, told)) is None:
                 continue
-            try:
-                state = json.loads((folder / "state.json").read_text(encoding="utf8"))
-            except (OSError, ValueError):  # its process was killed while it created or removed the journal
-                _remove(folder)
-                lock.release()
-                continue
-            journal = cls(folder, lock, state)
             try:
                 yield journal
             finally:
+                if why := journal.hopeless():
+                    told.append(set_aside(journal.folder, why))
                 journal.release()
+
+    @classmethod
+    def _take_over(cls, folder: Path, told: list[str]) -> "Journal | None":
+        """None if another process holds it, if it was never begun, or if it cannot be read."""
+        from filelock import Timeout
+
+        lock = None
+        try:
+            lock = locked(folder)
+            return cls(folder, lock, read_state(folder))
+        except (Timeout, FileNotFoundError):  # held, or delivered and removed meanwhile
+            pass
+        except UnreadableError as error:
+            told.append(set_aside(folder, str(error))) if has_content(folder) else remove(folder)
+        except OSError as error:  # of this moment or of this user: the journal itself may be sound
+            told.append(f"{folder}: {error.strerror or error}; it stays there")
+        if lock:
+            lock.release()
+        return None
+
+    @property
+    def held(self) -> list[Held]:
+        """What the store refuses, oldest first."""
+        return list(self.state["held"])
 
     @property
     def waiting_bytes(self) -> int:
         """Size of the operations that are not delivered yet."""
-        return self._size - int(self.state["offset"])
+        return self._size - int(self.state["offset"]) + sum(one.end - one.begin for one in self.held)
 
     def append(self, kind: str, **content: Any) -> None:
-        """Write an operation to disk. Raises OSError when the disk is full; then no part of it is kept."""
+        """Write an operation. Raises OSError when the disk is full; then no part of it is kept.
+
+        A power cut costs what was written in the SYNC_SECONDS after the last line that was forced to the disk.
+        """
         if kind == "points" and self.waiting_bytes > MAX_WAITING_BYTES:
             self.n_dropped += len(content["points"])
             return
@@ -91,6 +134,9 @@ class Journal:
             self._file.seek(self._file.truncate(self._size))
             raise
         self._size += len(line)
+        if kind in ("create", "finish") or time.monotonic() - self._synced > SYNC_SECONDS:
+            os.fsync(self._file.fileno())
+            self._synced = time.monotonic()
 
     def new_folder(self) -> Path:
         """An empty folder for the files that an operation will name; removed when that operation is delivered."""
@@ -99,62 +145,104 @@ class Journal:
         return folder
 
     def pending(self) -> Iterator[Operation]:
-        """The operations that are not delivered yet."""
-        with (self.folder / "journal.jsonl").open("rb") as file:
-            end = file.seek(self.state["offset"])
-            for line in file:
-                kind, content = json.loads(line)
-                end += len(line)
-                yield Operation(kind, content, end)
+        """The operations that are not delivered yet: first those that are held, then those that were never sent."""
+        for one in self.held:
+            yield from self.operations(one.begin, one.end)
+        yield from self.operations(self.state["offset"], self._size)
+
+    def operations(self, begin: int, end: int) -> Iterator[Operation]:
+        """The lines between two offsets, delivered or not."""
+        with (self.folder / LINES).open("rb") as file:
+            file.seek(begin)
+            while begin < end and (line := file.readline()):
+                yield read_operation(line, begin)
+                begin += len(line)
 
     def deliver(self, send: Callable[[list[Operation]], None]) -> None:
-        """Send the pending operations in order, consecutive `points` together; mark each once it is sent.
+        """Send the pending operations, consecutive `points` together; mark each group once it is sent.
 
-        An exception of `send` ends the delivery and is raised; the rest is sent at the next call.
+        A group that `send` refuses with a RefusedError is held, and what follows is sent; but nothing can follow the
+        creation of the run. Any other exception ends the delivery: the rest is sent at the next call.
         """
-        for _, group in groupby(self.pending(), key=lambda one: "points" if one.kind == "points" else one.end):
-            send(operations := list(group))
-            self.mark_delivered(operations)
+        try:
+            for operations in self._groups():
+                self._deliver_group(operations, send)
+        except Exception:
+            self._save_if_moved()
+            raise
 
-    def mark_delivered(self, operations: list[Operation]) -> None:
+    def _deliver_group(self, operations: list[Operation], send: Callable[[list[Operation]], None]) -> None:
+        try:
+            if operations[0].kind == UNREADABLE:
+                raise RefusedError(f"a line of {LINES} that cannot be read, at byte {operations[0].begin}")
+            send(operations)
+        except RefusedError as refused:
+            if operations[0].kind == "create":
+                raise
+            self.hold(operations, str(refused))
+        else:
+            self._mark_delivered(operations)
+
+    def _groups(self) -> Iterator[list[Operation]]:
+        """The pending operations as they are sent; what is held, as it was refused."""
+        for one in self.held:
+            yield list(self.operations(one.begin, one.end))
+        new = self.operations(self.state["offset"], self._size)
+        for _, group in groupby(new, key=lambda one: "points" if one.kind == "points" else one.end):
+            yield list(group)
+
+    def hold(self, operations: list[Operation], reason: str) -> None:
+        """Keep a group to be sent again; points that follow refused points become a part of their group."""
+        new = Held(operations[0].begin, operations[-1].end, operations[0].kind, reason)
+        others = [one for one in self.held if one.begin != new.begin]
+        if others and others[-1].kind == new.kind == "points" and others[-1].end == new.begin:
+            new = new._replace(begin=others.pop().begin)
+        if (held := sorted([*others, new])) != self.held:
+            self._move(new.end, held)
+
+    def _mark_delivered(self, operations: list[Operation]) -> None:
         """Move the offset behind these operations and delete their files."""
-        self.state["offset"] = operations[-1].end
-        self.save()
+        begin, end = operations[0].begin, operations[-1].end
+        self._move(end, [one for one in self.held if one.begin != begin])
         for operation in operations:
             if "folder" in operation.content:
                 shutil.rmtree(self.folder / "files" / operation.content["folder"], ignore_errors=True)
 
+    def _move(self, end: int, held: list[Held]) -> None:
+        """Saved once in SYNC_SECONDS, as forcing it to the disk takes milliseconds: an older state sends more again."""
+        self.state["offset"], self.state["held"] = max(self.state["offset"], end), held
+        self._is_saved = False
+        if time.monotonic() - self._saved > SYNC_SECONDS:
+            self.save()
+
+    def _save_if_moved(self) -> None:
+        if not self._is_saved:
+            with suppress(OSError):  # the disk is full: the older state is as good
+                self.save()
+
     def save(self) -> None:
-        """Replace state.json in one step, so that the file is complete whenever a process dies."""
+        """Replace state.json in one step, so that the file is complete whenever a process dies or the power fails."""
         new = self.folder / "state.new"
-        new.write_text(json.dumps(self.state), encoding="utf8")
-        new.replace(self.folder / "state.json")
+        with new.open("w", encoding="utf8") as file:
+            json.dump(self.state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.folder / STATE)
+        sync(self.folder)
+        self._is_saved, self._saved = True, time.monotonic()
 
     def release(self) -> None:
         """Release the lock. An empty journal is removed; any other stays until a process delivers it."""
         self._file.close()
         if not self.waiting_bytes:
-            _remove(self.folder)  # not the root: another process may be about to make a journal in it
+            remove(self.folder)  # not the root: another process may be about to make a journal in it
+        else:
+            self._save_if_moved()
         self._lock.release()
 
-
-def _size_of_whole_lines(file: BinaryIO) -> int:
-    """Bytes up to the end of the last complete line: a kill may cut a line short, a power cut may leave zeros."""
-    file.seek(0)
-    return sum(len(line) for line in takewhile(lambda line: line.endswith(b"\n") and b"\0" not in line, file))
-
-
-def _remove(folder: Path) -> None:
-    """The state first: without it `abandoned` knows that nothing is left to deliver."""
-    with suppress(OSError):
-        (folder / "state.json").unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _locked(folder: Path) -> "BaseFileLock":
-    """The folder's lock, acquired. Raises filelock.Timeout, an OSError, while another process holds it."""
-    from filelock import FileLock
-
-    lock = FileLock(folder / "lock")
-    lock.acquire(blocking=False)
-    return lock
+    def hopeless(self) -> str:
+        """The first line that cannot be read, once nothing else waits, or nothing else can be sent without it."""
+        bad = [one.reason for one in self.held if one.kind == UNREADABLE]
+        kinds = {one.kind for one in self.pending()} if bad else set()
+        lost = self.state["run_id"] is None and "create" not in kinds
+        return bad[0] if bad and (lost or kinds <= {UNREADABLE, "finish"}) else ""

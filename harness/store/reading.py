@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import yaml
 
-from harness.config import Config, ConfigError, config_from
+from harness.config import Config, ConfigError, config_from, visible
 from harness.network import Parameters
 from harness.training import Fingerprint
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from harness.store.tracking import Store
 
+MOST_YAML, MOST_JSON = 1 << 18, 1 << 28  # bytes; a configuration has some thousand, a grid a thousand for each cell
+DEEPEST = 30  # brackets within brackets in YAML
 TEXT = ("digest", "outcome")  # columns of tables; a digest may look like a number
 
 Fingerprints = dict[tuple[int, int], Fingerprint]  # by update and replica
@@ -41,7 +44,43 @@ def read_run(store: "Store", run: Any) -> FinishedRun:
     if "data_digest" not in tags:
         raise ConfigError("verify", "a run with the tag data_digest (older versions wrote none)", run.info.run_name)
     with tempfile.TemporaryDirectory() as folder:
-        return FinishedRun(run.info.run_name, tags, *(_read(store, run, name, Path(folder)) for name in FILES))
+        return FinishedRun(visible(run.info.run_name), tags, *(_read(store, run, name, Path(folder)) for name in FILES))
+
+
+def stored_yaml(path: Path) -> Any:
+    """The plain values in a YAML file. Raises ValueError, for aliases too: a few of them can stand for gigabytes."""
+    text = _text(path, MOST_YAML)
+    try:
+        _refuse_bombs(text)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"no plain YAML: {first_line(error)}") from error
+
+
+def _refuse_bombs(text: str) -> None:
+    """Aliases, and brackets in brackets, which take PyYAML a time that grows with the square."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("YAML with aliases")
+        starts, ends = yaml.CollectionStartEvent, yaml.CollectionEndEvent
+        depth += isinstance(event, starts) - isinstance(event, ends)
+        if depth > DEEPEST:
+            raise ValueError("YAML that is nested too deeply")
+
+
+def stored_json(path: Path) -> Any:
+    """The values in a JSON file. Raises ValueError."""
+    try:
+        return json.loads(_text(path, MOST_JSON))
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+
+
+def _text(path: Path, most: int) -> str:
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"{size} bytes, more than the {most} that are read")
+    return path.read_text(encoding="utf8")
 
 
 def first_line(error: Exception) -> str:
@@ -85,7 +124,14 @@ def _table(path: Path) -> "pd.DataFrame":
 
 
 def _parameters(path: Path) -> Parameters:
-    """Floats only: an array of objects would have to be unpickled, and that can run any code."""
+    """Floats only: an array of objects would have to be unpickled, and that can run any code.
+
+    Packed arrays are refused: this version packs none, and a few bytes can unpack to any number of them.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as members:
+            if packed := [one.filename for one in members.infolist() if one.compress_type != zipfile.ZIP_STORED]:
+                raise ValueError(f"packed arrays: {', '.join(packed)}")
     stored = np.load(path, allow_pickle=False)
     if not isinstance(stored, np.lib.npyio.NpzFile):
         raise ValueError("one array in place of W0, b0, ...")
@@ -98,8 +144,8 @@ def _parameters(path: Path) -> Parameters:
 
 
 FILES: dict[str, Callable[[Path], Any]] = {
-    "config.yaml": lambda path: config_from(yaml.safe_load(path.read_text(encoding="utf8"))),
-    "environment.json": lambda path: dict(json.loads(path.read_text(encoding="utf8"))),
+    "config.yaml": lambda path: config_from(stored_yaml(path)),
+    "environment.json": lambda path: dict(stored_json(path)),
     "fingerprints.csv": _fingerprints,
     "history.csv": _history,
     "weights.npz": _parameters,

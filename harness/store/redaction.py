@@ -1,7 +1,8 @@
 """Replaces secrets in a text before it goes to a run, a log or a report.
 
-Two kinds of secret are known: what stands where a URL keeps one (`scheme://user:password@host`, `?token=...`), and the
-values of environment variables that are named like a secret or hold such a URL. In doubt harmless characters go too.
+Three kinds of secret are known: what stands where a URL keeps one (`scheme://user:password@host`, `?token=...`), the
+values of environment variables that are named like a secret or hold such a URL, and what stands beside a name or in a
+form that only secrets have (see `assignments`). In doubt harmless characters go too.
 """
 
 import json
@@ -13,31 +14,28 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote
 
-MARK = "***"
+from harness.config import visible
+from harness.store.assignments import MARK, WORDS, as_variable, without_named
+
 SHORTEST = 6  # characters; a shorter value of an environment variable may be an ordinary word
 SHORTEST_TOKEN = 20  # characters of a URL's user info without a password; a shorter one is a user's name
 
-_WORDS = (
-    "[A-Z]*PASSWORD|PASSWD|PASS|PASSPHRASE|SECRET|TOKEN|JWT|CREDENTIALS?|AUTH|"
-    "(?:API|ACCESS|SECRET|PRIVATE|ACCOUNT|SUBSCRIPTION|SIGNING|ENCRYPTION|MASTER)_?KEY"
-)
 _ABOUT = "FILE|PATH|DIR|SOCK|URL|URI|MODE|TYPE|METHOD|PROVIDER|BACKEND|HELPER|NAME|USER|USERNAME|ENABLED|TTL|TIMEOUT"
-_VARIABLE = re.compile(rf"(?:^|_)(?:{_WORDS})(?:_|$)(?!(?:\w*_)?(?:{_ABOUT})$)|_(?:KEY|PWD)$")
-_QUERY_NAME = re.compile(rf"(?:^|_)(?:{_WORDS}|SIGNATURE)(?:_|$)|^(?:KEY|SIG|PWD)$")
+_VARIABLE = re.compile(rf"(?:^|_)(?:{WORDS})(?:_|$)(?!(?:\w*_)?(?:{_ABOUT})$)|_(?:KEY|PWD)$")
+_QUERY_NAME = re.compile(rf"(?:^|_)(?:{WORDS}|SIGNATURE)(?:_|$)|^(?:KEY|SIG|PWD)$")
 
 # The two ways in which programs read user info. SQLAlchemy ends a password at the next @, so it may hold / : ? #;
 # everybody else ends the authority at the first / ? # and the user info at the last @ before that.
 _USER_INFO = re.compile(r"(?<=://)(?:[^:/@]*:[^@]*@(?:[^/?#]*@)?|[^/?#]+@)")
 _URLS = re.compile(r'://[^\s"<>`]*')
 _QUERY = re.compile(r"""(?<=[?&;])([\w.-]+)=(?!=)[^\s"'<>`&#;]+""")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
     """`text` with *** in place of each secret; environ: by default that of the process.
 
     Not recognised: a password with a blank, a quote, < or > in a URL that no environment variable holds; a secret
-    outside a URL that no environment variable holds.
+    without a name and of no known form that no environment variable holds.
     """
     secrets = _secrets(tuple((os.environ if environ is None else environ).items()))
     before = None
@@ -45,13 +43,13 @@ def redacted(text: str, environ: Mapping[str, str] | None = None) -> str:
         before = text
         for secret in secrets:
             text = text.replace(secret, MARK)
-        text = _QUERY.sub(_without_value, _URLS.sub(_without_user_info, text))
+        text = without_named(_QUERY.sub(_without_value, _URLS.sub(_without_user_info, text)))
     return text
 
 
 def print_traceback(error: BaseException) -> None:
-    """On stderr, without secrets."""
-    sys.stderr.write(redacted("".join(traceback.format_exception(error))))
+    """On stderr, without secrets and without signs that move the cursor."""
+    sys.stderr.write(visible(redacted("".join(traceback.format_exception(error))), kept="\n\t"))
 
 
 def _without_user_info(urls: re.Match[str]) -> str:
@@ -61,12 +59,7 @@ def _without_user_info(urls: re.Match[str]) -> str:
 
 
 def _without_value(query: re.Match[str]) -> str:
-    return f"{query[1]}={MARK}" if _QUERY_NAME.search(_words(query[1])) else query[0]
-
-
-def _words(name: str) -> str:
-    """A name as environment variables are written: `X-Api-Key` and `apiKey` -> X_API_KEY, API_KEY."""
-    return re.sub(r"[-.]", "_", _CAMEL.sub("_", name)).upper()
+    return f"{query[1]}={MARK}" if _QUERY_NAME.search(as_variable(query[1])) else query[0]
 
 
 @lru_cache(maxsize=4)
@@ -79,7 +72,7 @@ def _secrets(environ: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 
 def _secret_values(name: str, value: str) -> Iterator[str]:
     """The value of a variable that is named like a secret, unless it is an existing path; the user info of its URLs."""
-    if _VARIABLE.search(_words(name)) and not (os.path.isabs(value) and os.path.exists(value)):
+    if _VARIABLE.search(as_variable(name)) and not (os.path.isabs(value) and os.path.exists(value)):
         yield value
     for match in _USER_INFO.finditer(value):
         user_info = match[0].removesuffix("@")

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.store import connection
-from harness.store.connection import OUTAGE_SECONDS, UI, UnreachableError, query, reason
+from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
+from harness.store.delivery import end_provisionally
+from harness.store.hosts import check_place, is_allowed
 from harness.store.journal import Journal
 from harness.store.processes import is_dead, process_tags
 from harness.store.redaction import redacted
-from harness.store.writer import RunWriter
+from harness.store.writer import REFUSAL_SECONDS, RunWriter
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -22,12 +24,23 @@ ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
 class Delivery(NamedTuple):
-    """Numbers of runs that are delivered and that wait, for `reason`; a reason for each operation that was refused."""
+    """Numbers of runs whose journals were sent, and that wait for a store which is away, for `reason`.
+
+    refused: why, for each operation that the store did not take. refused_runs: their ids, "" of a run without one.
+    unreadable: a sentence for each journal that cannot be read.
+    """
 
     n_runs: int
     n_waiting: int
     reason: str
-    refused: list[str]
+    refused: Sequence[str] = ()
+    refused_runs: frozenset[str] = frozenset()
+    unreadable: Sequence[str] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left."""
+        return not (self.n_waiting or self.refused or self.unreadable)
 
 
 class Store:
@@ -92,42 +105,56 @@ class Store:
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
         """Deliver the journals that no process holds, but for what the store refuses; end their open runs as KILLED."""
-        n_runs, n_waiting, why, refused = 0, 0, "", list[str]()
-        deadline = time.monotonic() + wait_seconds
-        for journal in Journal.abandoned(self.undelivered):
-            left = deadline - time.monotonic()
-            if journal.state["store"] != self.uri:
+        n_runs, n_waiting, why, away = 0, 0, "", False
+        refused, runs, unreadable = list[str](), set[str](), list[str]()
+        begun = time.monotonic()
+        for journal in Journal.abandoned(self.undelivered, unreadable):
+            spent = time.monotonic() - begun
+            left = wait_seconds - spent
+            if journal.state.get("store") != self.uri:
                 continue
-            if n_waiting and left <= 0:  # the store is away: another attempt would only take time
+            if away and left <= 0:  # another attempt would only take time
                 n_waiting += 1
                 continue
             try:
-                refused += self._deliver_rest(journal, max(0.0, left))
+                self._deliver_rest(journal, left, REFUSAL_SECONDS - spent)
                 n_runs += 1
-            except (UnreachableError, OSError) as away:  # OSError: the disk is full
-                n_waiting, why = n_waiting + 1, reason(away)
-        return Delivery(n_runs, n_waiting, why, refused)
+                if journal.held and not journal.hopeless():
+                    refused += [one.reason for one in journal.held if one.kind != "finish"]
+                    runs.add(journal.state["run_id"] or "")
+            except RefusedError as error:  # the run cannot even be created
+                refused.append(str(error))
+                runs.add("")
+            except (UnreachableError, OSError) as error:  # OSError: the disk is full
+                n_waiting, why, away = n_waiting + 1, reason(error), True
+        return Delivery(n_runs, n_waiting, why, refused, frozenset(runs), unreadable)
 
-    def _deliver_rest(self, journal: Journal, wait_seconds: float) -> list[str]:
-        """Deliver a journal in place of its process; returns what was refused. Raises UnreachableError."""
+    def _deliver_rest(self, journal: Journal, wait_seconds: float, refusal_seconds: float) -> None:
+        """Deliver a journal in place of its process. Raises UnreachableError."""
         writer = RunWriter(journal, self.client, training=False)
-        if not (journal.state["ended"] or any(operation.kind == "finish" for operation in journal.pending())):
+        if not (journal.state.get("ended") or any(operation.kind == "finish" for operation in journal.pending())):
             writer.finish("KILLED", outcome="killed")
-        if writer.deliver(wait_seconds) and "refused" in journal.state:  # a finished run has all its points
-            writer.finish("FAILED", outcome="failed", error=journal.state["refused"])
-            writer.deliver(wait_seconds)
+        journal.state["ended"] = True  # its end may be sent now, while something else is held
+        writer.deliver(wait_seconds, refusal_seconds)
         if writer.unreachable:
             raise writer.unreachable
-        return writer.refused
+        if journal.held:
+            end_provisionally(self.client, journal)
 
     def _search(self, filter_string: str, most: int = 50_000) -> list["Run"]:
-        """Runs of the experiment in the order in which they were started."""
+        """Runs of the experiment in the order in which they were started, without those whose artifacts are elsewhere.
+
+        See `hosts`.
+        """
         order = ["attributes.start_time ASC"]
-        return query(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
+        found = query(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
+        return [run for run in found if is_allowed(run.info.artifact_uri, self.client.tracking_uri)]
 
     def get(self, run_id: str) -> "Run":
-        """Raises MlflowException if there is no such run."""
-        return query(lambda: self.client.get_run(run_id))
+        """Raises MlflowException if there is no such run, ConfigError if its artifacts are where nothing is opened."""
+        run = query(lambda: self.client.get_run(run_id))
+        check_place(f"run {run_id}", run.info.artifact_uri, self.client.tracking_uri)
+        return run
 
     def beginning_with(self, digits: str) -> list["Run"]:
         """The runs of the experiment whose ids begin with these digits; of a whole id, the run wherever it is."""

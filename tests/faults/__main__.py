@@ -136,19 +136,30 @@ python -m tests.faults --rounds 3
 
 {how}
 
-{others}## Limits
+{others}What a shared store, a data file or a server may do to you is in [threat-model.md](threat-model.md).
 
-- **A power cut loses what the kernel had not written yet.** Journals are not forced to disk at every point, so the last
-  seconds of a run that was being trained may be missing. The next start marks it KILLED and its cell is trained again;
-  the points that MLflow's SQLite had stored are safe.
+## Limits
+
+- **A power cut costs the points of one second.** Journals are forced to the disk when a run begins and ends, and once
+  per second of training between; `state.json` before it replaces another. The next start marks the run KILLED and
+  trains its cell again. Files that MLflow or a journal keeps reach the disk when the system writes them, on Linux
+  within about half a minute: a run that finished just before the cut may lack some (`verify` says so).
+- **A store that answers but refuses a part** (parameters, points, artifacts) gets everything else. What it refuses is
+  kept in `mlruns/undelivered` and tried again, in training after 1 to 30 s, at the end of a sweep for 20 s, by
+  `python -m harness deliver`, and at each start. Until it is taken the run is FAILED, and the command exits with
+  code 1. A parent without its grid has no answer; after `deliver`, `python -m harness report RUN_ID` writes it.
+- **A store that came back empty** gets no copy of the runs that it lost: what waits for them is kept and told at each
+  start, until the runs are there again or their folders in `mlruns/undelivered` are deleted.
+- **A journal that cannot be read** is moved to `mlruns/unreadable` and told in one line; its readable lines are
+  delivered first if its state can be read. The cell is trained again.
 - **A full disk** has no room for the traceback either: then it is on stderr only. The next start with room marks the
   run KILLED or FAILED, and its cell is trained again.
 - **A worker whose parent was killed** finishes its cell. A command that is started meanwhile trains that cell too,
   because it cannot know whether the worker will finish.
 - **Two commands at once** over the same missing cells both train them. Nothing breaks; the newest run counts.
-- **A server that accepts a request and does not answer** holds up training for 5 s at each attempt, a fifth of the time
-  at most; a server that refuses connections does not. A SQLite file that another program locks holds up training for
-  up to 20 s at a time, MLflow's fixed timeout.
+- **A server that accepts a request and does not answer** holds up training for 5 s at each attempt (10 s if that was
+  an upload), a fifth of the time at most; a server that refuses connections does not. A SQLite file that another
+  program locks holds up training for up to 20 s at a time, MLflow's fixed timeout.
 - **A server that does not answer for more than a minute at the end of a sweep** is given up: the command prints where
   the data is and that `python -m harness deliver` sends it, and exits with code 1.
 - **A journal holds 32 MB** of points per run. Beyond that, points are counted (tag `points_left_out`) and left out of

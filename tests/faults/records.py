@@ -202,8 +202,10 @@ def journaled(folder: Path) -> dict[str, list[Point]]:
     """The points that wait in the journals of a folder, by the journal's name; whole lines only."""
     waiting = {}
     for state_file in (folder / "mlruns" / "undelivered").glob("[!.]*/state.json"):
-        offset = json.loads(state_file.read_text())["offset"]
-        lines = (state_file.parent / "journal.jsonl").read_bytes()[offset:].splitlines(keepends=True)
+        state = json.loads(state_file.read_text())
+        text = (state_file.parent / "journal.jsonl").read_bytes()
+        parts = [text[begin:end] for begin, end, *_ in state.get("held", ())] + [text[state["offset"] :]]
+        lines = [line for part in parts for line in part.splitlines(keepends=True)]
         said = [json.loads(line) for line in lines if line.endswith(b"\n")]
         waiting[state_file.parent.name] = [
             (key, step, value) for kind, what in said if kind == "points" for key, value, _, step in what["points"]

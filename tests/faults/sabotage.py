@@ -119,3 +119,42 @@ class StruckAtCall:
             return done
 
         return call
+
+
+class Refusing:
+    """MLflow's client raises for these calls while a file exists: as a store answers that refuses one kind."""
+
+    def __init__(self, code: str, message: str, until_gone: Path, argument: str) -> None:
+        self.code, self.message, self.until_gone, self.argument = code, message, until_gone, argument
+
+    def __call__(self) -> None:
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import ErrorCode
+        from mlflow.tracking import MlflowClient
+
+        log_batch = MlflowClient.log_batch
+
+        def refusing(client, run_id, **words):
+            if self.until_gone.exists() and words.get(self.argument):
+                raise MlflowException(self.message, error_code=ErrorCode.Value(self.code))
+            return log_batch(client, run_id, **words)
+
+        MlflowClient.log_batch = refusing
+
+
+def without_files() -> None:
+    """The second journal that is read finds no free file descriptor."""
+    import errno
+
+    from harness.store import journal
+
+    read_state, n = journal.read_state, 0
+
+    def scarce(folder):
+        nonlocal n
+        n += 1
+        if n == 1:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read_state(folder)
+
+    journal.read_state = scarce

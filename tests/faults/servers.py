@@ -6,6 +6,7 @@ is left running whatever becomes of the test.
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -153,16 +154,19 @@ class MlflowServer(Server):
             connection.close()
 
 
-Fate = str  # of a request: pass, refuse, hang, 500, 502, drop (it is done, but the answer is lost)
+# Of a request: pass, refuse, hang, drop (it is done, but the answer is lost), or an answer of the proxy's own: a status
+# with a page, or "403 PERMISSION_DENIED", a status with that code as MLflow's JSON has it.
+Fate = str
 
 
 class Proxy:
-    """A way to a server on which requests meet a fate that `fate` decides for each."""
+    """A way to a server on which requests meet a fate that `fate` decides for each; if `concerns` (method, path)."""
 
     HANG_SECONDS = 40.0
 
     def __init__(self, upstream: int) -> None:
         self.upstream, self.fate = upstream, lambda: "pass"
+        self.concerns: Callable[[str, str], bool] = lambda method, path: True
         self.n_requests, self.n_harmed = 0, 0
         self._stopping = threading.Event()
         self.port = 0
@@ -189,14 +193,18 @@ class Proxy:
     def _handler(proxy) -> type[BaseHTTPRequestHandler]:  # noqa: N805
         class Handler(BaseHTTPRequestHandler):
             def handle_request(self) -> None:
-                fate = proxy.fate()
+                fate = proxy.fate() if proxy.concerns(self.command, self.path) else "pass"
                 proxy.n_requests += 1
                 proxy.n_harmed += fate != "pass"
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if fate == "hang":
                     proxy._stopping.wait(proxy.HANG_SECONDS)
-                elif fate in ("500", "502"):
-                    self.answer(int(fate), {"Content-Type": "text/html"}, b"<h1>Something is wrong</h1>")
+                elif fate[0].isdigit():
+                    status, _, code = fate.partition(" ")
+                    said = json.dumps({"error_code": code, "message": "said by a proxy"})
+                    text = said if code else "<h1>Something is wrong</h1>"
+                    kind = "application/json" if code else "text/html"
+                    self.answer(int(status), {"Content-Type": kind}, text.encode())
                 elif fate != "refuse":
                     answer = self.forward(body)
                     if answer and fate != "drop":

@@ -141,7 +141,7 @@ class Trial:
 
     def again(self, *words: str, once: bool = True) -> Tally:
         """The next start: the same command, undisturbed; then the comparison."""
-        command = self.start(*words)
+        self.last = command = self.start(*words)
         code = command.wait()
         self.expect(code == 0, f"the next start ended with {code}: {command.stderr[-1500:]}")
         return self.compared(once)

@@ -8,6 +8,7 @@ import pytest
 from harness.analysis import SweepCell, sweep_data
 from harness.app.composition import compose_cells
 from harness.data import load
+from harness.report import file_names
 from harness.runs import grid as grids
 from harness.runs import parent as sweep
 from harness.runs import recording, recovery
@@ -167,7 +168,7 @@ def trained(one: grids.GridCell) -> SweepCell:
 
 def test_a_figure_of_any_setting_has_a_file_name():
     titles = ['clocks file path="a/b.csv"', 'clocks file path="a|b.csv"', "clocks", "clocks " + 300 * "x"]
-    names = sweep._file_names(titles)
+    names = file_names(titles)
     assert names[titles[2]] == "clocks"
     assert len(set(names.values())) == len(titles)
     assert all(len(name) < 120 and not set(name) & set('/\\|"<>:*?') for name in names.values())

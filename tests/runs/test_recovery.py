@@ -236,7 +236,7 @@ def command(store):
             record_cell(one.config, store, context, Job(number, True, "BasicLauncher", one.overrides))
 
     recovery.train_all(grids.missing(cells), store, context.run_id, launch)
-    assert recovery.drain(store, pytest.fail, context.run_id)
+    assert recovery.drain(store, pytest.fail, context.run_id) == frozenset()
     sweep.close_sweep(store, context.run_id, killed=False)
     return context.run_id
 

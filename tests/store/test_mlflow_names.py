@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from harness.store import connection, writer
+from harness.store import connection, delivery
 from harness.store.connection import COMMIT_TAG, UI, note_tags, run_tags, table_tags, view_tag
 
 VIEW_TAG, VIEW = view_tag("SWEEP", "tags.`sweep` = 'yes'", ["params.`batch_size`"], "metrics.`cost`")
@@ -79,7 +79,7 @@ def test_mlflow_still_has_the_variables_that_we_set(name):
 def test_mlflow_reads_its_timeout_at_every_request(monkeypatch):
     """Read once only, a server that hangs would hold up training four times as long."""
     monkeypatch.setenv(connection.TIMEOUT, connection.DEFAULTS[connection.TIMEOUT])
-    with connection.request_timeout(writer.TRAINING_TIMEOUT):
+    with connection.request_timeout(delivery.TRAINING_TIMEOUT):
         assert os.environ[connection.TIMEOUT] == "5"
         assert constant("mlflow.environment_variables", connection.TIMEOUT).get() == 5
     assert constant("mlflow.environment_variables", connection.TIMEOUT).get() == 20
@@ -98,9 +98,9 @@ def test_mlflow_still_has_the_codes_of_its_refusals(code):
 @pytest.mark.parametrize(
     ("name", "ours"),
     [
-        ("MAX_METRICS_PER_BATCH", writer.MAX_POINTS),
-        ("MAX_PARAMS_TAGS_PER_BATCH", writer.MAX_PARAMS),
-        ("MAX_DATASET_DIGEST_SIZE", writer.MAX_DIGEST),
+        ("MAX_METRICS_PER_BATCH", delivery.MAX_POINTS),
+        ("MAX_PARAMS_TAGS_PER_BATCH", delivery.MAX_PARAMS),
+        ("MAX_DATASET_DIGEST_SIZE", delivery.MAX_DIGEST),
     ],
 )
 def test_the_limits_of_mlflow_are_still_as_large(name, ours):

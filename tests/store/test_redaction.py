@@ -3,9 +3,12 @@
 import json
 import os
 import time
+from dataclasses import asdict
+from pathlib import Path
 from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
+import yaml
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
@@ -231,3 +234,148 @@ def test_a_megabyte_is_no_trouble(megabyte):
     started = time.process_time()
     redacted(megabyte, environ)
     assert time.process_time() - started < 3  # a fraction of a second; what grows with the square takes minutes
+
+
+# Beside a name.
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("API_TOKEN=abc", "API_TOKEN=***"),
+        ("export API_TOKEN='a b c'; ls", "export API_TOKEN='***'; ls"),
+        ('DB_PASSWORD="hunter2" python x.py', 'DB_PASSWORD="***" python x.py'),
+        ("MYSQL_PWD=hunter2", "MYSQL_PWD=***"),
+        ("DB_PASS=hunter2, next", "DB_PASS=***, next"),
+        ("OPENAI_API_KEY=x1y2z3 SORT_KEY=id", "OPENAI_API_KEY=*** SORT_KEY=id"),
+        ("SECRET_2=x1y2z3", "SECRET_2=***"),
+        ("DB_PASSWORD_PROD=x1y2z3", "DB_PASSWORD_PROD=***"),
+        ("password=hunter", "password=***"),
+        ("python -m harness +store.password=hunter", "python -m harness +store.password=***"),
+        ("['+store.password=hunter', 'seed=1']", "['+store.password=***', 'seed=1']"),
+        ("password = hunter2", "password = ***"),
+        ("password = hunter", "password = ***"),
+        ("[server]\ntoken = a1b2c3d4 ; mine", "[server]\ntoken = *** ; mine"),
+        ("token: abc-def-1", "token: ***"),
+        ("  password: hunter  # mine\n  user: me", "  password: ***  # mine\n  user: me"),
+        ("+  client_secret: a1b2c3\n", "+  client_secret: ***\n"),
+        ("-    token: a1b2c3\n", "-    token: ***\n"),
+        ('{"token": "abc", "user": "me"}', '{"token": "***", "user": "me"}'),
+        ('{"accessToken":"abc","n":1}', '{"accessToken":"***","n":1}'),
+        (r'"{\"token\": \"abc\", \"n\": 1}"', r'"{\"token\": \"***\", \"n\": 1}"'),
+        ("{'password': 'a\\'b', 'x': 1}", "{'password': '***', 'x': 1}"),
+        ("x = dict(password='hunter2', user='me')", "x = dict(password='***', user='me')"),
+        ('+PASSWORD = "hunter2"', '+PASSWORD = "***"'),
+        ('api_key = b"abc"', 'api_key = b"***"'),
+        ("mysql --user me --password hunter2 runs", "mysql --user me --password *** runs"),
+        ("mlflow --api-key=a1b2c3 x", "mlflow --api-key=*** x"),
+        ('["--token", "hunter2", "x"]', '["--token", "***", "x"]'),
+        ("Authorization: Bearer abcdef", "Authorization: Bearer ***"),
+        ("curl -H 'Authorization: Basic dXNlcjpwdw==' h", "curl -H 'Authorization: Basic ***' h"),
+        ('{"Authorization": "token abcdef"}', '{"Authorization": "token ***"}'),
+        ("authorization=abcdefgh", "authorization=***"),
+        ("Proxy-Authorization: Basic abcdefgh", "Proxy-Authorization: Basic ***"),
+        ("X-Api-Key: 0123-abc", "X-Api-Key: ***"),
+        ("Set-Cookie: session=abcdef", "Set-Cookie: ***"),
+        ("machine h login me password hunter2", "machine h login me password ***"),
+        ("//registry/:_authToken=abc-123", "//registry/:_authToken=***"),
+        ("aws_access_key_id = AKIAABCDEFGHIJKLMNOP", "aws_access_key_id = ***"),
+        ("aws_secret_access_key = wJalr/K7MDENG+b", "aws_secret_access_key = ***"),
+        ("seen: AKIAABCDEFGHIJKLMNOP.", "seen: ***."),
+        ("sent eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl back", "sent *** back"),
+        ("said Bearer abcdefghijklmnop0123", "said Bearer ***"),
+        ("use ghp_0123456789abcdefghijABCDEFGHIJ0123", "use ***"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----\nx", "***\nx"),
+        ("KeyError: token='a1b2c3'", "KeyError: token='***'"),
+    ],
+)  # fmt: skip
+def test_what_a_name_announces(text, clean):
+    assert redacted(text, {}) == clean
+
+
+READABLE = [
+    "key=value sort_key=y keyboard=qwerty primary_key=12",
+    "author=Ada authors: Ada and Grace; authority=none",
+    "token_count=3 max_tokens=4096 tokenizer=bpe tokens: 12 n_tokens: 5",
+    "token=3 password_length=12 passwords=2 secretary=me",
+    "password_file=/run/secrets/x TOKEN_TTL=3600 AUTH_MODE=basic",
+    "signature: 0123456789abcdef",
+    "signature=0123456789abcdef code=fedcba9876543210 data=aa",
+    "PASS=12 FAIL=0; pass: 3; passes=4",
+    "PWD=/home/me",
+    "token: str, password: str | None = None, api_key: Optional[str]",
+    "password: str",
+    "token: None",
+    'password = os.environ["DB_PASSWORD"]',
+    "token = next(tokens)",
+    "token = self.token",
+    "token = parser.token  # the present one",
+    "connect(token=token, password=self.password)",
+    "token={token} password=${PASSWORD} secret=$SECRET api_key=<yours>",
+    "token: ${oc.env:TOKEN}",
+    "if token == 'x' or password != other: return",
+    "password=ask()",
+    "the password: see the page of the token",
+    "secrets:\n  - one",
+    "secret:\n  user: me",
+    "https://h/#token",
+    "digits B=64 η=0.1 mean seeds=10 final/train_cost=0.0123456789 1.2345e-05",
+    "time/update_us: 52.1 [50.2, 55.3]; sizes: [64, 32]",
+    "model=mlp model.hidden=[64,32] optimizer=adam optimizer.beta2=0.999",
+    "def authorization(request): ...",
+    "Bearer of bad news",
+    "sk-learn and sk-image",
+    "0123456789abcdef0123456789abcdef 6c5508b8dc3a4a37a8c8ff62767afc0c",
+    '"?token=" + token + "&page=2"',
+]
+
+
+@pytest.mark.parametrize("text", READABLE, ids=range(len(READABLE)))
+def test_what_is_named_alike_is_left_alone(text):
+    assert redacted(text, {}) == text
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_sources_and_settings_of_this_project_stay_readable():
+    """As they are in a diff of the checkout; only a URL with a user in the docstring of the redaction itself goes."""
+    files = [*ROOT.glob("harness/**/*.py"), *ROOT.glob("conf/**/*.yaml"), *ROOT.glob("experiments/*.*")]
+    files += [*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "pyproject.toml", *ROOT.glob("benchmarks/**/*.py")]
+    assert len(files) > 150
+    for file in files:
+        text = "".join(f"+{line}\n" for line in file.read_text(encoding="utf8").splitlines() if "://" not in line)
+        assert redacted(text, {}) == text, file
+
+
+def test_the_configuration_of_every_dataset_stays_as_it_is():
+    from harness.app.composition import compose_cells
+
+    for dataset in ("iris", "blobs", "california_housing"):
+        ((config, _),) = compose_cells([f"dataset={dataset}"]).cells
+        text = yaml.safe_dump(asdict(config), sort_keys=False)
+        assert redacted(text, {}) == text
+
+
+@given(st.sampled_from(["API_TOKEN", "client_secret", "password", "--password", "x.api_key"]), st.sampled_from("=:"),
+       st.text("abcdefghij0123456789+/_-", min_size=8))  # fmt: skip
+@example("API_TOKEN", "=", "a-b_c/d+e")
+def test_no_value_beside_the_name_of_a_secret_survives(name, sign, value):
+    assume(any(sign in value for sign in "0123456789+/"))
+    line = f"{name}{sign} {value}" if sign == ":" else f"{name}={value}"
+    assert redacted(f"{line}\nnext line", {}) == f"{line[: -len(value)]}***\nnext line"
+
+
+@pytest.mark.parametrize(
+    "megabyte",
+    [
+        "token=" * 166_000, "token='" * 140_000, "token: x\n" * 110_000, "-----BEGIN PRIVATE KEY-----\n" * 36_000,
+        "--token " * 125_000, "eyJ" * 330_000, "eyJabcdefgh." * 80_000, "authorization: " * 66_000, "a='\\\"" * 160_000,
+        "login x " * 125_000, "password" * 125_000, "t=\\" * 250_000, "token = " + " " * 1_000_000,
+    ],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_a_megabyte_of_names_is_no_trouble(megabyte):
+    started = time.process_time()
+    redacted(megabyte, {})
+    assert time.process_time() - started < 5

@@ -5,8 +5,6 @@ The store is a stand-in for MLflow's client with the same semantics and planned 
 
 import json
 from contextlib import suppress
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -15,79 +13,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from harness.store import writer
-from harness.store.connection import UnreachableError, note_tags
+from harness.store.connection import UnreachableError
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
-from harness.store.tracking import Store
-
-FINE, AWAY, LOST, DIES, DIED = "fine", "away", "answer lost", "process dies", "process dies after"
-
-
-class KilledError(BaseException):
-    """In place of SIGKILL: nothing that the process would do afterwards may count."""
-
-
-class Client:
-    """MLflow's client as far as it is used. `plan`: what becomes of each call, in order; then all is fine."""
-
-    tracking_uri = "fake://store"
-
-    def __init__(self, plan=()):
-        self.plan, self.dead = list(plan), False
-        self.runs = {}
-
-    def _call(self, do):
-        if self.dead:
-            raise KilledError
-        fate = self.plan.pop(0) if self.plan else FINE
-        if fate in (DIES, DIED):
-            self.dead = True
-        done = None if fate in (AWAY, DIES) else do()
-        if self.dead:
-            raise KilledError
-        if fate in (AWAY, LOST):
-            raise ConnectionError("no answer")
-        return done
-
-    def search_runs(self, experiments, filter_string, *unused):
-        token = filter_string.split("'")[1]
-        return self._call(lambda: [run for run in self.runs.values() if run.tags["journal"] == token][:1])
-
-    def create_run(self, experiment, time, tags, name):
-        return self._call(lambda: self._create(name, tags))
-
-    def _create(self, name, tags):
-        run_id = f"run {len(self.runs)}"
-        self.runs[run_id] = SimpleNamespace(
-            info=SimpleNamespace(run_id=run_id), name=name, tags=dict(tags), params={}, points={}, inputs=set(),
-            files={}, status="RUNNING", told=[],
-        )  # fmt: skip
-        return self.runs[run_id]
-
-    def log_batch(self, run_id, metrics=(), params=(), tags=()):
-        def do():
-            run = self.runs[run_id]
-            for tag in tags:
-                run.tags[tag.key] = tag.value
-            for param in params:
-                if run.params.setdefault(param.key, param.value) != param.value:
-                    raise MlflowException("params do not change", error_code=INVALID_PARAMETER_VALUE)
-            for point in metrics:
-                where = (point.key, point.step, point.timestamp)
-                if run.points.setdefault(where, point.value) == point.value and where not in run.told:
-                    run.told.append(where)
-
-        self._call(do)
-
-    def log_artifacts(self, run_id, folder):
-        files = {path.name: path.read_text() for path in Path(folder).iterdir()}
-        self._call(lambda: self.runs[run_id].files.update(files))
-
-    def log_inputs(self, run_id, inputs):
-        self._call(lambda: self.runs[run_id].inputs.add(inputs[0].dataset.digest))
-
-    def set_terminated(self, run_id, status, time):
-        self._call(lambda: setattr(self.runs[run_id], "status", status))
+from tests.store.stand_in import AWAY, DIED, DIES, FINE, LOST, KilledError, heard, store, tell
 
 
 @pytest.fixture(autouse=True)
@@ -95,34 +24,6 @@ def impatient(monkeypatch):
     """Every operation is an attempt to deliver."""
     monkeypatch.setattr(writer, "PAUSE_SECONDS", (0.0, 0.0))
     monkeypatch.setattr(writer, "FLUSH_SECONDS", -1.0)
-
-
-def store(root, plan=()):
-    return Store(Client(plan), "1", root)
-
-
-def tell(run, n_points):
-    """What a cell writes, in short."""
-    with run:
-        run.params({"batch_size": 8})
-        run.dataset("iris", "0123", {}, 150, 4)
-        for step in range(n_points):
-            run.points({"train/cost": 1 / (1 + step), "validation/cost": 2.0}, step)
-        with run.files() as folder:
-            (folder / "history.csv").write_text("update\n0\n")
-        run.tags(note_tags("done"))
-
-
-def heard(told):
-    """What the store holds of its only run, without the times."""
-    (run,) = told.client.runs.values()
-    points = sorted((key, step, value) for (key, step, _), value in run.points.items())
-    tags = {key: value for key, value in run.tags.items() if not key.startswith("process.") and key != "journal"}
-    return {
-        "tags": tags,
-        "points": points,
-        **{key: getattr(run, key) for key in ("params", "inputs", "files", "status")},
-    }
 
 
 def without_failures(root, n_points):
@@ -259,15 +160,17 @@ def test_an_interrupt_is_heard_even_if_the_disk_is_full(tmp_path, monkeypatch):
         raise Interrupted(130)
 
 
-def test_a_refusal_is_raised_once_and_lets_the_rest_pass(tmp_path):
+def test_a_refusal_does_not_end_training_and_lets_the_rest_pass(tmp_path):
     told = store(tmp_path)
     with told.start("cell", {}) as run:
         run.params({"batch_size": 8})
-        with pytest.raises(MlflowException):
-            run.params({"batch_size": 9})
+        run.params({"batch_size": 9})
+        assert "the store refuses parameters: params do not change" in run.trouble
         run.points({"train/cost": 1.0}, 5)
-    assert heard(told)["points"] == [("train/cost", 5, 1.0)]
-    assert heard(told)["status"] == "FINISHED"
+        assert heard(told)["points"] == [("train/cost", 5, 1.0)]
+    assert heard(told)["status"] == "RUNNING"  # a finished run has everything that was written
+    told.deliver_waiting()
+    assert heard(told)["status"] == "FAILED"
 
 
 def test_what_is_refused_later_is_reported_and_lets_the_rest_pass(tmp_path):
@@ -299,11 +202,12 @@ def test_a_run_whose_last_words_are_refused_is_not_finished(tmp_path, monkeypatc
         log_batch(run_id, **words)
 
     told.client.log_batch = refuse_points
-    with pytest.raises(MlflowException, match="no such points"), told.start("cell", {}) as run:
+    with told.start("cell", {}) as run:
         run.points({"train/cost": 1.0}, 5)
+    told.deliver_waiting()
     ended = heard(told)
     assert (ended["status"], ended["tags"]["outcome"]) == ("FAILED", "failed")
-    assert "no such points" in ended["files"]["traceback.txt"]
+    assert "no such points" in ended["tags"]["error"]
 
 
 def test_a_store_that_stays_away_is_asked_once_and_not_once_for_each_journal(tmp_path):

@@ -1,0 +1,194 @@
+"""Sends operations of a journal to MLflow, and tells a store that is away from one that refuses a part.
+
+An operation that fails while the store answers a question about the run is refused: it is tried again, too, but holds
+nothing back that does not depend on it. So an error needs no name to be survived: 401, 413, a page of HTML, a bucket
+without a password.
+"""
+
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.store import connection
+from harness.store.connection import RefusedError, UnreachableError, reason
+from harness.store.journal import Journal
+from harness.store.journal_files import Operation
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
+TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
+CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a row that exists; MLflow has no code
+PROVISIONAL = "provisional"  # in a journal's state: the run is FAILED until its own end can be sent
+NAMES = {"create": "a run", "files": "artifacts", "params": "parameters", "finish": "the end of a run"}  # for people
+MOST_NAMED = 3  # artifacts
+
+
+def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool) -> None:
+    """Send consecutive operations of one kind from the journal to MLflow; sent twice, they have the effect of one.
+
+    training: wait less long for an answer, and raise an error that is none of a store, as it is a mistake in a program.
+    Raises UnreachableError if the store is away, RefusedError if it answers but does not take these.
+    """
+    timeout = connection.request_timeout(TRAINING_TIMEOUT) if training else nullcontext()
+    with timeout:
+        try:
+            _wait_for_earlier(journal, operations[0])
+            _send(client, journal, operations)
+        except UnreachableError:
+            raise
+        except Exception as error:
+            if training and not _is_of_a_store(error, operations[0]) and operations[0].begin >= journal.state["offset"]:
+                journal.hold(operations, reason(error))
+                raise
+            raise _failure(client, journal, operations[0], error) from error
+
+
+def _wait_for_earlier(journal: Journal, one: Operation) -> None:
+    """A finished run has all its points and files, and a tag its last value. Raises RefusedError."""
+    if one.kind != "create" and journal.state["run_id"] is None:
+        raise RefusedError("the run was never created")
+    earlier = [held for held in journal.held if held.begin < one.begin]
+    if earlier and one.kind == "finish" and one.content["status"] == "FINISHED":
+        raise RefusedError(earlier[0].reason)
+    for held in earlier:
+        if held.kind == one.kind == "tags":
+            (tags,) = journal.operations(held.begin, held.end)
+            if tags.content["tags"].keys() & one.content["tags"].keys():
+                raise RefusedError(held.reason)
+
+
+def _is_of_a_store(error: Exception, one: Operation) -> bool:
+    """Artifacts may lie in any other store, whose library has errors of its own."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException | OSError) or one.kind == "files"
+
+
+def _failure(client: "MlflowClient", journal: Journal, one: Operation, error: Exception) -> UnreachableError:
+    """What an error means, once the store was asked something else."""
+    refused = RefusedError(f"{_named(journal, one)}: {reason(error)}")
+    if one.kind != "files" and not connection.is_answer(error):
+        return UnreachableError(reason(error))
+    try:
+        with connection.unreachable_errors():
+            if run_id := journal.state["run_id"]:
+                client.get_run(run_id)
+            else:
+                client.search_runs([one.content["experiment"]], "", 1, 1)
+    except UnreachableError as away:
+        return away
+    except Exception:  # it answers that the run, or the experiment, is not there
+        return refused
+    return refused
+
+
+def _named(journal: Journal, one: Operation) -> str:
+    """Artifacts with the names of their files."""
+    kind = NAMES.get(one.kind, one.kind)
+    if one.kind != "files":
+        return kind
+    files = sorted(path.name for path in (journal.folder / "files" / one.content["folder"]).rglob("*.*"))
+    more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
+    return f"{kind} {', '.join(files[:MOST_NAMED])}{more}"
+
+
+def _send(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+    kind, content = operations[0].kind, operations[0].content
+    run_id = journal.state["run_id"]
+    match kind:
+        case "create":
+            _create(client, journal, content)
+        case "files":
+            if (folder := journal.folder / "files" / content["folder"]).exists():
+                _log_files(client, run_id, folder)
+        case "dataset":
+            _log_dataset(client, run_id, content)
+        case "finish":
+            if journal.state.get(PROVISIONAL):
+                _restore_tags(client, journal)
+            client.set_terminated(run_id, content["status"], content["time"])
+        case _:
+            _log(client, run_id, kind, [operation.content[kind] for operation in operations])
+
+
+def _log_files(client: "MlflowClient", run_id: str, folder: Path) -> None:
+    """Raises OSError if the store does not list a file afterwards: a proxy may answer an upload with a page of HTML."""
+    client.log_artifacts(run_id, str(folder))
+    for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        inside = place.relative_to(folder).as_posix() if place != folder else None
+        listed = {item.path: item.file_size for item in client.list_artifacts(run_id, inside)}
+        for file in filter(Path.is_file, place.iterdir()):
+            path = file.relative_to(folder).as_posix()
+            if listed.get(path, -1) not in (file.stat().st_size, None):
+                raise OSError(f"{path} is not in the store after it was sent")
+
+
+def end_provisionally(client: "MlflowClient", journal: Journal) -> None:
+    """End a run as FAILED whose own end waits for what the store refuses; its own end is sent after that."""
+    from mlflow.exceptions import MlflowException
+
+    last = [one for one in journal.pending() if one.kind == "finish"][-1:]
+    run_id = journal.state["run_id"]
+    if not (last and run_id):
+        return
+    tags = {"outcome": "failed", "error": f"the store refuses {journal.held[0].reason}"}
+    with suppress(UnreachableError, MlflowException), connection.unreachable_errors():
+        client.set_terminated(run_id, "FAILED", last[0].content["time"])
+        _log(client, run_id, "tags", [tags])
+        journal.state[PROVISIONAL] = True
+        journal.save()
+
+
+def _restore_tags(client: "MlflowClient", journal: Journal) -> None:
+    """Set again what `end_provisionally` has set otherwise."""
+    own: dict[str, str] = {}
+    for one in journal.operations(0, journal.state["offset"]):
+        own |= one.content["tags"] if one.kind in ("create", "tags") else {}
+    for key in ("outcome", "error"):
+        if key in own:
+            client.set_tag(journal.state["run_id"], key, own[key])
+        else:
+            client.delete_tag(journal.state["run_id"], key)
+
+
+def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]) -> None:
+    """Create the run, once: if the answer to an earlier attempt was lost, a run carries the journal's name.
+
+    The search comes first even when the run cannot exist yet: a store that hangs should hang on a search.
+    """
+    name = journal.folder.name
+    found = client.search_runs([content["experiment"]], f"tags.journal = '{name}'", 1, 1)
+    if not found:
+        tags = {**content["tags"], "journal": name}
+        found = [client.create_run(content["experiment"], content["time"], tags, content["name"])]
+    journal.state["run_id"] = found[0].info.run_id
+
+
+def _log(client: "MlflowClient", run_id: str, kind: str, contents: list[Any]) -> None:
+    """Parameters, tags or points. A point that is sent twice is one: it carries the time at which it was measured."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    argument, make, most = {
+        "params": ("params", Param, MAX_PARAMS), "tags": ("tags", RunTag, MAX_PARAMS),
+        "points": ("metrics", Metric, MAX_POINTS),
+    }[kind]  # fmt: skip
+    items = [make(*one) for some in contents for one in (some.items() if isinstance(some, dict) else some)]
+    for start in range(0, len(items), most):
+        client.log_batch(run_id, **{argument: items[start : start + most]})
+
+
+def _log_dataset(client: "MlflowClient", run_id: str, content: Mapping[str, Any]) -> None:
+    """If two runs log the same new dataset at once, MLflow refuses one; its second attempt finds the dataset."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
+
+    inputs = [DatasetInput(Dataset(source_type="code", **content), [InputTag("mlflow.data.context", "training")])]
+    try:
+        client.log_inputs(run_id, inputs)
+    except MlflowException as conflict:
+        if not any(word in str(conflict) for word in CONFLICTS):
+            raise
+        client.log_inputs(run_id, inputs)

@@ -1,0 +1,47 @@
+"""Which places of artifacts a store may name: MLflow's client opens them with the user's own accounts."""
+
+from urllib.parse import SplitResult, urlsplit
+
+from harness.config import ConfigError
+from harness.store.redaction import redacted
+
+BUCKETS = ("s3", "gs")  # the host is the cloud's, whatever the address says
+AZURE = ("wasbs", "abfss")
+OF_A_HOST = ("", "file", "mlflow-artifacts", "http", "https", "hdfs", "viewfs", "dbfs")  # the host is in the address
+
+
+def is_allowed(place: str, store_uri: str) -> bool:
+    """Whether MLflow may open a place of artifacts: it sends the user's token to the host that a place names.
+
+    So that host is this machine, the store's own or a cloud's. Not looked at: which folder or bucket it is.
+    """
+    try:
+        parts, store = urlsplit(place), urlsplit(store_uri)
+        if ".." in parts.path.split("/"):
+            return False
+        scheme = parts.scheme if len(parts.scheme) > 1 else ""  # C:\... of Windows
+        if scheme in AZURE:
+            return (parts.hostname or "").endswith(".core.windows.net")
+        return scheme in BUCKETS or (scheme in OF_A_HOST and _host(parts) in _own_hosts(scheme, store))
+    except ValueError:  # of urlsplit, for brackets and ports that are none
+        return False
+
+
+def _host(parts: SplitResult) -> tuple[str, int | None]:
+    return parts.hostname or "", parts.port
+
+
+def _own_hosts(scheme: str, store: SplitResult) -> set[tuple[str, int | None]]:
+    own = (
+        {_host(store)}
+        if store.scheme in ("http", "https") and scheme in ("http", "https", "mlflow-artifacts")
+        else set()
+    )
+    return own if scheme in ("http", "https") else own | {("", None)}
+
+
+def check_place(what: str, place: str, store_uri: str) -> None:
+    """Raises ConfigError."""
+    if not is_allowed(place, store_uri):
+        allowed = "artifacts on this machine, on the store's own server or in a cloud's bucket"
+        raise ConfigError(what, allowed, redacted(place))
