@@ -9,6 +9,7 @@ from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_t
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_at, spent
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
 from harness.analysis.headlines import Headline, Lead
+from harness.analysis.improvement import Improvement
 from harness.analysis.more_replicas import Need, arms_of, needs, seconds_for
 from harness.analysis.parts import WALL, joined
 from harness.analysis.planned import n_comparisons, too_few_seeds
@@ -27,3 +28,4 @@ from harness.analysis.study import (
 )
 from harness.analysis.sweep_tables import LOOKS, SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS, interruption, usable
+from harness.analysis.variance import Shares

@@ -9,9 +9,11 @@ from harness.analysis import batch_sizes
 from harness.analysis.batch_sizes import GROUP, final_costs, table, targets_table, updates_to_target, with_limits
 from harness.analysis.comparisons import CLOCK_COLUMNS, compare, costs_when_spent
 from harness.analysis.headlines import Headline, headlines
+from harness.analysis.improvement import Improvement, improvements
 from harness.analysis.reductions import Pair, SumOrMean, matched_pairs, sum_or_mean
 from harness.analysis.sweep_tables import SweepData
 from harness.analysis.timing import BLOCKS
+from harness.analysis.variance import Shares, variance_shares
 from harness.inference import Array, Exponent, median_interval
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Answer:
     headlines: list[Headline]  # of each task and of each setting that has something to compare
     sum_or_mean: list[SumOrMean]  # of each setting that has both
     n_comparisons: int  # that these two make: one family of claims
+    shares: list[Shares]
+    improvements: list[Improvement]
 
 
 def answer(data: SweepData) -> Answer:
@@ -78,6 +82,8 @@ def answer(data: SweepData) -> Answer:
         headlines=first,
         sum_or_mean=reductions,
         n_comparisons=n_comparisons,
+        shares=variance_shares(cells, costs),
+        improvements=improvements(first, data.histories, rng),
     )
 
 

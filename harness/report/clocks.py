@@ -1,6 +1,7 @@
 """Training cost on four clocks: epochs, updates, examples, train seconds; a line for each cell (see `medians`)."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,12 +30,18 @@ Styles = Mapping[str, dict[str, Any]]
 
 
 def clocks(
-    cells: "pd.DataFrame", histories: "pd.DataFrame", best: "pd.DataFrame", title: str, seconds: bool = True
+    cells: "pd.DataFrame",
+    histories: "pd.DataFrame",
+    best: "pd.DataFrame",
+    title: str,
+    seconds: bool = True,
+    findings: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, "Figure"]:
     """Training cost against epochs, updates, examples and train seconds: a figure for each part of the sweep, by name.
 
     A part is a dataset if its cells can be told apart on common axes, else a setting. Of more than IN_COLOUR cells, the
-    cells of `best` are drawn in colour and others in grey. seconds: whether they compare between cells.
+    cells of `best` are drawn in colour and others in grey. seconds: whether they compare between cells. findings: of
+    a part, or of the sweep first, for the title.
     """
     parts: dict[str, pd.DataFrame] = {}
     for dataset, own in cells.groupby("dataset", sort=False):
@@ -42,10 +49,14 @@ def clocks(
         one_task = len(own.filter(regex=r"^dataset\b").drop_duplicates()) == 1  # else their costs do not compare
         together = one_task and (len(settings) == len(own) or len(own) <= IN_COLOUR)
         parts |= {str(dataset): own} if together or len(settings) == 1 else settings
-    return {
-        name: _clocks(own, histories, set(best["cell"]), f"{title}: {name}" if len(parts) > 1 else title, seconds)
-        for name, own in parts.items()
-    }
+    several = len(parts) > 1
+    drawn = {}
+    for name, own in parts.items():
+        finding = findings.get(name, "") if several else next(iter(findings.values()), "")
+        of = f"{title}: {name}" if several else title
+        heading = f"{finding}\n{of}" if finding else of
+        drawn[name] = _clocks(own, histories, set(best["cell"]), heading, seconds)
+    return drawn
 
 
 @styled()

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,21 @@ def headlines(found: Answer) -> list[str]:
         f"{each.of}: {_headline(each, found)}{_to_target(each, found)}{_missing(each)}." for each in found.headlines
     ]
     return first + [reductions.sentence(each, several) for each in found.sum_or_mean]
+
+
+def best_rates(found: Answer) -> list[str]:
+    """A sentence for each setting and reduction with several rates: that of the lowest median at each batch size."""
+    tried = found.best[found.best["n_rates"] > 1]
+    several, sentences = tried["setting"].nunique() > 1, []
+    for (setting, reduction), own in tried.sort_values("batch_size").groupby(["setting", "reduction"], sort=False):
+        of = f"{setting}, {reduction}" if several else reduction
+        sentences.append(f"Best learning rate tried, {of}: {', '.join(map(_best_rate, own.itertuples()))}.")
+    return sentences
+
+
+def _best_rate(best: Any) -> str:
+    edge = f" ({ENDS[best.edge]} tried)" if best.edge else ""
+    return f"{best.learning_rate:g} at B={best.batch_size:.0f}{edge}"
 
 
 def _headline(headline: Headline, found: Answer) -> str:

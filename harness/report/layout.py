@@ -40,10 +40,13 @@ def panels(
 ) -> tuple["Figure", "np.ndarray"]:
     """A figure and its axes (rows, columns), one for each of `titles`, `size` inches each.
 
-    The note stands under the figure's title, the keys at the bottom. The last row may be shorter.
+    The note stands under the figure's title, after the title's second line; the keys at the bottom. The last row may be
+    shorter.
     """
     from matplotlib.figure import Figure
 
+    title, _, second = title.partition("\n")
+    note = f"{second}. {note}" if second else note
     rows, columns = len(titles), len(titles[0])
     between = 0.3 if sharey else BETWEEN
     width = left + columns * size[0] + (columns - 1) * between + right
@@ -173,6 +176,15 @@ def png(figure: "Figure") -> bytes:
     """The figure as a file; packed quickly rather than tightly, a sixth larger."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", pil_kwargs={"compress_level": 1})
+    return stream.getvalue()
+
+
+def packed(picture: bytes) -> bytes:
+    """The same PNG in a quarter of its bytes: 64 colours, packed tightly."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(64).save(stream, "png", optimize=True)
     return stream.getvalue()
 
 

@@ -1,11 +1,9 @@
-"""Numbers, intervals, verdicts and tables as Markdown, and Markdown with its pictures as one HTML file."""
+"""Numbers, intervals, verdicts and tables as Markdown; Markdown as HTML."""
 
-import base64
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,33 +21,6 @@ LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 MARKUP = re.compile(r"<(?=[a-zA-Z/!?])|\](?=[(\[:])|&(?=#?\w+;)")
 UNSAFE = re.compile(r"[^\w .,=\[\]-]")  # signs in the name of a file
 LONGEST_FILE = 100  # bytes of it, without its number and ending
-# A second lock: a browser that opens the page loads nothing and runs nothing, whatever stands in it.
-LOCK = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{lock}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1180px; margin: 2rem auto;
-  padding: 0 1rem; }}
-h1 {{ font-size: 1.5rem; }} h3 {{ margin-top: 2rem; }}
-code {{ background: #f3f3f3; padding: .1em .3em; overflow-wrap: anywhere; }}
-div.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums; }}
-th, td {{ border-bottom: 1px solid #ddd; padding: .3rem .7rem; text-align: left; vertical-align: top; }}
-figure {{ margin: 2rem 0; }} img {{ max-width: 100%; height: auto; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-{body}
-{figures}
-</body>
-</html>
-"""
 
 
 def number(value: float) -> str:
@@ -147,17 +118,9 @@ def shortened(text: str) -> str:
     return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
 
 
-def html(title: str, markdown: str, pictures: Mapping[str, bytes]) -> str:
-    """The page: text, then pictures (PNG files by name). It loads nothing and has no script, so it opens anywhere."""
+def rendered(markdown: str) -> str:
+    """Markdown as HTML; HTML in it is text."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    body = parser.disable(["link", "image", "autolink", "reference"]).render(markdown)
-    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    figures = "\n".join(_figure(name, png) for name, png in pictures.items())
-    return PAGE.format(title=escape(visible(title)), lock=LOCK, body=body, figures=figures)
-
-
-def _figure(name: str, png: bytes) -> str:
-    data = base64.b64encode(png).decode("ascii")
-    return f'<figure><img alt="{escape(visible(name))}" src="data:image/png;base64,{data}"></figure>'
+    return str(parser.disable(["link", "image", "autolink", "reference"]).render(markdown))

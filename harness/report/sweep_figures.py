@@ -9,9 +9,12 @@ from harness.analysis import BLOCKS, TUNED, Answer, SweepData
 from harness.report.clocks import clocks
 from harness.report.layout import batch_axis, evenly_spaced, log_axis, log_limits, panels
 from harness.report.markdown import COSTS, number
+from harness.report.medians import edge_of
 from harness.report.rates import rate_heatmaps, stability
+from harness.report.slices import slices
 from harness.report.style import COLOURS, DIVERGED, SMALL, key, palette, short_names, styled, two_digits
 from harness.report.targets import to_target
+from harness.report.titles import titled, winners
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,24 +30,32 @@ Split = tuple[float, float]  # µs per update, µs per example
 
 def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     """The figures that suit what the sweep varied, by name."""
-    cells, title = data.finished, data.title
+    cells = data.finished
     if cells.empty:
         return {}
+
+    def title(name: str) -> str:
+        return titled(name, data, found)
+
     settings, seconds = cells.groupby("setting"), data.timing == BLOCKS or len(cells) == 1
     n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
-    parts = clocks(cells, data.histories, found.best, title, seconds)
+    parts = clocks(cells, data.histories, found.best, data.title, seconds, winners(found))
     drawn = {f"clocks {part}" if len(parts) > 1 else "clocks": figure for part, figure in parts.items()}
     if n_sizes > 1:
-        drawn["to_target"] = to_target(found.targets, found.fits, _goals(cells, found.targets_at), title)
+        drawn["to_target"] = to_target(found.targets, found.fits, _goals(cells, found.targets_at), title("to_target"))
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
-        drawn |= {"timing": timing(cells, title)} if timed else {}
+        drawn |= {"timing": timing(cells, data.title)} if timed else {}
     if n_rates > 1:
+        first_costs = data.histories.groupby("cell")["train_cost"].first()
+        drawn["slices"] = slices(cells, edge_of(first_costs), title("slices"))
+    if n_rates > 1 and n_sizes > 1:
         tuned = found.cells.set_index("cell")[TUNED]
-        drawn["learning_rates"] = rate_heatmaps(cells.assign(score=cells["cell"].map(tuned)), found.best, title)
-        drawn["stability"] = stability(found.frontier, title)
+        scored = cells.assign(score=cells["cell"].map(tuned))
+        drawn["learning_rates"] = rate_heatmaps(scored, found.best, title("learning_rates"))
+        drawn["stability"] = stability(found.frontier, title("stability"))
     few = len(cells) == len(found.best) and settings.size().max() > 1 and not cells["n_diverged"].any()
     if len(cells) > 1 and not few:  # the clocks show where a few lines end
-        drawn["outcomes"] = outcomes(cells, title)
+        drawn["outcomes"] = outcomes(cells, title("outcomes"))
     return drawn
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from harness.analysis import LOOKS, answer
 from harness.config import sweep_label, varied_keys
-from harness.report import code, figures, file_names, finding_figures, findings, headlines, html, note, png, shortened
+from harness.report import code, figures, file_names, finding_figures, findings, headlines, note, page, png, shortened
 from harness.runs import studies
 from harness.runs.grid import GridCell, missing
 from harness.runs.loading import load_sweep, read_grid, write_grid
@@ -125,7 +125,7 @@ def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
             for title, name in file_names(list(pictures)).items():
                 (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
             table.to_csv(folder / "cells.csv", index=False)
-            (folder / "report.html").write_text(html(data.title, words, pictures), encoding="utf8")
+            (folder / "report.html").write_text(page(data, found, words, pictures, store.ui.run_link), encoding="utf8")
             if judgement:
                 text = json.dumps(findings.records(*judgement), indent=1, ensure_ascii=False)
                 (folder / studies.FINDINGS).write_text(text, encoding="utf8")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
 from synthetic import cell, evidence
 
 from harness.analysis import Claim, Finding, Study
@@ -15,8 +16,9 @@ from harness.api.results import Figures
 from harness.app.command import say
 from harness.config import labels, sweep_label, visible
 from harness.inference import Verdict
-from harness.report import code, figures, file_names, findings, harmless, html, note, png
+from harness.report import code, figures, file_names, findings, harmless, note, page, png
 from harness.report.curves import cell_figures
+from harness.report.markdown import rendered
 from harness.report.style import key
 from harness.store import print_traceback
 from harness.store.writer import MAX_NAME, _clean
@@ -101,12 +103,22 @@ def test_a_name_in_a_note_is_no_markup_and_the_page_loads_nothing(name):
     words = note(found.data, found.answer)
     assert SIGNS.search(words) is None
     loads_nothing(as_a_browser_of_runs(words))
-    page = html(name, words, {name: b"png"})
-    loads_nothing(page)
-    assert SIGNS.search(page) is None
-    page.encode()
-    (lock,) = [meta["content"] for meta in Page(page).metas if "http-equiv" in meta]
-    assert "default-src 'none'" in str(lock)
+    text = page(found.data, found.answer, words, {name: png(Figure(figsize=(0.1, 0.1)))}, lambda run_id: f"#/{run_id}")
+    text.encode()
+    scripts = re.findall(r"<script>.*?</script>", text, re.DOTALL)
+    assert len(scripts) == 3  # the library's, the charts', the page's
+    shown = text
+    for script in scripts:
+        shown = shown.replace(script, "")
+    read = Page(shown)
+    assert read.tags & {"iframe", "link", "object", "embed", "base", "audio"} == set()
+    assert read.handlers == []
+    assert [one for one in read.addresses if not one.startswith(("#", "data:image/png;base64,"))] == []
+    assert shown.count("<script") == 1  # the numbers
+    assert SIGNS.search(shown) is None
+    (lock,) = [str(meta["content"]) for meta in read.metas if "http-equiv" in meta]
+    assert "default-src 'none'" in lock
+    assert "script-src 'sha256-" in lock
 
 
 def test_the_oracle_sees_what_would_be_loaded():
@@ -133,8 +145,7 @@ def test_a_name_is_shown_as_it_is_written(name):
     plain = visible(name).strip()
     if any(sign in plain for sign in "`*|\\"):  # emphasis and the like is not taken away
         return
-    text = html("t", harmless(plain), {})
-    shown = re.sub("<[^>]*>", "", text.partition("</h1>")[2])
+    shown = re.sub("<[^>]*>", "", rendered(harmless(plain)))
     assert plain in HTMLText(shown).text
 
 
@@ -185,7 +196,6 @@ def test_pictures_of_any_name_are_drawn(kind):
 
 
 def test_matplotlib_would_read_a_name_as_a_formula():
-    from matplotlib.figure import Figure
 
     figure = Figure()
     figure.suptitle(PLANTED["mathtext"])

@@ -52,6 +52,7 @@ def cell(setting, reduction, size, rate, replicas, limit, **_):
         "dataset": setting.split()[0],
         "setting": setting,
         "cell": f"{abs(hash((setting, reduction, size, rate))):x}",
+        "name": f"B={size} (η={rate:g}, {reduction})",
         "label": f"{setting} B={size} η={rate:g} {reduction}",
         "status": "FINISHED",
         "target_on": "train",
@@ -188,7 +189,7 @@ def test_costs_beyond_any_axis_do_no_harm():
 
 def figures_of(tables, timing="blocks"):
     data = SweepData("digits", {}, tables.cells, pd.DataFrame(), tables.histories, timing)
-    return figures(data, SimpleNamespace(**vars(tables), targets_at={"digits": 0.7}))
+    return figures(data, SimpleNamespace(**vars(tables), targets_at={"digits": 0.7}, headlines=[], exponents={}))
 
 
 def test_a_sweep_without_a_finished_cell_has_no_figures():
@@ -200,13 +201,10 @@ def test_a_sweep_without_a_finished_cell_has_no_figures():
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ({}, {"clocks", "to_target", "timing", "learning_rates", "stability", "outcomes"}),
+        ({}, {"clocks", "to_target", "timing", "slices", "learning_rates", "stability", "outcomes"}),
         ({"sizes": (64,), "rates": (0.1,), "reductions": ("mean",)}, {"clocks"}),
         ({"rates": (0.01,), "reductions": ("mean",)}, {"clocks", "to_target", "timing"}),  # clocks show all three ends
-        (
-            {"sizes": (64,), "limit": 1e9, "reductions": ("mean",)},
-            {"clocks", "learning_rates", "stability", "outcomes"},
-        ),
+        ({"sizes": (64,), "limit": 1e9, "reductions": ("mean",)}, {"clocks", "slices", "outcomes"}),
     ],
 )
 def test_a_sweep_has_the_figures_of_what_it_varied(options, names):

@@ -1,0 +1,94 @@
+"""The moving charts of a report as Bokeh documents without data: `page.js` fills their sources and shows one of each.
+
+Bokeh draws, zooms and shows what is under the pointer. A chart exists for each pair of scales that can be chosen, as a
+scale cannot be changed in a browser.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from harness.report.parallel import KEYS, parallel, quiet
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from bokeh.plotting import figure
+
+HEIGHT = 430  # pixels
+LINES: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour", "dash", "width", "alpha")}
+BANDS: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour")}
+POINTS: dict[str, list[Any]] = {
+    name: [] for name in ("x", "y", "colour", "size", "marker", "name", "value", "count", "command")
+}
+STRIPS: dict[str, list[Any]] = {name: [] for name in ("left", "right", "bottom", "top", "colour")}
+TOOLTIP = """<div style="max-width: 22rem; overflow-wrap: anywhere"><b>@name</b><br>@value<br>@count<br>
+<code>@command</code></div>"""
+
+
+def charts(cells: "pd.DataFrame") -> tuple[str, dict[str, str]]:
+    """The script that makes all charts, and the place of each: `curves`, `slice`, and `parallel` of three keys or more.
+
+    cells: the finished ones.
+    """
+    from bokeh.embed import components
+    from bokeh.layouts import column
+
+    made = {"curves": column(_curves(), sizing_mode="stretch_width"), "slice": _slice()}
+    if len(keys := [key for key in KEYS if cells[key].nunique() > 1]) > 2:
+        made["parallel"] = parallel(cells, keys)
+    script, places = components(made, wrap_script=False)
+    return script, places
+
+
+def library() -> str:
+    """Bokeh's JavaScript, for a page that loads nothing."""
+    from bokeh.resources import Resources
+
+    return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+
+
+def _curves() -> "list[figure]":
+    from bokeh.models import ColumnDataSource
+
+    sources = {name: ColumnDataSource(dict(columns), name=f"curves {name}") for name, columns in SOURCES.items()}
+    return [_lines(f"curves {x} {y}", x, y, sources) for x in ("linear", "log") for y in ("linear", "log")]
+
+
+def _slice() -> "figure":
+    """Cost against learning rate; above it a strip for each line that says where it diverges."""
+    from bokeh.models import ColumnDataSource, LinearScale, Range1d
+
+    sources = {name: ColumnDataSource(dict(columns), name=f"slice {name}") for name, columns in SOURCES.items()}
+    plot = _lines("slice", "log", "log", sources)
+    plot.visible = True
+    plot.extra_y_ranges, plot.extra_y_scales = {"strips": Range1d(0, 1)}, {"strips": LinearScale()}
+    strips = ColumnDataSource(dict(STRIPS), name="slice strips")
+    plot.quad(
+        "left", "right", "top", "bottom", source=strips, y_range_name="strips", fill_color="colour", fill_alpha=0.12,
+        line_color=None, hatch_pattern="/", hatch_color="colour", hatch_alpha=0.8, hatch_scale=8, hatch_weight=1,
+    )  # fmt: skip
+    return plot
+
+
+SOURCES = {"lines": LINES, "bands": BANDS, "points": POINTS}
+
+
+def _lines(name: str, x: Any, y: Any, sources: dict[str, Any]) -> "figure":
+    from bokeh.models import HoverTool
+    from bokeh.plotting import figure
+
+    plot = figure(
+        name=name, x_axis_type=x, y_axis_type=y, height=HEIGHT, sizing_mode="stretch_width", visible=False,
+        tools="pan,box_zoom,wheel_zoom,reset", toolbar_location="right",
+    )  # fmt: skip
+    plot.toolbar.logo = None
+    plot.toolbar.active_scroll = None
+    plot.patches("xs", "ys", source=sources["bands"], color="colour", alpha=0.15, line_alpha=0)
+    plot.multi_line(
+        "xs", "ys", source=sources["lines"], line_color="colour", line_dash="dash", line_width="width",
+        line_alpha="alpha",
+    )  # fmt: skip
+    points = plot.scatter(
+        "x", "y", source=sources["points"], color="colour", size="size", marker="marker", hover_alpha=1.0
+    )
+    plot.add_tools(HoverTool(renderers=[points], tooltips=TOOLTIP, point_policy="snap_to_data"))
+    quiet(plot)
+    return plot
