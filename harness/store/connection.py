@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
+from harness.store import places
 from harness.store.hosts import check_place
 from harness.store.redaction import redacted
 
@@ -56,7 +57,8 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     Raises ConfigError when the store cannot be opened.
     """
     _check_folder()
-    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / DATABASE}")
+    own = f"sqlite:///{Path.cwd() / DATABASE}"
+    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", own)
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow
@@ -70,9 +72,12 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     with lock, _no_answer_as_config_error(uri):  # two processes that create the same database at once break each other
         client = MlflowClient()
         if experiment_id is None:
-            experiment = mlflow.set_experiment(_experiment())
+            experiment_id = str(mlflow.set_experiment(_experiment()).experiment_id)
+            if places.names_store_of(uri, str(Path.cwd())):
+                places.repair(Path.cwd())
+            experiment = client.get_experiment(experiment_id)
             check_place(f"experiment {experiment.name}", experiment.artifact_location, uri)
-        return client, experiment_id or experiment.experiment_id
+        return client, experiment_id
 
 
 def connect_to_read() -> tuple["MlflowClient", str]:
@@ -83,7 +88,10 @@ def connect_to_read() -> tuple["MlflowClient", str]:
         raise ConfigError("MLFLOW_TRACKING_URI", allowed, str(Path.cwd()))
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(uri or f"sqlite:///{Path.cwd() / DATABASE}")
+    own = f"sqlite:///{Path.cwd() / DATABASE}"
+    client = MlflowClient(uri or own)
+    if client.tracking_uri == own:
+        places.repair(Path.cwd(), must=False)
     with _no_answer_as_config_error(uri):
         found = client.get_experiment_by_name(_experiment())
     if found is None:

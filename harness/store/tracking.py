@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.store import connection
+from harness.store import connection, places
 from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
 from harness.store.hosts import check_place, is_allowed
@@ -111,7 +111,7 @@ class Store:
         for journal in Journal.abandoned(self.undelivered, unreadable):
             spent = time.monotonic() - begun
             left = wait_seconds - spent
-            if journal.state.get("store") != self.uri:
+            if not self._owns(str(journal.state.get("store"))):
                 continue
             if away and left <= 0:  # another attempt would only take time
                 n_waiting += 1
@@ -128,6 +128,14 @@ class Store:
             except (UnreachableError, OSError) as error:  # OSError: the disk is full
                 n_waiting, why, away = n_waiting + 1, reason(error), True
         return Delivery(n_runs, n_waiting, why, refused, frozenset(runs), unreadable)
+
+    def _owns(self, address: str) -> bool:
+        """Whether a journal was written for this store, here or in a folder in which the project was before."""
+        if address == self.uri or not (address.startswith("sqlite:") and self.uri.startswith("sqlite:")):
+            return address == self.uri
+        experiment = query(lambda: self.client.get_experiment(self.experiment_id))
+        former = places.former_folders(experiment.tags.get(places.FORMER, ""))
+        return any(places.names_store_of(address, folder) for folder in former)
 
     def _deliver_rest(self, journal: Journal, wait_seconds: float, refusal_seconds: float) -> None:
         """Deliver a journal in place of its process. Raises UnreachableError."""
@@ -181,12 +189,13 @@ class Store:
         return next((run for run in reversed(found) if self.has_file(run.info.run_id, "history.csv")), None)
 
     def orphaned_runs(self) -> list["Run"]:
-        """The runs that are RUNNING though their process is certainly dead."""
-        return [run for run in self._search("attributes.status = 'RUNNING'") if is_dead(run.data.tags)]
+        """The runs that are RUNNING though their process is certainly dead, or does not know where the project is."""
+        open_runs = self._search("attributes.status = 'RUNNING'")
+        return [run for run in open_runs if places.MOVED in run.data.tags or is_dead(run.data.tags)]
 
     def has_ended(self, run: "Run") -> bool:
         """Whether the run has ended, or its process certainly has."""
-        return run.info.status != "RUNNING" or is_dead(run.data.tags)
+        return run.info.status != "RUNNING" or places.MOVED in run.data.tags or is_dead(run.data.tags)
 
     def has_file(self, run_id: str, path: str) -> bool:
         """Whether a file is among a run's artifacts."""
