@@ -28,7 +28,7 @@ ELSEWHERE = ("config_name", "config_path")  # they would name another configurat
 USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
 GRIDS = "study.grids"
-VERBS = ("deliver", "report", "studies", "verify")  # of harness.app.verbs, whose imports take long
+VERBS = ("deliver", "pack", "report", "studies", "unpack", "verify")  # of harness.app.verbs, whose imports take long
 
 
 def flags(words: Sequence[str]) -> Namespace:

@@ -87,7 +87,7 @@ def repaired_places(project: Path) -> list[Repair]:
         database.execute("BEGIN IMMEDIATE")
         found = [_move(database, root, project) for root in _old_roots(database, project)]
         database.execute("COMMIT")
-    return [repaired for repaired in found if repaired.old != str(project)]
+    return [repaired for repaired in found if repaired.n_runs and repaired.old != str(project)]
 
 
 @contextmanager

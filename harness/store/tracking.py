@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 FINISHED = "attributes.status = 'FINISHED'"
+ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
@@ -177,6 +178,24 @@ class Store:
     def cells(self, sweep: str) -> list["Run"]:
         """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""
         return self._search(_of_sweep(sweep))
+
+    def cells_and_sweeps(self) -> list["Run"]:
+        """Every run that the harness made, but for those that are still being unpacked."""
+        return [run for kind in ("cell", "sweep") for run in self._search(f"tags.kind = '{kind}'")]
+
+    def create_as(self, origin: str, name: str, start: int) -> str:
+        """The id of an open run that is being unpacked: a new one, or one that an unpacking which ended early left.
+
+        It has no tag `kind` until it is whole, so nothing counts it; as its process is known, a later start closes it.
+        """
+        tags = {**connection.run_tags(None), **process_tags(), ORIGIN: origin}
+
+        def find_or_create() -> "Run":
+            same = self.client.search_runs([self.experiment_id], f"tags.{ORIGIN} = '{origin}'")
+            begun = [run for run in same if "kind" not in run.data.tags]
+            return begun[0] if begun else self.client.create_run(self.experiment_id, start, tags, name)
+
+        return str(query(find_or_create).info.run_id)
 
     def last_study(self, name: str, size: str) -> "Run | None":
         """The newest finished sweep of a study."""
