@@ -42,27 +42,35 @@ Ids = Mapping[str, str]  # of a run in the archive -> in this store
 def unpack(archive: Archive, store: Store) -> str:
     """Add the runs that the store does not have, and memberships of sweeps; returns a sentence.
 
-    Raises ConfigError if the disk has no room, UnreachableError if the store fails; then the same call completes it.
+    One process of a project at a time. Raises ConfigError if the disk has no room, UnreachableError if the store fails;
+    then the same call completes it.
     """
-    known = _known(store)
-    new = [run for run in archive.runs if not _is_known(run, known)]
-    ids = {run.id: known[run.origin].info.run_id for run in archive.runs if run.origin in known}
-    archive.check_room(new, Path.cwd())
+    from filelock import FileLock
+
+    with FileLock(connection.RUNS / ".unpack.lock"):
+        known = _known(store)
+        new = [run for run in archive.runs if not _is_known(run, known)]
+        ids = {run.id: known[run.origin].info.run_id for run in archive.runs if run.origin in known}
+        archive.check_room(new, Path.cwd())
+        _add(archive, store, new, ids)
+        for run in archive.runs:
+            if _is_known(run, known):
+                _join_sweeps(store, run, known[run.origin], ids)
+    for run in new:
+        if run.kind == "sweep":
+            store.save_view(ids[run.id], VIEW, ORDER_BY)
+    return f"Unpacked into {store.uri}: runs: {len(new)}, there already: {len(archive.runs) - len(new)}"
+
+
+def _add(archive: Archive, store: Store, new: Sequence[PackedRun], ids: dict[str, str]) -> None:
+    """Adds their ids in this store to `ids`."""
     with Bulk.of(store) as bulk:
         root = bulk.root() if bulk else None
         if bulk and root:
             ids |= _new_ids(bulk, new)
-            _write_tables(archive, store, bulk, Path(root), new, ids)
+            _write_tables(archive, bulk, Path(root), new, ids)
         else:
             _send(archive, store, new, ids)
-    for run in archive.runs:
-        if run not in new:
-            _join_sweeps(store, run, known[run.origin], ids)
-    for run in new:
-        if run.kind == "sweep":
-            store.save_view(ids[run.id], VIEW, ORDER_BY)
-    there = len(archive.runs) - len(new)
-    return f"Unpacked into {store.uri}: runs: {len(new)}, there already: {there}"
 
 
 def _known(store: Store) -> "dict[str, Run]":
@@ -137,7 +145,7 @@ def _extract(archive: Archive, run: PackedRun, folder: Path, ids: Ids) -> None:
 # Into a SQLite store
 
 
-def _write_tables(archive: Archive, store: Store, bulk: Bulk, root: Path, new: Sequence[PackedRun], ids: Ids) -> None:
+def _write_tables(archive: Archive, bulk: Bulk, root: Path, new: Sequence[PackedRun], ids: Ids) -> None:
     """Files first, then all runs in one transaction: a kill before its end leaves folders that no run names."""
     wanted = {run.id for run in new}
     for run in new:

@@ -4,7 +4,7 @@ import uuid
 from pathlib import Path
 from random import Random
 
-from . import commands_fail, deliveries, hostile, outages  # noqa: F401 - each registers its faults
+from . import commands_fail, deliveries, hostile, outages, travel  # noqa: F401 - each registers its faults
 from .fault import FAULTS as FAULTS
 from .fault import Fault
 from .fault import NotHere as NotHere
