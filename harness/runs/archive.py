@@ -1,4 +1,4 @@
-"""A file that carries runs from one store to another: its form, written and read; reading trusts nothing in it.
+"""A file that carries runs from one store to another: its form, and its reader, which trusts nothing in it.
 
 A zip of three kinds of members, in this order; docs/travel.md describes every field:
 
@@ -15,14 +15,13 @@ import struct
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
-from harness import __version__
 from harness.config import ConfigError
 from harness.runs.archive_checks import Points, Refused, checked_points, checked_run, no_constant, shown
 
@@ -33,7 +32,6 @@ MAX_RUN_LINES = 256 << 20  # bytes of the lines of all runs without their points
 MAX_RATIO, ALWAYS_ALLOWED = 200, 64 << 20  # unpacked bytes per packed byte; unpacked bytes that need no ratio
 RESERVE = 0.05  # share of a disk's free bytes that stays free
 CHUNK = 1 << 20  # bytes that are read at a time
-STORED = (".png", ".npz")  # compressed already
 
 
 @dataclass(frozen=True)
@@ -60,74 +58,10 @@ class PackedRun:
         return self.tags["kind"]
 
 
-# Writing
-
-
-def write_archive(
-    path: Path, scratch: Path, runs: Iterable[tuple[PackedRun, Iterable[Points]]], files: Mapping[str, Path]
-) -> None:
-    """Write runs with their points. files: SHA-256 -> where the content lies. scratch: an empty folder.
-
-    `files` is read after the last run. Raises OSError, and ConfigError for a file that has changed since.
-    """
-    with (scratch / RUNS).open("wb") as lines:
-        for run, chunks in runs:
-            _write_line(lines, {"run": asdict(run)})
-            for points in chunks:
-                _write_line(lines, {"points": points})
-    members = {RUNS: scratch / RUNS} | {f"files/{digest}": found for digest, found in files.items()}
-    described = {name: {"bytes": one.stat().st_size, "sha256": _digest(one, name)} for name, one in members.items()}
-    about = {"format": FORMAT, "version": VERSION, "harness": __version__, "members": described}
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with zipfile.ZipFile(part, "w", compresslevel=3) as archive:
-            archive.writestr(_member(MANIFEST, ".json"), json.dumps(about, indent=0))
-            for name, found in members.items():
-                _write_member(archive, name, found, str(described[name]["sha256"]))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_line(file: IO[bytes], content: dict[str, Any]) -> None:
-    file.write(json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode() + b"\n")
-
-
-def _digest(path: Path, name: str) -> str:
-    """The name of an artifact has it already."""
-    return name.removeprefix("files/") if name.startswith("files/") else file_digest(path)
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _member(name: str, suffix: str) -> zipfile.ZipInfo:
-    """Without a date, so that the same runs give the same file."""
-    member = zipfile.ZipInfo(name)
-    member.compress_type = zipfile.ZIP_STORED if suffix in STORED else zipfile.ZIP_DEFLATED
-    member.external_attr = 0o644 << 16
-    return member
-
-
-def _write_member(archive: zipfile.ZipFile, name: str, path: Path, digest: str) -> None:
-    found = hashlib.sha256()
-    with path.open("rb") as source, archive.open(_member(name, path.suffix), "w") as target:
-        while some := source.read(CHUNK):
-            found.update(some)
-            target.write(some)
-    if found.hexdigest() != digest:
-        raise ConfigError("pack", "runs whose files do not change meanwhile", str(path))
-
-
-# Reading
-
-
 class Archive:
     """An archive that has been read to its end and checked: digests, bounds, every field of every run.
 
-    Raises ConfigError for anything that `write_archive` would not write. Nothing is written, and nothing in it is run.
+    Raises ConfigError for anything that `archive_writing` would not write. Nothing is written, nothing in it is run.
     """
 
     def __init__(self, path: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config import ConfigError
-from harness.runs.archive import PackedRun, file_digest, write_archive
+from harness.runs.archive import PackedRun
 from harness.runs.archive_checks import STATUSES, Points, Refused, checked_points, checked_run
+from harness.runs.archive_writing import file_digest, write_archive
 from harness.runs.loading import find_run
 from harness.store import ORIGIN, Bulk, Store, bulk, places, query
 
@@ -32,14 +33,20 @@ def pack(store: Store, words: Sequence[str], path: Path, say: Callable[[str], No
     ended = _chosen(store, words, say)
     if not ended:
         raise ConfigError("pack", f"a store with runs that have ended ({store.uri} has none)", " ".join(words) or None)
-    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".pack-") as folder:
-        scratch, files = Path(folder), dict[str, Path]()
-        with Bulk.of(store) as tables:
-            runs = (_packed(store, run, tables, scratch, files) for run in ended)
-            write_archive(path, scratch, runs, files)
+    try:
+        _write(store, ended, path)
+    except OSError as error:
+        raise ConfigError("pack -o", "a file that can be written", f"{path}: {error.strerror or error}") from error
     n_sweeps = sum(run.data.tags["kind"] == "sweep" for run in ended)
     megabytes = path.stat().st_size / 1e6
     return f"Packed into {path}: cells: {len(ended) - n_sweeps}, sweeps: {n_sweeps}, {megabytes:.1f} MB"
+
+
+def _write(store: Store, runs: "Sequence[Run]", path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".pack-") as folder, Bulk.of(store) as tables:
+        files: dict[str, Path] = {}
+        packed = (_packed(store, run, tables, Path(folder), files) for run in runs)
+        write_archive(path, Path(folder), packed, files)
 
 
 def _chosen(store: Store, words: Sequence[str], say: Callable[[str], None]) -> "list[Run]":

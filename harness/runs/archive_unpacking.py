@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING
 from harness.runs.archive import Archive, PackedRun
 from harness.runs.archive_checks import Points
 from harness.runs.parent import ORDER_BY, VIEW
-from harness.store import COMMIT_TAG, INTERRUPTS, ORIGIN, Bulk, NewRun, Store, add_run, connection, places, sweep_tag
+from harness.store import (
+    COMMIT_TAG,
+    INTERRUPTS,
+    ORIGIN,
+    Bulk,
+    NewRun,
+    Store,
+    add_run,
+    bulk,
+    connection,
+    places,
+    sweep_tag,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -47,7 +59,7 @@ def unpack(archive: Archive, store: Store) -> str:
     """
     from filelock import FileLock
 
-    with FileLock(connection.RUNS / ".unpack.lock"):
+    with FileLock(connection.RUNS / ".unpack.lock"), bulk.refusing(store):
         known = _known(store)
         new = [run for run in archive.runs if not _is_known(run, known)]
         ids = {run.id: known[run.origin].info.run_id for run in archive.runs if run.origin in known}
@@ -64,11 +76,11 @@ def unpack(archive: Archive, store: Store) -> str:
 
 def _add(archive: Archive, store: Store, new: Sequence[PackedRun], ids: dict[str, str]) -> None:
     """Adds their ids in this store to `ids`."""
-    with Bulk.of(store) as bulk:
-        root = bulk.root() if bulk else None
-        if bulk and root:
-            ids |= _new_ids(bulk, new)
-            _write_tables(archive, bulk, Path(root), new, ids)
+    with Bulk.of(store) as tables:
+        root = tables.root() if tables else None
+        if tables and root:
+            ids |= _new_ids(tables, new)
+            _write_tables(archive, tables, Path(root), new, ids)
         else:
             _send(archive, store, new, ids)
 
@@ -85,9 +97,9 @@ def _is_known(run: PackedRun, known: "Mapping[str, Run]") -> bool:
     return there is not None and (there.info.status == "FINISHED" or run.status != "FINISHED")
 
 
-def _new_ids(bulk: Bulk, new: Sequence[PackedRun]) -> dict[str, str]:
+def _new_ids(tables: Bulk, new: Sequence[PackedRun]) -> dict[str, str]:
     """Their origins, unless another run, perhaps a deleted one, has the id."""
-    used = bulk.ids_in_use(run.origin for run in new)
+    used = tables.ids_in_use(run.origin for run in new)
     return {run.id: uuid.uuid4().hex if run.origin in used else run.origin for run in new}
 
 
@@ -145,7 +157,7 @@ def _extract(archive: Archive, run: PackedRun, folder: Path, ids: Ids) -> None:
 # Into a SQLite store
 
 
-def _write_tables(archive: Archive, bulk: Bulk, root: Path, new: Sequence[PackedRun], ids: Ids) -> None:
+def _write_tables(archive: Archive, tables: Bulk, root: Path, new: Sequence[PackedRun], ids: Ids) -> None:
     """Files first, then all runs in one transaction: a kill before its end leaves folders that no run names."""
     wanted = {run.id for run in new}
     for run in new:
@@ -155,7 +167,7 @@ def _write_tables(archive: Archive, bulk: Bulk, root: Path, new: Sequence[Packed
     if hasattr(os, "sync"):
         os.sync()
     rows = ((_row(run, root, ids), points) for run, points in archive.stream() if run.id in wanted)
-    bulk.write(rows)
+    tables.write(rows)
 
 
 def _row(run: PackedRun, root: Path, ids: Ids) -> NewRun:

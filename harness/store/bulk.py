@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from harness.config import ConfigError
 from harness.store.connection import UnreachableError, query, reason
 from harness.store.places import path_of
 
@@ -163,6 +164,18 @@ def _fits(table: "sqlalchemy.Table", columns: Sequence[str]) -> bool:
     """Whether a row of these columns can be written."""
     needed = {c.name for c in table.columns if not c.nullable and c.server_default is None}
     return needed <= set(columns) <= set(table.columns.keys())
+
+
+@contextmanager
+def refusing(store: "Store") -> Iterator[None]:
+    """A full disk, and what a server refuses, as a ConfigError."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (OSError, MlflowException) as error:
+        allowed = "a store that takes its runs and a disk with room; then the same command completes it"
+        raise ConfigError("unpack", allowed, f"{store.uri}: {reason(error)}") from error
 
 
 def add_run(store: "Store", run_id: str, run: NewRun, points: Sequence[Point], folder: Path) -> None:

@@ -57,8 +57,7 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     Raises ConfigError when the store cannot be opened.
     """
     _check_folder()
-    own = f"sqlite:///{Path.cwd() / DATABASE}"
-    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", own)
+    uri = os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / DATABASE}")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     import mlflow
@@ -88,9 +87,8 @@ def connect_to_read() -> tuple["MlflowClient", str]:
         raise ConfigError("MLFLOW_TRACKING_URI", allowed, str(Path.cwd()))
     from mlflow.tracking import MlflowClient
 
-    own = f"sqlite:///{Path.cwd() / DATABASE}"
-    client = MlflowClient(uri or own)
-    if client.tracking_uri == own:
+    client = MlflowClient(uri or f"sqlite:///{Path.cwd() / DATABASE}")
+    if places.names_store_of(client.tracking_uri, str(Path.cwd())):
         places.repair(Path.cwd(), must=False)
     with _no_answer_as_config_error(uri):
         found = client.get_experiment_by_name(_experiment())

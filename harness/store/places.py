@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,8 @@ class Repair:
     def __str__(self) -> str:
         lost = f" The files of {self.n_lost} are not here: copy the folder {RUNS} too." if self.n_lost else ""
         gone = f" {self.n_open} that another machine was training are closed as KILLED." if self.n_open else ""
-        return f"This project was in {self.old}: {self.n_runs} runs now have their files here.{lost}{gone}"
+        old = self.old if self.old.isprintable() else ascii(self.old)
+        return f"This project was in {old}: {self.n_runs} runs now have their files here.{lost}{gone}"
 
 
 def repair(project: Path, must: bool = True) -> None:
@@ -151,25 +152,19 @@ def _move(database: sqlite3.Connection, root: str, project: Path) -> Repair:
     """Rewrite every place below the root; remember it, and which open runs another machine was training."""
     folders = list(_run_folders(database, root, project))
     n_open = _give_up_open_runs(database, root) if root != str(project) else 0
-    moved = [
-        _rewrite(database, table, column, condition, root, project)
-        for table, column, condition in PLACES
-        if _has(database, table, column)
-    ]
+    for table, column, condition in PLACES:
+        if _has(database, table, column):
+            _rewrite(database, table, column, condition, root, project)
     if root != str(project):
-        _remember(database, root, moved[0])
+        _remember(database, root)
     n_lost = sum(status == "FINISHED" and not os.path.isdir(folder) for folder, status in folders)
     return Repair(root or "/", len(folders), n_lost, n_open)
 
 
-def _rewrite(
-    database: sqlite3.Connection, table: str, column: str, condition: str, root: str, project: Path
-) -> list[int]:
-    """Returns the numbers of the rows that were changed."""
+def _rewrite(database: sqlite3.Connection, table: str, column: str, condition: str, root: str, project: Path) -> None:
     rows = database.execute(f"SELECT rowid, {column} FROM {table} WHERE {condition}").fetchall()
     new = [(moved, rowid) for rowid, value in rows if (moved := _moved(str(value or ""), root, project))]
     database.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", new)
-    return [rowid for _, rowid in new]
 
 
 def _moved(value: str, root: str, project: Path) -> str:
@@ -197,15 +192,12 @@ def _give_up_open_runs(database: sqlite3.Connection, root: str) -> int:
     return len(rows)
 
 
-def _remember(database: sqlite3.Connection, root: str, experiments: Sequence[int]) -> None:
-    """Add the root to the former folders of these experiments; their row numbers are their ids."""
-    for experiment in experiments:
-        found = database.execute(
-            "SELECT value FROM experiment_tags WHERE key = ? AND experiment_id = ?", (FORMER, experiment)
-        ).fetchone()
-        folders = [*former_folders(found[0] if found else ""), root]
-        row = (FORMER, json.dumps(sorted(set(folders))), experiment)
-        database.execute("INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)", row)
+def _remember(database: sqlite3.Connection, root: str) -> None:
+    """Add the root to the former folders that every experiment names."""
+    found = database.execute("SELECT value FROM experiment_tags WHERE key = ?", (FORMER,)).fetchone()
+    folders = json.dumps(sorted({*former_folders(found[0] if found else ""), root}))
+    every = "INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) SELECT ?, ?, experiment_id"
+    database.execute(f"{every} FROM experiments", (FORMER, folders))
 
 
 def former_folders(text: str) -> list[str]:
@@ -217,6 +209,7 @@ def former_folders(text: str) -> list[str]:
 
 
 def names_store_of(address: str, folder: str) -> bool:
-    """Whether the address is that of the database in this folder, in either spelling of SQLAlchemy."""
+    """Whether the address is that of the database in this folder; a relative one is meant from the current folder."""
     path = address.removeprefix("sqlite:///").removeprefix("file:").removesuffix("?uri=true")
-    return address.startswith("sqlite:///") and f"{folder}/{DATABASE}" in (path, unquote(path))
+    spelt = {os.path.abspath(path), os.path.abspath(unquote(path))}
+    return address.startswith("sqlite:///") and f"{folder}/{DATABASE}" in spelt

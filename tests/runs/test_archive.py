@@ -23,9 +23,10 @@ import harness
 from harness.app import main
 from harness.config import ConfigError
 from harness.runs import Archive, archive_unpacking
-from harness.runs.archive import MANIFEST, RUNS, file_digest
+from harness.runs.archive import MANIFEST, RUNS
 from harness.runs.archive_checks import RUN, Refused, checked_points, checked_run
 from harness.runs.archive_unpacking import _without_foreign
+from harness.runs.archive_writing import file_digest
 from harness.store import Bulk, Store, bulk
 
 SWEEP = ("-m", "batch_size=8,16", "dataset=iris", "seeds=2", "epochs=3")
@@ -478,6 +479,17 @@ def test_tags_that_mean_something_in_a_store_are_not_taken_from_a_file(made, tar
 def test_a_note_loads_nothing_from_elsewhere(note, kept):
     assert "http" not in kept
     assert _without_foreign(note).startswith(kept)
+
+
+def test_a_disk_that_fills_up_is_told_in_one_line(made, target, monkeypatch):
+    def full(*unused):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive_unpacking, "_extract", full)
+    code, said = command(target, "unpack", str(made.archive))
+    assert (code, len(said.splitlines()), "No space left" in said) == (2, 1, True), said
+    monkeypatch.undo()
+    assert "runs: 3, there already: 0" in command(target, "unpack", str(made.archive))[1]
 
 
 # Packing

@@ -253,3 +253,20 @@ def test_any_place_inside_the_old_project_is_inside_the_new_one(old, rest, new):
         elif path_of(spelling) is not None:
             assert path_of(moved) == "/".join([str(project), *rest])
     assert path_of(place(f"{project}/x")) == f"{project}/x"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_own"),
+    [
+        ("sqlite:////a/b c/mlflow.db", True), ("sqlite:///file:/a/b%20c/mlflow.db?uri=true", True),
+        ("sqlite:////a/b%20c/mlflow.db", True), ("sqlite:////x/a/b c/mlflow.db", False),
+        ("sqlite:////a/b c/other.db", False), ("http://a/b c/mlflow.db", False), ("", False),
+    ],
+)  # fmt: skip
+def test_addresses_of_a_folders_store(address, is_own):
+    assert places.names_store_of(address, "/a/b c") is is_own
+
+
+def test_a_relative_address_is_meant_from_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert places.names_store_of("sqlite:///mlflow.db", str(tmp_path))
