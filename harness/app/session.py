@@ -33,7 +33,7 @@ USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
 GRIDS = "study.grids"
 PARTS = ("dataset", "model", "optimizer")  # groups, of which a cell has one option each
-VERBS = ("deliver", "report", "studies", "verify")  # of harness.app.verbs, whose imports take long
+VERBS = ("deliver", "pack", "report", "studies", "unpack", "verify")  # of harness.app.verbs, whose imports take long
 
 
 def flags(words: Sequence[str]) -> Namespace:

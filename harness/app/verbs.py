@@ -1,6 +1,7 @@
 """The verbs of the command line: what to do with runs and studies that exist."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from harness.app.command import say, tell_answer
@@ -8,7 +9,19 @@ from harness.app.composition import checked_cells
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError
-from harness.runs import check_run_id, find_run, measure_again, recover, recovery, studies, verify, write_answer
+from harness.runs import (
+    Archive,
+    check_run_id,
+    find_run,
+    measure_again,
+    pack,
+    recover,
+    recovery,
+    studies,
+    unpack,
+    verify,
+    write_answer,
+)
 from harness.store import Store
 
 
@@ -56,6 +69,33 @@ def _deliver(words: Sequence[str]) -> int:
     return 0
 
 
+def _pack(words: Sequence[str]) -> int:
+    """`pack [RUN ...] -o FILE`: runs, a sweep with its cells, or all that have ended, as one file."""
+    chosen, marks, files = list(words), words.count("-o"), [word for mark, word in pairwise(words) if mark == "-o"]
+    if marks != 1 or not files:
+        raise ConfigError("pack", "run ids, or none for all runs, and -o FILE", " ".join(words) or None)
+    at = chosen.index("-o")
+    del chosen[at : at + 2]
+    for word in chosen:
+        check_run_id(word, "pack")
+    path = Path(files[0])
+    if not path.absolute().parent.is_dir():
+        raise ConfigError("pack -o", "a file in a folder that exists", files[0])
+    say(pack(Store.open(), chosen, path, say))
+    return 0
+
+
+def _unpack(words: Sequence[str]) -> int:
+    """`unpack FILE`: add the runs of an archive that the store does not have. It is read to its end before."""
+    if len(words) != 1:
+        raise ConfigError("unpack", "one file that `pack` wrote", " ".join(words) or None)
+    with Archive(Path(words[0])) as archive:
+        store = Store.open()
+        say(unpack(archive, store))
+        say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
+    return 0
+
+
 def _studies(words: Sequence[str]) -> int:
     """`studies` lists claims and verdicts; with --all or names it runs studies, with --all it writes their page."""
     overrides = [word for word in words if "=" in word]
@@ -88,4 +128,11 @@ def _study(name: str, overrides: list[str]) -> int:
         return 2
 
 
-VERBS = {"deliver": _deliver, "report": _report, "studies": _studies, "verify": _verify}
+VERBS = {
+    "deliver": _deliver,
+    "pack": _pack,
+    "report": _report,
+    "studies": _studies,
+    "unpack": _unpack,
+    "verify": _verify,
+}

@@ -3,6 +3,9 @@
 Joins `training`, `analysis`, `report` and `store`; may import every room but `app`.
 """
 
+from harness.runs.archive import Archive
+from harness.runs.archive_packing import pack
+from harness.runs.archive_unpacking import unpack
 from harness.runs.grid import GridCell
 from harness.runs.loading import cell_tables, check_run_id, find_run, load_runs
 from harness.runs.parent import write_answer

@@ -27,6 +27,7 @@ VIEW = [
     "metrics.`final/train_cost`", "metrics.`final/validation_cost`",
     "metrics.`time/train_seconds`", "metrics.`time/update_us`", "metrics.`time/example_us`",
 ]  # fmt: skip  # what the UI's table shows of the cells
+ORDER_BY = "metrics.`final/train_cost`"
 
 
 def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Sequence[int] = ()) -> SweepContext:
@@ -59,7 +60,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
             raise UnreachableError(parent.unreachable)
         sweep = str(parent.run_id)
         _add_finished(store, sweep, cells)
-        store.save_view(sweep, VIEW, order_by="metrics.`final/train_cost`")
+        store.save_view(sweep, VIEW, ORDER_BY)
         parent.leave_running()  # until `close_sweep`
     return SweepContext(sweep, store.experiment_id, len(todo))
 

@@ -92,7 +92,7 @@ def recover(store: Store, say: Say) -> bool:
     """At a start: deliver the journals, close orphaned runs, answer their sweeps. False: a journal is not delivered."""
     delivered = _deliver(store, say, patience=0.0)
     if orphaned := store.orphaned_runs():
-        say(f"runs that a killed process left open, closed now: {len(orphaned)}")
+        say(f"open runs that no process trains any more, closed now: {len(orphaned)}")
     for sweep in _close_orphaned_cells(store, delivered.refused_runs):
         answered = sweep.info.run_id not in delivered.refused_runs
         close_sweep(store, sweep.info.run_id, killed=True, answered=answered)

@@ -4,11 +4,12 @@ The home of MLflow and psutil. Knows runs and their cells, not how a sweep is tr
 `config`, `data`, `training`, `inference`, `analysis` and `report`.
 """
 
-from harness.store.connection import COMMIT_TAG, OUTAGE_SECONDS, UnreachableError, note_tags
+from harness.store.bulk import Bulk, NewRun, add_run
+from harness.store.connection import COMMIT_TAG, OUTAGE_SECONDS, UnreachableError, note_tags, query
 from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
 from harness.store.opening import check_here
 from harness.store.provenance import arithmetic, commit, environment, uncommitted_diff
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run, stored_json, stored_yaml
 from harness.store.redaction import print_traceback, redacted
-from harness.store.tracking import Delivery, Store, sweep_tag
+from harness.store.tracking import ORIGIN, Delivery, Store, sweep_tag
 from harness.store.writer import RunWriter

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
-from harness.store import opening
+from harness.store import opening, places
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
             if experiment_id:
                 return client, experiment_id
             own = client.get_experiment_by_name(_experiment()) or _created(client, uri)
+            if places.names_store_of(uri, str(Path.cwd())):
+                places.repair(Path.cwd())
+                own = client.get_experiment(own.experiment_id)
         opening.check_experiment(own, _experiment(), uri)
         return client, str(own.experiment_id)
 
@@ -96,6 +99,8 @@ def connect_to_read() -> tuple["MlflowClient", str]:
     with opening.refusing_to_open(uri):
         from mlflow.tracking import MlflowClient
 
+        if places.names_store_of(uri, str(Path.cwd())):
+            places.repair(Path.cwd(), must=False)
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(_experiment())
         if found is None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.store import connection, opening
+from harness.store import connection, opening, places
 from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
 from harness.store.hosts import check_place, is_allowed
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 FINISHED = "attributes.status = 'FINISHED'"
+ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
@@ -111,7 +112,7 @@ class Store:
         for journal in Journal.abandoned(self.undelivered, unreadable):
             spent = time.monotonic() - begun
             left = wait_seconds - spent
-            if journal.state.get("store") != self.uri:
+            if not self._owns(str(journal.state.get("store"))):
                 continue
             if away and left <= 0:  # another attempt would only take time
                 n_waiting += 1
@@ -128,6 +129,14 @@ class Store:
             except (UnreachableError, OSError) as error:  # OSError: the disk is full
                 n_waiting, why, away = n_waiting + 1, reason(error), True
         return Delivery(n_runs, n_waiting, why, refused, frozenset(runs), unreadable)
+
+    def _owns(self, address: str) -> bool:
+        """Whether a journal was written for this store, here or in a folder in which the project was before."""
+        if address == self.uri or not (address.startswith("sqlite:") and self.uri.startswith("sqlite:")):
+            return address == self.uri
+        experiment = query(lambda: self.client.get_experiment(self.experiment_id))
+        former = places.former_folders(experiment.tags.get(places.FORMER, ""))
+        return any(places.names_store_of(address, folder) for folder in former)
 
     def _deliver_rest(self, journal: Journal, wait_seconds: float, refusal_seconds: float) -> None:
         """Deliver a journal in place of its process. Raises UnreachableError."""
@@ -170,6 +179,24 @@ class Store:
         """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""
         return self._search(_of_sweep(sweep))
 
+    def cells_and_sweeps(self) -> list["Run"]:
+        """Every run that the harness made, but for those that are still being unpacked."""
+        return [run for kind in ("cell", "sweep") for run in self._search(f"tags.kind = '{kind}'")]
+
+    def create_as(self, origin: str, name: str, start: int) -> str:
+        """The id of an open run that is being unpacked: a new one, or one that an unpacking which ended early left.
+
+        It has no tag `kind` until it is whole, so nothing counts it; as its process is known, a later start closes it.
+        """
+        tags = {**connection.run_tags(None), **process_tags(), ORIGIN: origin}
+
+        def find_or_create() -> "Run":
+            same = self.client.search_runs([self.experiment_id], f"tags.{ORIGIN} = '{origin}'")
+            begun = [run for run in same if "kind" not in run.data.tags]
+            return begun[0] if begun else self.client.create_run(self.experiment_id, start, tags, name)
+
+        return str(query(find_or_create).info.run_id)
+
     def last_study(self, name: str, size: str) -> "Run | None":
         """The newest finished sweep of a study."""
         found = self._search(f"{FINISHED} and tags.kind = 'sweep' and tags.study = '{name}' and tags.size = '{size}'")
@@ -181,12 +208,13 @@ class Store:
         return next((run for run in reversed(found) if self.has_file(run.info.run_id, "history.csv")), None)
 
     def orphaned_runs(self) -> list["Run"]:
-        """The runs that are RUNNING though their process is certainly dead."""
-        return [run for run in self._search("attributes.status = 'RUNNING'") if is_dead(run.data.tags)]
+        """The runs that are RUNNING though their process is certainly dead, or does not know where the project is."""
+        open_runs = self._search("attributes.status = 'RUNNING'")
+        return [run for run in open_runs if places.MOVED in run.data.tags or is_dead(run.data.tags)]
 
     def has_ended(self, run: "Run") -> bool:
         """Whether the run has ended, or its process certainly has."""
-        return run.info.status != "RUNNING" or is_dead(run.data.tags)
+        return run.info.status != "RUNNING" or places.MOVED in run.data.tags or is_dead(run.data.tags)
 
     def has_file(self, run_id: str, path: str) -> bool:
         """Whether a file is among a run's artifacts."""

@@ -125,7 +125,7 @@ def test_a_study_of_the_current_folder_is_an_option_of_experiment(tmp_path, monk
 @pytest.mark.parametrize(
     ("line", "offered", "left_out"),
     [
-        ("harness ", {"deliver", "report", "studies", "verify", "batch_size="}, {"_base"}),
+        ("harness ", {"deliver", "pack", "report", "studies", "unpack", "verify", "batch_size="}, {"_base"}),
         ("harness studies three", {"three_methods"}, {"verify", "batch_size="}),
         ("harness verify ", set(), {"verify", "three_methods", "batch_size="}),
         ("harness seed=1 ", {"batch_size="}, {"verify"}),

@@ -164,7 +164,9 @@ python -m tests.faults --rounds 3
   the data is and that `python -m harness deliver` sends it, and exits with code 1.
 - **A journal holds 32 MB** of points per run. Beyond that, points are counted (tag `points_left_out`) and left out of
   the curves; the run's tables have them all.
-- **Runs of another host**, or of a container of the same host, are never closed by a command on this host.
+- **Runs of another host**, or of a container of the same host, are never closed by a command on this host, unless the
+  project has moved since they began ([travel.md](travel.md)).
+- **Two hosts that unpack the same archive onto one server at once** may both add its runs.
 """
 
 

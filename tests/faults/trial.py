@@ -29,6 +29,11 @@ class Reference:
     seconds: float
     empty_store: Path
 
+    @property
+    def folder(self) -> Path:
+        """Of the project that left it."""
+        return self.empty_store.parents[1] / "second"
+
     @classmethod
     def make(cls, folder: Path) -> "Reference":
         """The first sweep makes the store (and warms up the machine), the second one is timed in another."""
