@@ -117,7 +117,9 @@ def _deliver(store: Store, say: Say, patience: float = OUTAGE_SECONDS, told: fro
         say(f"a journal of a run cannot be read: {_several(delivered.unreadable)}")
     if delivered.refused_runs - told:
         kept = f"kept in {store.undelivered}; `python -m harness deliver` tries again; delete its folder to give it up"
-        say(f"{store.uri} refuses a part of {len(delivered.refused_runs)} runs: {_several(delivered.refused)}: {kept}")
+        n = len(delivered.refused_runs)
+        runs = f"{n} run{'s' if n > 1 else ''}"
+        say(f"{store.uri} refuses a part of {runs}: {_several(delivered.refused)}: {kept}")
     if delivered.n_waiting:
         waiting = f"{delivered.n_waiting} runs wait in {store.undelivered}"
         later = "`python -m harness deliver`, or the next start, sends them once it does."

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -34,9 +34,8 @@ DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while trai
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     TIMEOUT: "20",
 }
-REFUSALS = {  # MLflow's codes of answers about a run; every other error may come from a proxy, and may pass
-    "INVALID_PARAMETER_VALUE", "INVALID_STATE", "NOT_IMPLEMENTED", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST",
-}  # fmt: skip
+# MLflow's codes of answers about a run; every other error may come from a proxy or a broken database, and may pass.
+REFUSALS = {"INVALID_STATE", "NOT_IMPLEMENTED", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"}
 
 
 class UnreachableError(Exception):
@@ -114,14 +113,14 @@ def _experiment() -> str:
 
 
 @contextmanager
-def unreachable_errors() -> Iterator[None]:
+def unreachable_errors(refusals: Collection[str] = REFUSALS) -> Iterator[None]:
     """Raise UnreachableError, with a reason of one line, for an error that may pass; a refusal is raised as it is."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except (MlflowException, OSError) as error:  # OSError: also the base class of what `requests` raises
-        if isinstance(error, MlflowException) and error.error_code in REFUSALS:
+        if isinstance(error, MlflowException) and error.error_code in refusals:
             raise
         raise UnreachableError(reason(error)) from error
 
@@ -143,13 +142,15 @@ def reason(error: Exception) -> str:
     return text if len(text) < 200 else text[:90] + " ... " + text[-100:]
 
 
-def query(question: Callable[[], T]) -> T:
-    """The answer, asking again for up to OUTAGE_SECONDS. Raises UnreachableError after that."""
+def query(question: Callable[[], T], refusals: Collection[str] = REFUSALS) -> T:
+    """The answer, asking again for up to OUTAGE_SECONDS. Raises UnreachableError after that, a refusal at once."""
     deadline = time.monotonic() + OUTAGE_SECONDS
     while True:
         try:
-            with unreachable_errors():
+            with unreachable_errors(refusals):
                 return question()
+        except RefusedError:
+            raise
         except UnreachableError:
             if time.monotonic() > deadline:
                 raise

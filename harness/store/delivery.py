@@ -115,8 +115,10 @@ def _send(client: "MlflowClient", journal: Journal, operations: list[Operation])
 
 
 def _log_files(client: "MlflowClient", run_id: str, folder: Path) -> None:
-    """Raises OSError if the store does not list a file afterwards: a proxy may answer an upload with a page of HTML."""
+    """Raises OSError if a server does not list a file afterwards: a proxy may answer an upload with a page of HTML."""
     client.log_artifacts(run_id, str(folder))
+    if not client.tracking_uri.startswith("http"):
+        return
     for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
         inside = place.relative_to(folder).as_posix() if place != folder else None
         listed = {item.path: item.file_size for item in client.list_artifacts(run_id, inside)}

@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -137,7 +138,7 @@ def set_aside(folder: Path, why: str) -> str:
 def remove(folder: Path) -> None:
     """In one step for others, so that nobody finds a part of it."""
     try:
-        folder = folder.rename(folder.with_name(REMOVED + folder.name))
+        folder = folder.rename(folder.with_name(REMOVED + uuid4().hex))  # as a process that looked may make it anew
     except OSError:  # the disk is read-only: the next process finds it empty, and removes it
         return
     shutil.rmtree(folder, ignore_errors=True)

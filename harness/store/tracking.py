@@ -156,7 +156,8 @@ class Store:
         See `hosts`.
         """
         order = ["attributes.start_time ASC"]
-        found = query(lambda: list(self.client.search_runs([self.experiment_id], filter_string, 1, most, order)))
+        search = self.client.search_runs
+        found = query(lambda: list(search([self.experiment_id], filter_string, 1, most, order)), refusals=())
         return [run for run in found if is_allowed(run.info.artifact_uri, self.client.tracking_uri)]
 
     def get(self, run_id: str) -> "Run":
@@ -228,7 +229,8 @@ class Store:
     def _download(self, run: "Run", path: str, to: Path) -> str:
         """From the place that the run names: given its id, MLflow asks the store again, for the run and its models.
 
-        Raises UnreachableError if the file is listed: MLflow calls the path wrong whatever made a download fail.
+        Raises UnreachableError if the file is listed: MLflow calls the path wrong whatever made a download fail; else
+        RefusedError.
         """
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
@@ -241,7 +243,7 @@ class Store:
         except MlflowException as error:
             if self.has_file(run_id, path):
                 raise UnreachableError(reason(error)) from error
-            raise
+            raise RefusedError(reason(error)) from error
 
 
 def sweep_tag(sweep: str) -> str:

@@ -210,8 +210,10 @@ def store_emptied(trial: Trial) -> Tally:
     command = trial.start()
     trial.wait_for_points(command)
     backup = trial.folder.parent / "backup.db"
-    with _database(trial) as database, closing(sqlite3.connect(backup)) as copy:
-        database.backup(copy)
+    reader = sqlite3.connect(trial.folder / "mlflow.db")
+    with _database(trial) as database, closing(reader), closing(sqlite3.connect(backup)) as copy:
+        database.execute("BEGIN IMMEDIATE")  # nothing is written between the copy and the end of the runs
+        reader.backup(copy)
         for table in _tables_of_runs(database):
             database.execute(f"DELETE FROM {table}")
     code = command.wait()

@@ -136,6 +136,48 @@ def test_an_interrupt_launches_nothing_more():
     assert launches == [1]
 
 
+class Waiting(Workers):
+    """A store of which `delivery` is the state, with one run that a dead process left open."""
+
+    uri, undelivered = "http://store", "mlruns/undelivered"
+
+    def __init__(self, delivery):
+        super().__init__()
+        self.delivery, self.closed = delivery, []
+
+    def deliver_waiting(self, wait_seconds=0.0):
+        return self.delivery
+
+    def orphaned_runs(self):
+        return [SimpleNamespace(info=SimpleNamespace(run_id="a"), data=SimpleNamespace(tags={"kind": "cell"}))]
+
+    def mark_killed(self, run):
+        self.closed.append(run.info.run_id)
+
+
+def test_what_a_store_refuses_is_told_in_one_line_once():
+    reasons = ["artifacts weights.npz: 413 Client Error", "artifacts curve.png: 413 Client Error"]
+    store, said = Waiting(tracking.Delivery(1, 0, "", reasons, frozenset({"a"}))), []
+    assert recovery.drain(store, said.append) == {"a"}
+    assert said == [
+        "http://store refuses a part of 1 run: artifacts weights.npz: 413 Client Error (and 1 more): kept in "
+        "mlruns/undelivered; `python -m harness deliver` tries again; delete its folder to give it up"
+    ]
+    assert store.closed == []  # its own end waits
+    recovery.drain(store, said.append, told=frozenset({"a"}))
+    assert len(said) == 1
+    assert not recovery.recover(store, said.append)
+
+
+def test_journals_that_cannot_be_read_are_told_in_one_line():
+    unreadable = ["mlruns/unreadable/1: state.json is no JSON; it was moved there", "more"]
+    store, said = Waiting(tracking.Delivery(0, 0, "", unreadable=unreadable)), []
+    assert recovery.drain(store, said.append) == frozenset()
+    assert said == [f"a journal of a run cannot be read: {unreadable[0]} (and 1 more)"]
+    assert store.closed == ["a"]
+    assert not recovery.recover(store, said.append)
+
+
 # A real store, real cells, and a process that dies at any of its writes
 
 

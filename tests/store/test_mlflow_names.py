@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from harness.store import connection, delivery
+from harness.store import connection, delivery, writer
 from harness.store.connection import COMMIT_TAG, UI, note_tags, run_tags, table_tags, view_tag
 
 VIEW_TAG, VIEW = view_tag("SWEEP", "tags.`sweep` = 'yes'", ["params.`batch_size`"], "metrics.`cost`")
@@ -100,7 +100,7 @@ def test_mlflow_still_has_the_codes_of_its_refusals(code):
     [
         ("MAX_METRICS_PER_BATCH", delivery.MAX_POINTS),
         ("MAX_PARAMS_TAGS_PER_BATCH", delivery.MAX_PARAMS),
-        ("MAX_DATASET_DIGEST_SIZE", delivery.MAX_DIGEST),
+        ("MAX_DATASET_DIGEST_SIZE", writer.MAX_DIGEST),
     ],
 )
 def test_the_limits_of_mlflow_are_still_as_large(name, ours):

@@ -182,6 +182,7 @@ def test_a_later_value_of_a_tag_waits_for_a_refused_one(tmp_path):
 def test_an_upload_that_a_proxy_answers_with_a_page_is_no_upload(tmp_path):
     """With status 200: MLflow takes it for a success."""
     told = store(tmp_path)
+    told.client.tracking_uri = "http://store"
     upload = told.client.log_artifacts
     told.client.log_artifacts = lambda run_id, folder: None
     tell(told.start("cell", {"kind": "cell"}), 2)

@@ -251,10 +251,10 @@ def test_no_folder_of_journals_is_no_error(tmp_path):
 
 
 def test_what_a_killed_removal_leaves_is_removed(tmp_path, monkeypatch):
-    folder = left_behind(tmp_path, 0)
+    left_behind(tmp_path, 0)
     monkeypatch.setattr(journal_files.shutil, "rmtree", lambda *unused, **ignored: None)  # killed here
     assert len(delivered(tmp_path)[0]) == 4
-    assert [path.name for path in tmp_path.iterdir()] == [f".removed-{folder.name}"]
+    assert [path.name[:9] for path in tmp_path.iterdir()] == [".removed-"]
     monkeypatch.undo()
     assert delivered(tmp_path) == ([], [])
     assert list(tmp_path.iterdir()) == []
