@@ -36,7 +36,7 @@ from harness.report.markdown import (
     number,
     p_of,
     table,
-)
+)  # fmt: skip
 from harness.report.scores import score_sentences
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from harness.report import (
     png,
     score_sentences,
     shortened,
-)
+)  # fmt: skip
 from harness.runs import studies
 from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.loading import load_sweep, read_grid, write_grid
