@@ -26,6 +26,6 @@ from harness.analysis.study import (
     median_cost,
     study_from,
 )
-from harness.analysis.sweep_tables import LOOKS, SweepCell, SweepData, sweep_data
+from harness.analysis.sweep_tables import DATA_NOTES, LOOKS, SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS, interruption, usable
 from harness.analysis.variance import Shares

@@ -27,6 +27,7 @@ TASK = (
     "data",
     *BUDGETS,
 )  # and all keys of the dataset
+DATA_NOTES = "data_notes"  # in SweepData.about: a JSON list of what was found out about the data and done to them
 LOOKS = "looks"  # in SweepData.about, of seeds=auto: numbers of replicas
 HEAD = ("setting", "cell", *KNOBS)  # in front of every row of replicas and histories
 
@@ -90,6 +91,11 @@ class SweepData:
         values = {key: dict.fromkeys(one[key] for one in known if key in one) for key in keys}  # of some engines only
         unknown = ["not recorded for some cells"] if len(known) > 1 and {} in known else []
         return unknown + [f"{key}: {' | '.join(own)}" for key, own in values.items() if len(own) > 1]
+
+    @property
+    def data_notes(self) -> list[str]:
+        """What was found out about the data, and done to them, a line each."""
+        return [str(line) for line in json.loads(self.about.get(DATA_NOTES, "[]"))]
 
     @property
     def looks(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,9 @@ SHOWN = {
 }
 
 
+NUMBERS = ("mean", "standard_deviation")  # columns of columns.csv that hold numbers, or nothing
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """One cell after its training: R replicas of one configuration. Costs are means per example.
@@ -54,6 +58,7 @@ class Result:
     weights: dict[str, Array]
     _history: "pd.DataFrame" = field(repr=False)
     _replicas: "pd.DataFrame" = field(repr=False)
+    _columns: str = field(repr=False)  # the text of columns.csv
 
     def history(self) -> "pd.DataFrame":
         """One row for each replica and checkpoint.
@@ -67,8 +72,19 @@ class Result:
         """One row for each replica: outcome, where it ended, its final, best and test figures."""
         return self._replicas.copy()
 
+    def columns(self) -> "pd.DataFrame":
+        """One row for each column of the data: its kind, what was done to it, and which inputs it became.
+
+        Columns: column, kind, missing (rows without a value), done, inputs (their places in X, from 0; of a column with
+        gaps the last one marks them), and what the training part of the first replica taught: filled_with (in place of
+        a missing value), mean, standard_deviation, levels (those that have an input; "other" is shared by the rest).
+        """
+        import pandas as pd
+
+        return pd.read_csv(StringIO(self._columns), keep_default_na=False, na_values={name: [""] for name in NUMBERS})
+
     def __repr__(self) -> str:
-        score = tables.SCORES[self.config.dataset.task]
+        score = tables.score_of(self.config)
         figures = {"training cost": "final/train_cost", f"validation {score}": f"final/validation_{score}"}
         said = [f"{name} {self.summary[key]:.3g}" for name, key in figures.items() if key in self.summary]
         if len(said) > 1 and (baseline := self.summary.get(f"baseline/validation_{score}")) is not None:
@@ -200,7 +216,9 @@ def _result(store: Store, cell: dict[str, Any]) -> Result:
     for run in map(store.get, (cell["run_id"], *cell["more_runs"].split())):
         stored, (replicas, history) = read_run(store, run), cell_tables(store, run)
         arrays = weights(stored.parameters)
-        parts.append(Result(cell["label"], cell["cell"], stored.config, "", {}, arrays, history, replicas))
+        parts.append(
+            Result(cell["label"], cell["cell"], stored.config, "", {}, arrays, history, replicas, stored.columns)
+        )
     return result_of(cell, parts)
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harness.analysis import LOOKS, SEED, WALL, SweepCell, SweepData, joined, sweep_data
+from harness.analysis import DATA_NOTES, LOOKS, SEED, WALL, SweepCell, SweepData, joined, sweep_data
 from harness.api.keywords import Data, Grid, full_name, keywords, with_grid_and_keywords, with_keywords, words_of
 from harness.api.results import Result, Sweep, result_of
 from harness.app import configurations
 from harness.config import Config, ConfigError, DatasetConfig, check, check_together, sweep_label
-from harness.data import Dataset, check_parts, in_memory
+from harness.data import Dataset, TableOptions, check_parts, in_memory
 from harness.runs import GridCell, Rounds, SweepProgress, grid, load_dataset, weights
 from harness.store import arithmetic
 from harness.training import Cell, pass_seconds, tables, time_updates
@@ -41,6 +41,9 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     task: classification or regression. Found from y when not given: text, truth values and integers of at most 20
         different values are classes; floats with fractions or of more values are quantities; others need it.
     validation_fraction, test_fraction: parts of the examples that are held out. resample: a new split per replica.
+    prepare: auto (text becomes one-hot inputs, gaps are filled and marked, dates are days, and constant columns of a
+        DataFrame are left out) or strict (all that is refused). max_categories: inputs of a text column.
+    missing_targets: refuse, or drop rows without one. rare_classes: refuse, merge or drop those too small to split.
 
     Model
     model: mlp (one hidden layer of 32) or linear (none). hidden: widths of the hidden layers. activation: sigmoid,
@@ -83,6 +86,8 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     check_together([cell.config], sweep=False)
     _warn_of_clipped(plan.cells)
     with SweepProgress(1) as progress:
+        for note in plan.notes:
+            progress.tell(f"data: {note}")
         return _trained(cell, plan.load(cell.config.dataset), progress)
 
 
@@ -127,11 +132,14 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
     rounds = Rounds(plan.cells, plan.load) if plan.cells[0].config.seeds == "auto" else None
     title = sweep_label([cell.identity.values for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
+    about |= {DATA_NOTES: json.dumps(notes)} if (notes := plan.notes) else {}
     about |= {LOOKS: " ".join(map(str, rounds.looks))} if rounds else {}
     started, trained, results = perf_counter(), list[SweepCell](), list[tuple[GridCell, Result]]()
     parts = rounds.first() if rounds else plan.cells
     while parts:
         with SweepProgress(len(parts)) as progress:
+            for note in [] if trained else plan.notes:
+                progress.tell(f"data: {note}")
             for part in parts:
                 began, result = perf_counter(), _trained(part, plan.load(part.config.dataset), progress)
                 trained.append(_finished(part, result, perf_counter() - began))
@@ -161,11 +169,15 @@ def _finished(cell: GridCell, result: Result, seconds: float) -> SweepCell:
 
 
 class Planned(NamedTuple):
-    """What a call asks for. cells: all different. load: gives the data of each. command: the same on a command line."""
+    """What a call asks for. cells: all different. load: gives the data of each. command: the same on a command line.
+
+    notes: what was found out about the data, and done to them.
+    """
 
     cells: list[GridCell]
     load: Loader
     command: str
+    notes: list[str]
 
 
 def planned(grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[str, Any]) -> Planned:
@@ -189,7 +201,8 @@ def planned(grids: Sequence[Mapping[str, Any]], dataset: Any, settings: Mapping[
     check_together(configs, sweep=True)
     lines = [shlex.join(["python", "-m", "harness", *words]) for words in commands]
     command = " && ".join(lines if named else [f"{line} (on data from Python)" for line in lines])
-    return Planned(grid.grid([(config, []) for config in configs], load), load, command)
+    cells = grid.grid([(config, []) for config in configs], load)
+    return Planned(cells, load, command, grid.data_notes(cells))
 
 
 def _composed(words: list[str]) -> list[Config]:
@@ -207,8 +220,8 @@ def _loader(data: Any, column: Any, keys: set[str]) -> Loader:
     """Gives the examples of the program in place of those that a configuration names."""
     if loaders := [key for key in keys if key == "dataset" or ".load." in key]:
         raise ConfigError(loaders[0], "no loader beside data from Python", loaders[0])
-    examples = cache(lambda task: in_memory(data, task, column))
-    return lambda config: examples(config.task if "dataset.task" in keys else None)
+    examples = cache(lambda task, options: in_memory(data, task, column, options=options))
+    return lambda config: examples(config.task if "dataset.task" in keys else None, TableOptions.of(config))
 
 
 def _with_data(config: Config, keys: set[str], load: Loader) -> Config:
@@ -242,7 +255,8 @@ def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Resul
     history, replicas = tables.history(trained, config), tables.replicas(trained, config)
     outcome, summary = str(tables.cell_outcome(replicas)), tables.summary(trained, replicas)
     arrays = weights(trained.parameters)
-    return Result(cell.label, cell.signature, config, outcome, summary, arrays, history, replicas)
+    columns = tables.columns_text(trained)
+    return Result(cell.label, cell.signature, config, outcome, summary, arrays, history, replicas, columns)
 
 
 def _blocks(trained_cells: Sequence[GridCell], load: Loader, trained: float) -> "pd.DataFrame | None":

@@ -46,6 +46,8 @@ def train(words: Sequence[str], composed: Composed) -> int:
     store = Store.open()
     recovery.recover(store, say)
     cells = grid.look_up(rounds.first() if rounds else cells, store)
+    for note in grid.data_notes(cells):
+        say(f"data: {note}")
     if warning := grid.unresolvable(cells, looks):
         say(warning)
     if any(cell.config.dry_run for cell in cells):

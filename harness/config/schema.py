@@ -39,11 +39,15 @@ class DatasetConfig:
     """A function that returns (X, y), named by `load._target_` beside its arguments, and how to split its examples."""
 
     name: str
-    task: str
+    task: str | None  # null: the targets decide, see `harness.data`
     load: dict[str, Any]
     validation_fraction: float
     test_fraction: float
     resample: bool
+    prepare: str = "auto"
+    max_categories: int = 20
+    missing_targets: str = "refuse"
+    rare_classes: str = "refuse"
 
 
 @dataclass
@@ -136,7 +140,11 @@ BELOW_ONE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 FRACTION = Rule(lambda v: _number(v) and 0 < v < 1, "a fraction between 0 and 1")
 
 RULES: dict[str, Rule] = {
-    "dataset.task": _one_of("classification", "regression"),
+    "dataset.task": _optional(_one_of("classification", "regression")),
+    "dataset.prepare": _one_of("auto", "strict"),
+    "dataset.max_categories": Rule(lambda v: _whole(v, 2), "an integer >= 2"),
+    "dataset.missing_targets": _one_of("refuse", "drop"),
+    "dataset.rare_classes": _one_of("refuse", "merge", "drop"),
     **dict.fromkeys(("dataset.validation_fraction", "dataset.test_fraction"), FRACTION),
     "model.hidden": Rule(lambda v: isinstance(v, list) and all(map(_whole, v)), "a list of integers >= 1, or []"),
     "model.activation": _one_of(*ACTIVATIONS),

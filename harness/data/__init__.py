@@ -3,6 +3,9 @@
 The home of scikit-learn. May import the rooms before it: `network`, `compiled`, `config`.
 """
 
-from harness.data.checks import Dataset, check_parts
+from harness.data.checks import Dataset
 from harness.data.datasets import in_memory, load, load_stored
-from harness.data.splits import Examples, Splits, loss_for, n_outputs_of, n_train_of, split
+from harness.data.inputs import TableOptions
+from harness.data.parts import check_parts
+from harness.data.preparation import column_table
+from harness.data.splits import Examples, Splits, loss_for, n_inputs_of, n_outputs_of, n_train_of, split

@@ -1,27 +1,33 @@
-"""What is required of a dataset: numbers without gaps, targets of one kind, enough examples for three parts."""
+"""What is required of a dataset: inputs and targets of one length, of which a network can learn something."""
 
 import hashlib
-import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config import ConfigError
-from harness.data.files import listing, one_line
+from harness.config import ConfigError, visible
+from harness.data.files import one_line
+from harness.data.inputs import Column, TableOptions, decisions, prepared_width, read_columns, refuse_unready
+from harness.data.targets import classes, decided_task, quantities, readable, rows_with_target, said_of_task
 
-ROUNDING = 1e-9  # an excess that is not rounded up: 10 × (0.1 + 0.2) is 3
-LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
+COPIES = 3  # of the prepared inputs that are in memory at once
+BYTES = 8  # of a float64
+LONGEST = 400  # characters of a note
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """All examples, unscaled and in the order of their source.
 
-    X (n, D) float64. y: for classification (n,) int64, the index into `class_names` (sorted labels); for regression
-    (n,) or (n, K) float64 in the target's own unit, and `class_names` is empty. digest: sha256 over both arrays.
+    X (n, D) float64: of a category the places of its levels, of a date days; NaN where a value is missing. y: for
+    classification (n,) int64, the index into `class_names` (sorted labels, rare ones merged into a last one); for
+    regression (n,) or (n, K) float64 in the target's own unit, and `class_names` is empty. digest: sha256 over both
+    arrays and, unless all columns are complete numbers, what was decided about the columns. columns: all of the table;
+    the kept ones are those of X. notes: what was found out or done, a line each.
     """
 
     name: str
@@ -30,44 +36,91 @@ class Dataset:
     y: NDArray[Any]
     class_names: tuple[str, ...]
     digest: str
+    columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def checked(name: str, task: str, inputs: Any, targets: Any, target_names: Any) -> Dataset:
-    """The dataset in these DataFrames of X and y. Raises ConfigError for what cannot be trained on."""
-    if text := _text_columns(inputs):
-        found = listing(f"{name} ({value!r})" for name, value in text.items())
-        raise ConfigError("dataset.load", "numbers in every input column (encode text first, or drop it)", found)
-    X = _floats(inputs)
-    y, class_names = _class_indices(targets, target_names) if task == "classification" else (_quantities(targets), ())
+class Tables(NamedTuple):
+    """DataFrames of X and y, a Bunch's own names of the classes, and what a reader found out about its file."""
+
+    inputs: Any
+    targets: Any
+    class_names: Any = None
+    notes: tuple[str, ...] = ()
+
+
+def checked(name: str, task: str | None, tables: Tables, options: TableOptions) -> Dataset:
+    """The dataset in these tables, its task decided if it is None. Raises ConfigError for what cannot be trained on."""
+    inputs, labels, class_names, notes = tables
+    if options.prepare == "strict":
+        refuse_unready(inputs)
+    rows = rows_with_target(labels, options)
+    notes = (*notes, *_left_out(len(inputs) - len(rows)))
+    labels, found = readable(labels.iloc[rows], task)
+    chosen = task or decided_task(labels)
+    y, names, kept, more = classes(labels, class_names, options) if chosen == "classification" else quantities(labels)
+    rows = rows[kept]
+    X, columns, done = read_columns(inputs if len(rows) == len(inputs) else inputs.iloc[rows], options)
+    said = [] if task else [said_of_task(chosen, labels, names)]
+    _check_memory(len(X), prepared_width(columns) + len(names), columns)
+    told = tuple(map(_shortened, (*notes, *found, *said, *more, *done)))
+    return Dataset(name, chosen, X, y, names, _digest(X, y, columns), columns, told)
+
+
+def _shortened(note: str) -> str:
+    """A line that fits into a terminal's few; names of columns may have any length."""
+    note = visible(note)
+    return note if len(note) <= LONGEST else f"{note[:LONGEST]} ..."
+
+
+def _left_out(n_rows: int) -> list[str]:
+    return [f"{n_rows} rows without a target left out"] * bool(n_rows)
+
+
+def _digest(X: NDArray[np.float64], y: NDArray[Any], columns: tuple[Column, ...]) -> str:
     digest = hashlib.sha256()
     for array in (X, y):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
-    return Dataset(name, task, X, y, class_names, digest.hexdigest())
+    for text in decisions(columns):
+        digest.update(text.encode(errors="surrogatepass") + b"\0")
+    return digest.hexdigest()
 
 
-def tables_of(result: Any, key: str, allowed: str) -> tuple[Any, Any, Any]:
-    """DataFrames of X and y, and a Bunch's own names of the classes. `key` and `allowed` are of the refusal."""
+def _check_memory(n: int, width: int, columns: tuple[Column, ...]) -> None:
+    """Refuse encoded data that do not fit into this machine's memory, before they are made."""
+    if all(column.plain for column in columns) or not hasattr(os, "sysconf"):
+        return
+    memory, needed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), COPIES * BYTES * n * width
+    if needed > memory:
+        sizes = f"{n} rows of {width} inputs need {needed / 1e9:.0f} GB of {memory / 1e9:.0f} GB"
+        allowed = f"fewer inputs per column of text, because {sizes}"
+        raise ConfigError("dataset.max_categories", allowed, max(column.most for column in columns))
+
+
+def tables_of(result: Any, key: str, allowed: str) -> Tables:
+    """What a loader returned or a program gave, as tables. `key` and `allowed` are of the refusal."""
     if isinstance(result, Mapping) and {"data", "target"} <= result.keys():
-        X, y, names = result["data"], result["target"], result.get("target_names")
+        X, y = result["data"], result["target"]
+        names, notes = result.get("target_names"), tuple(result.get("notes", ()))
     elif isinstance(result, tuple | list) and len(result) == 2:
-        (X, y), names = result, None
+        (X, y), names, notes = result, None, ()
     else:
         raise ConfigError(key, allowed, result)
     inputs, targets = _table(X, "X"), _table(y, "y")
     if not 0 < len(inputs) == len(targets):
         raise ConfigError("dataset.load", "one target per example", f"{len(inputs)} examples, {len(targets)} targets")
-    return inputs, targets, names
+    return Tables(inputs, targets, names, notes)
 
 
 def _table(values: Any, name: str) -> Any:
     """A DataFrame of the columns of X (n, D), or of y (n,) or (n, K). Raises ConfigError for any other shape."""
     import pandas as pd
 
-    kinds = list(values.dtypes) if isinstance(values, pd.DataFrame) else []
-    if hasattr(values, "tocsr") or any(isinstance(kind, pd.SparseDtype) for kind in kinds):
+    types = list(values.dtypes) if isinstance(values, pd.DataFrame) else []
+    if hasattr(values, "tocsr") or any(isinstance(dtype, pd.SparseDtype) for dtype in types):
         raise ConfigError("dataset.load", f"a dense {name}, because sparse ones are not supported", "a sparse one")
-    if kinds:
+    if types:
         return values
     try:
         array = values if isinstance(values, pd.Series) else np.asarray(values)
@@ -78,98 +131,18 @@ def _table(values: Any, name: str) -> Any:
     if array.ndim != 2 or not array.shape[1]:
         shape = "(examples, inputs)" if name == "X" else "(examples,) or (examples, outputs)"
         raise ConfigError("dataset.load", f"{name} of shape {shape}", f"{name} of shape {array.shape}")
-    return pd.DataFrame(array, columns=[f"{name}[:, {i}]" for i in range(array.shape[1])], copy=False)
+    if array.dtype.kind == "U":  # NumPy made text of a row's numbers because others are text
+        return pd.DataFrame(array.astype(object)).apply(_as_numbers)
+    frame = pd.DataFrame(array, copy=False)
+    return frame.infer_objects() if array.dtype == object else frame
 
 
-def _floats(table: Any) -> NDArray[np.float64]:
-    """(n, D) of columns of numbers. Raises ConfigError where one is missing."""
-    _refuse_missing(table)
-    return np.ascontiguousarray(table.to_numpy(dtype=np.float64))
-
-
-def _is_numeric(column: Any) -> bool:
-    from pandas.api.types import is_numeric_dtype
-
-    return bool(is_numeric_dtype(column.dtype)) and column.dtype.kind != "c"
-
-
-def _text_columns(table: Any) -> dict[str, str]:
-    """Columns that hold something else than real numbers, each with its first value that does not read as one."""
+def _as_numbers(column: Any) -> Any:
+    """A column of text as numbers, where all of it reads as such; NumPy has made "nan" of missing values."""
     import pandas as pd
 
-    found = {}
-    for name, column in table.items():
-        if not _is_numeric(column):
-            text = column.astype(str)
-            odd = pd.to_numeric(text, errors="coerce").isna() & column.notna()
-            found[str(name)] = str(text.iloc[odd.argmax()])  # the very first value if all read as numbers
-    return found
-
-
-def _refuse_missing(table: Any) -> None:
-    if found := [f"{name} ({n} of {len(table)})" for name, column in table.items() if (n := _n_missing(column))]:
-        allowed = f"no value that is missing, infinite or beyond {LARGEST_VALUE:g} (fill the gaps, or drop their rows)"
-        raise ConfigError("dataset.load", allowed, listing(found))
-
-
-def _n_missing(column: Any) -> int:
-    if not _is_numeric(column):
-        return int(column.isna().sum())
-    return int(np.sum(~(np.abs(column.to_numpy(dtype=np.float64, na_value=np.nan)) < LARGEST_VALUE)))
-
-
-def _class_indices(table: Any, target_names: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """y (n,): the place of each label among the sorted labels, and the names of these."""
-    if table.shape[1] != 1:
-        allowed = "regression, because classification takes one label per example"
-        raise ConfigError("dataset.task", allowed, f"classification of {table.shape[1]} target columns")
-    _refuse_missing(table)
-    labels, indices = np.unique(_labels(table.iloc[:, 0].to_numpy()), return_inverse=True)
-    if len(labels) < 2:
-        raise ConfigError("dataset", "at least 2 classes", f"only {labels[0]}")
-    named = target_names is not None and np.array_equal(labels, np.arange(len(target_names)))
-    return indices.astype(np.int64), tuple(str(name) for name in (target_names if named else labels))
-
-
-def _labels(values: NDArray[Any]) -> NDArray[Any]:
-    """Labels of one type: 1.0 is the class 1, and what is neither number nor truth value is text."""
-    if values.dtype.kind == "f":
-        if len(continuous := values[(values != np.rint(values)) | (np.abs(values) > 2**53)]):
-            allowed = f"regression, because the target is continuous ({continuous[0]})"
-            raise ConfigError("dataset.task", allowed, "classification")
-        return values.astype(np.int64)
-    return values if values.dtype.kind in "biu" else values.astype(str)
-
-
-def _quantities(table: Any) -> NDArray[np.float64]:
-    """y (n,) or (n, K): numbers, none of the K constant."""
-    if text := _text_columns(table):
-        name, value = next(iter(text.items()))
-        allowed = f"classification, or numbers in the target ({name!r} holds {value!r})"
-        raise ConfigError("dataset.task", allowed, "regression")
-    values = _floats(table)
-    if len(constant := table.columns[np.ptp(values, axis=0) == 0]):
-        raise ConfigError("dataset.load", "a target that varies", f"a constant: {listing(constant)}")
-    return values[:, 0] if values.shape[1] == 1 else values
-
-
-def check_parts(dataset: Dataset, validation_fraction: float, test_fraction: float) -> None:
-    """Refuse too few examples: a class needs about one in each part, as stratification does; R² needs two in each."""
-    if dataset.class_names:
-        smallest = min(1 - validation_fraction - test_fraction, validation_fraction, test_fraction)
-        least = math.ceil(1 / smallest - ROUNDING)
-        counts = np.bincount(dataset.y)
-        if counts[rarest := int(counts.argmin())] < least:
-            allowed = f"at least {least} examples of every class, for one in each of train, validation and test"
-            found = f"{counts[rarest]} of class {dataset.class_names[rarest]}, {len(dataset.y)} examples in all"
-            raise ConfigError("dataset", allowed, found)
-    elif min(sizes := part_sizes(len(dataset.y), validation_fraction, test_fraction)) < 2:
-        found = f"{sum(sizes)} examples: {sizes[0]} / {sizes[1]} / {sizes[2]}"
-        raise ConfigError("dataset", "at least 2 examples in each of train / validation / test", found)
-
-
-def part_sizes(n: int, validation_fraction: float, test_fraction: float) -> tuple[int, int, int]:
-    """Training, validation and test sizes: what is held out is rounded up, and then the test part of it."""
-    held_out = math.ceil(n * (validation_fraction + test_fraction) - ROUNDING)
-    n_test = math.ceil(held_out * test_fraction / (validation_fraction + test_fraction) - ROUNDING)
-    return n - held_out, held_out - n_test, n_test
+    known = column.where(column != "nan", None)
+    try:
+        return pd.to_numeric(known)
+    except ValueError:
+        return known

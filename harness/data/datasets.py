@@ -8,17 +8,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from harness.config import ConfigError, DatasetConfig
-from harness.data.checks import Dataset, check_parts, checked, tables_of
+from harness.data.checks import Dataset, checked, tables_of
 from harness.data.files import one_line, take_columns
+from harness.data.inputs import TableOptions
 from harness.data.loaders import check_arguments, check_stored_path, offline, resolve
+from harness.data.parts import check_parts
+from harness.data.targets import likely_task
 
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
 RETRIES = ("n_retries", "delay")
 SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
-FEW = 20  # numbers with at most so many different values look like labels of classes
 
 
 def load(config: DatasetConfig) -> Dataset:
@@ -28,7 +28,7 @@ def load(config: DatasetConfig) -> Dataset:
     allowed or refuses its arguments, a download without a network, and examples that cannot be trained on.
     """
     tables = tables_of(_call(config), "dataset.load._target_", "a function that returns (X, y)")
-    dataset = checked(config.name, config.task, *tables)
+    dataset = checked(config.name, config.task, tables, TableOptions.of(config, _drop_key(config)))
     check_parts(dataset, config.validation_fraction, config.test_fraction)
     return dataset
 
@@ -42,6 +42,11 @@ def load_stored(config: DatasetConfig) -> Dataset:
     patient = {key: DEFAULTS[key] for key in RETRIES if key in config.load}
     with offline():
         return load(replace(config, load=config.load | patient))
+
+
+def _drop_key(config: DatasetConfig) -> str:
+    """The key of the loader that leaves columns out, if it has one."""
+    return "dataset.load.drop" * ("drop" in inspect.signature(resolve(config.load.get("_target_"))).parameters)
 
 
 def _call(config: DatasetConfig) -> Any:
@@ -83,7 +88,13 @@ def _arguments(function: Callable[..., Any], load: dict[str, Any]) -> dict[str, 
     return {key: value for key, value in DEFAULTS.items() if key in parameters} | given
 
 
-def in_memory(data: Any, task: str | None = None, target_column: Any = None, name: str = "data") -> Dataset:
+def in_memory(
+    data: Any,
+    task: str | None = None,
+    target_column: Any = None,
+    name: str = "data",
+    options: TableOptions | None = None,
+) -> Dataset:
     """The examples in (X, y), in a DataFrame or in a scikit-learn Bunch; copies nothing that has the right type.
 
     X (n, D), y (n,) or (n, K): arrays, or of pandas. Of a lone DataFrame y is `target_column`, a name or a list of
@@ -97,22 +108,15 @@ def in_memory(data: Any, task: str | None = None, target_column: Any = None, nam
         data = take_columns(data, target_column, "target_column", "the DataFrame")
     elif target_column is not None:
         raise ConfigError("target_column", "None, because only a DataFrame has columns by name", target_column)
-    sources = "a dataset's name, (X, y), a DataFrame or a scikit-learn Bunch"
-    inputs, targets, class_names = tables_of(data, "dataset", sources)
-    return checked(name, task or _task(targets), inputs, targets, class_names)
+    tables = tables_of(data, "dataset", "a dataset's name, (X, y), a DataFrame or a scikit-learn Bunch")
+    return checked(name, task or _certain_task(tables.targets), tables, options or TableOptions())
 
 
-def _task(targets: Any) -> str:
-    """Classification or regression, from the type of the targets (n, K) and how many different values they have."""
-    from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
-
-    if targets.shape[1] > 1:
-        return "regression"
-    values = targets.iloc[:, 0].dropna()
-    if not is_numeric_dtype(values.dtype) or is_bool_dtype(values.dtype):
-        return "classification"
-    labels = values.nunique() <= FEW and bool((values == np.rint(values)).all())
-    if labels is is_float_dtype(values.dtype):
+def _certain_task(targets: Any) -> str:
+    """The task that these targets (n, K) mean. Raises ConfigError where they may mean either."""
+    task, certain = likely_task(targets)
+    if not certain:
+        values = targets.iloc[:, 0].dropna()
         found = f"{values.nunique()} different values of type {values.dtype}"
         raise ConfigError("task", "classification or regression, because these targets may mean either", found)
-    return "classification" if labels else "regression"
+    return task

@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.config import DatasetConfig
-from harness.data.checks import Dataset, check_parts, part_sizes
+from harness.data.checks import Dataset
+from harness.data.inputs import prepared_width
+from harness.data.parts import check_parts, part_sizes
+from harness.data.preparation import fitted
 
 LOSSES = {0: "half_squared_error", 2: "sigmoid_cross_entropy"}  # by number of classes; softmax for any other
 
@@ -26,6 +29,7 @@ class Splits:
 
     sort_key (n_train,): class index, or first target in its own unit, of each training example in training order.
     rows (n_train,): its row number in the dataset. Training order is random, whatever the order of the source.
+    transformer: what made X of all parts, fitted on the training part; see `preparation`.
     """
 
     train: Examples
@@ -33,6 +37,7 @@ class Splits:
     test: Examples
     sort_key: NDArray[Any]
     rows: NDArray[np.intp]
+    transformer: Any = None
 
 
 def split(
@@ -41,21 +46,23 @@ def split(
     """Training, validation and test examples in the run's dtype, decided by `seed` alone.
 
     Classes keep their proportions. X of all parts is standardised: (X - mean) / std of each column of the training
-    part. Y is {0, 1} (n, 1) for two classes, one-hot (n, K) for more. Regression targets are standardised like X, so
-    that a cost is in units of their variance. Raises ConfigError for a class, or of a regression a part, too small.
+    part, after gaps were filled and categories encoded (`preparation.fitted`). Y is {0, 1} (n, 1) for two classes,
+    one-hot (n, K) for more. Regression targets are standardised like X, so that a cost is in units of their variance.
+    Raises ConfigError for a class, or of a regression a part, too small.
     """
     check_parts(dataset, validation_fraction, test_fraction)
     sizes = part_sizes(len(dataset.y), validation_fraction, test_fraction)
     parts = _partition(dataset, sizes, int(seed.generate_state(1)[0]))
     targets = dataset.y.reshape(len(dataset.y), -1)
-    X = _standardised(dataset.X, parts)
+    transformer = fitted(dataset.columns, dataset.X[parts[0]])
+    X = [transformer.transform(dataset.X[part]) for part in parts]
     if K := len(dataset.class_names):
         Y = [targets[part] if K == 2 else np.eye(K)[dataset.y[part]] for part in parts]
     else:
         Y = _standardised(targets, parts)
     X, Y = ([np.ascontiguousarray(part, dtype=dtype) for part in arrays] for arrays in (X, Y))
     train, validation, test = map(Examples, X, Y)
-    return Splits(train, validation, test, sort_key=targets[parts[0], 0], rows=parts[0])
+    return Splits(train, validation, test, targets[parts[0], 0], parts[0], transformer)
 
 
 def loss_for(dataset: Dataset) -> str:
@@ -66,6 +73,11 @@ def loss_for(dataset: Dataset) -> str:
 def n_train_of(dataset: Dataset, config: DatasetConfig) -> int:
     """N, the number of training examples of every split."""
     return part_sizes(len(dataset.y), config.validation_fraction, config.test_fraction)[0]
+
+
+def n_inputs_of(dataset: Dataset) -> int:
+    """D', the width of X after preparation; the same for every split."""
+    return prepared_width(dataset.columns) if dataset.columns else dataset.X.shape[1]
 
 
 def n_outputs_of(dataset: Dataset) -> int:

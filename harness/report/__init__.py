@@ -7,8 +7,9 @@ from harness.report.curves import BASELINES, cell_figures
 from harness.report.findings import finding_figures
 from harness.report.headlines import headlines
 from harness.report.layout import log_axis, png, save
-from harness.report.markdown import code, duration, file_names, harmless, interval, number, shortened
+from harness.report.markdown import about_data, code, duration, file_names, harmless, interval, number, shortened
 from harness.report.notes import note
 from harness.report.page import page
+from harness.report.scores import score_sentences
 from harness.report.style import COLOURS, STYLE
 from harness.report.sweep_figures import figures

@@ -16,6 +16,7 @@ COSTS = {"train": "training cost", "validation": "validation cost"}  # by target
 FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid -> rates to add, relative to the best
 TIED = f"equal within {MARGIN:.0%}"
 MOST_SEEDS = 1000  # that a sentence counts
+MARKS = re.compile(r"[\\`*_\[\]<>|#~&$]")  # that mean something in Markdown; names of columns hold any of them
 LONGEST = 7500  # characters; MLflow keeps 8000 of a tag
 # What could begin a link, an image or HTML; sentences have none of their own.
 MARKUP = re.compile(r"<(?=[a-zA-Z/!?])|\](?=[(\[:])|&(?=#?\w+;)")
@@ -109,6 +110,12 @@ def file_names(titles: Sequence[str]) -> dict[str, str]:
         found[title] = next(name for name in numbered if name.casefold() not in taken)
         taken.add(found[title].casefold())
     return found
+
+
+def about_data(notes: Iterable[str]) -> str:
+    """A section of a note, empty without notes: what was found out about the data, and done to them."""
+    lines = ["- " + MARKS.sub(r"\\\g<0>", note) for note in notes]
+    return "\n".join(["### Data", "", *lines, ""]) if lines else ""
 
 
 def shortened(text: str) -> str:

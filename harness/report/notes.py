@@ -26,6 +26,7 @@ from harness.report.headlines import headlines
 from harness.report.markdown import (
     COSTS,
     TIED,
+    about_data,
     code,
     further,
     harmless,
@@ -35,7 +36,8 @@ from harness.report.markdown import (
     number,
     p_of,
     table,
-)
+)  # fmt: skip
+from harness.report.scores import score_sentences
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,9 +59,11 @@ NOISE = {
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
     head = [f"**{sentence}**" for sentence in headlines(found)]
-    about = [_finished(data, found, len(data.finished)), *_missing(data.cells)]
-    about += [*_sections(data.finished, found), "### All cells", cells_table(data)]
-    return "\n\n".join([*map(harmless, head), code(data.about.get("command", "")), *map(harmless, about)])
+    head += score_sentences(data.finished)
+    about = [_finished(data, found, len(data.finished)), *_missing(data.cells), *_sections(data.finished, found)]
+    columns = [section] if (section := about_data(data.data_notes)) else []
+    ends = [code(data.about.get("command", "")), *map(harmless, about), *columns, "### All cells"]
+    return "\n\n".join([*map(harmless, head), *ends, harmless(cells_table(data))])
 
 
 def _finished(data: SweepData, found: Answer, n_done: int) -> str:

@@ -11,8 +11,9 @@ from harness.config import Config, labels
 from harness.report import duration
 from harness.runs.recording import Loader, load_dataset
 from harness.store import Store
-from harness.training import Cell, Identity, estimate_seconds, identify
+from harness.training import Cell, Identity, estimate_seconds, identify, with_task
 
+MOST_NOTES = 15  # on data; MLflow keeps 8000 characters of a tag
 PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
 
 
@@ -24,6 +25,7 @@ class GridCell:
     overrides: list[str]
     identity: Identity
     label: str = ""
+    notes: tuple[str, ...] = ()  # what was found out about its data, and done to them
     run_id: str | None = None
 
     @property
@@ -35,10 +37,20 @@ def grid(cells: Sequence[tuple[Config, list[str]]], load: Loader = load_dataset)
     """The different cells of a command, in its order. load: gives the data of a configuration."""
     found: dict[str, GridCell] = {}
     for config, overrides in cells:
-        own = identify(config, load(config.dataset))
-        found.setdefault(own.signature, GridCell(config, overrides, own))
+        dataset = load(config.dataset)
+        own = identify(config, dataset)
+        cell = GridCell(with_task(config, dataset), overrides, own, notes=dataset.notes)
+        found.setdefault(own.signature, cell)
     names = labels([cell.identity.values for cell in found.values()])
     return [replace(cell, label=name) for cell, name in zip(found.values(), names, strict=True)]
+
+
+def data_notes(cells: Sequence[GridCell]) -> list[str]:
+    """What was found out about the data of cells, and done to them; with the dataset's name where there are several."""
+    notes = {cell.identity.data: (cell.config.dataset.name, cell.notes) for cell in cells if cell.notes}
+    several = len(notes) > 1
+    lines = [f"{name}: {note}" if several else note for name, own in notes.values() for note in own]
+    return [*lines[:MOST_NOTES], *([f"and {len(lines) - MOST_NOTES} more lines"] if len(lines) > MOST_NOTES else [])]
 
 
 def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:

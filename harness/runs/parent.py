@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from harness.analysis import LOOKS, answer
+from harness.analysis import DATA_NOTES, LOOKS, answer
 from harness.config import sweep_label, varied_keys
-from harness.report import code, figures, file_names, finding_figures, findings, headlines, note, page, png, shortened
+from harness.report import (
+    code,
+    figures,
+    file_names,
+    finding_figures,
+    findings,
+    headlines,
+    note,
+    page,
+    png,
+    score_sentences,
+    shortened,
+)  # fmt: skip
 from harness.runs import studies
-from harness.runs.grid import GridCell, missing
+from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.loading import load_sweep, read_grid, write_grid
 from harness.runs.recording import SweepContext, source_tags
 from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_traceback
@@ -46,6 +58,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
         "command": command,
         **note_tags(f"{code(command)}\n\n{len(cells)} cells, {len(todo)} of them to train."),
         **({"study": study, "size": first.size} if study else {}),
+        **({DATA_NOTES: json.dumps(notes, ensure_ascii=False)} if (notes := data_notes(cells)) else {}),
         **({LOOKS: " ".join(map(str, looks))} if looks else {}),
         **source_tags(),
     }
@@ -108,8 +121,8 @@ def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -
 def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
     """Note, figures, table of cells and report on the parent, from the store; replaces files of the same names.
 
-    Returns the note's first sentences; none for a study, whose claims are listed by `studies`. others: sweeps whose
-    cells count as this one's, for a grid that was spread over several commands.
+    Returns the note's first sentences, and the scores beside their baselines; none for a study, whose claims are listed
+    by `studies`. others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
     """
     data = load_sweep(store, sweep, *others)
     found = answer(data)
@@ -135,4 +148,4 @@ def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
         parent.table("cells.json", table)
         parent.tags(note_tags(shortened(words)))
         parent.deliver(OUTAGE_SECONDS)
-    return [] if judgement else headlines(found)
+    return [] if judgement else [*headlines(found), *score_sentences(data.finished)]

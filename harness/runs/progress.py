@@ -56,11 +56,11 @@ class CellProgress(_Live):
             self._warned = True
             self.warn(f"{trouble}; {consequence}")
 
-    def finish(self, outcome: Outcome, update_us: str) -> None:
+    def finish(self, outcome: Outcome, update_us: str, score: str) -> None:
         """Print how the cell ended. update_us: the time of an update on its clock, with quartiles."""
         time = f", {update_us} µs per update" if update_us else ""
         if sys.stderr.isatty():
-            self.console.print(f"{self.title}  {outcome}, cost {self.cost:.4g}{time}", markup=False)
+            self.console.print(f"{self.title}  {outcome}, cost {self.cost:.4g}{score}{time}", markup=False)
 
 
 class SweepProgress(_Live):

@@ -6,7 +6,7 @@ Knows no Hydra: a sweep is the run id of its parent, so any launcher will do.
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness import __version__
 from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
-from harness.report import BASELINES, cell_figures, harmless, save
+from harness.report import BASELINES, about_data, cell_figures, harmless, save
 from harness.runs.progress import CellProgress
 from harness.store import (
     COMMIT_TAG,
@@ -43,6 +43,7 @@ from harness.training import (
     is_geometric,
     pinned_blas,
     tables,
+    with_task,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
     """Train one cell and write its run: FINISHED, FAILED or KILLED. Raises ConfigError for a cell not asked for."""
     started = time.perf_counter()
     dataset = load_dataset(config.dataset)
-    own = identify(config, dataset)
+    config, own = with_task(config, dataset), identify(config, dataset)
     asked = job.assignment or Assignment.of(own, *labels([own.values]))
     with (
         store.start(asked.label, _tags(config, own, asked, sweep, job), parent=sweep.run_id if sweep else None) as run,
@@ -138,12 +139,12 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         _warn_if_clipped(config, cell.plan, run, progress)
         latest = Latest()
         for record in cell.train():
-            _write_record(run, record, latest, cell.plan, tables.SCORES[config.dataset.task])
+            _write_record(run, record, latest, cell.plan, tables.score_of(config))
             progress.show(cell.plan, cell.budget, record)
             progress.warn_once(run.trouble, f"what waits is in {store.undelivered}")
             INTERRUPTS.check()
-        outcome, summary = _write_result(run, config, cell.result(), asked.label, started)
-        progress.finish(outcome, _with_quartiles(summary, "time/update_us"))
+        outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, started)
+        progress.finish(outcome, _with_quartiles(summary, "time/update_us"), _score(config, summary))
     return outcome
 
 
@@ -207,7 +208,7 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
 
 
 def _write_result(
-    run: "RunWriter", config: Config, result: "CellResult", name: str, started: float
+    run: "RunWriter", config: Config, result: "CellResult", name: str, notes: Sequence[str], started: float
 ) -> tuple[Outcome, dict[str, float]]:
     """Tables and weights, summary, figures, note. The numbers go first: a figure that fails costs none of them."""
     replicas = tables.replicas(result, config)
@@ -218,7 +219,8 @@ def _write_result(
         _write_tables(folder, config, result, replicas)
     with run.files() as folder:
         _draw(folder / "figures", config, result, name)
-    run.tags({"outcome": outcome, **note_tags(cell_note(name, config, outcome, replicas, summary))})
+    note = f"{cell_note(name, config, outcome, replicas, summary)}\n{about_data(notes)}"
+    run.tags({"outcome": outcome, **note_tags(note)})
     wall = time.perf_counter() - started
     run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
     return outcome, summary
@@ -235,6 +237,7 @@ def _write_tables(folder: Path, config: Config, result: "CellResult", replicas: 
     for name, table in named.items():
         if len(table):
             table.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "columns.csv").write_text(tables.columns_text(result), encoding="utf8", newline="")
     np.savez(folder / "weights.npz", **weights(result.parameters))
 
 
@@ -253,7 +256,7 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
     """The run's description: how it ended and its main figures, in Markdown."""
     counts = replicas["outcome"].value_counts()
     ended = ", ".join(f"{counts[o]} of {len(replicas)} replicas {o}" for o in Outcome if o in counts)
-    score = tables.SCORES[config.dataset.task]
+    score = tables.score_of(config)
     names = [name for name in (score, f"balanced_{score}") if f"final_test_{name}" in replicas]
     rows = [
         ("training cost per example, at the end", "final/train_cost"),
@@ -284,9 +287,16 @@ def _with_quartiles(summary: dict[str, float], key: str) -> str:
     return f"{summary[key]:.4g} [{', '.join(spread)}]" if spread else f"{summary[key]:.4g}"
 
 
+def _score(config: Config, summary: dict[str, float]) -> str:
+    """, validation accuracy 0.94 (always the most frequent class: 0.1); empty where it is not known."""
+    score = tables.score_of(config)
+    key = f"final/validation_{score}"
+    return f", validation {score} {summary[key]:.3g}{_beside(key, config, summary)}" if key in summary else ""
+
+
 def _beside(metric: str, config: Config, summary: dict[str, float]) -> str:
     """What a score is to be compared with."""
     baseline = summary.get(metric.replace("final/", "baseline/"))
     if baseline is None or not metric.startswith("final/"):
         return ""
-    return f" ({BASELINES[f'validation_{tables.SCORES[config.dataset.task]}']}: {baseline:.4g})"
+    return f" ({BASELINES[f'validation_{tables.score_of(config)}']}: {baseline:.4g})"

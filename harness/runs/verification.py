@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,13 +78,14 @@ def retrain(stored: FinishedRun, dataset: Dataset) -> CellResult:
 
 
 def compare(stored: FinishedRun, result: CellResult) -> Verification:
-    """Fingerprints in the order of the updates, history, weights: the line names the first of them that differs."""
+    """Fingerprints in the order of the updates, history, weights, columns: the line names the first that differs."""
     now = {(record.update, taken.replica): taken for record in result.records for taken in record.fingerprints}
     history, final = tables.history(result, stored.config), result.parameters
     difference = (
         _fingerprints_differ(stored, now, history, final)
         or _history_differs(stored.history, history)
         or _weights_differ(stored.parameters, final)
+        or _columns_differ(stored.columns, tables.columns_text(result))
     )
     if difference:
         return Verification(False, f"not identical: {stored.label}{difference}", tuple(_reasons(stored)))
@@ -141,6 +143,14 @@ def _weights_differ(then: Parameters, now: Parameters) -> str:
     if then.sizes == now.sizes and digest(then.flat) == digest(now.flat):
         return ""
     return f": the parameters repeat, but the stored weights are others, {_farthest(then, now)}"
+
+
+def _columns_differ(then: str, now: str) -> str:
+    """The first line of columns.csv that says something else: a column was taken for something else, or gaps filled
+    with other values."""
+    lines = zip_longest(then.splitlines(), now.splitlines(), fillvalue="nothing")
+    first = next((f"{one} -> {other}" for one, other in lines if one != other), "")
+    return f": the parameters repeat, but columns.csv is not as stored: {first}" if first else ""
 
 
 def _farthest(then: Parameters, now: Parameters) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_YAML, MOST_JSON = 1 << 18, 1 << 28  # bytes; a configuration has some thousand, a grid a thousand for each cell
 DEEPEST = 30  # brackets within brackets in YAML
+COLUMNS_HEAD = "column,kind,"  # what columns.csv begins with
 TEXT = ("digest", "outcome")  # columns of tables; a digest may look like a number
 
 Fingerprints = dict[tuple[int, int], Fingerprint]  # by update and replica
@@ -36,6 +37,7 @@ class FinishedRun(NamedTuple):
     fingerprints: Fingerprints
     history: "pd.DataFrame"
     parameters: Parameters
+    columns: str  # the text of columns.csv
 
 
 def read_run(store: "Store", run: Any) -> FinishedRun:
@@ -143,10 +145,18 @@ def _parameters(path: Path) -> Parameters:
     return Parameters.from_weights([arrays[f"W{i}"] for i in layers], [arrays[f"b{i}"] for i in layers])
 
 
+def _columns(path: Path) -> str:
+    text = path.read_bytes().decode("utf8")
+    if not text.startswith(COLUMNS_HEAD):
+        raise ValueError(f"no table that begins with {COLUMNS_HEAD}")
+    return text
+
+
 FILES: dict[str, Callable[[Path], Any]] = {
     "config.yaml": lambda path: config_from(stored_yaml(path)),
     "environment.json": lambda path: dict(stored_json(path)),
     "fingerprints.csv": _fingerprints,
     "history.csv": _history,
     "weights.npz": _parameters,
+    "columns.csv": _columns,
 }  # in the order of FinishedRun's fields

@@ -4,7 +4,7 @@ Also what identifies a cell (`identity`), how long it will take (`estimate`), an
 import `network`, `compiled`, `config` and `data`; nothing here writes a file or reads a store.
 """
 
-from harness.training.cell import Cell, CellResult, Plan, plan_for
+from harness.training.cell import Cell, CellResult, Plan, plan_for, with_task
 from harness.training.checkpoints import DIVERGED_AT, Outcome, is_geometric, next_checkpoint
 from harness.training.clock import Clock, pinned_blas
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer

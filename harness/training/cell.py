@@ -4,15 +4,15 @@ Cells have common random numbers: replica r has the same split, initial weights 
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.random import default_rng
 
 from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate, learning_rate_factor
-from harness.data import Dataset, loss_for, n_outputs_of, n_train_of
+from harness.data import Dataset, column_table, loss_for, n_inputs_of, n_outputs_of, n_train_of
 from harness.network import (
     MLP,
     OPTIMIZERS,
@@ -34,6 +34,9 @@ from harness.training.loop import Budget, Record, train
 from harness.training.order import Batches, updates_per_epoch
 from harness.training.sets import HELD_OUT, PRESORTED, draw_sets, set_of, streams
 from harness.training.stack import Stack
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MakeEngine = Callable[[MLP, Optimizer, Set, str], Engine]
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
@@ -62,6 +65,7 @@ class CellResult:
 
     baseline: "validation", "test" -> (R,), the score of the best constant prediction. balanced: likewise, the balanced
     accuracy at the end; empty unless a class has UNEVEN times the share that it has when all are equally frequent.
+    columns: what was done to each column of the data, with what was learned from the first replica's training part.
     """
 
     plan: Plan
@@ -71,12 +75,18 @@ class CellResult:
     test_score: Array
     baseline: Mapping[str, Array] = field(default_factory=dict)
     balanced: Mapping[str, Array] = field(default_factory=dict)
+    columns: "pd.DataFrame | None" = None
+
+
+def with_task(config: Config, dataset: Dataset) -> Config:
+    """The configuration with the task of these data, which decide where it is left out."""
+    return replace(config, dataset=replace(config.dataset, task=dataset.task))
 
 
 def plan_of(config: Config, dataset: Dataset) -> Plan:
     """Nothing is split for it: the sizes of the parts do not depend on the seed."""
-    n_train, n_inputs = n_train_of(dataset, config.dataset), dataset.X.shape[1]
-    return plan_for(config, n_train, n_inputs, n_outputs_of(dataset), loss_for(dataset))
+    n_train = n_train_of(dataset, config.dataset)
+    return plan_for(config, n_train, n_inputs_of(dataset), n_outputs_of(dataset), loss_for(dataset))
 
 
 def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: str) -> Plan:
@@ -106,13 +116,14 @@ class Cell:
     """
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        self.config = config
+        self.config = config = with_task(config, dataset)
         self.splits, self.sets = draw_sets(config, dataset)
         self.plan = plan_of(config, dataset)
         limits = config.updates, config.epochs and config.epochs * self.plan.updates_per_epoch
         self.budget = Budget(min(filter(None, limits), default=None), config.train_seconds)
         self.engine = _engine(config)
         self.uneven = are_uneven(dataset)
+        self._columns = dataset.columns
         self._stacks: list[Stack] = []
         self._records: list[Record] = []
 
@@ -162,7 +173,8 @@ class Cell:
             part: np.broadcast_to(baseline(plan.loss, self.sets[part][1]), len(config.replicas)) for part in HELD_OUT
         }
         cost, score = map(np.concatenate, zip(*found, strict=True))
-        return CellResult(plan, self._records, parameters, cost, score, chance, balanced)
+        columns = column_table(self._columns, self.splits[0].transformer) if self._columns else None
+        return CellResult(plan, self._records, parameters, cost, score, chance, balanced, columns)
 
     def _set(self, part: str, replicas: list[int]) -> Set:
         return set_of([r - self.config.first_replica for r in replicas], self.sets[part])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.config import Config, Values, effective_batch_size, effective_learning_rate, flatten
 from harness.data import Dataset
-from harness.training.cell import Plan, plan_of
+from harness.training.cell import Plan, plan_of, with_task
 
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("network", "compiled", "config", "data", "training")  # whose code computes numbers
@@ -57,7 +57,7 @@ class Identity:
 def identify(config: Config, dataset: Dataset) -> Identity:
     """The cell that this process would train."""
     plan = plan_of(config, dataset)
-    values = decisive_values(config, plan.n_train)
+    values = decisive_values(with_task(config, dataset), plan.n_train)
     return Identity(signature(values, dataset.digest), values, code_digest(), dataset.digest, plan)
 
 

@@ -47,7 +47,7 @@ def draw_sets(config: Config, dataset: Dataset) -> tuple[list[Splits], dict[str,
             X, Y = sets[name] = sets.get(name) or (_room(examples.X, n_splits), _room(examples.Y, n_splits))
             X[i], Y[i] = examples.X, examples.Y
         train, validation, test = (Examples(X[i], Y[i]) for X, Y in sets.values())
-        splits.append(Splits(train, validation, test, one.sort_key, one.rows))
+        splits.append(replace(one, train=train, validation=validation, test=test))
         del one, examples  # before the next is drawn
     return splits, sets
 

@@ -38,6 +38,11 @@ def _frame(rows: Any, columns: Any = None, dtype: Any = None) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns, dtype=dtype)
 
 
+def score_of(config: Config) -> str:
+    """accuracy or r2, by the task, which the data have decided by now (`with_task`)."""
+    return SCORES[str(config.dataset.task)]
+
+
 def history(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica and checkpoint: update, epoch, examples, train_seconds, costs, score, outcome (or empty)."""
     records = result.records
@@ -48,7 +53,7 @@ def history(result: CellResult, config: Config) -> "pd.DataFrame":
     table.insert(2, "epoch", examples / result.plan.n_train)
     table.insert(3, "examples", examples)
     table["outcome"] = [outcome or "" for record in records for outcome in record.outcome]
-    return table.rename(columns={"validation_score": f"validation_{SCORES[config.dataset.task]}"})
+    return table.rename(columns={"validation_score": f"validation_{score_of(config)}"})
 
 
 def _examples(plan: Plan, update: Any) -> Any:
@@ -75,12 +80,17 @@ def fingerprints(result: CellResult) -> "pd.DataFrame":
     return _frame(rows, ["update", *Fingerprint._fields])
 
 
+def columns_text(result: CellResult) -> str:
+    """columns.csv: one row per column of the data, what it is and what was done to it (`harness.data.column_table`)."""
+    return "" if result.columns is None else str(result.columns.to_csv(index=False, lineterminator="\n"))
+
+
 def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica: outcome, where it ended, last finite cost, final, best and test figures, to-target.
 
     Beside the scores their baselines, and the balanced accuracy where classes are uneven.
     """
-    score, rows = SCORES[config.dataset.task], []
+    score, rows = score_of(config), []
     validation = ["validation_cost", f"validation_{score}"]
     for place, (replica, own) in enumerate(history(result, config).groupby("replica")):
         last, finite = own.iloc[-1], own[np.isfinite(own["train_cost"])]

@@ -123,7 +123,7 @@ def test_artifacts_say_what_was_done_and_load_without_executing_anything(sweep):
     cell = runs.cells[1]
     assert {
         "config.yaml", "environment.json", "history.csv", "batch_costs.csv", "replicas.csv", "weights.npz",
-        "diagnostics.csv", "figures/curves.png", "figures/batch_costs.png",
+        "columns.csv", "diagnostics.csv", "figures/curves.png", "figures/batch_costs.png",
     } <= runs.files(cell)  # fmt: skip
     config = yaml.safe_load(runs.artifact(cell, "config.yaml").read_text(encoding="utf8"))
     assert (config["batch_size"], config["reduction"], config["dataset"]["name"]) == (16, "mean", "iris")

@@ -7,6 +7,7 @@ from sklearn import datasets
 
 from harness.config.schema import ConfigError, DatasetConfig
 from harness.data.datasets import in_memory, load
+from harness.data.inputs import TableOptions
 
 
 def by_name(function: str, task: str):
@@ -55,7 +56,7 @@ def test_of_a_frame_one_column_is_the_target_and_the_others_are_inputs(tmp_path)
 
 
 def test_several_columns_are_a_regression():
-    two = in_memory(frame(c=1.5), target_column=["a", "b"])
+    two = in_memory(frame(c=np.arange(40)), target_column=["a", "b"])
     assert (two.task, two.y.shape, two.X.shape) == ("regression", (40, 2), (40, 1))
 
 
@@ -90,8 +91,11 @@ def test_targets_that_may_mean_either_need_a_task(targets):
         (np.ones((4, 2)), None, r"dataset: expected a dataset's name, \(X, y\), .*, got an array of shape \(4, 2\)"),
         (([[1.0], [2.0]], ["a"]), None, "dataset.load: expected one target per example"),
         ((np.ones(4), np.ones(4)), None, r"X of shape \(examples, inputs\)"),
-        ((frame(), [None] + ["x"] * 39), None, "no value that is missing"),
-        ((frame(text="x"), ["x", "y"] * 20), None, r"numbers in every input column .*, got \"text \('x'\)\""),
+        (
+            (frame(), [None] + ["x"] * 39),
+            None,
+            r"dataset.missing_targets: expected drop, .* 1 of 40 rows 'target' has no",
+        ),
         (frame(), "c", "target_column: expected columns of the DataFrame: a, b, got 'c'"),
         ((frame(), ["x", "y"] * 20), "a", "target_column: expected None, because only a DataFrame"),
     ],
@@ -100,3 +104,10 @@ def test_data_that_cannot_be_trained_on_are_refused_in_one_line(data, target_col
     with pytest.raises(ConfigError, match=message) as refused:
         in_memory(data, target_column=target_column)
     assert "\n" not in str(refused.value)
+
+
+def test_strict_refuses_text_and_gaps():
+    with pytest.raises(ConfigError, match=r"numbers in every input column .*, got \"text \('x'\)\""):
+        in_memory((frame(text="x"), ["x", "y"] * 20), options=TableOptions(prepare="strict"))
+    with pytest.raises(ConfigError, match="no value that is missing"):
+        in_memory((frame(), [None] + ["x"] * 39), options=TableOptions(prepare="strict"))

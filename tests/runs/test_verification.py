@@ -67,12 +67,14 @@ class FolderStore:
         tags = {"data_digest": dataset.digest, "code": code_digest(), "mlflow.source.git.commit": commit() or ""} | tags
         folder = self.add(run_id, f"cell {run_id}", kind="cell", **tags)
         cell = Cell(config, dataset)
+        config = cell.config
         cell.budget = budget or cell.budget
         for _ in cell.train():
             pass
         result = cell.result()
         tables.history(result, config).to_csv(folder / "history.csv", index=False)
         tables.fingerprints(result).to_csv(folder / "fingerprints.csv", index=False)
+        (folder / "columns.csv").write_text(tables.columns_text(result), newline="")
         layers = enumerate(zip(result.parameters.W, result.parameters.b, strict=True))
         np.savez(
             folder / "weights.npz", **{k: v for i, (W, b) in layers for k, v in {f"W{i}": W, f"b{i}": b[:, 0]}.items()}
@@ -287,7 +289,7 @@ def test_reasons_that_cells_share_are_said_once(store):
     ]
 
 
-@pytest.mark.parametrize("file", ["history.csv", "weights.npz"])
+@pytest.mark.parametrize("file", ["history.csv", "weights.npz", "columns.csv"])
 def test_numbers_that_were_changed_afterwards_are_found(store, file):
     """The fingerprints are those of the training, so whoever changes another file is found too."""
     folder = store.record(composed())
@@ -296,6 +298,10 @@ def test_numbers_that_were_changed_afterwards_are_found(store, file):
             folder / file, lambda table: table.loc.__setitem__((table["update"] == 12, "validation_cost"), "0.5")
         )
         expected = "the parameters repeat, but validation_cost at update 12, replica 0 is not as stored: 0.5 -> "
+    elif file == "columns.csv":
+        text = (folder / file).read_text()
+        (folder / file).write_text(text.replace("number,0,standardised,1", "date,0,standardised,1"))
+        expected = 'the parameters repeat, but columns.csv is not as stored: "X[:, 1]",date,0,standardised,1,'
     else:
         with np.load(folder / file) as stored:
             arrays = dict(stored)
