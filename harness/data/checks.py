@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import ConfigError
-from harness.data.files import listing, one_line
+from harness.data.columns import listing, one_line
 
 ROUNDING = 1e-9  # an excess that is not rounded up: 10 × (0.1 + 0.2) is 3
 LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite

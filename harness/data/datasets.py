@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.config import ConfigError, DatasetConfig
 from harness.data.checks import Dataset, check_parts, checked, tables_of
-from harness.data.files import one_line, take_columns
+from harness.data.columns import one_line, take_columns
 from harness.data.loaders import check_arguments, check_stored_path, offline, resolve
 
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
