@@ -72,7 +72,11 @@ def chosen(frame: Any, given: Any, key: str, source: str = "the file") -> list[s
     if missing := [name for name in wanted if name not in present]:
         near = resembling(missing[0], names)
         hint = f" (did you mean {near!r}? {_as_typed(key, near, wanted, missing[0])})" if near is not None else ""
-        raise ConfigError(key, f"columns of {source}{hint}: {quoted(names, 40 if near is None else 8)}", missing)
+        raise ConfigError(
+            key,
+            f"columns of {source}{hint}: {quoted(names, 40 if near is None else 8)}",
+            missing[0] if len(missing) == 1 else missing,
+        )
     if repeated := [name for name in dict.fromkeys(wanted) if wanted.count(name) > 1]:
         raise ConfigError(key, "every column once", repeated)
     return wanted

@@ -169,10 +169,12 @@ def _numbering(inputs: Any) -> list[str]:
     import numpy as np
 
     n = len(inputs)
+    numeric = inputs.select_dtypes("number")
+    if n < 3 or numeric.empty:
+        return []
+    head = numeric.iloc[:2].to_numpy(dtype=float, na_value=np.nan)
     found = []
-    for name, kind in inputs.dtypes.items():
-        if kind.kind in "iuf" and n > 2 and inputs[name].iat[0] in (0, 1) and inputs[name].iat[1] in (1, 2):
-            values = inputs[name].to_numpy(dtype=float, na_value=np.nan)
-            if np.array_equal(values, np.arange(n) + values[0]):
-                found.append(str(name))
+    for i in np.flatnonzero(np.isin(head[0], (0, 1)) & (head[1] == head[0] + 1)):
+        values = numeric.iloc[:, i].to_numpy(dtype=float, na_value=np.nan)
+        found += [str(numeric.columns[i])] if np.array_equal(values, np.arange(n) + values[0]) else []
     return [f"{quoted(found)} numbers the rows: {word('dataset.load.drop', found)} leaves it out"] if found else []

@@ -25,7 +25,7 @@ from harness.data.sample import (
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "colon": ":", "blanks": BLANKS, "runs": RUNS}
 MARKS = {"point": ".", "comma": ",", "blank": " ", "apostrophe": "'"}  # words that need no quotes in a shell
 SPELLED = {",": ",", ";": ";", "\t": "tab", "|": "|", ":": ":", BLANKS: "blank", RUNS: "several-blank"}
-MOST_TITLES, TAIL_BYTES, MOST_FOOTERS = 60, 2**16, 20
+MOST_TITLES, MOST_VOTERS, TAIL_BYTES, MOST_FOOTERS = 60, 200, 2**16, 20
 NO_HEADER = frozenset({"false", "none", "no"})
 
 
@@ -57,7 +57,7 @@ def layout_of(content: bytes, sep: Any, decimal: Any, header: Any) -> Layout:
     first = _first_row(rows, mark, width, line)
     start = first.start if first else len(content)
     end, notes = _without_footers(content, start, mark, width)
-    body = [row.cells(mark) if width < 5000 else row.cells(mark, 5000) for row in rows if row.start >= start]
+    body = [row.first_cells(mark) for row in rows if row.start >= start]
     point = named(decimal, MARKS, "decimal") or _decimal(body, mark)
     blank_after = len(mark) == 1 and bool(re.search(re.escape(mark) + ' +"', "".join(row.text for row in rows[:50])))
     top = line or first
@@ -90,10 +90,12 @@ def _header(sample: Sample, rows: list[Line], sep: str, width: int, given: Any) 
     if given is not None:
         return _given_header(sample, sep, width, given)
     top = next((i for i, line in enumerate(rows[: MOST_TITLES + 1]) if line.count(sep) == width), 0)
-    body = [line.cells(sep) for line in rows[top : top + 200]]
+    lines = rows[top : top + MOST_VOTERS]
+    body = [line.first_cells(sep) for line in lines]
     if looks_like_names(body):
-        return body[0], rows[top]
-    if top and (names := _short_names(rows[top - 1].cells(sep), body, width)):
+        return rows[top].cells(sep), rows[top]
+    ends = all(line.masked.endswith(sep) for line in lines)
+    if top and (names := _short_names(rows[top - 1].cells(sep), body, width, ends)):
         return names, rows[top - 1]
     return _commented(sample, rows[top], sep, width)
 
@@ -111,10 +113,10 @@ def _given_header(sample: Sample, sep: str, width: int, given: Any) -> tuple[lis
     raise ConfigError("dataset.load.header", allowed, given)
 
 
-def _short_names(names: list[str], body: Sequence[Sequence[str]], width: int) -> list[str]:
+def _short_names(names: list[str], body: Sequence[Sequence[str]], width: int, ends: bool) -> list[str]:
     """The names in a line of one cell more or less than the rows have; none where it is a title.
 
-    R names no column of row names; some programs end rows, or the header, with a separator.
+    R names no column of row names; some programs end rows (`ends`), or the header, with a separator.
     """
     if any(map(is_number, names)) or not names[0].strip():
         return []
@@ -122,7 +124,7 @@ def _short_names(names: list[str], body: Sequence[Sequence[str]], width: int) ->
         return names[:width]
     if len(names) != width - 1:
         return []
-    if _last_is_empty(body):
+    if ends:
         return names
     labels = [row[0].strip() for row in body]
     if not all(map(is_number, labels)) or labels[:3] in (
@@ -134,10 +136,6 @@ def _short_names(names: list[str], body: Sequence[Sequence[str]], width: int) ->
         allowed = "as many names in the header as values in a row (add the missing one, or dataset.load.header=false)"
         raise ConfigError("dataset.load.path", allowed, f"{len(names)} names, {width} values")
     return []
-
-
-def _last_is_empty(body: Sequence[Sequence[str]]) -> bool:
-    return all(not row[-1].strip() for row in body)
 
 
 def _commented(sample: Sample, top: Line, sep: str, width: int) -> tuple[list[str], Line | None]:

@@ -12,7 +12,7 @@ BLANKS, RUNS = "blanks", "runs of blanks"  # separators of more than one charact
 FIRST_BYTES, MOST_BYTES, ENOUGH_LINES, MOST_LINES = 2**16, 2**26, 50, 400
 QUOTED = re.compile(r'(?<![^,;|\t: \r\n])"[^"]*(?:""[^"]*)*"(?![^,;|\t: \r\n])')
 LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r|$)")
-CELLS_TYPED, CHARACTERS_TYPED = 40, 2000  # of a line: enough to see what its cells are
+CELLS_TYPED, CHARACTERS_TYPED = 200, 2000  # of a line: enough to see what its cells are
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)", re.IGNORECASE)
 COMMA_NUMBER = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
 GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -50,6 +50,10 @@ class Line:
         if sep == RUNS:
             return len(re.split(r"\s{2,}|\t", self.masked.strip()))
         return self.masked.count(sep) + 1
+
+    def first_cells(self, sep: str) -> list[str]:
+        """So many cells as are enough to see what the columns are."""
+        return self.cells(sep, CELLS_TYPED)
 
     def cells(self, sep: str, most: int | None = None) -> list[str]:
         """The cells as text, without their quotes."""

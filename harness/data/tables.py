@@ -28,9 +28,10 @@ def read_text(content: bytes, path: Path, keys: dict[str, Any]) -> tuple[Any, La
     frame, told = _parsed(body, layout, keys, path)
     names, renamed = unique_names(layout.names, frame.shape[1])
     frame.columns = names
-    empty = [name for name in names if name.startswith("Unnamed: ") and frame[name].isna().all()]
-    notes += [f"{len(empty)} columns without name and values left out"] if empty else []
-    return frame.drop(columns=empty), layout, notes + told + renamed
+    if empty := [name for name in names if name.startswith("Unnamed: ") and frame[name].isna().all()]:
+        notes.append(f"{len(empty)} columns without name and values left out")
+        frame = frame.drop(columns=empty)
+    return frame, layout, notes + told + renamed
 
 
 def _without_comments(body: bytes) -> tuple[bytes, int]:

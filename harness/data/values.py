@@ -1,7 +1,7 @@
 """Text columns that hold numbers, dates or truth values in another spelling; what they are is found out and told."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
@@ -33,7 +33,8 @@ ISO = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m")
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATES = (*ISO, *DAYS[4:], *MONTHS[:4], *DAYS[:4], *NAMED)  # of two that fit the earlier: month first, as pandas does
 LIKE_DATES = re.compile(r"(?=.*\d)(?=.*[-/., Q])[\dA-Za-z:/.,+\- ]{6,35}")
-NEARLY = 0.5  # a text column with so many numbers among its values is told
+NEARLY = 0.5  # a text column with a larger share of numbers is told
+FIRST = 1000  # rows of a column that are looked at before all
 LOOK = 50  # different values that must agree before all are converted
 
 
@@ -53,8 +54,12 @@ class Found(NamedTuple):
     what: str
 
 
+Kind = Callable[[list[str], Spelling], Found | None]
+
+
 def typed(frame: Any, spelling: Spelling, truth: bool) -> tuple[Any, list[str]]:
     """The frame with the types that its text columns really have, and notes. `truth`: yes and no are truth values."""
+    import pandas as pd
     from pandas.api.types import is_numeric_dtype
 
     columns: dict[str, Any] = {}
@@ -68,40 +73,53 @@ def typed(frame: Any, spelling: Spelling, truth: bool) -> tuple[Any, list[str]]:
         for what in filter(None, found.what.split("; ")):
             done.setdefault(what, []).append(name)
         notes += [note] if note else []
-    frame = frame.assign(**columns) if columns else frame
+    if columns:
+        frame = pd.DataFrame({name: columns.get(name, column) for name, column in frame.items()}, copy=False)
     told = [f"{what}: {quoted(names, 4)}" for what, names in done.items()]
     return frame, told + notes[:4] + ([f"{len(notes) - 4} more columns like these"] if len(notes) > 4 else [])
 
 
 def _typed_column(column: Any, spelling: Spelling, truth: bool) -> tuple[Found, str]:
+    """The column as numbers, truth values or dates where all its texts are such, and else as it is; and a note."""
+    usual = spelling.missing is None or len(spelling.missing) > 0
+    first = [str(text).strip() for text in column.iloc[:FIRST].dropna().unique()]
+    kinds = [(_numbers, NO_VALUE), (_truths, {"?"} if usual else set()), (_dates, NO_VALUE)]
+    for kind, blanks in kinds if truth else kinds[::2]:
+        kept = [text for text in first if text and text.casefold() not in blanks]
+        possible = not kept or kind(kept, spelling) is not None  # else a column of long texts is not taken apart
+        if possible and (found := _converted(column, kind, blanks, spelling)) is not None:
+            return found, ""
+    return _text(column, usual), _nearly_numbers(column, first, spelling)
+
+
+def _converted(column: Any, kind: Kind, blanks: Container[str], spelling: Spelling) -> Found | None:
+    """The column as `kind` reads it, if it reads all texts but those in `blanks`, which are missing values."""
     import pandas as pd
 
     codes, uniques = pd.factorize(column)
-    padded = [str(word) for word in uniques]
-    words = [text.strip() for text in padded]
-    if all(isinstance(value, bool | np.bool_) for value in uniques) and len(uniques):
-        return Found(column.astype("boolean"), ""), ""
-    usual = spelling.missing is None or len(spelling.missing) > 0
-    empty = np.array([not text or (usual and text == "?") for text in words], dtype=bool)
-    gaps = np.array([text.casefold() in NO_VALUE or not text for text in words], dtype=bool)
-    for kind, blank in (_numbers, gaps), (_truths if truth else _nothing, empty), (_dates, gaps):
-        kept = [text for text, gap in zip(words, blank, strict=True) if not gap]
-        if kept and (found := kind(kept, spelling)) is not None:
-            values = pd.Series(found.values).reindex(np.where(blank, -1, np.cumsum(~blank) - 1))
-            what = "; ".join(filter(None, (found.what, _gaps_told(words, blank))))
-            return Found(_taken(values.reset_index(drop=True), codes, column), what), ""
-    if empty.any():
-        column = column.where(~np.append(empty, False)[codes])
-    what = _gaps_told(words, empty)
-    if any(padded) and all(text[:1] == " " for text in padded if text):
-        column, what = column.str.lstrip(" "), "; ".join(filter(None, (what, "blanks before the texts taken off")))
-    return Found(column, what), _nearly_numbers(column.name, words, codes, gaps, spelling)
+    words = [str(text).strip() for text in uniques]
+    gap = np.array([text.casefold() in blanks or not text for text in words], dtype=bool)
+    kept = [text for text, is_gap in zip(words, gap, strict=True) if not is_gap]
+    found = kind(kept, spelling) if kept else None
+    if found is None:
+        return None
+    places = np.append(np.where(gap, -1, np.cumsum(~gap) - 1), -1)  # of each text among `kept`; a missing value is -1
+    values = pd.Series(found.values).reindex(places[codes]).set_axis(column.index)
+    what = "; ".join(filter(None, (found.what, _gaps_told(words, gap))))
+    return Found(values.astype("boolean") if values.dtype == object else values, what)
 
 
-def _taken(values: Any, codes: Any, column: Any) -> Any:
-    """The value of every row, from the value of every different text."""
-    taken = values.reindex(codes)
-    return taken.set_axis(column.index)
+def _text(column: Any, usual: bool) -> Found:
+    """A column of texts: blank ones, and ? where it is one of the `usual` spellings, are missing values."""
+    if not hasattr(column, "str"):
+        return Found(column, "")
+    bare_text = column.str.strip()
+    gaps = bare_text.isin(["", "?"] if usual else [""])
+    what = ["'?' read as missing (missing=[]: not in text)"] if (bare_text[gaps] == "?").any() else []
+    column = column.mask(gaps) if gaps.any() else column
+    if column.notna().any() and column.str.startswith(" ", na=True).all():
+        column, what = column.str.lstrip(" "), [*what, "blanks before the texts taken off"]
+    return Found(column, "; ".join(what))
 
 
 def _gaps_told(words: list[str], gaps: Any) -> str:
@@ -161,10 +179,6 @@ def _grouped(matches: list[Any], group: str) -> bool:
     return any(re.search(GROUPS[group], found[5]) for found in matches)
 
 
-def _nothing(words: list[str], spelling: Spelling) -> None:
-    return None
-
-
 def _truths(words: list[str], spelling: Spelling) -> Found | None:
     """Yes and no, in any case."""
     different = {text.casefold() for text in words}
@@ -213,17 +227,17 @@ def _reads(words: list[str], form: str) -> bool:
     return True
 
 
-def _nearly_numbers(name: Any, words: list[str], codes: Any, gaps: Any, spelling: Spelling) -> str:
+def _nearly_numbers(column: Any, first: list[str], spelling: Spelling) -> str:
     """The note of a column that would hold numbers if a few of its texts were missing values."""
-    if len(words) < 2:
+    numeric = [text for text in first if _numbers([text], spelling) is not None]
+    if len(first) < 3 or len(numeric) <= NEARLY * len(first):
         return ""
-    numeric = np.array([_numbers([text], spelling) is not None for text in words[:2000]], dtype=bool)
-    counts = np.bincount(codes[codes >= 0], minlength=len(words))[: len(numeric)]
-    odd = [text for text, good, gap in zip(words, numeric, gaps, strict=False) if not (good or gap)]
-    if not (0 < len(odd) <= 5 and counts[numeric].sum() > NEARLY * counts.sum() and numeric.sum() > len(odd)):
+    counts = column.dropna().astype(str).str.strip().value_counts()
+    odd = [text for text in counts.index if text.casefold() not in NO_VALUE and _numbers([text], spelling) is None]
+    if not 0 < len(odd) <= 5:
         return ""
     way_out = word("dataset.load.missing", odd)
-    return f"{str(name)!r} is text because of {quoted(odd)}: {way_out} makes it numbers"
+    return f"{str(column.name)!r} is text because of {quoted(odd)}: {way_out} makes it numbers"
 
 
 def near_identical(targets: Any) -> list[str]:
