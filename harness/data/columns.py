@@ -8,7 +8,9 @@ from typing import Any
 
 from harness.config import ConfigError
 
-PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf|yes|no|on|off)$)[A-Za-z_%][\w./%-]*", re.ASCII | re.IGNORECASE)
+PLAIN = re.compile(
+    r"(?!(?:null|true|false|nan|inf|yes|no|on|off)$)(?:[A-Za-z_%/]|\.{1,2}/)[\w./%-]*", re.ASCII | re.IGNORECASE
+)
 MOST_COMPARED = 2000  # column names that a wrong one is compared with: difflib takes a millisecond for each
 
 

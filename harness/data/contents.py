@@ -104,7 +104,7 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> tuple[bytes, str]:
             raise ConfigError(PATH, allowed, f"the first bytes of a {name} file")
     name = encoding or _encoding(content)
     try:
-        if name == "utf-8":
+        if encoding is None and name == "utf-8":
             return content, name
         return content.decode(name).removeprefix("\ufeff").encode(errors="replace"), name
     except LookupError as error:

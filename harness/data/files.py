@@ -120,7 +120,7 @@ def _parts(frame: Any, notes: list[str], keys: Mapping[str, Any], spelling: Spel
         inputs, of_inputs = typed(inputs, spelling, truth=True)
         targets, of_targets = typed(targets, spelling, truth=False)
         notes += of_inputs + of_targets
-    notes += [*_numbering(inputs), *near_identical(targets)]
+    notes += [*_numbering(inputs), *_missing_targets(targets), *near_identical(targets)]
     return {"data": inputs, "target": targets.squeeze(axis="columns"), "notes": notes}
 
 
@@ -160,8 +160,15 @@ def _without_row_labels(frame: Any, keys: Mapping[str, Any]) -> tuple[Any, list[
     column = frame[first]
     if column.dtype.kind == "f" or not column.is_unique:
         return frame, []
-    what = "numbers" if column.dtype.kind in "iu" else "names"
+    what = "numbers" if column.dtype.kind in "iu" and column.is_monotonic_increasing else "names"
     return frame.drop(columns=first), [f"the first column has no name and {what} the rows: left out"]
+
+
+def _missing_targets(targets: Any) -> list[str]:
+    """Notes on targets that are missing, which may be a class named NA."""
+    counts = {name: n for name, n in targets.isna().sum().items() if n}
+    way_out = "dataset.load.missing=[] keeps texts such as NA as classes"
+    return [f"{n} values of the target {name!r} are missing ({way_out})" for name, n in counts.items()]
 
 
 def _numbering(inputs: Any) -> list[str]:

@@ -63,6 +63,8 @@ def layout_of(content: bytes, sep: Any, decimal: Any, header: Any) -> Layout:
     top = line or first
     if skipped := [unquoted(row.text.strip()) for row in rows if top and row.number < top.number]:
         notes.insert(0, f"{len(skipped)} lines above the table skipped: {quoted(skipped, 3)}")
+    if short := [row.number for row in rows if row.start >= start and row.end <= end and row.count(mark) < width]:
+        notes.append(f"rows of fewer values (the first in line {short[0]}): those at their ends are missing")
     number = line.number if line else None
     names = names if names else [str(i) for i in range(width)]
     return Layout(mark, names, start, end, first.number if first else 0, number, point, blank_after, notes)
@@ -89,7 +91,8 @@ def _header(sample: Sample, rows: list[Line], sep: str, width: int, given: Any) 
     """The names of the columns and their line: the one that `given` says, or the first that looks like one."""
     if given is not None:
         return _given_header(sample, sep, width, given)
-    top = next((i for i, line in enumerate(rows[: MOST_TITLES + 1]) if line.count(sep) == width), 0)
+    first = enumerate(rows[: MOST_TITLES + 1])
+    top = next((i for i, line in first if line.count(sep) == width and not line.is_title), 0)
     lines = rows[top : top + MOST_VOTERS]
     body = [line.first_cells(sep) for line in lines]
     if looks_like_names(body):

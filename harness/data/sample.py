@@ -37,7 +37,12 @@ class Line:
 
     @property
     def is_comment(self) -> bool:
-        return self.text.startswith("#")
+        return bool(re.match(r"#(?![,;|\t])", self.text))  # a column may have the name #
+
+    @property
+    def is_title(self) -> bool:
+        """Whether separators follow one text alone, as a spreadsheet saves a title."""
+        return bool(re.fullmatch(r"[^,;|\t]+(,{2,}|;{2,}|\t{2,}|\|{2,})", self.masked))
 
     @property
     def is_blank(self) -> bool:
@@ -107,7 +112,7 @@ class Sample:
             return best
         marks |= {BLANKS: 0.7 * _quality(self.rows, BLANKS), RUNS: 0.9 * _quality(self.rows, RUNS)}
         best = max(marks, key=lambda sep: marks[sep])
-        return best if marks[best] > 0 else ","
+        return best if marks[best] > 0 else ":" if _consistent(self.rows, ":") else ","
 
     def width(self, sep: str) -> int:
         """The number of cells that most rows have; of two equally frequent ones the larger."""

@@ -115,7 +115,7 @@ def _text(column: Any, usual: bool) -> Found:
         return Found(column, "")
     bare_text = column.str.strip()
     gaps = bare_text.isin(["", "?"] if usual else [""])
-    what = ["'?' read as missing (missing=[]: not in text)"] if (bare_text[gaps] == "?").any() else []
+    what = ["'?' read as missing (missing=[] keeps it)"] if (bare_text[gaps] == "?").any() else []
     column = column.mask(gaps) if gaps.any() else column
     if column.notna().any() and column.str.startswith(" ", na=True).all():
         column, what = column.str.lstrip(" "), [*what, "blanks before the texts taken off"]
@@ -124,7 +124,7 @@ def _text(column: Any, usual: bool) -> Found:
 
 def _gaps_told(words: list[str], gaps: Any) -> str:
     spelled = list(dict.fromkeys(text for text, gap in zip(words, gaps, strict=True) if gap and text))
-    return f"{quoted(spelled, 4)} read as missing (missing=[]: not in text)" if spelled else ""
+    return f"{quoted(spelled, 4)} read as missing" if spelled else ""
 
 
 def _numbers(words: list[str], spelling: Spelling) -> Found | None:

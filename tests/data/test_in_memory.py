@@ -92,7 +92,7 @@ def test_targets_that_may_mean_either_need_a_task(targets):
         ((np.ones(4), np.ones(4)), None, r"X of shape \(examples, inputs\)"),
         ((frame(), [None] + ["x"] * 39), None, "no value that is missing"),
         ((frame(text="x"), ["x", "y"] * 20), None, r"numbers in every input column .*, got \"text \('x'\)\""),
-        (frame(), "c", "target_column: expected columns of the DataFrame: a, b, got 'c'"),
+        (frame(), "c", "target_column: expected columns of the DataFrame: 'a', 'b', got 'c'"),
         ((frame(), ["x", "y"] * 20), "a", "target_column: expected None, because only a DataFrame"),
     ],
 )
