@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -109,9 +109,10 @@ def _given_header(sample: Sample, sep: str, width: int, given: Any) -> tuple[lis
     lines = {line.number: line for line in sample.lines if not line.is_blank}
     number = next(iter(lines)) if given is True else int(given) if str(given).isdecimal() else given
     if number in lines:
-        names = lines[number].cells(sep)
-        names[0] = names[0].lstrip("# ") if lines[number].is_comment and names[0] != "#" else names[0]
-        return ([""] * (len(names) == width - 1) + names), lines[number]
+        names = _uncommented(lines[number]).cells(sep)
+        below = [line for line in sample.rows if line.number > number]
+        nameless = len(names) == width - 1 and not all(line.masked.endswith(sep) for line in below)
+        return [""] * nameless + names, lines[number]
     allowed = f"the line of the column names (the first is 1, the last looked at {max(lines)}), false for none, or null"
     raise ConfigError("dataset.load.header", allowed, given)
 
@@ -146,10 +147,16 @@ def _commented(sample: Sample, top: Line, sep: str, width: int) -> tuple[list[st
     above = [line for line in sample.lines if line.is_comment and line.number < top.number]
     if above:
         line = above[-1]
-        stripped = Line(0, 0, 0, line.text.lstrip("# "), line.masked.lstrip("# "))
+        stripped = _uncommented(line)
         if stripped.count(sep) == width and not any(map(is_number, stripped.cells(sep))):
             return stripped.cells(sep), line
     return [], None
+
+
+def _uncommented(line: Line) -> Line:
+    """The line without the # that makes it a comment."""
+    n = len(line.text) - len(line.text.lstrip("# ")) if line.is_comment else 0
+    return replace(line, text=line.text[n:], masked=line.masked[n:])
 
 
 def looks_like_names(body: Sequence[Sequence[str]]) -> bool:
