@@ -40,6 +40,8 @@ def no_dataset(option: str) -> ConfigError:
 
 def listed(key: str, value: str) -> ConfigError | None:
     """The refusal of a,b for an argument that takes several names, in brackets; else None."""
+    if key == "dataset" and looks_like_a_file(value):
+        return no_dataset(value)
     if not key.startswith(LOAD):
         return None
     names = [name.strip(" '\"") for name in value.split(",")]

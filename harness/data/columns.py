@@ -11,6 +11,7 @@ from harness.config import ConfigError
 PLAIN = re.compile(
     r"(?!(?:null|true|false|nan|inf|yes|no|on|off)$)(?:[A-Za-z_%/]|\.{1,2}/)[\w./%-]*", re.ASCII | re.IGNORECASE
 )
+OF_A_SHELL = "'$`\\!"  # signs that a shell does not leave alone in one of its two kinds of quotes
 MOST_COMPARED = 2000  # column names that a wrong one is compared with: difflib takes a millisecond for each
 
 
@@ -37,7 +38,7 @@ def word(key: str, value: Any) -> str:
     """`dataset.load.KEY=VALUE` as a shell takes it: Hydra's quotes inside, the shell's outside, each where needed."""
     values = f"[{','.join(map(_hydra, value))}]" if isinstance(value, list | tuple) else _hydra(value)
     text = f"{key}={values}"
-    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
+    return f'"{text}"' if "'" in text and not set(text) & set(f'"{OF_A_SHELL[1:]}') else shlex.quote(text)
 
 
 def _hydra(value: Any) -> str:
@@ -45,14 +46,16 @@ def _hydra(value: Any) -> str:
     text = str(value)
     if PLAIN.fullmatch(text):
         return text
-    if "'" in text and '"' not in text:
+    if set(text) & set(OF_A_SHELL) and '"' not in text:
         return f'"{_escaped(text, chr(34))}"'
     return f"'{_escaped(text, chr(39))}'"
 
 
 def _escaped(text: str, quote: str) -> str:
     """Hydra unescapes quotes and the backslashes in front of them; `${` would begin an interpolation."""
-    return re.sub(rf"(\\*)({quote}|$)", r"\1\1" + r"\\\2", text).removesuffix("\\").replace("${", "\\${")
+    text = re.sub(rf"(\\*){quote}", rf"\1\1\\{quote}", text)
+    text += "\\" * (len(text) - len(text.rstrip("\\")))
+    return text.replace("${", "\\${")
 
 
 def resembling(name: str, names: Sequence[str]) -> str | None:

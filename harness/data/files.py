@@ -166,9 +166,11 @@ def _without_row_labels(frame: Any, keys: Mapping[str, Any]) -> tuple[Any, list[
 
 def _missing_targets(targets: Any) -> list[str]:
     """Notes on targets that are missing, which may be a class named NA."""
-    counts = {name: n for name, n in targets.isna().sum().items() if n}
-    way_out = "dataset.load.missing=[] keeps texts such as NA as classes"
-    return [f"{n} values of the target {name!r} are missing ({way_out})" for name, n in counts.items()]
+    told = []
+    for name, column in targets.items():
+        way_out = " (dataset.load.missing=[] keeps texts such as NA as classes)" if column.dtype.kind in "OUT" else ""
+        told += [f"{n} values of the target {name!r} are missing{way_out}"] if (n := int(column.isna().sum())) else []
+    return told
 
 
 def _numbering(inputs: Any) -> list[str]:

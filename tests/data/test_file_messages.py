@@ -1,4 +1,4 @@
-"""What is told about a file: every note names the key that says the same, every refusal a way out; both are followed."""
+"""What is told about a file: every note names the key that says the same, every refusal a way out; both are tried."""
 
 import bz2
 import gzip
