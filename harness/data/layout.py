@@ -26,6 +26,8 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "colon":
 MARKS = {"point": ".", "comma": ",", "blank": " ", "apostrophe": "'"}  # words that need no quotes in a shell
 SPELLED = {",": ",", ";": ";", "\t": "tab", "|": "|", ":": ":", BLANKS: "blank", RUNS: "several-blank"}
 MOST_TITLES, MOST_VOTERS, TAIL_BYTES, MOST_FOOTERS = 60, 200, 2**16, 20
+MANY_STEPS = 8  # that numbers of a first row of values do not all go upwards
+TRUTH = frozenset({"true", "false", "yes", "no"})  # no names
 NO_HEADER = frozenset({"false", "none", "no"})
 
 
@@ -185,7 +187,7 @@ def _vote(cell: str, below: list[str]) -> int:
     numeric = sum(map(is_number, values)) / len(values)
     if numeric > 0.9:
         return -1 if is_number(cell) else 1
-    if cell.strip() in values:
+    if cell.strip() in values or cell.strip().casefold() in TRUTH:
         return -1
     alike = _shape(cell) == _shape(values[0]) and any(map(str.isdigit, cell)) and len({*map(_shape, values)}) == 1
     if alike:  # dates, codes
@@ -198,13 +200,14 @@ def _shape(text: str) -> str:
 
 
 def _only_first_grows(body: Sequence[Sequence[str]]) -> bool:
-    """Whether the numbers of the first row grow strictly, and those of hardly any other row do."""
-    try:
-        rows = [[float(cell) for cell in row if NUMBER.fullmatch(cell.strip())] for row in body[:50]]
-    except ValueError:
-        return False
+    """Whether the numbers of the first row grow in equal steps or in many, and those of hardly any other row do."""
+    rows = [[float(cell) for cell in row if NUMBER.fullmatch(cell.strip())] for row in body[:50]]
     grows = [all(a < b for a, b in pairwise(row)) and len(row) >= 3 for row in rows]
-    return grows[0] and sum(grows[1:]) <= 0.1 * len(grows)
+    steps = [b - a for a, b in pairwise(rows[0])]
+    regular = len(steps) >= MANY_STEPS or max(steps, default=0) - min(steps, default=0) <= 1e-6 * max(
+        rows[0], default=0
+    )
+    return grows[0] and regular and sum(grows[1:]) <= 0.1 * len(grows)
 
 
 def _first_row(rows: list[Line], sep: str, width: int, header: Line | None) -> Line | None:
@@ -221,7 +224,7 @@ def _without_footers(content: bytes, start: int, sep: str, width: int) -> tuple[
     if begin > start:
         lines = lines[1:]
     footers: list[Line] = []
-    while lines and len(footers) < MOST_FOOTERS and _is_footer(lines[-1], sep, width):
+    while lines and len(footers) < MOST_FOOTERS and _is_footer(lines, sep, width):
         footers.append(lines.pop())
     if len(footers) == MOST_FOOTERS or not footers or not lines:
         return len(content), []
@@ -229,11 +232,15 @@ def _without_footers(content: bytes, start: int, sep: str, width: int) -> tuple[
     return begin + footers[-1].start, [f"{len(footers)} lines below the table skipped: {quoted(texts, 3)}"]
 
 
-def _is_footer(line: Line, sep: str, width: int) -> bool:
+def _is_footer(lines: Sequence[Line], sep: str, width: int) -> bool:
+    """Whether the last line is text alone: below a blank line, below numbers, or one cell where rows have many."""
+    line, above = lines[-1], lines[-2:-1]
     cells = [cell for cell in line.cells(sep) if cell.strip()]
-    if line.count(sep) >= width and len(cells) > 1:
+    if not cells or not above or any(map(is_number, cells)) or not (line.count(sep) < width or line.is_title):
         return False
-    return width > 1 and len(cells) < width - (width > 2) and not any(map(is_number, cells)) and bool(cells)
+    below_numbers = is_number(above[0].cells(sep, 1)[0]) and width > 1
+    below_blank = line.number > above[0].number + 1
+    return below_numbers or (not line.is_title and (below_blank or (len(cells) == 1 and width > 2)))
 
 
 def _decimal(body: Sequence[Sequence[str]], sep: str) -> str:

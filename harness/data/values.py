@@ -170,7 +170,10 @@ def _read_numbers(matches: list[Any], decimal: str, group: str) -> Found | None:
     if not any(decimal in found[5] or "e" in found[5].lower() for found in matches) and np.all(np.abs(array) < 2**53):
         array = array.astype(np.int64)
     what = [f"{unit!r} taken off" for unit in units]
-    what += [f"{group!r} between thousands taken off (thousands)"] if group and _grouped(matches, group) else []
+    if group and _grouped(matches, group):
+        other = {",": "comma", ".": "point"}.get(group)
+        way_out = f" (decimal={other} reads decimals)" if other and array.dtype == np.int64 else ""
+        what.append(f"{group!r} between thousands taken off{way_out}")
     what += ["decimal comma (decimal)"] if decimal == "," and any("," in found[5] for found in matches) else []
     return Found(array, ", ".join(what))
 

@@ -102,7 +102,8 @@ def test_the_keys_of_the_note_say_what_was_found_out(path):
         ("id.csv", "'id' numbers the rows: 'dataset.load.drop=[id]' leaves it out"),
         ("near_classes.csv", "classes of 'kind' that differ in case or blanks only: ' yes', 'Yes', 'yes'"),
         ("dates_ambiguous.csv", "dates (dates=%m/%d/%Y): 'day'"),
-        ("dollars.csv", "'$' taken off, ',' between thousands taken off (thousands): 'price'"),
+        ("dollars.csv", "'$' taken off, ',' between thousands taken off: 'price'"),
+        ("thousands.csv", "',' between thousands taken off (decimal=comma reads decimals): 'b'"),
         ("titles.csv", "2 lines above the table skipped: 'A survey of 2020', 'by me'"),
         ("footer.csv", "1 lines below the table skipped: 'Source: my own measurements'"),
         ("short_rows.csv", "rows of fewer values (the first in line 3): those at their ends are missing"),
@@ -285,6 +286,24 @@ def test_arrays(tmp_path):
     np.testing.assert_array_equal(read["target"], matrix[:, 0])
     np.save(tmp_path / "line.npy", matrix[0])
     assert "a matrix" in refused(tmp_path / "line.npy")
+
+
+def test_a_wide_table_and_a_long_one_of_free_text(tmp_path):
+    """Seconds, not minutes: the first cells and rows tell what all are."""
+    rng = np.random.default_rng(0)
+    wide = pd.DataFrame(rng.integers(0, 9, size=(20, 20_000)), columns=[f"g{i}" for i in range(20_000)])
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    same(read_file(str(tmp_path / "wide.csv")), wide)
+    texts = [f"row {i} says something, at length, that no other row says: {i * i}" for i in range(100_000)]
+    long = pd.DataFrame({"text": texts, "kind": ["x", "y"] * 50_000})
+    long.to_csv(tmp_path / "long.csv", index=False)
+    same(read_file(str(tmp_path / "long.csv")), long)
+
+
+def test_a_wide_table_without_a_header(tmp_path):
+    wide = pd.DataFrame(np.random.default_rng(0).integers(0, 9, size=(20, 5000)))
+    wide.to_csv(tmp_path / "wide.csv", index=False, header=False)
+    same(read_file(str(tmp_path / "wide.csv")), wide.set_axis(wide.columns.astype(str), axis="columns"))
 
 
 ARFF = """% by hand
