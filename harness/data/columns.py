@@ -82,6 +82,8 @@ def chosen(frame: Any, given: Any, key: str, source: str = "the file") -> list[s
             f"columns of {source}{hint}: {quoted(names, 40 if near is None else 8)}",
             missing[0] if len(missing) == 1 else missing,
         )
+    if not wanted and not key.endswith("drop"):
+        raise ConfigError(key, f"at least one column of {source}", given)
     if repeated := [name for name in dict.fromkeys(wanted) if wanted.count(name) > 1]:
         raise ConfigError(key, "every column once", repeated)
     return wanted

@@ -155,13 +155,15 @@ def _without_row_labels(frame: Any, keys: Mapping[str, Any]) -> tuple[Any, list[
     """The table without a first column that has no name and numbers or names the rows."""
     first = str(frame.columns[0]) if frame.shape[1] else ""
     asked = {str(name) for key in ("target", "inputs", "drop") for name in _list(keys[key]) or []}
-    if first not in ("Unnamed: 0", "__index_level_0__") or first in asked or frame.shape[1] < 2 or not len(frame):
+    nameless = first in ("Unnamed: 0", "__index_level_0__") and first not in asked and keys["drop"] != []
+    if not nameless or frame.shape[1] < 2 or not len(frame):
         return frame, []
     column = frame[first]
     if column.dtype.kind == "f" or not column.is_unique:
         return frame, []
     what = "numbers" if column.dtype.kind in "iu" and column.is_monotonic_increasing else "names"
-    return frame.drop(columns=first), [f"the first column has no name and {what} the rows: left out"]
+    way_out = "dataset.load.drop=[] keeps it"
+    return frame.drop(columns=first), [f"the first column has no name and {what} the rows: left out ({way_out})"]
 
 
 def _missing_targets(targets: Any) -> list[str]:

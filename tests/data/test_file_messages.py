@@ -97,8 +97,8 @@ def test_the_keys_of_the_note_say_what_was_found_out(path):
             "read as blank-separated (sep=blanks), decimal comma (decimal=comma), no header (header=false); "
             "dataset.load.KEY=VALUE says otherwise",
         ),
-        ("index.csv", "the first column has no name and numbers the rows: left out"),
-        ("row_names.txt", "the first column has no name and names the rows: left out"),
+        ("index.csv", "the first column has no name and numbers the rows: left out (dataset.load.drop=[] keeps it)"),
+        ("row_names.txt", "the first column has no name and names the rows: left out (dataset.load.drop=[] keeps it)"),
         ("id.csv", "'id' numbers the rows: 'dataset.load.drop=[id]' leaves it out"),
         ("near_classes.csv", "classes of 'kind' that differ in case or blanks only: ' yes', 'Yes', 'yes'"),
         ("dates_ambiguous.csv", "dates (dates=%m/%d/%Y): 'day'"),
@@ -162,6 +162,8 @@ def test_the_way_out_of_a_refusal_is_one(tmp_path, content, keys, contents):
         ({"target": "kind", "inputs": ["kind", "a"]}, ["dataset.load.inputs", "target"]),
         ({"drop": ["a", "b", "kind"]}, ["dataset.load.drop", "leave an input"]),
         ({"target": ["a", "b", "kind"]}, ["dataset.load.target", "leave an input"]),
+        ({"target": []}, ["dataset.load.target", "at least one column"]),
+        ({"inputs": []}, ["dataset.load.inputs", "at least one column"]),
         ({"target": ["a", "a"]}, ["dataset.load.target", "once", "'a'"]),
     ],
 )

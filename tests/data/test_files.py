@@ -132,6 +132,7 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Path], pd.DataFrame]]] = [
     ("ragged.csv", {"bad_rows": "drop"}, by_hand(on_bad_lines="skip")),
     ("empty_rows.csv", NONE, columns(a=[1.0, 3.0], b=[2.0, 4.0], kind=XY)),
     ("index.csv", NONE, NUMBERED),
+    ("index.csv", {"drop": []}, by_hand()),
     ("index_from_one.csv", NONE, NUMBERED),
     ("index_unnamed.csv", NONE, NUMBERED),
     ("index_shuffled.csv", NONE, NUMBERED),
