@@ -21,6 +21,9 @@ BOMS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
+NO_TABLES = {  # how texts begin that are downloaded in place of a table
+    b"<!doctype": "a web page", b"<html": "a web page", b"<?xml": "XML", b"version https://git-lfs": "a Git LFS link",
+}  # fmt: skip
 CHUNK = 2**24  # bytes
 
 
@@ -102,6 +105,9 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> tuple[bytes, str]:
             if not {name} <= {".parquet", ".feather", ".npy", *PACKED}:
                 allowed = f"text in {str(path)!r} (open it in its own program and save it as CSV)"
             raise ConfigError(PATH, allowed, f"the first bytes of a {name} file")
+    for beginning, what in NO_TABLES.items():
+        if content[:100].lstrip().lower().startswith(beginning):
+            raise ConfigError(PATH, f"a table in {str(path)!r} (download the file itself)", f"{what} in its place")
     name = encoding or _encoding(content)
     try:
         if encoding is None and name == "utf-8":

@@ -211,10 +211,10 @@ def _only_first_grows(body: Sequence[Sequence[str]]) -> bool:
 
 
 def _first_row(rows: list[Line], sep: str, width: int, header: Line | None) -> Line | None:
-    """The first row behind the header; without a header the first of the usual width."""
+    """The first row behind the header; without a header the first that is not shorter than usual."""
     if header is not None:
         return next((line for line in rows if line.number > header.number), None)
-    return next((line for line in rows if line.count(sep) == width), rows[0])
+    return next((line for line in rows if line.count(sep) >= width), rows[0])
 
 
 def _without_footers(content: bytes, start: int, sep: str, width: int) -> tuple[int, list[str]]:

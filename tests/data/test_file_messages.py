@@ -137,6 +137,7 @@ def test_a_likely_target_that_is_not_the_last_column_is_named(tmp_path):
         ("a,b,k\n1,2,3\n4,5,6\n", {"inputs": "A"}, ["dataset.load.inputs", "did you mean 'a'?"]),
         ("a,b\n1,2\n3,4,5\n6,7\n", {}, ["2 values in every row", "'3 in row 2 of the table'"]),
         ("a,b\n1,2\n3,4,5,6\n6,7\n", {}, ["2 values in every row", "'4 in line 3'"]),
+        ("1 1:5 3:2 4:1\n0 2:1\n1 1:3\n", {}, ["2 values in every row"]),
         ("a,b\n1,2,3\n4,5,6\n", {}, ["as many names in the header", "2 names, 3 values"]),
     ],
 )
@@ -185,6 +186,8 @@ def test_a_wrong_file_name_is_told_the_nearest(tmp_path):
         (".csv", b"\x1f\x8b\x08.....", ".gz"),
         (".txt", b"PK\x03\x04....", "save it as CSV"),
         (".csv", b"%PDF-1.7", "save it as CSV"),
+        (".csv", b"\n<!DOCTYPE html><html>", "a web page"),
+        (".csv", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
         (".xlsx", b"PK\x03\x04", "save it as .csv with Excel"),
     ],
 )
