@@ -65,10 +65,11 @@ def typed(frame: Any, spelling: Spelling, truth: bool) -> tuple[Any, list[str]]:
     columns: dict[str, Any] = {}
     done: dict[str, list[str]] = {}
     notes: list[str] = []
-    for name, column in frame.items():
-        if is_numeric_dtype(column.dtype):  # truth values too
+    for i, kind in enumerate(frame.dtypes):
+        if is_numeric_dtype(kind):  # truth values too
             continue
-        found, note = _typed_column(column, spelling, truth)
+        name = frame.columns[i]
+        found, note = _typed_column(frame.iloc[:, i], spelling, truth)
         columns[name] = found.values
         for what in filter(None, found.what.split("; ")):
             done.setdefault(what, []).append(name)
