@@ -661,7 +661,7 @@ def test_bad_arguments(name, arguments, content):
 
 @pytest.mark.parametrize(
     ("name", "arguments", "content"),
-    [("moons", {"n_sample": 10}, "n_samples, noise"), ("file", {"path": "x.csv", "sep": ";"}, "path, target")],
+    [("moons", {"n_sample": 10}, "n_samples, noise"), ("file", {"path": "x.csv", "separator": ";"}, "path, target")],
 )
 def test_unknown_arguments(name, arguments, content):
     unknown = list(arguments)[-1]
