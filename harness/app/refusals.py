@@ -10,6 +10,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.app import filewords
 from harness.config import RULES, Config, ConfigError, study_names
 
 PLUGINS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
@@ -31,6 +32,8 @@ def unreadable(word: str, error: Exception) -> ConfigError:
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     if not equals or not key:
         return ConfigError("command line", "key=value (a verb stands first, flags begin with -)", word)
+    if about_a_file := filewords.unquoted(word):
+        return about_a_file
     if isinstance(error, UserWarning):
         return ConfigError(key, f"a value ({text})", value)
     if found := re.search(r"Unknown function '(\w+)' Available: (\S+)", text):
@@ -45,7 +48,7 @@ def unknown(key: str) -> ConfigError:
     others = ("experiment", "dataset.name", "dataset.load", "dataset.resample")
     known = [*RULES, *(field.name for field in fields(Config)), *others]
     if key.startswith("dataset.load."):
-        return ConfigError(key, f"an argument that --cfg job lists (+{key} adds one)", key)
+        return filewords.unknown_argument(key)
     if key.startswith("study."):
         return ConfigError(key, 'study.grids=[{KEY: "VALUES"}, ...] after -m (++study.grids with --cfg)', key)
     hint = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(key, known, n=1, cutoff=0.5))
@@ -69,6 +72,8 @@ def _wrong_type(found: re.Match[str]) -> ConfigError:
 def _unknown_option(found: re.Match[str]) -> ConfigError:
     if found["group"] == "hydra/launcher" and found["option"] in PLUGINS:
         allowed = f"a launcher that is installed: pip install hydra-{PLUGINS[found['option']]}-launcher"
+    elif found["group"] == "dataset" and filewords.looks_like_a_file(found["option"]):
+        return filewords.no_dataset(found["option"])
     else:
         allowed = " | ".join(option for option in found["options"].split() if not option.startswith("_"))
         allowed += _no_file(found["option"]) if found["group"] == "experiment" else ""
@@ -83,6 +88,8 @@ def _no_file(option: str) -> str:
 
 def several(key: str, value: str) -> ConfigError:
     """The refusal of several values for one cell."""
+    if about_a_file := filewords.listed(key, value):
+        return about_a_file
     return ConfigError(key, ONE_STUDY if key == "experiment" else A_LIST, value)
 
 

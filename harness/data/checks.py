@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import ConfigError, visible
-from harness.data.files import one_line
+from harness.data.columns import one_line
 from harness.data.inputs import Column, TableOptions, decisions, prepared_width, read_columns, refuse_unready
 from harness.data.targets import classes, decided_task, quantities, readable, rows_with_target, said_of_task
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.config import ConfigError, DatasetConfig
 from harness.data.checks import Dataset, checked, tables_of
-from harness.data.files import one_line, take_columns
+from harness.data.columns import one_line, take_columns
 from harness.data.inputs import TableOptions
 from harness.data.loaders import check_arguments, check_stored_path, offline, resolve
 from harness.data.parts import check_parts

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import ConfigError
-from harness.data.files import listing
+from harness.data.columns import listing
 
 LARGEST_VALUE = 1e100  # inputs and targets stay below it, so that their squares, and sums of them, are finite
 LARGEST_EXACT = 2**53  # float64 does not hold every integer beyond it

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import ConfigError, DatasetConfig
-from harness.data.files import listing
+from harness.data.columns import listing
 from harness.data.floats import (
     LARGEST_EXACT,
     LARGEST_VALUE,

@@ -96,7 +96,7 @@ def test_targets_that_may_mean_either_need_a_task(targets):
             None,
             r"dataset.missing_targets: expected drop, .* 1 of 40 rows 'target' has no",
         ),
-        (frame(), "c", "target_column: expected columns of the DataFrame: a, b, got 'c'"),
+        (frame(), "c", "target_column: expected columns of the DataFrame: 'a', 'b', got 'c'"),
         ((frame(), ["x", "y"] * 20), "a", "target_column: expected None, because only a DataFrame"),
     ],
 )
