@@ -174,14 +174,18 @@ class Session:
         context.callbacks.on_run_end(config=config, config_name="config", job_return=job)
         return job.return_value
 
-    def launch(self, cells: Sequence[list[str]], more: Sequence[str], task: Callable[[DictConfig], Any]) -> None:
-        """Launch `task` on cells, each given by its overrides, with `more` for all. Raises what the launcher does."""
+    def launch(self, cells: Sequence[list[str]], more: Sequence[str], task: Callable[[DictConfig], Any]) -> list[Any]:
+        """Launch `task` on cells, each given by its overrides, with `more` for all. Raises what the launcher does.
+
+        Returns what the task returned for each of them.
+        """
         config = self.load(RunMode.MULTIRUN, more)
         context = _context(self.loader, config)
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         context.callbacks.on_multirun_start(config=config, config_name="config")
-        launcher.launch(cells, initial_job_idx=0)
+        jobs = launcher.launch(cells, initial_job_idx=0)
         context.callbacks.on_multirun_end(config=config, config_name="config")
+        return [job.return_value for job in jobs]
 
 
 def check_words(words: Sequence[str]) -> None:

@@ -28,9 +28,10 @@ from harness.runs import (
     parent,
     record_cell,
     recovery,
+    sharing,
     timing,
 )
-from harness.store import INTERRUPTS, Interrupted, Store, print_traceback, when_continued
+from harness.store import INTERRUPTS, Interrupted, Store, TakenError, print_traceback, when_continued
 from harness.training import Clock, Outcome
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
@@ -63,13 +64,23 @@ def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
     if cell.run_id:
         say(f"Trained already (rerun=all trains it again): {store.ui.run_link(cell.run_id)}")
         return 0
+    outcomes = []
+
+    def run(cells: Sequence[GridCell]) -> list[GridCell]:
+        outcomes.append(composed.session.run(_job))
+        return [] if outcomes[-1] else list(cells)
+
+    def found(run_id: str) -> None:
+        outcomes.append(Outcome.COMPLETED)
+        say(f"Trained meanwhile by another command: {store.ui.run_link(run_id)}")
+
     try:
-        outcome = composed.session.run(_job)
+        sharing.train_shared([cell], store, run, found, say)
     finally:
         refused = recovery.drain(store, say)
         say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
     stored = refused == frozenset() and store.finished_cell(cell.signature) is not None
-    return int(outcome == Outcome.FAILED or not stored)
+    return int(outcomes[-1] in (None, Outcome.FAILED) or not stored)
 
 
 def _run_sweep(
@@ -77,26 +88,40 @@ def _run_sweep(
 ) -> int:
     """Open the parent, launch the cells that are missing, close the parent on every path.
 
-    rounds: of seeds=auto, of which the cells are the first.
+    rounds: of seeds=auto, of which the cells are the first. A heartbeat shows other hosts that the sweep goes on.
     """
-    started, disturbed, killed, code = time.perf_counter(), "", False, 1
     command = shlex.join(["python", "-m", "harness", *words])
     context = parent.open_sweep(store, cells, command, rounds.looks if rounds else ())
+    with store.heartbeat(context.run_id):
+        return _run_open_sweep(composed, cells, rounds, store, context)
 
-    def launch(some: Sequence[GridCell]) -> None:
+
+def _run_open_sweep(
+    composed: Composed, cells: list[GridCell], rounds: Rounds | None, store: Store, context: SweepContext
+) -> int:
+    started, disturbed, killed, code = time.perf_counter(), "", False, 1
+
+    def launch(some: Sequence[GridCell]) -> list[GridCell]:
         word = replace(context, n_cells=len(some)).to_word()
         more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={word}"]
         if composed.n_jobs is not None:
             more.append(f"hydra.launcher.n_jobs={composed.n_jobs}")
         assigned = [(cell, Assignment.of(cell.identity, cell.label).to_word()) for cell in some]
         jobs = [[*cell.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={word}"] for cell, word in assigned]
-        composed.session.launch(jobs, more, _job)
+        outcomes = composed.session.launch(jobs, more, _job)
+        return [cell for cell, outcome in zip(some, outcomes, strict=True) if outcome is None]
+
+    def train_some(some: Sequence[GridCell]) -> list[GridCell]:
+        return recovery.train_all(some, store, context.run_id, launch)
+
+    def found(run_id: str) -> None:
+        store.add_to_sweep(run_id, context.run_id)
 
     try:
         following = in_store(rounds, store, context.run_id, say) if rounds else ()
         for some in chain([list(cells)], following):
             cells += some if some[0] not in cells else []
-            recovery.train_all(grid.missing(some), store, context.run_id, launch)
+            sharing.train_shared(grid.missing(some), store, train_some, found, say)
             disturbed = timing.measure(store, context.run_id, {c.signature: (c.config, c.identity.plan) for c in cells})
     except Interrupted:
         killed = True
@@ -111,8 +136,10 @@ def _run_sweep(
             if refused is not None:
                 if sys.stderr.isatty():
                     say("writing the answer")
+                if not killed:
+                    sharing.adopt(cells, store, context.run_id, say)
                 runs, said = parent.close_sweep(store, context.run_id, killed, answered=context.run_id not in refused)
-                code = _tell_end(cells, runs, time.perf_counter() - started) or int(said is None)
+                code = _tell_end(cells, runs, context.run_id, time.perf_counter() - started) or int(said is None)
                 tell_answer([*([disturbed] if disturbed else []), *(said or [])])
                 refused = recovery.drain(store, say, told=refused)
                 code = int(code or refused is None or context.run_id in refused)
@@ -121,13 +148,15 @@ def _run_sweep(
     return code
 
 
-def _tell_end(cells: list[GridCell], runs: Sequence[Any], seconds: float) -> int:
+def _tell_end(cells: list[GridCell], runs: Sequence[Any], sweep: str, seconds: float) -> int:
     """One paragraph on how the sweep ended; returns 1 if a cell is missing or failed."""
     runs = sorted(runs, key=lambda run: run.info.status == "FINISHED")  # of a cell's runs a finished one counts
     last = {run.data.tags["signature"]: run for run in runs}
     found = len(cells) - len(grid.missing(cells))
     finished = sum(cell.signature in last and last[cell.signature].info.status == "FINISHED" for cell in cells)
-    was_there = f" ({found} found finished in the store)" if found else ""
+    meanwhile = sum(run.data.tags.get("sweep") != sweep for run in last.values()) - found
+    sources = {f"{found} found finished in the store": found, f"{meanwhile} by other commands meanwhile": meanwhile > 0}
+    was_there = f" ({', '.join(text for text, is_so in sources.items() if is_so)})" if any(sources.values()) else ""
     what = "parts of cells" if any(cell.config.first_replica for cell in cells) else "cells"
     say(f"{finished} of {len(cells)} {what} trained{was_there} in {seconds:.1f} s")
     failed, killed = ([run for run in last.values() if run.info.status == end] for end in ("FAILED", "KILLED"))
@@ -145,8 +174,11 @@ def _tell_end(cells: list[GridCell], runs: Sequence[Any], seconds: float) -> int
     return int(finished < len(cells))
 
 
-def _job(composed: DictConfig) -> str:
-    """What Hydra calls for every cell, here or in a worker; its outcome. An exception or a sys.exit fails it alone."""
+def _job(composed: DictConfig) -> str | None:
+    """What Hydra calls for every cell, here or in a worker; its outcome. An exception or a sys.exit fails it alone.
+
+    None: another process trains the cell, or has finished it meanwhile.
+    """
     hydra = HydraConfig.get()
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only
@@ -162,6 +194,8 @@ def _job(composed: DictConfig) -> str:
         if launcher == "BasicLauncher":
             raise
         return Outcome.KILLED  # a signal to one worker ends one cell
+    except TakenError:
+        return None
     except ConfigError as refused:
         say(f"harness: {refused}")
         return Outcome.FAILED

@@ -24,6 +24,7 @@ from harness.runs.progress import CellProgress
 from harness.store import (
     COMMIT_TAG,
     INTERRUPTS,
+    TakenError,
     arithmetic,
     commit,
     environment,
@@ -123,13 +124,17 @@ class Job:
 
 
 def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job: Job) -> Outcome:
-    """Train one cell and write its run: FINISHED, FAILED or KILLED. Raises ConfigError for a cell not asked for."""
-    started = time.perf_counter()
-    dataset = load_dataset(config.dataset)
+    """Train one cell and write its run: FINISHED, FAILED or KILLED. Raises ConfigError for a cell not asked for.
+
+    Raises TakenError if another process trains the cell or has finished it. With rerun=all it asks for no claim.
+    """
+    started, dataset = time.perf_counter(), load_dataset(config.dataset)
     config, own = with_task(config, dataset), identify(config, dataset)
     asked = job.assignment or Assignment.of(own, *labels([own.values]))
+    tags, parent = _tags(config, own, asked, sweep, job), sweep.run_id if sweep else None
     with (
-        store.start(asked.label, _tags(config, own, asked, sweep, job), parent=sweep.run_id if sweep else None) as run,
+        store.start(asked.label, tags, parent, claim=config.rerun != "all") as run,
+        store.heartbeat(run) as heartbeat,
         CellProgress(asked.label, job.number, sweep.n_cells if sweep else 1, live=job.exclusive) as progress,
     ):
         _refuse_another(asked, own)
@@ -143,8 +148,11 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
             progress.show(cell.plan, cell.budget, record)
             progress.warn_once(run.trouble, f"what waits is in {store.undelivered}")
             INTERRUPTS.check()
+            heartbeat.check()
         outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, started)
         progress.finish(outcome, _with_quartiles(summary, "time/update_us"), _score(config, summary))
+    if run.taken:
+        raise TakenError
     return outcome
 
 

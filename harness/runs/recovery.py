@@ -12,20 +12,23 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 Say = Callable[[str], None]
-Launch = Callable[[Sequence[GridCell]], None]
+Launch = Callable[[Sequence[GridCell]], list[GridCell]]  # returns the cells of which other processes have a run
 
 ATTEMPTS = 3  # launches in a row in which no cell began, after which the launcher counts as broken
 ENDING_SECONDS = 5.0  # that workers may take to end after the interrupt that ended the sweep
 
 
-def train_all(cells: Sequence[GridCell], store: Store, sweep: str, launch: Launch) -> None:
+def train_all(cells: Sequence[GridCell], store: Store, sweep: str, launch: Launch) -> list[GridCell]:
     """Launch the cells; when a killed worker ends the launch of all, launch those that have not begun.
 
     Which of the cells in training killed its worker is not known: each is tried once more at the end, alone.
-    Raises what the launcher raises when it begins no cell.
+    Returns the cells of which other processes have a run. Raises what the launcher raises when it begins no cell.
     """
-    left, suspects, fruitless = list(cells), [], 0
-    while left and (broken := _launch(left, launch)):
+    left, taken, suspects, fruitless = list(cells), list[GridCell](), [], 0
+    while left:
+        broken, taken = _launch(left, launch)
+        if not broken:
+            break
         status = _status(store, sweep)
         suspects += [cell for cell in left if status.get(cell.signature) == "KILLED"]
         not_begun = [cell for cell in left if cell.signature not in status]
@@ -34,24 +37,24 @@ def train_all(cells: Sequence[GridCell], store: Store, sweep: str, launch: Launc
             raise broken
         left = not_begun
     for cell in suspects:
-        _launch([cell], launch)
+        taken += _launch([cell], launch)[1]
+    return taken
 
 
-def _launch(cells: Sequence[GridCell], launch: Launch) -> BaseException | None:
-    """The exception that ended the launch, if one did."""
+def _launch(cells: Sequence[GridCell], launch: Launch) -> tuple[BaseException | None, list[GridCell]]:
+    """The exception that ended the launch, if one did, and what the launch returned."""
     try:
-        launch(cells)
+        return None, launch(cells)
     except Interrupted:
         raise
     except (Exception, SystemExit) as broken:
-        return broken
-    return None
+        return broken, []
 
 
 def _status(store: Store, sweep: str) -> dict[str, str]:
     """Signature -> status of the cells that have begun; the runs of killed workers are closed first."""
     _wait_for_workers(store, sweep)
-    _close_orphaned_cells(store, store.deliver_waiting().refused_runs)
+    close_orphaned_cells(store, store.deliver_waiting().refused_runs)
     return {run.data.tags["signature"]: run.info.status for run in store.cells(sweep)}
 
 
@@ -77,7 +80,7 @@ def drain(
         delivered = _deliver(store, say, told=told)
         if delivered.n_waiting:
             return None
-        _close_orphaned_cells(store, delivered.refused_runs)
+        close_orphaned_cells(store, delivered.refused_runs)
         for run in store.cells(sweep) if sweep and not killed else []:
             is_open = run.info.status == "RUNNING" and run.info.run_id not in delivered.refused_runs
             if is_open and run.data.tags.get("sweep") == sweep:
@@ -93,13 +96,13 @@ def recover(store: Store, say: Say) -> bool:
     delivered = _deliver(store, say, patience=0.0)
     if orphaned := store.orphaned_runs():
         say(f"open runs that no process trains any more, closed now: {len(orphaned)}")
-    for sweep in _close_orphaned_cells(store, delivered.refused_runs):
+    for sweep in close_orphaned_cells(store, delivered.refused_runs):
         answered = sweep.info.run_id not in delivered.refused_runs
         close_sweep(store, sweep.info.run_id, killed=True, answered=answered)
     return delivered.complete
 
 
-def _close_orphaned_cells(store: Store, refused: Collection[str]) -> list["Run"]:
+def close_orphaned_cells(store: Store, refused: Collection[str]) -> list["Run"]:
     """Returns the orphaned sweeps: each stays open until its answer is written, because that may be interrupted too.
 
     refused: runs whose own end waits in a journal, because the store does not take it.

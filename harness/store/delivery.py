@@ -10,7 +10,8 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.store import connection
+from harness.store import claims, connection
+from harness.store.claims import PROVISIONAL
 from harness.store.connection import RefusedError, UnreachableError, reason
 from harness.store.journal import Journal
 from harness.store.journal_files import Operation
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
 TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
 CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a row that exists; MLflow has no code
-PROVISIONAL = "provisional"  # in a journal's state: the run is FAILED until its own end can be sent
 NAMES = {"create": "a run", "files": "artifacts", "params": "parameters", "finish": "the end of a run"}  # for people
 MOST_NAMED = 3  # artifacts
 
@@ -36,8 +36,8 @@ def send(client: "MlflowClient", journal: Journal, operations: list[Operation], 
     with timeout:
         try:
             _wait_for_earlier(journal, operations[0])
-            _send(client, journal, operations)
-        except UnreachableError:
+            _send(client, journal, operations, training)
+        except (UnreachableError, claims.TakenError):
             raise
         except Exception as error:
             if training and not _is_of_a_store(error, operations[0]) and operations[0].begin >= journal.state["offset"]:
@@ -95,12 +95,12 @@ def _named(journal: Journal, one: Operation) -> str:
     return f"{kind} {', '.join(files[:MOST_NAMED])}{more}"
 
 
-def _send(client: "MlflowClient", journal: Journal, operations: list[Operation]) -> None:
+def _send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool) -> None:
     kind, content = operations[0].kind, operations[0].content
     run_id = journal.state["run_id"]
     match kind:
         case "create":
-            _create(client, journal, content)
+            _create(client, journal, content, asking=training and journal.state.get(claims.CLAIM) == claims.WANTED)
         case "files":
             if (folder := journal.folder / "files" / content["folder"]).exists():
                 _log_files(client, run_id, folder)
@@ -109,7 +109,7 @@ def _send(client: "MlflowClient", journal: Journal, operations: list[Operation])
         case "finish":
             if journal.state.get(PROVISIONAL):
                 _restore_tags(client, journal)
-            client.set_terminated(run_id, content["status"], content["time"])
+            claims.finish(client, journal.state, content["status"], content["time"], training)
         case _:
             _log(client, run_id, kind, [operation.content[kind] for operation in operations])
 
@@ -156,16 +156,20 @@ def _restore_tags(client: "MlflowClient", journal: Journal) -> None:
             client.delete_tag(journal.state["run_id"], key)
 
 
-def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]) -> None:
+def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any], asking: bool) -> None:
     """Create the run, once: if the answer to an earlier attempt was lost, a run carries the journal's name.
 
-    The search comes first even when the run cannot exist yet: a store that hangs should hang on a search.
+    A search comes first even when the run cannot exist yet: a store that hangs should hang on a search.
+    asking: the first attempt; not if another process trains this cell, or has finished it. Then raises TakenError.
     """
-    name = journal.folder.name
-    found = client.search_runs([content["experiment"]], f"tags.journal = '{name}'", 1, 1)
+    name, experiment = journal.folder.name, content["experiment"]
+    if asking and claims.rivals(client, experiment, content["tags"]["signature"]):
+        journal.forget()
+        raise claims.TakenError
+    found = [] if asking else client.search_runs([experiment], f"tags.journal = '{name}'", 1, 1)
     if not found:
         tags = {**content["tags"], "journal": name}
-        found = [client.create_run(content["experiment"], content["time"], tags, content["name"])]
+        found = [client.create_run(experiment, content["time"], tags, content["name"])]
     journal.state["run_id"] = found[0].info.run_id
 
 

@@ -231,6 +231,11 @@ class Journal:
         sync(self.folder)
         self._is_saved, self._saved = True, time.monotonic()
 
+    def forget(self) -> None:
+        """Nothing of it is to be sent; its run was not created and will not end."""
+        self.state["ended"] = True
+        self._move(self._size, [])
+
     def release(self) -> None:
         """Release the lock. An empty journal is removed; any other stays until a process delivers it."""
         self._file.close()

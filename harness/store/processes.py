@@ -44,6 +44,17 @@ def is_dead(tags: Mapping[str, str]) -> bool:
     return False
 
 
+def is_of_this_machine(tags: Mapping[str, str]) -> bool:
+    """Whether these `process_tags` name a process whose end this one would see: same host and namespace."""
+    return all(tags.get(f"process.{key}") == own() for key, own in (("host", _host), ("namespace", _namespace)))
+
+
+def described(tags: Mapping[str, str]) -> str:
+    """A process for people: its id and its host's name, without the digest."""
+    host = tags.get("process.host", "").rpartition("-")[0]
+    return f"process {tags.get('process.pid', '?')} on {host or 'an unknown host'}"
+
+
 @cache
 def _host() -> str:
     """The host's name and a digest of what tells apart two machines, or two containers, of the same name."""

@@ -6,12 +6,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.store import connection, opening, places
+from harness.store import claims, connection, opening, places
 from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
 from harness.store.hosts import check_place, is_allowed
 from harness.store.journal import Journal
-from harness.store.processes import is_dead, process_tags
+from harness.store.processes import described, is_dead, process_tags
 from harness.store.redaction import redacted
 from harness.store.writer import REFUSAL_SECONDS, RunWriter
 
@@ -70,15 +70,30 @@ class Store:
         """Links to the pages of the experiment."""
         return UI(self.uri, self.experiment_id)
 
-    def start(self, name: str, tags: Mapping[str, str], parent: str | None = None) -> RunWriter:
-        """A new run; inside a sweep, below its parent."""
-        writer = RunWriter(Journal.create(self.undelivered, store=self.uri, ended=False), self.client)
+    def start(self, name: str, tags: Mapping[str, str], parent: str | None = None, claim: bool = False) -> RunWriter:
+        """A new run; inside a sweep, below its parent.
+
+        claim: on the cell of the tag `signature`; raises TakenError if another process trains it or has finished it.
+        While the store is away there are no claims: the cell is trained, and `claims.finish` looks for others.
+        """
+        claimed = {claims.CLAIM: claims.WANTED, "claimed": claims.clock()} if claim else {}
+        state = {"store": self.uri, "ended": False, **claimed}
+        writer = RunWriter(Journal.create(self.undelivered, **state), self.client)
+        own = {**connection.run_tags(parent), **process_tags(), claims.HEARTBEAT: claims.heartbeat()}
         try:
-            writer.create(self.experiment_id, name, {**connection.run_tags(parent), **process_tags(), **tags})
+            writer.create(self.experiment_id, name, {**own, **tags})
+            if claim:
+                writer.claim(self.experiment_id, tags["signature"])
         except BaseException as error:  # a signal that came meanwhile: the run may exist, and must end
             writer.__exit__(type(error), error, error.__traceback__)
             raise
         return writer
+
+    def heartbeat(self, run: RunWriter | str) -> claims.Heartbeat:
+        """A context in which a thread shows that the process of this run, or of a run with this id, is alive."""
+        if isinstance(run, str):
+            return claims.Heartbeat(self.client, lambda: run, gives_way=False)
+        return claims.Heartbeat(self.client, lambda: run.run_id, gives_way=claims.CLAIM in run.journal.state)
 
     @contextmanager
     def attach(self, run_id: str) -> Iterator[RunWriter]:
@@ -91,9 +106,9 @@ class Store:
                 writer.deliver(OUTAGE_SECONDS)
 
     def mark_killed(self, run: "Run") -> None:
-        """End a run as KILLED in place of its process, which is dead."""
+        """End a run as KILLED in place of its process, which is dead or does not answer."""
         with self.attach(run.info.run_id) as writer:
-            writer.finish("KILLED", outcome="killed")
+            writer.finish("KILLED", outcome="killed", **{claims.CLOSED_BY: described(process_tags())})
 
     def add_to_sweep(self, run_id: str, sweep: str) -> None:
         """Make a finished cell part of another sweep."""
@@ -209,9 +224,18 @@ class Store:
         return next((run for run in reversed(found) if self.has_file(run.info.run_id, "history.csv")), None)
 
     def orphaned_runs(self) -> list["Run"]:
-        """The runs that are RUNNING though their process is certainly dead, or does not know where the project is."""
+        """The runs that are RUNNING though nobody trains them any more.
+
+        Their process is certainly dead, has long been silent on another host, or does not know where the project is.
+        """
         open_runs = self._search("attributes.status = 'RUNNING'")
-        return [run for run in open_runs if places.MOVED in run.data.tags or is_dead(run.data.tags)]
+        gone = (is_dead, claims.is_abandoned, lambda tags: places.MOVED in tags)
+        return [run for run in open_runs if any(ask(run.data.tags) for ask in gone)]
+
+    def claimed_cells(self) -> dict[str, "Run"]:
+        """Signature -> the open run of a cell that a process trains, or trained until it died."""
+        found = self._search("attributes.status = 'RUNNING' and tags.kind = 'cell'")
+        return {run.data.tags["signature"]: run for run in found if claims.is_claim(run)}
 
     def has_ended(self, run: "Run") -> bool:
         """Whether the run has ended, or its process certainly has."""

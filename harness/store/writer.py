@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.config import visible
-from harness.store import connection
+from harness.store import claims, connection
 from harness.store.connection import UnreachableError, reason
-from harness.store.delivery import send
+from harness.store.delivery import TRAINING_TIMEOUT, send
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal
 from harness.store.redaction import redacted
@@ -61,6 +61,11 @@ class RunWriter:
             return f"the store does not answer ({self.unreachable})"
         return f"the store refuses {self.journal.held[0].reason}" if self.journal.held else ""
 
+    @property
+    def taken(self) -> bool:
+        """Whether the run ended as KILLED, because another process trains its cell or has finished it."""
+        return bool(self.journal.state.get("taken"))
+
     def __enter__(self) -> "RunWriter":
         return self
 
@@ -82,6 +87,8 @@ class RunWriter:
         """Write what disk and store take; raises nothing, so that the caller sees `error` and no other."""
         if isinstance(error, Interrupted | KeyboardInterrupt):
             status, tags = "KILLED", {"outcome": "killed"}
+        elif isinstance(error, claims.TakenError):
+            status, tags = "KILLED", {"outcome": "superseded"}
         else:
             status, tags = "FAILED", {"outcome": "failed", "error": redacted(f"{type(error).__name__}: {error}")[:500]}
             with suppress(Exception):
@@ -102,6 +109,31 @@ class RunWriter:
     def create(self, experiment: str, name: str, tags: Mapping[str, str]) -> None:
         """The first operation of a new run."""
         self._write("create", experiment=experiment, name=_clean_text(name)[:MAX_NAME], tags=_clean(tags), time=_now())
+
+    def claim(self, experiment: str, signature: str) -> None:
+        """After `create`: raises TakenError if another process trains this cell, or has finished it."""
+        with self.timed():
+            won = self._acquire(experiment, signature)
+            self.journal.state[claims.CLAIM] = claims.NONE if won is None else claims.HELD
+            if won is False:
+                self.journal.state["ended"] = claims.try_to_delete(self._client, str(self.run_id))
+                raise claims.TakenError
+        if won is None:
+            self.tags({claims.CLAIM: claims.NONE})
+
+    def _acquire(self, experiment: str, signature: str) -> bool | None:
+        """None: the store is away, or does not answer the question."""
+        from mlflow.exceptions import MlflowException
+
+        if self.run_id:
+            begun, timeout = time.monotonic(), connection.request_timeout(TRAINING_TIMEOUT)
+            try:
+                with timeout:
+                    return claims.acquire(self._client, experiment, signature, self.run_id)
+            except (MlflowException, OSError) as error:
+                self.unreachable = UnreachableError(reason(error))
+                self._pause_after(begun)
+        return None
 
     def params(self, params: Mapping[str, Any]) -> None:
         """What was asked for: written once, it cannot be changed."""
@@ -186,6 +218,10 @@ class RunWriter:
             self.unreachable = away
         except OSError as error:  # the disk is full, or too many files are open
             self.unreachable = UnreachableError(reason(error))
+        self._pause_after(begun)
+
+    def _pause_after(self, begun: float) -> None:
+        """Until the next attempt, if the last one, which began then, has left something."""
         now = self._delivered_at = time.monotonic()
         if self.trouble:
             self._pause = float(np.clip(max(2 * self._pause, PAUSE_PER_ATTEMPT * (now - begun)), *PAUSE_SECONDS))

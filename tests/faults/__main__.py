@@ -154,9 +154,15 @@ python -m tests.faults --rounds 3
   delivered first if its state can be read. The cell is trained again.
 - **A full disk** has no room for the traceback either: then it is on stderr only. The next start with room marks the
   run KILLED or FAILED, and its cell is trained again.
-- **A worker whose parent was killed** finishes its cell. A command that is started meanwhile trains that cell too,
-  because it cannot know whether the worker will finish.
-- **Two commands at once** over the same missing cells both train them. Nothing breaks; the newest run counts.
+- **A worker whose parent was killed** finishes its cell. A command that is started meanwhile waits for this cell.
+- **Several commands that need the same cells** train each cell once: the run of a cell is a claim on it, and its
+  heartbeat (a tag, every 10 s) ends with its process. Where a process died on the same machine, its cell is trained at
+  once; where it is stopped, or on another host, or cut off from the store, after 60 s without a heartbeat by the clock
+  of the command that waits. If the first process comes back after that, its run ends as KILLED, outcome `superseded`.
+  A process that lives and does not go on (a deadlock) keeps its claim. With `rerun=all` nothing is claimed: two such
+  commands both train, and the newest run counts. A cell that begins while the store is away has no claim either: two
+  commands may both train it, and one of the two runs ends as `superseded`. If it is still being trained by the other
+  command then, the sweep ends without it, exit code 1, and the same command again finds it.
 - **A server that accepts a request and does not answer** holds up training for 5 s at each attempt (10 s if that was
   an upload), a fifth of the time at most; a server that refuses connections does not. A SQLite file that another
   program locks holds up training for up to 20 s at a time, MLflow's fixed timeout.
@@ -164,8 +170,11 @@ python -m tests.faults --rounds 3
   the data is and that `python -m harness deliver` sends it, and exits with code 1.
 - **A journal holds 32 MB** of points per run. Beyond that, points are counted (tag `points_left_out`) and left out of
   the curves; the run's tables have them all.
-- **Runs of another host**, or of a container of the same host, are never closed by a command on this host, unless the
-  project has moved since they began ([travel.md](travel.md)).
+- **Runs of another host**, or of a container of the same host, are closed as KILLED by the next start once they gave no
+  heartbeat for 15 minutes. There the clocks of two hosts are compared: if they differ by more than that, runs of living
+  processes are closed too; these are open again within 10 s, unless somebody has begun their cells meanwhile. Runs of
+  older versions, which have no heartbeat, are never closed by another host, unless the project has moved since they
+  began ([travel.md](travel.md)).
 - **Two hosts that unpack the same archive onto one server at once** may both add its runs.
 """
 

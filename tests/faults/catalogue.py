@@ -4,7 +4,7 @@ import uuid
 from pathlib import Path
 from random import Random
 
-from . import commands_fail, deliveries, hostile, openings, outages, surroundings, travel  # noqa: F401 - they register faults
+from . import commands_fail, deliveries, hostile, openings, outages, surroundings, together, travel  # noqa: F401 - they register faults  # noqa: F401 - likewise
 from .fault import FAULTS as FAULTS
 from .fault import Fault
 from .fault import NotHere as NotHere

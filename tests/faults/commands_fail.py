@@ -252,7 +252,7 @@ def poison(trial: Trial) -> Tally:
 
 @fault("SIGKILL of the parent of joblib workers")
 def sigkill_of_the_parent(trial: Trial) -> Tally:
-    """Workers finish the cell that they are at; the next start goes on beside them."""
+    """Workers finish the cell that they are at; the next start waits for it."""
     command = trial.with_store().start(*PARALLEL)
     trial.wait_until(lambda: _worker_pids(trial), command)
     time.sleep(trial.rng.uniform(0, 1.0))
@@ -266,7 +266,7 @@ def sigkill_of_the_parent(trial: Trial) -> Tally:
         time.sleep(0.2)
     command.signal_group(signal.SIGKILL)  # workers that idle, or wait for their parent
     trial.start("deliver").wait()
-    return trial.compared(once=False)
+    return trial.compared()
 
 
 @fault("Ctrl-C to the whole group of joblib workers and their parent")
@@ -388,10 +388,10 @@ def parallel_sweeps(trial: Trial) -> Tally:
 
 @fault("a killed sweep is repeated by two commands at once")
 def repeated_twice(trial: Trial) -> Tally:
-    """Both may train what is missing; nothing breaks."""
+    """Each missing cell is trained by one of them."""
     trial.with_store().struck(lambda command: command.signal(signal.SIGKILL))
     trial.witness()
     for command in (trial.start(), trial.start()):
         code = command.wait()
         trial.expect(code == 0, f"exit code {code}: {command.stderr}")
-    return trial.compared(once=False)
+    return trial.compared()

@@ -36,7 +36,7 @@ class Run:
 
 
 class Records:
-    """All runs of an experiment, read now. artifacts: the folder that `mlflow-artifacts:/` stands for."""
+    """All runs of an experiment but deleted ones, now. artifacts: the folder that `mlflow-artifacts:/` stands for."""
 
     def __init__(self, uri: str, experiment: str = "harness", artifacts: Path | None = None) -> None:
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
@@ -45,7 +45,7 @@ class Records:
             of = "JOIN runs r USING (run_uuid) JOIN experiments e USING (experiment_id) WHERE e.name = :experiment"
             found = ask(
                 "SELECT run_uuid, r.name, status, artifact_uri FROM runs r JOIN experiments e USING (experiment_id)"
-                " WHERE e.name = :experiment ORDER BY start_time, run_uuid"
+                " WHERE e.name = :experiment AND r.lifecycle_stage = 'active' ORDER BY start_time, run_uuid"
             )
             self.runs = {row[0]: Run(row[0], row[1], row[2], _place(row[3], artifacts)) for row in found}
             for run_id, key, value in ask(f"SELECT run_uuid, t.key, t.value FROM tags t {of}"):
@@ -104,17 +104,14 @@ class Tally:
         return not lost and not self.complaints and self.identical == self.tried > 0
 
 
-def compare(reference: Records, after: Records, once: bool = True) -> Tally:
-    """A sweep that was disturbed and repeated, beside the same sweep undisturbed.
-
-    once: no cell may have been trained to its end twice.
-    """
+def compare(reference: Records, after: Records) -> Tally:
+    """A sweep that was disturbed and repeated, beside the same sweep undisturbed."""
     tally, finished = Tally(tried=1), after.finished()
     identical = True
     for signature, (wanted,) in reference.finished().items():
         own = finished.get(signature, [])
         tally.runs_lost += not own
-        tally.duplicates += max(0, len(own) - 1) if once else 0
+        tally.duplicates += max(0, len(own) - 1)
         for run in own:
             tally.points_lost += _n_missing(wanted.points, run.points)
             identical &= _same_tables(wanted, run)

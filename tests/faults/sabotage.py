@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,38 @@ def by_forgetting_the_user() -> None:
     pwd.getpwuid = unknown
 
 
+class Lease:
+    """Heartbeats and a lease that are short, and training that takes some seconds longer per cell: all seconds."""
+
+    def __init__(self, beat: float, lease: float, longer: float = 0.0) -> None:
+        self.beat, self.lease, self.longer = beat, lease, longer
+
+    def __call__(self) -> None:
+        from harness.store import claims
+        from harness.training.cell import Cell
+
+        claims.BEAT_SECONDS, claims.LEASE_SECONDS = self.beat, self.lease
+        train, pause = Cell.train, self.longer / 120  # SWEEP has so many epochs
+
+        def slow(cell):
+            for record in train(cell):
+                time.sleep(pause)
+                yield record
+
+        Cell.train = slow
+
+
+class Both:
+    """Two changes."""
+
+    def __init__(self, *changes: Callable[[], None]) -> None:
+        self.changes = changes
+
+    def __call__(self) -> None:
+        for change in self.changes:
+            change()
+
+
 class StruckAtCall:
     """A signal to oneself at the n-th call of MLflow's client that changes something: before it, or just after it.
 
@@ -121,6 +154,9 @@ class StruckAtCall:
         "set_terminated",
         "set_tag",
         "set_experiment_tag",
+        "delete_run",
+        "delete_tag",
+        "update_run",
     )
 
     def __init__(self, number: int, n: int, after: bool, witness: Path) -> None:

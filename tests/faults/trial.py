@@ -144,16 +144,16 @@ class Trial:
         ]
         self.expect(not runs, f"left RUNNING at its end: {', '.join(runs)}")
 
-    def again(self, *words: str, once: bool = True) -> Tally:
+    def again(self, *words: str) -> Tally:
         """The next start: the same command, undisturbed; then the comparison."""
         self.last = command = self.start(*words)
         code = command.wait()
         self.expect(code == 0, f"the next start ended with {code}: {command.stderr[-1500:]}")
-        return self.compared(once)
+        return self.compared()
 
-    def compared(self, once: bool = True) -> Tally:
+    def compared(self) -> Tally:
         after = self.records()
-        tally = compare(self.reference.records, after, once)
+        tally = compare(self.reference.records, after)
         if self._witness:
             tally.points_lost += n_lost_since(self._witness, after)
         undelivered = list((self.folder / "mlruns" / "undelivered").glob("[!.]*"))

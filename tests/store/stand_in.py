@@ -118,7 +118,8 @@ def heard(told):
     """What the store holds of its only run, without the times."""
     (run,) = told.client.runs.values()
     points = sorted((key, step, value) for (key, step, _), value in run.points.items())
-    tags = {key: value for key, value in run.tags.items() if not key.startswith("process.") and key != "journal"}
+    changing = ("journal", "heartbeat")
+    tags = {key: value for key, value in run.tags.items() if not key.startswith("process.") and key not in changing}
     return {
         "tags": tags,
         "points": points,

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.store import processes
-from harness.store.processes import is_dead, process_tags
+from harness.store.processes import described, is_dead, is_of_this_machine, process_tags
 
 SAY_AND_SLEEP = """
 import json, sys, time
@@ -245,3 +245,16 @@ def test_a_look_at_a_process_is_cheap():
     for _ in range(100):
         is_dead(tags)
     assert time.process_time() - started < 1
+
+
+def test_processes_of_this_machine_are_those_whose_end_is_seen(child):
+    assert is_of_this_machine(process_tags())
+    assert is_of_this_machine(child.tags)
+    for other in ("process.host", "process.namespace"):
+        assert not is_of_this_machine({**process_tags(), other: "other"})
+    assert not is_of_this_machine({})
+
+
+def test_a_process_is_described_by_its_number_and_the_name_of_its_host():
+    assert described({"process.pid": "12", "process.host": "my-laptop-0123abcd"}) == "process 12 on my-laptop"
+    assert described({}) == "process ? on an unknown host"
