@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from harness.store.connection import unreachable_errors
+from harness.store.hosts import is_allowed
 from harness.store.processes import is_dead, is_of_this_machine
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ def rivals(client: "MlflowClient", experiment: str, signature: str, own: str | N
 
 
 def _counts(client: "MlflowClient", run: "Run") -> bool:
+    """As `Store.finished_cell` and `Store.claimed_cells` have it: a run that only one of them saw would never end."""
+    if run.data.tags.get("kind") != "cell" or not is_allowed(run.info.artifact_uri, client.tracking_uri):
+        return False
     if run.info.status == "FINISHED":
         return any(item.path == "history.csv" for item in client.list_artifacts(run.info.run_id))
     return run.info.status == "RUNNING" and is_claim(run) and not is_dead(run.data.tags)

@@ -177,6 +177,19 @@ def test_rerun_claims_nothing_and_gives_way_to_nobody(store):
     assert statuses(store) == ["FINISHED"] * 2
 
 
+def test_a_run_that_the_rest_of_the_harness_does_not_see_holds_up_nobody(store):
+    """Else a command would wait for a cell that it finds free, without end."""
+    beat = {**process_tags(), claims.HEARTBEAT: claims.heartbeat()}
+    planted = {"no cell": {**beat, "signature": "s"}, "artifacts elsewhere": {**beat, **CELL}}
+    elsewhere = store.client.create_experiment("elsewhere", artifact_location="http://elsewhere.example/artifacts")
+    runs = [store.client.create_run(store.experiment_id, tags=planted["no cell"])]
+    runs.append(store.client.create_run(elsewhere, tags=planted["artifacts elsewhere"]))
+    assert claims.rivals(store.client, store.experiment_id, "s") == []
+    assert claims.rivals(store.client, elsewhere, "s") == []
+    for run in runs:
+        store.client.set_terminated(run.info.run_id)
+
+
 # What becomes of a run that was closed by another process
 
 
