@@ -7,10 +7,11 @@ from harness.runs.archive import Archive
 from harness.runs.archive_packing import pack
 from harness.runs.archive_unpacking import unpack
 from harness.runs.grid import GridCell
+from harness.runs.jobs import Assignment, Job, SweepContext
 from harness.runs.loading import cell_tables, check_run_id, find_run, load_runs
 from harness.runs.parent import write_answer
 from harness.runs.progress import SweepProgress
-from harness.runs.recording import Assignment, Job, SweepContext, load_dataset, record_cell, weights
+from harness.runs.recording import load_dataset, record_cell, weights
 from harness.runs.recovery import recover
 from harness.runs.rounds import Rounds, in_store
 from harness.runs.timing import measure_again

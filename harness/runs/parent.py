@@ -27,8 +27,9 @@ from harness.report import (
 )  # fmt: skip
 from harness.runs import studies
 from harness.runs.grid import GridCell, data_notes, missing
+from harness.runs.jobs import SweepContext
 from harness.runs.loading import load_sweep, read_grid, write_grid
-from harness.runs.recording import SweepContext, source_tags
+from harness.runs.recording import source_tags
 from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_traceback
 
 if TYPE_CHECKING:

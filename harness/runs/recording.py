@@ -3,14 +3,13 @@
 Knows no Hydra: a sweep is the run id of its parent, so any launcher will do.
 """
 
-import base64
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -20,6 +19,7 @@ from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
 from harness.report import BASELINES, about_data, cell_figures, harmless, save
+from harness.runs.jobs import Assignment, Job, SweepContext
 from harness.runs.progress import CellProgress
 from harness.store import (
     COMMIT_TAG,
@@ -73,54 +73,6 @@ def source_tags() -> dict[str, str]:
     head = commit()
     checkout = {COMMIT_TAG: head, "dirty": str(bool(uncommitted_diff())).lower()} if head else {}
     return {"version": __version__, **checkout}
-
-
-class Word:
-    """A dataclass that travels to workers as one word, whatever the launcher."""
-
-    def to_word(self) -> str:
-        return base64.urlsafe_b64encode(json.dumps(vars(self)).encode()).decode().rstrip("=")
-
-    @classmethod
-    def from_word(cls, word: str) -> Self:
-        return cls(**json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))))
-
-
-@dataclass(frozen=True)
-class SweepContext(Word):
-    """What a job has to know of its sweep without asking the store."""
-
-    run_id: str
-    experiment_id: str
-    n_cells: int
-
-
-@dataclass(frozen=True)
-class Assignment(Word):
-    """The cell that a job is to train: its signature and its name in the sweep; digests of code and data as then."""
-
-    signature: str
-    label: str
-    code: str
-    data: str
-
-    @classmethod
-    def of(cls, cell: "Identity", label: str) -> Self:
-        return cls(cell.signature, label, cell.code, cell.data)
-
-
-@dataclass(frozen=True)
-class Job:
-    """How a cell is being trained: number, from 0, among those that its command trains; overrides as Hydra got them.
-
-    exclusive: nothing else trains meanwhile, so that timings mean something. assignment: of a job of a sweep.
-    """
-
-    number: int
-    exclusive: bool
-    launcher: str
-    overrides: list[str]
-    assignment: Assignment | None = None
 
 
 def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job: Job) -> Outcome:

@@ -16,7 +16,8 @@ from harness.runs import grid as grids
 from harness.runs import parent as sweep
 from harness.runs import recording, recovery
 from harness.runs.grid import GridCell
-from harness.runs.recording import Job, record_cell
+from harness.runs.jobs import Job
+from harness.runs.recording import record_cell
 from harness.store import tracking
 from harness.store.interrupts import Interrupted
 from harness.store.journal import Journal
