@@ -50,6 +50,15 @@ POWERS = {
 }
 
 LAW = Truth(sizes=(1, 8, 64, 512), rates=(5,) * 4, b_crit=32.0, spread=0.15)
+FITS = {
+    "6 replicas": replace(LAW, replicas=6),
+    "10 replicas": LAW,
+    "20 replicas": replace(LAW, replicas=20),
+    "10 replicas that differ little in what is their own": replace(LAW, spread=0.05),
+    "10 replicas with heavy tails": replace(LAW, noise="heavy tails"),
+    "10 skewed replicas": replace(LAW, noise="skewed"),
+    "10 replicas, of which 1 in 20 misses the target": replace(LAW, lost=0.05),
+}
 LAWS = {
     "6 replicas": replace(LAW, replicas=6),
     "10 replicas": LAW,
@@ -57,5 +66,6 @@ LAWS = {
     "10 replicas that differ little in what is their own": replace(LAW, spread=0.05),
     "10 replicas with heavy tails": replace(LAW, noise="heavy tails"),
     "10 skewed replicas": replace(LAW, noise="skewed"),
+    "10 replicas, of which 1 in 20 misses the target": replace(LAW, lost=0.05),
     "10 replicas, best rates between those of the grid": replace(LAW, between=True),
 }
