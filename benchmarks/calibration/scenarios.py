@@ -41,7 +41,17 @@ LIMITS = {  # what no test on these tables can see
     "equal medians, but costs of one arm are skewed, 20 replicas": Truth(rates=ONE, first_noise="skewed", replicas=20),
 }
 
-SPREADS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # standard deviations of log ratios between replicas
+SPREADS = {  # standard deviations of log ratios between replicas -> between which cells they were measured
+    0.05: "digits",
+    0.07: "diabetes, below its largest stable rate",
+    0.1: "",
+    0.15: "",
+    0.18: "",
+    0.2: "",
+    0.3: "iris, at best",
+    0.4: "diabetes, one cell at its largest stable rate",
+    0.75: "iris, at worst",
+}
 REPLICAS = (10, 20)
 POWERS = {
     (spread, replicas): Truth(effect=1.2, rates=ONE, spread=spread / 2**0.5, replicas=replicas)

@@ -89,13 +89,13 @@ def _null_row(name: str, by_clock: Mapping[str, Sequence[Found]]) -> tuple[objec
 def power(n: int, draws: Draws) -> Table:
     """The share of n sweeps in which a cost that is 20 % higher is found at equal epochs."""
     rows = []
-    for spread in SPREADS:
+    for spread, where in SPREADS.items():
         say(f"a spread of {spread:.0%}")
         every = [draws(partial(said_in, POWERS[spread, R]), range(n)) for R in REPLICAS]
         found = [percent(one.lower("epochs") for one in own) for own in every]
         say(" | ".join(found))
-        rows.append((f"{spread:.0%}", *found))
-    header = ("spread of the ratio between replicas", *(f"found by {R} replicas" for R in REPLICAS))
+        rows.append((f"{spread:.0%}", where, *found))
+    header = ("spread of the ratio between replicas", "measured on", *(f"found by {R} replicas" for R in REPLICAS))
     return Table(markdown_table(header, rows), [])
 
 
@@ -120,7 +120,7 @@ def exponents(n: int, draws: Draws) -> Table:
     for shape in SHAPES:
         found = [draws(partial(drawn, shape, R), range(n)) for R in REPLICAS]
         held = [percent(one.inside for one in own if one.inside is not None) for own in found]
-        widths = [f"{np.nanmedian([one.width for one in own] + [np.nan]):.2f}" for own in found]
+        widths = [f"{np.median([one.width for one in own if one.inside is not None] or [np.nan]):.2f}" for own in found]
         rows.append((shape, *held, *widths))
         say(" | ".join(rows[-1]))
     header = ("cost over η", *(f"{text} {R} replicas" for text in ("inside,", "width,") for R in REPLICAS))

@@ -333,7 +333,7 @@ def fit_status(rates_of):
 def test_no_critical_batch_size_and_no_rule_from_rates_that_were_not_tuned(rates_of, why):
     fit, exponent = fit_status(rates_of)
     untuned = {Status.ONE_RATE.text, Status.AT_EDGE.text, Status.FEWER_RATES.text}
-    assert (fit.status == why.value) if why else (fit.status not in untuned)
+    assert (fit.status == why.text) if why else (fit.status not in untuned)
     assert not (why and fit.resolved)
     if why and exponent:
         assert exponent.status is why
