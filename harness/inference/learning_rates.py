@@ -172,10 +172,10 @@ def _scattered(log_rates: Array, log_costs: Array, reach: float, n_replicas: int
     Evenly, a grid's rate over half a step to each side, a vertex over `reach` of that.
     """
     again = np.r_[0, np.repeat(np.arange(1, len(log_costs)), copies(n_replicas))]
-    place, smooth = (each[again] for each in fits.vertex(log_rates, log_costs))
-    lowest = log_costs.argmin(axis=1)[again]
+    places, smooth = fits.vertex(log_rates, log_costs)
+    place, lowest = places[again], log_costs.argmin(axis=1)[again]
     half_steps = np.concatenate([[0.0], np.diff(log_rates) / 2, [0.0]])
-    scatter = np.where(smooth, reach, 1.0)
+    scatter = np.where(smooth[again], reach, 1.0)
     place[1:] = rng.uniform(place - scatter * half_steps[lowest], place + scatter * half_steps[lowest + 1])[1:]
     place[np.isposinf(log_costs.min(axis=1))[again]] = np.nan
     return place
