@@ -142,7 +142,7 @@ def _regimes(own: Curve, verdicts: list[Verdict]) -> str:
     if own.lost:
         return f"{own.dataset}: half of the replicas or more did not arrive at {', '.join(own.lost)}"
     if own.fit.status is not Status.RESOLVED:
-        return f"{own.dataset}: {own.fit.status.value}"
+        return f"{own.dataset}: {own.fit.status.text}"
     first, second = own.batch_sizes[:2]
     short = "" if reaches_plateau(own) else f": N is only {own.batch_sizes[-1] / own.fit.b_crit.estimate:.1f} B_crit"
     perfect, flat, fits = verdicts

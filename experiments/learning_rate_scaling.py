@@ -141,7 +141,7 @@ def _exponent(fit: Exponent) -> str:
     if fit.status is Status.AT_EDGE:
         return f"a best rate on the edge of its grid at B={', '.join(f'{B:g}' for B in fit.at_edge)}: extend it"
     if fit.status is not Status.RESOLVED:
-        return fit.status.value
+        return fit.status.text
     return interval(fit.p)
 
 

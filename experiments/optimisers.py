@@ -130,7 +130,7 @@ def _status(exponent: Exponent) -> str:
     if exponent.status is Status.RESOLVED:
         return f", so √B is {exponent.verdicts['sqrt']}"
     at = f", at B={', '.join(f'{B:g}' for B in exponent.at_edge)}" if exponent.at_edge else ""
-    return f" ({exponent.status.value}{at})"
+    return f" ({exponent.status.text}{at})"
 
 
 def _best(found: dict[str, Exponent]) -> Panel:

@@ -9,7 +9,8 @@ from benchmarks import ROOT, say
 from benchmarks.calibration.tables import TABLES, workers
 
 PAGE = ROOT / "docs" / "statistics.md"
-FULL, SHORT = {"nulls": 60, "power": 120, "laws": 120}, {"nulls": 20, "power": 20, "laws": 10}  # sweeps of a truth
+FULL = {"nulls": 200, "power": 400, "laws": 120, "fits": 2000, "exponents": 400}  # sweeps of a truth, on each clock
+SHORT = {"nulls": 20, "power": 20, "laws": 10, "fits": 20, "exponents": 20}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -20,9 +21,10 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("tables", nargs="*", choices=[*TABLES, []], help="which; all if none is named")
     parser.add_argument("--short", action="store_true", help="fewer sweeps; writes nothing")
+    parser.add_argument("--workers", type=int, default=2, help="processes (2)")
     arguments = parser.parse_args(words)
     wrong = []
-    with workers() as draws:
+    with workers(arguments.workers) as draws:
         for name in arguments.tables or TABLES:
             found = TABLES[name]((SHORT if arguments.short else FULL)[name], draws)
             print(found.text)

@@ -1,15 +1,19 @@
 """What the answer of a drawn sweep claims, in its tables and in its words, and whether it is true."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
-from benchmarks.calibration.sweeps import S_MIN, TrueCell, Truth, draw
-from harness.analysis import MARGIN, Answer, Arm, Standing, answer
+from benchmarks.calibration.sweeps import TrueCell, Truth, draw
+from harness.analysis import MARGIN, Answer, Arm, Standing, SweepData, answer
+from harness.analysis.answers import compared
+from harness.analysis.batch_sizes import final_costs
+from harness.analysis.headlines import Headline
+from harness.analysis.reductions import SumOrMean
 from harness.report import headlines, note
 
 LOWER = re.compile(r"has (?:a|the) lower training cost")  # in the headline
@@ -48,25 +52,36 @@ class Found:
 
 def found_in(truth: Truth, seed: int) -> Found:
     """Draw a sweep, answer it, read the answer. Sweeps of different truths share no random numbers."""
-    data, cells = draw(truth, np.random.default_rng([seed, crc32(repr(truth).encode())]))
+    data, cells = _drawn(truth, seed)
     own = answer(data)
-    said = [*_of_leads(own, cells), *_of_reductions(own, cells)]
+    said = [*_of_leads(own.headlines, cells), *_of_reductions(own.sum_or_mean, cells)]
     first, text = " ".join(headlines(own)), note(data, own)
     n_lower = sum(claim.what == "lower" for claim in said)
     unfounded = (n_lower == 0) and bool(LOWER.search(first) or IN_TABLES.search(text))
     return Found(said, unfounded, _covered(truth, own, cells))
 
 
-def _of_leads(own: Answer, cells: Mapping[str, TrueCell]) -> Iterator[Claim]:
-    for headline in own.headlines:
+def said_in(truth: Truth, seed: int) -> Found:
+    """What the same sweep's comparisons claim, without the rest of the answer and its words: twice as fast."""
+    data, cells = _drawn(truth, seed)
+    leads, reductions, _ = compared(data, final_costs(data.replicas))
+    return Found([*_of_leads(leads, cells), *_of_reductions(reductions, cells)], False, {})
+
+
+def _drawn(truth: Truth, seed: int) -> tuple[SweepData, dict[str, TrueCell]]:
+    return draw(truth, np.random.default_rng([seed, crc32(repr(truth).encode())]))
+
+
+def _of_leads(headlines: Iterable[Headline], cells: Mapping[str, TrueCell]) -> Iterator[Claim]:
+    for headline in headlines:
         for lead in headline.leads:
             costs = [_best(arm, cells, lead.clock, lead.budget) for arm in (lead.first, lead.second)]
             yield from _claims(lead.clock, lead.standing, costs[0] - costs[1])
 
 
-def _of_reductions(own: Answer, cells: Mapping[str, TrueCell]) -> Iterator[Claim]:
+def _of_reductions(reductions: Iterable[SumOrMean], cells: Mapping[str, TrueCell]) -> Iterator[Claim]:
     """At equal epochs sum and mean have the same X, so they differ by their factors at most."""
-    for each in own.sum_or_mean:
+    for each in reductions:
         ratios = [_best(a, cells, "epochs", 1.0) - _best(b, cells, "epochs", 1.0) for a, b in each.best.values()]
         yield from _claims("", each.standing, float(np.mean(ratios)))
 
@@ -89,7 +104,7 @@ def _covered(truth: Truth, own: Answer, cells: Mapping[str, TrueCell]) -> dict[s
     found: dict[str, list[bool]] = {}
     for fit in own.fits[own.fits["resolved"].astype(bool)].itertuples() if truth.b_crit else ():
         found.setdefault("B_crit", []).append(fit.b_crit_low <= truth.b_crit <= fit.b_crit_high)
-        found.setdefault("S_min", []).append(fit.s_min_low <= S_MIN <= fit.s_min_high)
+        found.setdefault("S_min", []).append(fit.s_min_low <= truth.s_min <= fit.s_min_high)
     for exponent in own.exponents.values() if truth.b_crit else ():
         if exponent.status == "resolved":
             found.setdefault("exponent", []).append(truth.power in exponent.p)

@@ -41,7 +41,17 @@ LIMITS = {  # what no test on these tables can see
     "equal medians, but costs of one arm are skewed, 20 replicas": Truth(rates=ONE, first_noise="skewed", replicas=20),
 }
 
-SPREADS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # standard deviations of log ratios between replicas
+SPREADS = {  # standard deviations of log ratios between replicas -> between which cells they were measured
+    0.05: "digits",
+    0.07: "diabetes, below its largest stable rate",
+    0.1: "",
+    0.15: "",
+    0.18: "",
+    0.2: "",
+    0.3: "iris, at best",
+    0.4: "diabetes, one cell at its largest stable rate",
+    0.75: "iris, at worst",
+}
 REPLICAS = (10, 20)
 POWERS = {
     (spread, replicas): Truth(effect=1.2, rates=ONE, spread=spread / 2**0.5, replicas=replicas)
@@ -50,6 +60,15 @@ POWERS = {
 }
 
 LAW = Truth(sizes=(1, 8, 64, 512), rates=(5,) * 4, b_crit=32.0, spread=0.15)
+FITS = {
+    "6 replicas": replace(LAW, replicas=6),
+    "10 replicas": LAW,
+    "20 replicas": replace(LAW, replicas=20),
+    "10 replicas that differ little in what is their own": replace(LAW, spread=0.05),
+    "10 replicas with heavy tails": replace(LAW, noise="heavy tails"),
+    "10 skewed replicas": replace(LAW, noise="skewed"),
+    "10 replicas, of which 1 in 20 misses the target": replace(LAW, lost=0.05),
+}
 LAWS = {
     "6 replicas": replace(LAW, replicas=6),
     "10 replicas": LAW,
@@ -57,5 +76,6 @@ LAWS = {
     "10 replicas that differ little in what is their own": replace(LAW, spread=0.05),
     "10 replicas with heavy tails": replace(LAW, noise="heavy tails"),
     "10 skewed replicas": replace(LAW, noise="skewed"),
+    "10 replicas, of which 1 in 20 misses the target": replace(LAW, lost=0.05),
     "10 replicas, best rates between those of the grid": replace(LAW, between=True),
 }

@@ -37,6 +37,7 @@ NOISE = {  # each with a median of 0
     "skewed": lambda rng, size: rng.exponential(size=size) - np.log(2),
     "ties": lambda rng, size: rng.integers(-1, 2, size=size).astype(float),
 }
+MEAN = {"skewed": 1 - np.log(2)}  # of noise, where it is not 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Truth:
     b_crit: float | None = None
     power: float = 0.5
     between: bool = False
+
+    @property
+    def s_min(self) -> float:
+        """Of geometric means over replicas."""
+        return S_MIN * float(np.exp((self.spread + self.common) * MEAN.get(self.noise, 0)))
 
 
 @dataclass(frozen=True)

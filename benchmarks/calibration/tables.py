@@ -6,18 +6,25 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from benchmarks import markdown_table, say
-from benchmarks.calibration.claims import Found, found_in
-from benchmarks.calibration.scenarios import CLOCKS, LAWS, LIMITS, NULLS, POWERS, REPLICAS, SPREADS
+from benchmarks.calibration.claims import Found, found_in, said_in
+from benchmarks.calibration.scenarios import CLOCKS, FITS, LAWS, LIMITS, NULLS, POWERS, REPLICAS, SPREADS
+from benchmarks.calibration.shapes import SHAPES, drawn, law_inside
 from benchmarks.calibration.sweeps import Truth
 
 SIGNIFICANCE = 0.05
-WORKERS = 2
-Draws = Callable[[Truth, int], list[Found]]
+WORDS = 20  # sweeps of a truth without an effect whose words are read too
+X = TypeVar("X")
+
+
+class Draws(Protocol):
+    """What `read` finds for each of these seeds."""
+
+    def __call__(self, read: Callable[[int], X], seeds: Iterable[int]) -> list[X]: ...
 
 
 class Table(NamedTuple):
@@ -28,10 +35,10 @@ class Table(NamedTuple):
 
 
 @contextmanager
-def workers() -> Iterator[Draws]:
-    """n sweeps of a truth, drawn and answered in two processes."""
-    with ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn")) as pool:
-        yield lambda truth, n: list(pool.map(partial(found_in, truth), range(n), chunksize=5))
+def workers(n: int) -> Iterator[Draws]:
+    """Draws in n processes."""
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+        yield lambda read, seeds: list(pool.map(read, seeds, chunksize=5))
 
 
 def at_most(share: float, n: int) -> float:
@@ -40,8 +47,15 @@ def at_most(share: float, n: int) -> float:
 
 
 def percent(values: Iterable[bool]) -> str:
+    """`2.0 % (5 of 250, 0.9 to 4.6)`, with the 95 % limits of Wilson (1927)."""
+    from scipy import stats
+
     known = list(values)
-    return f"{100 * np.mean(known):.1f} %" if known else ""
+    if not known:
+        return ""
+    k, n = sum(known), len(known)
+    limits = stats.binomtest(k, n).proportion_ci(method="wilson")
+    return f"{100 * k / n:.1f} % ({k} of {n}, {100 * limits.low:.1f} to {100 * limits.high:.1f})"
 
 
 def nulls(n: int, draws: Draws) -> Table:
@@ -49,8 +63,8 @@ def nulls(n: int, draws: Draws) -> Table:
     rows, wrong = [], []
     together: dict[str, tuple[Found, ...]] = dict.fromkeys(CLOCKS, ())
     for name, truth in (NULLS | LIMITS).items():
-        by_clock = {clock: tuple(draws(replace(truth, equal_on=clock), n)) for clock in CLOCKS}
-        say(name)
+        by_clock = {clock: tuple(_null_draws(replace(truth, equal_on=clock), n, draws)) for clock in CLOCKS}
+        say(" | ".join(map(str, _null_row(name, by_clock))))
         if name in NULLS:
             together = {clock: (*together[clock], *own) for clock, own in by_clock.items()}
             false = [one.false() for own in by_clock.values() for one in own]
@@ -62,6 +76,10 @@ def nulls(n: int, draws: Draws) -> Table:
     return Table(markdown_table(header, rows), wrong)
 
 
+def _null_draws(truth: Truth, n: int, draws: Draws) -> list[Found]:
+    return draws(partial(found_in, truth), range(min(n, WORDS))) + draws(partial(said_in, truth), range(WORDS, n))
+
+
 def _null_row(name: str, by_clock: Mapping[str, Sequence[Found]]) -> tuple[object, ...]:
     every = [one for own in by_clock.values() for one in own]
     clocks = [percent(one.false(clock) for one in own) for clock, own in by_clock.items()]
@@ -71,11 +89,13 @@ def _null_row(name: str, by_clock: Mapping[str, Sequence[Found]]) -> tuple[objec
 def power(n: int, draws: Draws) -> Table:
     """The share of n sweeps in which a cost that is 20 % higher is found at equal epochs."""
     rows = []
-    for spread in SPREADS:
+    for spread, where in SPREADS.items():
         say(f"a spread of {spread:.0%}")
-        found = [percent(one.lower("epochs") for one in draws(POWERS[spread, R], n)) for R in REPLICAS]
-        rows.append((f"{spread:.0%}", *found))
-    header = ("spread of the ratio between replicas", *(f"found by {R} replicas" for R in REPLICAS))
+        every = [draws(partial(said_in, POWERS[spread, R]), range(n)) for R in REPLICAS]
+        found = [percent(one.lower("epochs") for one in own) for own in every]
+        say(" | ".join(found))
+        rows.append((f"{spread:.0%}", where, *found))
+    header = ("spread of the ratio between replicas", "measured on", *(f"found by {R} replicas" for R in REPLICAS))
     return Table(markdown_table(header, rows), [])
 
 
@@ -84,13 +104,37 @@ def laws(n: int, draws: Draws) -> Table:
     rows, names = [], ("B_crit", "S_min", "exponent")
     for name, truth in LAWS.items():
         say(name)
-        found = draws(truth, n)
+        found = draws(partial(found_in, truth), range(n))
         held = {key: [each for one in found for each in one.covered.get(key, [])] for key in names}
         resolved = [percent(key in one.covered for one in found) for key in ("B_crit", "exponent")]
         rows.append((name, n, *(percent(held[key]) for key in names), *resolved))
+        say(" | ".join(map(str, rows[-1])))
     inside = [f"{key} inside" for key in names]
     header = ("sweeps with a law", "drawn", *inside, "B_crit resolved", "exponent resolved")
     return Table(markdown_table(header, rows), [])
 
 
-TABLES = {"nulls": nulls, "power": power, "laws": laws}
+def exponents(n: int, draws: Draws) -> Table:
+    """How often the intervals of n exponents hold the truth, and how wide they are, by the shape of the cost over η."""
+    rows = []
+    for shape in SHAPES:
+        found = [draws(partial(drawn, shape, R), range(n)) for R in REPLICAS]
+        held = [percent(one.inside for one in own if one.inside is not None) for own in found]
+        widths = [f"{np.median([one.width for one in own if one.inside is not None] or [np.nan]):.2f}" for own in found]
+        rows.append((shape, *held, *widths))
+        say(" | ".join(rows[-1]))
+    header = ("cost over η", *(f"{text} {R} replicas" for text in ("inside,", "width,") for R in REPLICAS))
+    return Table(markdown_table(header, rows), [])
+
+
+def fits(n: int, draws: Draws) -> Table:
+    """How often the intervals of n fits of a law hold the truth, of those that are resolved and so shown."""
+    rows = []
+    for name, truth in FITS.items():
+        found = [own for own in draws(partial(law_inside, truth), range(n)) if own]
+        rows.append((name, *(percent(own[i] for own in found) for i in (0, 1))))
+        say(" | ".join(rows[-1]))
+    return Table(markdown_table(("updates that follow a law", "B_crit inside", "S_min inside"), rows), [])
+
+
+TABLES = {"nulls": nulls, "power": power, "laws": laws, "fits": fits, "exponents": exponents}

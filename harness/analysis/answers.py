@@ -45,6 +45,12 @@ class Answer:
     shares: list[Shares]
     improvements: list[Improvement]
 
+    @property
+    def most_pairs(self) -> int:
+        """Pairs of replicas that tell something, in that comparison which has most of them."""
+        asked = [*(lead for each in self.headlines for lead in each.leads), *self.sum_or_mean]
+        return max((one.comparison.pairs for one in asked if one.comparison), default=0)
+
 
 def answer(data: SweepData) -> Answer:
     """Answer from the finished cells of a sweep; every table is empty when there are none."""
@@ -58,14 +64,10 @@ def answer(data: SweepData) -> Answer:
     best = batch_sizes.best_rates(cells, tuned, rng)
     targets = targets_table(cells, reached, rng, data.n_blocks)
     own_cells = cell_intervals(data.replicas, costs, tuned, reached, data.n_blocks)
-    clocks = dict(CLOCK_COLUMNS)
     if data.timing != BLOCKS:
-        del clocks["train seconds"]
         for own in (targets, own_cells):
             own[[name for name in own if name.startswith("seconds")]] = np.nan
-    first = headlines(data.cells, data.histories, clocks, data.n_blocks)
-    reductions = sum_or_mean(cells, data.histories, costs)
-    n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], data.looks)
+    first, reductions, n_comparisons = compared(data, costs)
     return Answer(
         targets_at=goals,
         given_targets=given,
@@ -85,6 +87,15 @@ def answer(data: SweepData) -> Answer:
         shares=variance_shares(cells, costs),
         improvements=improvements(first, data.histories, rng),
     )
+
+
+def compared(data: SweepData, costs: dict[str, Array]) -> tuple[list[Headline], list[SumOrMean], int]:
+    """All that a sweep compares, as one family of claims, and its size. costs: final ones. Seconds only of blocks."""
+    clocks = {name: own for name, own in CLOCK_COLUMNS.items() if name != "train seconds" or data.timing == BLOCKS}
+    first = headlines(data.cells, data.histories, clocks, data.n_blocks)
+    reductions = sum_or_mean(data.finished, data.histories, costs)
+    n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], data.looks)
+    return first, reductions, n_comparisons
 
 
 def at_equal_epochs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> dict[str, Array]:

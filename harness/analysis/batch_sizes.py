@@ -106,13 +106,13 @@ def why_untuned(groups: "pd.DataFrame") -> Status | None:
     """
     not_reached = Status.NOT_REACHED if groups["learning_rate"].isna().any() else None
     at_edge = Status.AT_EDGE if (groups["edge"] != "").any() else None
-    return not_reached or _why_unequal(groups["n_rates"]) or at_edge
+    return not_reached or _why_other_rates(groups["n_rates"]) or at_edge
 
 
-def _why_unequal(n_rates: Collection[int]) -> Status | None:
+def _why_other_rates(n_rates: Collection[int]) -> Status | None:
     if min(n_rates) == 1:
         return Status.ONE_RATE
-    return Status.UNEQUAL if max(n_rates) > 2 * min(n_rates) else None
+    return Status.FEWER_RATES if max(n_rates) > 2 * min(n_rates) else None
 
 
 def frontier_table(cells: "pd.DataFrame") -> "pd.DataFrame":
@@ -147,7 +147,7 @@ def exponents(
         n_rates = [len(grid) for grid in grids.values()]
         if len(grids) > 1 and max(n_rates) > 1:
             exponent = scaling_exponent(grids, rng)
-            if why := Status.STOPPED if own["n_stopped"].any() else _why_unequal(n_rates):
+            if why := Status.STOPPED if own["n_stopped"].any() else _why_other_rates(n_rates):
                 exponent = replace(exponent, status=why, verdicts=dict.fromkeys(exponent.verdicts, "unresolved"))
             found[str(setting), str(reduction)] = exponent
     return found
@@ -222,7 +222,7 @@ def fits_table(
         split = split_of(updates, own["n_rates"].max())
         fit = fit_batch_scaling(own["batch_size"].to_numpy(), updates[:, split.report], rng)
         status = why_untuned(own) or fit.status
-        row = {"setting": setting, "reduction": reduction, "status": status.value}
+        row = {"setting": setting, "reduction": reduction, "status": status.text}
         row["resolved"] = status is Status.RESOLVED
         rows.append(row | with_limits("s_min", fit.s_min) | with_limits("b_crit", fit.b_crit))
     return table(rows, "setting", "reduction", "resolved")

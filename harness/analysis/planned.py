@@ -29,14 +29,20 @@ def _both_beside_sizes(cells: "pd.DataFrame") -> bool:
     return bool(both.any()) and cells["batch_size"].nunique() > 1
 
 
-def too_few_seeds(n_comparisons: int, seeds: int, at_most: bool = False) -> str:
+def too_few_seeds(n_comparisons: int, seeds: int, at_most: bool = False, pairs: int | None = None) -> str:
     """A sentence if no difference can be shown with so many seeds, whatever the costs are; else empty.
 
-    at_most: before training, when the answer may turn out to make fewer comparisons.
+    at_most: before training, when the answer may turn out to make fewer comparisons. pairs: of replicas that tell
+    something, once that is known: where both arms diverged they tell nothing.
     """
     fewest = fewest_pairs(n_comparisons)
-    if n_comparisons == 0 or (fewest is not None and seeds >= fewest):
+    if n_comparisons == 0 or (fewest is not None and (seeds if pairs is None else pairs) >= fewest):
         return ""
+    if pairs is not None and fewest is not None and seeds >= fewest:
+        return (
+            f"No difference can be shown, as in every comparison both arms diverged in {seeds - pairs} replicas or "
+            f"more of {seeds}; {fewest} pairs with one that did not can."
+        )
     more = f"seeds={fewest} can" if fewest else "no number of seeds can: make the grid smaller"
     unsure = at_most and n_comparisons > 1 and seeds >= (fewest_pairs(1) or 0)
     perhaps, up_to = ("perhaps ", "up to ") if unsure else ("", "")

@@ -130,7 +130,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
     plan = planned(grids, dataset, settings)
     _warn_of_clipped(plan.cells)
     rounds = Rounds(plan.cells, plan.load) if plan.cells[0].config.seeds == "auto" else None
-    title = sweep_label([cell.identity.values for cell in plan.cells])
+    title = sweep_label([cell.identity.asked for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
     about |= {DATA_NOTES: json.dumps(notes)} if (notes := plan.notes) else {}
     about |= {LOOKS: " ".join(map(str, rounds.looks))} if rounds else {}

@@ -46,6 +46,8 @@ def train(words: Sequence[str], composed: Composed) -> int:
     check_memory(rounds.first() if rounds else cells)
     store = Store.open()
     recovery.recover(store, say)
+    if rounds:
+        rounds.refuse_other_looks(store)
     cells = grid.look_up(rounds.first() if rounds else cells, store)
     for note in grid.data_notes(cells):
         say(f"data: {note}")

@@ -37,7 +37,10 @@ def labels(cells: Sequence[Values]) -> list[str]:
 
 
 def sweep_label(cells: Sequence[Values], study: str = "") -> str:
-    """`digits batch_size=1,64,512`; of a study, whose grids are many, its name and its data."""
+    """`digits batch_size=1,64,512`; of a study, whose grids are many, its name and its data.
+
+    cells: with learning rates as they were asked for, so that the keys have the values that were typed.
+    """
     datasets = visible(", ".join(dict.fromkeys(one["dataset.name"] for one in cells)))
     if study:
         return f"{study}: {datasets}"[:LONGEST]

@@ -1,7 +1,7 @@
 """Fits over batch sizes: medians over resampled replicas, the vertex of a parabola, and S(B) = S_min (1 + B_crit/B).
 
-A cell's number is the median over its replicas, with diverged and not reached as +inf. Intervals come from drawing
-replicas anew, the same ones in every cell, so that what a replica has in common in all cells cancels.
+Diverged and not reached are +inf. Intervals come from subsets of the replicas, the same ones in every cell, so that
+what a replica has in common in all cells cancels.
 """
 
 from dataclasses import dataclass
@@ -10,31 +10,37 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.inference.intervals import UNKNOWN, Array, Interval, censored, percentile_interval
+from harness.inference.intervals import UNKNOWN, Array, Interval, censored
+from harness.inference.subsets import FEWEST_REPLICAS, subset_interval, subset_middles
 
 Flags = NDArray[np.bool_]
 
 RESAMPLES = 1999
 FEWEST_CELLS = 3  # batch sizes: a line of two parameters fits any two points
-FEWEST_REPLICAS = 6  # percentiles of resampled medians cover 75 % of the time from three replicas, about 94 % from six
 SEARCH_MARGIN = 100.0  # the search for B_crit goes beyond the sweep's batch sizes by this factor on either side
-SEARCH_STEPS = 50  # grid points of that search per factor e in B_crit
+SEARCH_STEPS = 5  # grid points of that search per factor e in B_crit
+REFINEMENTS = 4  # Gauss-Newton steps after it
 
 
 class Status(StrEnum):
-    """Whether the sweep supports a fit."""
+    """Whether the sweep supports a fit: RESOLVED, or why not."""
 
     RESOLVED = "resolved"
-    FEW_CELLS = "unresolved: it takes three or more batch sizes at which the value is known"
-    FEW_REPLICAS = "unresolved: fewer than six replicas"
-    MAYBE_BELOW = "unresolved: B_crit may be below the smallest batch size"
-    MAYBE_ABOVE = "unresolved: B_crit may be above the largest batch size"
-    UNBOUNDED = "unresolved: B_crit is not bounded on either side by the batch sizes"
-    NOT_REACHED = "unresolved: at a batch size no learning rate brings half of the replicas to the target"
-    AT_EDGE = "unresolved: a best learning rate is at the edge of its grid"
-    ONE_RATE = "unresolved: a batch size has a single learning rate, which is not tuned"
-    STOPPED = "unresolved: training stopped at a target, for each batch size after other epochs"
-    UNEQUAL = "unresolved: one batch size has more than twice as many learning rates as another"
+    FEW_CELLS = "it takes three or more batch sizes at which the value is known"
+    FEW_REPLICAS = "fewer than six replicas"
+    MAYBE_BELOW = "B_crit may be below the smallest batch size"
+    MAYBE_ABOVE = "B_crit may be above the largest batch size"
+    UNBOUNDED = "B_crit is not bounded on either side by the batch sizes"
+    NOT_REACHED = "at a batch size no learning rate brings half of the replicas to the target"
+    AT_EDGE = "a best learning rate is at the edge of its grid"
+    ONE_RATE = "a batch size has a single learning rate, which is not tuned"
+    STOPPED = "training stopped at a target, for each batch size after other epochs"
+    FEWER_RATES = "one batch size has more than twice as many learning rates as another"
+
+    @property
+    def text(self) -> str:
+        """`resolved`, or `unresolved: ` and why."""
+        return self.value if self is Status.RESOLVED else f"unresolved: {self.value}"
 
 
 def resampled_medians(values: Array, rng: np.random.Generator) -> Array:
@@ -43,12 +49,6 @@ def resampled_medians(values: Array, rng: np.random.Generator) -> Array:
     draws = np.vstack([np.arange(n_replicas), rng.integers(n_replicas, size=(RESAMPLES, n_replicas))])
     with np.errstate(invalid="ignore"):
         return np.median(values[:, draws], axis=-1).T
-
-
-def bootstrap_interval(estimates: Array, n_replicas: int) -> Interval:
-    """From (K + 1,): the estimate, then its bootstrap draws. NaN limits for fewer than six replicas."""
-    draws = estimates[1:] if n_replicas >= FEWEST_REPLICAS else np.full(1, np.nan)
-    return percentile_interval(estimates[0], draws)
 
 
 def censored_log(values: ArrayLike) -> Array:
@@ -92,38 +92,40 @@ class BatchScaling:
 
 
 def fit_batch_scaling(batch_sizes: ArrayLike, updates: ArrayLike, rng: np.random.Generator) -> BatchScaling:
-    """Least squares of log S = log S_min + log(1 + B_crit/B) on the medians S of updates (C, R) at batch_sizes (C,).
+    """Least squares of log S = log S_min + log(1 + B_crit/B) on updates to target (C, R) at batch_sizes (C,).
 
-    The batch sizes differ from one another; updates are to target, +inf or NaN where it was not reached. Batch sizes
-    with an infinite S are left out. B_crit is 0 where S does not fall at all and +inf where it falls like 1/B to the
-    end. It is resolved when its interval lies within the batch sizes fitted. If the learning rates were chosen on the
-    same replicas, the intervals do not include the uncertainty of that choice.
+    S is the geometric mean over the replicas, at a batch size where one did not reach the target (+inf or NaN) the
+    median. The batch sizes differ from one another; those with an infinite S are left out. B_crit is 0 where S does not
+    fall at all and +inf where it falls like 1/B to the end. It is resolved when its interval lies within the batch
+    sizes fitted. If the learning rates were chosen on the same replicas, the intervals do not include the uncertainty
+    of that choice.
     """
     order = np.argsort(batch_sizes)
     B, log_updates = np.asarray(batch_sizes, dtype=np.float64)[order], censored_log(updates)[order]
-    medians = resampled_medians(log_updates, rng)
-    usable = np.isfinite(medians[0])
+    log_s = subset_middles(log_updates, rng)
+    usable = np.isfinite(log_s[0])
     if np.count_nonzero(usable) < FEWEST_CELLS:
         return BatchScaling(Status.FEW_CELLS, UNKNOWN, UNKNOWN, UNKNOWN, np.nan)
-    B, medians = B[usable], np.where(np.isfinite(medians), medians, np.nan)[:, usable]
-    log_s_min, log_b_crit, rms = _least_squares(B, medians)
-    slopes = (medians[:, 1] - medians[:, 0]) / np.log(B[1] / B[0])
+    B, log_s = B[usable], np.where(np.isfinite(log_s), log_s, np.nan)[:, usable]
+    log_s_min, log_b_crit, rms = _least_squares(B, log_s)
+    slopes = (log_s[:, 1] - log_s[:, 0]) / np.log(B[1] / B[0])
     draws, n_replicas = (np.exp(log_s_min), np.exp(log_b_crit), slopes), log_updates.shape[1]
-    s_min, b_crit, slope = (bootstrap_interval(each, n_replicas) for each in draws)
+    s_min, b_crit, slope = (subset_interval(each, n_replicas) for each in draws)
     return BatchScaling(_status(b_crit, B, n_replicas), s_min, b_crit, slope, float(rms[0]))
 
 
 def _least_squares(B: Array, log_s: Array) -> tuple[Array, Array, Array]:
     """log S_min, log B_crit and the rms residual, each (K,), for log_s (K, C); NaN cells are left out.
 
-    Given B_crit the best log S_min is a mean, so the search is along log B_crit alone: the vertex over an even grid,
-    whose ends stand for −inf and +inf. All K fits at once, because scipy's fit of one takes a millisecond. NaN for
-    fewer than three cells.
+    Given B_crit the best log S_min is a mean, so the search is along log B_crit alone: over an even grid, whose ends
+    stand for −inf and +inf, then by Gauss and Newton's steps. All K fits at once, because scipy's fit of one takes a
+    millisecond. NaN for fewer than three cells.
     """
     n = np.maximum(1, np.count_nonzero(~np.isnan(log_s), axis=1))
     low, high = np.log([B[0] / SEARCH_MARGIN, B[-1] * SEARCH_MARGIN])
     grid = np.linspace(low, high, 1 + int(SEARCH_STEPS * (high - low)))
     place, _ = vertex(grid, _squares(np.log1p(np.exp(grid)[:, None] / B), log_s))
+    place = _refined(place, B, log_s, (grid[0], grid[-1]))
     place = np.where(place == grid[0], -np.inf, place)
     residuals = log_s - np.log1p(np.exp(place)[:, None] / B)
     mean = np.nansum(residuals, axis=1) / n
@@ -131,6 +133,20 @@ def _least_squares(B: Array, log_s: Array) -> tuple[Array, Array, Array]:
     straight, few = place == grid[-1], n < FEWEST_CELLS
     log_s_min, log_b_crit = np.where(straight, -np.inf, mean), np.where(straight, np.inf, place)
     return np.where(few, np.nan, log_s_min), np.where(few, np.nan, log_b_crit), rms
+
+
+def _refined(place: Array, B: Array, log_s: Array, ends: tuple[float, float]) -> Array:
+    """log B_crit (K,) where the squares are least, within a step of the search from `place`; the ends stay."""
+    known, within = ~np.isnan(log_s), (place > ends[0]) & (place < ends[1])
+    n, found = np.maximum(1, known.sum(axis=1, keepdims=True)), place
+    for _ in range(REFINEMENTS):
+        b = np.exp(found)[:, None]
+        residuals = np.where(known, log_s - np.log1p(b / B), 0)
+        slopes = np.where(known, b / (b + B), 0)
+        slopes = np.where(known, slopes - slopes.sum(axis=1, keepdims=True) / n, 0)
+        step = (slopes * residuals).sum(axis=1) / np.maximum(np.square(slopes).sum(axis=1), np.finfo(float).tiny)
+        found = np.clip(found + step, place - 1 / SEARCH_STEPS, place + 1 / SEARCH_STEPS)
+    return np.where(within, found, place)
 
 
 def _squares(bend: Array, log_s: Array) -> Array:

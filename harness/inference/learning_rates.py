@@ -1,6 +1,6 @@
 """Which learning rate is best at a batch size, how sure that is, and the power of B by which the best rate grows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from harness.inference import fits
 from harness.inference.fits import Status
 from harness.inference.intervals import CENTRAL, UNKNOWN, Array, Interval, censored, median_interval
+from harness.inference.subsets import FEWEST_REPLICAS, copies, subset_interval, subset_middles
 
 Indices = NDArray[np.intp]
 
 FEWEST_TO_CHOOSE = 3  # two replicas have three resamples: too few to say how sure their choice of a rate is
-VERTEX_SCATTER = 0.5  # of half a grid step: how far a parabola's vertex may be from the best learning rate
+UNKNOWN_SHAPE = 0.67  # half steps: a parabola's error where the cost rises eight times as steeply as it falls
 SCALING_POWERS = {"constant": 0.0, "sqrt": 0.5, "linear": 1.0}  # power of B by which the rule scales the learning rate
 
 
@@ -103,39 +104,80 @@ def edge_of(index: int, n_rates: int) -> str:
 def scaling_exponent(grids: Mapping[float, Mapping[float, ArrayLike]], rng: np.random.Generator) -> Exponent:
     """p of best learning rate ∝ B^p by least squares on log η*(B), from costs (R,) per batch size and learning rate.
 
-    η* is the vertex of a parabola in log η through the lowest median log cost and its neighbours, or the grid's rate
-    where there is no parabola (a neighbour diverged). The true optimum may lie between grid points, so the draws behind
-    the interval scatter a grid's rate evenly over half a step to each side, and a vertex over a quarter (its error
-    where the cost rises up to eight times as steeply as it falls): of parabolas the interval nearly always holds the
-    truth. p belongs to the learning rates given: p of sum and p of mean differ by 1. Every cell has the same R
+    η* is the vertex of a parabola in log η through the lowest log cost and its neighbours, or the grid's rate where
+    there is no parabola (a neighbour diverged). The log cost of a rate is the mean over replicas, or the median where
+    one diverged. p belongs to the learning rates given: p of sum and p of mean differ by 1. Every cell has the same R
     replicas. Verdicts need a best rate inside every grid, three batch sizes and six replicas.
+
+    The interval is that of subsets of the replicas, with each η* scattered by what the grid and the parabola may be
+    wrong by (`_scattered`).
     """
     batch_sizes = np.array(sorted(grids), dtype=np.float64)
-    rates = [sorted(grids[B]) for B in sorted(grids)]
+    rates = [np.log(sorted(grids[B])) for B in sorted(grids)]
     costs = np.vstack([_table(grids[B]) for B in sorted(grids)])
     starts = np.cumsum([len(own) for own in rates])[:-1]
-    medians = np.split(fits.resampled_medians(fits.censored_log(costs), rng), starts, axis=1)
-    best = np.stack([_log_best(np.log(own), y, rng) for own, y in zip(rates, medians, strict=True)], axis=1)
+    log_costs = np.split(subset_middles(fits.censored_log(costs), rng), starts, axis=1)
+    reach = _parabola_error(rates, [y[0] for y in log_costs])
+    places = [_scattered(x, y, reach, costs.shape[1], rng) for x, y in zip(rates, log_costs, strict=True)]
+    best = np.stack(places, axis=1)
     found = np.isfinite(best[0])
-    inside = np.array([not edge_of(int(y[0].argmin()), y.shape[1]) for y in medians])
+    inside = np.array([not edge_of(int(y[0].argmin()), y.shape[1]) for y in log_costs])
     p = UNKNOWN
     if found.sum() >= fits.FEWEST_CELLS:
         x = np.log(batch_sizes[found])
         x -= x.mean()
-        p = fits.bootstrap_interval((best[:, found] - best[:, found][:, :1]) @ x / (x @ x), costs.shape[1])
+        p = subset_interval((best[:, found] - best[:, found][:, :1]) @ x / (x @ x), costs.shape[1])
     status = _exponent_status(p, bool(inside[found].all()), costs.shape[1])
     by_size = dict(zip(batch_sizes[found].tolist(), np.exp(best[0, found]).tolist(), strict=True))
     return Exponent(status, p, _rule_verdicts(p, status), by_size, tuple(batch_sizes[found & ~inside].tolist()))
 
 
-def _log_best(log_rates: Array, medians: Array, rng: np.random.Generator) -> Array:
-    """log η* (K + 1,) from medians (K + 1, L) of the log cost, all but the first scattered; NaN if none is finite."""
-    place, smooth = fits.vertex(log_rates, medians)
-    lowest = medians.argmin(axis=1)
+def _parabola_error(log_rates: Sequence[Array], log_costs: Sequence[Array]) -> float:
+    """How far a parabola's vertex may be from the lowest cost, in half steps, from how costs are bent on either side.
+
+    log_rates and log_costs (L,) of each batch size; slopes and second derivatives are summed over these. Of parabolas
+    the second derivative is the same everywhere: there the vertex has no error. Beside a kink, where the cost falls and
+    rises with slopes in the ratio f : 1 − f, its error has a range of 3 − 2√f − 2√(1 − f) steps, and three times that
+    covers the truth, as errors of neighbouring batch sizes are alike. Of a fourth power .6 does. Between these shapes
+    the error is interpolated. Fewer than half of the batch sizes with two finite costs on
+    either side: as if the cost rose eight times as steeply as it falls.
+    """
+    found = [_bends(x, y) for x, y in zip(log_rates, log_costs, strict=True)]
+    known = [each for each in found if np.isfinite(each).all()]
+    falls, before, at, after, rises = np.sum(known, axis=0) if 2 * len(known) >= len(found) else np.zeros(5)
+    if at <= 0 or falls + rises <= 0:
+        return UNKNOWN_SHAPE
+    f = float(np.clip(falls / (falls + rises), 0, 1))
+    kink = 3 * (1.5 - np.sqrt(f) - np.sqrt(1 - f))
+    level, lean = (before + after) / (2 * at), abs(after - before) / (2 * at)  # 1 and 0 of parabolas
+    unlike = max(float(np.interp(level, [1 / 3, 1, 4], [1, 0, 1])), min(1.0, lean / 4))
+    return min(1.0, max(kink * unlike, float(np.interp(level, [1, 4], [0, 0.6]))))
+
+
+def _bends(x: Array, y: Array) -> Array:
+    """How fast y falls two points before the lowest; second derivatives before, at and after it; how fast it rises."""
+    place = int(y.argmin())
+    if not 2 <= place < len(x) - 2:
+        return np.full(5, np.nan)
+    near = slice(place - 2, place + 3)
+    with np.errstate(invalid="ignore"):
+        slopes = np.diff(y[near]) / np.diff(x[near])
+        bends = 2 * np.diff(slopes) / (x[near][2:] - x[near][:-2])
+    return np.array([-slopes[0], *bends, slopes[-1]])
+
+
+def _scattered(log_rates: Array, log_costs: Array, reach: float, n_replicas: int, rng: np.random.Generator) -> Array:
+    """log η* from log costs (S + 1, L): of all replicas, and of each subset repeatedly, scattered; NaN if all are lost.
+
+    Evenly, a grid's rate over half a step to each side, a vertex over `reach` of that.
+    """
+    again = np.r_[0, np.repeat(np.arange(1, len(log_costs)), copies(n_replicas))]
+    places, smooth = fits.vertex(log_rates, log_costs)
+    place, lowest = places[again], log_costs.argmin(axis=1)[again]
     half_steps = np.concatenate([[0.0], np.diff(log_rates) / 2, [0.0]])
-    scatter = np.where(smooth, VERTEX_SCATTER, 1.0)
+    scatter = np.where(smooth[again], reach, 1.0)
     place[1:] = rng.uniform(place - scatter * half_steps[lowest], place + scatter * half_steps[lowest + 1])[1:]
-    place[np.isposinf(medians.min(axis=1))] = np.nan
+    place[np.isposinf(log_costs.min(axis=1))[again]] = np.nan
     return place
 
 
@@ -144,7 +186,7 @@ def _exponent_status(p: Interval, inside: bool, n_replicas: int) -> Status:
         return Status.FEW_CELLS
     if not inside:
         return Status.AT_EDGE
-    if n_replicas < fits.FEWEST_REPLICAS:
+    if n_replicas < FEWEST_REPLICAS:
         return Status.FEW_REPLICAS
     return Status.FEW_CELLS if np.isnan(p.low) else Status.RESOLVED
 

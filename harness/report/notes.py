@@ -75,7 +75,7 @@ def _finished(data: SweepData, found: Answer, n_done: int) -> str:
         text += f" Cells were trained with different arithmetic ({'; '.join(differing)}), so bits need not repeat."
     n = found.n_comparisons
     family = f" p-values are Holm's, over the {n} comparisons of this note;{OF_A_TIE}" if n > 1 else ""
-    family += f" {few}" if (few := too_few_seeds(n, found.n_replicas)) else ""
+    family += f" {few}" if (few := too_few_seeds(n, found.n_replicas, pairs=found.most_pairs)) else ""
     family += _looks(data.looks, found.n_replicas) if n and data.looks else ""
     whole = data.cells[data.cells["batch_size"] == data.cells["n_train"]].drop_duplicates(["dataset", "n_train"])
     full = "".join(f" B={row.n_train:.0f} is the whole training set of {row.dataset}." for row in whole.itertuples())
@@ -183,7 +183,7 @@ def _learning_rate(found: Answer) -> list[str]:
 
 def _exponent(fit: Exponent) -> str:
     if fit.status is not Status.RESOLVED:
-        return f"how the best rate scales with B is {fit.status.value.replace('unresolved: ', 'unresolved, as ')}."
+        return f"how the best rate scales with B is unresolved, as {fit.status.value}."
     verdicts = ", ".join(f"{rule} {verdict}" for rule, verdict in fit.verdicts.items())
     return f"best lr_mean ∝ B^p with p = {interval(fit.p)}: {verdicts}."
 

@@ -82,7 +82,7 @@ def load_cells(store: Store, runs: "Sequence[Run]") -> SweepData:
     """Read finished cells by their own runs, whether or not a sweep trained them."""
     chosen = _latest(runs)
     cells = joined([_with_run(store, _identity_of(store, run), run) for run in chosen.values()])
-    title = sweep_label([cell.identity.values for cell in cells])
+    title = sweep_label([cell.identity.asked for cell in cells])
     return sweep_data(title, {"cells": str(len(cells))}, cells)
 
 

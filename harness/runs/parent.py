@@ -64,7 +64,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
         **source_tags(),
     }
     small = " (small)" if first.size == "small" else ""
-    with store.start(sweep_label(values, study and f"{study}{small}"), tags) as parent:
+    with store.start(sweep_label([cell.identity.asked for cell in cells], study and f"{study}{small}"), tags) as parent:
         with parent.files() as folder:
             write_grid(folder, cells)
             if "claims" in first.study:

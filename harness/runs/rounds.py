@@ -5,11 +5,12 @@ is repeated, so a sweep that was ended between two rounds, or within one, goes o
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from harness.analysis import WALL, SweepData, answer, n_comparisons, needs
+from harness.analysis import LOOKS, WALL, SweepData, answer, n_comparisons, needs
+from harness.config import ConfigError, exact_text
 from harness.inference import plan_looks
 from harness.report import duration
 from harness.runs import grid, parent
@@ -17,7 +18,7 @@ from harness.runs.grid import GridCell, Loader
 from harness.runs.loading import load_sweep
 from harness.runs.recording import load_dataset
 from harness.store import Store, UnreachableError
-from harness.training import identify
+from harness.training import Identity, identify
 
 MOST_NAMED = 3  # comparisons
 Say = Callable[[str], None]
@@ -46,6 +47,25 @@ class Rounds:
         """The parts of the first round: all cells."""
         self.parts = [self._part(cell, 0, self.looks[0]) for cell in self.cells]
         return list(self.parts)
+
+    def refuse_other_looks(self, store: Store) -> None:
+        """Raises ConfigError if an earlier sweep planned other looks at the same cells.
+
+        Its looks share the whole probability of a false claim, so a further one, or one at another level, exceeds it.
+        """
+        own, planned = self._family(part.identity for part in self.first()), " ".join(map(str, self.looks))
+        for sweep in store.sweeps_with(LOOKS):
+            tested = sweep.data.tags[LOOKS]
+            if tested != planned and self._family(parent.read_grid(store, sweep).values()) == own:
+                allowed = f"{tested.split()[-1]}, as these cells were tested at {tested.replace(' ', ', ')} replicas"
+                raise ConfigError("seeds_at_most", f"{allowed} before (other replicas: another seed)", self.looks[-1])
+
+    @staticmethod
+    def _family(cells: Iterable[Identity]) -> set[str]:
+        """What the cells are, whatever their numbers of replicas."""
+        without = ("seeds", "first_replica")
+        values = ({key: own for key, own in one.values.items() if key not in without} for one in cells)
+        return set(map(exact_text, values))
 
     def following(self, data: SweepData, say: Say, look_up: LookUp = list) -> list[GridCell]:
         """The parts of the next round, none if all is resolved or a bound is spent; says which and why.

@@ -218,6 +218,10 @@ class Store:
         found = self._search(f"{FINISHED} and tags.kind = 'sweep' and tags.study = '{name}' and tags.size = '{size}'")
         return found[-1] if found else None
 
+    def sweeps_with(self, tag: str) -> list["Run"]:
+        """The sweeps that have this tag, whatever became of them."""
+        return self._search(f"tags.kind = 'sweep' and tags.`{tag}` LIKE '%'")
+
     def finished_cell(self, signature: str) -> "Run | None":
         """The newest finished run of a cell that still has its tables."""
         found = self._search(f"{FINISHED} and tags.kind = 'cell' and tags.signature = '{signature}'", 1000)

@@ -53,6 +53,12 @@ class Identity:
     data: str
     plan: Plan
 
+    @property
+    def asked(self) -> Values:
+        """The values with the key `learning_rate` as it was given, before its rule scaled it."""
+        rate = float(f"{self.plan.learning_rate / self.plan.rate_factor:.12g}")
+        return self.values | {"learning_rate": rate}
+
 
 def identify(config: Config, dataset: Dataset) -> Identity:
     """The cell that this process would train."""

@@ -14,7 +14,8 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
 from benchmarks.calibration.__main__ import with_table  # noqa: E402
 from benchmarks.calibration.claims import Found, found_in  # noqa: E402
-from benchmarks.calibration.scenarios import CLOCKS, LAW, NULLS, POWERS  # noqa: E402
+from benchmarks.calibration.scenarios import CLOCKS, FITS, LAW, NULLS, POWERS  # noqa: E402
+from benchmarks.calibration.shapes import Drawn, drawn, law_inside  # noqa: E402
 from benchmarks.calibration.sweeps import Truth, draw, per_update  # noqa: E402
 from benchmarks.calibration.tables import TABLES, at_most  # noqa: E402
 
@@ -57,7 +58,8 @@ def test_a_clock_that_is_wrong_in_all_blocks_misleads():
 def test_the_page_has_all_rows_of_a_table(name):
     """By their names, without drawing the sweeps."""
     text = re.search(f"<!-- {name} -->\n(.*)<!-- end of {name} -->", PAGE, re.DOTALL).group(1)
-    expected = TABLES[name](1, lambda truth, n: [Found([], False, {})]).text
+    nothing = {"exponents": Drawn(None, np.nan), "fits": (True, True)}.get(name, Found([], False, {}))
+    expected = TABLES[name](1, lambda read, seeds: [nothing]).text
     assert [row.split("|")[1].strip() for row in text.splitlines()] == [
         row.split("|")[1].strip() for row in expected.splitlines()
     ]
@@ -76,6 +78,31 @@ def test_the_page_reports_at_most_5_percent_in_all_kinds_of_sweeps_together():
     drawn, text = re.search(r"^\| all of these together \| ([\d,]+) \|(.*)$", PAGE, re.MULTILINE).groups()
     assert int(drawn.replace(",", "")) >= 4000
     assert max(float(each) for each in re.findall(r"([\d.]+) %", text)) <= 5
+
+
+def shares(table):
+    """Name of a row, and the lower and upper limit of each share in it, in percent."""
+    text = re.search(f"<!-- {table} -->\n(.*)<!-- end of {table} -->", PAGE, re.DOTALL).group(1)
+    for row in text.splitlines()[2:]:
+        yield row.split("|")[1].strip(), [tuple(map(float, own)) for own in re.findall(r"([\d.]+) to ([\d.]+)\)", row)]
+
+
+def test_the_page_reports_intervals_of_fits_that_hold_the_truth_in_93_to_97_percent():
+    for name, limits in shares("fits"):
+        assert len(limits) == 2, name
+        assert all(low <= 97 and high >= 93 and high - low <= 2.5 for low, high in limits), name
+
+
+def test_the_page_reports_no_interval_of_an_exponent_that_is_too_narrow():
+    rows = dict(shares("exponents"))
+    assert all(low >= 93 for limits in rows.values() for low, _ in limits)
+    assert all(low <= 97 for low, _ in rows["parabola"])  # and of smooth costs not too wide either
+
+
+def test_the_page_reports_a_power_of_80_percent_up_to_a_spread_of_18_percent():
+    found = {int(name.rstrip("%")): limits[0] for name, limits in shares("power")}
+    assert all(high >= 80 for spread, (_, high) in found.items() if spread <= 18)
+    assert all(low >= 80 for spread, (low, _) in found.items() if spread <= 15)
 
 
 def test_a_table_takes_the_place_of_the_last_one():
@@ -115,6 +142,21 @@ def test_ten_replicas_find_twenty_per_cent_where_they_differ_by_fifteen():
 @cache
 def held(n):
     return [found_in(LAW, seed).covered for seed in range(n)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FITS)
+def test_intervals_of_fits_hold_the_truth_as_often_as_they_say(name):
+    found = [own for own in (law_inside(FITS[name], seed) for seed in range(1500)) if own]
+    assert len(found) > 1400
+    assert (np.abs(np.mean(found, axis=0) - 0.95) <= 0.02 + 3 * np.sqrt(0.05 * 0.95 / 1500)).all()
+
+
+@pytest.mark.slow
+def test_intervals_of_exponents_of_parabolas_are_neither_too_narrow_nor_too_wide():
+    found = [drawn("parabola", 10, seed) for seed in range(800)]
+    assert abs(np.mean([own.inside for own in found]) - 0.95) <= 0.02 + 3 * np.sqrt(0.05 * 0.95 / 800)
+    assert np.median([own.width for own in found]) < 0.06
 
 
 @pytest.mark.slow

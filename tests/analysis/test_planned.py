@@ -67,5 +67,14 @@ def test_without_comparisons_there_is_nothing_to_say():
     assert too_few_seeds(0, 1) == ""
 
 
+def test_replicas_that_diverged_in_both_arms_are_no_readings():
+    assert too_few_seeds(3, 10, pairs=7) == ""
+    assert too_few_seeds(3, 10, pairs=6) == (
+        "No difference can be shown, as in every comparison both arms diverged in 4 replicas or more of 10; "
+        "7 pairs with one that did not can."
+    )
+    assert "seeds=7 can" in too_few_seeds(3, 6, pairs=6)
+
+
 def test_a_family_that_no_number_of_seeds_resolves():
     assert "no number of seeds can: make the grid smaller" in too_few_seeds(5000, 100)

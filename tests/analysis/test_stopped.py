@@ -76,7 +76,7 @@ def test_no_rule_is_judged_from_trainings_that_stopped_after_different_epochs(sw
 
 def test_where_no_rate_reaches_the_target_that_is_the_reason_and_not_an_edge():
     found = evidence(*(made(B, rate, 0.01, stops=False) for B in (1, 8, 64) for rate in (0.1, 1.0, 10.0)))
-    assert set(found.answer.fits["status"]) == {Status.NOT_REACHED.value}
+    assert set(found.answer.fits["status"]) == {Status.NOT_REACHED.text}
     words = note(found.data, found.answer).partition("### Updates to target")[2]
     assert "is unresolved: at a batch size no learning rate brings half of the replicas to the target." in words
     assert "| digits | mean | 8 |  | not reached |  |  | 0 of 10 |  |" in words

@@ -56,7 +56,7 @@ def test_what_follows_the_law_gives_its_constants(s_min, b_crit):
 def test_the_fit_is_the_least_squares_of_scipy():
     for seed in range(8):
         measured = updates(rng(seed), own=0.5)
-        log_s = np.median(np.log(measured), axis=1)
+        log_s = np.log(measured).mean(axis=1)
         slow = optimize.least_squares(
             lambda x, y=log_s: x[0] + np.log1p(np.exp(x[1]) / BATCH_SIZES) - y, x0=[5, 3], xtol=1e-12, ftol=1e-12
         )
@@ -381,8 +381,8 @@ def test_the_intervals_cover_s_min_and_b_crit_as_often_as_they_say(draws, n_repl
         fits.append(fit_batch_scaling(BATCH_SIZES, updates(source, n_replicas), source))
     slope = np.log((1 + 32 / 8) / (1 + 32)) / np.log(8)
     for covered in ([200 in f.s_min for f in fits], [32 in f.b_crit for f in fits], [slope in f.slope for f in fits]):
-        # 93 to 99 % over a thousand draws: a median of six has few values to be resampled to
-        assert 0.92 - 3 * standard_error(draws) <= np.mean(covered)
+        # six replicas have 63 subsets, the outer two of which leave 3.1 %
+        assert 0.95 - 3 * standard_error(draws) <= np.mean(covered) <= 0.97 + 3 * standard_error(draws)
     assert np.mean([f.status is Status.RESOLVED for f in fits]) > 0.95
 
 

@@ -217,3 +217,11 @@ def test_a_finished_cell_of_another_machine_is_found_and_the_note_says_so(projec
     assert "arithmetic" not in first
     differing = f"numpy: 1.0 | {here['numpy']}; cpu: Abacus 1 | {here['cpu']}"
     assert f"Cells were trained with different arithmetic ({differing}), so bits need not repeat." in second
+
+
+def test_the_name_of_a_sweep_has_the_learning_rates_that_were_typed(project):
+    """Not those that learning_rate_rule made of them, of which there is one for each batch size."""
+    words = ["-m", "dataset=iris", "epochs=1", "seeds=1", "batch_size=8,32", "learning_rate=0.1,0.3"]
+    assert project.run(*words, "learning_rate_rule=linear")[0] == 0
+    (sweep,) = project.runs("sweep")
+    assert sweep.info.run_name == "iris batch_size=8,32 learning_rate=0.1,0.3"

@@ -53,6 +53,21 @@ def test_what_is_unresolved_gets_more_up_to_the_bound(project):
     assert names[2:] == [f"{name} replicas 10-19" for name in names[:2]]
 
 
+@pytest.mark.parametrize("other", ["20", "8"])
+def test_no_look_is_added_once_the_looks_are_spent(project, other):
+    """The looks of a sweep share its 5 %; a repeated sweep with further ones would have more."""
+    words = ["-m", *UNLIKE, *SMALL]
+    assert project.run(*words, "seeds_at_most=10")[0] == 0
+    before = [run.info.run_id for run in project.runs("cell")]
+    code, said = project.run(*words, f"seeds_at_most={other}")
+    assert code != 0
+    assert "seeds_at_most: expected 10, as these cells were tested at 10 replicas before" in said
+    assert f"got {other}" in said
+    assert project.run(*words, "seeds_at_most=10")[0] == 0
+    assert [run.info.run_id for run in project.runs("cell")] == before
+    assert project.run(*words, f"seeds_at_most={other}", "seed=1")[0] == 0
+
+
 @pytest.mark.slow
 def test_the_same_command_finds_every_part(project):
     words = ["-m", *ALIKE, *SMALL, "seeds_at_most=20"]
