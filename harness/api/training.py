@@ -115,7 +115,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
     ['iris B=8 η=0.1 mean', 'iris B=8 η=1 mean', 'iris B=90 η=0.1 mean', 'iris B=90 η=1 mean']
     >>> histories = sweep.histories  # tidy: one row per cell, replica and checkpoint
     >>> sorted(sweep.figures())
-    ['clocks', 'learning_rates', 'outcomes', 'stability', 'timing', 'to_target']
+    ['clocks', 'learning_rates', 'outcomes', 'slices', 'stability', 'timing', 'to_target']
 
     Values that belong together are grids of their own:
 

@@ -4,6 +4,7 @@ Bokeh draws, zooms and shows what is under the pointer. A chart exists for each 
 scale cannot be changed in a browser.
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from harness.report.parallel import KEYS, parallel, quiet
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from bokeh.plotting import figure
 
+IDS = re.compile(
+    r'(?<=")p\d{4,}(?=")|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b'
+)  # of Bokeh's models and documents
 HEIGHT = 430  # pixels
 LINES: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour", "dash", "width", "alpha")}
 BANDS: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour")}
@@ -35,7 +39,14 @@ def charts(cells: "pd.DataFrame") -> tuple[str, dict[str, str]]:
     if len(keys := [key for key in KEYS if cells[key].nunique() > 1]) > 2:
         made["parallel"] = parallel(cells, keys)
     script, places = components(made, wrap_script=False)
-    return script, places
+    found = dict.fromkeys(IDS.findall(script))
+    numbers = {own: f"m{i}" for i, own in enumerate(found)}
+    return _with_ids(script, numbers), {name: _with_ids(place, numbers) for name, place in places.items()}
+
+
+def _with_ids(text: str, ids: dict[str, str]) -> str:
+    """Bokeh's are drawn at random, or count what the process has drawn; a page is the same whenever it is made."""
+    return IDS.sub(lambda found: ids[found[0]], text)
 
 
 def library() -> str:

@@ -94,14 +94,14 @@ def test_the_answer_can_be_written_again_from_the_store(project):
         (["report", "0" * 32], "report: expected the run id of a sweep in sqlite:///"),
         (["report", "nope"], "report: expected a run id: 32 hexadecimal digits, or at least the first 6 of them, got"),
         (["report", "--help"], "report: expected a run id: 32 hexadecimal digits"),
-        (["dataset=null"], "command line: expected a name for each group (dataset, model, optimizer)"),
+        (["dataset=null"], "dataset: expected one name (with -m several, without brackets), got 'null'"),
         (["-m", "dataset=iris,null", "epochs=1"], "command line: expected a name for each group"),
         (["--hep"], "command line: expected flags that --hydra-help lists, got 'unrecognized arguments: --hep'"),
         (["--cfg", "nojob"], "command line: expected flags that --hydra-help lists, got "),
         (["verify"], "verify: expected the run id of one cell or sweep, got None"),
         (["verify", "0" * 32], "verify: expected the run id of a cell or a sweep in sqlite:///"),
         (["deliver", "all"], "deliver: expected no further words, got 'all'"),
-        (["replay"], "command line: expected key=value, a flag, or a verb (deliver, report, studies, verify), got "),
+        (["replay"], "command line: expected key=value, a flag, or a verb (deliver, "),
     ],
 )
 def test_words_are_refused_in_one_line(project, words, message):

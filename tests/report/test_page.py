@@ -60,6 +60,10 @@ def test_the_page_loads_nothing():
     assert all(address.startswith(("#", "http://store/")) for address in parts.followed)
 
 
+def test_the_page_is_the_same_whenever_it_is_made():
+    assert report(*grid(best_in_the_middle)) == report(*grid(best_in_the_middle))
+
+
 @pytest.mark.slow
 def test_a_page_of_fifty_cells_stays_below_two_megabytes():
     cells = grid(best_in_the_middle, (1, 4, 16, 64, 256), (0.01, 0.1, 0.3, 1.0, 3.0), ("sum", "mean"))

@@ -41,6 +41,7 @@ def sweep(sizes=(1, 64, N), rates=(0.01, 0.1, 1.0), reductions=("sum", "mean"), 
 
 BEST = [
     "setting", "reduction", "batch_size", "learning_rate", "lr_mean", "cell", "score", "edge", "low_rate", "high_rate",
+    "n_rates",
 ]  # fmt: skip
 
 
@@ -90,7 +91,7 @@ def best_rate(cells):
     edge = {cells["learning_rate"].min(): "low", cells["learning_rate"].max(): "high"}.get(best["learning_rate"], "")
     kept = best[BEST[:7]].to_dict()
     rate = best["learning_rate"]
-    return kept | {"edge": edge, "low_rate": rate / 2, "high_rate": rate * 2}
+    return kept | {"edge": edge, "low_rate": rate / 2, "high_rate": rate * 2, "n_rates": len(cells)}
 
 
 def time_to_target(cells, target, replicas, **_):
