@@ -3,13 +3,17 @@
 import gc
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.app.terminal import lenient_streams
 from harness.config import Config, ConfigError, visible
 from harness.store import INTERRUPTS, UnreachableError, check_here
 
-MOST_TOLD = 8  # sentences of an answer
+if TYPE_CHECKING:
+    from harness.app.ending import Result
+
+AS_JSON = "--json"
 # New objects between two garbage collections: at Python's 700 they take a tenth of the CPU time of a small sweep.
 GC_THRESHOLD = 50_000
 
@@ -17,21 +21,40 @@ GC_THRESHOLD = 50_000
 def main() -> int:
     """Run the command line in sys.argv; the exit code is 2 for a mistake in it, 1 if the store does not answer."""
     gc.set_threshold(GC_THRESHOLD)
+    from harness.app.ending import Result
+
+    words = [word for word in sys.argv[1:] if word != AS_JSON]
+    result = Result(as_json=len(words) < len(sys.argv) - 1)
     with lenient_streams() as unwritten:
         try:
-            return _refusing(sys.argv[1:])
+            return _recorded(words, result)
         finally:
             if failure := unwritten():
                 say(f"harness: standard output: {failure.strerror}")
                 sys.exit(1)
 
 
-def _refusing(words: list[str]) -> int:
+def _recorded(words: list[str], result: "Result") -> int:
+    """Run the command line; with --json its result is printed, whatever ends it."""
+    code = 1
+    try:
+        code = _refusing(words, result)
+        return code
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 1
+        raise
+    finally:
+        if result.as_json:
+            print(result.written(code))
+
+
+def _refusing(words: list[str], result: "Result") -> int:
     """Run the command line; what is refused is told in one line."""
     try:
         with INTERRUPTS:
-            return _run(words)
+            return _run(words, result)
     except ConfigError as refused:
+        result.values["error"] = str(refused)
         say(f"harness: {refused}")
         return 2
     except UnreachableError as away:
@@ -46,7 +69,7 @@ def _refusing(words: list[str]) -> int:
         raise
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], result: "Result") -> int:
     if "--version" in words:
         print(f"harness {__version__}")
         return 0
@@ -54,17 +77,17 @@ def _run(words: list[str]) -> int:
     if words and not any(mark in words[0] for mark in "=-+~"):
         from harness.app import verbs
 
-        return verbs.run(words[0], words[1:])
+        return verbs.run(words[0], words[1:], result)
     from harness.app.session import answer_question
 
-    if answer_question(words):
+    if answer_question(words, may=not result.as_json):
         return 0
     from harness.app.composition import checked_cells
 
     composed = checked_cells(words)  # a refusal comes before the imports of a training
     from harness.app.train import train
 
-    return train(words, composed)
+    return train(words, composed, result)
 
 
 def configurations(words: Sequence[str]) -> list[Config]:
@@ -77,11 +100,3 @@ def configurations(words: Sequence[str]) -> list[Config]:
 def say(message: str) -> None:
     """Progress and results go to stderr; stdout has only what was asked for."""
     print(visible(message, kept="\n\t"), file=sys.stderr)
-
-
-def tell_answer(sentences: Sequence[str]) -> None:
-    """What the note says first."""
-    for sentence in sentences[:MOST_TOLD]:
-        say(sentence)
-    if len(sentences) > MOST_TOLD:
-        say(f"and {len(sentences) - MOST_TOLD} more in the note")

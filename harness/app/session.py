@@ -33,7 +33,7 @@ USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
 GRIDS = "study.grids"
 PARTS = ("dataset", "model", "optimizer")  # groups, of which a cell has one option each
-VERBS = ("deliver", "pack", "report", "studies", "unpack", "verify")  # of harness.app.verbs, whose imports take long
+VERBS = ("deliver", "pack", "report", "studies", "ui", "unpack", "verify")  # of harness.app.verbs
 
 
 def flags(words: Sequence[str]) -> Namespace:
@@ -116,11 +116,16 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
 
 
-def answer_question(words: Sequence[str]) -> bool:
-    """Let Hydra answer --help, --cfg, --info or completion in sys.argv; whether one was there. Raises ConfigError."""
+def answer_question(words: Sequence[str], may: bool = True) -> bool:
+    """Let Hydra answer --help, --cfg, --info or completion in sys.argv; whether one was there. Raises ConfigError.
+
+    may: or else a question is refused.
+    """
     arguments = flags(words)
     if not arguments.is_question:
         return False
+    if not may:
+        raise ConfigError("--json", "a command that trains, or `report`", " ".join(words))
     if arguments.shell_completion and _completes_a_verb(os.environ.get("COMP_LINE", "")):
         return True
     _prepare(arguments.overrides)

@@ -12,8 +12,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from harness.app.command import say, tell_answer
+from harness.app.command import say
 from harness.app.composition import Composed, to_config
+from harness.app.ending import Result, tell_sentences
 from harness.app.machine import check_memory
 from harness.app.terminal import lenient_streams
 from harness.config import ConfigError
@@ -38,8 +39,11 @@ CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hyd
 CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
 
 
-def train(words: Sequence[str], composed: Composed) -> int:
-    """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError for the data."""
+def train(words: Sequence[str], composed: Composed, result: Result) -> int:
+    """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError for the data.
+
+    result: what it came to.
+    """
     cells = grid.grid(composed.cells)
     rounds = Rounds(cells, workers=composed.n_jobs or 1) if cells[0].config.seeds == "auto" else None
     looks = rounds.looks if rounds else ()
@@ -54,17 +58,21 @@ def train(words: Sequence[str], composed: Composed) -> int:
     if warning := grid.unresolvable(cells, looks):
         say(warning)
     if any(cell.config.dry_run for cell in cells):
-        print(grid.plan(cells, looks))
+        plan = grid.plan(cells, looks)
+        result.values["plan"] = plan.splitlines()
+        if not result.as_json:
+            print(plan)
         return 0
     if composed.multirun:
-        return _run_sweep(composed, words, cells, rounds, store)
-    return _run_single(composed, cells[0], store)
+        return _run_sweep(composed, words, cells, rounds, store, result)
+    return _run_single(composed, cells[0], store, result)
 
 
-def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
+def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result) -> int:
     """Train one cell, without a parent run."""
     if cell.run_id:
-        say(f"Trained already (rerun=all trains it again): {store.ui.run_link(cell.run_id)}")
+        say(f"Trained already (rerun=all trains it again): {store.ui.address(cell.run_id)}")
+        _tell_cell(store, store.get(cell.run_id), result)
         return 0
     outcomes = []
 
@@ -74,19 +82,25 @@ def _run_single(composed: Composed, cell: GridCell, store: Store) -> int:
 
     def found(run_id: str) -> None:
         outcomes.append(Outcome.COMPLETED)
-        say(f"Trained meanwhile by another command: {store.ui.run_link(run_id)}")
+        say(f"Trained meanwhile by another command: {store.ui.address(run_id)}")
 
     try:
         sharing.train_shared([cell], store, run, found, say)
     finally:
         refused = recovery.drain(store, say)
-        say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
+        if refused is not None and (own := store.last("cell", cell.signature)):
+            _tell_cell(store, own, result)
     stored = refused == frozenset() and store.finished_cell(cell.signature) is not None
     return int(outcomes[-1] in (None, Outcome.FAILED) or not stored)
 
 
+def _tell_cell(store: Store, run: Any, result: Result) -> None:
+    """The cell's row, if it finished, and its page."""
+    result.tell(store, run.info.run_id, parent.tell_cell(store, run) if run.info.status == "FINISHED" else None)
+
+
 def _run_sweep(
-    composed: Composed, words: Sequence[str], cells: list[GridCell], rounds: Rounds | None, store: Store
+    composed: Composed, words: Sequence[str], cells: list[GridCell], rounds: Rounds | None, store: Store, result: Result
 ) -> int:
     """Open the parent, launch the cells that are missing, close the parent on every path.
 
@@ -95,11 +109,16 @@ def _run_sweep(
     command = shlex.join(["python", "-m", "harness", *words])
     context = parent.open_sweep(store, cells, command, rounds.looks if rounds else ())
     with store.heartbeat(context.run_id):
-        return _run_open_sweep(composed, cells, rounds, store, context)
+        return _run_open_sweep(composed, cells, rounds, store, context, result)
 
 
 def _run_open_sweep(
-    composed: Composed, cells: list[GridCell], rounds: Rounds | None, store: Store, context: SweepContext
+    composed: Composed,
+    cells: list[GridCell],
+    rounds: Rounds | None,
+    store: Store,
+    context: SweepContext,
+    result: Result,
 ) -> int:
     started, disturbed, killed, code = time.perf_counter(), "", False, 1
 
@@ -140,13 +159,12 @@ def _run_open_sweep(
                     say("writing the answer")
                 if not killed:
                     sharing.adopt(cells, store, context.run_id, say)
-                runs, said = parent.close_sweep(store, context.run_id, killed, answered=context.run_id not in refused)
-                code = _tell_end(cells, runs, context.run_id, time.perf_counter() - started) or int(said is None)
-                tell_answer([*([disturbed] if disturbed else []), *(said or [])])
+                runs, told = parent.close_sweep(store, context.run_id, killed, answered=context.run_id not in refused)
+                code = _tell_end(cells, runs, context.run_id, time.perf_counter() - started) or int(told is None)
+                tell_sentences([disturbed] if disturbed else [])
                 refused = recovery.drain(store, say, told=refused)
                 code = int(code or refused is None or context.run_id in refused)
-                comparison, table = store.ui.run_link(context.run_id), store.ui.table_link(context.run_id)
-                say(f"Browse: {store.ui.hint}\n  {comparison}  the comparison\n  {table}  the cells")
+                result.tell(store, context.run_id, told)
     return code
 
 

@@ -1,11 +1,15 @@
 """The verbs of the command line: what to do with runs and studies that exist."""
 
-from collections.abc import Sequence
+import os
+import sys
+import webbrowser
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from harness.app.command import say, tell_answer
+from harness.app.command import say
 from harness.app.composition import checked_cells
+from harness.app.ending import Result
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError
@@ -22,17 +26,21 @@ from harness.runs import (
     verify,
     write_answer,
 )
-from harness.store import Store
+from harness.store import Interrupted, Store
 
 
-def run(verb: str, words: Sequence[str]) -> int:
+def run(verb: str, words: Sequence[str], result: Result) -> int:
     """Do what a first word without `=` asks for; returns the exit code. Raises ConfigError."""
     if verb not in VERBS:
         raise ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(VERBS)})", verb)
+    if verb == "report":
+        return _report(words, result)
+    if result.as_json:
+        raise ConfigError("--json", "a command that trains, or `report`", verb)
     return VERBS[verb](words)
 
 
-def _report(words: Sequence[str]) -> int:
+def _report(words: Sequence[str], result: Result) -> int:
     """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'."""
     if not words:
         raise ConfigError("report", "the run id of a sweep, or of several to be taken together", None)
@@ -42,11 +50,10 @@ def _report(words: Sequence[str]) -> int:
     sweeps = [find_run(store, word, "report", ["sweep"]).info.run_id for word in words]
     if disturbed := measure_again(store, *sweeps):
         say(disturbed)
-    tell_answer(write_answer(store, *sweeps))
-    if recovery.drain(store, say) != frozenset():  # the store lacks a part of it
-        return 1
-    say(f"Written: report.html and figures below {store.ui.run_link(sweeps[0])}")
-    return 0
+    told = write_answer(store, *sweeps)
+    stored = recovery.drain(store, say) == frozenset()  # or else the store lacks a part of it
+    result.tell(store, sweeps[0], told)
+    return int(not stored)
 
 
 def _verify(words: Sequence[str]) -> int:
@@ -92,7 +99,7 @@ def _unpack(words: Sequence[str]) -> int:
     with Archive(Path(words[0])) as archive:
         store = Store.open()
         say(unpack(archive, store))
-        say(f"Browse: {store.ui.hint}\n  {store.ui.table_link()}")
+        say(f"Browse: {store.ui.table_link()}  (`python -m harness ui` starts the UI)")
     return 0
 
 
@@ -122,17 +129,43 @@ def _study(name: str, overrides: list[str]) -> int:
     """Run one study of several; a refusal is reported, so that the next one can run."""
     try:
         words = ["-m", f"experiment={name}", *overrides]
-        return train(words, checked_cells(words))
+        return train(words, checked_cells(words), Result())
     except ConfigError as refused:
         say(f"harness: {refused}")
         return 2
 
 
-VERBS = {
-    "deliver": _deliver,
-    "pack": _pack,
-    "report": _report,
-    "studies": _studies,
-    "unpack": _unpack,
+def _ui(words: Sequence[str]) -> int:
+    """`ui`: serve MLflow's UI of the current folder's store until Ctrl-C, and open the page of the last sweep."""
+    if words:
+        raise ConfigError("ui", "no further words", words[0])
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    store = Store.open_to_read()
+    if store.ui.is_running:
+        say(f"Browse: {_last_page(store)}")
+        return 0
+    say("MLflow's UI starts, which takes some seconds")
+    try:
+        with store.serving() as server:
+            say(f"Browse: {(address := _last_page(store))}  (Ctrl-C ends the UI)")
+            if sys.stderr.isatty() and _has_display():
+                webbrowser.open(address)
+            return server.wait()
+    except Interrupted:
+        return 0
+
+
+def _last_page(store: Store) -> str:
+    """The page of the newest sweep, else of the newest cell, else the table of all runs."""
+    last = store.last("sweep") or store.last("cell")
+    return store.ui.address(last.info.run_id) if last else store.ui.table_link()
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+
+VERBS: dict[str, Callable[..., int]] = {
+    "deliver": _deliver, "pack": _pack, "report": _report, "studies": _studies, "ui": _ui, "unpack": _unpack,
     "verify": _verify,
-}
+}  # fmt: skip

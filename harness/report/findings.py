@@ -45,6 +45,11 @@ def note(study: Study, findings: Sequence[Finding]) -> str:
     return harmless(f"**{study.question}**\n\n" + "\n".join(lines))
 
 
+def sentences(study: Study, findings: Iterable[Finding]) -> list[str]:
+    """C4 refuted: what the claim says, what was found."""
+    return [f"{f.claim} {f.verdict}: {study.claims[f.claim].says} {f.sentence}" for f in findings]
+
+
 def _effect(effect: Interval | None, unit: str) -> str:
     """The main number with its interval and unit; nothing for an exact claim without one."""
     return f"{interval(effect)} {unit}".strip() if effect else ""

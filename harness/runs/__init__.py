@@ -9,7 +9,7 @@ from harness.runs.archive_unpacking import unpack
 from harness.runs.grid import GridCell
 from harness.runs.jobs import Assignment, Job, SweepContext
 from harness.runs.loading import cell_tables, check_run_id, find_run, load_runs
-from harness.runs.parent import write_answer
+from harness.runs.parent import Told, write_answer
 from harness.runs.progress import SweepProgress
 from harness.runs.recording import load_dataset, record_cell, weights
 from harness.runs.recovery import recover

@@ -6,11 +6,11 @@ process, in workers, or earlier, and the answer can be written again at any time
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from harness.analysis import DATA_NOTES, LOOKS, answer
+from harness.analysis import DATA_NOTES, LOOKS, Answer, SweepData, answer
 from harness.config import sweep_label, varied_keys
 from harness.report import (
     code,
@@ -28,7 +28,7 @@ from harness.report import (
 from harness.runs import studies
 from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.jobs import SweepContext
-from harness.runs.loading import load_sweep, read_grid, write_grid
+from harness.runs.loading import load_cells, load_sweep, read_grid, write_grid
 from harness.runs.recording import source_tags
 from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_traceback
 
@@ -41,6 +41,21 @@ VIEW = [
     "metrics.`time/train_seconds`", "metrics.`time/update_us`", "metrics.`time/example_us`",
 ]  # fmt: skip  # what the UI's table shows of the cells
 ORDER_BY = "metrics.`final/train_cost`"
+
+
+class Told(NamedTuple):
+    """What a command says at its end: sentences, and what the table of the cells is made of."""
+
+    sentences: list[str]
+    data: SweepData
+    found: Answer
+
+
+def tell_cell(store: Store, run: "Run") -> Told:
+    """The same of a finished cell alone."""
+    data = load_cells(store, [run])
+    found = answer(data)
+    return Told([*headlines(found), *score_sentences(data.finished)], data, found)
 
 
 def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Sequence[int] = ()) -> SweepContext:
@@ -92,19 +107,19 @@ def add_cells(store: Store, sweep: str, cells: Sequence[GridCell], new: Sequence
     _add_finished(store, sweep, new)
 
 
-def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -> tuple[list["Run"], list[str] | None]:
-    """Write the answer and end the parent; returns the cells, and what the answer says first, None if there is none.
+def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -> tuple[list["Run"], Told | None]:
+    """Write the answer and end the parent; returns the cells, and the answer, None if there is none.
 
     answered: not for a sweep whose grid the store refuses; `report` answers it once the store has it.
     FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
     """
-    status, cells, said = "FAILED", [], None
+    status, cells, told = "FAILED", list["Run"](), None
     with store.attach(sweep) as parent:
         try:
             cells = store.cells(sweep)
             if not answered:
                 return cells, None
-            said = write_answer(store, sweep)
+            told = write_answer(store, sweep)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
             complete = finished >= read_grid(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
@@ -116,14 +131,13 @@ def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -
             raise
         finally:
             parent.finish(status)
-    return cells, said
+    return cells, told
 
 
-def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
+def write_answer(store: Store, sweep: str, *others: str) -> Told:
     """Note, figures, table of cells and report on the parent, from the store; replaces files of the same names.
 
-    Returns the note's first sentences, and the scores beside their baselines; none for a study, whose claims are listed
-    by `studies`. others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
+    others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
     """
     data = load_sweep(store, sweep, *others)
     found = answer(data)
@@ -149,4 +163,5 @@ def write_answer(store: Store, sweep: str, *others: str) -> list[str]:
         parent.table("cells.json", table)
         parent.tags(note_tags(shortened(words)))
         parent.deliver(OUTAGE_SECONDS)
-    return [] if judgement else [*headlines(found), *score_sentences(data.finished)]
+    said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
+    return Told(said, data, found)

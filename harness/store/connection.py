@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
-LOCAL_UI = "http://127.0.0.1:5000"  # of `mlflow ui`
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while training waits; our journals retry instead
@@ -192,20 +191,3 @@ def view_tag(sweep: str, filter_string: str, columns: Sequence[str], order_by: s
     view = {"searchFilter": filter_string, "selectedColumns": list(columns), "orderByKey": order_by, "orderByAsc": True}
     view |= {"startTime": "ALL", "lifecycleFilter": "Active", "modelVersionFilter": "All Runs", "datasetsFilter": []}
     return f"mlflow.sharedViewState.{sweep}", json.dumps(view)
-
-
-class UI:
-    """Addresses of an experiment's pages. Not documented: changed, a link opens the UI's start page."""
-
-    def __init__(self, store_uri: str, experiment_id: str) -> None:
-        is_server = store_uri.startswith("http")  # a server is its own UI
-        self.hint = "open" if is_server else "run `mlflow ui` here, then open"
-        self._runs = f"{store_uri.rstrip('/') if is_server else LOCAL_UI}/#/experiments/{experiment_id}/runs"
-
-    def run_link(self, run_id: str) -> str:
-        """The page of one run."""
-        return f"{self._runs}/{run_id}?workflowType=machine_learning"
-
-    def table_link(self, sweep: str | None = None) -> str:
-        """The table of all runs in the model-training view; of a sweep, its cells as `view_tag` saved them."""
-        return f"{self._runs}?workflowType=machine_learning" + (f"&viewStateShareKey={sweep}" if sweep else "")

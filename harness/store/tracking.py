@@ -2,25 +2,29 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.store import claims, connection, opening, places
-from harness.store.connection import OUTAGE_SECONDS, UI, RefusedError, UnreachableError, query, reason
+from harness.store.connection import OUTAGE_SECONDS, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
 from harness.store.hosts import check_place, is_allowed
 from harness.store.journal import Journal
+from harness.store.pages import UI, report_place, serving
 from harness.store.processes import described, is_dead, process_tags
 from harness.store.redaction import redacted
 from harness.store.writer import REFUSAL_SECONDS, RunWriter
 
 if TYPE_CHECKING:
+    import subprocess
+
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 FINISHED = "attributes.status = 'FINISHED'"
 ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
+REPORT = "report.html"  # on the parent run of a sweep
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
@@ -69,6 +73,19 @@ class Store:
     def ui(self) -> UI:
         """Links to the pages of the experiment."""
         return UI(self.uri, self.experiment_id)
+
+    def serving(self) -> "AbstractContextManager[subprocess.Popen[bytes]]":
+        """MLflow's UI for this store while the context is open. Raises ConfigError."""
+        return serving(self.client.tracking_uri, self.uri)
+
+    def report_of(self, run_id: str) -> str:
+        """Where the report of a sweep is, for people; empty if the run has none."""
+        return report_place(self.ui, self.get(run_id), REPORT) if self.has_file(run_id, REPORT) else ""
+
+    def last(self, kind: str, signature: str = "") -> "Run | None":
+        """The newest run of a kind, or of one cell, however it ended."""
+        found = self._search(f"tags.kind = '{kind}'" + (f" and tags.signature = '{signature}'" if signature else ""))
+        return found[-1] if found else None
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None, claim: bool = False) -> RunWriter:
         """A new run; inside a sweep, below its parent.
