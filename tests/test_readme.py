@@ -64,7 +64,7 @@ def test_every_command_runs(tmp_path):
             cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, f"{asked}: {done.stdout}{done.stderr}"
-        sweeps += re.findall(r"/runs/([0-9a-f]{32})\S*  the comparison", done.stderr)
+        sweeps += re.findall(r"^Report: .*/([0-9a-f]{32})/", done.stderr, re.MULTILINE)
     assert len(sweeps) >= 4
 
 

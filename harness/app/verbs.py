@@ -26,7 +26,7 @@ from harness.runs import (
     verify,
     write_answer,
 )
-from harness.store import Interrupted, Store
+from harness.store import Interrupted, Store, serving, set_defaults
 
 
 def run(verb: str, words: Sequence[str], result: Result) -> int:
@@ -139,14 +139,14 @@ def _ui(words: Sequence[str]) -> int:
     """`ui`: serve MLflow's UI of the current folder's store until Ctrl-C, and open the page of the last sweep."""
     if words:
         raise ConfigError("ui", "no further words", words[0])
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    set_defaults()
     store = Store.open_to_read()
     if store.ui.is_running:
         say(f"Browse: {_last_page(store)}")
         return 0
     say("MLflow's UI starts, which takes some seconds")
     try:
-        with store.serving() as server:
+        with serving(store.client.tracking_uri, store.uri) as server:
             say(f"Browse: {(address := _last_page(store))}  (Ctrl-C ends the UI)")
             if sys.stderr.isatty() and _has_display():
                 webbrowser.open(address)

@@ -118,11 +118,11 @@ def about_data(notes: Iterable[str]) -> str:
     return "\n".join(["### Data", "", *lines, ""]) if lines else ""
 
 
-def shortened(text: str) -> str:
-    """As much as MLflow keeps of a description, cut between lines; report.html has the whole."""
-    if len(text) <= LONGEST:
+def shortened(text: str, spare: int = 0) -> str:
+    """As much as MLflow keeps of a description, less `spare`, cut between lines; report.html has the whole."""
+    if len(text) <= LONGEST - spare:
         return text
-    return text[:LONGEST].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
+    return text[: LONGEST - spare].rpartition("\n")[0] + "\n\nThe rest is in `report.html`, all cells in `cells.csv`.\n"
 
 
 def rendered(markdown: str) -> str:

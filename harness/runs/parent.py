@@ -23,9 +23,8 @@ from harness.report import (
     page,
     png,
     score_sentences,
-    shortened,
 )  # fmt: skip
-from harness.runs import studies
+from harness.runs import front, studies
 from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.jobs import SweepContext
 from harness.runs.loading import load_cells, load_sweep, read_grid, write_grid
@@ -35,11 +34,8 @@ from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, pr
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-VIEW = [
-    "params.`batch_size`", "params.`learning_rate`", "params.`reduction`", "tags.`outcome`",
-    "metrics.`final/train_cost`", "metrics.`final/validation_cost`",
-    "metrics.`time/train_seconds`", "metrics.`time/update_us`", "metrics.`time/example_us`",
-]  # fmt: skip  # what the UI's table shows of the cells
+# What the UI's table shows of the cells. It has all digits of a metric, and metrics before keys: costs are a tag.
+VIEW = ["params.`batch_size`", "params.`learning_rate`", "params.`reduction`", "tags.`train_cost`", "tags.`outcome`"]
 ORDER_BY = "metrics.`final/train_cost`"
 
 
@@ -79,7 +75,9 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
         **source_tags(),
     }
     small = " (small)" if first.size == "small" else ""
-    with store.start(sweep_label([cell.identity.asked for cell in cells], study and f"{study}{small}"), tags) as parent:
+    name = sweep_label([cell.identity.asked for cell in cells], study and f"{study}{small}")
+    with store.start(name, tags) as parent:
+        front.record_datasets(parent, cells)
         with parent.files() as folder:
             write_grid(folder, cells)
             if "claims" in first.study:
@@ -90,6 +88,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
         sweep = str(parent.run_id)
         _add_finished(store, sweep, cells)
         store.save_view(sweep, VIEW, ORDER_BY)
+        front.describe(store, sweep, name)
         parent.leave_running()  # until `close_sweep`
     return SweepContext(sweep, store.experiment_id, len(todo))
 
@@ -148,11 +147,13 @@ def write_answer(store: Store, sweep: str, *others: str) -> Told:
     table = data.cells.merge(found.cells, on="cell", how="left")
     drawn = (finding_figures(*judgement) if judgement else {}) | figures(data, found)
     pictures = {title: png(figure) for title, figure in drawn.items()}
+    files = file_names(list(pictures))
     with store.attach(sweep) as parent:
         with parent.files() as folder:
             (folder / "figures").mkdir()
-            for title, name in file_names(list(pictures)).items():
+            for title, name in files.items():
                 (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
+            front.draw(folder, drawn)
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(page(data, found, words, pictures, store.ui.run_link), encoding="utf8")
             if judgement:
@@ -161,7 +162,8 @@ def write_answer(store: Store, sweep: str, *others: str) -> Told:
         if judgement:
             parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judgement[1]})
         parent.table("cells.json", table)
-        parent.tags(note_tags(shortened(words)))
+        parent.points(front.metrics(data))
+        parent.tags(note_tags(front.illustrated(words, bool(drawn), store, sweep)))
         parent.deliver(OUTAGE_SECONDS)
     said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
     return Told(said, data, found)

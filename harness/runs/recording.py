@@ -18,7 +18,7 @@ from harness import __version__
 from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
-from harness.report import BASELINES, about_data, cell_figures, harmless, save
+from harness.report import BASELINES, about_data, cell_figures, harmless, number, save
 from harness.runs.jobs import Assignment, Job, SweepContext
 from harness.runs.progress import CellProgress
 from harness.store import (
@@ -180,10 +180,17 @@ def _write_result(
     with run.files() as folder:
         _draw(folder / "figures", config, result, name)
     note = f"{cell_note(name, config, outcome, replicas, summary)}\n{about_data(notes)}"
-    run.tags({"outcome": outcome, **note_tags(note)})
+    run.tags({"outcome": outcome, "train_cost": _readable_cost(summary, replicas), **note_tags(note)})
     wall = time.perf_counter() - started
     run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
     return outcome, summary
+
+
+def _readable_cost(summary: dict[str, float], replicas: "pd.DataFrame") -> str:
+    """For the UI's table: three significant digits, and how many replicas diverged."""
+    lost = int((replicas["outcome"] == Outcome.DIVERGED).sum())
+    parts = [number(summary["final/train_cost"])] if "final/train_cost" in summary else []
+    return ", ".join([*parts, *([f"{lost}/{len(replicas)} diverged"] if lost else [])])
 
 
 def _write_tables(folder: Path, config: Config, result: "CellResult", replicas: "pd.DataFrame") -> None:

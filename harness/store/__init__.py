@@ -6,9 +6,10 @@ The home of MLflow and psutil. Knows runs and their cells, not how a sweep is tr
 
 from harness.store.bulk import Bulk, NewRun, add_run
 from harness.store.claims import TakenError, Watch
-from harness.store.connection import COMMIT_TAG, OUTAGE_SECONDS, UnreachableError, note_tags, query
+from harness.store.connection import COMMIT_TAG, OUTAGE_SECONDS, UnreachableError, note_tags, query, set_defaults
 from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
 from harness.store.opening import check_here
+from harness.store.pages import serving
 from harness.store.processes import described
 from harness.store.provenance import arithmetic, commit, environment, uncommitted_diff
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run, stored_json, stored_yaml

@@ -54,18 +54,18 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     opening.check_folder()
     uri = os.environ[opening.VARIABLE] = opening.address()
     opening.check_address(uri)
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    set_defaults()
     with opening.refusing_to_open(uri):
         from filelock import FileLock
-        from mlflow.tracking import MlflowClient
+
+        from harness.store.client import Client
 
         logging.getLogger("alembic").setLevel(logging.WARNING)  # reports the creation of the store line by line
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         lock = opening.lock_folder() / f"harness-{opening.user()}-{digest}.lock"
         with FileLock(lock):  # two processes that create the same database at once break each other
-            client = MlflowClient()
+            client = Client()
             if experiment_id:
                 return client, experiment_id
             own = client.get_experiment_by_name(_experiment()) or _created(client, uri)
@@ -74,6 +74,12 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
                 own = client.get_experiment(own.experiment_id)
         opening.check_experiment(own, _experiment(), uri)
         return client, str(own.experiment_id)
+
+
+def set_defaults() -> None:
+    """Settle MLflow's own variables, where the user has not."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
 
 
 def _created(client: "MlflowClient", uri: str) -> "Experiment":
@@ -95,11 +101,11 @@ def connect_to_read() -> tuple["MlflowClient", str]:
         raise ConfigError(opening.VARIABLE, allowed, str(Path.cwd()))
     uri = opening.address()
     with opening.refusing_to_open(uri):
-        from mlflow.tracking import MlflowClient
+        from harness.store.client import Client
 
         if places.names_store_of(uri, str(Path.cwd())):
             places.repair(Path.cwd(), must=False)
-        client = MlflowClient(uri)
+        client = Client(uri)
         found = client.get_experiment_by_name(_experiment())
         if found is None:
             raise ConfigError("MLFLOW_EXPERIMENT_NAME", f"an experiment of {redacted(uri)}", _experiment())

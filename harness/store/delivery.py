@@ -15,6 +15,7 @@ from harness.store.claims import PROVISIONAL
 from harness.store.connection import RefusedError, UnreachableError, reason
 from harness.store.journal import Journal
 from harness.store.journal_files import Operation
+from harness.store.names import hidden
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -166,7 +167,8 @@ def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]
     if asking and claims.rivals(client, experiment, content["tags"]["signature"]):
         journal.forget()
         raise claims.TakenError
-    found = [] if asking else client.search_runs([experiment], f"tags.journal = '{name}'", 1, 1)
+    of_journal = f"tags.`{hidden('journal')}` = '{name}'"
+    found = [] if asking else client.search_runs([experiment], of_journal, 1, 1)
     if not found:
         tags = {**content["tags"], "journal": name}
         found = [client.create_run(experiment, content["time"], tags, content["name"])]

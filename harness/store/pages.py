@@ -49,6 +49,11 @@ class UI:
         """The page of one run, in the model-training view."""
         return f"{self._experiment}/{run_id}?workflowType=machine_learning"
 
+    def within(self, sweep: str | None = None) -> str:
+        """An address relative to every page of the UI: of the cells of a sweep, or of all runs."""
+        runs = f"#{self._experiment.partition('#')[2]}"
+        return f"{runs}?workflowType=machine_learning&viewStateShareKey={sweep}" if sweep else runs
+
     def table_link(self, sweep: str | None = None) -> str:
         """The table of all runs in the model-training view; of a sweep, its cells as `view_tag` saved them."""
         return f"{self._experiment}?workflowType=machine_learning" + (f"&viewStateShareKey={sweep}" if sweep else "")

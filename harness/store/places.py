@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from harness.config import ConfigError
+from harness.store.names import hidden
 from harness.store.processes import process_tags
 from harness.store.redaction import redacted
 
@@ -181,7 +182,7 @@ def _moved(value: str, root: str, project: Path) -> str:
 
 def _give_up_open_runs(database: sqlite3.Connection, root: str) -> int:
     """Mark the open runs of other machines: their processes write to the old folder, not to this one."""
-    other = "SELECT run_uuid FROM tags WHERE key = 'process.host' AND value != ?"
+    other = f"SELECT run_uuid FROM tags WHERE key IN ('process.host', '{hidden('process.host')}') AND value != ?"
     open_runs = f"SELECT run_uuid, artifact_uri FROM runs WHERE status = 'RUNNING' AND run_uuid IN ({other})"
     rows = [
         (MOVED, root, run_id)

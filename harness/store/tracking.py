@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,14 +11,12 @@ from harness.store.connection import OUTAGE_SECONDS, RefusedError, UnreachableEr
 from harness.store.delivery import end_provisionally
 from harness.store.hosts import check_place, is_allowed
 from harness.store.journal import Journal
-from harness.store.pages import UI, report_place, serving
+from harness.store.pages import UI, report_place
 from harness.store.processes import described, is_dead, process_tags
 from harness.store.redaction import redacted
 from harness.store.writer import REFUSAL_SECONDS, RunWriter
 
 if TYPE_CHECKING:
-    import subprocess
-
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
@@ -73,10 +71,6 @@ class Store:
     def ui(self) -> UI:
         """Links to the pages of the experiment."""
         return UI(self.uri, self.experiment_id)
-
-    def serving(self) -> "AbstractContextManager[subprocess.Popen[bytes]]":
-        """MLflow's UI for this store while the context is open. Raises ConfigError."""
-        return serving(self.client.tracking_uri, self.uri)
 
     def report_of(self, run_id: str) -> str:
         """Where the report of a sweep is, for people; empty if the run has none."""
@@ -135,6 +129,13 @@ class Store:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""
         tag = connection.view_tag(sweep, _of_sweep(sweep), columns, order_by)
         query(lambda: self.client.set_experiment_tag(self.experiment_id, *tag))
+
+    def describe(self, markdown: str, unless_not: str) -> None:
+        """Set the description of the experiment, unless one begins otherwise: a user has written it."""
+        tags = query(lambda: self.client.get_experiment(self.experiment_id)).tags
+        ((key, text),) = connection.note_tags(markdown).items()
+        if tags.get(key, unless_not).startswith(unless_not):
+            query(lambda: self.client.set_experiment_tag(self.experiment_id, key, text))
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
         """Deliver the journals that no process holds, but for what the store refuses; end their open runs as KILLED."""

@@ -173,8 +173,8 @@ def test_replicas_start_alike_in_every_cell(sweep):
 
 
 @SWEEP
-def test_the_terminal_is_quiet_and_ends_with_the_address(sweep):
-    done, _, runs = sweep
+def test_the_terminal_is_quiet_and_ends_with_the_answer_and_the_address(sweep):
+    done, folder, runs = sweep
     assert done.stdout == ""
     said = done.stderr.strip().splitlines()
     few, *lines = [line for line in said if not line.startswith("Seconds:")]  # which a busy machine disturbs
@@ -184,8 +184,13 @@ def test_the_terminal_is_quiet_and_ends_with_the_address(sweep):
     assert [f"**{line}**" for line in lines[1:3]] == note.split("\n\n")[:2]
     assert lines[1].startswith("iris: ")
     assert lines[2].startswith("Sum or mean: ")
-    assert f"/runs/{runs.parents[0].info.run_id}?" in lines[-2]
-    assert len(lines) == 6
+    assert lines[4].split() == ["cell", "cost", "[quartiles]", "accuracy", "(0.333)", "train", "s"]
+    assert [line.startswith("B=") for line in lines[5:9]] == [True] * 4
+    parent = runs.parents[0].info
+    report, start, browse = lines[-3:]
+    assert (folder / report.removeprefix("Report: ")).samefile(Path(parent.artifact_uri) / "report.html")
+    assert start == "Start:  python -m harness ui"
+    assert browse == f"Browse: http://127.0.0.1:5000/#/runs/{parent.run_id}"
 
 
 @SWEEP

@@ -163,8 +163,12 @@ def power_cut(trial: Trial) -> Tally:
     for journal in trial.folder.glob("mlruns/undelivered/*/journal.jsonl"):
         whole = journal.read_bytes()
         journal.write_bytes(whole[: -trial.rng.randrange(1, 40)] if len(whole) > 40 else whole)
-    _sql(trial, "UPDATE tags SET value = ? WHERE key = 'process.boot'", str(uuid.UUID(int=trial.rng.getrandbits(128))))
-    _sql(trial, "UPDATE tags SET value = ? WHERE key = 'process.pid'", str(os.getpid()))  # somebody else's by now
+    _sql(
+        trial,
+        "UPDATE tags SET value = ? WHERE key LIKE '%process.boot'",
+        str(uuid.UUID(int=trial.rng.getrandbits(128))),
+    )
+    _sql(trial, "UPDATE tags SET value = ? WHERE key LIKE '%process.pid'", str(os.getpid()))  # somebody else's by now
     trial.witness()
     return trial.again()
 

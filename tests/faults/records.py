@@ -50,7 +50,7 @@ class Records:
             self.runs = {row[0]: Run(row[0], row[1], row[2], _place(row[3], artifacts)) for row in found}
             for run_id, key, value in ask(f"SELECT run_uuid, t.key, t.value FROM tags t {of}"):
                 if run_id in self.runs:  # and not created just now
-                    self.runs[run_id].tags[key] = value
+                    self.runs[run_id].tags[key.removeprefix("mlflow.harness.")] = value
             points = f"SELECT run_uuid, m.key, step, value, timestamp FROM metrics m {of}"
             for run_id, key, step, value, time in ask(points + " ORDER BY timestamp, step, m.key"):
                 if run_id in self.runs:

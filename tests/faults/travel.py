@@ -46,7 +46,7 @@ def _move(trial: Trial) -> Path:
 
 def _on_another_machine(trial: Trial) -> None:
     with closing(sqlite3.connect(trial.folder / "mlflow.db")) as database, database:
-        database.execute("UPDATE tags SET value = 'elsewhere-00000000' WHERE key = 'process.host'")
+        database.execute("UPDATE tags SET value = 'elsewhere-00000000' WHERE key LIKE '%process.host'")
 
 
 def _kill_soon(trial: Trial, command: Command, seconds: float) -> None:

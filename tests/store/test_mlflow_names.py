@@ -13,7 +13,8 @@ import mlflow
 import pytest
 
 from harness.store import connection, delivery, writer
-from harness.store.connection import COMMIT_TAG, UI, note_tags, run_tags, table_tags, view_tag
+from harness.store.connection import COMMIT_TAG, note_tags, run_tags, table_tags, view_tag
+from harness.store.pages import UI
 
 VIEW_TAG, VIEW = view_tag("SWEEP", "tags.`sweep` = 'yes'", ["params.`batch_size`"], "metrics.`cost`")
 LINK = UI("http://host", "1").table_link("SWEEP")
@@ -60,6 +61,7 @@ def user_interface():
         *[(key, "a sweep's table loses this setting") for key in json.loads(VIEW)],
         *[(word, "a link opens another view") for word in ("workflowType", "machine_learning", "viewStateShareKey")],
         ("/experiments/:experimentId/runs/:runUuid", "a link to a run opens the start page"),
+        ('"/runs/:runUuid"', "the address that a command prints opens the start page"),
         (*note_tags(""), "a run's description is not shown"),
         (*table_tags(""), "a table of cells is an ordinary file"),
     ],

@@ -1,0 +1,61 @@
+"""MLflow's client, with the bookkeeping of runs out of sight: the UI shows no tag whose name begins with `mlflow.`.
+
+Callers use the plain names; so had the runs of earlier versions, which are read as well. Imports MLflow, so it is
+imported where a store is opened.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from harness.store.names import hidden, plain
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+class Client(MlflowClient):  # type: ignore[misc]
+    """The calls that write or read tags of runs."""
+
+    def create_run(
+        self,
+        experiment_id: str,
+        start_time: int | None = None,
+        tags: dict[str, Any] | None = None,
+        run_name: str | None = None,
+    ) -> "Run":
+        own = {hidden(key): value for key, value in (tags or {}).items()}
+        return _shown(super().create_run(experiment_id, start_time, own, run_name))
+
+    def log_batch(self, run_id: str, *args: Any, tags: Sequence[RunTag] = (), **options: Any) -> Any:
+        own = [RunTag(hidden(tag.key), tag.value) for tag in tags]
+        return super().log_batch(run_id, *args, tags=own, **options)
+
+    def set_tag(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> Any:
+        return super().set_tag(run_id, hidden(key), value, synchronous)
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        with suppress(MlflowException):  # of an earlier version
+            return super().delete_tag(run_id, hidden(key))
+        return super().delete_tag(run_id, key)
+
+    def get_run(self, run_id: str) -> "Run":
+        return _shown(super().get_run(run_id))
+
+    def search_runs(self, experiment_ids: list[str], filter_string: str = "", *args: Any, **options: Any) -> Any:
+        found = super().search_runs(experiment_ids, filter_string, *args, **options)
+        for run in found:
+            _shown(run)
+        return found
+
+
+def _shown(run: "Run") -> "Run":
+    """The run with the plain names of its tags; one that has a plain name already keeps it."""
+    tags = run.data.tags
+    for key in [key for key in tags if plain(key) != key]:
+        tags.setdefault(plain(key), tags.pop(key))
+    return run
