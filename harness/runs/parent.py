@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 # What the UI's table shows of the cells. It has all digits of a metric, and metrics before keys: costs are a tag.
-VIEW = ["params.`batch_size`", "params.`learning_rate`", "params.`reduction`", "tags.`train_cost`", "tags.`outcome`"]
+VIEW = ["params.`batch_size`", "params.`learning_rate`", "params.`reduction`", "tags.`cost`", "tags.`outcome`"]
 ORDER_BY = "metrics.`final/train_cost`"
 
 

@@ -180,7 +180,7 @@ def _write_result(
     with run.files() as folder:
         _draw(folder / "figures", config, result, name)
     note = f"{cell_note(name, config, outcome, replicas, summary)}\n{about_data(notes)}"
-    run.tags({"outcome": outcome, "train_cost": _readable_cost(summary, replicas), **note_tags(note)})
+    run.tags({"outcome": outcome, "cost": _readable_cost(summary, replicas), **note_tags(note)})
     wall = time.perf_counter() - started
     run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
     return outcome, summary
