@@ -5,7 +5,9 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -22,10 +24,14 @@ from harness.runs import (
     Assignment,
     GridCell,
     Job,
+    Pace,
     Rounds,
     SweepContext,
+    Watch,
+    announcement,
     grid,
     in_store,
+    pace_of,
     parent,
     record_cell,
     recovery,
@@ -77,7 +83,9 @@ def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result
     outcomes = []
 
     def run(cells: Sequence[GridCell]) -> list[GridCell]:
-        outcomes.append(composed.session.run(_job))
+        pace = pace_of(cells)
+        say(announcement(pace, 1, 1))
+        outcomes.append(composed.session.run(partial(_job, pace=pace)))
         return [] if outcomes[-1] else list(cells)
 
     def found(run_id: str) -> None:
@@ -129,7 +137,10 @@ def _run_open_sweep(
             more.append(f"hydra.launcher.n_jobs={composed.n_jobs}")
         assigned = [(cell, Assignment.of(cell.identity, cell.label).to_word()) for cell in some]
         jobs = [[*cell.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={word}"] for cell, word in assigned]
-        outcomes = composed.session.launch(jobs, more, _job)
+        pace = pace_of(some, composed.n_jobs or 1)
+        say(announcement(pace, len(some), len(cells)))
+        with Watch(pace, lambda: _ended(store, context.run_id)) if pace.workers > 1 else nullcontext():
+            outcomes = composed.session.launch(jobs, more, partial(_job, pace=pace))
         return [cell for cell, outcome in zip(some, outcomes, strict=True) if outcome is None]
 
     def train_some(some: Sequence[GridCell]) -> list[GridCell]:
@@ -194,7 +205,12 @@ def _tell_end(cells: list[GridCell], runs: Sequence[Any], sweep: str, seconds: f
     return int(finished < len(cells))
 
 
-def _job(composed: DictConfig) -> str | None:
+def _ended(store: Store, sweep: str) -> set[str]:
+    """Signatures of the cells whose runs are not open."""
+    return {run.data.tags["signature"] for run in store.cells(sweep) if run.info.status != "RUNNING"}
+
+
+def _job(composed: DictConfig, pace: Pace | None = None) -> str | None:
     """What Hydra calls for every cell, here or in a worker; its outcome. An exception or a sys.exit fails it alone.
 
     None: another process trains the cell, or has finished it meanwhile.
@@ -205,7 +221,7 @@ def _job(composed: DictConfig) -> str | None:
     launcher = str(hydra.launcher._target_).split(".")[-1] if word else "BasicLauncher"
     alone = launcher == "BasicLauncher" or hydra.launcher.get("n_jobs") == 1
     assignment = Assignment.from_word(os.environ[CELL_VARIABLE]) if word else None
-    job = Job(int(hydra.job.num) if word else 0, alone, launcher, overrides, assignment)
+    job = Job(int(hydra.job.num) if word else 0, alone, launcher, overrides, assignment, pace)
     try:
         with lenient_streams(), INTERRUPTS, when_continued(Clock.count_stop):
             sweep = SweepContext.from_word(word) if word else None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from harness.runs.pace import Pace
     from harness.training import Identity
 
 
@@ -48,6 +49,7 @@ class Job:
     """How a cell is being trained: number, from 0, among those that its command trains; overrides as Hydra got them.
 
     exclusive: nothing else trains meanwhile, so that timings mean something. assignment: of a job of a sweep.
+    pace: of all cells of the command.
     """
 
     number: int
@@ -55,3 +57,4 @@ class Job:
     launcher: str
     overrides: list[str]
     assignment: Assignment | None = None
+    pace: "Pace | None" = None

@@ -1,18 +1,25 @@
-"""What the terminal shows while cells train: which cell of how many, epoch, cost, time left.
+"""What the terminal shows while cells train: which cell of how many, epoch, cost, time left of the command.
 
-On stderr, and only when that is a terminal, or in a notebook; elsewhere only warnings are written.
+On stderr, live when that is a terminal, or in a notebook; elsewhere warnings, and a plain line now and then.
 """
 
 import sys
-from typing import Any, Self
+import threading
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.training import Budget, Latest, Outcome, Plan, Record, quartiles
+
+if TYPE_CHECKING:
+    from harness.runs.pace import Pace
+
+WATCH_SECONDS = 2.0  # between looks at cells that workers train
 
 
 class _Live:
     """A line with a bar and the time left, removed when the context ends."""
 
-    def __init__(self, left: str, total: float, live: bool = True) -> None:
+    def __init__(self, left: str, total: float, live: bool = True, timed: bool = True) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,7 +28,7 @@ class _Live:
         if self.console.is_jupyter:  # plain text that is overwritten: rich's own way needs ipywidgets
             self.console = Console(file=sys.stdout, force_jupyter=False, force_terminal=True)
         before, after = (TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("left", "right"))
-        columns = before, BarColumn(bar_width=20), after, TimeRemainingColumn(compact=True)
+        columns = before, BarColumn(bar_width=20), after, *([TimeRemainingColumn(compact=True)] if timed else [])
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not shown)
         self.task = self.bar.add_task("", total=total, left=left, right="")
 
@@ -34,21 +41,38 @@ class _Live:
 
 
 class CellProgress(_Live):
-    """A live line for one cell, replaced by how it ended. live=False (parallel workers): only the last line."""
+    """A live line for one cell, replaced by how it ended. live=False (parallel workers): only the last line.
 
-    def __init__(self, name: str, number: int, n_cells: int, live: bool) -> None:
+    pace: of all cells of the command, of which this is `cell`: then bar and time left are the command's.
+    """
+
+    def __init__(
+        self, name: str, number: int, n_cells: int, live: bool, pace: "Pace | None" = None, cell: str = ""
+    ) -> None:
         self.title = f"cell {number + 1}/{n_cells}  {name}"
-        super().__init__(self.title, 1.0, live)
+        self.pace, self.cell, self.live = pace if pace and pace.seconds else None, cell, live
+        super().__init__(self.title, 1.0, live, timed=self.pace is None)
         self.cost, self.latest, self._warned = float("nan"), Latest(), False
 
     def show(self, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the cell."""
         self.cost = _cost(self.latest, record)
-        self.bar.update(self.task, completed=_share(budget, record), right=_state(plan, record, self.cost))
+        share, state = _share(budget, record), _state(plan, record, self.cost)
+        if self.pace and self.live:
+            left = self.pace.state(share, self.cell)
+            _say_now_and_then(self, self.pace, left)
+            share = self.pace.part(share, self.cell)
+            state = f"{state}  {left.partition(', ')[2]}"
+        self.bar.update(self.task, completed=share, right=state)
+
+    def __exit__(self, *error: Any) -> None:
+        if self.pace:
+            self.pace.done.add(self.cell)
+        super().__exit__(*error)
 
     def warn(self, message: str) -> None:
         """A warning, above the live line."""
-        self.console.print(f"warning: {message}", markup=False)
+        self.console.print(f"warning: {message}", markup=False, soft_wrap=True)
 
     def warn_once(self, trouble: str, consequence: str) -> None:
         """Warn of the first trouble with the store; none is empty."""
@@ -61,6 +85,39 @@ class CellProgress(_Live):
         time = f", {update_us} µs per update" if update_us else ""
         if sys.stderr.isatty():
             self.console.print(f"{self.title}  {outcome}, cost {self.cost:.4g}{score}{time}", markup=False)
+
+
+class Watch(_Live):
+    """A live line for cells that workers train: how many have ended, and the time left. ended: asks the store."""
+
+    def __init__(self, pace: "Pace", ended: Callable[[], Collection[str]]) -> None:
+        super().__init__(f"{len(pace.seconds)} cells on {pace.workers} workers", 1.0, timed=False)
+        self.pace, self.ended, self._closed = pace, ended, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._closed.set()
+        self._thread.join(WATCH_SECONDS)
+        super().__exit__(*error)
+
+    def _run(self) -> None:
+        while not self._closed.wait(WATCH_SECONDS):
+            try:
+                self.pace.done |= set(self.ended()) & self.pace.seconds.keys()
+            except Exception:  # a store that is away has said so elsewhere
+                continue
+            _say_now_and_then(self, self.pace, self.pace.state())
+            self.bar.update(self.task, completed=self.pace.part(), right=self.pace.state())
+
+
+def _say_now_and_then(shown: _Live, pace: "Pace", state: str) -> None:
+    """Where no live line is shown."""
+    if shown.bar.disable and pace.is_due():
+        shown.console.print(state, markup=False, soft_wrap=True)
 
 
 class SweepProgress(_Live):

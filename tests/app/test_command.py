@@ -179,6 +179,7 @@ def test_the_terminal_is_quiet_and_ends_with_the_answer_and_the_address(sweep):
     said = done.stderr.strip().splitlines()
     few, *lines = [line for line in said if not line.startswith("Seconds:")]  # which a busy machine disturbs
     assert few.startswith("With seeds=3 no difference can be shown")
+    assert re.fullmatch(r"training 4 of 4 cells, (about|roughly) \S+ s", lines.pop(0))
     assert lines[0].startswith("4 of 4 cells trained in")
     note = runs.parents[0].data.tags["mlflow.note.content"]
     assert [f"**{line}**" for line in lines[1:3]] == note.split("\n\n")[:2]

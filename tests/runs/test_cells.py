@@ -33,7 +33,8 @@ def note_of(run):
 def test_the_whole_set_is_one_cell_however_it_is_asked_for(project):
     code, said = project.run("-m", "batch_size=90,full,1000", *TINY)
     assert code == 0, said
-    assert said.startswith("1 of 1 cells trained")
+    assert said.startswith("training 1 cell, about ")
+    assert "\n1 of 1 cells trained" in said
     code, said = project.run("-m", "batch_size=full,64", *TINY)
     assert "2 of 2 cells trained (1 found finished in the store)" in said
     assert [run.data.params["batch_size"] for run in project.runs("cell")] == ["90", "64"]

@@ -81,7 +81,8 @@ def test_what_changes_the_numbers_makes_another_cell(project):
 def test_identical_cells_of_one_grid_run_once(project):
     code, said = project.run("-m", "batch_size=16,16", "learning_rate=0.1,0.10", *SMALL)
     assert code == 0, said
-    assert said.startswith("1 of 1 cells trained in")
+    assert said.startswith("training 1 cell, about ")
+    assert "\n1 of 1 cells trained in" in said
     assert len(project.runs("cell")) == 1
 
 
