@@ -23,6 +23,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from harness.app.keys import keys
 from harness.app.refusals import refusing, several, unreadable
 from harness.config import Config, ConfigError, shipped, study_file, study_names
 
@@ -111,6 +112,7 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     """Tell Hydra about the schema, the studies and further addresses to search."""
     if ConfigStore.instance().get_type("schema.yaml") is ObjectType.NOT_FOUND:
         ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("harness.keys", keys, replace=True)  # of the template of --help
     Plugins.instance().register(Studies)
     Plugins.instance().register(SearchPath)
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]

@@ -84,7 +84,6 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
     config, own = with_task(config, dataset), identify(config, dataset)
     asked = job.assignment or Assignment.of(own, *labels([own.values]))
     tags, parent = _tags(config, own, asked, sweep, job), sweep.run_id if sweep else None
-    name, n_cells = asked.label, sweep.n_cells if sweep else 1
     with (
         store.start(asked.label, tags, parent, claim=config.rerun != "all") as run,
         store.heartbeat(run) as heartbeat,

@@ -1,0 +1,52 @@
+"""How long a command says that it will take."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from harness.runs import pace as module
+from harness.runs.pace import ANSWER_SECONDS, Pace, announcement
+from harness.training import pass_seconds
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(module.time, "time", lambda: now.seconds)
+    return now
+
+
+@pytest.mark.parametrize("slower", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(clock, slower, workers):
+    """The cells take `slower` times their estimates; half a cell is seen, as a live line does."""
+    one = 10.0
+    pace = Pace({f"cell {i}": one for i in range(20)}, workers, started=clock.seconds, told=clock.seconds)
+    takes = one * slower / workers
+    ends = 1000 + 20 * takes + (pass_seconds(20 * one / workers) + ANSWER_SECONDS) * slower
+    for i in range(20):
+        clock.seconds += takes / 2
+        if clock.seconds > 1010:
+            assert 0.5 <= pace.left(0.5, f"cell {i}") / (ends - clock.seconds) <= 2
+        clock.seconds += takes / 2
+        pace.done.add(f"cell {i}")
+
+
+def test_before_anything_is_done_the_estimate_counts(clock):
+    pace = Pace({"a": 10.0, "b": 30.0}, started=clock.seconds, told=clock.seconds)
+    assert pace.left() == pytest.approx(pace.total)
+    assert pace.part() == 0
+    assert announcement(pace, 2, 5) == "training 2 of 5 cells, about 45 s"
+
+
+def test_what_is_not_known_is_not_said():
+    assert announcement(Pace({}), 3, 3) == "training 3 of 3 cells"
+    assert announcement(Pace({"a": 100.0}, 2, rough=True), 1, 4) == "training 1 of 4 cells, roughly 56 s on 2 workers"
+
+
+def test_a_plain_line_is_due_now_and_then(clock):
+    pace = Pace({"a": 1.0}, started=clock.seconds, told=clock.seconds)
+    assert not pace.is_due()
+    clock.seconds += module.LINE_SECONDS + 1
+    assert pace.is_due()
+    assert not pace.is_due()
