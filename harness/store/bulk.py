@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from harness.config import ConfigError
 from harness.store.connection import UnreachableError, query, reason
+from harness.store.names import hidden
 from harness.store.places import path_of
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Bulk:
     def _write_run(self, connection: "sqlalchemy.Connection", run: NewRun) -> None:
         row = (run.id, run.name, "UNKNOWN", "", "", run.user, run.status, run.start, run.end, "", "active")
         self._insert(connection, "runs", (*row, run.artifact_uri, self.experiment))
-        tags = {**run.tags, "mlflow.runName": run.name}
+        tags = {**{hidden(key): value for key, value in run.tags.items()}, "mlflow.runName": run.name}
         self._insert(connection, "tags", *((key, value, run.id) for key, value in tags.items()))
         self._insert(connection, "params", *((key, value, run.id) for key, value in run.params.items()))
         for source, dataset in {self._dataset(connection, dataset): dataset for dataset in run.datasets}.items():

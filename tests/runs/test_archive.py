@@ -28,6 +28,7 @@ from harness.runs.archive_checks import RUN, Refused, checked_points, checked_ru
 from harness.runs.archive_unpacking import _without_foreign
 from harness.runs.archive_writing import file_digest
 from harness.store import Bulk, Store, bulk
+from harness.store.client import Client
 
 SWEEP = ("-m", "batch_size=8,16", "dataset=iris", "seeds=2", "epochs=3")
 
@@ -79,7 +80,7 @@ def target(made, tmp_path):
 
 def contents(folder):
     """Everything that the client reads of the runs that count, by the id of the store that trained them."""
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    client = Client(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("harness").experiment_id
     found = [run for run in client.search_runs([experiment], max_results=1000) if "kind" in run.data.tags]
     ids = {run.info.run_id: run.data.tags.get("origin", run.info.run_id) for run in found}
