@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError
 from harness.store import opening, places
+from harness.store.charts import cost_charts
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -196,4 +197,4 @@ def view_tag(sweep: str, filter_string: str, columns: Sequence[str], order_by: s
     """
     view = {"searchFilter": filter_string, "selectedColumns": list(columns), "orderByKey": order_by, "orderByAsc": True}
     view |= {"startTime": "ALL", "lifecycleFilter": "Active", "modelVersionFilter": "All Runs", "datasetsFilter": []}
-    return f"mlflow.sharedViewState.{sweep}", json.dumps(view)
+    return f"mlflow.sharedViewState.{sweep}", json.dumps(view | cost_charts())

@@ -1,0 +1,34 @@
+"""The charts that MLflow's UI shows of a sweep's cells first: cost over each clock. It draws the others below them.
+
+Not documented, as all of a saved view: changed, the UI draws a chart of each metric, in the order of their names.
+"""
+
+from typing import Any
+
+SECTION = "cost"
+CHARTS = {  # title -> metric, and the metric on its x axis
+    "Training cost over epochs": ("train/cost", "progress/epochs"),
+    "Validation cost over epochs": ("validation/cost", "progress/epochs"),
+    "Training cost over updates": ("train/cost", "progress/updates"),
+    "Training cost over train seconds": ("train/cost", "progress/train_seconds"),
+}
+
+
+def cost_charts() -> dict[str, Any]:
+    """The part of a view that says it."""
+    own = {"uuid": SECTION, "name": "Cost", "display": True, "isReordered": False}
+    return {
+        "compareRunSections": [own | {"deleted": False, "isGenerated": False}],
+        "compareRunCharts": [_line(title, *metrics) for title, metrics in CHARTS.items()],
+        "isAccordionReordered": True,  # or else the sections are ordered by their names
+    }
+
+
+def _line(title: str, metric: str, over: str) -> dict[str, Any]:
+    return {
+        "type": "LINE", "uuid": f"{metric} {over}", "metricSectionId": SECTION, "displayName": title, "deleted": False,
+        "isGenerated": False, "runsCountToCompare": 20, "metricKey": metric, "selectedMetricKeys": [metric],
+        "xAxisKey": "metric", "selectedXAxisMetricKey": over, "xAxisScaleType": "linear", "scaleType": "log",
+        "lineSmoothness": 0, "useGlobalLineSmoothing": False, "useGlobalXaxisKey": False, "yAxisKey": "metric",
+        "yAxisExpressions": [], "displayPoints": False, "ignoreOutliers": False, "range": {},
+    }  # fmt: skip
