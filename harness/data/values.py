@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.columns import bare, quoted, word
+from harness.data.columns import quoted, word
 from harness.data.sample import NO_VALUE
 
 UNIT = r"(?:[$€£¥₹%]|USD|EUR|GBP|CHF|CAD|AUD|kr\.?|Rs\.?|zł)"
@@ -242,17 +242,3 @@ def _nearly_numbers(column: Any, first: list[str], spelling: Spelling) -> str:
         return ""
     way_out = word("dataset.load.missing", odd)
     return f"{str(column.name)!r} is text because of {quoted(odd)}: {way_out} makes it numbers"
-
-
-def near_identical(targets: Any) -> list[str]:
-    """Notes on texts of the targets that differ only in case and blanks."""
-    notes = []
-    for name, column in targets.items():
-        alike: dict[str, list[str]] = {}
-        for value in column.dropna().unique() if column.dtype.kind not in "biufM" else ():
-            alike.setdefault(bare(str(value)), []).append(str(value))
-        groups = [quoted(sorted(group)) for group in alike.values() if len(group) > 1]
-        notes += [f"classes of {str(name)!r} that differ in case or blanks only: {'; '.join(groups[:4])}"] * bool(
-            groups
-        )
-    return notes

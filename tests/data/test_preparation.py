@@ -63,6 +63,9 @@ def by_hand(table: pd.DataFrame, train: np.ndarray, most: int = 20) -> ColumnTra
         encoder = OneHotEncoder(categories=own, drop="if_binary", max_categories=most, sparse_output=False)
         return make_pipeline(fill, encoder, StandardScaler())
 
+    if not gaps and all(len(levels[name]) == 2 for name in text):  # one input for each column, in their order
+        each = [(name, encoded([name], None) if name in text else StandardScaler(), [name]) for name in table]
+        return ColumnTransformer(each).fit(plain(table).iloc[train])
     transformer = ColumnTransformer(
         [
             ("complete", StandardScaler(), complete),
