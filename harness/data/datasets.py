@@ -43,17 +43,23 @@ def _divisible(config: DatasetConfig, tables: Tables) -> Dataset:
 
 def _further(refused: ConfigError, config: DatasetConfig, tables: Tables) -> str:
     """What else to type: keys that a refusal's own will ask for, and a target if none was given and one would do."""
+    also = ""
     if refused.key == "dataset.missing_targets":
         try:
             _divisible(replace(config, missing_targets="drop"), tables)
         except ConfigError as then:
-            return f"; then {then.key}: {then.allowed}"
-    elif _drop_key(config) and config.load.get("target") is None:
-        for name in list(tables.inputs.columns)[: -MOST_TRIED - 1 : -1]:
-            other = tables._replace(inputs=tables.inputs.drop(columns=name), targets=tables.inputs[[name]])
-            with suppress(ConfigError):
-                if not any("numbers the rows" in note for note in _divisible(config, other).notes):
-                    return f"; {word('dataset.load.target', name)} predicts another column"
+            also = f"; then {then.key}: {then.allowed}"
+        else:
+            return ""
+    return also + _another_target(config, tables) * bool(_drop_key(config) and config.load.get("target") is None)
+
+
+def _another_target(config: DatasetConfig, tables: Tables) -> str:
+    for name in list(tables.inputs.columns)[: -MOST_TRIED - 1 : -1]:
+        other = tables._replace(inputs=tables.inputs.drop(columns=name), targets=tables.inputs[[name]], notes=())
+        with suppress(ConfigError):
+            if not any("numbers the rows" in note for note in _divisible(config, other).notes):
+                return f"; {word('dataset.load.target', name)} predicts another column"
     return ""
 
 

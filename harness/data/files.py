@@ -180,7 +180,7 @@ def _numbering(inputs: Any, dropped: Sequence[Any]) -> list[str]:
     import numpy as np
 
     n = len(inputs)
-    numeric = inputs.select_dtypes("number")
+    numeric = inputs.select_dtypes("number", exclude="timedelta")
     if n < 3 or numeric.empty:
         return []
     head = numeric.iloc[:2].to_numpy(dtype=float, na_value=np.nan)

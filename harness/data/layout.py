@@ -26,6 +26,7 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "colon":
 MARKS = {"point": ".", "comma": ",", "blank": " ", "apostrophe": "'"}  # words that need no quotes in a shell
 SPELLED = {",": ",", ";": ";", "\t": "tab", "|": "|", ":": ":", BLANKS: "blank", RUNS: "several-blank"}
 MOST_TITLES, MOST_VOTERS, TAIL_BYTES, MOST_FOOTERS = 60, 200, 2**16, 20
+FEWEST_BELOW_UNITS = 3  # rows
 MANY_STEPS = 8  # that numbers of a first row of values do not all go upwards
 TRUTH = frozenset({"true", "false", "yes", "no"})  # no names
 NO_HEADER = frozenset({"false", "none", "no"})
@@ -57,8 +58,13 @@ def layout_of(content: bytes, sep: Any, decimal: Any, header: Any) -> Layout:
     rows = sample.rows[1:] if told else sample.rows
     names, line = _header(sample, rows, mark, width, header)
     first = _first_row(rows, mark, width, line)
+    units = _unit_row([row for row in rows if line and first and row.start >= first.start], mark)
+    if units:
+        first = next(row for row in rows if row.start > units.start)
     start = first.start if first else len(content)
     end, notes = _without_footers(content, start, mark, width)
+    if units:
+        notes.append(f"line {units.number} skipped, as it holds units of numbers: {quoted(units.cells(mark))}")
     body = [row.first_cells(mark) for row in rows if row.start >= start]
     point = named(decimal, MARKS, "decimal") or _decimal(body, mark)
     blank_after = len(mark) == 1 and bool(re.search(re.escape(mark) + ' +"', "".join(row.text for row in rows[:50])))
@@ -215,6 +221,18 @@ def _first_row(rows: list[Line], sep: str, width: int, header: Line | None) -> L
     if header is not None:
         return next((line for line in rows if line.number > header.number), None)
     return next((line for line in rows if line.count(sep) >= width), rows[0])
+
+
+def _unit_row(rows: Sequence[Line], sep: str) -> Line | None:
+    """The first row, if it holds no number and, above several columns of numbers, texts, such as units."""
+    first, *body = [row.first_cells(sep) for row in rows[:MOST_VOTERS]] or [[]]
+    if len(body) < FEWEST_BELOW_UNITS or any(map(is_number, first)):
+        return None
+    numeric = 0
+    for i, cell in enumerate(first):
+        below = [row[i] for row in body if i < len(row) and not is_gap(row[i])]
+        numeric += bool(below and not is_gap(cell) and all(map(is_number, below)))
+    return rows[0] if numeric >= 2 else None
 
 
 def _without_footers(content: bytes, start: int, sep: str, width: int) -> tuple[int, list[str]]:

@@ -195,6 +195,9 @@ def quantities(table: Any) -> Targets:
     """y (n,) or (n, K): numbers, none of the K constant."""
     if text := text_columns(table, "y"):
         name, value = next(iter(text.items()))
+        if table.shape[1] > 1:
+            allowed = f"one column, or several of numbers ({name!r} holds {value!r})"
+            raise ConfigError("dataset.load.target", allowed, list(map(str, table.columns)))
         allowed = f"classification, or numbers in the target ({name!r} holds {value!r})"
         raise ConfigError("dataset.task", allowed, "regression")
     values, notes = strict_floats(table, "y"), list[str]()

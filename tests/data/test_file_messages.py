@@ -105,6 +105,8 @@ def test_the_keys_of_the_note_say_what_was_found_out(path):
         ("thousands.csv", "',' between thousands taken off (decimal=comma reads decimals): 'b'"),
         ("titles.csv", "2 lines above the table skipped: 'A survey of 2020', 'by me'"),
         ("footer.csv", "1 lines below the table skipped: 'Source: my own measurements'"),
+        ("units.csv", "line 2 skipped, as it holds units of numbers: 'mm', 'cm', ''"),
+        ("times.csv", "times (dates=false keeps them text): 'at', 'took', 'alarm'"),
         ("short_rows.csv", "rows of fewer values (the first in line 3): those at their ends are missing"),
         ("gaps_word.csv", "'b' is text because of 'unknown': 'dataset.load.missing=[unknown]' makes it numbers"),
         (
