@@ -57,9 +57,12 @@ def _further(refused: ConfigError, config: DatasetConfig, tables: Tables) -> str
 def _another_target(config: DatasetConfig, tables: Tables) -> str:
     for name in list(tables.inputs.columns)[: -MOST_TRIED - 1 : -1]:
         other = tables._replace(inputs=tables.inputs.drop(columns=name), targets=tables.inputs[[name]], notes=())
-        with suppress(ConfigError):
-            if not any("numbers the rows" in note for note in _divisible(config, other).notes):
-                return f"; {word('dataset.load.target', name)} predicts another column"
+        for missing in dict.fromkeys((config.missing_targets, "drop")):
+            with suppress(ConfigError):
+                found = _divisible(replace(config, missing_targets=missing), other)
+                if not any("numbers the rows" in note for note in found.notes):
+                    drop = " dataset.missing_targets=drop" * (missing != config.missing_targets)
+                    return f"; {word('dataset.load.target', name)}{drop} predicts another column"
     return ""
 
 

@@ -55,7 +55,9 @@ def read_file(
     except FileNotFoundError as error:
         raise ConfigError(PATH, _existing(file), str(file)) from error
     except Exception as error:  # parsers raise nearly any exception for damaged bytes
-        raise ConfigError(PATH, f"a readable {suffixes(file)[0]} file at {str(file)!r}", one_line(error)) from error
+        raise ConfigError(
+            PATH, f"a readable {suffixes(file)[0] or suffixes(file)[1]} file at {str(file)!r}", one_line(error)
+        ) from error
 
 
 def _list(value: Any) -> list[Any] | None:

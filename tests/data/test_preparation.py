@@ -493,6 +493,12 @@ def test_where_the_last_column_is_no_target_one_that_is_is_named(tmp_path, last)
     assert "predicts another column" not in str(refused.value)
 
 
+def test_a_target_with_gaps_is_named_with_the_key_that_leaves_its_rows_out(tmp_path):
+    text = "x,kind,empty\n" + "".join(f"{i},{'ab'[i % 2] if i else ''},\n" for i in range(60))
+    with pytest.raises(ConfigError, match=r"; dataset.load.target=kind dataset.missing_targets=drop predicts another"):
+        from_file(tmp_path, text)
+
+
 def test_several_targets_of_text_are_refused_by_the_key_of_the_targets(tmp_path):
     (tmp_path / "t.csv").write_text("x,y,z\n" + "1,a,2\n2,b,3\n" * 20)
     source = {"_target_": "harness.data.files.read_file", "path": str(tmp_path / "t.csv"), "target": ["y", "z"]}
