@@ -67,7 +67,7 @@ def checked(name: str, task: str | None, tables: Tables, options: TableOptions) 
     _check_memory(len(X), prepared_width(columns) + len(names), columns)
     targets = [name_of(label, "y") for label in labels.columns]
     doubted = doubts(X, [c for c in columns if c.kept], Targets(y, names, kept, []), targets, options)
-    told = tuple(map(_shortened, (*notes, *found, *said, *more, *doubted, *done)))
+    told = tuple(map(_shortened, dict.fromkeys((*notes, *found, *said, *more, *doubted, *done))))
     return Dataset(name, chosen, X, y, names, _digest(X, y, columns), columns, told)
 
 

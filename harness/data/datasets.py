@@ -19,6 +19,7 @@ from harness.data.targets import likely_task
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
 RETRIES = ("n_retries", "delay")
 MOST_TRIED = 5  # columns that are looked at as targets, from the last one on
+MOST_CELLS = 10_000_000  # of a table in which they are looked for: it takes seconds
 SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
 
 
@@ -55,12 +56,15 @@ def _further(refused: ConfigError, config: DatasetConfig, tables: Tables) -> str
 
 
 def _another_target(config: DatasetConfig, tables: Tables) -> str:
+    """The key of the last column that could be predicted instead; "" if there is none, or the table is large."""
+    if tables.inputs.size > MOST_CELLS:
+        return ""
     for name in list(tables.inputs.columns)[: -MOST_TRIED - 1 : -1]:
         other = tables._replace(inputs=tables.inputs.drop(columns=name), targets=tables.inputs[[name]], notes=())
         for missing in dict.fromkeys((config.missing_targets, "drop")):
             with suppress(ConfigError):
                 found = _divisible(replace(config, missing_targets=missing), other)
-                if not any("numbers the rows" in note for note in found.notes):
+                if not any(note.startswith("the target") and "numbers the rows" in note for note in found.notes):
                     drop = " dataset.missing_targets=drop" * (missing != config.missing_targets)
                     return f"; {word('dataset.load.target', name)}{drop} predicts another column"
     return ""

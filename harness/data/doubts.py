@@ -30,13 +30,20 @@ def doubts(
     told = [f"{what}; if made from it, {left_out(inputs, options)}" for what, inputs in found if inputs]
     if len(names) == 1 and set(targets.class_names) in ({"0", "1"}, {"False", "True"}):
         told += _siblings(X, columns, y[:, 0], names[0], options)
+    rows = np.arange(len(X))
+    if options.drop_key and (
+        counting := [
+            c.name for c, x in zip(columns, X.T, strict=True) if x[0] in (0, 1) and np.array_equal(x, rows + x[0])
+        ]
+    ):
+        told.append(f"{quoted(counting)} numbers the rows: {left_out(counting, options)}")
     if named := [c.name for c in columns if c.kind == "category" and len(c.levels) == len(X)]:
         told.append(
             f"the texts of {quoted(named)} all differ, so nothing is learned from them: {left_out(named, options)}"
         )
-    if counting := [names[k] for k in range(y.shape[1]) if not targets.class_names and set(np.diff(y[:, k])) == {1.0}]:
+    if counted := [names[k] for k in range(y.shape[1]) if not targets.class_names and set(np.diff(y[:, k])) == {1.0}]:
         other = f" ({word('dataset.load.target', 'NAME')} takes another)" * bool(options.drop_key)
-        told.append(f"the target {quoted(counting)} numbers the rows: is it the right one?{other}")
+        told.append(f"the target {quoted(counted)} numbers the rows: is it the right one?{other}")
     return list(map(Doubt, told))
 
 

@@ -190,5 +190,6 @@ def _numbering(inputs: Any, dropped: Sequence[Any]) -> list[str]:
     for i in np.flatnonzero(np.isin(head[0], (0, 1)) & (head[1] == head[0] + 1)):
         values = numeric.iloc[:, i].to_numpy(dtype=float, na_value=np.nan)
         found += [str(numeric.columns[i])] if np.array_equal(values, np.arange(n) + values[0]) else []
-    told = f"{quoted(found)} numbers the rows: {word('dataset.load.drop', [*dropped, *found])} leaves it out"
+    it = "it" if len(found) == 1 else "them"
+    told = f"{quoted(found)} numbers the rows: {word('dataset.load.drop', [*dropped, *found])} leaves {it} out"
     return [Doubt(told)] if found else []

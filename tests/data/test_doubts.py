@@ -86,6 +86,16 @@ def test_what_is_left_out_already_stays_in_the_key(tmp_path):
     assert "dataset.load.drop=[a,copy]" in told[1]
 
 
+def test_a_column_that_numbers_the_rows_that_are_left_is_told(tmp_path):
+    table = pd.DataFrame(
+        {"x": np.tile(NUMBERS["a"], 2), "id": np.tile(np.arange(N) + 1, 2), "y": np.append(KIND, [""] * N)}
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+    source = {"_target_": "harness.data.files.read_file", "path": str(tmp_path / "table.csv")}
+    dataset = load(DatasetConfig("file", None, source, 0.1, 0.1, False, missing_targets="drop"))
+    assert doubts(dataset) == ["'id' numbers the rows: 'dataset.load.drop=[id]' leaves it out"]
+
+
 def test_a_target_that_numbers_the_rows_is_told(tmp_path):
     table = pd.DataFrame(NUMBERS | {"id": np.arange(5, N + 5)})
     assert doubts(from_file(tmp_path, table)) == [
