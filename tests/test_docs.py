@@ -1,10 +1,17 @@
 """What the pages say of the code is true: the files and functions that they name exist."""
 
 import ast
+import inspect
 import re
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from harness.app import main
+from harness.config import DatasetConfig
+from harness.data import files
 
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf8")
@@ -43,3 +50,27 @@ def test_each_file_that_the_page_names_exists(file):
 def test_pages_list_every_room(page):
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / page).read_text(encoding="utf8"), re.MULTILINE)
     assert set(ROOMS) <= set(rows)
+
+
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf8")
+
+
+def test_the_page_on_data_has_every_key_and_every_ending():
+    named = set(re.findall(r"`dataset\.load\.(\w+)`", DATA))
+    assert named == set(inspect.signature(files.read_file).parameters) - {"path"}
+    assert set(re.findall(r"`dataset\.(\w+)[`=]", DATA)) <= {field.name for field in fields(DatasetConfig)}
+    assert set(files.KINDS) <= set(re.findall(r"`(\.\w+)`", DATA))
+
+
+def test_the_example_of_the_page_on_data_is_told_as_the_page_says(tmp_path, monkeypatch, capsys):
+    (table,) = re.findall(r"```csv\n(.*?)```", DATA, re.DOTALL)
+    (told,) = re.findall(r"```text\n(.*?)```", DATA, re.DOTALL)
+    header, *rows = table.splitlines()
+    more = [f"{i + 1};{rows[i % 5].partition(';')[2]}" for i in range(40)]
+    (tmp_path / "my.csv").write_text("\n".join([header, *more]) + "\n", encoding="utf8")
+    words = "dataset=file dataset.load.path=my.csv dataset.load.target=label epochs=1 seeds=1 dry_run=true"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["harness", *words.split()])
+    assert main() == 0
+    said = capsys.readouterr().err.splitlines()
+    assert sorted(line for line in said if line.startswith("data:")) == sorted(told.splitlines())

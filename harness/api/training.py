@@ -17,7 +17,7 @@ from harness.api.keywords import Data, Grid, full_name, keywords, with_grid_and_
 from harness.api.results import Result, Sweep, result_of
 from harness.app import configurations
 from harness.config import Config, ConfigError, DatasetConfig, check, check_together, sweep_label
-from harness.data import Dataset, TableOptions, check_parts, in_memory
+from harness.data import Dataset, Doubt, TableOptions, check_parts, in_memory
 from harness.runs import GridCell, Rounds, SweepProgress, grid, load_dataset, weights
 from harness.store import arithmetic
 from harness.training import Cell, pass_seconds, tables, time_updates
@@ -85,6 +85,7 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     (cell,) = plan.cells
     check_together([cell.config], sweep=False)
     _warn_of_clipped(plan.cells)
+    _warn_of_data(plan.cells)
     with SweepProgress(1) as progress:
         for note in plan.notes:
             progress.tell(f"data: {note}")
@@ -129,6 +130,7 @@ def sweep(grid: Grid | Sequence[Grid], dataset: Data = "digits", *more: object, 
         raise ConfigError("grid", "a mapping from keys to lists of values, or a list of such mappings", grid)
     plan = planned(grids, dataset, settings)
     _warn_of_clipped(plan.cells)
+    _warn_of_data(plan.cells)
     rounds = Rounds(plan.cells, plan.load) if plan.cells[0].config.seeds == "auto" else None
     title = sweep_label([cell.identity.asked for cell in plan.cells])
     about = {"command": plan.command, "cells": str(len(plan.cells))}
@@ -242,6 +244,11 @@ def _warn_of_clipped(cells: Sequence[GridCell]) -> None:
     for size, n_train in dict.fromkeys((cell.config.batch_size, cell.identity.plan.n_train) for cell in cells):
         if size != "full" and int(size) > n_train:
             warnings.warn(f"batch_size={size} is larger than N={n_train}: clipped to N", stacklevel=3)
+
+
+def _warn_of_data(cells: Sequence[GridCell]) -> None:
+    for note in dict.fromkeys(note for cell in cells for note in cell.notes if isinstance(note, Doubt)):
+        warnings.warn(f"data: {note}", stacklevel=3)
 
 
 def _trained(cell: GridCell, dataset: Dataset, progress: SweepProgress) -> Result:

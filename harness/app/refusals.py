@@ -146,6 +146,8 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"provider=hydra.searchpath in .*?, path=(\S+) is not available": lambda found: ConfigError(
         "hydra.searchpath", "folders that exist (or --config-dir FOLDER)", found[1]
     ),
-    r"[Mm]issing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(found[1], "a value", None),
+    r"[Mm]issing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(
+        found[1], f"a value: {found[1]}=...", None
+    ),
     r"missing \d+ required positional arguments?: '(\w+)'": lambda found: ConfigError(found[1], "a value", None),
 }

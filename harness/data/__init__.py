@@ -4,6 +4,7 @@ The home of scikit-learn. May import the rooms before it: `network`, `compiled`,
 """
 
 from harness.data.checks import Dataset
+from harness.data.columns import Doubt
 from harness.data.datasets import in_memory, load, load_stored
 from harness.data.inputs import TableOptions
 from harness.data.parts import check_parts

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import ConfigError, visible
-from harness.data.columns import one_line
+from harness.data.columns import Doubt, one_line
+from harness.data.doubts import doubts
+from harness.data.floats import name_of
 from harness.data.inputs import Column, TableOptions, decisions, prepared_width, read_columns, refuse_unready
-from harness.data.targets import classes, decided_task, quantities, readable, rows_with_target, said_of_task
+from harness.data.targets import Targets, classes, decided_task, quantities, readable, rows_with_target, said_of_task
 
 COPIES = 3  # of the prepared inputs that are in memory at once
 BYTES = 8  # of a float64
@@ -57,20 +59,22 @@ def checked(name: str, task: str | None, tables: Tables, options: TableOptions) 
     rows = rows_with_target(labels, options)
     notes = (*notes, *_left_out(len(inputs) - len(rows)))
     labels, found = readable(labels.iloc[rows], task)
-    chosen = task or decided_task(labels)
+    chosen = task or decided_task(labels, options)
     y, names, kept, more = classes(labels, class_names, options) if chosen == "classification" else quantities(labels)
     rows = rows[kept]
     X, columns, done = read_columns(inputs if len(rows) == len(inputs) else inputs.iloc[rows], options)
-    said = [] if task else [said_of_task(chosen, labels, names)]
+    said = [] if task else [said_of_task(chosen, labels, names, options)]
     _check_memory(len(X), prepared_width(columns) + len(names), columns)
-    told = tuple(map(_shortened, (*notes, *found, *said, *more, *done)))
+    targets = [name_of(label, "y") for label in labels.columns]
+    doubted = doubts(X, [c for c in columns if c.kept], Targets(y, names, kept, []), targets, options)
+    told = tuple(map(_shortened, dict.fromkeys((*notes, *found, *said, *more, *doubted, *done))))
     return Dataset(name, chosen, X, y, names, _digest(X, y, columns), columns, told)
 
 
 def _shortened(note: str) -> str:
     """A line that fits into a terminal's few; names of columns may have any length."""
-    note = visible(note)
-    return note if len(note) <= LONGEST else f"{note[:LONGEST]} ..."
+    text, longest = visible(note), 2 * LONGEST if isinstance(note, Doubt) else LONGEST
+    return type(note)(text if len(text) <= longest else f"{text[:longest]} ...")
 
 
 def _left_out(n_rows: int) -> list[str]:

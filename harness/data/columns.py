@@ -15,6 +15,12 @@ OF_A_SHELL = "'$`\\!"  # signs that a shell does not leave alone in one of its t
 MOST_COMPARED = 2000  # column names that a wrong one is compared with: difflib takes a millisecond for each
 
 
+class Doubt(str):
+    """A note on data that asks the user to act: it is told as a warning."""
+
+    __slots__ = ()
+
+
 def listing(names: Iterable[Any], most: int = 8) -> str:
     """The first names, and how many more there are, on one line."""
     texts = list(map(str, names))

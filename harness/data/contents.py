@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from harness.config import ConfigError
-from harness.data.columns import quoted, word
+from harness.data.columns import one_line, quoted, word
 
 PATH = "dataset.load.path"
 MOST_BYTES = 2**31  # unpacked: the bytes, the table made of them and its scaled copy are in memory at the same time
@@ -16,6 +16,7 @@ MAGIC = {  # how files begin that are no text, and what to call such a file
     b"PAR1": ".parquet", b"ARROW1": ".feather", b"FEA1": ".feather", b"\x93NUMPY": ".npy", b"\x1f\x8b": ".gz",
     b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"PK\x03\x04": ".zip, .npz or .xlsx", b"\xd0\xcf\x11\xe0": ".xls",
     b"\x89HDF": ".h5", b"%PDF": ".pdf", b"\x28\xb5\x2f\xfd": ".zst", b"SQLite": ".sqlite",
+    b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif",
 }  # fmt: skip
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
@@ -23,6 +24,7 @@ BOMS = {
 }  # fmt: skip
 NO_TABLES = {  # how texts begin that are downloaded in place of a table
     b"<!doctype": "a web page", b"<html": "a web page", b"<?xml": "XML", b"version https://git-lfs": "a Git LFS link",
+    b'{"': "JSON", b"[{": "JSON",
 }  # fmt: skip
 CHUNK = 2**24  # bytes
 
@@ -81,7 +83,9 @@ def _unzipped(stream: Any, path: Path, member: str | None) -> tuple[str, bytes]:
             key = PATH if member is None else "dataset.load.member"
             way_out = f"; {word('dataset.load.member', names[0])} reads that one" if names else ""
             allowed = f"one file in the .zip{way_out}" if member is None else f"a file in the .zip: {quoted(names)}"
-            raise ConfigError(key, allowed, f"{len(names)} files: {quoted(names)}" if member is None else member)
+            raise ConfigError(
+                key, allowed, f"{len(names)} files: {quoted(names) or 'none'}" if member is None else member
+            )
         if archive.getinfo(wanted[0]).flag_bits & 1:
             raise ConfigError(PATH, "a .zip without a password (unpack it first)", f"{wanted[0]!r}, encrypted")
         suffix, packing = suffixes(Path(wanted[0]))
@@ -107,7 +111,9 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> tuple[bytes, str]:
             raise ConfigError(PATH, allowed, f"the first bytes of a {name} file")
     for beginning, what in NO_TABLES.items():
         if content[:100].lstrip().lower().startswith(beginning):
-            raise ConfigError(PATH, f"a table in {str(path)!r} (download the file itself)", f"{what} in its place")
+            raise ConfigError(
+                PATH, f"a table in {str(path)!r} (download the table itself, or save it as CSV)", f"{what} in its place"
+            )
     name = encoding or _encoding(content)
     try:
         if encoding is None and name == "utf-8":
@@ -117,7 +123,9 @@ def utf8(content: bytes, encoding: str | None, path: Path) -> tuple[bytes, str]:
         raise ConfigError(
             "dataset.load.encoding", "utf-8, utf-16, cp1252, latin-1, or null: found out", name
         ) from error
-    except (UnicodeDecodeError, UnicodeError) as error:
+    except UnicodeError as error:
+        if encoding is None:
+            raise ConfigError(PATH, f"a whole file in {name}, as it begins like one", one_line(error)) from error
         raise ConfigError("dataset.load.encoding", "the encoding of the file, or null: found out", name) from error
 
 

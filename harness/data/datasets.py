@@ -4,13 +4,13 @@ import inspect
 import socket
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
 from harness.config import ConfigError, DatasetConfig
-from harness.data.checks import Dataset, checked, tables_of
-from harness.data.columns import one_line, take_columns
+from harness.data.checks import Dataset, Tables, checked, tables_of
+from harness.data.columns import one_line, take_columns, word
 from harness.data.inputs import TableOptions
 from harness.data.loaders import check_arguments, check_stored_path, offline, resolve
 from harness.data.parts import check_parts
@@ -18,6 +18,8 @@ from harness.data.targets import likely_task
 
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
 RETRIES = ("n_retries", "delay")
+MOST_TRIED = 5  # columns that are looked at as targets, from the last one on
+MOST_CELLS = 10_000_000  # of a table in which they are looked for: it takes seconds
 SILENT_SECONDS = 10.0  # seconds that a server may stay silent during a download
 
 
@@ -28,9 +30,44 @@ def load(config: DatasetConfig) -> Dataset:
     allowed or refuses its arguments, a download without a network, and examples that cannot be trained on.
     """
     tables = tables_of(_call(config), "dataset.load._target_", "a function that returns (X, y)")
+    try:
+        return _divisible(config, tables)
+    except ConfigError as refused:
+        raise ConfigError(refused.key, refused.allowed + _further(refused, config, tables), refused.received) from None
+
+
+def _divisible(config: DatasetConfig, tables: Tables) -> Dataset:
     dataset = checked(config.name, config.task, tables, TableOptions.of(config, _drop_key(config)))
     check_parts(dataset, config.validation_fraction, config.test_fraction)
     return dataset
+
+
+def _further(refused: ConfigError, config: DatasetConfig, tables: Tables) -> str:
+    """What else to type: keys that a refusal's own will ask for, and a target if none was given and one would do."""
+    also = ""
+    if refused.key == "dataset.missing_targets":
+        try:
+            _divisible(replace(config, missing_targets="drop"), tables)
+        except ConfigError as then:
+            also = f"; then {then.key}: {then.allowed}"
+        else:
+            return ""
+    return also + _another_target(config, tables) * bool(_drop_key(config) and config.load.get("target") is None)
+
+
+def _another_target(config: DatasetConfig, tables: Tables) -> str:
+    """The key of the last column that could be predicted instead; "" if there is none, or the table is large."""
+    if tables.inputs.size > MOST_CELLS:
+        return ""
+    for name in list(tables.inputs.columns)[: -MOST_TRIED - 1 : -1]:
+        other = tables._replace(inputs=tables.inputs.drop(columns=name), targets=tables.inputs[[name]], notes=())
+        for missing in dict.fromkeys((config.missing_targets, "drop")):
+            with suppress(ConfigError):
+                found = _divisible(replace(config, missing_targets=missing), other)
+                if not any(note.startswith("the target") and "numbers the rows" in note for note in found.notes):
+                    drop = " dataset.missing_targets=drop" * (missing != config.missing_targets)
+                    return f"; {word('dataset.load.target', name)}{drop} predicts another column"
+    return ""
 
 
 def load_stored(config: DatasetConfig) -> Dataset:

@@ -1,17 +1,17 @@
 """The user's own data: a file as inputs and targets. What is found out about it is told; nothing in it is executed."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.config import ConfigError
-from harness.data.columns import chosen, one_line, quoted, resembling, word
+from harness.data.columns import Doubt, chosen, one_line, quoted, resembling, word
 from harness.data.contents import PACKED, PATH, contents, suffixes
 from harness.data.formats import read_arff, read_feather, read_npy, read_npz, read_parquet
 from harness.data.layout import MARKS, named
 from harness.data.tables import read_text
-from harness.data.values import Spelling, near_identical, typed
+from harness.data.values import Spelling, typed
 
 TEXT = (".csv", ".tsv", ".txt", ".tab", ".dat", ".data")
 TYPED = {".parquet": read_parquet, ".feather": read_feather, ".npy": read_npy}
@@ -55,7 +55,9 @@ def read_file(
     except FileNotFoundError as error:
         raise ConfigError(PATH, _existing(file), str(file)) from error
     except Exception as error:  # parsers raise nearly any exception for damaged bytes
-        raise ConfigError(PATH, f"a readable {suffixes(file)[0]} file at {str(file)!r}", one_line(error)) from error
+        raise ConfigError(
+            PATH, f"a readable {suffixes(file)[0] or suffixes(file)[1]} file at {str(file)!r}", one_line(error)
+        ) from error
 
 
 def _list(value: Any) -> list[Any] | None:
@@ -120,7 +122,7 @@ def _parts(frame: Any, notes: list[str], keys: Mapping[str, Any], spelling: Spel
         inputs, of_inputs = typed(inputs, spelling, truth=True)
         targets, of_targets = typed(targets, spelling, truth=False)
         notes += of_inputs + of_targets
-    notes += [*_numbering(inputs), *_missing_targets(targets), *near_identical(targets)]
+    notes += [*_numbering(inputs, _list(keys["drop"]) or []), *_missing_targets(targets)]
     return {"data": inputs, "target": targets.squeeze(axis="columns"), "notes": notes}
 
 
@@ -175,12 +177,12 @@ def _missing_targets(targets: Any) -> list[str]:
     return told
 
 
-def _numbering(inputs: Any) -> list[str]:
+def _numbering(inputs: Any, dropped: Sequence[Any]) -> list[str]:
     """Notes on inputs that are 0 ... n - 1 or 1 ... n."""
     import numpy as np
 
     n = len(inputs)
-    numeric = inputs.select_dtypes("number")
+    numeric = inputs.select_dtypes("number", exclude="timedelta")
     if n < 3 or numeric.empty:
         return []
     head = numeric.iloc[:2].to_numpy(dtype=float, na_value=np.nan)
@@ -188,4 +190,6 @@ def _numbering(inputs: Any) -> list[str]:
     for i in np.flatnonzero(np.isin(head[0], (0, 1)) & (head[1] == head[0] + 1)):
         values = numeric.iloc[:, i].to_numpy(dtype=float, na_value=np.nan)
         found += [str(numeric.columns[i])] if np.array_equal(values, np.arange(n) + values[0]) else []
-    return [f"{quoted(found)} numbers the rows: {word('dataset.load.drop', found)} leaves it out"] if found else []
+    it = "it" if len(found) == 1 else "them"
+    told = f"{quoted(found)} numbers the rows: {word('dataset.load.drop', [*dropped, *found])} leaves {it} out"
+    return [Doubt(told)] if found else []

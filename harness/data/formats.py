@@ -67,13 +67,20 @@ def _refuse_many(cells: int) -> None:
 
 def read_npz(content: bytes, inputs: Any, target: Any) -> tuple[Any, Any, list[str]]:
     """The arrays X and y of an NPZ file, or two that the keys name; X and its last column as y where y is not there."""
-    arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    arrays = _loaded(content, ".npz")
     names = [str(name) for name in getattr(arrays, "files", [])]  # a lone array saved by np.save has no names
     if zipped := getattr(arrays, "zip", None):
         _refuse_many(sum(member.file_size for member in zipped.infolist()) // 8)
     pair = _pair(names, inputs, target)
     note = f"read as arrays X = {pair[0]!r} (inputs={pair[0]}), y = {pair[1]!r} (target={pair[1]})"
     return arrays[pair[0]], arrays[pair[1]], [note]
+
+
+def _loaded(content: bytes, suffix: str) -> Any:
+    """What np.load gives; of another file it would say that it is pickled, and how to run it."""
+    if not content.startswith((b"\x93NUMPY", b"PK")):
+        raise ValueError(f"no {suffix} file, as NumPy writes it: it begins with {content[:20]!r}")
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
 
 def _pair(names: list[str], inputs: Any, target: Any) -> tuple[str, str]:
@@ -97,7 +104,7 @@ def read_npy(content: bytes) -> tuple[Any, list[str]]:
     """The columns of one array: its fields, or of a matrix (n, D + 1) the numbers 0, 1, ... as names."""
     import pandas as pd
 
-    array = np.load(io.BytesIO(content), allow_pickle=False)
+    array = _loaded(content, ".npy")
     if not isinstance(array, np.ndarray):
         raise ConfigError(PATH, "one array in the .npy file (a file of several ends in .npz)", "several")
     if array.dtype.names:

@@ -29,7 +29,7 @@ from harness.data.floats import (
 class TableOptions(NamedTuple):
     """What the keys `dataset.*` ask for where a table is not ready to be trained on; see conf/every_dataset.yaml.
 
-    drop_key: the key that leaves columns out; empty where the data have none.
+    drop_key: the key that leaves columns out; empty where the data have none. dropped: what it leaves out already.
     """
 
     prepare: str = "auto"
@@ -39,11 +39,14 @@ class TableOptions(NamedTuple):
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
     drop_key: str = ""
+    dropped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: DatasetConfig, drop_key: str = "") -> "TableOptions":
-        values = {name: getattr(config, name) for name in cls._fields if name != "drop_key"}
-        return cls(**values, drop_key=drop_key)
+        values = {name: getattr(config, name) for name in cls._fields if not name.startswith("drop")}
+        dropped = config.load.get("drop") if drop_key else None
+        several = dropped if isinstance(dropped, list | tuple) else [] if dropped is None else [dropped]
+        return cls(**values, drop_key=drop_key, dropped=tuple(map(str, several)))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 from harness.config import ConfigError
 from harness.data.columns import quoted
+from harness.data.headers import looks_like_names
 from harness.data.sample import (
     BLANKS,
     COMMA_NUMBER,
@@ -26,8 +26,7 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "colon":
 MARKS = {"point": ".", "comma": ",", "blank": " ", "apostrophe": "'"}  # words that need no quotes in a shell
 SPELLED = {",": ",", ";": ";", "\t": "tab", "|": "|", ":": ":", BLANKS: "blank", RUNS: "several-blank"}
 MOST_TITLES, MOST_VOTERS, TAIL_BYTES, MOST_FOOTERS = 60, 200, 2**16, 20
-MANY_STEPS = 8  # that numbers of a first row of values do not all go upwards
-TRUTH = frozenset({"true", "false", "yes", "no"})  # no names
+FEWEST_BELOW_UNITS = 3  # rows
 NO_HEADER = frozenset({"false", "none", "no"})
 
 
@@ -57,8 +56,13 @@ def layout_of(content: bytes, sep: Any, decimal: Any, header: Any) -> Layout:
     rows = sample.rows[1:] if told else sample.rows
     names, line = _header(sample, rows, mark, width, header)
     first = _first_row(rows, mark, width, line)
+    units = _unit_row([row for row in rows if line and first and row.start >= first.start], mark)
+    if units:
+        first = next(row for row in rows if row.start > units.start)
     start = first.start if first else len(content)
     end, notes = _without_footers(content, start, mark, width)
+    if units:
+        notes.append(f"line {units.number} skipped, as it holds units of numbers: {quoted(units.cells(mark))}")
     body = [row.first_cells(mark) for row in rows if row.start >= start]
     point = named(decimal, MARKS, "decimal") or _decimal(body, mark)
     blank_after = len(mark) == 1 and bool(re.search(re.escape(mark) + ' +"', "".join(row.text for row in rows[:50])))
@@ -100,7 +104,8 @@ def _header(sample: Sample, rows: list[Line], sep: str, width: int, given: Any) 
     if looks_like_names(body):
         return rows[top].cells(sep), rows[top]
     ends = all(line.masked.endswith(sep) for line in lines)
-    if top and (names := _short_names(rows[top - 1].cells(sep), body, width, ends)):
+    beside = top and rows[top - 1].number + 1 == rows[top].number
+    if beside and (names := _short_names(rows[top - 1].cells(sep), body, width, ends)):
         return names, rows[top - 1]
     return _commented(sample, rows[top], sep, width)
 
@@ -161,60 +166,23 @@ def _uncommented(line: Line) -> Line:
     return replace(line, text=line.text[n:], masked=line.masked[n:])
 
 
-def looks_like_names(body: Sequence[Sequence[str]]) -> bool:
-    """Whether the first of these rows names the columns of the others.
-
-    A column votes for it if the first cell is no number above numbers, or a text that occurs nowhere below in a column
-    of few texts; against it if the cell is a number above numbers, or a text that occurs below. Numbers vote for a
-    header where they grow from left to right and those of other rows do not: wavelengths, years, 0 1 2 ...
-    """
-    first, rest = body[0], body[1:]
-    if not rest:
-        return not any(map(is_number, first))
-    if any(is_gap(cell) for cell in first[1:]) and sum(map(is_number, first)) > 0:
-        return False
-    numbers = [i for i, cell in enumerate(first) if is_number(cell)]
-    if len(numbers) >= 3 and _only_first_grows([[row[i] for i in numbers if i < len(row)] for row in body]):
-        return True
-    votes = sum(_vote(cell, [row[i] for row in rest if i < len(row)]) for i, cell in enumerate(first))
-    return votes > 0 or (votes == 0 and not numbers)
-
-
-def _vote(cell: str, below: list[str]) -> int:
-    values = [value.strip() for value in below if not is_gap(value)]
-    if not values or is_gap(cell):
-        return 0
-    numeric = sum(map(is_number, values)) / len(values)
-    if numeric > 0.9:
-        return -1 if is_number(cell) else 1
-    if cell.strip() in values or cell.strip().casefold() in TRUTH:
-        return -1
-    alike = _shape(cell) == _shape(values[0]) and any(map(str.isdigit, cell)) and len({*map(_shape, values)}) == 1
-    if alike:  # dates, codes
-        return -1
-    return int(len(set(values)) <= max(1, len(values) // 2))
-
-
-def _shape(text: str) -> str:
-    return re.sub(r"[A-Za-z]", "a", re.sub(r"\d", "0", text.strip()))
-
-
-def _only_first_grows(body: Sequence[Sequence[str]]) -> bool:
-    """Whether the numbers of the first row grow in equal steps or in many, and those of hardly any other row do."""
-    rows = [[float(cell) for cell in row if NUMBER.fullmatch(cell.strip())] for row in body[:50]]
-    grows = [all(a < b for a, b in pairwise(row)) and len(row) >= 3 for row in rows]
-    steps = [b - a for a, b in pairwise(rows[0])]
-    regular = len(steps) >= MANY_STEPS or max(steps, default=0) - min(steps, default=0) <= 1e-6 * max(
-        rows[0], default=0
-    )
-    return grows[0] and regular and sum(grows[1:]) <= 0.1 * len(grows)
-
-
 def _first_row(rows: list[Line], sep: str, width: int, header: Line | None) -> Line | None:
     """The first row behind the header; without a header the first that is not shorter than usual."""
     if header is not None:
         return next((line for line in rows if line.number > header.number), None)
     return next((line for line in rows if line.count(sep) >= width), rows[0])
+
+
+def _unit_row(rows: Sequence[Line], sep: str) -> Line | None:
+    """The first row, if it holds no number and, above several columns of numbers, texts, such as units."""
+    first, *body = [row.first_cells(sep) for row in rows[:MOST_VOTERS]] or [[]]
+    if len(body) < FEWEST_BELOW_UNITS or any(map(is_number, first)):
+        return None
+    numeric = 0
+    for i, cell in enumerate(first):
+        below = [row[i] for row in body if i < len(row) and not is_gap(row[i])]
+        numeric += bool(below and not is_gap(cell) and all(map(is_number, below)))
+    return rows[0] if numeric >= 2 else None
 
 
 def _without_footers(content: bytes, start: int, sep: str, width: int) -> tuple[int, list[str]]:
@@ -223,24 +191,32 @@ def _without_footers(content: bytes, start: int, sep: str, width: int) -> tuple[
     lines = [line for line in lines_of(content[begin:].decode("latin-1")) if not line.is_blank]
     if begin > start:
         lines = lines[1:]
-    footers: list[Line] = []
-    while lines and len(footers) < MOST_FOOTERS and _is_footer(lines, sep, width):
-        footers.append(lines.pop())
-    if len(footers) == MOST_FOOTERS or not footers or not lines:
+    n = next((i for i, line in enumerate(reversed(lines)) if not _is_prose(line, sep, width)), len(lines))
+    while n and not _begins_footers(lines[: len(lines) - n + 1], sep, width):
+        n -= 1
+    footers = lines[len(lines) - n :]
+    if not footers or len(footers) >= MOST_FOOTERS:
         return len(content), []
-    texts = [unquoted(line.text.strip()) for line in reversed(footers)]
-    return begin + footers[-1].start, [f"{len(footers)} lines below the table skipped: {quoted(texts, 3)}"]
+    texts = [unquoted(line.text.strip()) for line in footers]
+    return begin + footers[0].start, [f"{len(footers)} lines below the table skipped: {quoted(texts, 3)}"]
 
 
-def _is_footer(lines: Sequence[Line], sep: str, width: int) -> bool:
-    """Whether the last line is text alone: below a blank line, below numbers, or one cell where rows have many."""
-    line, above = lines[-1], lines[-2:-1]
+def _is_prose(line: Line, sep: str, width: int) -> bool:
+    """Whether the line begins with text, is shorter or longer than a row, and holds hardly a number."""
     cells = [cell for cell in line.cells(sep) if cell.strip()]
-    if not cells or not above or any(map(is_number, cells)) or not (line.count(sep) < width or line.is_title):
+    few = bool(cells) and not is_number(cells[0]) and 3 * sum(map(is_number, cells)) < len(cells)
+    return few and (line.count(sep) != width or line.is_title)
+
+
+def _begins_footers(lines: Sequence[Line], sep: str, width: int) -> bool:
+    """Whether the last line is no row: below a blank line, below numbers, or one cell where rows have many."""
+    line, above = lines[-1], lines[-2:-1]
+    if not above:
         return False
     below_numbers = is_number(above[0].cells(sep, 1)[0]) and width > 1
     below_blank = line.number > above[0].number + 1
-    return below_numbers or (not line.is_title and (below_blank or (len(cells) == 1 and width > 2)))
+    alone = sum(bool(cell.strip()) for cell in line.cells(sep)) == 1 and width > 2
+    return below_numbers or (not line.is_title and (below_blank or alone))
 
 
 def _decimal(body: Sequence[Sequence[str]], sep: str) -> str:

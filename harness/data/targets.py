@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import ConfigError
-from harness.data.columns import listing
+from harness.data.columns import Doubt, listing
 from harness.data.floats import (
     LARGEST_EXACT,
     from_smallest,
@@ -23,7 +23,7 @@ from harness.data.floats import (
     text_of,
 )
 from harness.data.inputs import TableOptions
-from harness.data.parts import least_of_class
+from harness.data.parts import least_of_class, way_with_rare
 
 FEW = 20  # numbers with at most so many different values look like labels of classes
 PER_CLASS = 10  # examples of a class, on average, without which whole numbers look like quantities
@@ -59,24 +59,32 @@ def likely_task(targets: Any) -> tuple[str, bool]:
     return ("classification" if labels else "regression"), labels is not is_float_dtype(values.dtype)
 
 
-def decided_task(targets: Any) -> str:
-    """The likely one; but regression for whole numbers of less than PER_CLASS examples each, on average."""
+def decided_task(targets: Any, options: TableOptions) -> str:
+    """The likely one; but regression for more than two whole numbers, if one is too rare for a class."""
     task, _ = likely_task(targets)
     values = targets.iloc[:, 0]
-    scarce = is_numeric(values.dtype) and values.nunique() > 2 and values.nunique() * PER_CLASS > len(values)
-    return "regression" if scarce else task
+    if not is_numeric(values.dtype) or targets.shape[1] > 1 or values.nunique() <= 2:
+        return task
+    rare = options.rare_classes == "refuse" and values.value_counts().min() < _least(options)
+    return "regression" if rare or values.nunique() * PER_CLASS > len(values) else task
 
 
-def said_of_task(task: str, targets: Any, class_names: Sequence[str]) -> str:
-    """What was decided where `dataset.task` was left out, with the key that decides otherwise."""
+def _least(options: TableOptions) -> int:
+    return least_of_class(options.validation_fraction, options.test_fraction)
+
+
+def said_of_task(task: str, targets: Any, class_names: Sequence[str], options: TableOptions) -> str:
+    """What was decided where `dataset.task` was left out, with the keys that decide otherwise, if any do."""
     name, numbers = name_of_target(targets), is_numeric(targets.dtypes.iloc[0])
     if task == "classification":
-        other = " (dataset.task=regression predicts the number)" if numbers else ""
+        other = " (dataset.task=regression predicts the number)" if numbers and "True" not in class_names else ""
         return f"{len(class_names)} classes in {name}{other}"
     values = targets.iloc[:, 0]
-    whole = targets.shape[1] == 1 and bool((values == np.rint(values)).all())
-    other = f" (dataset.task=classification makes classes of its {values.nunique()} values)" if whole else ""
-    return f"numbers in {name}: a regression{other}"
+    keys = None
+    if targets.shape[1] == 1 and bool((values == np.rint(values)).all()):
+        keys = way_with_rare(values.value_counts().to_numpy(), _least(options))
+    other = f" (dataset.task=classification{keys} makes classes of its {values.nunique()} values)"
+    return f"numbers in {name}: a regression{'' if keys is None else other}"
 
 
 def readable(targets: Any, task: str | None) -> tuple[Any, list[str]]:
@@ -125,7 +133,8 @@ def rows_with_target(targets: Any, options: TableOptions) -> NDArray[np.intp]:
         raise ConfigError("dataset.load", "a target with values", f"none in {name_of_target(targets)}")
     if not usable.all() and options.missing_targets == "refuse":
         gaps = f"in {np.sum(~usable)} of {len(usable)} rows {name_of_target(targets)} has no finite value"
-        raise ConfigError("dataset.missing_targets", f"drop, which leaves rows out, because {gaps}", "refuse")
+        way_out = "dataset.missing_targets=drop leaves them out"
+        raise ConfigError("dataset.missing_targets", f"drop, because {gaps} ({way_out})", "refuse")
     return np.flatnonzero(usable)
 
 
@@ -160,7 +169,7 @@ def _labels(column: Any) -> NDArray[Any]:
 def _without_rare(y: NDArray[np.int64], names: list[str], options: TableOptions) -> Targets:
     """Classes that are too small to be split are refused later, left out or made one class, the last."""
     counts = np.bincount(y, minlength=len(names))
-    rare = counts < least_of_class(options.validation_fraction, options.test_fraction)
+    rare = counts < _least(options)
     if not rare.any() or options.rare_classes == "refuse":
         return Targets(y, tuple(names), np.arange(len(y)), [])
     kept = [name for name, is_rare in zip(names, rare, strict=True) if not is_rare]
@@ -179,13 +188,16 @@ def _alike(names: Sequence[str]) -> list[str]:
     for name in names:
         alike.setdefault("".join(name.split()).casefold(), []).append(name)
     found = [" and ".join(map(repr, some)) for some in alike.values() if len(some) > 1]
-    return [f"classes whose names differ in blanks or capitals only: {listing(found)}"] if found else []
+    return [Doubt(f"classes whose names differ in blanks or capitals only: {listing(found)}")] if found else []
 
 
 def quantities(table: Any) -> Targets:
     """y (n,) or (n, K): numbers, none of the K constant."""
     if text := text_columns(table, "y"):
         name, value = next(iter(text.items()))
+        if table.shape[1] > 1:
+            allowed = f"one column, or several of numbers ({name!r} holds {value!r})"
+            raise ConfigError("dataset.load.target", allowed, list(map(str, table.columns)))
         allowed = f"classification, or numbers in the target ({name!r} holds {value!r})"
         raise ConfigError("dataset.task", allowed, "regression")
     values, notes = strict_floats(table, "y"), list[str]()

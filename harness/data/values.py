@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from harness.data.columns import bare, quoted, word
+from harness.data.columns import quoted, word
 from harness.data.sample import NO_VALUE
 
 UNIT = r"(?:[$€£¥₹%]|USD|EUR|GBP|CHF|CAD|AUD|kr\.?|Rs\.?|zł)"
@@ -33,6 +33,9 @@ ISO = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y-%m")
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 DATES = (*ISO, *DAYS[4:], *MONTHS[:4], *DAYS[:4], *NAMED)  # of two that fit the earlier: month first, as pandas does
 LIKE_DATES = re.compile(r"(?=.*\d)(?=.*[-/., Q])[\dA-Za-z:/.,+\- ]{6,35}")
+CLOCK = re.compile(
+    r"(?:(\d+) days?,? )?(\d{1,3}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?(?: ?([ap])\.?m\.?)?", re.IGNORECASE
+)
 NEARLY = 0.5  # a text column with a larger share of numbers is told
 FIRST = 1000  # rows of a column that are looked at before all
 LOOK = 50  # different values that must agree before all are converted
@@ -84,8 +87,8 @@ def _typed_column(column: Any, spelling: Spelling, truth: bool) -> tuple[Found, 
     """The column as numbers, truth values or dates where all its texts are such, and else as it is; and a note."""
     usual = spelling.missing is None or len(spelling.missing) > 0
     first = [str(text).strip() for text in column.iloc[:FIRST].dropna().unique()]
-    kinds = [(_numbers, NO_VALUE), (_truths, {"?"} if usual else set()), (_dates, NO_VALUE)]
-    for kind, blanks in kinds if truth else kinds[::2]:
+    truths: list[tuple[Kind, Container[str]]] = [(_truths, {"?"} if usual else set())] if truth else []
+    for kind, blanks in [(_numbers, NO_VALUE), *truths, (_clocks, NO_VALUE), (_dates, NO_VALUE)]:
         kept = [text for text in first if text and text.casefold() not in blanks]
         possible = not kept or kind(kept, spelling) is not None  # else a column of long texts is not taken apart
         if possible and (found := _converted(column, kind, blanks, spelling)) is not None:
@@ -192,6 +195,22 @@ def _truths(words: list[str], spelling: Spelling) -> Found | None:
     return Found([TRUTH[text.casefold()] for text in words], f"{spelled} are truth values")
 
 
+def _clocks(words: list[str], spelling: Spelling) -> Found | None:
+    """Times of day and durations: 8:30, 08:30:15.5, 8:30 pm, 1 days 02:00:00."""
+    import pandas as pd
+
+    if spelling.dates not in (None, True) or not _all_match(CLOCK, words):
+        return None
+    seconds = [_seconds(*found.groups()) for found in map(CLOCK.fullmatch, words) if found]
+    return Found(pd.to_timedelta(pd.Series(seconds), unit="s"), "times (dates=false keeps them text)")
+
+
+def _seconds(days: str | None, hours: str, minutes: str, seconds: str | None, half: str | None) -> float:
+    """half: a or p of a clock of twelve hours."""
+    hour = int(hours) if half is None else int(hours) % 12 + 12 * (half in "pP")
+    return ((int(days or 0) * 24 + hour) * 60 + int(minutes)) * 60 + float(seconds or 0)
+
+
 def _dates(words: list[str], spelling: Spelling) -> Found | None:
     """Dates of one format, the first that fits all."""
     import pandas as pd
@@ -242,17 +261,3 @@ def _nearly_numbers(column: Any, first: list[str], spelling: Spelling) -> str:
         return ""
     way_out = word("dataset.load.missing", odd)
     return f"{str(column.name)!r} is text because of {quoted(odd)}: {way_out} makes it numbers"
-
-
-def near_identical(targets: Any) -> list[str]:
-    """Notes on texts of the targets that differ only in case and blanks."""
-    notes = []
-    for name, column in targets.items():
-        alike: dict[str, list[str]] = {}
-        for value in column.dropna().unique() if column.dtype.kind not in "biufM" else ():
-            alike.setdefault(bare(str(value)), []).append(str(value))
-        groups = [quoted(sorted(group)) for group in alike.values() if len(group) > 1]
-        notes += [f"classes of {str(name)!r} that differ in case or blanks only: {'; '.join(groups[:4])}"] * bool(
-            groups
-        )
-    return notes

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from harness.analysis import n_comparisons, too_few_seeds
 from harness.config import Config, labels
+from harness.data import Doubt
 from harness.report import duration
 from harness.runs.recording import Loader, load_dataset
 from harness.store import Store
@@ -49,8 +50,12 @@ def data_notes(cells: Sequence[GridCell]) -> list[str]:
     """What was found out about the data of cells, and done to them; with the dataset's name where there are several."""
     notes = {cell.identity.data: (cell.config.dataset.name, cell.notes) for cell in cells if cell.notes}
     several = len(notes) > 1
-    lines = [f"{name}: {note}" if several else note for name, own in notes.values() for note in own]
+    lines = [f"{f'{name}: ' * several}{_told(note)}" for name, own in notes.values() for note in own]
     return [*lines[:MOST_NOTES], *([f"and {len(lines) - MOST_NOTES} more lines"] if len(lines) > MOST_NOTES else [])]
+
+
+def _told(note: str) -> str:
+    return f"warning: {note}" if isinstance(note, Doubt) else note
 
 
 def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:

@@ -146,3 +146,15 @@ def test_data_in_two_arguments_is_refused_with_the_way_to_write_it():
 def test_what_is_no_data_is_described(data, got):
     with pytest.raises(harness.ConfigError, match=f"^dataset: expected a dataset's name.*, got {got}$"):
         harness.train(data)
+
+
+def test_doubts_about_the_data_are_warnings():
+    rng = np.random.default_rng(0)
+    y = np.tile(["cat", "dog"], 30)
+    table = pd.DataFrame({"x": rng.normal(size=60), "copy": np.char.upper(y), "y": y})
+    with pytest.warns(UserWarning, match=r"^data: 'copy' holds the target 'y' in other words"):
+        harness.train(table, epochs=1, seeds=1, batch_size=8)
+    with pytest.warns(UserWarning, match=r"^data: 'copy' holds") as told:
+        harness.sweep({"batch_size": [8, 16]}, table, epochs=1, seeds=1)
+    assert len([one for one in told if "copy" in str(one.message)]) == 1
+    harness.train(table.drop(columns="copy"), epochs=1, seeds=1, batch_size=8)

@@ -39,6 +39,13 @@ DOLLARS = columns(a=[1, 3, 5], price=[1200.5, 3.0, -2.25], kind=["x", "y", "x"])
 MISSING_DASH = columns(a=[1, 3, 5], b=[None, 4.5, None], kind=["x", "y", "x"])
 NUMBERED = columns(a=[5, 7, 6], kind=["x", "y", "x"])
 
+TIMES = columns(
+    at=pd.to_timedelta(["08:30:00", "23:05:00"]),
+    took=pd.to_timedelta(["00:01:30", "12:00:00.5"]),
+    alarm=pd.to_timedelta(["08:30:00", "12:05:00"]),
+    kind=XY,
+)
+
 # the file, the keys, the table
 CASES: list[tuple[str, dict[str, Any], Callable[[Path], pd.DataFrame]]] = [
     ("plain.csv", NONE, by_hand()),
@@ -77,6 +84,8 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Path], pd.DataFrame]]] = [
     ("dates_ambiguous.csv", {"dates": False}, by_hand()),
     ("dates_words.csv", NONE, dates("day", "%b %d, %Y")),
     ("quarters.csv", NONE, columns(time=pd.to_datetime(["1974-01-01", "1974-04-01"]), b=[1, 2], kind=XY)),
+    ("times.csv", NONE, TIMES),
+    ("times.csv", {"dates": False}, by_hand()),
     ("yes_no.csv", NONE, columns(a=[1, 3, 5], ok=[True, False, True], kind=["x", "y", "x"])),
     ("true_false.csv", NONE, by_hand()),
     ("true_gaps.csv", NONE, by_hand(dtype={"ok": "boolean"})),
@@ -120,7 +129,13 @@ CASES: list[tuple[str, dict[str, Any], Callable[[Path], pd.DataFrame]]] = [
     ("title.csv", NONE, by_hand(skiprows=2)),
     ("titles.csv", NONE, by_hand(skiprows=2)),
     ("titles.csv", {"header": 3}, by_hand(skiprows=2)),
+    ("units.csv", NONE, by_hand(skiprows=[1])),
+    ("units_missing.csv", NONE, by_hand()),
     ("footer.csv", NONE, by_hand(nrows=2)),
+    ("footer_prose.txt", NONE, by_hand(sep=" ", nrows=3)),
+    ("footer_commas.csv", NONE, by_hand(nrows=2)),
+    ("two_years.csv", NONE, by_hand()),
+    ("title_blanks.txt", NONE, by_hand(sep=" ", header=None, skiprows=2)),
     ("footer_padded.csv", NONE, by_hand(nrows=2)),
     ("gap_last.csv", NONE, columns(day=pd.to_datetime(["2020-01-31", "2021-12-01", "2021-12-02"]), b=[1.5, 2.5, None])),
     ("grouped_or_decimal.csv", NONE, by_hand(sep="\t", thousands=",")),

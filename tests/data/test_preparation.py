@@ -63,6 +63,9 @@ def by_hand(table: pd.DataFrame, train: np.ndarray, most: int = 20) -> ColumnTra
         encoder = OneHotEncoder(categories=own, drop="if_binary", max_categories=most, sparse_output=False)
         return make_pipeline(fill, encoder, StandardScaler())
 
+    if not gaps and all(len(levels[name]) == 2 for name in text):  # one input for each column, in their order
+        each = [(name, encoded([name], None) if name in text else StandardScaler(), [name]) for name in table]
+        return ColumnTransformer(each).fit(plain(table).iloc[train])
     transformer = ColumnTransformer(
         [
             ("complete", StandardScaler(), complete),
@@ -455,6 +458,56 @@ def test_few_examples_of_each_whole_number_are_a_regression(tmp_path):
     assert from_file(tmp_path, rows(*map(str, range(12)), times=3)).task == "regression"
 
 
+def test_whole_numbers_with_a_rare_value_are_a_regression_and_classes_by_the_keys_that_are_named(tmp_path):
+    text = rows("1", "2", "3") + "7,4\n8,4\n"
+    dataset = from_file(tmp_path, text)
+    assert dataset.task == "regression"
+    told = "(dataset.task=classification dataset.rare_classes=drop makes classes of its 4 values)"
+    assert f"numbers in 'kind': a regression {told}" in dataset.notes
+    assert from_file(tmp_path, text, task="classification", rare_classes="drop").class_names == ("1", "2", "3")
+    assert from_file(tmp_path, text, rare_classes="drop").class_names == ("1", "2", "3")
+    two = rows("1", "2", times=10) + "7,3\n"
+    assert any("a regression (" in note for note in from_file(tmp_path, two).notes)
+    alone = rows("1", times=30) + "7,2\n8,3\n"
+    assert "numbers in 'kind': a regression" in from_file(tmp_path, alone).notes
+
+
+def test_a_refusal_names_all_keys_that_are_needed(tmp_path):
+    text = rows("cat", "dog") + "1,\n2,emu\n"
+    with pytest.raises(ConfigError, match=r"missing_targets=drop .*; then dataset: .*dataset.rare_classes=drop leaves"):
+        from_file(tmp_path, text)
+    assert from_file(tmp_path, text, missing_targets="drop", rare_classes="drop").class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "last", [lambda i: f"note number {i}", lambda i: "always", lambda i: "", lambda i: f"name {i}" if i else ""]
+)
+def test_where_the_last_column_is_no_target_one_that_is_is_named(tmp_path, last):
+    text = "id,kind,x,note\n" + "".join(f"{i},{'ab'[i % 2]},{i},{last(i)}\n" for i in range(40))
+    with pytest.raises(ConfigError, match=r"; dataset.load.target=kind predicts another column, got"):
+        from_file(tmp_path, text)
+    source = {"_target_": "harness.data.files.read_file", "path": str(tmp_path / "data.csv"), "target": "kind"}
+    assert load(DatasetConfig("file", None, source, 0.1, 0.1, False)).class_names == ("a", "b")
+    with pytest.raises(ConfigError) as refused:
+        load(DatasetConfig("file", None, source | {"target": "note"}, 0.1, 0.1, False))
+    assert "predicts another column" not in str(refused.value)
+
+
+def test_a_target_with_gaps_is_named_with_the_key_that_leaves_its_rows_out(tmp_path):
+    text = "x,kind,empty\n" + "".join(f"{i},{'ab'[i % 2] if i else ''},\n" for i in range(60))
+    with pytest.raises(ConfigError, match=r"; dataset.load.target=kind dataset.missing_targets=drop predicts another"):
+        from_file(tmp_path, text)
+
+
+def test_several_targets_of_text_are_refused_by_the_key_of_the_targets(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y,z\n" + "1,a,2\n2,b,3\n" * 20)
+    source = {"_target_": "harness.data.files.read_file", "path": str(tmp_path / "t.csv"), "target": ["y", "z"]}
+    with pytest.raises(
+        ConfigError, match=r"dataset.load.target: expected one column, or several of numbers \('y' holds 'a'\)"
+    ):
+        load(DatasetConfig("file", None, source, 0.1, 0.1, False))
+
+
 def test_rows_without_a_target_are_left_out_by_the_key_that_the_refusal_names(tmp_path):
     text = rows("cat", "dog") + "7,\n8,\n"
     with pytest.raises(ConfigError, match=r"dataset.missing_targets: expected drop, .* 2 of 42 rows 'kind'"):
@@ -518,6 +571,13 @@ def test_larger_parts_that_the_refusal_names_are_enough(tmp_path):
 def test_classes_that_differ_in_blanks_or_capitals_are_told():
     dataset = in_memory((pd.DataFrame({"x": range(N)}), np.tile(["Yes", "yes", "no"], N // 3)))
     assert "classes whose names differ in blanks or capitals only: 'Yes' and 'yes'" in dataset.notes
+
+
+def test_classes_that_differ_in_blanks_are_told_once(tmp_path):
+    notes = from_file(tmp_path, rows("yes", " yes", "no")).notes
+    assert [note for note in notes if "differ" in note] == [
+        "classes whose names differ in blanks or capitals only: ' yes' and 'yes'"
+    ]
 
 
 def test_one_hot_targets_are_classes_unless_a_regression_is_asked_for():
