@@ -5,7 +5,7 @@ nothing back that does not depend on it. So an error needs no name to be survive
 without a password.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,17 +116,35 @@ def _send(client: "MlflowClient", journal: Journal, operations: list[Operation],
 
 
 def _log_files(client: "MlflowClient", run_id: str, folder: Path) -> None:
-    """Raises OSError if a server does not list a file afterwards: a proxy may answer an upload with a page of HTML."""
-    client.log_artifacts(run_id, str(folder))
+    """Send the files of a folder. To a server each by itself, and those that arrive are deleted here: of a server that
+    loses some requests, the next attempt asks for less. Raises what MLflow raises.
+    """
     if not client.tracking_uri.startswith("http"):
+        client.log_artifacts(run_id, str(folder))
         return
-    for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        inside = place.relative_to(folder).as_posix() if place != folder else None
-        listed = {item.path: item.file_size for item in client.list_artifacts(run_id, inside)}
-        for file in filter(Path.is_file, place.iterdir()):
-            path = file.relative_to(folder).as_posix()
-            if listed.get(path, -1) not in (file.stat().st_size, None):
-                raise OSError(f"{path} is not in the store after it was sent")
+    places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
+    if failures := [error for place in places for error in _log_place(client, run_id, folder, place)]:
+        raise failures[0]
+
+
+def _log_place(client: "MlflowClient", run_id: str, folder: Path, place: Path) -> Iterator[Exception]:
+    """Send the files of one folder; what failed. A proxy may answer an upload with a page of HTML: they are listed."""
+    inside, sent = place.relative_to(folder).as_posix() if place != folder else None, []
+    for file in sorted(filter(Path.is_file, place.iterdir())):
+        try:
+            client.log_artifact(run_id, str(file), inside)
+            sent.append(file)
+        except Exception as error:  # of any store: one file may be too large, and the others not
+            yield error
+            if not connection.is_answer(error):
+                break  # each further one may wait as long for an answer
+    listed = {item.path: item.file_size for item in client.list_artifacts(run_id, inside)} if sent else {}
+    for file in sent:
+        path = file.relative_to(folder).as_posix()
+        if listed.get(path, -1) in (file.stat().st_size, None):
+            file.unlink()
+        else:
+            yield OSError(f"{path} is not in the store after it was sent")
 
 
 def end_provisionally(client: "MlflowClient", journal: Journal) -> None:

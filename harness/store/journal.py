@@ -231,6 +231,10 @@ class Journal:
         sync(self.folder)
         self._is_saved, self._saved = True, time.monotonic()
 
+    def n_left(self) -> tuple[int, int]:
+        """Bytes of the operations, and files, that are not delivered yet."""
+        return self.waiting_bytes, sum(map(Path.is_file, (self.folder / "files").rglob("*")))
+
     def forget(self) -> None:
         """Nothing of it is to be sent; its run was not created and will not end."""
         self.state["ended"] = True

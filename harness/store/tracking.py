@@ -141,10 +141,9 @@ class Store:
         """Deliver the journals that no process holds, but for what the store refuses; end their open runs as KILLED."""
         n_runs, n_waiting, why, away = 0, 0, "", False
         refused, runs, unreadable = list[str](), set[str](), list[str]()
-        begun = time.monotonic()
+        spent = 0.0  # seconds on journals of which something is left
         for journal in Journal.abandoned(self.undelivered, unreadable):
-            spent = time.monotonic() - begun
-            left = wait_seconds - spent
+            begun, left = time.monotonic(), wait_seconds - spent
             if not self._owns(str(journal.state.get("store"))):
                 continue
             if away and left <= 0:  # another attempt would only take time
@@ -161,6 +160,7 @@ class Store:
                 runs.add("")
             except (UnreachableError, OSError) as error:  # OSError: the disk is full
                 n_waiting, why, away = n_waiting + 1, reason(error), True
+            spent += time.monotonic() - begun if journal.waiting_bytes else 0.0
         return Delivery(n_runs, n_waiting, why, refused, frozenset(runs), unreadable)
 
     def _owns(self, address: str) -> bool:

@@ -186,17 +186,18 @@ class RunWriter:
         self._write("finish", status=status, time=_now())
 
     def deliver(self, wait_seconds: float = 0.0, refusal_seconds: float = REFUSAL_SECONDS) -> bool:
-        """Deliver what waits, trying again for so many seconds, and for fewer if only a part is refused.
+        """Deliver what waits, trying again for so many seconds, and for fewer if a part is refused and nothing moves.
 
         Returns whether the store is there: all is delivered but for what it refuses.
         """
-        begun = time.monotonic()
+        begun = moved = time.monotonic()
         while True:
-            self._next_attempt = 0.0
+            self._next_attempt, before = 0.0, self.journal.n_left()
             with self.timed():
                 self._try_to_deliver()
-            patience = wait_seconds if self.unreachable else min(wait_seconds, refusal_seconds)
-            left = begun + patience - time.monotonic()
+            moved = moved if self.journal.n_left() == before else time.monotonic()
+            end = begun + wait_seconds
+            left = (end if self.unreachable else min(end, moved + refusal_seconds)) - time.monotonic()
             if left <= 0 or not (self.unreachable or self.journal.held):
                 return self.unreachable is None
             time.sleep(min(PAUSE_SECONDS[0], left))

@@ -7,17 +7,21 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 
 from .catalogue import FAULTS, Laboratory, NotHere
 from .commands import ROOT
 from .records import Tally
 from .servers import why_not
+from .trial import Reference
 
 PAGE = ROOT / "docs" / "reliability.md"
+LANES = {False: 2, True: 3}  # trials at once: without servers, and with; the latter wait most of the time
 PACKAGES = ("mlflow", "SQLAlchemy", "hydra-core", "joblib", "numpy")
 
 
@@ -28,25 +32,25 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the random moments")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
-    names = [name for _ in range(options.rounds) for name in options.only or FAULTS]
-    results = Results(options.seed)
-    laboratory = Laboratory(Path(tempfile.mkdtemp(prefix="faults-")))
+    trials = [(name, options.seed + n) for n in range(options.rounds) for name in options.only or FAULTS]
+    results, folder = Results(options.seed), Path(tempfile.mkdtemp(prefix="faults-"))
+    reference = Reference.make(folder / "reference")  # alone, as its duration matters
 
-    def try_all(lane: list[str]) -> None:
-        for number, name in enumerate(lane):
-            results.add(laboratory, name, options.seed + number)
-            if not options.only:
-                PAGE.write_text(results.page(), encoding="utf8")  # after each trial: it may be stopped at any time
+    def try_all(lane: tuple[int, Iterator[tuple[str, int]]]) -> None:
+        number, queue = lane
+        laboratory = Laboratory(folder / f"lane {number}", reference)
+        try:
+            for name, seed in queue:
+                results.add(laboratory, name, seed, page=not options.only)
+        finally:
+            laboratory.close()
 
-    try:
-        _ = laboratory.reference  # alone, as its duration matters
-        with ThreadPoolExecutor() as pool:  # trials that wait for a server leave the processor to the others
-            lanes = [[name for name in names if (FAULTS[name].group == "server") == served] for served in (False, True)]
-            list(pool.map(try_all, lanes))
-    finally:
-        laboratory.close()
+    queues = {served: iter([one for one in trials if (FAULTS[one[0]].group == "server") == served]) for served in LANES}
+    lanes = [queue for served, queue in queues.items() for _ in range(LANES[served])]  # those of one kind share a queue
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        list(pool.map(try_all, enumerate(lanes)))
     if results.good:
-        shutil.rmtree(laboratory.folder)
+        shutil.rmtree(folder)
     return int(not results.good)
 
 
@@ -57,13 +61,14 @@ class Results:
         self.seed, self.started = seed, time.monotonic()
         self.tallies: dict[str, Tally] = {}
         self.skipped: dict[str, str] = {}
+        self._lock = Lock()
 
     @property
     def good(self) -> bool:
         return all(tally.good for tally in self.tallies.values())
 
-    def add(self, laboratory: Laboratory, name: str, seed: int) -> None:
-        """Try a fault once more, unless this machine does not allow it."""
+    def add(self, laboratory: Laboratory, name: str, seed: int, page: bool) -> None:
+        """Try a fault once more, unless this machine does not allow it; write the page, as it may be stopped."""
         fault, started = FAULTS[name], time.monotonic()
         if fault.group == "server" and (missing := why_not()):
             self.skipped[name] = missing
@@ -76,7 +81,10 @@ class Results:
             return
         except Exception as error:  # printed on the page; the other faults are tried
             tally = Tally(tried=1, complaints=[f"{type(error).__name__}: {error}"])
-        self.tallies[name] = self.tallies.get(name, Tally()) + tally
+        with self._lock:
+            self.tallies[name] = self.tallies.get(name, Tally()) + tally
+            if page:
+                PAGE.write_text(self.page(), encoding="utf8")
         print(f"{time.monotonic() - started:6.1f} s  {name}  {'good' if tally.good else 'BAD'}", flush=True)
         if not tally.good:
             print(tally, file=sys.stderr, flush=True)
@@ -90,8 +98,10 @@ class Results:
         packages = [*PACKAGES, *([] if why_not() else ["psycopg"])]
         versions = ", ".join(f"{package} {version(package)}" for package in packages)
         return TEMPLATE.format(
-            summary=f"Faults tried: **{total.tried}**, runs lost: **{total.runs_lost}**, points lost:"
-            f" **{total.points_lost}**, duplicates: **{total.duplicates}**, runs left RUNNING: **{total.running}**.",
+            summary=f"Kinds of faults: **{len(tallies)}**, trials: **{total.tried}**, runs lost: **{total.runs_lost}**,"
+            f" points lost: **{total.points_lost}**, duplicates: **{total.duplicates}**,"
+            f" runs left RUNNING: **{total.running}**, tracebacks shown: **{total.tracebacks}**,"
+            f" code executed: **{total.executed}**.",
             rows="\n".join(rows),
             others=_section("## Failures", bad) + _section("## Not tried on this machine", left_out),
             how=f"{date.today()}, seed {self.seed}, {(time.monotonic() - self.started) / 60:.0f} min."
@@ -101,7 +111,15 @@ class Results:
 
 
 def _row(title: str, tally: Tally) -> str:
-    numbers = (tally.tried, tally.runs_lost, tally.points_lost, tally.duplicates, tally.running)
+    numbers = (
+        tally.tried,
+        tally.runs_lost,
+        tally.points_lost,
+        tally.duplicates,
+        tally.running,
+        tally.tracebacks,
+        tally.executed,
+    )
     return f"| {title} | {' | '.join(map(str, numbers))} | {tally.identical} of {tally.tried} |"
 
 
@@ -115,14 +133,15 @@ Each fault is applied to a small sweep (three cells on iris) at random moments: 
 connections cut. Then the same command is run again, and the contents of the store are compared with those that the same
 sweep leaves undisturbed. {summary}
 
-| fault | tried | runs lost | points lost | duplicates | left RUNNING | bit-identical |
-|---|---|---|---|---|---|---|
+| fault | tried | runs lost | points lost | duplicates | left RUNNING | tracebacks | code executed | bit-identical |
+|---|---|---|---|---|---|---|---|---|
 {rows}
 
 - **runs lost**: cells without a finished run after the repetition. **points lost**: points of a curve that the
   undisturbed run has and the finished one lacks, and points that were in the store or in a journal when a run was
   killed and are not in the store afterwards. **duplicates**: a second point of a metric at a step, a second finished
-  run of a cell.
+  run of a cell. **tracebacks**: shown by a command, unless the fault is an error planted in the program itself (the
+  first five rows and the one with secrets), which shows one. **code executed**: a file that planted code would make.
 - **bit-identical**: histories, fingerprints of the weights after every epoch, weights and the sweep's table of cells,
   apart from times. Where several different sweeps run at once, points are compared with each run's own table.
 - Commands are forked from a process that has only imported the libraries, which saves most of the time; joblib's
@@ -131,7 +150,7 @@ sweep leaves undisturbed. {summary}
   artifact, that every sweep has a report, and that a command that exits by itself leaves no run RUNNING.
 
 ```
-python -m tests.faults --rounds 3
+python -m tests.faults --rounds 5
 ```
 
 {how}

@@ -1,10 +1,11 @@
 """All faults, and the laboratory in which they are tried."""
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from . import commands_fail, deliveries, hostile, openings, outages, surroundings, together, travel  # noqa: F401 - they register faults  # noqa: F401 - likewise
+from . import commands_fail, deliveries, hostile, openings, outages, surroundings, together, travel  # noqa: F401 - they register faults
 from .fault import FAULTS as FAULTS
 from .fault import Fault
 from .fault import NotHere as NotHere
@@ -16,9 +17,8 @@ from .trial import Reference, ServerTrial, Trial
 class Laboratory:
     """What trials share: the undisturbed sweep, and the servers, started when first needed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._reference: Reference | None = None
+    def __init__(self, folder: Path, reference: Reference | None = None) -> None:
+        self.folder, self._reference = folder, reference
         self._site: Site | None = None
 
     @property
@@ -37,12 +37,11 @@ class Laboratory:
         """One trial. Raises NotHere."""
         folder, rng = self.folder / f"{one.name}-{uuid.uuid4().hex[:8]}", Random(f"{one.name} {seed}")
         reference = self.reference
-        if one.group == "server":
-            site = self.site
-            with ServerTrial(reference, folder, rng) as trial:
-                return one.try_it(trial, site)
-        with Trial(reference, folder, rng) as trial:
-            return one.try_it(trial)
+        sites = [self.site] if one.group == "server" else []
+        with (ServerTrial if sites else Trial)(reference, folder, rng) as trial:
+            tally = one.try_it(trial, *sites)
+            tracebacks = 0 if one.bug else trial.n_tracebacks()
+            return replace(tally, tracebacks=tracebacks, executed=trial.n_executed)
 
     def close(self) -> None:
         if self._site:

@@ -18,10 +18,13 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = [
-    "alembic", "filelock", "harness.app.train", "harness.runs", "hydra", "markdown_it", "matplotlib.pyplot", "mlflow",
-    "mlflow.store.artifact.http_artifact_repo", "mlflow.store.artifact.local_artifact_repo",
-    "mlflow.store.tracking.sqlalchemy_store", "pandas", "rich.progress", "scipy.stats", "sklearn.datasets",
-    "sklearn.model_selection",
+    "alembic.command", "bokeh.embed", "bokeh.layouts", "bokeh.models", "bokeh.plotting", "bokeh.resources", "filelock",
+    "harness.app.train", "harness.runs", "hydra._internal.core_plugins", "jinja2", "markdown_it",
+    "matplotlib.backends.backend_agg", "matplotlib.pyplot", "mlflow", "mlflow.store.artifact.http_artifact_repo",
+    "mlflow.store.artifact.local_artifact_repo",
+    "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.tracking.sqlalchemy_workspace_store", "pandas",
+    "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "pyarrow.pandas_compat", "rich.progress", "scipy.stats",
+    "sklearn.compose", "sklearn.datasets", "sklearn.model_selection", "sklearn.pipeline", "sqlalchemy.dialects.sqlite",
 ]  # fmt: skip
 SECONDS = 300.0  # that a command may take; the longest of a trial takes a third of it on an idle machine
 

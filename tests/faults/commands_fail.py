@@ -46,27 +46,27 @@ def _one_cell_fails(trial: Trial, cause: Callable[[], None], told: str) -> Tally
     return trial.again()
 
 
-@fault("an exception in the training of one cell")
+@fault("an exception in the training of one cell", bug=True)
 def exception_in_training(trial: Trial) -> Tally:
     return _one_cell_fails(trial, sabotage.in_training, sabotage.MESSAGE)
 
 
-@fault("an exception in the figures of one cell")
+@fault("an exception in the figures of one cell", bug=True)
 def exception_in_plotting(trial: Trial) -> Tally:
     return _one_cell_fails(trial, sabotage.in_plotting, sabotage.MESSAGE)
 
 
-@fault("MLflow's client raises for one cell")
+@fault("MLflow's client raises for one cell", bug=True)
 def exception_in_logging(trial: Trial) -> Tally:
     return _one_cell_fails(trial, sabotage.in_logging, sabotage.MESSAGE)
 
 
-@fault("sys.exit(0) in one cell")
+@fault("sys.exit(0) in one cell", bug=True)
 def exit_in_a_cell(trial: Trial) -> Tally:
     return _one_cell_fails(trial, sabotage.by_exit, "SystemExit: 0")
 
 
-@fault("an exception in the sweep's own figures")
+@fault("an exception in the sweep's own figures", bug=True)
 def exception_in_the_answer(trial: Trial) -> Tally:
     trial.with_store()
     command = trial.start(sabotage=sabotage.in_the_answer)

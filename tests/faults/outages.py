@@ -8,7 +8,7 @@ from .records import Tally
 from .servers import Site, now_and_then
 from .trial import LONG, ServerTrial, own_tally
 
-OUTAGE = 30.0  # seconds
+OUTAGE = 20.0  # seconds
 
 
 def _outage(trial: ServerTrial, site: Site, fate: str, longest: float) -> Tally:
@@ -28,12 +28,12 @@ def _outage(trial: ServerTrial, site: Site, fate: str, longest: float) -> Tally:
     return own_tally(trial, trial.records().cells, wanted=2)
 
 
-@fault("the server refuses connections for 30 s", group="server")
+@fault("the server refuses connections for 20 s", group="server")
 def server_away(trial: ServerTrial, site: Site) -> Tally:
     return _outage(trial, site, "refuse", longest=5.0)
 
 
-@fault("the server accepts requests and does not answer for 30 s", group="server")
+@fault("the server accepts requests and does not answer for 20 s", group="server")
 def server_hangs(trial: ServerTrial, site: Site) -> Tally:
     return _outage(trial, site, "hang", longest=12.0)
 

@@ -85,13 +85,18 @@ def _place(uri: str, artifacts: Path | None) -> Path:
 
 @dataclass
 class Tally:
-    """The result of one trial, or of all trials of a fault; complaints: other failures, one sentence each."""
+    """The result of one trial, or of all trials of a fault; complaints: other failures, one sentence each.
+
+    tracebacks: shown where no error was planted in the program. executed: how often planted code ran.
+    """
 
     tried: int = 0
     runs_lost: int = 0
     points_lost: int = 0
     duplicates: int = 0
     running: int = 0
+    tracebacks: int = 0
+    executed: int = 0
     identical: int = 0
     complaints: list[str] = field(default_factory=list)
 
@@ -100,8 +105,8 @@ class Tally:
 
     @property
     def good(self) -> bool:
-        lost = self.runs_lost + self.points_lost + self.duplicates + self.running
-        return not lost and not self.complaints and self.identical == self.tried > 0
+        bad = self.runs_lost, self.points_lost, self.duplicates, self.running, self.tracebacks, self.executed
+        return not any(bad) and not self.complaints and self.identical == self.tried > 0
 
 
 def compare(reference: Records, after: Records) -> Tally:

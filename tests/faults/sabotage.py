@@ -149,6 +149,7 @@ class StruckAtCall:
     CHANGES = (
         "create_run",
         "log_batch",
+        "log_artifact",
         "log_artifacts",
         "log_inputs",
         "set_terminated",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from .commands import environment
 
-LIFETIME = 1800  # seconds after which a server ends even if nobody ends it
+LIFETIME = 10_800  # seconds after which a server ends even if nobody ends it
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))[-1:]
 
 

@@ -25,18 +25,19 @@ INTERRUPTS |= {signal.SIGHUP: 129}
 HARNESS = f"{shlex.quote(sys.executable)} -m harness"
 
 
-def _shell(folder: Path, line: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def _shell(trial: Trial, line: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """A line of a shell, in which $HARNESS stands for the command and "$@" for the words."""
     command = ["bash", "-c", line.replace("$HARNESS", HARNESS), "bash", *words]
     options = {"capture_output": True, "text": True, "errors": "replace", "timeout": 120}
-    return subprocess.run(command, cwd=folder, env=environment(**environ), **options)
+    done = subprocess.run(command, cwd=trial.folder, env=environment(**environ), **options)
+    trial.printed.append(done.stdout + done.stderr)
+    return done
 
 
 def _trained(trial: Trial, line: str, *words: str) -> Tally:
     """The whole sweep, with its streams as the line has them: it is trained, and the exit code is 0."""
-    done = _shell(trial.with_store().folder, line, *(words or SWEEP))
+    done = _shell(trial.with_store(), line, *(words or SWEEP))
     trial.expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr}")
-    trial.expect("Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr)
     return trial.compared()
 
 
@@ -56,7 +57,7 @@ def messages_unread(trial: Trial) -> Tally:
 def answer_to_a_full_disk(trial: Trial) -> Tally:
     """Told in one line, with exit code 1."""
     words = trial.rng.choice([["--help"], ["--version"], [*CELL, "dry_run=true"], ["studies"]])
-    done = _shell(trial.with_store().folder, '$HARNESS "$@" >/dev/full', *words)
+    done = _shell(trial.with_store(), '$HARNESS "$@" >/dev/full', *words)
     trial.expect(done.returncode == 1, f"exit code {done.returncode}")
     trial.expect(done.stderr == "harness: standard output: No space left on device\n", done.stderr)
     return _cells(trial, trial.folder, 0)
@@ -65,7 +66,7 @@ def answer_to_a_full_disk(trial: Trial) -> Tally:
 @fault("the reader of an answer ends after its first line")
 def reader_ends(trial: Trial) -> Tally:
     words = trial.rng.choice([["--help"], ["--cfg", "job"], ["--info"], ["--hydra-help"], ["studies"], ["deliver"]])
-    done = _shell(trial.with_store().folder, 'set -o pipefail; $HARNESS "$@" | head -1', *words)
+    done = _shell(trial.with_store(), 'set -o pipefail; $HARNESS "$@" | head -1', *words)
     trial.expect(done.returncode == 0, f"exit code {done.returncode}")
     trial.expect(len((done.stdout + done.stderr).splitlines()) == 1, done.stdout + done.stderr)
     return _cells(trial, trial.folder, 0)
@@ -77,7 +78,7 @@ def encoding_without_eta(trial: Trial) -> Tally:
         [{"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
     )
     line = '$HARNESS "$@" dry_run=true && $HARNESS "$@"'
-    done = _shell(trial.with_store().folder, line, *CELL, PYTHONCOERCECLOCALE="0", **where)
+    done = _shell(trial.with_store(), line, *CELL, PYTHONCOERCECLOCALE="0", **where)
     trial.expect(done.returncode == 0, f"exit code {done.returncode}: {done.stderr}")
     trial.expect("iris B=64 eta=0.1 mean" in done.stdout, done.stdout)
     return _cells(trial, trial.folder, 1)
@@ -127,7 +128,7 @@ def sigint_at_start(trial: Trial) -> Tally:
         _, told = process.communicate(timeout=60)
     as_in_a_shell = {-signal.SIGINT: 130}.get(process.returncode, process.returncode)  # the second, in Python's own end
     trial.expect(as_in_a_shell == 130, f"exit code {process.returncode}: {told}")
-    trial.expect("Traceback" not in told, told)
+    trial.printed.append(told)
     trial.nothing_runs()
     return trial.again()
 

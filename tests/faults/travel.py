@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import signal
 import sqlite3
+import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -152,8 +153,10 @@ def moved_twice(trial: Trial) -> Tally:
 
 
 def _packed(trial: Trial) -> str:
-    """The undisturbed sweep as an archive."""
-    work, path = trial.folder, trial.folder.parent / "runs.zip"
+    """The undisturbed sweep as an archive, packed once."""
+    work, path = trial.folder, trial.reference.empty_store.parents[1] / f"runs-{threading.get_ident()}.zip"
+    if path.exists():
+        return str(path)
     environ, trial.environ = trial.environ, {k: v for k, v in trial.environ.items() if not k.startswith("MLFLOW_T")}
     trial.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
     trial.folder = trial.reference.folder

@@ -67,6 +67,8 @@ class Trial:
         self.environ = environment()
         self.uri, self.experiment, self.artifacts = f"sqlite:///{self.folder / 'mlflow.db'}", "harness", None
         self.complaints: list[str] = []
+        self.n_executed = 0  # times that planted code ran
+        self.printed: list[str] = []  # by commands that were not started with `start`
         self._started: list[Command] = []
         self._witness = None
 
@@ -94,7 +96,7 @@ class Trial:
 
         A moment that comes after its end counts for nothing: then once more, in an empty folder, somewhat sooner.
         """
-        span = self.reference.seconds
+        span = 1.5 * self.reference.seconds  # other trials go on at the same time
         for _ in range(REDRAWS):
             command = self.start(*words, **options)
             moment = self.rng.uniform(0.05, span)
@@ -136,6 +138,11 @@ class Trial:
     def expect(self, truth: object, otherwise: str) -> None:
         if not truth:
             self.complaints.append(otherwise)
+
+    def n_tracebacks(self) -> int:
+        """In all that its commands printed."""
+        printed = [*self.printed, *(command.stderr for command in self._started)]
+        return sum(text.count("Traceback (most recent call last)") for text in printed)
 
     def nothing_runs(self) -> None:
         """A command that ended in order has left no run open."""

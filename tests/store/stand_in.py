@@ -73,6 +73,10 @@ class Client:
         files = {path.name: path.read_text() for path in Path(folder).iterdir()}
         self._call(lambda: self._run(run_id).files.update(files))
 
+    def log_artifact(self, run_id, file, folder=None):
+        name = f"{folder}/{Path(file).name}" if folder else Path(file).name
+        self._call(lambda: self._run(run_id).files.update({name: Path(file).read_text()}))
+
     def log_inputs(self, run_id, inputs):
         self._call(lambda: self._run(run_id).inputs.add(inputs[0].dataset.digest))
 

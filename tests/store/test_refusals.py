@@ -1,5 +1,8 @@
 """A store that answers with a refusal: to everything for a while, or to one kind of operation for ever."""
 
+from itertools import cycle
+from pathlib import Path
+
 import pytest
 import requests
 from mlflow.exceptions import MlflowException, RestException
@@ -183,14 +186,55 @@ def test_an_upload_that_a_proxy_answers_with_a_page_is_no_upload(tmp_path):
     """With status 200: MLflow takes it for a success."""
     told = store(tmp_path)
     told.client.tracking_uri = "http://store"
-    upload = told.client.log_artifacts
-    told.client.log_artifacts = lambda run_id, folder: None
+    upload = told.client.log_artifact
+    told.client.log_artifact = lambda run_id, file, folder: None
     tell(told.start("cell", {"kind": "cell"}), 2)
     assert not told.deliver_waiting().complete
     assert heard(told)["files"] == {}
-    told.client.log_artifacts = upload
+    told.client.log_artifact = upload
     assert told.deliver_waiting().complete
     assert heard(told)["files"] == {"history.csv": "update\n0\n"}
+
+
+def test_files_that_arrived_are_not_sent_again(tmp_path):
+    """Where each attempt loses some requests, all files together would hardly ever arrive."""
+    told = store(tmp_path)
+    told.client.tracking_uri = "http://store"
+    upload, sent = told.client.log_artifact, []
+
+    def every_second(run_id, file, folder):
+        sent.append(Path(file).name)
+        if len(sent) % 2 == 0:
+            raise http(502)
+        upload(run_id, file, folder)
+
+    told.client.log_artifact = every_second
+    with told.start("cell", {}) as run, run.files() as folder:
+        (folder / "figures").mkdir()
+        for name in ("a.txt", "b.txt", "figures/c.txt"):
+            (folder / name).write_text(name)
+    assert any(told.deliver_waiting().complete for _ in range(4)), told.deliver_waiting()
+    assert heard(told)["files"] == {name: name for name in ("a.txt", "b.txt", "figures/c.txt")}
+    assert sent == ["a.txt", "b.txt", "c.txt", "b.txt", "b.txt"]
+
+
+def test_a_refusal_that_moves_is_waited_for(tmp_path, monkeypatch):
+    """A server that loses half of all requests takes longer than the patience for one that takes nothing."""
+    monkeypatch.setattr(writer, "PAUSE_SECONDS", (8.0, 8.0))
+    now, answers = [0.0], cycle([True, True, False])
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(writer.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    told = store(tmp_path)
+    end = refusing(told.client, http(413), ["log_artifacts"])
+    with told.start("cell", {}) as run:
+        for name in "abcd":
+            with run.files() as folder:
+                (folder / name).write_text(name)
+    end()
+    refusing(told.client, http(502), ["log_artifacts"], lambda *_: next(answers))
+    begun = now[0]
+    assert told.deliver_waiting(60.0).complete
+    assert now[0] - begun >= writer.REFUSAL_SECONDS
 
 
 def test_a_store_that_came_back_empty_costs_no_journal(tmp_path):
