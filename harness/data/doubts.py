@@ -9,7 +9,7 @@ from harness.data.columns import Doubt, quoted, word
 from harness.data.inputs import Column, TableOptions
 from harness.data.targets import Targets
 
-ENOUGH = 10  # rows; of fewer, columns are alike by chance
+FEWEST, ENOUGH = 3, 10  # rows: of fewer, columns count, or are alike, by chance
 SAME = 1e-6  # 1 - |correlation| of a quantity and itself in another unit, rounded to a few digits
 CHUNK = 1 << 20  # values that are looked at together
 LONGEST_RUN = 64  # neighbours that are looked at as one-hot columns
@@ -23,28 +23,39 @@ def doubts(
 
     columns: those of X. names: of the targets' columns.
     """
-    y = targets.y.reshape(len(targets.y), -1)
-    if len(X) < ENOUGH:
+    if len(X) < FEWEST:
         return []
-    found = _of_labels(X, columns, targets, names) if targets.class_names else _of_quantities(X, columns, y, names)
-    told = [f"{what}; if made from it, {left_out(inputs, options)}" for what, inputs in found if inputs]
-    if len(names) == 1 and set(targets.class_names) in ({"0", "1"}, {"False", "True"}):
-        told += _siblings(X, columns, y[:, 0], names[0], options)
-    rows = np.arange(len(X))
-    if options.drop_key and (
-        counting := [
-            c.name for c, x in zip(columns, X.T, strict=True) if x[0] in (0, 1) and np.array_equal(x, rows + x[0])
-        ]
-    ):
+    told = []
+    if options.drop_key and (counting := [columns[i].name for i in _counting(X)]):
         told.append(f"{quoted(counting)} numbers the rows: {left_out(counting, options)}")
+    if len(X) >= ENOUGH:
+        told += _of_many(X, columns, targets, names, options)
+    return list(map(Doubt, told))
+
+
+def _counting(X: Array) -> Iterator[int]:
+    """The columns that are 0 ... n - 1 or 1 ... n."""
+    rows = np.arange(len(X))
+    for i in map(int, np.flatnonzero(np.isin(X[0], (0, 1)) & (X[1] == X[0] + 1))):
+        if np.array_equal(X[:, i], rows + X[0, i]):
+            yield i
+
+
+def _of_many(
+    X: Array, columns: Sequence[Column], targets: Targets, names: Sequence[str], options: TableOptions
+) -> Iterator[str]:
+    y = targets.y.reshape(len(targets.y), -1)
+    found = _of_labels(X, columns, targets, names) if targets.class_names else _of_quantities(X, columns, y, names)
+    for what, inputs in found:
+        if inputs:
+            yield f"{what}; if made from it, {left_out(inputs, options)}"
+    if len(names) == 1 and set(targets.class_names) in ({"0", "1"}, {"False", "True"}):
+        yield from _siblings(X, columns, y[:, 0], names[0], options)
     if named := [c.name for c in columns if c.kind == "category" and len(c.levels) == len(X)]:
-        told.append(
-            f"the texts of {quoted(named)} all differ, so nothing is learned from them: {left_out(named, options)}"
-        )
+        yield f"the texts of {quoted(named)} all differ, so nothing is learned from them: {left_out(named, options)}"
     if counted := [names[k] for k in range(y.shape[1]) if not targets.class_names and set(np.diff(y[:, k])) == {1.0}]:
         other = f" ({word('dataset.load.target', 'NAME')} takes another)" * bool(options.drop_key)
-        told.append(f"the target {quoted(counted)} numbers the rows: is it the right one?{other}")
-    return list(map(Doubt, told))
+        yield f"the target {quoted(counted)} numbers the rows: is it the right one?{other}"
 
 
 def left_out(names: Sequence[str], options: TableOptions) -> str:

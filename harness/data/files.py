@@ -1,12 +1,12 @@
 """The user's own data: a file as inputs and targets. What is found out about it is told; nothing in it is executed."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.config import ConfigError
-from harness.data.columns import Doubt, chosen, one_line, quoted, resembling, word
+from harness.data.columns import chosen, one_line, quoted, resembling, word
 from harness.data.contents import PACKED, PATH, contents, suffixes
 from harness.data.formats import read_arff, read_feather, read_npy, read_npz, read_parquet
 from harness.data.layout import MARKS, named
@@ -122,7 +122,7 @@ def _parts(frame: Any, notes: list[str], keys: Mapping[str, Any], spelling: Spel
         inputs, of_inputs = typed(inputs, spelling, truth=True)
         targets, of_targets = typed(targets, spelling, truth=False)
         notes += of_inputs + of_targets
-    notes += [*_numbering(inputs, _list(keys["drop"]) or []), *_missing_targets(targets)]
+    notes += [*_missing_targets(targets)]
     return {"data": inputs, "target": targets.squeeze(axis="columns"), "notes": notes}
 
 
@@ -175,21 +175,3 @@ def _missing_targets(targets: Any) -> list[str]:
         way_out = " (dataset.load.missing=[] keeps texts such as NA as classes)" if column.dtype.kind in "OUT" else ""
         told += [f"{n} values of the target {name!r} are missing{way_out}"] if (n := int(column.isna().sum())) else []
     return told
-
-
-def _numbering(inputs: Any, dropped: Sequence[Any]) -> list[str]:
-    """Notes on inputs that are 0 ... n - 1 or 1 ... n."""
-    import numpy as np
-
-    n = len(inputs)
-    numeric = inputs.select_dtypes("number", exclude="timedelta")
-    if n < 3 or numeric.empty:
-        return []
-    head = numeric.iloc[:2].to_numpy(dtype=float, na_value=np.nan)
-    found = []
-    for i in np.flatnonzero(np.isin(head[0], (0, 1)) & (head[1] == head[0] + 1)):
-        values = numeric.iloc[:, i].to_numpy(dtype=float, na_value=np.nan)
-        found += [str(numeric.columns[i])] if np.array_equal(values, np.arange(n) + values[0]) else []
-    it = "it" if len(found) == 1 else "them"
-    told = f"{quoted(found)} numbers the rows: {word('dataset.load.drop', [*dropped, *found])} leaves {it} out"
-    return [Doubt(told)] if found else []

@@ -86,6 +86,14 @@ def test_what_is_left_out_already_stays_in_the_key(tmp_path):
     assert "dataset.load.drop=[a,copy]" in told[1]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_numbers_the_rows_is_told(tmp_path, first):
+    table = pd.DataFrame(NUMBERS | {"id": np.arange(first, N + first), "kind": KIND})
+    assert doubts(from_file(tmp_path, table)) == ["'id' numbers the rows: 'dataset.load.drop=[id]' leaves it out"]
+    assert doubts(from_file(tmp_path, table.assign(id=table["id"] + 2))) == []
+    assert doubts(from_file(tmp_path, table.assign(id=table["id"].iloc[::-1].to_numpy()))) == []
+
+
 def test_a_column_that_numbers_the_rows_that_are_left_is_told(tmp_path):
     table = pd.DataFrame(
         {"x": np.tile(NUMBERS["a"], 2), "id": np.tile(np.arange(N) + 1, 2), "y": np.append(KIND, [""] * N)}

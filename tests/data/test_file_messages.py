@@ -99,7 +99,6 @@ def test_the_keys_of_the_note_say_what_was_found_out(path):
         ),
         ("index.csv", "the first column has no name and numbers the rows: left out (dataset.load.drop=[] keeps it)"),
         ("row_names.txt", "the first column has no name and names the rows: left out (dataset.load.drop=[] keeps it)"),
-        ("id.csv", "'id' numbers the rows: 'dataset.load.drop=[id]' leaves it out"),
         ("dates_ambiguous.csv", "dates (dates=%m/%d/%Y): 'day'"),
         ("dollars.csv", "'$' taken off, ',' between thousands taken off: 'price'"),
         ("thousands.csv", "',' between thousands taken off (decimal=comma reads decimals): 'b'"),
