@@ -132,9 +132,12 @@ class Store:
 
     def describe(self, markdown: str, unless_not: str) -> None:
         """Set the description of the experiment, unless one begins otherwise: a user has written it."""
-        tags = query(lambda: self.client.get_experiment(self.experiment_id)).tags
         ((key, text),) = connection.note_tags(markdown).items()
-        if tags.get(key, unless_not).startswith(unless_not):
+        if (
+            query(lambda: self.client.get_experiment(self.experiment_id))
+            .tags.get(key, unless_not)
+            .startswith(unless_not)
+        ):
             query(lambda: self.client.set_experiment_tag(self.experiment_id, key, text))
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
