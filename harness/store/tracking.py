@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FINISHED = "attributes.status = 'FINISHED'"
 ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
-REPORT = "report.html"  # on the parent run of a sweep
+REPORT = "report.html"  # of a sweep
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
@@ -78,8 +78,8 @@ class Store:
 
     def last(self, kind: str, signature: str = "") -> "Run | None":
         """The newest run of a kind, or of one cell, however it ended."""
-        found = self._search(f"tags.kind = '{kind}'" + (f" and tags.signature = '{signature}'" if signature else ""))
-        return found[-1] if found else None
+        of = f" and tags.signature = '{signature}'" if signature else ""
+        return next(reversed(self._search(f"tags.kind = '{kind}'{of}")), None)
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None, claim: bool = False) -> RunWriter:
         """A new run; inside a sweep, below its parent.
@@ -133,11 +133,8 @@ class Store:
     def describe(self, markdown: str, unless_not: str) -> None:
         """Set the description of the experiment, unless one begins otherwise: a user has written it."""
         ((key, text),) = connection.note_tags(markdown).items()
-        if (
-            query(lambda: self.client.get_experiment(self.experiment_id))
-            .tags.get(key, unless_not)
-            .startswith(unless_not)
-        ):
+        own = query(lambda: self.client.get_experiment(self.experiment_id)).tags
+        if own.get(key, unless_not).startswith(unless_not):
             query(lambda: self.client.set_experiment_tag(self.experiment_id, key, text))
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
