@@ -76,10 +76,9 @@ class Store:
         """Where the report of a sweep is, for people; empty if the run has none."""
         return report_place(self.ui, self.get(run_id), REPORT) if self.has_file(run_id, REPORT) else ""
 
-    def last(self, kind: str, signature: str = "") -> "Run | None":
-        """The newest run of a kind, or of one cell, however it ended."""
-        of = f" and tags.signature = '{signature}'" if signature else ""
-        return next(reversed(self._search(f"tags.kind = '{kind}'{of}")), None)
+    def last(self, **tags: str) -> "Run | None":
+        """The newest run with these tags, however it ended."""
+        return next(reversed(self._search(" and ".join(f"tags.{key} = '{text}'" for key, text in tags.items()))), None)
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None, claim: bool = False) -> RunWriter:
         """A new run; inside a sweep, below its parent.
