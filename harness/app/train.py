@@ -96,7 +96,7 @@ def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result
         sharing.train_shared([cell], store, run, found, say)
     finally:
         refused = recovery.drain(store, say)
-        if refused is not None and (own := store.last("cell", cell.signature)):
+        if refused is not None and (own := store.last(kind="cell", signature=cell.signature)):
             _tell_cell(store, own, result)
     stored = refused == frozenset() and store.finished_cell(cell.signature) is not None
     return int(outcomes[-1] in (None, Outcome.FAILED) or not stored)

@@ -157,7 +157,7 @@ def _ui(words: Sequence[str]) -> int:
 
 def _last_page(store: Store) -> str:
     """The page of the newest sweep, else of the newest cell, else the table of all runs."""
-    last = store.last("sweep") or store.last("cell")
+    last = store.last(kind="sweep") or store.last(kind="cell")
     return store.ui.address(last.info.run_id) if last else store.ui.table_link()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FINISHED = "attributes.status = 'FINISHED'"
 ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
-REPORT = "report.html"  # on the parent run of a sweep
+REPORT = "report.html"  # of a sweep
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
@@ -76,10 +76,9 @@ class Store:
         """Where the report of a sweep is, for people; empty if the run has none."""
         return report_place(self.ui, self.get(run_id), REPORT) if self.has_file(run_id, REPORT) else ""
 
-    def last(self, kind: str, signature: str = "") -> "Run | None":
-        """The newest run of a kind, or of one cell, however it ended."""
-        found = self._search(f"tags.kind = '{kind}'" + (f" and tags.signature = '{signature}'" if signature else ""))
-        return found[-1] if found else None
+    def last(self, **tags: str) -> "Run | None":
+        """The newest run with these tags, however it ended."""
+        return next(reversed(self._search(" and ".join(f"tags.{key} = '{text}'" for key, text in tags.items()))), None)
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None, claim: bool = False) -> RunWriter:
         """A new run; inside a sweep, below its parent.
@@ -132,9 +131,9 @@ class Store:
 
     def describe(self, markdown: str, unless_not: str) -> None:
         """Set the description of the experiment, unless one begins otherwise: a user has written it."""
-        tags = query(lambda: self.client.get_experiment(self.experiment_id)).tags
         ((key, text),) = connection.note_tags(markdown).items()
-        if tags.get(key, unless_not).startswith(unless_not):
+        own = query(lambda: self.client.get_experiment(self.experiment_id)).tags
+        if own.get(key, unless_not).startswith(unless_not):
             query(lambda: self.client.set_experiment_tag(self.experiment_id, key, text))
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
