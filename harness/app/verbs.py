@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from harness.app.command import say
-from harness.app.composition import checked_cells
+from harness.app.composition import Composed, checked_cells
 from harness.app.ending import Result
 from harness.app.session import SMALL
 from harness.app.train import train
@@ -88,6 +88,8 @@ def _pack(words: Sequence[str]) -> int:
     path = Path(files[0])
     if not path.absolute().parent.is_dir():
         raise ConfigError("pack -o", "a file in a folder that exists", files[0])
+    if path.exists():
+        raise ConfigError("pack -o", "a file that does not exist yet", files[0])
     say(pack(Store.open(), chosen, path, say))
     return 0
 
@@ -112,11 +114,9 @@ def _studies(words: Sequence[str]) -> int:
     everything = "--all" in words
     size = "small" if SMALL in overrides else "full"
     names = studies.names() if everything or not chosen else chosen
-    failed = []
-    for i, name in enumerate(names if everything or chosen else []):
-        say(f"\nStudy {i + 1} of {len(names)}: {name}")
-        if _study(name, overrides):
-            failed.append(name)
+    failed = _run_studies(names, overrides) if everything or chosen else []
+    if not (everything or chosen) and (extra := [word for word in overrides if word != SMALL]):
+        raise ConfigError("studies", "a study to run with that (NAME or --all), or size=small", extra[0])
     if failed:
         say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
@@ -125,11 +125,30 @@ def _studies(words: Sequence[str]) -> int:
     return int(bool(failed))
 
 
-def _study(name: str, overrides: list[str]) -> int:
-    """Run one study of several; a refusal is reported, so that the next one can run."""
-    try:
+def _run_studies(names: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Run studies; those that failed or refuse the overrides are returned. Raises ConfigError if all refuse them."""
+    refusals, failed = dict[str, ConfigError](), []
+    for i, name in enumerate(names):
         words = ["-m", f"experiment={name}", *overrides]
-        return train(words, checked_cells(words), Result())
+        try:
+            composed = checked_cells(words)
+        except ConfigError as refused:
+            refusals[name] = refused
+            continue
+        say(f"\nStudy {i + 1} of {len(names)}: {name}")
+        if _study(words, composed):
+            failed.append(name)
+    if len(refusals) == len(names):
+        raise refusals[names[0]]
+    for name, refused in refusals.items():
+        say(f"harness: {name}: {refused}")
+    return [name for name in names if name in failed or name in refusals]
+
+
+def _study(words: Sequence[str], composed: Composed) -> int:
+    """Run one study of several; data that are refused are reported, so that the next one can run."""
+    try:
+        return train(words, composed, Result())
     except ConfigError as refused:
         say(f"harness: {refused}")
         return 2

@@ -113,7 +113,7 @@ class Archive:
             raise self.refusal("less than the free bytes of the disk", f"{needed:,} of {free:,} bytes")
 
     def refusal(self, allowed: str, value: str) -> ConfigError:
-        return ConfigError(shown(self.path.name), f"an archive as `pack` writes it: {allowed}", shown(value))
+        return ConfigError(shown(self.path), f"an archive as `pack` writes it: {allowed}", shown(value))
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:
@@ -127,7 +127,7 @@ class Archive:
         except RecursionError as deep:
             raise self.refusal("JSON of few levels", "deeply nested JSON") from deep
         except OSError as error:
-            raise ConfigError(shown(self.path.name), "a file that can be read", error.strerror or str(error)) from error
+            raise ConfigError(shown(self.path), "a file that can be read", error.strerror or str(error)) from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise self.refusal("a whole zip file", str(error)) from error
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -26,10 +26,8 @@ CHUNK = 1000  # points in one line
 def pack(store: Store, words: Sequence[str], path: Path, say: Callable[[str], None]) -> str:
     """Write the runs of these ids, a sweep with its cells, or all that have ended; returns a sentence.
 
-    Raises ConfigError for a run that cannot be packed and a path that is taken.
+    Raises ConfigError for a run that cannot be packed.
     """
-    if path.exists():
-        raise ConfigError("pack -o", "a file that does not exist yet", str(path))
     ended = _chosen(store, words, say)
     if not ended:
         raise ConfigError("pack", f"a store with runs that have ended ({store.uri} has none)", " ".join(words) or None)

@@ -201,6 +201,20 @@ report  --help
 deliver  x
 deliver  --help
 studies  x
+studies  seed=1
+studies  noise  foo=1
+studies  noise  order  batch_size=0
+pack
+pack  -o
+pack  x
+pack  -o  .
+pack  -o  no/such/folder/x.zip
+pack  x  -o  y.zip
+pack  -o  x.zip  -o  y.zip
+unpack
+unpack  .
+unpack  no-such-file.zip
+unpack  x  y
 load
 train
 sweep

@@ -212,13 +212,13 @@ def store_emptied(trial: Trial) -> Tally:
     with _database(trial) as database, closing(reader), closing(sqlite3.connect(backup)) as copy:
         database.execute("BEGIN IMMEDIATE")  # nothing is written between the copy and the end of the runs
         reader.backup(copy)
-        for table in _tables_of_runs(database):
+        for table in tables_of_runs(database):
             database.execute(f"DELETE FROM {table}")
     code = command.wait()
     trial.expect(code == 1 and "not found" in command.stderr, f"exit code {code}: {command.stderr}")
     with _database(trial) as database:
         database.execute("ATTACH ? AS old", (str(backup),))
-        for table in reversed(_tables_of_runs(database)):
+        for table in reversed(tables_of_runs(database)):
             database.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM old.{table}")
     _deliver(trial)
     tally = trial.again()
@@ -226,7 +226,7 @@ def store_emptied(trial: Trial) -> Tally:
     return tally
 
 
-def _tables_of_runs(database: sqlite3.Connection) -> list[str]:
+def tables_of_runs(database: sqlite3.Connection) -> list[str]:
     """Those with rows of runs, the runs themselves last."""
     names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     of_runs = [

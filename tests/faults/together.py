@@ -1,6 +1,7 @@
 """Faults of several commands that need the same cells: each cell is trained once, and every sweep has it."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import time
@@ -9,6 +10,7 @@ from contextlib import closing, suppress
 
 from . import sabotage
 from .commands import Command
+from .deliveries import tables_of_runs
 from .fault import fault
 from .records import Tally
 from .servers import Site
@@ -200,6 +202,49 @@ def parent_killed_others_wait(trial: Trial) -> Tally:
     _all_end(trial, [waiter])
     owner.wait()
     owner.signal_group(signal.SIGKILL)  # workers that idle, or wait for their parent
+    return trial.again()
+
+
+@fault("Ctrl-C, SIGTERM or SIGHUP, once or twice, to a sweep that waits for another's cell")
+def waiter_interrupted(trial: Trial) -> Tally:
+    """It ends at once and in order; the other one goes on."""
+    owner, waiter = _owner_and_waiter(trial.with_store(), lease=60.0)
+    number = trial.rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    for _ in range(trial.rng.choice([1, 2])):
+        with suppress(ProcessLookupError):
+            waiter.signal(number)
+        time.sleep(trial.rng.uniform(0, 0.5))
+    code = waiter.wait(60)
+    trial.expect(code == 128 + number, f"exit code {code} after {number.name}: {waiter.stderr}")
+    _all_end(trial, [owner])
+    trial.nothing_runs()
+    return trial.again()
+
+
+@fault("the server answers everything with 401 for 12 s while a sweep waits for another's cell", group="server")
+def refused_while_waiting(trial: ServerTrial, site: Site) -> Tally:
+    proxy = trial.connect(site)
+    owner, waiter = _owner_and_waiter(trial, lease=60.0)
+    proxy.fate = lambda: "401"
+    time.sleep(12)
+    proxy.fate = lambda: "pass"
+    _all_end(trial, [owner, waiter])
+    return _all_complete(trial, 2)
+
+
+@fault("the store comes back empty while a sweep waits for another's cell")
+def emptied_while_waiting(trial: Trial) -> Tally:
+    """Both end with exit code 1 and say what is kept. Its folders are deleted, and all is trained again."""
+    commands = _owner_and_waiter(trial.with_store(), lease=60.0)
+    with closing(sqlite3.connect(trial.folder / "mlflow.db", timeout=20)) as database, database:
+        for table in tables_of_runs(database):
+            database.execute(f"DELETE FROM {table}")
+    for command in commands:
+        code = command.wait()
+        trial.expect(code == 1 and "not found" in command.stderr, f"exit code {code}: {command.stderr}")
+        trial.expect("delete its folder to give it up" in command.stderr, f"does not say what to do: {command.stderr}")
+    for journal in trial.folder.glob("mlruns/undelivered/[!.]*"):
+        shutil.rmtree(journal)
     return trial.again()
 
 

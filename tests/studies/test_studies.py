@@ -15,6 +15,7 @@ from harness.analysis.evidence import Evidence, at_the_edge, quartiles
 from harness.analysis.study import Claim, Finding, Study, judged
 from harness.analysis.timing import ONE_READING
 from harness.app import verbs
+from harness.config import ConfigError
 from harness.inference.verdicts import Verdict
 from harness.report.notes import note
 from harness.runs import studies
@@ -198,6 +199,30 @@ def test_a_study_that_does_not_exist_is_refused(project):
     assert code == 2
     assert said.startswith("harness: studies: expected --all | ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["noise", "foo=bar"], ["noise", "order", "batch_size=0"], ["seeds=3"]])
+def test_words_that_no_study_takes_are_refused_in_one_line(project, words):
+    code, said = project.run("studies", *words)
+    assert code == 2
+    assert said.startswith(f"harness: {'studies' if len(words) == 1 else words[-1].partition('=')[0]}: expected ")
+    assert said.count("\n") == 1
+
+
+def test_a_study_that_does_not_take_the_words_does_not_stop_the_next(project, monkeypatch):
+    given, check = [], verbs.checked_cells
+
+    def refusing(words):
+        if "experiment=noise" in words:
+            raise ConfigError("x", "y", "z")
+        return check(words)
+
+    monkeypatch.setattr(verbs, "checked_cells", refusing)
+    monkeypatch.setattr(verbs, "train", lambda words, composed: given.append(words[1]) or 0)
+    code, said = project.run("studies", "noise", "order")
+    assert (code, given) == (1, ["experiment=order"])
+    assert "harness: noise: x: expected y, got 'z'" in said
+    assert "Without an answer: noise." in said
 
 
 def test_small_is_a_size_of_studies(project):
