@@ -90,6 +90,7 @@ def _run(
     folder: Path, words: Sequence[str], environ: Mapping[str, str], file: Path, sabotage: Callable[[], None] | None
 ) -> None:
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the faults themselves may run after `nohup`
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)
