@@ -161,7 +161,7 @@ def _run_open_sweep(
     except OSError as error:  # the launcher could not begin, as when its folder cannot be made
         say(f"harness: nothing was launched: {error}")
     except Exception as error:
-        print_traceback(error)
+        parent.print_failure("the sweep was not finished", error)
     finally:
         with INTERRUPTS.deferred(unless_repeated=True):
             refused = recovery.drain(store, say, context.run_id, killed)

@@ -5,6 +5,7 @@ process, in workers, or earlier, and the answer can be written again at any time
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -29,7 +30,7 @@ from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.jobs import SweepContext
 from harness.runs.loading import load_cells, load_sweep, read_grid, write_grid
 from harness.runs.recording import source_tags
-from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_traceback
+from harness.store import OUTAGE_SECONDS, Store, UnreachableError, first_line, note_tags, print_traceback
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -123,7 +124,7 @@ def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -
             complete = finished >= read_grid(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
         except Exception as error:
-            print_traceback(error)
+            print_failure("the answer was not written", error)
             parent.traceback(error)
         except BaseException:  # a second signal: no answer then, but an end
             status = "KILLED"

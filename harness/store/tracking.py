@@ -152,7 +152,7 @@ class Store:
                 self._deliver_rest(journal, left, REFUSAL_SECONDS - spent)
                 n_runs += 1
                 if journal.held and not journal.hopeless():
-                    refused += [one.reason for one in journal.held if one.kind != "finish"]
+                    refused += [one.reason for one in journal.held if one.kind != "finish"] or [journal.held[0].reason]
                     runs.add(journal.state["run_id"] or "")
             except RefusedError as error:  # the run cannot even be created
                 refused.append(str(error))
