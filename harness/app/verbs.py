@@ -140,8 +140,8 @@ def _run_studies(names: Sequence[str], overrides: Sequence[str]) -> list[str]:
             failed.append(name)
     if len(refusals) == len(names):
         raise refusals[names[0]]
-    for name, refused in refusals.items():
-        say(f"harness: {name}: {refused}")
+    for name, reason in refusals.items():
+        say(f"harness: {name}: {reason}")
     return [name for name in names if name in failed or name in refusals]
 
 
