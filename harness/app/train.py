@@ -38,7 +38,7 @@ from harness.runs import (
     sharing,
     timing,
 )
-from harness.store import INTERRUPTS, Interrupted, Store, TakenError, print_traceback, when_continued
+from harness.store import INTERRUPTS, Interrupted, Store, TakenError, print_failure, print_traceback, when_continued
 from harness.training import Clock, Outcome
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
@@ -161,7 +161,7 @@ def _run_open_sweep(
     except OSError as error:  # the launcher could not begin, as when its folder cannot be made
         say(f"harness: nothing was launched: {error}")
     except Exception as error:
-        parent.print_failure("the sweep was not finished", error)
+        print_failure("the sweep was not finished", error)
     finally:
         with INTERRUPTS.deferred(unless_repeated=True):
             refused = recovery.drain(store, say, context.run_id, killed)

@@ -115,7 +115,7 @@ def _studies(words: Sequence[str]) -> int:
     size = "small" if SMALL in overrides else "full"
     names = studies.names() if everything or not chosen else chosen
     failed = _run_studies(names, overrides) if everything or chosen else []
-    if not (everything or chosen) and (extra := [word for word in overrides if word != SMALL]):
+    if not (everything or chosen) and (extra := [word for word in overrides if word not in (SMALL, "size=full")]):
         raise ConfigError("studies", "a study to run with that (NAME or --all), or size=small", extra[0])
     if failed:
         say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")

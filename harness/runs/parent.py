@@ -5,7 +5,6 @@ process, in workers, or earlier, and the answer can be written again at any time
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +29,7 @@ from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.jobs import SweepContext
 from harness.runs.loading import load_cells, load_sweep, read_grid, write_grid
 from harness.runs.recording import source_tags
-from harness.store import OUTAGE_SECONDS, Store, UnreachableError, first_line, note_tags, print_traceback
+from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_failure
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

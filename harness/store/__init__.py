@@ -6,7 +6,15 @@ The home of MLflow and psutil. Knows runs and their cells, not how a sweep is tr
 
 from harness.store.bulk import Bulk, NewRun, add_run
 from harness.store.claims import TakenError, Watch
-from harness.store.connection import COMMIT_TAG, OUTAGE_SECONDS, UnreachableError, note_tags, query, set_defaults
+from harness.store.connection import (
+    COMMIT_TAG,
+    OUTAGE_SECONDS,
+    UnreachableError,
+    note_tags,
+    print_failure,
+    query,
+    set_defaults,
+)
 from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
 from harness.store.opening import check_here
 from harness.store.pages import serving

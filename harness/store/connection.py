@@ -8,16 +8,17 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from harness.config import ConfigError
+from harness.config import ConfigError, visible
 from harness.store import opening, places
 from harness.store.charts import cost_charts
-from harness.store.redaction import redacted
+from harness.store.redaction import print_traceback, redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
@@ -146,6 +147,16 @@ def reason(error: Exception) -> str:
     """The message on one line of at most 200 characters, without secrets."""
     text = " ".join(redacted(str(error) or type(error).__name__).partition("[SQL:")[0].split())  # SQLAlchemy's own copy
     return text if len(text) < 200 else text[:90] + " ... " + text[-100:]
+
+
+def print_failure(what: str, error: Exception) -> None:
+    """On stderr: one line for what the store did, a traceback for a mistake in the program."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, UnreachableError | MlflowException):
+        print(visible(f"harness: {what}: {reason(error)}"), file=sys.stderr)
+    else:
+        print_traceback(error)
 
 
 def query(question: Callable[[], T], refusals: Collection[str] = REFUSALS) -> T:

@@ -6,9 +6,10 @@ import tempfile
 from types import SimpleNamespace
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from harness.config import ConfigError
-from harness.store import opening
+from harness.store import connection, opening
 
 
 @pytest.fixture
@@ -105,3 +106,16 @@ def test_whatever_is_raised_becomes_one_line_without_secrets(monkeypatch):
     told = refusal(open_it)
     assert "connection to *** failed" in told
     assert "horse" not in told
+
+
+@pytest.mark.parametrize("error", [MlflowException("Run with id=1 not found\nx"), connection.UnreachableError("away")])
+def test_what_the_store_did_is_one_line(error, capsys):
+    connection.print_failure("the answer was not written", error)
+    said = capsys.readouterr().err
+    assert said.startswith("harness: the answer was not written: ")
+    assert said.count("\n") == 1
+
+
+def test_a_mistake_in_the_program_keeps_its_traceback(capsys):
+    connection.print_failure("the answer was not written", KeyError("x"))
+    assert capsys.readouterr().err == "KeyError: 'x'\n"

@@ -255,6 +255,17 @@ def test_a_store_that_came_back_empty_costs_no_journal(tmp_path):
     assert [one.status for one in told.client.runs.values()] == ["FINISHED"]
 
 
+def test_a_run_of_which_only_the_end_is_refused_is_told_too(tmp_path):
+    told = store(tmp_path)
+    run = told.start("cell", {})
+    told.client.runs.clear()
+    run.finish("KILLED")
+    run.journal.release()
+    delivered = told.deliver_waiting()
+    assert len(delivered.refused) == len(delivered.refused_runs) == 1
+    assert "the end of a run" in delivered.refused[0]
+
+
 def test_a_run_that_cannot_be_created_does_not_stop_the_others(tmp_path):
     told = store(tmp_path)
     refuse = lambda *arguments: arguments[3] == "bad"  # noqa: E731

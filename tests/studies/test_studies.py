@@ -156,7 +156,7 @@ def test_a_study_about_seconds_concludes_nothing_from_one_reading():
 def test_a_launcher_is_for_every_study(project, monkeypatch):
     """Seconds are measured after training, in one process."""
     given = []
-    monkeypatch.setattr(verbs, "train", lambda words, composed: given.append(words) or 0)
+    monkeypatch.setattr(verbs, "train", lambda words, composed, result: given.append(words) or 0)
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     code, said = project.run("studies", "noise", "large_n", *launcher, "seeds=3")
     assert code == 0, said
@@ -218,7 +218,7 @@ def test_a_study_that_does_not_take_the_words_does_not_stop_the_next(project, mo
         return check(words)
 
     monkeypatch.setattr(verbs, "checked_cells", refusing)
-    monkeypatch.setattr(verbs, "train", lambda words, composed: given.append(words[1]) or 0)
+    monkeypatch.setattr(verbs, "train", lambda words, composed, result: given.append(words[1]) or 0)
     code, said = project.run("studies", "noise", "order")
     assert (code, given) == (1, ["experiment=order"])
     assert "harness: noise: x: expected y, got 'z'" in said
