@@ -240,7 +240,7 @@ def test_a_study_whose_claims_say_too_little_is_refused_before_anything_is_writt
 
 @pytest.mark.parametrize("flush", [True, False])
 def test_the_reader_of_a_long_answer_may_stop(flush):
-    answer = f"command._run = lambda words: print('a claim\\n' * 100_000, flush={flush}) or 0"
+    answer = f"command._run = lambda *words: print('a claim\\n' * 100_000, flush={flush}) or 0"
     code = f"from harness.app import command; {answer}; raise SystemExit(command.main())"
     command = f'set -o pipefail; {sys.executable} -c "{code}" | head -1'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
