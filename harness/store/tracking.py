@@ -138,9 +138,8 @@ class Store:
 
     def deliver_waiting(self, wait_seconds: float = 0.0) -> Delivery:
         """Deliver the journals that no process holds, but for what the store refuses; end their open runs as KILLED."""
-        n_runs, n_waiting, why, away = 0, 0, "", False
+        n_runs, n_waiting, why, away, spent = 0, 0, "", False, 0.0  # spent: seconds on journals that are left
         refused, runs, unreadable = list[str](), set[str](), list[str]()
-        spent = 0.0  # seconds on journals of which something is left
         for journal in Journal.abandoned(self.undelivered, unreadable):
             begun, left = time.monotonic(), wait_seconds - spent
             if not self._owns(str(journal.state.get("store"))):

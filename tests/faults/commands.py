@@ -104,7 +104,7 @@ def _run(
             sabotage()
         code = main()
     except SystemExit as end:
-        code = end.code
+        code = end.code or 0
     except BaseException:
         traceback.print_exc()
     for worker in psutil.Process().children():  # joblib's own end comes with atexit, which multiprocessing leaves out
