@@ -166,7 +166,8 @@ python -m tests.faults --rounds 5
 - **A store that answers but refuses a part** (parameters, points, artifacts) gets everything else. What it refuses is
   kept in `mlruns/undelivered` and tried again: in training after 1 to 30 s, at the end of a sweep until it takes
   nothing for 20 s, by `python -m harness deliver`, and at each start. Until it is taken the run is FAILED, and the
-  command exits with code 1. A parent without its grid has no answer; after `deliver`, `python -m harness report RUN_ID` writes it.
+  command exits with code 1. A parent without its grid has no answer; after `deliver`, `python -m harness report RUN_ID`
+  writes it.
 - **A store that came back empty** gets no copy of the runs that it lost: what waits for them is kept and told at each
   start, until the runs are there again or their folders in `mlruns/undelivered` are deleted.
 - **A journal that cannot be read** is moved to `mlruns/unreadable` and told in one line; its readable lines are
