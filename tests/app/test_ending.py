@@ -65,7 +65,7 @@ def test_a_terminal_of_80_columns_shows_the_answer_in_lines_that_fit(folder, var
     ended = plain[plain.rindex("2 of 2 cells trained") :]
     lines = ended.replace("\r", "").strip().split("\n")
     assert max(map(len, lines)) <= 80
-    assert sum(line.startswith("B=") for line in lines) == 2
+    assert sum(bool(re.match(r"B=\d+ η=\S+ mean  ", line)) for line in lines) == 2
     report, start, browse = lines[-3:]
     assert (folder / report.removeprefix("Report: ")).is_file()
     assert start == "Start:  python -m harness ui"
