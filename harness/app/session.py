@@ -21,6 +21,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf import __version__ as omegaconf
 from yaml import YAMLError
 
 from harness.app.keys import keys
@@ -112,7 +113,8 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     """Tell Hydra about the schema, the studies and further addresses to search."""
     if ConfigStore.instance().get_type("schema.yaml") is ObjectType.NOT_FOUND:
         ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("harness.keys", keys, replace=True)  # of the template of --help
+    register = OmegaConf.register_new_resolver if omegaconf < "2.4" else OmegaConf.register_resolver  # its name since
+    register("harness.keys", keys, replace=True)  # of the template of --help
     Plugins.instance().register(Studies)
     Plugins.instance().register(SearchPath)
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
