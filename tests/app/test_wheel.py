@@ -82,7 +82,8 @@ def test_the_wheel_has_all_files_and_a_sdist_makes_the_same(wheel, tmp_path):
     expected = {
         f"harness/{p.relative_to(ROOT)}" for folder in ("conf", "experiments") for p in ROOT.glob(f"{folder}/**/*.*")
     }
-    expected |= {str(p.relative_to(ROOT)) for p in ROOT.glob("harness/**/*.py")} | {"harness/py.typed"}
+    suffixes = ("py", "js", "css", "typed")
+    expected |= {str(p.relative_to(ROOT)) for suffix in suffixes for p in ROOT.glob(f"harness/**/*.{suffix}")}
     assert {name for name in names if name.startswith("harness/")} == {n for n in expected if "__pycache__" not in n}
     shutil.unpack_archive(next(wheel.parent.glob("*.tar.gz")), tmp_path)
     build = "import hatchling.build as b; b.build_wheel('.')"

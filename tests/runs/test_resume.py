@@ -12,6 +12,7 @@ import pytest
 
 from harness.runs import parent as sweep
 from harness.runs import recording
+from harness.store.names import hidden
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
 
@@ -179,5 +180,5 @@ def test_the_overrides_and_the_process_are_recorded(project):
     assert about["overrides"] == ["batch_size=16", *SMALL]
     assert about["launcher"] == "BasicLauncher"
     assert {library["num_threads"] for library in about["blas"]} == {1}
-    assert cell.data.tags["process.pid"] == str(os.getpid())
+    assert cell.data.tags[hidden("process.pid")] == str(os.getpid())
     assert cell.data.tags["timing"] == "exclusive"

@@ -172,7 +172,7 @@ def fall(S, n_updates, batch_size):
 def test_from_cells_to_findings():
     cells = []
     for B in (1, 4, 16, 64, 1024):
-        for step in (0.25, 1, 4):
+        for step in (0.25, 0.5, 1, 2, 4):
             S, n_updates = 20 * (1 + B_CRIT / B) * np.exp(0.3 * np.log(step) ** 2), max(10 * 1024 // B, 100)
             cells.append(cell(B, 0.1 * B * step, history=fall(S, n_updates, B), n_updates=n_updates))
     found = {finding.claim: finding for finding in judge(evidence(*cells, n_replicas=6))}

@@ -26,6 +26,7 @@ def trained() -> tuple[Cell, np.ndarray]:
         "dataset": {
             "name": "blobs", "task": "classification", "validation_fraction": 0.2, "test_fraction": 0.2,
             "load": {"_target_": "sklearn.datasets.make_blobs", "n_samples": 60, "random_state": 0}, "resample": False,
+            "prepare": "auto", "max_categories": 20, "missing_targets": "refuse", "rare_classes": "refuse",
         },
         "model": {"hidden": [4], "activation": "sigmoid", "initializer": "glorot_normal"},
         "optimizer": {
