@@ -171,6 +171,8 @@ class Store:
 
     def _deliver_rest(self, journal: Journal, wait_seconds: float, refusal_seconds: float) -> None:
         """Deliver a journal in place of its process. Raises UnreachableError."""
+        if not (journal.waiting_bytes or journal.state["run_id"]):
+            return  # its process died before the first line: there is no run
         writer = RunWriter(journal, self.client, training=False)
         if not (journal.state.get("ended") or any(operation.kind == "finish" for operation in journal.pending())):
             writer.finish("KILLED", outcome="killed")

@@ -73,7 +73,7 @@ def test_the_charts_begin_with_cost_over_epochs(tab, served):
     link = tab.get_by_text("Their curves").first
     link.wait_for()
     tab.goto(f"{served[0].partition('#')[0]}{link.get_attribute('href')}")
-    tab.get_by_text("Training cost over epochs").first.wait_for()
+    tab.get_by_text("Cost (4)").first.wait_for()
     cost, summaries = (tab.get_by_text(name).first.bounding_box() for name in ("Cost (4)", "baseline ("))
     assert summaries is None or cost["y"] < summaries["y"]
 

@@ -328,3 +328,12 @@ def test_a_journal_is_complete_as_soon_as_it_can_be_found(tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         Journal.create(tmp_path)
     assert delivered(tmp_path) == ([], [])
+
+
+def test_a_journal_whose_process_died_before_its_first_line_is_nothing_to_tell(tmp_path):
+    told = store(tmp_path)
+    die(Journal.create(tmp_path, store=told.uri, ended=False))
+    delivered = told.deliver_waiting()
+    assert (delivered.refused, delivered.n_waiting) == ([], 0)
+    assert told.client.runs == {}
+    assert not list(tmp_path.glob("[!.]*"))
