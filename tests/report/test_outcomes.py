@@ -83,7 +83,7 @@ def test_the_answer_can_be_written_again_from_the_store(project):
     assert parent.data.tags["mlflow.note.content"] == before
     assert parent.info.status == "FINISHED"
     page = project.artifact(parent, "report.html").read_text(encoding="utf8")
-    assert page.count('<img alt=') == 3  # clocks, updates to target, timing
+    assert page.count("<img alt=") == 3  # clocks, updates to target, timing
     assert "Sum or mean" in page
 
 

@@ -308,7 +308,7 @@ def undisturbed(empty, tmp_path_factory):
 
 def open_copy(empty, folder, patch):
     """A store in a folder of its own; figures are left out, as they take most of the time and none of the risk."""
-    from mlflow.tracking import MlflowClient
+    from harness.store.client import Client
 
     patch.chdir(folder)
     shutil.copyfile(empty, folder / "mlflow.db")
@@ -316,7 +316,7 @@ def open_copy(empty, folder, patch):
     patch.setenv("MLFLOW_TRACKING_URI", uri)
     patch.setattr(recording, "_draw", lambda *unused: None)
     patch.setattr(sweep, "figures", lambda *unused: {})
-    client = MlflowClient(uri)
+    client = Client(uri)
     experiment = client.create_experiment("here", artifact_location=str(folder / "artifacts"))
     return Store(client, experiment, folder / "mlruns" / "undelivered")
 
