@@ -201,17 +201,20 @@ def _parents_closed(after: Records) -> list[str]:
 
 
 def journaled(folder: Path) -> dict[str, list[Point]]:
-    """The points that wait in the journals of a folder, by the journal's name; whole lines only."""
-    waiting = {}
+    """The points that wait in the journals of a folder, by the run's id or, if it is not known, the journal's name.
+
+    Whole lines only. Several journals may wait for one run: that of its answer is another one.
+    """
+    waiting: dict[str, list[Point]] = {}
     for state_file in (folder / "mlruns" / "undelivered").glob("[!.]*/state.json"):
         state = json.loads(state_file.read_text())
         text = (state_file.parent / "journal.jsonl").read_bytes()
         parts = [text[begin:end] for begin, end, *_ in state.get("held", ())] + [text[state["offset"] :]]
         lines = [line for part in parts for line in part.splitlines(keepends=True)]
         said = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        waiting[state_file.parent.name] = [
+        waiting.setdefault(state["run_id"] or state_file.parent.name, []).extend(
             (key, step, value) for kind, what in said if kind == "points" for key, value, _, step in what["points"]
-        ]
+        )
     return waiting
 
 
@@ -219,7 +222,7 @@ def n_lost_since(witness: tuple[Records, dict[str, list[Point]]], after: Records
     """Points that the store or a journal held at some moment and the store has not now."""
     then, waiting = witness
     lost = sum(_n_missing(run.points, after.runs[run_id].points) for run_id, run in then.runs.items())
-    by_journal = {run.tags.get("journal"): run for run in after.runs.values()}
-    for token, points in waiting.items():
-        lost += _n_missing(points, by_journal[token].points if token in by_journal else [])
+    runs = after.runs | {run.tags.get("journal"): run for run in after.runs.values()}
+    for name, points in waiting.items():
+        lost += _n_missing(points, runs[name].points if name in runs else [])
     return lost
