@@ -150,10 +150,10 @@ def reason(error: Exception) -> str:
 
 
 def print_failure(what: str, error: Exception) -> None:
-    """On stderr: one line for what the store did, a traceback for a mistake in the program."""
+    """On stderr: one line for what the store did, or has not, a traceback for a mistake in the program."""
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, UnreachableError | MlflowException):
+    if isinstance(error, UnreachableError | MlflowException | ConfigError):
         print(visible(f"harness: {what}: {reason(error)}"), file=sys.stderr)
     else:
         print_traceback(error)
