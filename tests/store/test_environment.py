@@ -12,13 +12,14 @@ from harness.training.identity import code_digest
 
 
 def test_environment_names_what_bits_and_timings_depend_on():
-    about = environment()
+    with pinned_blas(1):  # of libraries, too, that another test has loaded since the tests were pinned
+        about = environment()
     assert about["code"] == code_digest()
     assert 1 <= about["cores"] <= os.cpu_count()
     assert {"numpy", "omegaconf", "pyarrow", "SQLAlchemy", "mlflow"} <= set(about["packages"])
     assert all(about["packages"][name] for name in PACKAGES)
     assert all(about["packages"].get(name, "installed") for name in LAUNCHERS)
-    assert about["blas"][0]["num_threads"] == 1  # tests pin it
+    assert about["blas"][0]["num_threads"] == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot be pinned to a core")
