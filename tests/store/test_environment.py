@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.store.provenance import LAUNCHERS, PACKAGES, arithmetic, environment
+from harness.training import pinned_blas
 from harness.training.identity import code_digest
 
 
