@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from harness.analysis.arms import Arm, arm
+from harness.analysis.arms import COMPARED, Arm, arm, tuning
 from harness.analysis.comparisons import costs_when_spent
 from harness.analysis.headlines import Headline
 from harness.inference import CENTRAL, Array, Interval
@@ -33,7 +33,8 @@ def improvements(
 ) -> list[Improvement]:
     """For each pair of the values that arms of several tasks have in common (Agarwal et al. 2021, § 4.3).
 
-    Replicas of a dataset are paired by their seeds. A tie counts as half.
+    Not of a pair that was not tuned alike in each task: the lowest of many cells is lower by chance than the lowest of
+    few. Replicas of a dataset are paired by their seeds. A tie counts as half.
     """
     tasks = [each for each in headlines if each.of in set(each.cells["task"]) and each.along]
     along = {each.along for each in tasks}
@@ -45,6 +46,7 @@ def improvements(
     return [
         Improvement(key, a, b, _probability([(own[a].costs, own[b].costs) for own in arms], rng), len(tasks))
         for a, b in combinations(common, 2)
+        if all(tuning(own[a], own[b], key) in COMPARED for own in arms)
     ]
 
 

@@ -83,6 +83,13 @@ class SweepData:
         """The finished cells."""
         return self.cells[self.cells["status"] == "FINISHED"]
 
+    @property
+    def best_first(self) -> "pd.DataFrame":
+        """All cells: of each task, whose costs do not compare with another's, those with the lowest cost first."""
+        order = self.cells.assign(place=self.cells.groupby("task", sort=False).ngroup())
+        keys = ["place", *(key for key in ("score", "q25") if key in order)]
+        return order.sort_values(keys, kind="stable", na_position="last").drop(columns="place")
+
     def other_arithmetic(self, here: str = "") -> list[str]:
         """Where it differs between the finished cells, and from `here`: `numpy: 2.1 | 2.2`. Then bits may differ."""
         texts = dict.fromkeys([*self.finished.get("arithmetic", ()), *([here] if here else [])])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.inference import Array
+from harness.inference import ROUNDING, Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def variance_shares(cells: "pd.DataFrame", costs: Mapping[str, Array]) -> list[S
     """For each task whose finished cells are a whole grid of two factors or more; costs: cell -> (R,).
 
     Costs that are infinite or 0 have no logarithm: learning rates at which a cell has one are left out, in all cells.
-    None for a grid of which less than two factors are left.
+    Nothing for a grid of which fewer than two factors are left, or whose costs are all equal.
     """
     found = (_of_task(str(task), own, costs) for task, own in cells.groupby("task", sort=False))
     return [one for one in found if one]
@@ -50,6 +50,8 @@ def _of_task(task: str, cells: "pd.DataFrame", costs: Mapping[str, Array]) -> Sh
         return None
     ordered = whole.sort_values(factors)
     logs = np.log(np.stack([costs[cell] for cell in ordered["cell"]])).reshape(*sizes, -1)
+    if np.ptp(logs) <= ROUNDING:  # all costs are equal: there is no variance to split
+        return None
     return Shares(task, dict(_split(logs, factors)), len(whole), tuple(sorted(bad)))
 
 
@@ -57,8 +59,6 @@ def _split(logs: Array, factors: Sequence[str]) -> Iterator[tuple[str, float]]:
     """Sums of squares of a balanced design, as parts of their sum. logs: an axis for each factor, then the seeds."""
     names = [*factors, SEED] if logs.shape[-1] > 1 else list(factors)
     whole, centred = np.square(logs - logs.mean()).sum(), logs - logs.mean()
-    if whole == 0:
-        return
     left = 1.0
     effects: dict[tuple[int, ...], Array] = {}
     pairs = combinations(range(len(factors)), 2)

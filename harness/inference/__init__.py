@@ -9,6 +9,7 @@ from harness.inference.fits import RESAMPLES, BatchScaling, Status, fit_batch_sc
 from harness.inference.intervals import (
     CENTRAL,
     CONFIDENCE,
+    ROUNDING,
     SIGNIFICANCE,
     Array,
     Interval,

@@ -125,10 +125,10 @@ def _where(headline: Headline, leads: Sequence[Lead], all_of_them: str = "on eve
 def _arm(arm: Arm, headline: Headline) -> str:
     """The best cell in full, and how many of its replicas diverged."""
     lost = f" ({arm.n_diverged} of {len(arm.costs)} replicas diverged)" if arm.n_diverged else ""
-    return f"{_name(arm.best, headline)}{lost}"
+    return f"{name_in_full(arm.best, headline)}{lost}"
 
 
-def _name(signature: str, headline: Headline) -> str:
+def name_in_full(signature: str, headline: Headline) -> str:
     """Of a cell in full, `optimizer=adam, B=64 (η=0.1, mean)`."""
     cell = headline.cells.set_index("cell").loc[signature]
     variant = f"{cell['variant']}, " if headline.along == "setting" and cell["variant"] else ""
@@ -142,7 +142,7 @@ def _why(headline: Headline, leads: Sequence[Lead]) -> str:
     arms = [arm for lead in leads for arm in (lead.first, lead.second)]
     last = list(dict.fromkeys(cell for arm in arms for cell in arm.edges))
     more = f" and {len(last) - MOST_NAMED} more" if len(last) > MOST_NAMED else ""
-    named = ", ".join(_name(cell, headline) for cell in last[:MOST_NAMED])
+    named = ", ".join(name_in_full(cell, headline) for cell in last[:MOST_NAMED])
     return f"{leads[0].tuning}: {named}{more} (add learning_rate={_further(arms)} everywhere)"
 
 
@@ -167,7 +167,7 @@ def _to_target(headline: Headline, found: Answer) -> str:
         if np.isfinite(fewest := values.min()):
             first = values.index[values == fewest]
             more = f" and {len(first) - 1} more" if len(first) > 1 else ""
-            counts.setdefault(f"{_name(first[0], headline)}{more}", []).append(f"{clock} ({number(fewest)})")
+            counts.setdefault(f"{name_in_full(first[0], headline)}{more}", []).append(f"{clock} ({number(fewest)})")
     if not counts:
         return "; no cell brings half of its replicas to the target"
     firsts = " and ".join(f"{name} in {', '.join(spent)}" for name, spent in counts.items())

@@ -21,7 +21,7 @@ from harness.analysis import (
     too_few_seeds,
 )
 from harness.inference import Exponent, Interval, Status, proportion
-from harness.report import reductions
+from harness.report import mattered, reductions
 from harness.report.headlines import headlines
 from harness.report.markdown import (
     COSTS,
@@ -32,7 +32,6 @@ from harness.report.markdown import (
     harmless,
     identical,
     interval,
-    listed,
     number,
     p_of,
     table,
@@ -126,7 +125,7 @@ def _sections(cells: "pd.DataFrame", found: Answer) -> Iterator[str]:
         "Sum or mean": reductions.section(cells, found),
         "Updates to target": _to_target(cells, found),
         "Divergence": _divergence(cells, found),
-        "What mattered": _what_mattered(found),
+        "What mattered": mattered.section(found),
     }
     for title, lines in sections.items():
         if text := "\n".join(lines).strip("\n"):
@@ -194,27 +193,6 @@ def _extend(best: "pd.DataFrame") -> Iterator[str]:
         sizes = ", ".join(f"B={row.batch_size:.0f} ({row.edge})" for row in own.itertuples())
         rates = further(zip(own["asked_rate"], own["edge"], strict=True))
         yield f"{setting}, {reduction}: best at the edge for {sizes}; **extend the grid to learning_rate={rates}**."
-
-
-def _what_mattered(found: Answer) -> list[str]:
-    """Variance of log cost by key, for each task with a whole grid; then P(lower) between values over datasets."""
-    lines: list[str] = []
-    for each in found.shares:
-        without = f", without learning rates {listed(each.left_out)}, where a cost is infinite" if each.left_out else ""
-        about = f"parts of the variance of log final training cost over {each.n_cells} cells"
-        parts = sorted(each.shares.items(), key=lambda item: -item[1])
-        lines += [
-            "",
-            f"{each.of}: {about}{without}. They are of this grid: a wider range of a key has a larger part.",
-            "",
-        ]
-        lines += table(("source", "part"), [(source, f"{share:.1%}") for source, share in parts])
-    if found.improvements:
-        about = f"Over {found.improvements[0].n} datasets, at equal epochs, each value at its best cell"
-        lines += ["", f"{about}; limits are of other seeds, not of other datasets:", ""]
-        rows = [(one.along, one.first, one.second, interval(one.probability)) for one in found.improvements]
-        lines += table(("key", "first", "second", "P(first has the lower cost)"), rows)
-    return lines
 
 
 def _to_target(cells: "pd.DataFrame", found: Answer) -> list[str]:

@@ -7,24 +7,21 @@ Without scripts a static figure stands in place of each chart.
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from harness.analysis import Answer, SweepData
 from harness.config import visible
+from harness.report import mattered
+from harness.report.cells_table import cells_table
 from harness.report.chart_data import chart_data
 from harness.report.charts import charts, library
 from harness.report.headlines import best_rates, headlines
 from harness.report.layout import packed
-from harness.report.markdown import number, rendered
+from harness.report.markdown import rendered
 from harness.report.tiles import tiles
-
-if TYPE_CHECKING:
-    pass
 
 MOST_SENTENCES, MOST_RATES = 6, 4  # on the first screen
 Link = Callable[[str], str]  # a run's id -> the address of its page
@@ -75,7 +72,7 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
     sections.pop(CELLS, None)
     script, places = charts(data.finished) if len(data.finished) else ("", {})
     static = {place: _figures(pictures, prefix) for place, prefix in PLACES.items()}
-    own = static | {MATTERED: _bars(found)}
+    own = static | {MATTERED: mattered.bars(found)}
     shown = {
         CURVES: _chart("curves", places, static[CURVES]),
         SLICE: _chart("slice", places, static[SLICE]) if _has_slice(data) else "",
@@ -83,12 +80,10 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
         **{title: _section(text, own.get(title, "")) for title, text in sections.items()},
         "Time": static["Time"],
         "More figures": _figures(_others(pictures)),
-        CELLS: _cells_table(data, link) + static[CELLS],
+        CELLS: cells_table(data, link) + static[CELLS],
     }
     shown = {title: text for title, text in shown.items() if text}
-    numbers = (
-        f'<script type="application/json" id="numbers">{_json(chart_data(data, found))}</script>\n' if places else ""
-    )
+    numbers = NUMBERS.format(_json(chart_data(data, found))) if places else ""
     scripts = [library(), script, _resource("page.js")] if places else []
     return PAGE.format(
         title=escape(visible(data.title)),
@@ -155,75 +150,6 @@ def _section(markdown: str, figure: str) -> str:
     folded = "".join(f'<div class="wide"><table>{table}</table></div>' for table in tables)
     numbers = f"<details><summary>Numbers</summary>{folded}</details>" if folded else ""
     return f"{said}{figure}{numbers}"
-
-
-def _bars(found: Answer) -> str:
-    """For each task a bar of the parts of the variance of log cost."""
-    return "".join(
-        f'<p class="caption">{escape(each.of)}</p><dl class="parts">{_parts(each.shares)}</dl>' for each in found.shares
-    )
-
-
-def _parts(shares: Mapping[str, float]) -> str:
-    ranked = sorted(shares.items(), key=lambda item: -item[1])
-    return "".join(
-        f'<dt>{escape(name)}</dt><dd><span style="width:{100 * part:.1f}%"></span>{part:.1%}</dd>'
-        for name, part in ranked
-    )
-
-
-def _cells_table(data: SweepData, link: Link) -> str:
-    """Every cell of the grid, best first, with a link to its run; `page.js` sorts it by a click on a column's name."""
-    cells = data.cells.sort_values([name for name in ("score", "q25") if name in data.cells] or "cell")
-    several = cells["setting"].nunique() > 1
-    scores = [name for name in cells if name.startswith("final/test_") and not name.endswith("cost")][:1]
-    names = [
-        "cell",
-        "B",
-        "η",
-        "reduction",
-        "final training cost [quartiles]",
-        *_score_name(scores),
-        "train seconds",
-        "outcome",
-    ]
-    head = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in names)
-    rows = "".join(f"<tr>{_row(row, several, scores, link)}</tr>" for row in cells.to_dict("records"))
-    return f'<div class="wide"><table class="cells"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def _score_name(scores: list[str]) -> list[str]:
-    return [f"{name.removeprefix('final/').replace('_', ' ')} (baseline)" for name in scores]
-
-
-def _row(cell: Mapping[str, Any], several: bool, scores: Iterable[str], link: Link) -> str:
-    name = escape(visible(str(cell["label"] if several else cell["name"])))
-    named = f'<a href="{escape(link(cell["run_id"]))}">{name}</a>' if cell["run_id"] else name
-    costs = [cell.get(key, np.nan) for key in ("score", "q25", "q75")]
-    spread = f"{number(costs[0])} [{number(costs[1])}, {number(costs[2])}]" if np.isfinite(costs[0]) else ""
-    lost, n = cell.get("n_diverged", 0), cell.get("n_replicas", 0)
-    ended = f"{lost:g} of {n:g} diverged" if lost > 0 else str(cell["outcome"] or cell["reason"])
-    values = [
-        (named, cell["label"]),
-        (f"{cell['batch_size']:.0f}", cell["batch_size"]),
-        (f"{cell['learning_rate']:g}", cell["learning_rate"]),
-        (escape(str(cell["reduction"])), cell["reduction"]),
-        (spread, costs[0]),
-        *((_with_baseline(cell, score), cell[score]) for score in scores),
-        (_or_empty(cell.get("time/train_seconds", np.nan)), cell.get("time/train_seconds", np.nan)),
-        (escape(visible(ended)), lost),
-    ]
-    return "".join(f'<td data-value="{escape(str(value))}">{text}</td>' for text, value in values)
-
-
-def _with_baseline(cell: Mapping[str, Any], score: str) -> str:
-    baseline = cell.get(score.replace("final/", "baseline/"), np.nan)
-    beside = f" ({number(baseline)})" if np.isfinite(baseline) else ""
-    return f"{_or_empty(cell[score])}{beside}"
-
-
-def _or_empty(value: float) -> str:
-    return number(value) if np.isfinite(value) else ""
 
 
 def _anchor(title: str) -> str:

@@ -25,7 +25,7 @@ def parallel(cells: "pd.DataFrame", keys: Sequence[str]) -> "figure":
         name="parallel", height=HEIGHT, sizing_mode="stretch_width", tools="reset", toolbar_location=None,
         x_range=(-0.3, len(keys) + 0.3), y_range=(-0.08, 1.08),
     )  # fmt: skip
-    ranks, place = _ranks(cells["score"]), {key: _places(cells[key]) for key in keys}
+    ranks, place = _ranks(cells), {key: _places(cells[key]) for key in keys}
     ys = [[*(place[key][value] for key, value in zip(keys, row, strict=True)), rank]
           for row, rank in zip(cells[list(keys)].itertuples(index=False), ranks, strict=True)]  # fmt: skip
     last = len(keys)
@@ -38,7 +38,8 @@ def parallel(cells: "pd.DataFrame", keys: Sequence[str]) -> "figure":
         "xs", "ys", source=source, line_color="colour", line_alpha="alpha", line_width="width", hover_line_width=5
     )
     plot.add_tools(HoverTool(renderers=[lines], tooltips="<b>@name</b><br>@cost"))
-    ends = {0.0: f"lowest {cells['score'].min():.3g}", 1.0: "highest"}
+    several = cells["task"].nunique() > 1
+    ends = {0.0: "lowest of its data" if several else f"lowest {cells['score'].min():.3g}", 1.0: "highest"}
     for x, texts in enumerate([*({y: _text(v) for v, y in place[key].items()} for key in keys), ends]):
         plot.line([x, x], [0, 1], color=INK)
         plot.text([x] * len(texts), list(texts), list(texts.values()), x_offset=6, y_offset=5, text_color=INK,
@@ -56,10 +57,11 @@ def _places(values: "pd.Series") -> dict[Any, float]:
     return {value: i / max(1, len(different) - 1) for i, value in enumerate(different)}
 
 
-def _ranks(scores: "pd.Series") -> "np.ndarray":
-    """0 for the lowest cost up to 1 for the highest; infinite ones are 1."""
-    ranks = scores.rank(method="average").to_numpy(float) - 1
-    return np.nan_to_num(ranks / max(1.0, np.nanmax(ranks)), nan=1.0)
+def _ranks(cells: "pd.DataFrame") -> "np.ndarray":
+    """0 for the lowest cost of a task up to 1 for its highest; infinite ones are 1."""
+    scores = cells.groupby("task")["score"]
+    ranks = scores.rank(method="average") - 1
+    return np.nan_to_num((ranks / ranks.groupby(cells["task"]).transform("max").clip(lower=1)).to_numpy(), nan=1.0)
 
 
 def _colours(ranks: "np.ndarray") -> list[str]:

@@ -30,8 +30,8 @@ def records(data: SweepData, found: Answer) -> dict[str, Any]:
         for each in found.headlines
         for lead in each.leads
     ]
-    cells = data.cells.sort_values(["score", "q25"], na_position="last") if "score" in data.cells else data.cells
-    return {"title": data.title, "comparisons": comparisons, "cells": [_cell(row) for row in cells.to_dict("records")]}
+    cells = [_cell(row) for row in data.best_first.to_dict("records")]
+    return {"title": data.title, "comparisons": comparisons, "cells": cells}
 
 
 def _lead(lead: Lead, cells: "pd.DataFrame") -> dict[str, Any]:

@@ -22,10 +22,8 @@ OPTIONAL = (SECONDS, QUARTILES)  # columns that a narrow terminal does without, 
 
 
 def cells_table(data: SweepData, found: Answer, width: int = 80) -> list[str]:
-    """Lines of at most `width` letters: the finished cells, best first, then those that are missing."""
-    cells = data.cells
-    if "score" in cells:
-        cells = cells.sort_values(["score", "q25"], na_position="last")
+    """Lines of at most `width` letters: the cells of each task, best first, then those that are missing."""
+    cells = data.best_first
     shown = cells.head(MOST_ROWS)
     columns = _columns(shown, several=cells["setting"].nunique() > 1)
     lines = _fitted(columns, width)
@@ -94,7 +92,7 @@ def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     known = set(baselines) - {""}
     if len(known) == 1:
         return {f"{SCORES[name]} ({known.pop()})": scores}
-    return {f"{SCORES[name]} (0)": [f"{a} ({b})" if b else a for a, b in zip(scores, baselines, strict=True)]}
+    return {f"{SCORES[name]} (baseline)": [f"{a} ({b})" if b else a for a, b in zip(scores, baselines, strict=True)]}
 
 
 def _score(value: float) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.analysis import Answer, Headline, Lead, Standing
 from harness.inference import Interval
+from harness.report.headlines import name_in_full
 from harness.report.markdown import TIED, identical, interval, number
 
 CHIPS = {Standing.LOWER: "resolved", Standing.EQUAL: "tied", Standing.OPEN: "open", Standing.NOT_COMPARED: "no verdict"}
@@ -24,28 +25,24 @@ def chip(lead: Lead) -> str:
 
 
 def _row(headline: Headline, several: bool) -> str:
-    names = headline.cells.set_index("cell")
-    called = {cell: f"{row.variant}, {row.name_}" if headline.along == "setting" and row.variant else row.name_
-              for cell, row in names.rename(columns={"name": "name_"}).iterrows()}  # fmt: skip
     title = f"<h2>{escape(headline.of)}</h2>" if several else ""
-    return f'{title}<div class="tiles">{"".join(_tile(lead, called) for lead in headline.leads)}</div>'
+    return f'{title}<div class="tiles">{"".join(_tile(lead, headline) for lead in headline.leads)}</div>'
 
 
-def _tile(lead: Lead, called: dict[str, str]) -> str:
-    said, winner, second = chip(lead), called[lead.first.best], called[lead.second.best]
-    word = "lowest cost" if lead.standing is Standing.LOWER else "lowest so far"
-    against = f"next: {escape(second)}"
+def _tile(lead: Lead, headline: Headline) -> str:
+    said = chip(lead)
+    winner, second = (escape(name_in_full(arm.best, headline)) for arm in (lead.first, lead.second))
+    word = "lower than the next" if lead.standing is Standing.LOWER else "lowest so far"
+    against = f"next: {second}"
     if lead.comparison is not None and lead.comparison.finite:
-        against = (
-            f"{_bar(lead.comparison.ratio)}<p>cost {interval(lead.comparison.ratio)} × that of {escape(second)}</p>"
-        )
+        against = f"{_bar(lead.comparison.ratio)}<p>cost {interval(lead.comparison.ratio)} × that of {second}</p>"
     elif lead.comparison is None:
         against += f"<p>{escape(str(lead.tuning))}</p>"
     kind = said.replace(" ", "-")
     return (
         f'<article class="tile {kind}"><h3>equal {escape(lead.clock)} ({number(lead.budget)})</h3>'
         f'<span class="chip {kind}">{said}</span><p>{word if said != "tied" else TIED}</p>'
-        f'<p class="winner">{escape(winner)}</p>{against}</article>'
+        f'<p class="winner">{winner}</p>{against}</article>'
     )
 
 

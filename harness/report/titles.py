@@ -24,15 +24,16 @@ def titled(figure: str, data: SweepData, found: Answer) -> str:
 
 
 def winners(found: Answer) -> dict[str, str]:
-    """Of each headline that compares something: who has the lowest cost on its first clock."""
+    """Of each headline that compares something: what its first clock says of the lowest two."""
     return {each.of: _winner(each) for each in found.headlines if each.leads}
 
 
 def _winner(headline: Headline) -> str:
     lead = headline.leads[0]
-    name, at = headline.cells.set_index("cell").loc[lead.first.best, "name"], f"at equal {lead.clock}"
+    names, at = headline.cells.set_index("cell")["name"], f"at equal {lead.clock}"
+    name = names[lead.first.best]
     if lead.standing is Standing.LOWER:
-        return f"{name} has the lowest training cost {at}"
+        return f"{name} has a lower training cost than {names[lead.second.best]} {at}"
     said = {Standing.EQUAL: "The lowest two are tied", Standing.OPEN: "No winner yet"}
     return f"{said.get(lead.standing, 'No verdict')} {at}; lowest so far: {name}"
 
@@ -84,10 +85,13 @@ def _ends(own: "pd.DataFrame", rate: str) -> str:
 
 
 def _outcomes(data: SweepData, found: Answer) -> str:
-    best = data.finished.sort_values("score").iloc[0]
-    lost = int((data.finished["n_diverged"] > 0).sum())
-    diverged = f"; in {lost} of {len(data.finished)} cells a replica diverged" if lost else ""
-    return f"Final costs: {number(best['score'])} at {best['name']} is the lowest{diverged}"
+    cells, first = data.finished, data.finished.sort_values("score").iloc[0]
+    lost = int((cells["n_diverged"] > 0).sum())
+    diverged = f"in {lost} of {len(cells)} cells a replica diverged" if lost else ""
+    if cells["task"].nunique() > 1:  # costs of different data do not compare
+        return f"Final costs: {diverged}" if diverged else ""
+    lowest = f"the lowest median is {number(first['score'])}, of {first['name']}"
+    return f"Final costs: {'; '.join(part for part in (lowest, diverged) if part)}"
 
 
 def _few(parts: list[str], most: int = 2) -> str:

@@ -54,7 +54,10 @@ def _artifact(path: str, run_id: str) -> str:
 
 
 def metrics(data: "SweepData") -> dict[str, float]:
-    """Of the parent run: the cell with the lowest median training cost, how many cells ended how, what they took."""
+    """Of the parent run: how many cells ended how, what they took, and which has the lowest median training cost.
+
+    The last not over several tasks, whose costs do not compare.
+    """
     cells, done = data.cells, data.finished
     values = {
         "answer/cells_finished": len(done),
@@ -63,7 +66,7 @@ def metrics(data: "SweepData") -> dict[str, float]:
     }
     if "time/wall_seconds" in done:
         values["answer/cells_wall_seconds"] = round(done["time/wall_seconds"].sum(), 1)
-    if len(done) and np.isfinite(done["score"].min()):
+    if len(done) and done["task"].nunique() == 1 and np.isfinite(done["score"].min()):
         lowest = done.loc[done["score"].idxmin()]
         values |= {f"answer/lowest_{key}": lowest[key] for key in ("batch_size", "learning_rate")}
         values["answer/lowest_train_cost"] = float(f"{lowest['score']:.3g}")

@@ -6,12 +6,12 @@ Not documented, as all of a saved view: changed, the UI draws a chart of each me
 from typing import Any
 
 SECTION = "cost"
-CHARTS = {  # title -> metric, and the metric on its x axis
-    "Training cost over epochs": ("train/cost", "progress/epochs"),
-    "Validation cost over epochs": ("validation/cost", "progress/epochs"),
-    "Training cost over updates": ("train/cost", "progress/updates"),
-    "Training cost over train seconds": ("train/cost", "progress/train_seconds"),
-}
+CHARTS = (  # metric, and the metric on its x axis
+    ("train/cost", "progress/epochs"),
+    ("validation/cost", "progress/epochs"),
+    ("train/cost", "progress/updates"),
+    ("train/cost", "progress/train_seconds"),
+)
 
 
 def cost_charts() -> dict[str, Any]:
@@ -19,14 +19,14 @@ def cost_charts() -> dict[str, Any]:
     own = {"uuid": SECTION, "name": "Cost", "display": True, "isReordered": False}
     return {
         "compareRunSections": [own | {"deleted": False, "isGenerated": False}],
-        "compareRunCharts": [_line(title, *metrics) for title, metrics in CHARTS.items()],
+        "compareRunCharts": [_line(*metrics) for metrics in CHARTS],
         "isAccordionReordered": True,  # or else the sections are ordered by their names
     }
 
 
-def _line(title: str, metric: str, over: str) -> dict[str, Any]:
+def _line(metric: str, over: str) -> dict[str, Any]:
     return {
-        "type": "LINE", "uuid": f"{metric} {over}", "metricSectionId": SECTION, "displayName": title, "deleted": False,
+        "type": "LINE", "uuid": f"{metric} {over}", "metricSectionId": SECTION, "deleted": False,
         "isGenerated": False, "runsCountToCompare": 20, "metricKey": metric, "selectedMetricKeys": [metric],
         "xAxisKey": "metric", "selectedXAxisMetricKey": over, "xAxisScaleType": "linear", "scaleType": "log",
         "lineSmoothness": 0, "useGlobalLineSmoothing": False, "useGlobalXaxisKey": False, "yAxisKey": "metric",

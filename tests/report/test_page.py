@@ -11,6 +11,8 @@ import pytest
 from harness.analysis import answer
 from harness.analysis.variance import variance_shares
 from harness.report import figures, note, page, png
+from harness.report.titles import titled, winners
+from harness.runs import front
 from tests.synthetic import cell, evidence
 
 MB = 1_000_000
@@ -162,3 +164,61 @@ def test_parts_of_the_variance_leave_out_rates_that_diverge_and_say_so():
 def test_a_grid_with_a_hole_has_no_parts():
     cells = [cell(1, 0.1), cell(1, 0.3), cell(8, 0.1)]
     assert evidence(*cells).answer.shares == []
+
+
+def over_datasets(effects, noise=0.1, rates=(0.1,), **other):
+    """effects: dataset -> factor by which the cost of B = 8 differs from that of B = 1."""
+    finals = {(name, size): 0.1 * (factor if size == 8 else 1) for name, factor in effects.items() for size in (1, 8)}
+    return evidence(
+        *[
+            cell(size, rate, dataset=name, final=final * (1 + abs(np.log(rate / 0.1))), noise=noise)
+            for (name, size), final in finals.items()
+            for rate in (rates if size == 8 else other.get("rates_of_1", rates))
+        ]
+    ).answer.improvements
+
+
+def test_over_datasets_a_planted_value_is_lower_in_every_replica_and_equal_ones_in_half():
+    (planted,) = over_datasets(dict.fromkeys(("iris", "wine", "digits"), 2.0))
+    assert (planted.along, planted.first, planted.second, planted.n) == ("batch_size", 1, 8, 3)
+    assert planted.probability.estimate == 1
+    (same,) = over_datasets(dict.fromkeys(("iris", "wine", "digits"), 1.0))
+    assert 0.5 in same.probability
+
+
+def test_over_datasets_nothing_is_said_of_values_that_were_not_tuned_alike_or_of_a_single_dataset():
+    names = ("iris", "wine")
+    assert over_datasets(dict.fromkeys(names, 2.0), rates=(0.03, 0.1, 0.3), rates_of_1=(0.1,)) == []
+    assert over_datasets(dict.fromkeys(names, 2.0), rates=(0.1, 0.3)) == []  # the best is on the edge
+    assert len(over_datasets(dict.fromkeys(names, 2.0), rates=(0.03, 0.1, 0.3))) == 1
+    assert over_datasets({"iris": 2.0}) == []
+
+
+def test_costs_that_are_all_equal_have_no_parts_of_variance():
+    cells = [cell(size, rate, final=0.1, noise=0.0) for size in (1, 8) for rate in (0.1, 0.3)]
+    assert evidence(*cells, shared=0.0).answer.shares == []
+
+
+def test_cells_of_several_datasets_are_not_ranked_against_each_other():
+    """Costs of one are a tenth of those of the other."""
+    cells = [
+        cell(8, rate, dataset=name, final=final * (1 + rate))
+        for name, final in (("a", 1.0), ("b", 0.1))
+        for rate in (0.3, 0.1)
+    ]
+    one = evidence(*cells)
+    order = list(one.data.best_first["label"])
+    assert [label.split()[0] for label in order] == ["a", "a", "b", "b"]
+    assert "η=0.1" in order[0]
+    assert "η=0.1" in order[2]
+    assert "lowest" not in titled("outcomes", one.data, one.answer)
+    assert "answer/lowest_train_cost" not in front.metrics(one.data)
+
+
+def test_a_title_says_no_more_than_its_test():
+    one = evidence(cell(1, final=0.05), cell(8, final=0.2), cell(64, final=0.21))
+    assert winners(one.answer)[one.answer.headlines[0].of].startswith(
+        "B=1 (η=0.1, mean) has a lower training cost than B=8"
+    )
+    same = evidence(*[cell(size, noise=0.3) for size in (1, 8, 64)], shared=0.0)
+    assert "has a lower" not in " ".join(winners(same.answer).values())

@@ -51,6 +51,7 @@ def cell(setting, reduction, size, rate, replicas, limit, **_):
     score = np.inf if lost else 2.3 / (1 + 30 * lr_mean)
     return {
         "dataset": setting.split()[0],
+        "task": setting.split()[0],
         "setting": setting,
         "cell": f"{abs(hash((setting, reduction, size, rate))):x}",
         "name": f"B={size} (η={rate:g}, {reduction})",

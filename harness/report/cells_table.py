@@ -1,0 +1,65 @@
+"""The table of all cells in a report, which `page.js` sorts by a click on the name of a column."""
+
+from collections.abc import Callable, Iterable, Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from harness.analysis import SweepData
+from harness.config import visible
+from harness.report.markdown import number
+
+
+def cells_table(data: SweepData, link: Callable[[str], str]) -> str:
+    """A row for each cell of the grid, those of a task best first. link: the id of a run -> the address of its page."""
+    cells = data.best_first
+    several = cells["setting"].nunique() > 1
+    scores = [name for name in cells if name.startswith("final/test_") and not name.endswith("cost")][:1]
+    names = [
+        "cell",
+        "B",
+        "η",
+        "reduction",
+        "final training cost [quartiles]",
+        *_score_name(scores),
+        "train seconds",
+        "outcome",
+    ]
+    head = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in names)
+    rows = "".join(f"<tr>{_row(row, several, scores, link)}</tr>" for row in cells.to_dict("records"))
+    return f'<div class="wide"><table class="cells"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _score_name(scores: list[str]) -> list[str]:
+    return [f"{name.removeprefix('final/').replace('_', ' ')} (baseline)" for name in scores]
+
+
+def _row(cell: Mapping[str, Any], several: bool, scores: Iterable[str], link: Callable[[str], str]) -> str:
+    name = escape(visible(str(cell["label"] if several else cell["name"])))
+    named = f'<a href="{escape(link(cell["run_id"]))}">{name}</a>' if cell["run_id"] else name
+    costs = [cell.get(key, np.nan) for key in ("score", "q25", "q75")]
+    spread = f"{number(costs[0])} [{number(costs[1])}, {number(costs[2])}]" if np.isfinite(costs[0]) else ""
+    lost, n = cell.get("n_diverged", 0), cell.get("n_replicas", 0)
+    ended = f"{lost:g} of {n:g} diverged" if lost > 0 else str(cell["outcome"] or cell["reason"])
+    values = [
+        (named, cell["label"]),
+        (f"{cell['batch_size']:.0f}", cell["batch_size"]),
+        (f"{cell['learning_rate']:g}", cell["learning_rate"]),
+        (escape(str(cell["reduction"])), cell["reduction"]),
+        (spread, costs[0]),
+        *((_with_baseline(cell, score), cell[score]) for score in scores),
+        (_or_empty(cell.get("time/train_seconds", np.nan)), cell.get("time/train_seconds", np.nan)),
+        (escape(visible(ended)), lost),
+    ]
+    return "".join(f'<td data-value="{escape(str(value))}">{text}</td>' for text, value in values)
+
+
+def _with_baseline(cell: Mapping[str, Any], score: str) -> str:
+    baseline = cell.get(score.replace("final/", "baseline/"), np.nan)
+    beside = f" ({number(baseline)})" if np.isfinite(baseline) else ""
+    return f"{_or_empty(cell[score])}{beside}"
+
+
+def _or_empty(value: float) -> str:
+    return number(value) if np.isfinite(value) else ""
