@@ -38,7 +38,7 @@ from harness.runs import (
     sharing,
     timing,
 )
-from harness.store import INTERRUPTS, Interrupted, Store, TakenError, print_failure, print_traceback, when_continued
+from harness.store import INTERRUPTS, Interrupted, Store, TakenError, print_failure, when_continued
 from harness.training import Clock, Outcome
 
 CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
@@ -236,5 +236,5 @@ def _job(composed: DictConfig, pace: Pace | None = None) -> str | None:
         say(f"harness: {refused}")
         return Outcome.FAILED
     except (Exception, SystemExit) as error:
-        print_traceback(error)
+        print_failure("a cell failed", error)
         return Outcome.FAILED

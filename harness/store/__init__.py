@@ -21,6 +21,6 @@ from harness.store.pages import serving
 from harness.store.processes import described
 from harness.store.provenance import arithmetic, commit, environment, uncommitted_diff
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run, stored_json, stored_yaml
-from harness.store.redaction import print_traceback, redacted
+from harness.store.redaction import redacted
 from harness.store.tracking import ORIGIN, Delivery, Store, sweep_tag
 from harness.store.writer import RunWriter

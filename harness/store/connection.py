@@ -4,6 +4,7 @@ The store is where MLflow's own commands look for it. tests/store/test_mlflow_na
 Python API does not promise.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -143,17 +144,22 @@ def is_answer(error: Exception) -> bool:
     return isinstance(error.__context__, RetryError) or not isinstance(error.__context__, OSError)  # 500, 502, 429, ...
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """The message on one line of at most 200 characters, without secrets."""
     text = " ".join(redacted(str(error) or type(error).__name__).partition("[SQL:")[0].split())  # SQLAlchemy's own copy
     return text if len(text) < 200 else text[:90] + " ... " + text[-100:]
 
 
-def print_failure(what: str, error: Exception) -> None:
-    """On stderr: one line for what the store did, or has not, a traceback for a mistake in the program."""
+# What a machine lacks, or does not allow: nothing is wrong with the program.
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO}
+
+
+def print_failure(what: str, error: BaseException) -> None:
+    """On stderr: one line for what the store or the machine did, or has not; a traceback for a mistake in a program."""
     from mlflow.exceptions import MlflowException
 
-    if isinstance(error, UnreachableError | MlflowException | ConfigError):
+    of_the_machine = isinstance(error, OSError) and error.errno in OF_THE_MACHINE
+    if of_the_machine or isinstance(error, UnreachableError | MlflowException | ConfigError):
         print(visible(f"harness: {what}: {reason(error)}"), file=sys.stderr)
     else:
         print_traceback(error)

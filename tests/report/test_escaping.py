@@ -20,7 +20,7 @@ from harness.report import code, figures, file_names, findings, harmless, note, 
 from harness.report.curves import cell_figures
 from harness.report.markdown import rendered
 from harness.report.style import key
-from harness.store import print_traceback
+from harness.store.redaction import print_traceback
 from harness.store.writer import MAX_NAME, _clean
 
 PLANTED = {

@@ -1,5 +1,6 @@
 """What can be wrong with a store is told before, or when, it is opened; tests/faults/openings.py has the processes."""
 
+import errno
 import getpass
 import os
 import tempfile
@@ -108,8 +109,11 @@ def test_whatever_is_raised_becomes_one_line_without_secrets(monkeypatch):
     assert "horse" not in told
 
 
-@pytest.mark.parametrize("error", [MlflowException("Run with id=1 not found\nx"), connection.UnreachableError("away")])
-def test_what_the_store_did_is_one_line(error, capsys):
+@pytest.mark.parametrize("error", [
+    MlflowException("Run with id=1 not found\nx"), connection.UnreachableError("away"),
+    ConfigError("sweep 1", "a whole grid", "none"), OSError(errno.ENOSPC, "No space left on device"),
+])  # fmt: skip
+def test_what_the_store_or_the_machine_did_is_one_line(error, capsys):
     connection.print_failure("the answer was not written", error)
     said = capsys.readouterr().err
     assert said.startswith("harness: the answer was not written: ")
