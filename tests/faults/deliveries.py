@@ -80,13 +80,13 @@ def refused_for_minutes(trial: ServerTrial, site: Site) -> Tally:
     return trial.again()
 
 
-@fault("a proxy takes no upload of artifacts (413); later it does", group="server")
-def uploads_refused(trial: ServerTrial, site: Site) -> Tally:
+def _uploads_answered(trial: ServerTrial, site: Site, status: str) -> Tally:
+    """From the first points on; later the proxy lets them pass."""
     proxy = trial.connect(site)
     proxy.concerns = lambda method, path: method == "PUT" and "mlflow-artifacts" in path
     command = trial.start()
     trial.wait_for_points(command)
-    proxy.fate = lambda: "413"
+    proxy.fate = lambda: status
     _ends_with_parked(trial, command, "artifacts")
     trial.witness()
     proxy.fate = lambda: "pass"
@@ -94,17 +94,14 @@ def uploads_refused(trial: ServerTrial, site: Site) -> Tally:
     return trial.again()
 
 
+@fault("a proxy takes no upload of artifacts (413); later it does", group="server")
+def uploads_refused(trial: ServerTrial, site: Site) -> Tally:
+    return _uploads_answered(trial, site, "413")
+
+
 @fault("a proxy answers uploads of artifacts with a page of HTML and 200; later it does not", group="server")
 def uploads_lost(trial: ServerTrial, site: Site) -> Tally:
-    proxy = trial.connect(site)
-    proxy.concerns = lambda method, path: method == "PUT" and "mlflow-artifacts" in path
-    command = trial.start()
-    trial.wait_for_points(command)
-    proxy.fate = lambda: "200"
-    _ends_with_parked(trial, command, "artifacts")
-    proxy.fate = lambda: "pass"
-    _deliver(trial)
-    return trial.again()
+    return _uploads_answered(trial, site, "200")
 
 
 def _deliver(trial: Trial) -> None:
