@@ -89,6 +89,9 @@ def check_address(uri: str) -> None:
     file = in_file(uri)
     if file is None:
         return
+    if uri == _own() and {"'", '"'} <= set(str(Path.cwd())):  # MLflow writes the path into a statement, as Python does
+        allowed = "a path without ' or without \", as MLflow makes no store in one that has both (rename a folder)"
+        raise ConfigError("current folder", allowed, str(Path.cwd()))
     if str(file) in (".", ":memory:"):
         raise ConfigError(VARIABLE, "sqlite:///FILE (a store in memory keeps nothing)", uri)
     if file.is_dir():

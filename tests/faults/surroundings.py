@@ -162,7 +162,7 @@ def stopped(trial: Trial) -> Tally:
 def folder_names(trial: Trial) -> Tally:
     """Twice: the second start finds the cell. Nothing is written beside the folder."""
     folder = trial.folder / trial.rng.choice(
-        ["a?b", "a#b", "a%41b", "a b", "a'b\"c", "é", "$HOME", "a&b=c;d", "[a]{b}"]
+        ["a?b", "a#b", "a%41b", "a b", "a'b", 'a"b', "é", "$HOME", "a&b=c;d", "[a]{b}"]
     )
     folder.mkdir()
     for told in ("Browse", "Trained already"):

@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 
+from harness.store.names import hidden
+
 from . import sabotage
 from .commands import Command
 from .deliveries import tables_of_runs
@@ -262,7 +264,8 @@ def _as_of_another_host(trial: Trial, silent_seconds: float) -> None:
     with closing(sqlite3.connect(trial.folder / "mlflow.db")) as database, database:
         for key, value in elsewhere.items():
             only = "run_uuid IN (SELECT run_uuid FROM runs WHERE status = 'RUNNING')"
-            database.execute(f"UPDATE tags SET value = ? WHERE key = ? AND {only}", (value, key))
+            changed = database.execute(f"UPDATE tags SET value = ? WHERE key = ? AND {only}", (value, hidden(key)))
+            trial.expect(changed.rowcount > 0, f"no open run has the tag {key}")
 
 
 def _killed_elsewhere(trial: Trial, silent_seconds: float) -> None:

@@ -123,3 +123,13 @@ def test_what_the_store_or_the_machine_did_is_one_line(error, capsys):
 def test_a_mistake_in_the_program_keeps_its_traceback(capsys):
     connection.print_failure("the answer was not written", KeyError("x"))
     assert capsys.readouterr().err == "KeyError: 'x'\n"
+
+
+def test_a_folder_in_which_mlflow_makes_no_store_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "a'b\"c"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(ConfigError, match="current folder: expected a path without"):
+        connection.connect()
+    assert not (folder / "mlflow.db").exists()
