@@ -14,7 +14,7 @@ comes back after that, it finds this tag and ends its run as KILLED, outcome sup
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ ABANDONED_SECONDS = 900.0  # likewise, after which the next start on any host cl
 DECIDING_SECONDS = 2.0  # that a claimant waits for others that have created a run and not begun to train
 LOOK_SECONDS = 0.05  # between looks meanwhile
 PROVISIONAL = "provisional"  # in a journal's state: the run is FAILED until its own end can be sent
+OUTCOME = "outcome"  # a tag, and in a journal's state as the process of the run wrote it
 CLAIM = "claim"  # in a journal's state and, if it is NONE, a tag
 WANTED, HELD, NONE = "wanted", "held", "none"  # NONE: the store was away, so the cell is trained without
 
@@ -112,37 +113,49 @@ def finish(client: "MlflowClient", state: dict[str, Any], status: str, end: int,
     if not taken:
         client.set_terminated(run_id, status, end)
         young = training and clock() - state["claimed"] < LEASE_SECONDS / 2
-        taken = not young and taken_over(client, run_id, "FINISHED", gives_way=True)
+        taken = not young and taken_over(client, state, "FINISHED")
+        if not (young or taken):  # whoever closed the run may have replaced the outcome after it was sent
+            _restore_outcome(client, state)
     if taken:
         state["taken"] = True
-        client.set_tag(run_id, "outcome", "superseded")
+        client.set_tag(run_id, OUTCOME, "superseded")
         client.set_terminated(run_id, "KILLED", end)
 
 
-def taken_over(client: "MlflowClient", run_id: str, status: str, gives_way: bool) -> bool:
-    """Whether another process has closed the run and its cell has another run; else `status` is restored.
+def taken_over(client: "MlflowClient", state: Mapping[str, Any], status: str) -> bool:
+    """Whether another process has closed the run and its cell has another run; else it has its status and outcome again.
 
-    gives_way: False for a sweep, and under rerun=all.
+    state: of the run's journal. A run without a claim (a sweep, or under rerun=all) gives way to nobody.
     """
+    run_id = state["run_id"]
     run = client.get_run(run_id)
     if CLOSED_BY not in run.data.tags:
         return False
     client.update_run(run_id, status)  # before the look, as in a claim
-    if gives_way and rivals(client, run.info.experiment_id, run.data.tags["signature"], run_id):
+    if CLAIM in state and rivals(client, run.info.experiment_id, run.data.tags["signature"], run_id):
         return True
+    _restore_outcome(client, state)
     client.delete_tag(run_id, CLOSED_BY)
     return False
+
+
+def _restore_outcome(client: "MlflowClient", state: Mapping[str, Any]) -> None:
+    """As the run's own process wrote it, if it has."""
+    if OUTCOME in state:
+        client.set_tag(state["run_id"], OUTCOME, state[OUTCOME])
+    elif OUTCOME in client.get_run(state["run_id"]).data.tags:
+        client.delete_tag(state["run_id"], OUTCOME)
 
 
 class Heartbeat:
     """While the context is open, a thread sets the run's heartbeat every BEAT_SECONDS.
 
     A thread, as an epoch or a call of BLAS may take minutes. It dies with the process, and stops with it (SIGSTOP).
-    run_id: None while the store has not created the run. gives_way: if another process has taken over its cell.
+    state: of the run's journal; its `run_id` is None while the store has not created the run.
     """
 
-    def __init__(self, client: "MlflowClient", run_id: Callable[[], str | None], gives_way: bool) -> None:
-        self._client, self._run_id, self._gives_way = client, run_id, gives_way
+    def __init__(self, client: "MlflowClient", state: Mapping[str, Any]) -> None:
+        self._client, self._state = client, state
         self._closing, self._lock, self._taken = threading.Event(), threading.Lock(), False
 
     def __enter__(self) -> "Heartbeat":
@@ -164,15 +177,14 @@ class Heartbeat:
                 self._beat()
 
     def _beat(self) -> None:
-        run_id = self._run_id()
-        if not run_id:
+        if not (run_id := self._state["run_id"]):
             return
         self._client.set_tag(run_id, HEARTBEAT, heartbeat())
         if CLOSED_BY not in self._client.get_run(run_id).data.tags:
             return
         with self._lock:
             if not self._closing.is_set():
-                self._taken = taken_over(self._client, run_id, "RUNNING", self._gives_way)
+                self._taken = taken_over(self._client, self._state, "RUNNING")
                 if self._taken:  # at once, as it may take a while until the training thread asks
                     self._client.set_terminated(run_id, "KILLED")
 

@@ -104,9 +104,7 @@ class Store:
 
     def heartbeat(self, run: RunWriter | str) -> claims.Heartbeat:
         """A context in which a thread shows that the process of this run, or of a run with this id, is alive."""
-        if isinstance(run, str):
-            return claims.Heartbeat(self.client, lambda: run, gives_way=False)
-        return claims.Heartbeat(self.client, lambda: run.run_id, gives_way=claims.CLAIM in run.journal.state)
+        return claims.Heartbeat(self.client, {"run_id": run} if isinstance(run, str) else run.journal.state)
 
     @contextmanager
     def attach(self, run_id: str) -> Iterator[RunWriter]:

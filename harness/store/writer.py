@@ -141,6 +141,8 @@ class RunWriter:
 
     def tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a later value replaces an earlier one."""
+        if claims.OUTCOME in tags:
+            self.journal.state[claims.OUTCOME] = tags[claims.OUTCOME]
         self._write("tags", tags=_clean(tags))
 
     def points(self, metrics: Mapping[str, float], step: int = 0) -> None:

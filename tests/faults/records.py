@@ -129,8 +129,9 @@ def compare(reference: Records, after: Records) -> Tally:
     last = after.parents[-1] if after.parents else None
     if last is None or "cells.csv" not in last.files():
         tally.complaints.append("the last sweep has no table of cells")
-    else:
-        identical &= _same_cells(reference.parents[-1], last)
+    elif differing := _differing_cells(reference.parents[-1], last):
+        identical = False
+        tally.complaints.append(f"the table of cells differs in {', '.join(differing)}")
     tally.identical = int(identical)
     return tally
 
@@ -177,9 +178,11 @@ def _same_tables(wanted: Run, run: Run) -> bool:
         return one.files == other.files and all(one[name].tobytes() == other[name].tobytes() for name in one.files)
 
 
-def _same_cells(wanted: Run, parent: Run) -> bool:
+def _differing_cells(wanted: Run, parent: Run) -> list[str]:
+    """The columns in which the tables of two sweeps differ."""
     one, other = (_timeless(run.table("cells.csv")) for run in (wanted, parent))
-    return one.equals(other)
+    shared = [name for name in one if name in other]
+    return [*set(one) ^ set(other), *(name for name in shared if not one[name].equals(other[name]))]
 
 
 def _timeless(cells: pd.DataFrame) -> pd.DataFrame:

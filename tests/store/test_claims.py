@@ -346,6 +346,31 @@ def test_a_rerun_goes_on_though_it_was_closed_and_its_cell_is_finished(store, qu
     assert statuses(store) == ["FINISHED"] * 2
 
 
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_run_that_was_closed_between_its_outcome_and_its_end_keeps_its_outcome(store, old, quick, reopened):
+    """Its process was stopped there for longer than the lease, and nobody has begun its cell meanwhile."""
+    with claim(store) as first:
+        write_tables(first)
+        first.tags({"outcome": "completed"})
+        closed(store, first)
+        assert store.get(first.run_id).data.tags["outcome"] == "killed"
+        if reopened:
+            with store.heartbeat(first):
+                until(lambda: claims.CLOSED_BY not in store.get(first.run_id).data.tags)
+    assert statuses(store) == ["FINISHED"]
+    assert store.get(first.run_id).data.tags["outcome"] == "completed"
+
+
+def test_a_sweep_that_was_closed_and_goes_on_has_no_outcome_of_a_killed_one(store, quick):
+    with store.start("sweep", {"kind": "sweep"}) as sweep:
+        store.mark_killed(store.get(sweep.run_id))
+        with store.heartbeat(sweep.run_id):
+            until(lambda: claims.CLOSED_BY not in store.get(sweep.run_id).data.tags)
+    run = store.get(sweep.run_id)
+    assert run.info.status == "FINISHED"
+    assert "outcome" not in run.data.tags
+
+
 # Silence
 
 
