@@ -123,7 +123,7 @@ def finish(client: "MlflowClient", state: dict[str, Any], status: str, end: int,
 
 
 def taken_over(client: "MlflowClient", state: Mapping[str, Any], status: str) -> bool:
-    """Whether another process has closed the run and its cell has another run; else it has its status and outcome again.
+    """Whether another process has closed the run and its cell has another run; else it has its own outcome again.
 
     state: of the run's journal. A run without a claim (a sweep, or under rerun=all) gives way to nobody.
     """
