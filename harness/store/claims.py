@@ -34,6 +34,7 @@ DECIDING_SECONDS = 2.0  # that a claimant waits for others that have created a r
 LOOK_SECONDS = 0.05  # between looks meanwhile
 PROVISIONAL = "provisional"  # in a journal's state: the run is FAILED until its own end can be sent
 OUTCOME = "outcome"  # a tag, and in a journal's state as the process of the run wrote it
+KILLED = "killed"  # the outcome of a run that another process has closed
 CLAIM = "claim"  # in a journal's state and, if it is NONE, a tag
 WANTED, HELD, NONE = "wanted", "held", "none"  # NONE: the store was away, so the cell is trained without
 
@@ -114,7 +115,7 @@ def finish(client: "MlflowClient", state: dict[str, Any], status: str, end: int,
         client.set_terminated(run_id, status, end)
         young = training and clock() - state["claimed"] < LEASE_SECONDS / 2
         taken = not young and taken_over(client, state, "FINISHED")
-        if not (young or taken):  # whoever closed the run may have replaced the outcome after it was sent
+        if not (young or taken):
             _restore_outcome(client, state)
     if taken:
         state["taken"] = True
@@ -140,11 +141,14 @@ def taken_over(client: "MlflowClient", state: Mapping[str, Any], status: str) ->
 
 
 def _restore_outcome(client: "MlflowClient", state: Mapping[str, Any]) -> None:
-    """As the run's own process wrote it, if it has."""
+    """Whoever closed the run has called it killed, perhaps after its own outcome was sent."""
+    run_id = state["run_id"]
+    if client.get_run(run_id).data.tags.get(OUTCOME) != KILLED:
+        return
     if OUTCOME in state:
-        client.set_tag(state["run_id"], OUTCOME, state[OUTCOME])
-    elif OUTCOME in client.get_run(state["run_id"]).data.tags:
-        client.delete_tag(state["run_id"], OUTCOME)
+        client.set_tag(run_id, OUTCOME, state[OUTCOME])
+    else:
+        client.delete_tag(run_id, OUTCOME)
 
 
 class Heartbeat:

@@ -119,7 +119,7 @@ class Store:
     def mark_killed(self, run: "Run") -> None:
         """End a run as KILLED in place of its process, which is dead or does not answer."""
         with self.attach(run.info.run_id) as writer:
-            writer.finish("KILLED", outcome="killed", **{claims.CLOSED_BY: described(process_tags())})
+            writer.finish("KILLED", outcome=claims.KILLED, **{claims.CLOSED_BY: described(process_tags())})
 
     def add_to_sweep(self, run_id: str, sweep: str) -> None:
         """Make a finished cell part of another sweep."""

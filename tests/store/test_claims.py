@@ -361,6 +361,14 @@ def test_a_run_that_was_closed_between_its_outcome_and_its_end_keeps_its_outcome
     assert store.get(first.run_id).data.tags["outcome"] == "completed"
 
 
+def test_another_process_that_ends_a_run_from_an_older_state_leaves_its_outcome(store, old):
+    with claim(store) as first:
+        write_tables(first)
+        first.tags({"outcome": "completed"})
+        del first.journal.state["outcome"]  # the state that was saved may be older than the tags that were sent
+    assert store.get(first.run_id).data.tags["outcome"] == "completed"
+
+
 def test_a_sweep_that_was_closed_and_goes_on_has_no_outcome_of_a_killed_one(store, quick):
     with store.start("sweep", {"kind": "sweep"}) as sweep:
         store.mark_killed(store.get(sweep.run_id))
