@@ -22,7 +22,7 @@ STEP = 3.0  # from one learning rate to the next
 NOISE = 0.1  # standard deviation of a replica's log cost, in all cells and in each, and of its log η*, in each
 SHAPES: "dict[str, tuple[int, Callable[[Array], Array]]]" = {  # rates on either side; log cost over log η
     "parabola": (4, lambda d: 0.3 * d**2),
-    "parabola, three learning rates": (1, lambda d: 0.3 * d**2),
+    "parabola, three learning rates (its shape is unknown)": (1, lambda d: 0.3 * d**2),
     "smooth, lopsided (exponential − straight line)": (4, lambda d: 0.5 * (np.exp(np.minimum(d, 20)) - d - 1)),
     "flat between walls (fourth power)": (4, lambda d: 0.05 * d**4),
     "kink, falls as it rises": (4, np.abs),

@@ -214,7 +214,7 @@ def _result(store: Store, cell: dict[str, Any]) -> Result:
     """A finished cell, from its row of a sweep's table and the files of its runs."""
     parts = []
     for run in map(store.get, (cell["run_id"], *cell["more_runs"].split())):
-        stored, (replicas, history) = read_run(store, run), cell_tables(store, run)
+        stored, (replicas, history) = read_run(store, run), cell_tables(store, run, "replicas", "history")
         arrays = weights(stored.parameters)
         parts.append(
             Result(cell["label"], cell["cell"], stored.config, "", {}, arrays, history, replicas, stored.columns)

@@ -6,6 +6,7 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.app.command import say
 from harness.app.composition import Composed, checked_cells
@@ -15,18 +16,24 @@ from harness.app.train import train
 from harness.config import ConfigError
 from harness.runs import (
     Archive,
+    Told,
     check_run_id,
+    draw_stored,
     find_run,
     measure_again,
     pack,
     recover,
     recovery,
     studies,
+    tell_cell,
     unpack,
     verify,
     write_answer,
 )
 from harness.store import Interrupted, Store, serving, set_defaults
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 
 def run(verb: str, words: Sequence[str], result: Result) -> int:
@@ -41,19 +48,33 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
 
 
 def _report(words: Sequence[str], result: Result) -> int:
-    """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'."""
+    """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'.
+
+    `report CELL`: draw the figures of a cell, which those of a large sweep do not have.
+    """
     if not words:
-        raise ConfigError("report", "the run id of a sweep, or of several to be taken together", None)
+        raise ConfigError("report", "the run id of a cell, of a sweep, or of several sweeps to be taken together", None)
     for word in words:
         check_run_id(word, "report")
     store = Store.open()
-    sweeps = [find_run(store, word, "report", ["sweep"]).info.run_id for word in words]
-    if disturbed := measure_again(store, *sweeps):
-        say(disturbed)
-    told = write_answer(store, *sweeps)
+    runs = [find_run(store, word, "report", ["cell", "sweep"] if len(words) == 1 else ["sweep"]) for word in words]
+    told = (_draw if runs[0].data.tags["kind"] == "cell" else _answer)(store, *runs)
     stored = recovery.drain(store, say) == frozenset()  # or else the store lacks a part of it
-    result.tell(store, sweeps[0], told)
+    result.tell(store, runs[0].info.run_id, told)
     return int(not stored)
+
+
+def _answer(store: Store, *sweeps: "Run") -> Told:
+    ids = [sweep.info.run_id for sweep in sweeps]
+    if disturbed := measure_again(store, *ids):
+        say(disturbed)
+    return write_answer(store, *ids)
+
+
+def _draw(store: Store, cell: "Run") -> Told:
+    told = tell_cell(store, cell)
+    draw_stored(store, cell)
+    return told
 
 
 def _verify(words: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from harness.runs.grid import GridCell
 from harness.runs.jobs import Assignment, Job, SweepContext
 from harness.runs.loading import cell_tables, check_run_id, find_run, load_runs
 from harness.runs.pace import Pace, announcement, pace_of
-from harness.runs.parent import Told, write_answer
+from harness.runs.parent import Told, draw_stored, tell_cell, write_answer
 from harness.runs.progress import SweepProgress, Watch
 from harness.runs.recording import load_dataset, record_cell, weights
 from harness.runs.recovery import recover

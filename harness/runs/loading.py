@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis import LOOKS, SweepCell, SweepData, joined, sweep_data, usable
 from harness.config import KNOBS, ConfigError, Values, sweep_label, visible
 from harness.runs.grid import GridCell
-from harness.runs.recording import ARITHMETIC
-from harness.store import Store, first_line, read_run, redacted, stored_json
+from harness.store import ARITHMETIC, Store, first_line, read_run, redacted, stored_json
 from harness.training import Identity, Plan, decisive_values, plan_for
 
 if TYPE_CHECKING:
@@ -164,16 +163,14 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
     reason = "" if status == "FINISHED" else visible(tags.get("error", REASONS.get(status, status.lower())))
     summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
     found = (tags.get("outcome", ""), reason, run.info.run_id, summary)
-    replicas, history = cell_tables(store, run) if status == "FINISHED" else (None, None)
+    replicas, history = cell_tables(store, run, "replicas", "history") if status == "FINISHED" else (None, None)
     return SweepCell(cell, status, *found, replicas, history, tags.get(ARITHMETIC, ""))
 
 
-def cell_tables(store: Store, run: "Run") -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """replicas.csv and history.csv of a finished cell. Raises ConfigError for other files."""
+def cell_tables(store: Store, run: "Run", *names: str) -> "list[pd.DataFrame]":
+    """Tables of a finished cell by their names, without .csv. Raises ConfigError for other files."""
     with tempfile.TemporaryDirectory() as scratch:
-        paths = [store.download(run, f"{name}.csv", Path(scratch)) for name in ("replicas", "history")]
-        replicas, history = map(_table, paths)
-    return replicas, history
+        return [_table(store.download(run, f"{name}.csv", Path(scratch))) for name in names]
 
 
 def _table(path: Path) -> "pd.DataFrame":
@@ -181,6 +178,6 @@ def _table(path: Path) -> "pd.DataFrame":
 
     try:
         table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
-        return table.assign(outcome=table["outcome"].fillna(""))
+        return table if path.name == "batch_costs.csv" else table.assign(outcome=table["outcome"].fillna(""))
     except (LookupError, OSError, ValueError) as error:
         raise ConfigError(path.name, "a table as this version writes it", first_line(error)) from error

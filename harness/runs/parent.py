@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import yaml
 
 from harness.analysis import DATA_NOTES, LOOKS, Answer, SweepData, answer
-from harness.config import sweep_label, varied_keys
+from harness.config import sweep_label, varied_keys, visible
 from harness.report import (
     code,
     figures,
@@ -27,7 +27,8 @@ from harness.report import (
 from harness.runs import front, studies
 from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.jobs import SweepContext
-from harness.runs.loading import load_cells, load_sweep, read_grid, write_grid
+from harness.runs.loading import cell_tables, load_cells, load_sweep, read_grid, write_grid
+from harness.runs.pictures import draw_cell
 from harness.runs.recording import source_tags
 from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_failure
 
@@ -52,6 +53,13 @@ def tell_cell(store: Store, run: "Run") -> Told:
     data = load_cells(store, [run])
     found = answer(data)
     return Told([*headlines(found), *score_sentences(data.finished)], data, found)
+
+
+def draw_stored(store: Store, run: "Run") -> None:
+    """The figures of a finished cell, from its tables. Raises ConfigError for tables of another form."""
+    replicas, history, batch_costs = cell_tables(store, run, "replicas", "history", "batch_costs")
+    with store.attach(run.info.run_id) as writer, writer.files() as folder:
+        draw_cell(folder, history, batch_costs, replicas, visible(run.info.run_name))
 
 
 def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Sequence[int] = ()) -> SweepContext:

@@ -18,10 +18,12 @@ from harness import __version__
 from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
 from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
-from harness.report import BASELINES, about_data, cell_figures, harmless, number, save
+from harness.report import BASELINES, about_data, harmless, number
 from harness.runs.jobs import Assignment, Job, SweepContext
+from harness.runs.pictures import LATER, MOST_DRAWN, draw_cell
 from harness.runs.progress import CellProgress
 from harness.store import (
+    ARITHMETIC,
     COMMIT_TAG,
     INTERRUPTS,
     TakenError,
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
     from harness.training import CellResult, Identity, Plan, Record
 
 
-ARITHMETIC = "arithmetic"  # tag of a cell, and in environment.json
 Loader = Callable[[DatasetConfig], Dataset]
 
 
@@ -103,7 +104,10 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
             progress.warn_once(run.trouble, f"what waits is in {store.undelivered}")
             INTERRUPTS.check()
             heartbeat.check()
-        outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, started)
+        drawn = sweep is None or sweep.n_cells <= MOST_DRAWN
+        outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, drawn)
+        wall = time.perf_counter() - started
+        run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
         progress.finish(outcome, _with_quartiles(summary, "time/update_us"), _score(config, summary))
     if run.taken:
         raise TakenError
@@ -170,7 +174,7 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
 
 
 def _write_result(
-    run: "RunWriter", config: Config, result: "CellResult", name: str, notes: Sequence[str], started: float
+    run: "RunWriter", config: Config, result: "CellResult", name: str, notes: Sequence[str], drawn: bool
 ) -> tuple[Outcome, dict[str, float]]:
     """Tables and weights, summary, figures, note. The numbers go first: a figure that fails costs none of them."""
     replicas = tables.replicas(result, config)
@@ -179,12 +183,12 @@ def _write_result(
     run.points(summary)
     with run.files() as folder:
         _write_tables(folder, config, result, replicas)
-    with run.files() as folder:
-        _draw(folder / "figures", config, result, name)
-    note = f"{cell_note(name, config, outcome, replicas, summary)}\n{about_data(notes)}"
+    if drawn:
+        with run.files() as folder:
+            draw_cell(folder, tables.history(result, config), tables.batch_costs(result), replicas, name)
+    parts = cell_note(name, config, outcome, replicas, summary), about_data(notes), "" if drawn else LATER
+    note = "\n".join(part for part in parts if part)
     run.tags({"outcome": outcome, "cost": _readable_cost(summary, replicas), **note_tags(note)})
-    wall = time.perf_counter() - started
-    run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
     return outcome, summary
 
 
@@ -208,11 +212,6 @@ def _write_tables(folder: Path, config: Config, result: "CellResult", replicas: 
             table.to_csv(folder / f"{name}.csv", index=False)
     (folder / "columns.csv").write_text(tables.columns_text(result), encoding="utf8", newline="")
     np.savez(folder / "weights.npz", **weights(result.parameters))
-
-
-def _draw(folder: Path, config: Config, result: "CellResult", name: str) -> None:
-    baseline = float(np.median(result.baseline["validation"]))
-    save(cell_figures(tables.history(result, config), tables.batch_costs(result), name, baseline), folder)
 
 
 def weights(parameters: Parameters) -> dict[str, Any]:

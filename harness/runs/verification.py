@@ -11,8 +11,18 @@ import numpy as np
 from harness.config import ConfigError, DatasetConfig
 from harness.data import Dataset, load_stored
 from harness.network import Parameters
-from harness.runs.recording import ARITHMETIC, keeping
-from harness.store import COMMIT_TAG, INTERRUPTS, Fingerprints, FinishedRun, Store, commit, environment, read_run
+from harness.runs.recording import keeping
+from harness.store import (
+    ARITHMETIC,
+    COMMIT_TAG,
+    INTERRUPTS,
+    Fingerprints,
+    FinishedRun,
+    Store,
+    commit,
+    environment,
+    read_run,
+)
 from harness.training import Budget, Cell, CellResult, code_digest, digest, pinned_blas, tables
 
 if TYPE_CHECKING:

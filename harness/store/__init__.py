@@ -19,7 +19,7 @@ from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
 from harness.store.opening import check_here
 from harness.store.pages import serving
 from harness.store.processes import described
-from harness.store.provenance import arithmetic, commit, environment, uncommitted_diff
+from harness.store.provenance import ARITHMETIC, arithmetic, commit, environment, uncommitted_diff
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run, stored_json, stored_yaml
 from harness.store.redaction import redacted
 from harness.store.tracking import ORIGIN, Delivery, Store, sweep_tag

@@ -22,6 +22,7 @@ from typing import Any
 from harness.store.redaction import redacted
 from harness.training import code_digest
 
+ARITHMETIC = "arithmetic"  # tag of a cell, and in environment.json
 PACKAGES = (
     "numpy", "scikit-learn", "hydra-core", "omegaconf", "mlflow", "SQLAlchemy", "scipy", "pandas", "pyarrow",
     "matplotlib", "threadpoolctl",
