@@ -57,13 +57,13 @@ class CellProgress(_Live):
     def show(self, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the cell."""
         self.cost = _cost(self.latest, record)
-        share, state = _share(budget, record), _state(plan, record, self.cost)
+        part, state = share(budget, record), _state(plan, record, self.cost)
         if self.pace and self.live:
-            left = self.pace.state(share, self.cell)
+            left = self.pace.state(part, self.cell)
             _say_now_and_then(self, self.pace, left)
-            share = self.pace.part(share, self.cell)
+            part = self.pace.part(part, self.cell)
             state = f"{state}  {left.partition(', ')[2]}"
-        self.bar.update(self.task, completed=share, right=state)
+        self.bar.update(self.task, completed=part, right=state)
 
     def __exit__(self, *error: Any) -> None:
         if self.pace:
@@ -130,7 +130,7 @@ class SweepProgress(_Live):
     def show(self, label: str, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the present cell."""
         state = f"{label}  {_state(plan, record, _cost(self.latest, record))}"
-        self.bar.update(self.task, completed=self.done + _share(budget, record), right=state)
+        self.bar.update(self.task, completed=self.done + share(budget, record), right=state)
 
     def tell(self, message: str) -> None:
         """A line that stays, where a bar is shown."""
@@ -152,7 +152,7 @@ def _cost(latest: Latest, record: Record) -> float:
     return float(quartiles(latest.take(record)["train_cost"])[1])
 
 
-def _share(budget: Budget, record: Record) -> float:
+def share(budget: Budget, record: Record) -> float:
     """The part of the budget that is spent, 0 to 1."""
     of_updates = record.update / budget.updates if budget.updates else 0.0
     return min(1.0, max(of_updates, record.train_seconds / budget.seconds if budget.seconds else 0.0))

@@ -20,6 +20,7 @@ from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
 from harness.report import BASELINES, about_data, harmless, number
 from harness.runs.jobs import Assignment, Job, SweepContext
+from harness.runs.live_curves import LiveCurves
 from harness.runs.pictures import LATER, MOST_DRAWN, draw_cell
 from harness.runs.progress import CellProgress
 from harness.store import (
@@ -35,25 +36,13 @@ from harness.store import (
     sweep_tag,
     uncommitted_diff,
 )
-from harness.training import (
-    HELD_OUT,
-    WITHOUT_EFFECT,
-    Cell,
-    Latest,
-    Observer,
-    Outcome,
-    identify,
-    is_geometric,
-    pinned_blas,
-    tables,
-    with_task,
-)
+from harness.training import HELD_OUT, WITHOUT_EFFECT, Cell, Outcome, identify, pinned_blas, tables, with_task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from harness.store import RunWriter, Store
-    from harness.training import CellResult, Identity, Plan, Record
+    from harness.training import CellResult, Identity, Plan
 
 
 Loader = Callable[[DatasetConfig], Dataset]
@@ -97,13 +86,14 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         run.params(params(config, cell.plan))
         _write_provenance(run, config, dataset, job, cell.plan.sizes[0])
         _warn_if_clipped(config, cell.plan, run, progress)
-        latest = Latest()
+        curves = LiveCurves(run, cell.plan, cell.budget, tables.score_of(config))
         for record in cell.train():
-            _write_record(run, record, latest, cell.plan, tables.score_of(config))
+            curves.add(record)
             progress.show(cell.plan, cell.budget, record)
             progress.warn_once(run.trouble, f"what waits is in {store.undelivered}")
             INTERRUPTS.check()
             heartbeat.check()
+        curves.end()
         drawn = sweep is None or sweep.n_cells <= MOST_DRAWN
         outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, drawn)
         wall = time.perf_counter() - started
@@ -151,13 +141,6 @@ def _warn_if_clipped(config: Config, plan: "Plan", run: "RunWriter", progress: C
     if config.batch_size != "full" and int(config.batch_size) > plan.n_train:
         progress.warn(f"batch_size={config.batch_size} is larger than N={plan.n_train}: clipped to N")
         run.tags({"batch_size_requested": str(config.batch_size)})
-
-
-def _write_record(run: "RunWriter", record: "Record", latest: Latest, plan: "Plan", score: str) -> None:
-    run.points(tables.checkpoint_metrics(record, latest.take(record), plan, score), record.update)
-    for update, _, cost in record.batch_costs:
-        if update == 0 or is_geometric(update, Observer.shown_batch_costs_per_decade):
-            run.points({"batch/cost": cost}, update)
 
 
 def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: Job, n_inputs: int) -> None:

@@ -6,10 +6,10 @@ Not documented, as all of a saved view: changed, the UI draws a chart of each me
 from typing import Any
 
 SECTION = "cost"
-CHARTS = (  # metric, and the metric on its x axis
+CHARTS = (  # metric, and the metric on its x axis, or `step`: the number of updates
     ("train/cost", "progress/epochs"),
     ("validation/cost", "progress/epochs"),
-    ("train/cost", "progress/updates"),
+    ("train/cost", "step"),
     ("train/cost", "progress/train_seconds"),
 )
 
@@ -28,7 +28,8 @@ def _line(metric: str, over: str) -> dict[str, Any]:
     return {
         "type": "LINE", "uuid": f"{metric} {over}", "metricSectionId": SECTION, "deleted": False,
         "isGenerated": False, "runsCountToCompare": 20, "metricKey": metric, "selectedMetricKeys": [metric],
-        "xAxisKey": "metric", "selectedXAxisMetricKey": over, "xAxisScaleType": "linear", "scaleType": "log",
+        "xAxisKey": "metric" if "/" in over else over, "selectedXAxisMetricKey": over,
+        "xAxisScaleType": "linear", "scaleType": "log",
         "lineSmoothness": 0, "useGlobalLineSmoothing": False, "useGlobalXaxisKey": False, "yAxisKey": "metric",
         "yAxisExpressions": [], "displayPoints": False, "ignoreOutliers": False, "range": {},
     }  # fmt: skip

@@ -44,7 +44,7 @@ class Observer:
 
     per_decade = 5  # of the geometric grid of updates: sparse, because at B = N a cell has few updates to hide it in
     batch_costs_per_decade = 300  # of the grid on which the costs of single batches are recorded
-    shown_batch_costs_per_decade = 50  # of those that become metrics: the store takes longer for one than the batch
+    shown_batch_costs_per_decade = 5  # of those that become metrics: the store takes longer for one than the batch
 
     def __init__(self, population: float, learning_rate: float, stream: SeedSequence) -> None:
         self.population, self.learning_rate, self.stream = population, learning_rate, stream

@@ -17,9 +17,7 @@ from harness.training.diagnostics import Observer
 from harness.training.stack import Stack
 
 # Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
-CELL_SECONDS = 0.6  # start and end of a run, its files, and two figures, which take most of it
-CHECKPOINT_SECONDS = 5e-3  # 14 points: their medians and quartiles, and the way of each into the store
-BATCH_COST_SECONDS = 4e-4  # one point
+CELL_SECONDS = 0.25  # start and end of a run, its points and files; in a small sweep figures take as long again
 
 
 class Work(NamedTuple):
@@ -47,9 +45,8 @@ def estimate_seconds(cell: Cell, patience: float) -> float:
     patience: wall seconds that the estimate itself may take, exceeded when single updates or evaluations take longer.
     Not included: loading libraries and data, and the first moments of a process.
     """
-    seconds, work = training_seconds(cell, patience)
-    points = min(work.batch_costs, 1 + len(_grid(work.updates - 1, Observer.shown_batch_costs_per_decade)))
-    return seconds + CELL_SECONDS + work.checkpoints * CHECKPOINT_SECONDS + points * BATCH_COST_SECONDS
+    seconds, _ = training_seconds(cell, patience)
+    return seconds + CELL_SECONDS
 
 
 def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:

@@ -31,6 +31,8 @@ DIAGNOSTICS = {
     for field in fields(Diagnostics)
 }
 
+OF_BATCHES = ("example_norm", "batch_variance", "batch_squared_norm")
+
 
 def _frame(rows: Any, columns: Any = None, dtype: Any = None) -> "pd.DataFrame":
     import pandas as pd
@@ -141,33 +143,24 @@ def cell_outcome(replicas: "pd.DataFrame") -> Outcome:
 
 
 def checkpoint_metrics(record: Record, latest: Mapping[str, Array], plan: Plan, score: str) -> dict[str, float]:
-    """Median and quartiles over all replicas as metrics of one checkpoint; infinite ones are left out.
+    """Medians over all replicas as metrics of one checkpoint, without infinite ones, and two clocks beside its update.
 
-    latest: what `Latest.take` made of the record. progress/replicas: how many have not diverged.
+    latest: what `Latest.take` made of the record.
     """
-    examples = _examples(plan, record.update)
-    metrics = {
-        "progress/updates": record.update,
-        "progress/epochs": examples / plan.n_train,
-        "progress/examples_seen": examples,
-        "progress/train_seconds": record.train_seconds,
-        "progress/replicas": int(np.isfinite(latest["train_cost"]).sum()),
-    }
     names = ("train/cost", "validation/cost", f"validation/{score}")
-    for name, (field, values) in zip(names, latest.items(), strict=True):
-        q25, median, q75 = quartiles(values, WORST[field])
-        flat = name.replace("/", "_")
-        metrics |= {name: median, f"spread/{flat}_q25": q25, f"spread/{flat}_q75": q75}
-    metrics |= _diagnostics_metrics(record.diagnostics) if record.diagnostics else {}
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+    medians = {
+        name: quartiles(values, WORST[field])[1] for name, (field, values) in zip(names, latest.items(), strict=True)
+    }
+    epochs = _examples(plan, record.update) / plan.n_train
+    return _finite(medians | {"progress/epochs": epochs, "progress/train_seconds": record.train_seconds})
 
 
-def _diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
-    """What is known of one update; the noise scale of one checkpoint only where it is exact."""
-    values = {metric: getattr(diagnostics, field) for field, metric in DIAGNOSTICS.items()}
+def diagnostics_metrics(diagnostics: Diagnostics) -> dict[str, float]:
+    """What is known of one update, without what one batch says of the noise: that is for averages, in the table."""
+    values = {metric: getattr(diagnostics, field) for field, metric in DIAGNOSTICS.items() if field not in OF_BATCHES}
     if diagnostics.squared_norm > 0:
         values["gradient/noise_scale"] = diagnostics.variance / diagnostics.squared_norm
-    return {metric: value for metric, value in values.items() if np.isfinite(value)}
+    return _finite(values)
 
 
 def summary(result: CellResult, replicas: "pd.DataFrame") -> dict[str, float]:

@@ -156,8 +156,9 @@ def count_duplicates(run: Run) -> int:
 
 
 def n_lost_of_own_history(run: Run) -> int:
-    """Checkpoints in a finished run's table that are no points of its curve."""
+    """Checkpoints in a finished run's table that are no points of its curve, though the first in a 19th of the run."""
     medians = run.table("history.csv").groupby("update")["train_cost"].median()
+    medians = medians.groupby(19 * medians.index // medians.index[-1]).head(1)
     points = {step: value for key, step, value in run.points if key == "train/cost"}
     return sum(not np.isclose(points.get(step, np.nan), cost, rtol=1e-12) for step, cost in medians.items())
 
