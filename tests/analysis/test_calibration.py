@@ -93,10 +93,11 @@ def test_the_page_reports_intervals_of_fits_that_hold_the_truth_in_93_to_97_perc
         assert all(low <= 97 and high >= 93 and high - low <= 2.5 for low, high in limits), name
 
 
-def test_the_page_reports_no_interval_of_an_exponent_that_is_too_narrow():
-    rows = dict(shares("exponents"))
-    assert all(low >= 93 for limits in rows.values() for low, _ in limits)
-    assert all(low <= 97 for low, _ in rows["parabola"])  # and of smooth costs not too wide either
+def test_the_page_reports_intervals_of_exponents_that_hold_the_truth_in_93_to_97_percent():
+    """Up to what 2,000 draws leave open; always, where three rates do not show the shape."""
+    for name, limits in shares("exponents"):
+        assert all(high >= 93 and high - low <= 2.5 for low, high in limits), name
+        assert all(low <= 97 for low, _ in limits) or "unknown" in name, name
 
 
 def test_the_page_reports_a_power_of_80_percent_up_to_a_spread_of_18_percent():
