@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours, which readers with any colour vision tell apart; black is left to axes and references.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
 DIVERGED = "X"  # the marker
+MARKS = "osD^vP*<>dhp"  # markers of lines, beside their colours
 # Where sum and mean coincide, the small mark and the thin bar lie on the large ones and both are seen.
 REDUCTIONS: dict[str, dict[str, Any]] = {
     "mean": {"color": COLOURS[0], "marker": "o", "markersize": 9},
@@ -64,8 +65,8 @@ def key(label: str, **style: Any) -> "Line2D":
 
 
 def plain(value: float, _: Any = None) -> str:
-    """0.00001, 0.3, 512, 20k, 3M; 1e-12 where nobody would count the zeros. The second argument is matplotlib's."""
-    if value >= 1e4:
+    """0.00001, 0.3, 512, 20k, 3M; 1e-12 or 1e+12 where nobody counts the zeros. The second argument is matplotlib's."""
+    if 1e4 <= value < 1e9:
         return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
     return np.format_float_positional(value, 3, fractional=False, trim="-") if 9e-6 <= value < 1e-4 else f"{value:g}"
 
