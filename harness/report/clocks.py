@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.report.labels import end_labels, margin
-from harness.report.layout import NOT_COMPARABLE, empty_axes, evenly_spaced, log_axis, log_cost, log_limits, panels
+from harness.report.layout import (
+    NOT_COMPARABLE,
+    RIGHT,
+    empty_axes,
+    evenly_spaced,
+    log_axis,
+    log_cost,
+    log_limits,
+    panels,
+)
 from harness.report.medians import EVERYTHING, Limits, Marks, draw, edge_of, end_of, mark_keys, marks, median_line
 from harness.report.style import DIVERGED, MARKS, key, palette, short_names, styled
 from harness.training import curve
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
 
 SECONDS = "train seconds of one replica"
 CLOCK_LABELS = {"epoch": "epochs", "update": "updates", "examples": "examples seen", "train_seconds": SECONDS}
+NAMED = 0.7  # part of the width, right of which the end of a line has its name beside it
 IN_COLOUR = 12  # cells, all of them drawn in colour; of more, the best rates
 IN_CONTEXT = 60  # grey lines
 IN_KEY = 36
@@ -71,7 +81,8 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
     note = _note(histories["replica"].nunique(), len(grey), len(context), bool(styles), curves)
     names = _end_names(cells, styles)
     beside, keys = margin(names.values()), _keys(cells, styles, curves, grey)
-    figure, axes = panels([["", ""], ["", ""]], title, note, keys, (4.7, 2.9), sharey=True, beside=beside)
+    heads, right = [["", ""], ["", ""]], RIGHT + beside
+    figure, axes = panels(heads, title, note, keys, (4.5, 2.9), right=right, sharey=True, beside=beside)
     for one, (clock, name) in zip(axes.flat, CLOCK_LABELS.items(), strict=True):
         one.set_xlabel(name)
         if clock == "train_seconds" and not seconds:
@@ -81,10 +92,10 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
         after = -1 if clock == "epoch" else 0  # a log axis cannot show the state before the first update
         _panel(one, {cell: own[own[clock] > after] for cell, own in curves.items()}, clock, (-np.inf, edge), styles)
     _cost_axis(axes, edge)
-    if beside:
-        for one, clock in zip(axes[:, 0], ("epoch", "examples"), strict=True):  # on which lines end at one place
+    for one, clock in zip(axes.flat, CLOCK_LABELS, strict=True):
+        if beside and one.lines:
             ends = [end_of(curves[c], clock, (-np.inf, edge), names[c], styles[c]["color"]) for c in names]
-            end_labels(one, ends)
+            end_labels(one, ends, NAMED)
     return figure
 
 
@@ -117,7 +128,9 @@ def _panel(axes: "Axes", curves: Curves, clock: str, within: Limits, styles: Sty
     if not (drawn := any((own["median"] < within[1]).any() for own in curves.values())):
         why = "marks say when" if any(placed.values()) else "before the first checkpoint"
         empty_axes(axes, f"every cell diverged\n{why}")
-    if clock != "epoch" and (drawn or any(placed.values())):
+    if clock == "epoch":
+        axes.locator_params("x", nbins=6)
+    elif drawn or any(placed.values()):
         log_axis(axes, "x", log_limits([axes.dataLim.intervalx], 0.045, 0.045))
 
 

@@ -177,16 +177,17 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
     else:
         empty_axes(axes, "nothing to show")
     for line in panel.lines:
-        _draw_beyond(axes, line, styles[line.label]["color"])
+        _draw_beyond(axes, line, styles[line.label])
 
 
 def _any_beyond(shown: Sequence[Panel]) -> bool:
     return any(np.isposinf(np.asarray(line.y, dtype=float)).any() for panel in shown for line in panel.lines)
 
 
-def _draw_beyond(axes: "Axes", line: Series, colour: str) -> None:
+def _draw_beyond(axes: "Axes", line: Series, style: dict[str, Any]) -> None:
     """What is +inf, at the upper edge: marks, with the way of a line to its first one; and limits up to there."""
     x, y = (np.asarray(values, dtype=float) for values in (line.x, line.y))
+    colour, dashes = style["color"], style["linestyle"]
     limits, top = axes.get_ylim(), axes.get_ylim()[1]
     open_ended = np.isfinite(y) & np.isposinf(np.asarray(y if line.high is None else line.high, dtype=float))
     if len(x) > BARS_UP_TO:
@@ -197,7 +198,7 @@ def _draw_beyond(axes: "Axes", line: Series, colour: str) -> None:
     places = places[:1] if line.kind == "line" else places
     if line.kind == "line" and places.size and places[0] > 0:
         before = places[0] - 1
-        axes.plot(x[[before, before + 1]], [y[before], top], color=colour, linewidth=1.6)
+        axes.plot(x[[before, before + 1]], [y[before], top], color=colour, linestyle=dashes, linewidth=1.6)
     if places.size:
         axes.plot(x[places], np.full(len(places), top), color=colour, clip_on=False, zorder=4, **BEYOND)
     axes.set_ylim(limits)

@@ -36,7 +36,7 @@ def value_ticks(axes: "Axes", name: str, values: Iterable[float], places: Iterab
     at = np.array(values if places is None else sorted(places), dtype=float)
     column = 0 if name == "x" else 1
     inches = _inches(axes)[column] * (axes.transData - axes.transAxes).transform(np.column_stack([at, at]))[:, column]
-    texts = [f"{int(value)}" if float(value).is_integer() and value < 1e6 else plain(value) for value in values]
+    texts = [f"{int(v)}" if float(v).is_integer() and v < 1e6 else plain(float(f"{v:.3g}")) for v in values]
     sizes = [LETTER * len(text) + GAP for text in texts] if name == "x" else [ROW] * len(texts)
     n_rows = 2 if name == "x" and len(values) <= MOST_ROWS else 1
     shown = _rows(inches, texts, sizes, n_rows)
@@ -66,17 +66,28 @@ def margin(names: Iterable[str]) -> float:
     return 0.25 + NAME_LETTER * widest if 1 < len(names) <= MOST_ENDS and widest <= LONGEST else 0.0
 
 
-def end_labels(axes: "Axes", ends: Sequence[End]) -> None:
+def end_labels(axes: "Axes", ends: Sequence[End], right_of: float = 0.0) -> None:
     """Names beside the right edge, level with the ends of their lines or as near as they do not overlap.
 
-    A dotted line leads from an end to its name. The limits of the axes are final.
+    A dotted line leads from an end to its name. The limits of the axes are final. right_of: part of the width, from
+    the left, in which ends have no name.
     """
+    to_axes = axes.transData - axes.transAxes
+    ends = [end for end in ends if to_axes.transform((end.x, end.y))[0] >= right_of]
     if not ends:
         return
-    places = (axes.transData - axes.transAxes).transform([(end.x, end.y) for end in ends]).clip(0, 1)
+    places = to_axes.transform([(end.x, end.y) for end in ends]).clip(0, 1)
     levels = spread(places[:, 1], ROW / _inches(axes)[1], 0, 1)
     for end, place, level in zip(ends, places, levels, strict=True):
-        leader = {"arrowstyle": "-", "color": end.colour, "lw": 1, "ls": ":", "shrinkA": 0, "shrinkB": 0}
+        leader = {
+            "arrowstyle": "-",
+            "color": end.colour,
+            "lw": 1,
+            "ls": ":",
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "relpos": (0, 0.5),
+        }
         axes.annotate(
             end.name, place, (1.03, level), "axes fraction", va="center", fontsize=NAME, arrowprops=leader,
             annotation_clip=False,

@@ -55,7 +55,7 @@ def panels(
     width = left + columns * size[0] + (columns - 1) * between + right
     heading, notes = _wrapped(title, width, TITLE), _wrapped(note, width, SMALL)
     n_columns, key_height = _key_size([key.get_label() for key in keys], width)
-    above = 0.12 + 0.21 * max(len(text.splitlines()) for row in titles for text in row)
+    above = 0.16 + 0.21 * max(len(text.splitlines()) for row in titles for text in row)
     top, bottom = 0.25 + 0.26 * len(heading) + 0.2 * len(notes) + above, BELOW + key_height
     height = top + rows * size[1] + (rows - 1) * (above + BELOW) + bottom
     figure = Figure(figsize=(width, height))

@@ -26,6 +26,7 @@ STYLE = {
     "text.parse_math": False,  # a $ in a name is a $
     "font.size": 11,
     "axes.titlesize": 12,
+    "axes.titlepad": 8.5,  # above marks on the upper edge
     "axes.titley": 1.0,  # a fixed place: matplotlib finds one by measuring every tick label
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -49,12 +50,12 @@ def styled() -> Iterator[None]:
 
 
 def palette(n: int) -> list[Any]:
-    """The named colours while they suffice, then a ramp."""
+    """The named colours while they suffice, then a ramp that ends before yellow, which is pale on white."""
     if n <= len(COLOURS):
         return list(COLOURS[:n])
     from matplotlib import colormaps
 
-    return [colormaps["viridis"](0.95 * i / (n - 1)) for i in range(n)]
+    return [colormaps["viridis"](0.85 * i / (n - 1)) for i in range(n)]
 
 
 def key(label: str, **style: Any) -> "Line2D":

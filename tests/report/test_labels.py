@@ -71,10 +71,10 @@ def test_labels_are_spread_as_little_as_possible(places):
 @pytest.mark.parametrize("rate", [0.01, 1e-9], ids=["apart", "all at one cost"])
 def test_names_at_the_ends_of_lines_do_not_overlap_and_stay_beside_their_panel(rate):
     tables = sweep(sizes=(1, 2, 4, 8, 16, 64), rates=(rate,))
-    for figure, n_names, panels in ((clocks(tables)["digits"], 12, (0, 2)), (slices_of(tables), 12, (0, 1))):
+    for figure, panels in ((clocks(tables)["digits"], (1, 3)), (slices_of(tables), (0, 1))):
         figure.draw_without_rendering()
         for axes in (figure.axes[i] for i in panels):
-            names = axes.texts[-n_names:]
+            names = axes.texts
             assert sorted(name.get_text() for name in names) == sorted(
                 f"B={size} {reduction}" for size in (1, 2, 4, 8, 16, 64) for reduction in ("sum", "mean")
             )
@@ -146,6 +146,24 @@ def test_letters_have_six_pixels_at_half_size():
     for figure in (*every_sweep_figure(sweep(sizes=(1, 64), rates=(0.1, 4.0))), *a_cell(), a_finding()):
         sizes = [text.get_fontsize() * figure.dpi / 72 / 2 for text in figure.findobj(Text) if text.get_text()]
         assert min(sizes) >= 6
+
+
+@pytest.mark.parametrize("options", [{"rates": np.geomspace(1e-3, 4, 9)}, {"limit": 0.0}, {"sizes": (8, 9)}], ids=str)
+def test_no_two_labels_of_an_axis_overlap(options):
+    for figure in (*every_sweep_figure(sweep(**options)), *a_cell(), a_finding()):
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            assert apart(axes.get_xticklabels()), (figure._suptitle, axes)
+            assert apart(axes.get_yticklabels()), (figure._suptitle, axes)
+
+
+def test_marks_on_the_upper_edge_lie_below_the_title():
+    lines = [Series("lost", (1.0, 8.0, 64.0), (1.0, 2.0, np.inf))]
+    figure = finding_figure("title", "note", [Panel("panel", "x", "y", lines)])
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (mark,) = [line for line in axes.get_lines() if line.get_marker() == "^"]
+    assert mark.get_window_extent().y1 < axes.title.get_window_extent().y0
 
 
 def test_no_key_lies_over_data():
