@@ -230,7 +230,7 @@ def _stability(axes: "Axes", frontier: "pd.DataFrame", name: str) -> None:
     batch_axis(axes, frontier["batch_size"])
     log_axis(axes, "y", log_limits([frontier["stable"], frontier["unstable"]], 0.2, 0.2))
     rates = frontier[["stable", "unstable"]].stack().dropna().unique()
-    if 0 < len(rates) <= MOST_RATES:
+    if 1 < len(rates) <= MOST_RATES:
         value_ticks(axes, "y", rates)
     axes.set_ylabel(name)
     for reduction, own in frontier.groupby("reduction"):

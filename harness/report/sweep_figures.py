@@ -40,8 +40,9 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     seconds = data.timing == BLOCKS or len(cells) == 1
     parts = clocks(cells, data.histories, found.best, data.title, seconds, winners(found))
     drawn = {f"clocks {part}" if len(parts) > 1 else "clocks": figure for part, figure in parts.items()}
-    if len(targets := _varied(found.targets, ["setting"], ["batch_size"])):
-        drawn["to_target"] = to_target(targets, found.fits, _goals(cells, found.targets_at), title("to_target"))
+    if len(sized := _varied(cells, ["setting"], ["batch_size"])):
+        targets, goals = _like(found.targets, sized), _goals(cells, found.targets_at)
+        drawn["to_target"] = to_target(targets, found.fits, goals, title("to_target"))
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
         drawn |= {"timing": timing(cells, data.title)} if timed else {}
     curves = _varied(cells, ["setting", "reduction", "batch_size"], ["learning_rate"])
@@ -53,8 +54,7 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
         drawn["learning_rates"] = rate_heatmaps(
             grid.assign(score=grid["cell"].map(tuned)), found.best, title("learning_rates")
         )
-        frontier = found.frontier[found.frontier["setting"].isin(grid["setting"])]
-        drawn["stability"] = stability(frontier, title("stability"))
+        drawn["stability"] = stability(_like(found.frontier, grid), title("stability"))
     few = len(cells) == len(found.best) and not cells["setting"].is_unique and not cells["n_diverged"].any()
     if len(cells) > 1 and not few:  # the clocks show where a few lines end
         drawn["outcomes"] = outcomes(cells, title("outcomes"))
@@ -64,6 +64,13 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
 def _varied(table: "pd.DataFrame", by: list[str], columns: list[str]) -> "pd.DataFrame":
     """The groups in which each of the columns has two values at least: fewer are no panel."""
     return table[(table.groupby(by)[columns].transform("nunique") > 1).all(axis=1)]
+
+
+def _like(table: "pd.DataFrame", cells: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of the settings of these cells, in their order."""
+    order = {setting: i for i, setting in enumerate(cells["setting"].unique())}
+    own = table[table["setting"].isin(list(order))]
+    return own.sort_values("setting", key=lambda settings: settings.map(order), kind="stable")
 
 
 def _goals(cells: "pd.DataFrame", targets_at: Mapping[str, float]) -> str:

@@ -180,6 +180,16 @@ def test_a_setting_of_one_cell_has_no_panel_beside_grids():
         assert not any("digits c" in axes.get_title() for axes in drawn[name].axes)
 
 
+def test_settings_have_one_order_in_all_figures():
+    tables = sweep(settings=("digits b", "digits a"))
+    for name in ("targets", "frontier"):
+        setattr(tables, name, getattr(tables, name).sort_values("setting", kind="stable"))
+    drawn = figures_of(tables)
+    for name in ("to_target", "slices", "learning_rates", "stability"):
+        titles = [axes.get_title().split("\n")[0] for axes in drawn[name].axes]
+        assert list(dict.fromkeys(text for text in titles if text)) == ["b", "a"]
+
+
 def test_a_panel_that_would_repeat_its_neighbour_is_left_out():
     tables = sweep(reductions=("mean",))
     assert len(slices_of(tables).axes) == 1
