@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LETTER, GAP = 0.093, 0.06  # inches: width of a letter of a tick, and between two labels of ticks
+LONG = 7  # letters of the text of a tick
 MOST_ROWS = 24  # values with labels in two rows
 ROW = 0.17  # inches: height of a row of labels of ticks or of lines
 NAME, NAME_LETTER = 9.5, 0.077  # points: letters beside lines, and the width of one in inches
@@ -36,12 +37,18 @@ def value_ticks(axes: "Axes", name: str, values: Iterable[float], places: Iterab
     at = np.array(values if places is None else sorted(places), dtype=float)
     column = 0 if name == "x" else 1
     inches = _inches(axes)[column] * (axes.transData - axes.transAxes).transform(np.column_stack([at, at]))[:, column]
-    texts = [f"{int(v)}" if float(v).is_integer() and v < 1e6 else plain(float(f"{v:.3g}")) for v in values]
+    texts = [_text(value) for value in values]
     sizes = [LETTER * len(text) + GAP for text in texts] if name == "x" else [ROW] * len(texts)
     n_rows = 2 if name == "x" and len(values) <= MOST_ROWS else 1
     shown = _rows(inches, texts, sizes, n_rows)
     kept = [i for i, text in enumerate(shown) if text]
     (axes.set_xticks if name == "x" else axes.set_yticks)(at[kept], [shown[i] for i in kept])
+
+
+def _text(value: float) -> str:
+    """A whole number in full, another one with three digits, or two where it would be long: 16512, 0.0316, 0.00028."""
+    text = f"{int(value)}" if float(value).is_integer() and value < 1e6 else plain(float(f"{value:.3g}"))
+    return text if len(text) <= LONG else f"{value:.2g}"
 
 
 def _inches(axes: "Axes") -> "np.ndarray":

@@ -134,6 +134,14 @@ def test_the_rates_that_were_asked_for_have_labels():
         assert list(shown) == pytest.approx(rates)
 
 
+def test_rates_with_many_digits_are_cut_so_that_their_labels_stay_inside():
+    rates = np.geomspace(1e-5, 1, 11)
+    tables = sweep(rates=rates, reductions=("mean",), limit=1e9)
+    figure = rate_heatmaps(tables.cells, tables.best, "title")
+    assert list(labels(figure.axes[0], "y").values())[:3] == ["0.00001", "3.2e-05", "0.0001"]
+    assert all(inside(axes.get_tightbbox(), figure.bbox) for axes in figure.axes)
+
+
 def test_no_two_lines_differ_in_colour_alone():
     tables = sweep(sizes=(1, 8, 64), rates=(0.01, 0.1))
     for axes in (clocks(tables)["digits"].axes[0], slices_of(tables).axes[0], a_finding().axes[0]):
