@@ -1,12 +1,13 @@
 """Training cost on four clocks: epochs, updates, examples, train seconds; a line for each cell (see `medians`)."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.labels import end_labels, margin
+from harness.report.labels import LONGEST, end_labels, margin
 from harness.report.layout import (
     NOT_COMPARABLE,
     RIGHT,
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 SECONDS = "train seconds of one replica"
 CLOCK_LABELS = {"epoch": "epochs", "update": "updates", "examples": "examples seen", "train_seconds": SECONDS}
 NAMED = 0.7  # part of the width, right of which the end of a line has its name beside it
+KEY = re.compile(r"\b[a-z_.]{2,}=")
 IN_COLOUR = 12  # cells, all of them drawn in colour; of more, the best rates
 IN_CONTEXT = 60  # grey lines
 IN_KEY = 36
-LONGEST, LONGEST_END = 90, 24  # letters of a name in the key, and at the end of its line
+LONGEST_IN_KEY = 90  # letters of a name
 GREY, GREY_CROSS = "#C8C8C8", "#8C8C8C"
 
 Curves = Mapping[str, "pd.DataFrame"]  # by cell
@@ -79,10 +81,10 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
     edge = edge_of(histories.groupby("cell")["train_cost"].first())
     curves = {str(cell): curve(own, "train_cost") for cell, own in histories.groupby("cell", sort=False)}
     note = _note(histories["replica"].nunique(), len(grey), len(context), bool(styles), curves)
-    names = _end_names(cells, styles)
+    names = _end_names(cells[cells["cell"].isin(list(curves))], styles)
     beside, keys = margin(names.values()), _keys(cells, styles, curves, grey)
     heads, right = [["", ""], ["", ""]], RIGHT + beside
-    figure, axes = panels(heads, title, note, keys, (4.5, 2.9), right=right, sharey=True, beside=beside)
+    figure, axes = panels(heads, title, note, keys, (4.3, 2.9), right=right, sharey=True, beside=beside)
     for one, (clock, name) in zip(axes.flat, CLOCK_LABELS.items(), strict=True):
         one.set_xlabel(name)
         if clock == "train_seconds" and not seconds:
@@ -100,9 +102,11 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
 
 
 def _end_names(cells: "pd.DataFrame", styles: Styles) -> dict[str, str]:
-    """Cell -> the name beside the end of its line."""
+    """Cell -> the name beside the end of its line: B=8 adam for B=8 optimizer=adam, where that tells all apart."""
     shown = cells[cells["cell"].isin(styles)]
-    return dict(zip(shown["cell"], short_names(list(shown["label"]), LONGEST_END), strict=True))
+    names = short_names(list(shown["label"]), LONGEST)
+    values = [KEY.sub("", name) for name in short_names(list(shown["label"]), LONGEST_IN_KEY)]
+    return dict(zip(shown["cell"], values if len(set(values)) == len(set(names)) else names, strict=True))
 
 
 def _keys(cells: "pd.DataFrame", styles: Styles, curves: Curves, grey: list[str]) -> list[Any]:
@@ -139,7 +143,7 @@ def _line_styles(cells: "pd.DataFrame") -> Styles:
 
     Colour by rate where there is one setting and batch size.
     """
-    names = short_names(list(cells["label"]), LONGEST)
+    names = short_names(list(cells["label"]), LONGEST_IN_KEY)
     place = cells.groupby("setting", sort=False).ngroup()
     cells = cells[["cell", "reduction", "batch_size", "learning_rate"]].assign(place=place, name=names)
     cells = cells.sort_values(["reduction", "place", "batch_size", "learning_rate"])

@@ -14,8 +14,8 @@ LETTER, GAP = 0.093, 0.06  # inches: width of a letter of a tick, and between tw
 LONG = 7  # letters of the text of a tick
 MOST_ROWS = 24  # values with labels in two rows
 ROW = 0.17  # inches: height of a row of labels of ticks or of lines
-NAME, NAME_LETTER = 9.5, 0.077  # points: letters beside lines, and the width of one in inches
-MOST_ENDS, LONGEST = 12, 26  # labels beside a panel, and letters of one
+NAME, NAME_LETTER = 10, 0.081  # points: letters beside lines, and the width of one in inches
+MOST_ENDS, LONGEST = 12, 24  # labels beside a panel, and letters of one
 
 
 class End(NamedTuple):

@@ -17,6 +17,7 @@ from harness.report.labels import spread
 from harness.report.rates import rate_heatmaps, stability
 from harness.report.slices import slices
 from harness.report.targets import to_target
+from harness.runs.front import PIXELS
 from tests.report.test_plots import history
 from tests.report.test_sweep_plots import clocks, every_figure, figures_of, inside, marks, sweep
 
@@ -96,6 +97,12 @@ def test_a_name_is_level_with_the_end_of_its_line():
         assert Text.get_window_extent(name).y0 < end[1] < Text.get_window_extent(name).y1
 
 
+def test_a_cell_without_a_history_has_no_name():
+    tables = sweep(sizes=(1, 8, 64), rates=(0.1,), reductions=("mean",))
+    tables.histories = tables.histories[tables.histories["batch_size"] > 1]
+    assert {text.get_text() for text in clocks(tables)["digits"].axes[1].texts} == {"B=8", "B=64"}
+
+
 def test_of_many_lines_only_the_key_has_the_names():
     figure = clocks(sweep(sizes=(1, 2, 4, 8, 16, 32, 64), rates=(0.01,)))["digits"]
     assert not figure.axes[0].texts
@@ -163,6 +170,18 @@ def test_no_two_labels_of_an_axis_overlap(options):
         for axes in figure.axes:
             assert apart(axes.get_xticklabels()), (figure._suptitle, axes)
             assert apart(axes.get_yticklabels()), (figure._suptitle, axes)
+
+
+def test_letters_have_six_pixels_on_the_front_however_long_the_names_are():
+    settings = ("digits optimizer=momentum", "digits optimizer=adam")
+    figure = clocks(sweep(sizes=(1, 1437), rates=(0.003,), settings=settings))["digits"]
+    assert sorted(text.get_text() for text in figure.axes[1].texts) == sorted(
+        f"{name} B={size} {reduction}"
+        for name in ("momentum", "adam") for size in (1, 1437) for reduction in ("sum", "mean")
+    )  # fmt: skip
+    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) / 72 * PIXELS >= (
+        6 * figure.get_figwidth()
+    )
 
 
 def test_marks_on_the_upper_edge_lie_below_the_title():
