@@ -1,14 +1,25 @@
 """Training cost on four clocks: epochs, updates, examples, train seconds; a line for each cell (see `medians`)."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.layout import NOT_COMPARABLE, empty_axes, evenly_spaced, log_axis, log_cost, panels
-from harness.report.medians import EVERYTHING, Limits, Marks, draw, edge_of, mark_keys, marks, median_line
-from harness.report.style import DIVERGED, key, palette, short_names, styled
+from harness.report.labels import LONGEST, end_labels, margin
+from harness.report.layout import (
+    NOT_COMPARABLE,
+    RIGHT,
+    empty_axes,
+    evenly_spaced,
+    log_axis,
+    log_cost,
+    log_limits,
+    panels,
+)
+from harness.report.medians import EVERYTHING, Limits, Marks, draw, edge_of, end_of, mark_keys, marks, median_line
+from harness.report.style import DIVERGED, MARKS, key, palette, short_names, styled
 from harness.training import curve
 
 if TYPE_CHECKING:
@@ -18,12 +29,13 @@ if TYPE_CHECKING:
 
 SECONDS = "train seconds of one replica"
 CLOCK_LABELS = {"epoch": "epochs", "update": "updates", "examples": "examples seen", "train_seconds": SECONDS}
+NAMED = 0.7  # part of the width, right of which the end of a line has its name beside it
+KEY = re.compile(r"\b[a-z_.]{2,}=")
 IN_COLOUR = 12  # cells, all of them drawn in colour; of more, the best rates
 IN_CONTEXT = 60  # grey lines
 IN_KEY = 36
-LONGEST = 90  # letters of a name in the key
-GREY = "#C8C8C8"
-RATE_MARKS = "o^svDP*"
+LONGEST_IN_KEY = 90  # letters of a name
+GREY, GREY_CROSS = "#C8C8C8", "#8C8C8C"
 
 Curves = Mapping[str, "pd.DataFrame"]  # by cell
 Styles = Mapping[str, dict[str, Any]]
@@ -69,9 +81,10 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
     edge = edge_of(histories.groupby("cell")["train_cost"].first())
     curves = {str(cell): curve(own, "train_cost") for cell, own in histories.groupby("cell", sort=False)}
     note = _note(histories["replica"].nunique(), len(grey), len(context), bool(styles), curves)
-    figure, axes = panels(
-        [["", ""], ["", ""]], title, note, _keys(cells, styles, curves, grey), (4.7, 2.9), sharey=True
-    )
+    names = _end_names(cells[cells["cell"].isin(list(curves))], styles)
+    beside, keys = margin(names.values()), _keys(cells, styles, curves, grey)
+    heads, right = [["", ""], ["", ""]], RIGHT + beside
+    figure, axes = panels(heads, title, note, keys, (4.3, 2.9), right=right, sharey=True, beside=beside)
     for one, (clock, name) in zip(axes.flat, CLOCK_LABELS.items(), strict=True):
         one.set_xlabel(name)
         if clock == "train_seconds" and not seconds:
@@ -81,7 +94,19 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
         after = -1 if clock == "epoch" else 0  # a log axis cannot show the state before the first update
         _panel(one, {cell: own[own[clock] > after] for cell, own in curves.items()}, clock, (-np.inf, edge), styles)
     _cost_axis(axes, edge)
+    for one, clock in zip(axes.flat, CLOCK_LABELS, strict=True):
+        if beside and one.lines:
+            ends = [end_of(curves[c], clock, (-np.inf, edge), names[c], styles[c]["color"]) for c in names]
+            end_labels(one, ends, NAMED)
     return figure
+
+
+def _end_names(cells: "pd.DataFrame", styles: Styles) -> dict[str, str]:
+    """Cell -> the name beside the end of its line: B=8 adam for B=8 optimizer=adam, where that tells all apart."""
+    shown = cells[cells["cell"].isin(styles)]
+    names = short_names(list(shown["label"]), LONGEST)
+    values = [KEY.sub("", name) for name in short_names(list(shown["label"]), LONGEST_IN_KEY)]
+    return dict(zip(shown["cell"], values if len(set(values)) == len(set(names)) else names, strict=True))
 
 
 def _keys(cells: "pd.DataFrame", styles: Styles, curves: Curves, grey: list[str]) -> list[Any]:
@@ -107,31 +132,33 @@ def _panel(axes: "Axes", curves: Curves, clock: str, within: Limits, styles: Sty
     if not (drawn := any((own["median"] < within[1]).any() for own in curves.values())):
         why = "marks say when" if any(placed.values()) else "before the first checkpoint"
         empty_axes(axes, f"every cell diverged\n{why}")
-    if clock != "epoch" and (drawn or any(placed.values())):
-        log_axis(axes, "x")
+    if clock == "epoch":
+        axes.locator_params("x", nbins=6)
+    elif drawn or any(placed.values()):
+        log_axis(axes, "x", log_limits([axes.dataLim.intervalx], 0.045, 0.045))
 
 
 def _line_styles(cells: "pd.DataFrame") -> Styles:
-    """Cell -> style of its line: colour by setting and batch size, dashes by reduction, marks by rate.
+    """Cell -> style of its line: colour by setting and batch size, dashes by reduction, a mark each of all three.
 
-    Colour by rate where there is one setting and batch size; no marks where lines can be told apart without them.
+    Colour by rate where there is one setting and batch size.
     """
-    names = short_names(list(cells["label"]), LONGEST)
+    names = short_names(list(cells["label"]), LONGEST_IN_KEY)
     place = cells.groupby("setting", sort=False).ngroup()
     cells = cells[["cell", "reduction", "batch_size", "learning_rate"]].assign(place=place, name=names)
     cells = cells.sort_values(["reduction", "place", "batch_size", "learning_rate"])
     colour, rate = cells.groupby(["place", "batch_size"]).ngroup(), cells.groupby("learning_rate").ngroup()
-    cells = cells.assign(colour=colour if colour.any() else rate, rate=rate)
+    mark = cells.groupby(["place", "batch_size", "learning_rate"]).ngroup()
+    cells = cells.assign(colour=colour if colour.any() else rate, mark=mark)
     colours = palette(cells["colour"].nunique())
-    marked = cells.duplicated(["colour", "reduction"]).any()
     both = cells["reduction"].nunique() > 1
     styles = {}
     for c in cells.itertuples():
         pale = both and c.reduction == "mean"  # wide and pale, so that a dashed line on top leaves it visible
         width, alpha = (3.2, 0.5) if pale else (1.7, 1.0)
         line = {"linestyle": "--" if c.reduction == "sum" else "-", "linewidth": width, "alpha": alpha}
-        mark = {"marker": RATE_MARKS[c.rate % len(RATE_MARKS)] if marked else "", "markersize": 5}
-        styles[c.cell] = {"label": c.name, "color": colours[c.colour], **line, **mark}
+        marker = {"marker": MARKS[c.mark % len(MARKS)], "markersize": 7 if pale else 5}
+        styles[c.cell] = {"label": c.name, "color": colours[c.colour], **line, **marker}
     return styles
 
 
@@ -150,7 +177,7 @@ def _context(axes: "Axes", curves: Curves, clock: str, within: Limits, placed: M
     lines = [np.stack([curves[cell][clock], median_line(curves[cell], within)]) for cell in placed]
     axes.plot(*np.hstack([gap, *(part for line in lines for part in (line, gap))]), color=GREY, lw=0.8, zorder=1)
     if lost := [own["lost"] for own in placed.values() if "lost" in own]:
-        axes.plot(*np.transpose(lost), DIVERGED, color=GREY, ms=6, mew=0, clip_on=False, zorder=1.5)
+        axes.plot(*np.transpose(lost), DIVERGED, color=GREY_CROSS, ms=6, mew=0, clip_on=False, zorder=1.5)
 
 
 def _cost_axis(axes: "np.ndarray", edge: float) -> None:

@@ -1,12 +1,13 @@
 """Figures of one cell: its costs and score over the epochs (see `medians`), and the cost of single batches."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.report.labels import end_labels, margin
 from harness.report.layout import empty_axes, log_axis, log_cost, panels
-from harness.report.medians import EVERYTHING, Limits, draw, edge_of, mark_keys, marks
-from harness.report.style import COLOURS, styled
+from harness.report.medians import EVERYTHING, LOOKS, Limits, draw, edge_of, end_of, mark_keys, marks
+from harness.report.style import COLOURS, key, styled
 from harness.training import curve
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 BATCH = "batch, before its update"
 SCORE_LABELS = {"validation_accuracy": "accuracy", "validation_r2": "R²"}
 BASELINES = {"validation_accuracy": "always the most frequent class", "validation_r2": "always the mean"}
+LINES: dict[str, dict[str, Any]] = {
+    "train": {"color": COLOURS[0], "lw": 1.8},
+    "validation": {"color": COLOURS[1], "lw": 1.8, "ls": "--"},
+}
+BASELINE: dict[str, Any] = {"color": "black", "lw": 1, "ls": ":"}
+MANY = 100  # batches, whose points are small
 SIZE = (4.8, 3.1)  # inches
 
 
@@ -33,23 +40,27 @@ def cell_curves(history: "pd.DataFrame", title: str, baseline: float | None = No
     """Train and validation cost against epochs, and the validation score above its baseline, a thin line."""
     column, score = next((column, name) for column, name in SCORE_LABELS.items() if column in history)
     train, validation, scores = (curve(history, name) for name in ("train_cost", "validation_cost", column))
-    note, keys = _note(train, history["replica"].nunique()), mark_keys(marks(train, "epoch", EVERYTHING))
-    figure, ((left, right),) = panels([["Cost", f"Validation {score}"]], title, note, keys, size=SIZE)
+    above = baseline is not None and bool(np.isfinite(scores["median"]).any())
+    keys = [key(name, **look) for name, look in LINES.items()]
+    keys += [key(BASELINES[column], **BASELINE)] if above else []
+    keys += mark_keys(marks(train, "epoch", EVERYTHING))
+    note, heads = _note(train, history["replica"].nunique()), [["Cost", f"Validation {score}"]]
+    figure, ((left, right),) = panels(heads, title, note, keys, size=SIZE, beside=margin(LINES))
     top = edge_of(history.loc[history["update"] == 0, ["train_cost", "validation_cost"]].median())
-    _median(left, train, (-np.inf, top), COLOURS[0], "train")
-    _median(left, validation, (-np.inf, top), COLOURS[1], "validation")
-    _median(right, scores, (_bottom(scores), np.inf), COLOURS[1])
+    _median(left, train, (-np.inf, top), "train")
+    _median(left, validation, (-np.inf, top), "validation")
+    _median(right, scores, (_bottom(scores), np.inf), "validation")
     if np.isinf(scores["q25"]).any():
         right.set_ylim(bottom=_bottom(scores))
-    if baseline is not None and np.isfinite(scores["median"]).any():
-        right.axhline(baseline, color="black", lw=0.8, ls="--", label=BASELINES[column])
-        right.legend(loc="lower right")
+    if above:
+        right.axhline(baseline, label=BASELINES[column], **BASELINE)
     left.set(xlabel="epochs", ylabel="cost per example")
     right.set(xlabel="epochs", ylabel=f"validation {score}")
     log_cost(left)
     if left.dataLim.y1 >= top:
         left.set_ylim(top=top)
-    left.legend(loc="upper right")  # where there is room when costs fall; looking for the best place takes time
+    lines = {"train": train, "validation": validation}
+    end_labels(left, [end_of(own, "epoch", (-np.inf, top), name, LINES[name]["color"]) for name, own in lines.items()])
     return figure
 
 
@@ -68,24 +79,30 @@ def _note(train: "pd.DataFrame", n_replicas: int) -> str:
     return f"{'; '.join(said)}." if said else ""
 
 
-def _median(axes: "Axes", table: "pd.DataFrame", within: Limits, colour: str, label: str = "") -> None:
+def _median(axes: "Axes", table: "pd.DataFrame", within: Limits, name: str) -> None:
     if np.isinf(table["median"]).all():
         empty_axes(axes, "half of the replicas or more diverged\nbefore the first checkpoint")
-    draw(axes, table, "epoch", within, {"color": colour, "label": label, "lw": 1.8})
+    draw(axes, table, "epoch", within, {"label": name, **LINES[name]})
     axes.locator_params(nbins=5)
 
 
 @styled()
 def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title: str) -> "Figure":
-    """The cost of each recorded batch of replica 0, over its cost on the whole training set."""
-    figure, ((axes,),) = panels([["Cost at each update, replica 0"]], title, size=SIZE)
-    seen, own = (table[(table["replica"] == 0) & (table["update"] > 0)] for table in (batch_costs, history))
-    axes.plot(seen["update"], seen["batch_cost"], ".", ms=3.5, alpha=0.6, color=COLOURS[5], label=BATCH)
-    axes.plot(own["update"], own["train_cost"], color=COLOURS[0], label="whole training set")
+    """The cost of each recorded batch of replica 0, over its cost on the whole training set, and where it diverged."""
+    every = history[history["replica"] == 0]
+    seen, own = batch_costs[(batch_costs["replica"] == 0) & (batch_costs["update"] > 0)], every[every["update"] > 0]
+    whole: dict[str, Any] = {"color": COLOURS[0], "lw": 1.8}
+    batch: dict[str, Any] = {"color": COLOURS[1], "marker": ".", "ls": "", "ms": 4 if len(seen) > MANY else 8}
+    lost = every[every["outcome"] == "diverged"]
+    keys = [key("whole training set", **whole), key(BATCH, **batch), *mark_keys({"lost"} if len(lost) else ())]
+    figure, ((axes,),) = panels([["Cost at each update, replica 0"]], title, keys=keys, size=SIZE)
+    axes.plot(own["update"], own["train_cost"], label="whole training set", **whole)
+    axes.plot(seen["update"], seen["batch_cost"], alpha=0.7, label=BATCH, **batch)
     axes.set(xlabel="updates", ylabel="cost per example")
     log_axis(axes, "x")
     log_cost(axes)
-    axes.legend(loc="lower left")
+    top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+    axes.plot(lost["update"], np.ones(len(lost)), color=COLOURS[0], ls="", **top, **LOOKS["lost"])
     if seen.empty and own.empty:
         empty_axes(axes, "replica 0 made no update")
     return figure

@@ -10,16 +10,15 @@ from harness.analysis import BATCH_SIZE, Claim, Finding, Panel, Series, Study
 from harness.inference import Interval
 from harness.report.layout import LEFT, batch_axis, empty_axes, log_axis, log_limits, panels
 from harness.report.markdown import code, file_names, harmless, interval, table
-from harness.report.style import COLOURS, key, styled
+from harness.report.style import COLOURS, MARKS, key, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "oDs^vPX"
-LINESTYLES = {"line": "-", "marks": ""}
+DASHES = ("-", "--", "-.")
 COLUMNS = 3
-MARKS = 12  # along a line of many points
+ALONG = 12  # marks along a line of many points
 BARS_UP_TO = 20  # points; the limits of more are a band
 BEYOND: dict[str, Any] = {"marker": "^", "mfc": "white", "ms": 8, "ls": ""}  # at the upper edge: +inf
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
@@ -154,8 +153,9 @@ def _styles(shown: Sequence[Panel]) -> dict[str, dict[str, Any]]:
             styles[label] = {"color": "#444444", "linewidth": 1.2, "linestyle": dashes}
             n_references += 1
         else:
-            styles[label] = {"color": COLOURS[n_data % len(COLOURS)], "marker": MARKERS[n_data % len(MARKERS)]}
-            styles[label] |= {"markersize": 6, "linestyle": LINESTYLES[kinds[label]], "linewidth": 1.6}
+            styles[label] = {"color": COLOURS[n_data % len(COLOURS)], "marker": MARKS[n_data % len(MARKS)]}
+            line = DASHES[n_data % len(DASHES)] if kinds[label] == "line" else ""
+            styles[label] |= {"markersize": 6, "linestyle": line, "linewidth": 1.6}
             n_data += 1
     return styles
 
@@ -164,8 +164,8 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
     known = [_finite(line) for line in panel.lines]
     for line, (x, y, low, high) in zip(panel.lines, known, strict=True):
         style = styles[line.label]
-        own = {} if line.kind == "reference" else {"linestyle": LINESTYLES[line.kind]}
-        every = max(1, len(x) // MARKS) if line.kind == "line" else 1
+        own = {"linestyle": ""} if line.kind == "marks" else {}
+        every = max(1, len(x) // ALONG) if line.kind == "line" else 1
         axes.plot(x, y, **style | own, markevery=every, zorder=2 if line.kind == "reference" else 3)
         if line.low is not None and len(x) > BARS_UP_TO:
             axes.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
@@ -177,16 +177,17 @@ def _draw(axes: "Axes", panel: Panel, styles: dict[str, dict[str, Any]]) -> None
     else:
         empty_axes(axes, "nothing to show")
     for line in panel.lines:
-        _draw_beyond(axes, line, styles[line.label]["color"])
+        _draw_beyond(axes, line, styles[line.label])
 
 
 def _any_beyond(shown: Sequence[Panel]) -> bool:
     return any(np.isposinf(np.asarray(line.y, dtype=float)).any() for panel in shown for line in panel.lines)
 
 
-def _draw_beyond(axes: "Axes", line: Series, colour: str) -> None:
+def _draw_beyond(axes: "Axes", line: Series, style: dict[str, Any]) -> None:
     """What is +inf, at the upper edge: marks, with the way of a line to its first one; and limits up to there."""
     x, y = (np.asarray(values, dtype=float) for values in (line.x, line.y))
+    colour, dashes = style["color"], style["linestyle"]
     limits, top = axes.get_ylim(), axes.get_ylim()[1]
     open_ended = np.isfinite(y) & np.isposinf(np.asarray(y if line.high is None else line.high, dtype=float))
     if len(x) > BARS_UP_TO:
@@ -197,7 +198,7 @@ def _draw_beyond(axes: "Axes", line: Series, colour: str) -> None:
     places = places[:1] if line.kind == "line" else places
     if line.kind == "line" and places.size and places[0] > 0:
         before = places[0] - 1
-        axes.plot(x[[before, before + 1]], [y[before], top], color=colour, linewidth=1.6)
+        axes.plot(x[[before, before + 1]], [y[before], top], color=colour, linestyle=dashes, linewidth=1.6)
     if places.size:
         axes.plot(x[places], np.full(len(places), top), color=colour, clip_on=False, zorder=4, **BEYOND)
     axes.set_ylim(limits)

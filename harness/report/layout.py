@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.config import visible
+from harness.report.labels import value_ticks
 from harness.report.style import SMALL, TITLE, plain, short_names
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEFT, RIGHT, BETWEEN = 0.95, 0.3, 0.92  # inches beside the panels, and between them for the numbers of an axis
-BELOW = 0.62  # inches for the numbers and the name of an x axis
+BELOW = 0.75  # inches for two rows of numbers and the name of an x axis
 KEY_ROW = 0.235  # inches
+LOWEST = 1e-12  # cost on a log axis: rounding errors lie below
 MOST_SETTINGS = 6
 SETTING = 34  # letters of its name in a line
 NOT_COMPARABLE = "one reading of each clock:\nseconds do not compare"
@@ -37,22 +39,23 @@ def panels(
     left: float = LEFT,
     right: float = RIGHT,
     sharey: bool = False,
+    beside: float = 0.0,
 ) -> tuple["Figure", "np.ndarray"]:
     """A figure and its axes (rows, columns), one for each of `titles`, `size` inches each.
 
     The note stands under the figure's title, after the title's second line; the keys at the bottom. The last row may be
-    shorter.
+    shorter. beside: inches between the panels of a row for the labels of lines.
     """
     from matplotlib.figure import Figure
 
     title, _, second = title.partition("\n")
     note = f"{second}. {note}" if second else note
     rows, columns = len(titles), len(titles[0])
-    between = 0.3 if sharey else BETWEEN
+    between = beside + (0.3 if sharey else BETWEEN)
     width = left + columns * size[0] + (columns - 1) * between + right
     heading, notes = _wrapped(title, width, TITLE), _wrapped(note, width, SMALL)
     n_columns, key_height = _key_size([key.get_label() for key in keys], width)
-    above = 0.12 + 0.21 * max(len(text.splitlines()) for row in titles for text in row)
+    above = 0.16 + 0.21 * max(len(text.splitlines()) for row in titles for text in row)
     top, bottom = 0.25 + 0.26 * len(heading) + 0.2 * len(notes) + above, BELOW + key_height
     height = top + rows * size[1] + (rows - 1) * (above + BELOW) + bottom
     figure = Figure(figsize=(width, height))
@@ -95,6 +98,7 @@ def setting_panels(
     size: tuple[float, float],
     by: Sequence[str] = (),
     right: float = RIGHT,
+    beside: float = 0.0,
 ) -> tuple["Figure", list[tuple["np.ndarray", "pd.DataFrame"]]]:
     """A figure with a row of panels for each of the first settings and value of the columns `by`.
 
@@ -106,7 +110,7 @@ def setting_panels(
     said = f" Shown: the first {MOST_SETTINGS} of {len(names)} settings." if len(names) > MOST_SETTINGS else ""
     heads = [textwrap.fill(name, SETTING) + "\n" if len(names) > 1 else "" for name in names]
     titles = [[heads[i] + ", ".join([*values, text]) for text in texts] for (i, *values), _ in rows]
-    figure, axes = panels(titles, title, note + said, keys, size, right=right)
+    figure, axes = panels(titles, title, note + said, keys, size, right=right + beside, beside=beside)
     return figure, [(row, own) for row, (_, own) in zip(axes, rows, strict=True)]
 
 
@@ -135,10 +139,11 @@ def log_axis(axes: "Axes", name: str, limits: tuple[float, float] | None = None)
 
 
 def log_ticks(low: float, high: float) -> Any:
-    """At 1, 2, 5, 10 over a factor of 50, at 1, 3, 10 over a few decades, at powers of ten over many."""
+    """Closer over a small factor; at 1, 3, 10 over a few decades, at powers of ten over many."""
     from matplotlib.ticker import LogLocator
 
-    return LogLocator(subs=(1, 2, 5) if high < 50 * low else (1, 3) if high < 3000 * low else (1,))
+    parts = {5: (1, 1.5, 2, 3, 4, 6, 8), 50: (1, 2, 5), 3000: (1, 3)}
+    return LogLocator(subs=next((subs for factor, subs in parts.items() if high < factor * low), (1,)))
 
 
 def log_limits(values: Iterable[Any], below: float = 0.08, above: float = 0.08) -> tuple[float, float]:
@@ -156,19 +161,15 @@ def log_cost(axes: "Axes") -> None:
     """Costs fall by factors, so they are drawn on a log axis; not where one is not positive, or they hardly fall."""
     low, high = axes.dataLim.intervaly
     if 0 < 3 * low < high < np.inf:
-        log_axis(axes, "y")
+        axes.set_yscale("log")
+        log_axis(axes, "y", (max(axes.get_ylim()[0], LOWEST), axes.get_ylim()[1]))
 
 
 def batch_axis(axes: "Axes", sizes: Iterable[float]) -> None:
-    """A log axis of batch sizes: ticks at the sizes themselves, as many as have room, always at the largest."""
+    """A log axis of batch sizes with ticks at the sizes themselves."""
     sizes = sorted(set(sizes)) or [1]
-    low, high = log_limits([sizes], 0.06, 0.06)
-    log_axis(axes, "x", (low, high))
-    kept: list[float] = []
-    for size in reversed(sizes):
-        if not kept or np.log(kept[-1] / size) > 0.12 * np.log(high / low):
-            kept.append(size)
-    axes.set_xticks(kept, [f"{int(size)}" for size in kept])
+    log_axis(axes, "x", log_limits([sizes], 0.06, 0.06))
+    value_ticks(axes, "x", sizes)
     axes.set_xlabel("batch size (examples)")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.report.labels import End
 from harness.report.style import DIVERGED, key
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ def draw(axes: "Axes", table: "pd.DataFrame", clock: str, within: Limits, style:
         falls = name == "gone" and within[0] > -np.inf  # a score leaves the axes at the lower edge
         look = LOOKS[name] | ({"marker": "v"} if falls else {})
         axes.plot(*place, color=style["color"], ls="", clip_on=False, zorder=5, **look)
+
+
+def end_of(table: "pd.DataFrame", clock: str, within: Limits, name: str, colour: str) -> End:
+    """Where the line of a `curve` ends."""
+    line = median_line(table, within)
+    last = np.flatnonzero(np.isfinite(line))[-1]
+    return End(float(table[clock].iloc[last]), float(line[last]), name, colour)
 
 
 def mark_keys(used: Collection[str]) -> list[Any]:

@@ -1,14 +1,15 @@
 """Learning rates against batch sizes: which is best, what the usual rules would have chosen, where training diverges.
 
-Every panel comes twice: with the rate that the user types, and with lr_mean, under which both reductions do the same.
+Every panel comes twice: with the rate that the user types, and with lr_mean, under which both reductions do the same;
+but once where the two are equal throughout.
 """
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.report.labels import value_ticks
 from harness.report.layout import batch_axis, log_axis, log_limits, log_ticks, setting_panels
 from harness.report.style import BARS, COLOURS, DIVERGED, REDUCTIONS, key, plain, styled
 
@@ -31,32 +32,43 @@ RIDGES: dict[str, dict[str, Any]] = {
 }
 FRONTIERS: dict[str, dict[str, Any]] = {"mean": {"lw": 3.2, "alpha": 0.45}, "sum": {"lw": 1.4, "ls": "--"}}
 ARROWS = {"low": "v", "high": "^"}  # where the best rate lies on the edge of the grid
-LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#AAAAAA", "hatch": "////", "linewidth": 0}
+LOST: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#AAAAAA", "hatch": "////", "linewidth": 0.6}
 SOME_LOST: dict[str, Any] = {"facecolor": "none", "edgecolor": "#777777", "hatch": "////", "linewidth": 0}
 SIZE = (4.0, 3.0)  # inches of a heat map
+MOST_RATES = 8  # labels beside a frontier
 BAR = 0.235  # inches: width of the colour bar
 
 
 @styled()
 def rate_heatmaps(cells: "pd.DataFrame", best: "pd.DataFrame", title: str) -> "Figure":
     """Final training cost over batch size × learning rate, a row a setting and reduction, the best rates as a ridge."""
-    norm = _norm(cells["score"])
+    norm, units = _norm(cells["score"]), rate_units(cells["learning_rate"], cells["lr_mean"])
     note = f"Colour: median over all replicas. Rules pass through the middle of the ridge. {LR_MEAN}"
     keys = _keys(cells, best)
-    figure, rows = setting_panels(cells, RATE_LABELS.values(), title, note, keys, SIZE, by=["reduction"], right=1.55)
-    for (raw, canonical), own in rows:
+    figure, rows = setting_panels(cells, units.values(), title, note, keys, SIZE, by=["reduction"], right=1.55)
+    for axes, own in rows:
         setting, reduction = own[["setting", "reduction"]].iloc[0]
-        sizes = sorted(set(cells.loc[cells["setting"] == setting, "batch_size"]))
-        ridges = best[best["setting"] == setting]
-        ridge = ridges[ridges["reduction"] == reduction]
-        _heatmap(raw, own, ridge, "learning_rate", sizes, norm)
-        _heatmap(canonical, own, ridges, "lr_mean", sizes, norm)
-        if len(ridge) and len(sizes) > 1:
-            multiplied = (own["lr_mean"] != own["learning_rate"]).any()
-            _rules(raw, ridge, "learning_rate", sizes, power=-1 if multiplied else 0)
-            _rules(canonical, ridge, "lr_mean", sizes)
+        alike, ridges = cells[cells["setting"] == setting], best[best["setting"] == setting]
+        sizes, ridge = sorted(set(alike["batch_size"])), ridges[ridges["reduction"] == reduction]
+        for one, rate in zip(axes, units, strict=True):
+            raw = rate == "learning_rate"
+            shown, both = (own, ridge) if raw else (alike, ridges)  # sum and mean have one range of lr_mean
+            limits = _limits(shown, both, rate, sizes)
+            _heatmap(one, own, both, rate, limits, sizes, norm)
+            if len(ridge) and len(sizes) > 1:
+                multiplied = (own["lr_mean"] != own["learning_rate"]).any()
+                _rules(one, ridge, rate, sizes, power=-1 if raw and multiplied else 0)
     _colour_bar(figure, [row for row, _ in rows], norm)
     return figure
+
+
+def rate_units(learning_rates: "pd.Series", lr_means: "pd.Series") -> dict[str, str]:
+    """Column -> name of the units that show something: lr_mean only where it is not the learning rate throughout."""
+    return {"learning_rate": "learning rate"} if learning_rates.equals(lr_means) else RATE_LABELS
+
+
+def about_units(units: dict[str, str]) -> str:
+    return f" {LR_MEAN}" if "lr_mean" in units else ""
 
 
 def _norm(scores: "pd.Series") -> Any:
@@ -87,17 +99,29 @@ def _keys(cells: "pd.DataFrame", best: "pd.DataFrame") -> list[Any]:
     return keys
 
 
+def _limits(cells: "pd.DataFrame", ridges: "pd.DataFrame", rate: str, sizes: list[int]) -> tuple[float, float]:
+    """Of the rate axis, over all boxes: those of sum and mean, if both are given."""
+    parts = [own.sort_values(["batch_size", rate]) for _, own in cells.groupby("reduction")]
+    return log_limits([*(_boxes(own, rate, sizes)[:, [1, 3]] for own in parts), ridges[rate]], 0.03, 0.04)
+
+
 def _heatmap(
-    axes: "Axes", cells: "pd.DataFrame", ridges: "pd.DataFrame", rate: str, sizes: list[int], norm: Any
+    axes: "Axes",
+    cells: "pd.DataFrame",
+    ridges: "pd.DataFrame",
+    rate: str,
+    limits: tuple[float, float],
+    sizes: list[int],
+    norm: Any,
 ) -> None:
     cells = cells.sort_values(["batch_size", rate])
     boxes = _boxes(cells, rate, sizes)
-    limits = log_limits([boxes[:, [1, 3]], ridges[rate]], 0.03, 0.04)
     log_axis(axes, "y", limits)
     axes.grid(False)
     axes.set(ylabel=RATE_LABELS[rate], xlabel="batch size (examples)", xlim=(-0.5, len(sizes) - 0.5))
-    shown = range(len(sizes))[:: -math.ceil(len(sizes) / 10)]  # as many labels as have room, always the largest
-    axes.set_xticks(shown, [f"{int(sizes[i])}" for i in shown])
+    value_ticks(axes, "x", sizes, range(len(sizes)))
+    if (cells[rate] == cells["learning_rate"]).all():
+        value_ticks(axes, "y", cells[rate])
     _fill(axes, boxes, cells, norm)
     if SIZE[0] / len(sizes) > 0.4:
         _counts(axes, boxes, cells, SIZE[1] / np.log10(limits[1] / limits[0]))
@@ -186,22 +210,28 @@ def _colour_bar(figure: "Figure", rows: Sequence["np.ndarray"], norm: Any) -> No
 @styled()
 def stability(frontier: "pd.DataFrame", title: str) -> "Figure":
     """The largest rate at which no replica diverged and the next one, at which some did, against batch size."""
-    note = f"Marks: the largest rate at which no replica diverged; crosses: the next, where some did. {LR_MEAN}"
+    as_lr_mean = frontier.assign(stable=frontier["stable_lr_mean"], unstable=frontier["unstable_lr_mean"])
+    tables = {"learning_rate": frontier, "lr_mean": as_lr_mean}
+    units = rate_units(*(table[["stable", "unstable"]].astype(float).stack() for table in tables.values()))
+    about = about_units(units)
+    note = f"Marks: the largest rate at which no replica diverged; crosses: the next, where some did.{about}"
     keys = [key(name, linestyle="-", **REDUCTIONS[name]) for name in sorted(set(frontier["reduction"]))]
     if frontier["unstable"].notna().any():
         keys.append(key("some replica diverged", color="#555555", marker=DIVERGED, linestyle="", markersize=8))
-    texts = [f"Stability frontier, {name}" for name in RATE_LABELS.values()]
+    texts = [f"Stability frontier, {name}" for name in units.values()]
     figure, rows = setting_panels(frontier, texts, title, note, keys, (4.3, 3.2))
-    for (raw, canonical), own in rows:
-        _stability(raw, own, RATE_LABELS["learning_rate"])
-        as_lr_mean = own.assign(stable=own["stable_lr_mean"], unstable=own["unstable_lr_mean"])
-        _stability(canonical, as_lr_mean, RATE_LABELS["lr_mean"])
+    for axes, own in rows:
+        for one, (rate, name) in zip(axes, units.items(), strict=True):
+            _stability(one, tables[rate].loc[own.index], name)
     return figure
 
 
 def _stability(axes: "Axes", frontier: "pd.DataFrame", name: str) -> None:
     batch_axis(axes, frontier["batch_size"])
     log_axis(axes, "y", log_limits([frontier["stable"], frontier["unstable"]], 0.2, 0.2))
+    rates = frontier[["stable", "unstable"]].stack().dropna().unique()
+    if 1 < len(rates) <= MOST_RATES:
+        value_ticks(axes, "y", rates)
     axes.set_ylabel(name)
     for reduction, own in frontier.groupby("reduction"):
         _frontier(axes, own.sort_values("batch_size"), str(reduction))
@@ -223,7 +253,7 @@ def _frontier(axes: "Axes", frontier: "pd.DataFrame", reduction: str) -> None:
     axes.plot(x, stable, color=colour, **FRONTIERS[reduction])
     axes.vlines(x, stable.fillna(unstable / eighth), unstable.fillna(stable * eighth), color=colour, **bar)
     axes.plot(x, stable, **marks, **style)
-    axes.plot(x, unstable, color=colour, marker=DIVERGED, ms=style["markersize"] + 1, **marks)
+    axes.plot(x, unstable, color=colour, marker=DIVERGED, ms=7 + style["markersize"] / 3, **marks)
     tip = {"color": colour, "ms": 4 + bar["lw"], "alpha": bar.get("alpha"), "linestyle": ""}
     axes.plot(x[unstable.isna()], stable[unstable.isna()] * eighth, marker="^", **tip)
     axes.plot(x[stable.isna()], unstable[stable.isna()] / eighth, marker="v", **tip)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.report.layout import log_axis, log_cost, log_limits, setting_panels
-from harness.report.rates import LR_MEAN, RATE_LABELS
-from harness.report.style import DIVERGED, key, palette, styled
+from harness.report.labels import End, end_labels, margin, value_ticks
+from harness.report.layout import empty_axes, log_axis, log_cost, log_limits, setting_panels
+from harness.report.rates import about_units, rate_units
+from harness.report.style import DIVERGED, MARKS, key, palette, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,46 +15,94 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LINES: dict[str, dict[str, Any]] = {
-    "mean": {"ls": "-", "lw": 3.2, "alpha": 0.5, "marker": "o", "ms": 6},
-    "sum": {"ls": "--", "lw": 1.6, "marker": "D", "ms": 4},
+    "mean": {"ls": "-", "lw": 3.2, "alpha": 0.5, "ms": 7},
+    "sum": {"ls": "--", "lw": 1.6, "ms": 4.5},
 }
+CROSSES = {"mean": 9, "sum": 6}  # points: a cross of sum lies on that of mean
 GREY = "#555555"
+STRIP = 0.05  # of the height: a row of crosses, one for each batch size, above the costs
 
 
 @styled()
 def slices(cells: "pd.DataFrame", edge: float, title: str) -> "Figure":
-    """cells: with score, q25, q75 and knobs. edge: the cost at which a curve is cut off.
+    """cells: with score, q25, q75, n_diverged and knobs. edge: the cost at which a curve is cut off.
 
     Under lr_mean the curves of sum and mean lie on one another where the two are the same training.
     """
-    sizes = sorted(set(cells["batch_size"]))
-    colours = dict(zip(sizes, palette(len(sizes)), strict=True))
-    keys = [key(f"B={size:.0f}", color=colour, lw=2) for size, colour in colours.items()]
-    both = sorted(set(cells["reduction"]))
-    keys += [key(name, color=GREY, **LINES[name]) for name in both] if len(both) > 1 else []
-    lost = np.isinf(cells["score"]).any()
-    keys += [key("half of the replicas or more diverged", color=GREY, marker=DIVERGED, ms=8, ls="")] if lost else []
-    note = f"Points: median over all replicas; bars: quartiles. {LR_MEAN}"
-    texts = [f"cost over {name}" for name in RATE_LABELS.values()]
-    figure, rows = setting_panels(cells, texts, title, note, keys, (4.6, 3.3))
+    looks = _looks(sorted(set(cells["batch_size"])))
+    units = rate_units(cells["learning_rate"], cells["lr_mean"])
+    note = f"Points: median over all replicas; bars: quartiles.{about_units(units)}"
+    texts = [f"cost over {name}" for name in units.values()]
+    beside = max(margin(_names(own).values()) for _, own in cells.groupby("setting"))
+    figure, rows = setting_panels(cells, texts, title, note, _keys(cells, looks), (4.4, 3.4), beside=beside)
     for axes, own in rows:
-        for one, (column, name) in zip(axes, RATE_LABELS.items(), strict=True):
-            _panel(one, own, column, colours, edge)
+        for one, (column, name) in zip(axes, units.items(), strict=True):
             log_axis(one, "x", log_limits([own[column]], 0.05, 0.05))
-            log_cost(one)
+            if (own[column] == own["learning_rate"]).all():
+                value_ticks(one, "x", own[column])
+            _panel(one, own, column, looks, edge)
             one.set_xlabel(name)
         axes[0].set_ylabel("final training cost per example")
     return figure
 
 
-def _panel(axes: "Axes", cells: "pd.DataFrame", rate: str, colours: dict[float, Any], edge: float) -> None:
-    for (size, reduction), own in cells.sort_values(rate).groupby(["batch_size", "reduction"]):
-        gone, colour = np.isinf(own["score"]), colours[float(size)]
-        known = own[~gone & own["score"].notna()]
+def _looks(sizes: list[float]) -> dict[float, dict[str, Any]]:
+    """A colour and a mark for each batch size."""
+    colours = palette(len(sizes))
+    return {size: {"color": colours[i], "marker": MARKS[i % len(MARKS)]} for i, size in enumerate(sizes)}
+
+
+def _keys(cells: "pd.DataFrame", looks: dict[float, dict[str, Any]]) -> list[Any]:
+    keys = [key(f"B={size:.0f}", lw=2, ms=5, **look) for size, look in looks.items()]
+    both = sorted(set(cells["reduction"]))
+    keys += [key(name, color=GREY, **LINES[name]) for name in both] if len(both) > 1 else []
+    lost, cross = np.isinf(cells["score"]), {"color": GREY, "marker": DIVERGED, "ms": 8, "ls": ""}
+    keys += [key("half of the replicas or more diverged", **cross)] if lost.any() else []
+    some = (cells["n_diverged"] > 0) & ~lost
+    return keys + ([key("fewer than half diverged", **cross | {"mfc": "white"})] if some.any() else [])
+
+
+def _names(cells: "pd.DataFrame") -> dict[tuple[float, str], str]:
+    """Batch size and reduction -> the name at the end of the curve."""
+    several = cells["reduction"].nunique() > 1
+    return {(b, r): f"B={b:.0f} {r}" if several else f"B={b:.0f}" for b, r in _curves(cells)}
+
+
+def _curves(cells: "pd.DataFrame") -> dict[tuple[float, str], "pd.DataFrame"]:
+    return {(float(b), str(r)): own for (b, r), own in cells.groupby(["batch_size", "reduction"])}
+
+
+def _panel(axes: "Axes", cells: "pd.DataFrame", rate: str, looks: dict[float, dict[str, Any]], edge: float) -> None:
+    """Curves with their names; above them a strip with a row of crosses for each batch size that diverged."""
+    names, ends = _names(cells), []
+    for (size, reduction), own in _curves(cells.sort_values(rate)).items():
+        known, look = own[np.isfinite(own["score"])], looks[size] | LINES[reduction]
         low, cost, high = (known[name].clip(upper=edge) for name in ("q25", "score", "q75"))
-        axes.plot(known[rate], cost, color=colour, **LINES[str(reduction)])
-        axes.vlines(known[rate], low, high, color=colour, lw=1)
+        axes.plot(known[rate], cost, **look)
+        axes.vlines(known[rate], low, high, color=look["color"], lw=1)
+        some = known["n_diverged"] > 0
+        axes.plot(known.loc[some, rate], cost[some], DIVERGED, color=look["color"], mfc="white", ms=8, zorder=4)
+        if len(known):
+            ends.append(End(known[rate].iloc[-1], cost.iloc[-1], names[size, reduction], look["color"]))
+    log_cost(axes)
+    _crosses(axes, cells[np.isinf(cells["score"])], rate, looks)
+    if not ends:
+        axes.set_yticks([])
+        empty_axes(axes, "half of the replicas or more\ndiverged in every cell")
+    elif margin(names.values()):
+        end_labels(axes, ends)
+
+
+def _crosses(axes: "Axes", lost: "pd.DataFrame", rate: str, looks: dict[float, dict[str, Any]]) -> None:
+    """Where half diverged, a row each batch size; the limits leave a strip for them."""
+    sizes = sorted(set(lost["batch_size"]), reverse=True)
+    row = min(STRIP, 0.35 / max(1, len(sizes)))
+    to_scale = axes.transScale + axes.transLimits
+    top = to_scale.inverted().transform((0.5, 1 / (1 - row * len(sizes))))[1]
+    axes.set_ylim(top=top)
+    for (size, reduction), own in _curves(lost).items():
+        level = np.full(len(own), 1 - row * (sizes.index(size) + 0.5))
         axes.plot(
-            own.loc[gone, rate], np.ones(gone.sum()), DIVERGED, color=colour, ms=8 if reduction == "mean" else 5,
-            mec="white", mew=0.6, transform=axes.get_xaxis_transform(), clip_on=False,
+            own[rate], level, DIVERGED, color=looks[size]["color"], ms=CROSSES[reduction], mec="white", mew=0.5,
+            transform=axes.get_xaxis_transform(), clip_on=False,
         )  # fmt: skip

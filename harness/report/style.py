@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # Okabe & Ito's colours, which readers with any colour vision tell apart; black is left to axes and references.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D31")
 DIVERGED = "X"  # the marker
+MARKS = "osD^vP*<>dhp"  # markers of lines, beside their colours
 # Where sum and mean coincide, the small mark and the thin bar lie on the large ones and both are seen.
 REDUCTIONS: dict[str, dict[str, Any]] = {
     "mean": {"color": COLOURS[0], "marker": "o", "markersize": 9},
@@ -25,6 +26,7 @@ STYLE = {
     "text.parse_math": False,  # a $ in a name is a $
     "font.size": 11,
     "axes.titlesize": 12,
+    "axes.titlepad": 8.5,  # above marks on the upper edge
     "axes.titley": 1.0,  # a fixed place: matplotlib finds one by measuring every tick label
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -48,12 +50,12 @@ def styled() -> Iterator[None]:
 
 
 def palette(n: int) -> list[Any]:
-    """The named colours while they suffice, then a ramp."""
+    """The named colours while they suffice, then a ramp that ends before yellow, which is pale on white."""
     if n <= len(COLOURS):
         return list(COLOURS[:n])
     from matplotlib import colormaps
 
-    return [colormaps["viridis"](0.95 * i / (n - 1)) for i in range(n)]
+    return [colormaps["viridis"](0.85 * i / (n - 1)) for i in range(n)]
 
 
 def key(label: str, **style: Any) -> "Line2D":
@@ -64,8 +66,8 @@ def key(label: str, **style: Any) -> "Line2D":
 
 
 def plain(value: float, _: Any = None) -> str:
-    """0.00001, 0.3, 512, 20k, 3M; 1e-12 where nobody would count the zeros. The second argument is matplotlib's."""
-    if value >= 1e4:
+    """0.00001, 0.3, 512, 20k, 3M; 1e-12 or 1e+12 where nobody counts the zeros. The second argument is matplotlib's."""
+    if 1e4 <= value < 1e9:
         return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
     return np.format_float_positional(value, 3, fractional=False, trim="-") if 9e-6 <= value < 1e-4 else f"{value:g}"
 

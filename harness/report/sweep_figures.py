@@ -12,7 +12,7 @@ from harness.report.markdown import COSTS, number
 from harness.report.medians import edge_of
 from harness.report.rates import rate_heatmaps, stability
 from harness.report.slices import slices
-from harness.report.style import COLOURS, DIVERGED, SMALL, key, palette, short_names, styled, two_digits
+from harness.report.style import COLOURS, DIVERGED, MARKS, SMALL, key, palette, short_names, styled, two_digits
 from harness.report.targets import to_target
 from harness.report.titles import titled, winners
 
@@ -37,26 +37,40 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
     def title(name: str) -> str:
         return titled(name, data, found)
 
-    settings, seconds = cells.groupby("setting"), data.timing == BLOCKS or len(cells) == 1
-    n_sizes, n_rates = (settings[key].nunique().max() for key in ("batch_size", "learning_rate"))
+    seconds = data.timing == BLOCKS or len(cells) == 1
     parts = clocks(cells, data.histories, found.best, data.title, seconds, winners(found))
     drawn = {f"clocks {part}" if len(parts) > 1 else "clocks": figure for part, figure in parts.items()}
-    if n_sizes > 1:
-        drawn["to_target"] = to_target(found.targets, found.fits, _goals(cells, found.targets_at), title("to_target"))
+    if len(sized := _varied(cells, ["setting"], ["batch_size"])):
+        targets, goals = _like(found.targets, sized), _goals(cells, found.targets_at)
+        drawn["to_target"] = to_target(targets, found.fits, goals, title("to_target"))
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
         drawn |= {"timing": timing(cells, data.title)} if timed else {}
-    if n_rates > 1:
+    curves = _varied(cells, ["setting", "reduction", "batch_size"], ["learning_rate"])
+    if len(sliced := cells[cells["setting"].isin(curves["setting"])]):
         first_costs = data.histories.groupby("cell")["train_cost"].first()
-        drawn["slices"] = slices(cells, edge_of(first_costs), title("slices"))
-    if n_rates > 1 and n_sizes > 1:
+        drawn["slices"] = slices(sliced, edge_of(first_costs), title("slices"))
+    if len(grid := _varied(cells, ["setting", "reduction"], ["batch_size", "learning_rate"])):
         tuned = found.cells.set_index("cell")[TUNED]
-        scored = cells.assign(score=cells["cell"].map(tuned))
-        drawn["learning_rates"] = rate_heatmaps(scored, found.best, title("learning_rates"))
-        drawn["stability"] = stability(found.frontier, title("stability"))
-    few = len(cells) == len(found.best) and settings.size().max() > 1 and not cells["n_diverged"].any()
+        drawn["learning_rates"] = rate_heatmaps(
+            grid.assign(score=grid["cell"].map(tuned)), found.best, title("learning_rates")
+        )
+        drawn["stability"] = stability(_like(found.frontier, grid), title("stability"))
+    few = len(cells) == len(found.best) and not cells["setting"].is_unique and not cells["n_diverged"].any()
     if len(cells) > 1 and not few:  # the clocks show where a few lines end
         drawn["outcomes"] = outcomes(cells, title("outcomes"))
     return drawn
+
+
+def _varied(table: "pd.DataFrame", by: list[str], columns: list[str]) -> "pd.DataFrame":
+    """The groups in which each of the columns has two values at least: fewer are no panel."""
+    return table[(table.groupby(by)[columns].transform("nunique") > 1).all(axis=1)]
+
+
+def _like(table: "pd.DataFrame", cells: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of the settings of these cells, in their order."""
+    order = {setting: i for i, setting in enumerate(cells["setting"].unique())}
+    own = table[table["setting"].isin(list(order))]
+    return own.sort_values("setting", key=lambda settings: settings.map(order), kind="stable")
 
 
 def _goals(cells: "pd.DataFrame", targets_at: Mapping[str, float]) -> str:
@@ -72,7 +86,8 @@ def timing(cells: "pd.DataFrame", title: str) -> "Figure":
     settings = [(str(s), own[own["time/update_us"] > 0]) for s, own in cells.groupby("setting", sort=False)]
     names = short_names([setting for setting, _ in settings], SETTING) if len(settings) > 1 else [""]
     splits, colours = [overhead_split(own) for _, own in settings], palette(len(settings))
-    keys = evenly_spaced([_key(*about) for about in zip(names, splits, colours, strict=True)], MOST_SETTINGS)
+    marks = [MARKS[i % len(MARKS)] for i in range(len(settings))]
+    keys = evenly_spaced([_key(*about) for about in zip(names, splits, colours, marks, strict=True)], MOST_SETTINGS)
     lines = ", of any learning rate and reduction; lines: overhead + batch size × cost of an example"
     note = f"Points: median of the blocks of a cell{lines if any(splits) else ''}; bars: quartiles of the blocks."
     figure, ((left, right),) = panels([["Time per update", "Time per example"]], title, note, keys, (4.4, 3.3))
@@ -80,8 +95,8 @@ def timing(cells: "pd.DataFrame", title: str) -> "Figure":
         batch_axis(axes, cells["batch_size"])
         log_axis(axes, "y", log_limits([cells[f"time/{unit}_us"], *_ends(cells, unit)]))
         axes.set_ylabel(f"train time per {unit} (µs)")
-        for (_, own), split, colour in zip(settings, splits, colours, strict=True):
-            axes.plot(own["batch_size"], own[f"time/{unit}_us"], "o", color=colour, ms=6, alpha=0.5, mew=0)
+        for (_, own), split, colour, mark in zip(settings, splits, colours, marks, strict=True):
+            axes.plot(own["batch_size"], own[f"time/{unit}_us"], mark, color=colour, ms=6, alpha=0.5, mew=0)
             if ends := _ends(own, unit):
                 axes.vlines(own["batch_size"], *ends, color=colour)
             if split:
@@ -113,10 +128,10 @@ def overhead_split(timed: "pd.DataFrame") -> Split | None:
     return float(a), float(b)
 
 
-def _key(name: str, split: Split | None, colour: Any) -> Any:
+def _key(name: str, split: Split | None, colour: Any, mark: str) -> Any:
     costs = f"overhead {two_digits(split[0])} µs per update, {two_digits(split[1])} µs per example" if split else ""
     label = ": ".join(text for text in (name, costs) if text) or "cells"
-    return key(label, color=colour, marker="o", alpha=0.8, linestyle="-" if split else "")
+    return key(label, color=colour, marker=mark, alpha=0.8, linestyle="-" if split else "")
 
 
 @styled()

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALING = {"updates": -1, "epochs": 0}  # power of B in perfect scaling
-NOT_REACHED = 0.945  # of the height: marks of batch sizes that do not reach the target
+LATE = {"mean": 10, "sum": 6}  # points: triangles of batch sizes that do not reach the target
+NOT_REACHED = 0.945  # of the height: where these triangles stand
 
 
 @styled()
@@ -70,7 +71,7 @@ def _to_target(axes: "Axes", targets: "pd.DataFrame", clock: str) -> None:
     for name, own in targets[values.notna()].groupby("reduction"):
         _reached(axes, own[shown[own.index]].sort_values("batch_size"), clock, str(name))
         late = own.loc[np.isinf(own[clock]), "batch_size"]
-        mark = REDUCTIONS[name] | {"marker": "^", "mfc": "none", "linestyle": ""}
+        mark = REDUCTIONS[name] | {"marker": "^", "mfc": "none", "linestyle": "", "markersize": LATE[name]}
         axes.plot(late, np.full(len(late), NOT_REACHED), transform=axes.get_xaxis_transform(), **mark)
 
 

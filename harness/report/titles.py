@@ -1,10 +1,15 @@
 """What a figure shows, as its title: the finding where there is one, else that there is none."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.analysis import Answer, Headline, Standing, SweepData
 from harness.inference import Interval, Status
+from harness.report.layout import SETTING
 from harness.report.markdown import interval, number
+from harness.report.style import short_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,47 +44,56 @@ def _winner(headline: Headline) -> str:
 
 
 def _best(data: SweepData, found: Answer) -> str:
-    several = data.finished["setting"].nunique() > 1
-    parts = []
-    for (setting, reduction), own in found.best[found.best["n_rates"] > 1].groupby(["setting", "reduction"]):
-        of = f"{setting}, {reduction}" if several else str(reduction)
-        parts.append(f"{of} {_ends(own.sort_values('batch_size'), 'learning_rate')}")
-    return f"Best learning rate tried: {_few(parts)}" if parts else ""
+    best = found.best[found.best["n_rates"] > 1].groupby(["setting", "reduction"])
+    return _said("Best learning rate tried", data, {of: _ends(own, "learning_rate") for of, own in best}, " ")
 
 
 def _rates(data: SweepData, found: Answer) -> str:
-    several = data.finished["setting"].nunique() > 1
-    parts = []
-    for (setting, reduction), fit in found.exponents.items():
-        of = f"{setting}, {reduction}" if several else str(reduction)
-        grows = f"best lr_mean ∝ B^{interval(fit.p)}" if fit.status is Status.RESOLVED else "unresolved"
-        parts.append(f"{of}: {grows}")
-    return f"How the best rate scales with B: {_few(parts)}" if parts else ""
+    grows = {
+        of: f"best lr_mean ∝ B^{interval(fit.p)}" if fit.status is Status.RESOLVED else "unresolved"
+        for of, fit in found.exponents.items()
+    }
+    return _said("How the best rate scales with B", data, grows)
 
 
 def _to_target(data: SweepData, found: Answer) -> str:
-    several = data.finished["setting"].nunique() > 1
-    parts = []
-    for fit in found.fits.itertuples():
-        of = f"{fit.setting}, {fit.reduction}" if several else str(fit.reduction)
-        b_crit = interval(Interval(fit.b_crit, fit.b_crit_low, fit.b_crit_high))
-        parts.append(f"{of}: {f'B = {b_crit}' if fit.resolved else 'unresolved'}")
-    return f"Where more examples stop saving updates: {_few(parts)}" if parts else ""
+    if not np.isfinite(found.targets["updates"]).any():
+        return "At no batch size did half of the replicas reach the target"
+    b_crit = {
+        (fit.setting, fit.reduction): f"B = {interval(Interval(fit.b_crit, fit.b_crit_low, fit.b_crit_high))}"
+        if fit.resolved
+        else "unresolved"
+        for fit in found.fits.itertuples()
+    }
+    return _said("Where more examples stop saving updates", data, b_crit)
 
 
 def _stability(data: SweepData, found: Answer) -> str:
-    several = data.finished["setting"].nunique() > 1
-    parts = []
-    for (setting, reduction), own in found.frontier.groupby(["setting", "reduction"]):
-        stable = own.sort_values("batch_size").dropna(subset="stable")
+    ends = {}
+    for of, own in found.frontier.groupby(["setting", "reduction"]):
+        stable = own.dropna(subset="stable")
         if len(stable) and stable["unstable"].notna().any():
-            of = f"{setting}, {reduction}" if several else str(reduction)
-            parts.append(f"{of} {_ends(stable, 'stable')}")
-    return f"Largest stable learning rate tried: {_few(parts)}" if parts else ""
+            ends[of] = _ends(stable, "stable")
+    return _said("Largest stable learning rate tried", data, ends, " ")
+
+
+def _said(what: str, data: SweepData, texts: Mapping[Any, str], between: str = ": ", most: int = 2) -> str:
+    """texts: of a setting and reduction. The first two, in the order and with the names of the panels."""
+    settings = list(data.finished["setting"].unique())
+    names = dict(zip(settings, short_names(settings, SETTING), strict=True))
+    parts = [
+        f"{f'{names[setting]}, ' if len(settings) > 1 else ''}{reduction}{between}{text}"
+        for setting in settings
+        for (of, reduction), text in texts.items()
+        if of == setting
+    ]
+    more = f"; and {len(parts) - most} more" if len(parts) > most else ""
+    return f"{what}: {'; '.join(parts[:most])}{more}" if parts else ""
 
 
 def _ends(own: "pd.DataFrame", rate: str) -> str:
     """A rate at the smallest and at the largest batch size."""
+    own = own.sort_values("batch_size")
     rows = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
     return ", ".join(f"{row[rate]:g} at B={row['batch_size']:.0f}" for row in rows)
 
@@ -90,10 +104,6 @@ def _outcomes(data: SweepData, found: Answer) -> str:
     diverged = f"in {lost} of {len(cells)} cells a replica diverged" if lost else ""
     if cells["task"].nunique() > 1:  # costs of different data do not compare
         return f"Final costs: {diverged}" if diverged else ""
-    lowest = f"the lowest median is {number(first['score'])}, of {first['name']}"
-    return f"Final costs: {'; '.join(part for part in (lowest, diverged) if part)}"
-
-
-def _few(parts: list[str], most: int = 2) -> str:
-    more = f"; and {len(parts) - most} more" if len(parts) > most else ""
-    return "; ".join(parts[:most]) + more
+    lowest = f"the lowest median is {number(first['score'])}, of {first['name']}" if first["score"] < np.inf else ""
+    parts = [part for part in (lowest, diverged) if part]
+    return f"Final costs: {'; '.join(parts)}" if parts else ""

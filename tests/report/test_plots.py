@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import curves
-from harness.report.layout import save
+from harness.report.layout import LOWEST, save
 from harness.report.style import short_names
 
 
@@ -82,12 +82,33 @@ def test_a_cells_curves_show_train_validation_and_the_score(score, name):
     ("score", "says"), [("validation_accuracy", "always the most frequent class"), ("validation_r2", "always the mean")]
 )
 def test_a_cells_score_is_drawn_with_its_baseline(score, says):
-    _, right = curves.cell_curves(history([[4, 2, 1]] * 3, score), "title", baseline=0.1).axes
+    figure = curves.cell_curves(history([[4, 2, 1]] * 3, score), "title", baseline=0.1)
+    _, right = figure.axes
     assert list(line(right, says).get_ydata()) == [0.1, 0.1]
-    assert [text.get_text() for text in right.get_legend().get_texts()] == [says]
+    assert keys(figure) == ["train", "validation", says]
     assert right.get_ylim()[0] < 0.1
-    _, right = curves.cell_curves(history([[4, 2, 1]] * 3, score), "title").axes
-    assert right.get_legend() is None
+    assert says not in keys(curves.cell_curves(history([[4, 2, 1]] * 3, score), "title"))
+
+
+def keys(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_train_and_validation_differ_in_their_dashes_and_are_named_at_their_ends():
+    left, _ = curves.cell_curves(history([[4, 2, 1]] * 3), "title").axes
+    assert {line(left, name).get_linestyle() for name in ("train", "validation")} == {"-", "--"}
+    assert [text.get_text() for text in left.texts] == ["train", "validation"]
+
+
+def test_a_replica_that_diverged_is_marked_on_its_batch_costs():
+    batches = pd.DataFrame({"update": [0, 1, 2], "replica": 0, "batch_cost": [5, 1e-300, 1e200], "epoch": [0, 0.5, 1]})
+    for outcome, crosses in (("diverged", [2]), ("completed", [])):
+        figure = curves.cell_batch_costs(batches, history([[4, 2, 1e200]], outcome=outcome), "title")
+        (axes,) = figure.axes
+        (drawn,) = [own for own in axes.get_lines() if own.get_marker() == "X"]
+        assert list(drawn.get_xdata()) == crosses
+        assert ("first replica diverged" in keys(figure)) == bool(crosses)
+        assert axes.get_ylim()[0] >= LOWEST
 
 
 def test_a_cost_of_zero_is_drawn_on_a_linear_axis():
