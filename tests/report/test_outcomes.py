@@ -90,8 +90,8 @@ def test_the_answer_can_be_written_again_from_the_store(project):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["report"], "report: expected the run id of a sweep, or of several to be taken together, got None"),
-        (["report", "0" * 32], "report: expected the run id of a sweep in sqlite:///"),
+        (["report"], "report: expected the run id of a cell, of a sweep, or of several sweeps to be taken together"),
+        (["report", "0" * 32], "report: expected the run id of a cell or a sweep in sqlite:///"),
         (["report", "nope"], "report: expected a run id: 32 hexadecimal digits, or at least the first 6 of them, got"),
         (["report", "--help"], "report: expected a run id: 32 hexadecimal digits"),
         (["dataset=null"], "dataset: expected one name (with -m several, without brackets), got 'null'"),
