@@ -1,13 +1,12 @@
 """The keyword arguments of `train` and `sweep` as words of a command line: one set of defaults, one way to refuse."""
 
-import difflib
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
-from harness.config import ConfigError, schema
+from harness.config import ConfigError, did_you_mean, schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +24,6 @@ FULL_NAMES = {
     if field.name not in ("name", "load")
 }
 COMMAND_LINE = ("experiment", "size", "rerun", "dry_run")  # keys that no call has
-SHORT = {"lr": "learning_rate", "bs": "batch_size", "batch": "batch_size", "optim": "optimizer"}  # of other libraries
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z][a-z0-9_]*")  # text that is text without quotes
 
 
@@ -119,9 +117,7 @@ def full_name(key: str) -> str:
         return key  # Hydra knows what there is
     if key in COMMAND_LINE:
         raise ConfigError(key, f"a known keyword ({key} belongs to the command line: python -m harness {key}=...)", key)
-    closest = [SHORT[key]] if key in SHORT else difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    hint = f"did you mean {closest[0]}? " if closest else ""
-    raise ConfigError(key, f"a known keyword ({hint}help(harness.train) lists them)", key)
+    raise ConfigError(key, f"a known keyword ({did_you_mean(key, known)}help(harness.train) lists them)", key)
 
 
 def _values(key: str, values: Any) -> list[Any]:

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.refusals import refusing, unknown
-from harness.app.session import GRIDS, PARTS, Session, check_part, check_single
+from harness.app.session import GRIDS, PARTS, Session, check_names, check_part, check_single
 from harness.config import Config, ConfigError, check, check_together
 
 MOST_CELLS = 100_000  # of a sweep: to compose them takes a minute, and a table of them is still read
@@ -54,6 +54,7 @@ def compose_cells(words: Sequence[str]) -> Composed:
 def checked_cells(words: Sequence[str]) -> Composed:
     """The same, with the values of every cell, the study and the number of workers checked. Raises ConfigError."""
     composed = compose_cells(words)
+    check_names(composed.session)
     for config, _ in composed.cells:
         check(config)
     check_form(composed.session, [config for config, _ in composed.cells])

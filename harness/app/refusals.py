@@ -1,9 +1,8 @@
 """What Hydra and OmegaConf refuse, told in one line: the key, what is allowed, what came, a way out."""
 
-import difflib
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.app import filewords
-from harness.config import RULES, Config, ConfigError, study_names
+from harness.app.hints import unknown_key
+from harness.config import RULES, ConfigError, did_you_mean, study_names
 
 PLUGINS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 
@@ -40,19 +40,18 @@ def unreadable(word: str, error: Exception) -> ConfigError:
         return ConfigError(key, f"a value, or a function of Hydra's ({found[2].replace(',', ', ')})", value)
     if found := re.search(r"while evaluating '(\w+)\(.*?\)': (.*?)(?: See |$)", text):
         return ConfigError(key, f"arguments that {found[1]}() takes ({found[2]})", value)
-    return ConfigError(key.lstrip("+~"), QUOTED, value)
+    if value.startswith("="):
+        return ConfigError(key, f"one equals sign: {key}={value.strip('= ')}", value)
+    return ConfigError(key.lstrip("+~"), NO_BLANK if value.endswith(",") else QUOTED, value)
 
 
 def unknown(key: str) -> ConfigError:
-    """The refusal of a key that is not in the schema, with the nearest one that is."""
-    others = ("experiment", "dataset.name", "dataset.load", "dataset.resample")
-    known = [*RULES, *(field.name for field in fields(Config)), *others]
+    """The refusal of a key that is not in the schema."""
     if key.startswith("dataset.load."):
         return filewords.unknown_argument(key)
     if key.startswith("study."):
         return ConfigError(key, 'study.grids=[{KEY: "VALUES"}, ...] after -m (++study.grids with --cfg)', key)
-    hint = "".join(f"did you mean {name}? " for name in difflib.get_close_matches(key, known, n=1, cutoff=0.5))
-    return ConfigError(key, f"a known key ({hint}--help lists them)", key)
+    return unknown_key(key)
 
 
 def _one_line(text: str) -> ConfigError:
@@ -66,7 +65,18 @@ def _one_line(text: str) -> ConfigError:
 def _wrong_type(found: re.Match[str]) -> ConfigError:
     key = found["key"].split("[")[0]
     other = "a value of another type" if key != "study" else "values of a study (experiment=NAME chooses one)"
-    return ConfigError(key, RULES[key].allowed if key in RULES else other, found["value"])
+    allowed = RULES[key].allowed + _meant(key, found["value"]) if key in RULES else other
+    return ConfigError(key, allowed, found["value"])
+
+
+def _meant(key: str, value: str) -> str:
+    """What a value of the wrong type may stand for: several values, or an integer that is not written as one."""
+    if value.startswith("[") and "list" not in RULES[key].allowed:
+        return f" (several values: -m {key}={value.strip('[]')})"
+    with suppress(ValueError, OverflowError):
+        if float(value).is_integer() and "integer" in RULES[key].allowed:
+            return f" (did you mean {int(float(value))}?)"
+    return ""
 
 
 def _unknown_option(found: re.Match[str]) -> ConfigError:
@@ -75,7 +85,9 @@ def _unknown_option(found: re.Match[str]) -> ConfigError:
     elif found["group"] == "dataset" and filewords.looks_like_a_file(found["option"]):
         return filewords.no_dataset(found["option"])
     else:
-        allowed = " | ".join(option for option in found["options"].split() if not option.startswith("_"))
+        options = [option for option in found["options"].split() if not option.startswith("_")]
+        hint = did_you_mean(found["option"], options).strip()
+        allowed = " | ".join(options) + (f" ({hint})" if hint else "")
         allowed += _no_file(found["option"]) if found["group"] == "experiment" else ""
     return ConfigError(found["group"], allowed, found["option"])
 
@@ -90,7 +102,9 @@ def several(key: str, value: str) -> ConfigError:
     """The refusal of several values for one cell."""
     if about_a_file := filewords.listed(key, value):
         return about_a_file
-    return ConfigError(key, ONE_STUDY if key == "experiment" else A_LIST, value)
+    may_be_decimal = key in RULES and "number" in RULES[key].allowed and re.fullmatch(r"-?\d+,\d+", value)
+    point = f", a decimal a point: {value.replace(',', '.')}" if may_be_decimal else ""
+    return ConfigError(key, ONE_STUDY if key == "experiment" else A_LIST.format(point=point), value)
 
 
 def _twice(found: re.Match[str]) -> ConfigError:
@@ -110,8 +124,9 @@ def _not_found(found: re.Match[str]) -> ConfigError:
 
 
 QUOTED = """a value that Hydra can read (one with blanks, commas or other signs in two pairs of quotes: '"a, b"')"""
+NO_BLANK = "a value at its end, without blanks in a list: 1,64"
 INTERPOLATED = "a value, or ${KEY} of another key that has one"
-A_LIST = "one value (a list to sweep over needs -m in front)"
+A_LIST = "one value (a list to sweep over needs -m in front{point})"
 A_NAME = "a name for each group (dataset, model, optimizer); ~experiment leaves a study out"
 BESIDE = "names of files beside it, or `override /GROUP: NAME`"
 GLOBAL = "`# @package _global_` in its first line, or a place in the folder experiments/"
@@ -146,8 +161,7 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"provider=hydra.searchpath in .*?, path=(\S+) is not available": lambda found: ConfigError(
         "hydra.searchpath", "folders that exist (or --config-dir FOLDER)", found[1]
     ),
-    r"[Mm]issing mandatory value: \w+ full_key: (\S+)": lambda found: ConfigError(
-        found[1], f"a value: {found[1]}=...", None
+    r"(?:[Mm]issing mandatory value: \w+ full_key: |missing \d+ required positional arguments?: ')([\w.]+)": (
+        lambda found: ConfigError(found[1], f"a value: {found[1]}=...", None)
     ),
-    r"missing \d+ required positional arguments?: '(\w+)'": lambda found: ConfigError(found[1], "a value", None),
 }

@@ -4,6 +4,7 @@ import os
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -24,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf import __version__ as omegaconf
 from yaml import YAMLError
 
+from harness.app.hints import unknown_flag
 from harness.app.keys import keys
 from harness.app.refusals import refusing, several, unreadable
 from harness.config import Config, ConfigError, shipped, study_file, study_names
@@ -43,7 +45,7 @@ def flags(words: Sequence[str]) -> Namespace:
     from hydra._internal.utils import get_args_parser
 
     parser = get_args_parser()
-    parser.error = _refuse_flags
+    parser.error = partial(_refuse_flags, words)
     found: Namespace = parser.parse_intermixed_args(list(words))
     unused = {flag: value for flag, value in vars(found).items() if value and flag not in USED}
     found.is_question = any(flag in unused for flag in QUESTIONS)
@@ -55,8 +57,8 @@ def flags(words: Sequence[str]) -> Namespace:
     return found
 
 
-def _refuse_flags(message: str) -> NoReturn:
-    raise ConfigError("command line", "flags that --hydra-help lists", message)
+def _refuse_flags(words: Sequence[str], message: str) -> NoReturn:
+    raise unknown_flag(words, message)
 
 
 def _context(loader: Any, config: DictConfig) -> HydraContext:
@@ -132,6 +134,7 @@ def answer_question(words: Sequence[str], may: bool = True) -> bool:
         raise ConfigError("--json", "a command that trains, or `report`", " ".join(words))
     if arguments.shell_completion and _completes_a_verb(os.environ.get("COMP_LINE", "")):
         return True
+    check_words(arguments.overrides)
     _prepare(arguments.overrides)
     main = hydra.main(config_path=str(shipped("conf")), config_name="config", **BEHAVIOUR)
     with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra raises what it refuses, and does not print it
@@ -218,6 +221,18 @@ def check_single(session: Session) -> None:
         override = refusing(OverridesParser.create().parse_override, word)
         if override.is_sweep_override():
             raise several(str(override.key_or_group), word.partition("=")[2])
+
+
+def check_names(session: Session) -> None:
+    """Raises ConfigError for dataset.name=iris without dataset=iris: the name says nothing about the examples."""
+    for word in session.overrides:
+        key, _, values = word.lstrip("+").partition("=")
+        part, _, name = key.partition(".")
+        if name == "name" and part in PARTS:
+            known = session.loader.get_group_options(part)
+            for value in map(str.strip, values.split(",")):
+                if value in known and f"{part}={value}" not in session.overrides:
+                    raise ConfigError(key, f"another name (did you mean {part}={value}?)", value)
 
 
 def check_part(override: Override) -> None:

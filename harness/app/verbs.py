@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from harness.app.command import say
 from harness.app.composition import Composed, checked_cells
 from harness.app.ending import Result
+from harness.app.hints import unknown_verb
 from harness.app.session import SMALL
 from harness.app.train import train
-from harness.config import ConfigError
+from harness.config import ConfigError, did_you_mean
 from harness.runs import (
     Archive,
     Told,
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 def run(verb: str, words: Sequence[str], result: Result) -> int:
     """Do what a first word without `=` asks for; returns the exit code. Raises ConfigError."""
     if verb not in VERBS:
-        raise ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(VERBS)})", verb)
+        raise unknown_verb(verb, words, list(VERBS))
+    if asked := {"--help", "-h"} & {*words}:
+        raise ConfigError(verb, "no flags of that name (`python -m harness --help` explains it)", *asked)
     if verb == "report":
         return _report(words, result)
     if result.as_json:
@@ -53,7 +56,8 @@ def _report(words: Sequence[str], result: Result) -> int:
     `report CELL`: draw the figures of a cell, which those of a large sweep do not have.
     """
     if not words:
-        raise ConfigError("report", "the run id of a cell, of a sweep, or of several sweeps to be taken together", None)
+        allowed = "the run id of a cell or sweep, the end of its address, or ids of several sweeps to be taken together"
+        raise ConfigError("report", allowed, None)
     for word in words:
         check_run_id(word, "report")
     store = Store.open()
@@ -80,7 +84,7 @@ def _draw(store: Store, cell: "Run") -> Told:
 def _verify(words: Sequence[str]) -> int:
     """`verify RUN`: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
     if len(words) != 1:
-        raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
+        raise ConfigError("verify", "the run id of one cell or sweep, the end of its address", " ".join(words) or None)
     check_run_id(words[0], "verify")
     store = Store.open()
     return 0 if verify(store, find_run(store, words[0], "verify"), say) else 1
@@ -131,7 +135,9 @@ def _studies(words: Sequence[str]) -> int:
     overrides = [word for word in words if "=" in word]
     chosen = [word for word in words if "=" not in word and word != "--all"]
     if unknown := [word for word in chosen if word not in studies.names()]:
-        raise ConfigError("studies", " | ".join(("--all", *studies.names())), unknown[0])
+        known = ("--all", *studies.names())
+        hint = did_you_mean(unknown[0], known).strip()
+        raise ConfigError("studies", " | ".join(known) + (f" ({hint})" if hint else ""), unknown[0])
     everything = "--all" in words
     size = "small" if SMALL in overrides else "full"
     names = studies.names() if everything or not chosen else chosen
@@ -178,7 +184,7 @@ def _study(words: Sequence[str], composed: Composed) -> int:
 def _ui(words: Sequence[str]) -> int:
     """`ui`: serve MLflow's UI of the current folder's store until Ctrl-C, and open the page of the last sweep."""
     if words:
-        raise ConfigError("ui", "no further words", words[0])
+        raise ConfigError("ui", "no further words (it takes a free port)", words[0])
     set_defaults()
     store = Store.open_to_read()
     if store.ui.is_running:

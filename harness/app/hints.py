@@ -1,0 +1,60 @@
+"""What somebody meant who typed a flag, a verb or a key that does not exist, as they would have to type it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from itertools import pairwise
+
+from harness.config import RULES, Config, ConfigError, did_you_mean, nearest
+
+MORE_KEYS = ("experiment", "dataset.name", "dataset.load", "dataset.resample", "study.grids", "hydra/launcher")
+KEYS = (*RULES, *(field.name for field in fields(Config)), *MORE_KEYS)
+FLAGS = ("--help", "--version", "--multirun", "--cfg", "--json", "--config-dir")
+AS_FLAGS = {"help": "--help", "version": "--version", "config": "--cfg job"}  # verbs of other programs
+TRAINING = ("train", "run", "sweep", "fit", "start")
+
+
+def unknown_key(key: str) -> ConfigError:
+    """The refusal of a key that is not in the schema, with the nearest one that is."""
+    if key.startswith("hydra.launcher."):
+        return ConfigError(key, "a setting of the launcher that is chosen (hydra/launcher=joblib has n_jobs)", key)
+    return ConfigError(key, f"a known key ({did_you_mean(key, KEYS)}--help lists them)", key)
+
+
+def unknown_flag(words: Sequence[str], message: str) -> ConfigError:
+    """The refusal of what Hydra's parser of flags does not take; message: what it says."""
+    flag = message.removeprefix("unrecognized arguments: ").split()[0]
+    if flag == message.split()[0]:
+        return ConfigError("command line", "flags as --hydra-help explains them", message)
+    name, _, value = flag.lstrip("-").partition("=")
+    if key := nearest(name, KEYS):
+        following = [word for before, word in pairwise(words) if before == flag]
+        meant = _assignment(key, value or next((word for word in following if word[:1].isalnum()), ""))
+    else:
+        meant = nearest(f"--{name}", FLAGS)
+    hint = f"did you mean {meant}? " if meant else ""
+    return ConfigError(
+        flag.partition("=")[0], f"key=value without dashes, or a flag ({hint}--help and --hydra-help list them)", flag
+    )
+
+
+def unknown_verb(word: str, others: Sequence[str], verbs: Sequence[str]) -> ConfigError:
+    """The refusal of a first word that is neither a key with a value nor a verb."""
+    name, *rest = re.split(r"[\s:=]+", " ".join([word, *others]))
+    if word in AS_FLAGS:
+        meant = AS_FLAGS[word]
+    elif word in TRAINING:
+        meant = " ".join(["python -m harness", *others])
+    elif verb := nearest(word, verbs):
+        meant = " ".join([verb, *others])
+    elif key := nearest(name, KEYS):
+        meant = _assignment(key, next((value for value in rest if value[:1].isalnum()), ""))
+    else:
+        meant = ""
+    hint = f"; did you mean {meant}?" if meant else ""
+    return ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(verbs)}){hint}", word)
+
+
+def _assignment(key: str, value: str) -> str:
+    """key=value as it has to stand on the line, without blanks."""
+    return f"{key}={value or ('true' if key == 'dry_run' else 'VALUE')}"

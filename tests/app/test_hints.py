@@ -1,0 +1,89 @@
+"""Mistakes at the command line that people make: the refusal says what to type instead."""
+
+import sys
+
+import pytest
+
+from harness.app import main
+from harness.app.composition import checked_cells
+from harness.config import did_you_mean, nearest
+
+# A line, and what its refusal says.
+MISTAKES = r"""
+--batch_size=64                        -> --batch_size: expected key=value without dashes, or a flag (did you mean batch_size=64?
+--batch-size 64                        -> did you mean batch_size=64?
+--lr 0.1                               -> did you mean learning_rate=0.1?
+--epochs                               -> did you mean epochs=VALUE?
+--epochs -m seed=1                     -> did you mean epochs=VALUE?
+--dry-run                              -> did you mean dry_run=true?
+--multirn batch_size=1,8               -> did you mean --multirun?
+--verbose                              -> --help and --hydra-help list them
+lr=0.1                                 -> did you mean learning_rate?
+LR=0.1                                 -> did you mean learning_rate?
+batch=64                               -> did you mean batch_size?
+BATCH_SIZE=64                          -> did you mean batch_size?
+batch-size=64                          -> did you mean batch_size?
+optimiser=adam                         -> did you mean optimizer?
+momentun=0.9                           -> did you mean optimizer.momentum?
+layers=[8]                             -> did you mean model.hidden?
+model.loss=mse                         -> expected a known key (--help lists them)
+launcher=joblib                        -> did you mean hydra/launcher?
+hydra.launcher.n_jobs=2                -> hydra/launcher=joblib has n_jobs
+optimizer=Adam                         -> did you mean adam?
+dataset=Iris                           -> did you mean iris?
+dataset=mnist                          -> regression | wine, got 'mnist'
+hydra/launcher=jobllib                 -> did you mean joblib?
+experiment=three_method                -> did you mean three_methods?
+help                                   -> did you mean --help?
+version                                -> did you mean --version?
+verfy abc                              -> did you mean verify abc?
+train batch_size=64                    -> did you mean python -m harness batch_size=64?
+batch_size 64                          -> did you mean batch_size=64?
+batch_size = 64                        -> did you mean batch_size=64?
+batch_size                             -> did you mean batch_size=VALUE?
+epochs: 3                              -> did you mean epochs=3?
+epochs==3                              -> one equals sign: epochs=3
+-m batch_size=1, 64                    -> without blanks in a list: 1,64
+-m batch_size=[1,64]                   -> several values: -m batch_size=1,64
+model.hidden=[1.5]                     -> a list of integers >= 1, or [], got
+epochs=1e2                             -> did you mean 100?
+learning_rate=0,1                      -> a decimal a point: 0.1
+batch_size=1,64                        -> needs -m in front), got
+~batch_size                            -> a value: batch_size=...
+dataset.name=iris                      -> did you mean dataset=iris?
+-m dataset.name=wine,iris              -> did you mean dataset=wine?
+optimizer.name=adam                    -> did you mean optimizer=adam?
+report                                 -> the end of its address
+studies --al                           -> did you mean --all?
+studies three_method                   -> did you mean three_methods?
+ui --prt 5000                          -> it takes a free port
+verify --help                          -> `python -m harness --help` explains it
+-h foo                                 -> key=value (a verb stands first, flags begin with -), got 'foo'
+"""  # noqa: E501
+PAIRS = [[part.strip() for part in line.split("->")] for line in MISTAKES.strip().splitlines()]
+
+
+@pytest.mark.parametrize(("line", "hint"), PAIRS)
+def test_a_mistake_is_answered_by_what_to_type(line, hint, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "argv", ["harness", *line.split()])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("harness: ")
+    assert hint in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_ones_own_is_taken():
+    (config, _), = checked_cells(["dataset=blobs", "dataset.name=mine"]).cells  # fmt: skip
+    assert config.dataset.name == "mine"
+    (config, _), = checked_cells(["dataset.name=iris", "dataset=iris"]).cells  # fmt: skip
+    assert config.dataset.load["_target_"] == "sklearn.datasets.load_iris"
+
+
+def test_words_that_resemble_nothing_have_no_hint():
+    assert nearest("split", ["batch_size", "model.hidden"]) == ""
+    assert did_you_mean("verbose", ["batch_size"]) == ""
