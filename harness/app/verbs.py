@@ -188,17 +188,23 @@ def _ui(words: Sequence[str]) -> int:
     set_defaults()
     store = Store.open_to_read()
     if store.ui.is_running:
-        say(f"Browse: {_last_page(store)}")
+        _browse(store)
         return 0
     say("MLflow's UI starts, which takes some seconds")
     try:
         with serving(store.client.tracking_uri, store.uri) as server:
-            say(f"Browse: {(address := _last_page(store))}  (Ctrl-C ends the UI)")
-            if sys.stderr.isatty() and _has_display():
-                webbrowser.open(address)
+            _browse(store, "  (Ctrl-C ends the UI)")
             return server.wait()
     except Interrupted:
         return 0
+
+
+def _browse(store: Store, remark: str = "") -> None:
+    """Print the address of the last page; open it where somebody sees the screen."""
+    address = _last_page(store)
+    say(f"Browse: {address}{remark}")
+    if sys.stderr.isatty() and _has_display():
+        webbrowser.open(address)
 
 
 def _last_page(store: Store) -> str:

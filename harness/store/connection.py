@@ -103,6 +103,8 @@ def connect_to_read() -> tuple["MlflowClient", str]:
         allowed = "the address of a store, or a current folder that holds one (mlflow.db)"
         raise ConfigError(opening.VARIABLE, allowed, str(Path.cwd()))
     uri = opening.address()
+    if (file := opening.in_file(uri)) and not file.exists():  # MLflow would create it
+        raise ConfigError(opening.VARIABLE, "a store that is there (a command that trains makes one)", uri)
     with opening.refusing_to_open(uri):
         from harness.store.client import Client
 
@@ -111,7 +113,8 @@ def connect_to_read() -> tuple["MlflowClient", str]:
         client = Client(uri)
         found = client.get_experiment_by_name(_experiment())
         if found is None:
-            raise ConfigError("MLFLOW_EXPERIMENT_NAME", f"an experiment of {redacted(uri)}", _experiment())
+            allowed = f"an experiment of {redacted(uri)} (a command that trains makes it)"
+            raise ConfigError("MLFLOW_EXPERIMENT_NAME", allowed, _experiment())
         opening.check_active(found, uri)
         return client, str(found.experiment_id)
 

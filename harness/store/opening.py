@@ -194,6 +194,9 @@ def _folder(found: re.Match[str], uri: str) -> str:
 
 
 REMEDIES: dict[str, Callable[[re.Match[str], str], str]] = {  # of what MLflow and databases say
+    r"(?i)connection refused|failed to resolve|no route to host|timed out": lambda f, uri: (
+        f"a store that answers ({f[0].lower()}: start the server, or unset {VARIABLE} for the store of this folder)"
+    ),
     r"out-of-date database schema \(found version (\w+)": _schema,
     r"unsupported URI": _scheme,
     r"MLFLOW_ALLOW_FILE_STORE": _folder,
