@@ -38,7 +38,7 @@ class Result:
         if told:
             tell_sentences(told.sentences)
             for line in cells_table(told.data, told.found, width()):
-                say(line)
+                say(_wrapped(line))
         places = {"report": store.report_of(run_id), "browse": store.ui.address(run_id)}
         if places["report"]:
             say(f"Report: {places['report']}")
@@ -58,11 +58,11 @@ def tell_sentences(sentences: "list[str]") -> None:
         say(_wrapped(sentence))
 
 
-def tell_address(store: "Store", run_id: str) -> None:
-    """One line with the address of a run's page; before it, what has to run."""
+def tell_address(store: "Store", run_id: str | None = None) -> None:
+    """A line with nothing but the address of a run's page, or of the table of all runs; before it, what has to run."""
     if not store.ui.is_running:
         say("Start:  python -m harness ui")
-    say(f"Browse: {store.ui.address(run_id)}")
+    say(f"Browse: {store.ui.address(run_id) if run_id else store.ui.table_link()}")
 
 
 def width() -> int:
@@ -78,6 +78,6 @@ def width() -> int:
 
 def _wrapped(sentence: str) -> str:
     """Lines of a terminal's width; elsewhere one line, as programs read lines."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or len(sentence) <= width():
         return sentence
     return textwrap.fill(sentence, width(), break_long_words=False, break_on_hyphens=False)

@@ -77,7 +77,7 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
 def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result) -> int:
     """Train one cell, without a parent run."""
     if cell.run_id:
-        say(f"Trained already (rerun=all trains it again): {store.ui.address(cell.run_id)}")
+        say("Trained already (rerun=all trains it again)")
         _tell_cell(store, store.get(cell.run_id), result)
         return 0
     outcomes = []
@@ -88,9 +88,9 @@ def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result
         outcomes.append(composed.session.run(partial(_job, pace=pace)))
         return [] if outcomes[-1] else list(cells)
 
-    def found(run_id: str) -> None:
+    def found(_: str) -> None:
         outcomes.append(Outcome.COMPLETED)
-        say(f"Trained meanwhile by another command: {store.ui.address(run_id)}")
+        say("Trained meanwhile by another command")
 
     try:
         sharing.train_shared([cell], store, run, found, say)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.app.command import say
 from harness.app.composition import Composed, checked_cells
-from harness.app.ending import Result
+from harness.app.ending import Result, tell_address
 from harness.app.hints import unknown_verb
 from harness.app.session import SMALL
 from harness.app.train import train
@@ -126,7 +126,7 @@ def _unpack(words: Sequence[str]) -> int:
     with Archive(Path(words[0])) as archive:
         store = Store.open()
         say(unpack(archive, store))
-        say(f"Browse: {store.ui.table_link()}  (`python -m harness ui` starts the UI)")
+        tell_address(store)
     return 0
 
 

@@ -22,7 +22,10 @@ OPTIONAL = (SECONDS, QUARTILES)  # columns that a narrow terminal does without, 
 
 
 def cells_table(data: SweepData, found: Answer, width: int = 80) -> list[str]:
-    """Lines of at most `width` letters: the cells of each task, best first, then those that are missing."""
+    """The cells of each task, best first, then those that are missing, in lines of at most `width` letters.
+
+    Below them, whatever their length: what the numbers in brackets are, and the standing on each clock.
+    """
     cells = data.best_first
     shown = cells.head(MOST_ROWS)
     columns = _columns(shown, several=cells["setting"].nunique() > 1)

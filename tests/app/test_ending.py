@@ -7,14 +7,19 @@ import struct
 import subprocess
 import sys
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 
+from harness.app.ending import Result
 from harness.app.keys import keys
 from harness.config import Config
 from harness.config.schema import PARTS
+from harness.runs.parent import Told
 from tests.app.test_command import environment
+from tests.synthetic import cell, evidence
 
+CLOCKS = ("epochs", "updates", "train seconds")
 TINY = ["dataset=iris", "epochs=2", "seeds=2", "batch_size=16,64"]
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -75,6 +80,19 @@ def test_a_terminal_of_80_columns_shows_the_answer_in_lines_that_fit(folder, var
         assert not ESCAPE.search(said[said.rindex("2 of 2") :])
     if "NO_COLOR" in variables:
         assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", said)  # no colour
+
+
+def test_what_stands_below_the_table_is_broken_at_the_width(monkeypatch, capsys):
+    one = evidence(*[cell(b, r, final=0.3 - r) for b in (8, 64) for r in (0.1, 0.2)])
+    ui = SimpleNamespace(is_running=True, address=lambda run_id: f"http://127.0.0.1:5000/#/runs/{run_id}")
+    store = SimpleNamespace(report_of=lambda run_id: "", ui=ui)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    Result().tell(store, "a" * 32, Told([], one.data, one.answer))
+    lines = capsys.readouterr().err.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert " ".join(lines[-3:-1]) == ", ".join(f"equal {clock}: no verdict" for clock in CLOCKS)
+    assert lines[-1] == f"Browse: http://127.0.0.1:5000/#/runs/{'a' * 32}"
 
 
 def test_a_pipe_gets_plain_lines(folder):

@@ -114,8 +114,8 @@ def test_one_cell_alone_is_found_too(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     code, said = project.run("batch_size=16", *SMALL)
     assert code == 0
-    assert said.startswith("Trained already (rerun=all trains it again): http://")
-    assert project.runs("cell")[0].info.run_id in said
+    assert said.startswith("Trained already (rerun=all trains it again)\n")
+    assert said.endswith(f"\nBrowse: http://127.0.0.1:5000/#/runs/{project.runs('cell')[0].info.run_id}\n")
     assert len(project.runs("cell")) == 2
 
 
