@@ -44,7 +44,7 @@ class Result:
     label: the cell's name for people. config: every setting.
     signature: 16 hexadecimal digits that identify what was trained; the command line has the same.
     outcome: how most replicas ended - completed, reached or diverged.
-    summary: medians over all replicas, by their names in MLflow: final/..., best/..., baseline/..., to_target/...,
+    summary: medians over all replicas, named like metrics in MLflow: final/..., best/..., baseline/..., to_target/...,
         diverged/fraction, time/... (seconds, or microseconds per update and example), noise/... (examples). What does
         not exist is left out, as are medians where half of the replicas diverged.
     weights: at the end, W0 (R, D, H), b0 (R, H), W1, ... up to the output layer.

@@ -60,16 +60,16 @@ def metrics(data: "SweepData") -> dict[str, float]:
     """
     cells, done = data.cells, data.finished
     values = {
-        "answer/cells_finished": len(done),
-        "answer/cells_missing": len(cells) - len(done),
-        "answer/cells_diverged": (done["n_diverged"] > 0).sum() if len(done) else 0,
+        "sweep/cells_finished": len(done),
+        "sweep/cells_missing": len(cells) - len(done),
+        "sweep/cells_diverged": (done["n_diverged"] > 0).sum() if len(done) else 0,
     }
     if "time/wall_seconds" in done:
-        values["answer/cells_wall_seconds"] = round(done["time/wall_seconds"].sum(), 1)
+        values["sweep/cells_wall_seconds"] = round(done["time/wall_seconds"].sum(), 1)
     if len(done) and done["task"].nunique() == 1 and np.isfinite(done["score"].min()):
         lowest = done.loc[done["score"].idxmin()]
-        values |= {f"answer/lowest_{key}": lowest[key] for key in ("batch_size", "learning_rate")}
-        values["answer/lowest_train_cost"] = float(f"{lowest['score']:.3g}")
+        values |= {f"sweep/lowest_{key}": lowest[key] for key in ("batch_size", "learning_rate")}
+        values["sweep/lowest_train_cost"] = float(f"{lowest['score']:.3g}")
     return values
 
 

@@ -30,7 +30,7 @@ class LiveCurves:
             self.run.points(tables.diagnostics_metrics(record.diagnostics), record.update)
         for update, _, cost in record.batch_costs:
             if update == 0 or is_geometric(update, Observer.shown_batch_costs_per_decade):
-                self.run.points({"batch/cost": cost}, update)
+                self.run.points({"cost/batch": cost}, update)
 
     def end(self) -> None:
         """The last record, at which replicas may have ended before the budget was spent."""

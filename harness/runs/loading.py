@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis import LOOKS, SweepCell, SweepData, joined, sweep_data, usable
 from harness.config import KNOBS, ConfigError, Values, sweep_label, visible
 from harness.runs.grid import GridCell
+from harness.runs.recording import NO_CHARTS
 from harness.store import ARITHMETIC, Store, first_line, read_run, redacted, stored_json
-from harness.training import Identity, Plan, decisive_values, plan_for
+from harness.training import Identity, Plan, decisive_values, plan_for, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,10 +162,20 @@ def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
         return SweepCell(cell, "MISSING", reason="never started")
     tags, status = run.data.tags, run.info.status
     reason = "" if status == "FINISHED" else visible(tags.get("error", REASONS.get(status, status.lower())))
-    summary = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
-    found = (tags.get("outcome", ""), reason, run.info.run_id, summary)
     replicas, history = cell_tables(store, run, "replicas", "history") if status == "FINISHED" else (None, None)
+    found = (tags.get("outcome", ""), reason, run.info.run_id, _summary(run, replicas))
     return SweepCell(cell, status, *found, replicas, history, tags.get(ARITHMETIC, ""))
+
+
+def _summary(run: "Run", replicas: "pd.DataFrame | None") -> dict[str, float]:
+    """A finished cell in one row. Earlier versions wrote all of it as metrics, this one not what NO_CHARTS names."""
+    metrics = {key: value for key, value in sorted(run.data.metrics.items()) if key.split("/")[0] in SUMMARIES}
+    if replicas is None or any(key.startswith(NO_CHARTS) for key in metrics):
+        return metrics
+    try:
+        return dict(sorted((tables.of_replicas(replicas) | metrics).items()))
+    except (LookupError, TypeError, ValueError) as error:
+        raise ConfigError("replicas.csv", "a table as this version writes it", first_line(error)) from error
 
 
 def cell_tables(store: Store, run: "Run", *names: str) -> "list[pd.DataFrame]":

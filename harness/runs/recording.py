@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from harness.training import CellResult, Identity, Plan
 
 
+NO_CHARTS = ("baseline/", "best/")  # of a summary: no metrics, as a chart of each would stand before the curves
 Loader = Callable[[DatasetConfig], Dataset]
 
 
@@ -163,7 +164,7 @@ def _write_result(
     replicas = tables.replicas(result, config)
     outcome = tables.cell_outcome(replicas)
     summary = tables.summary(result, replicas)
-    run.points(summary)
+    run.points({name: value for name, value in summary.items() if not name.startswith(NO_CHARTS)})
     with run.files() as folder:
         _write_tables(folder, config, result, replicas)
     if drawn:

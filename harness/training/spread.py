@@ -24,7 +24,7 @@ def worst_of(column: str) -> float:
     return np.inf if column.endswith("cost") else -np.inf
 
 
-def quartiles(values: ArrayLike, worst: float = np.inf) -> Array:
+def quartiles(values: ArrayLike, worst: ArrayLike = np.inf) -> Array:
     """(3, ...) from values (R, ...): lower quartile, median, upper quartile, linear between ranks. NaN is `worst`.
 
     A quartile between a finite and an infinite value is infinite, so half of the replicas decide the median.

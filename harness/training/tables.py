@@ -145,9 +145,10 @@ def cell_outcome(replicas: "pd.DataFrame") -> Outcome:
 def checkpoint_metrics(record: Record, latest: Mapping[str, Array], plan: Plan, score: str) -> dict[str, float]:
     """Medians over all replicas as metrics of one checkpoint, without infinite ones, and two clocks beside its update.
 
-    latest: what `Latest.take` made of the record.
+    latest: what `Latest.take` made of the record. MLflow's UI draws charts in the order of their names, and compares
+    runs by the first metric of a record: costs come first in both.
     """
-    names = ("train/cost", "validation/cost", f"validation/{score}")
+    names = ("cost/train", "cost/validation", f"validation/{score}")
     medians = {
         name: quartiles(values, WORST[field])[1] for name, (field, values) in zip(names, latest.items(), strict=True)
     }
@@ -179,10 +180,12 @@ def of_replicas(replicas: "pd.DataFrame") -> dict[str, float]:
         "diverged/first_update": replicas["end_update"][lost].min(),
         "diverged/last_finite_cost": replicas["last_finite_cost"][lost].median(),
     }
-    for column in (c for c in replicas if c.startswith(("final_", "best_"))):
-        worst = -np.inf if column.endswith(tuple(SCORES.values())) else np.inf
-        values[column.replace("_", "/", 1)] = quartiles(replicas[column].mask(lost, worst), worst)[1]
-    values |= {c.replace("_", "/", 1): replicas[c].median() for c in replicas if c.startswith("baseline_")}
+    columns = [c for c in replicas if c.startswith(("final_", "best_"))]
+    worst = np.array([-np.inf if c.endswith(tuple(SCORES.values())) else np.inf for c in columns])
+    ended = np.where(lost.to_numpy()[:, None], worst, replicas[columns].to_numpy(float))
+    values |= dict(zip((c.replace("_", "/", 1) for c in columns), quartiles(ended, worst)[1], strict=True))
+    baselines = replicas[[c for c in replicas if c.startswith("baseline_")]].median()
+    values |= {c.replace("_", "/", 1): value for c, value in baselines.items()}
     return _finite(values | _to_target_summary(replicas))
 
 

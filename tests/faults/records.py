@@ -159,13 +159,13 @@ def n_lost_of_own_history(run: Run) -> int:
     """Checkpoints in a finished run's table that are no points of its curve, though the first in a 19th of the run."""
     medians = run.table("history.csv").groupby("update")["train_cost"].median()
     medians = medians.groupby(19 * medians.index // medians.index[-1]).head(1)
-    points = {step: value for key, step, value in run.points if key == "train/cost"}
+    points = {step: value for key, step, value in run.points if key == "cost/train"}
     return sum(not np.isclose(points.get(step, np.nan), cost, rtol=1e-12) for step, cost in medians.items())
 
 
 def _unless_prefix(wanted: Run, cut: Run) -> list[str]:
     """The curve of a cell that did not finish must be the beginning of the undisturbed one."""
-    curves = [[(step, v) for key, step, v in run.points if key == "train/cost"] for run in (wanted, cut)]
+    curves = [[(step, v) for key, step, v in run.points if key == "cost/train"] for run in (wanted, cut)]
     whole, begun = (sorted(curve) for curve in curves)
     return [] if begun == whole[: len(begun)] else [f"{cut.name} ({cut.status}) has holes in its curve"]
 

@@ -18,7 +18,12 @@ SLOW = 120_000  # milliseconds: the UI is large, and a machine may be busy
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """(address of a sweep's page, the words of its command's end) while `harness ui` runs, which ends at Ctrl-C."""
+    """(address of a sweep's page, the words of its command's end, ids of its cells) while `harness ui` runs.
+
+    It ends at Ctrl-C.
+    """
+    from mlflow.tracking import MlflowClient
+
     folder = tmp_path_factory.mktemp("served")
     words = ["-m", "dataset=iris", "batch_size=8,64", "learning_rate=0.1,1e3", "epochs=10", "seeds=6"]
     options = {"cwd": folder, "env": environment(), "text": True}
@@ -26,7 +31,8 @@ def served(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     ui = subprocess.Popen([sys.executable, "-m", "harness", "ui"], stderr=subprocess.PIPE, **options)
     address = next(line for line in ui.stderr if line.startswith("Browse: ")).split()[1]
-    yield address, done.stderr
+    found = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_runs(["1"], "tags.kind = 'cell'")
+    yield address, done.stderr, [run.info.run_id for run in found]
     ui.send_signal(signal.SIGINT)
     ui.stderr.close()
     assert ui.wait(timeout=60) == 0
@@ -57,7 +63,7 @@ def test_verdict_and_figure_are_on_the_printed_page(tab, served):
     while not (wide := picture.evaluate("image => image.naturalWidth")) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert 500 <= wide <= 700
-    assert tab.get_by_text("answer/lowest_train_cost").count() > 0
+    assert tab.get_by_text("sweep/lowest_train_cost").count() > 0
     assert tab.get_by_text("No metrics recorded").count() == 0
     assert tab.get_by_text("process.host").count() == 0
 
@@ -74,9 +80,36 @@ def test_the_charts_begin_with_cost_over_epochs(tab, served):
     link = tab.get_by_text("Their curves").first
     link.wait_for()
     tab.goto(f"{served[0].partition('#')[0]}{link.get_attribute('href')}")
-    tab.wait_for_function("/^Cost\\b/m.test(document.body.innerText)")
-    sections = re.findall(r"^(Cost|baseline|batch|best|final|noise|time)\b", tab.inner_text("body"), re.MULTILINE)
-    assert sections[0] == "Cost"
+    tab.wait_for_function("/^Clocks: cost/m.test(document.body.innerText)")
+    assert sections(tab)[:2] == ["Clocks: cost over epochs, updates, seconds", "cost"]
+
+
+def test_the_charts_of_a_cell_begin_with_cost(tab, served):
+    tab.goto(f"{served[0].partition('#')[0]}#/experiments/1/runs/{served[2][0]}/model-metrics")
+    tab.wait_for_function("/^cost$/m.test(document.body.innerText)")
+    assert sections(tab)[0] == "cost"
+    box = tab.get_by_text("train", exact=True).first.bounding_box()
+    assert box["y"] < 400  # in sight
+
+
+def test_cells_that_are_compared_begin_with_cost(tab, served):
+    link = tab.get_by_text("All cells as a table").first
+    link.wait_for()
+    tab.goto(f"{served[0].partition('#')[0]}{link.get_attribute('href')}")
+    tab.get_by_text("6/6 diverged").first.wait_for()
+    for i in range(1, 4):  # the first is that of all
+        tab.get_by_role("checkbox").nth(i).check()
+    tab.get_by_role("button", name="Compare").first.click()
+    tab.get_by_text("Comparing 3 Runs").first.wait_for()
+    plot = tab.locator(".js-plotly-plot").first
+    plot.wait_for()
+    assert "cost/train" in plot.inner_text()
+
+
+def sections(tab):
+    """Names of the sections of charts, from above."""
+    names = "Clocks: .*|cost|diverged|final|gradient|noise|progress|spread|sweep|time|validation"
+    return re.findall(rf"^({names})$", tab.inner_text("body"), re.MULTILINE)
 
 
 def test_the_table_of_cells_shows_keys_costs_and_what_diverged(tab, served):

@@ -212,7 +212,7 @@ def test_cells_of_several_datasets_are_not_ranked_against_each_other():
     assert "η=0.1" in order[0]
     assert "η=0.1" in order[2]
     assert "lowest" not in titled("outcomes", one.data, one.answer)
-    assert "answer/lowest_train_cost" not in front.metrics(one.data)
+    assert "sweep/lowest_train_cost" not in front.metrics(one.data)
 
 
 def test_a_title_says_no_more_than_its_test():

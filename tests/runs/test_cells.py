@@ -7,13 +7,15 @@ import pytest
 
 from harness.analysis import SweepCell, sweep_data
 from harness.app.composition import compose_cells
+from harness.config import ConfigError
 from harness.data import load
 from harness.report import file_names
 from harness.runs import grid as grids
 from harness.runs import parent as sweep
 from harness.runs import recording, recovery
-from harness.runs.loading import SUMMARIES, load_sweep
+from harness.runs.loading import SUMMARIES, load_cells, load_sweep
 from harness.store import Store
+from harness.store.client import Client
 from harness.training import Cell, Outcome, identity, tables
 
 TINY = ["dataset=iris", "epochs=2", "seeds=2", "model.hidden=[4]"]
@@ -175,11 +177,50 @@ def test_a_figure_of_any_setting_has_a_file_name():
     assert all(len(name) < 120 and not set(name) & set('/\\|"<>:*?') for name in names.values())
 
 
+def row_of(project, run):
+    store = Store(Client(project.uri), "", project.path)
+    (row,) = load_cells(store, [store.get(run.info.run_id)]).cells.to_dict("records")
+    return row
+
+
+def test_what_stands_before_the_curves_is_no_metric(project):
+    """The UI draws a chart of each metric, in the order of their names, and compares runs by the first one."""
+    assert project.run(*TINY)[0] == 0
+    (run,) = project.runs("cell")
+    sections = sorted({name.split("/")[0] for name in run.data.metrics})
+    assert sections[0] == "cost"
+    assert next(iter(run.data.metrics)) == "cost/train"
+    assert not {"baseline", "best"} & {*sections}
+    assert row_of(project, run)["best/epoch"] == 2
+
+
+def test_a_run_of_an_earlier_version_has_its_whole_summary_as_metrics(project):
+    assert project.run(*TINY)[0] == 0
+    (run,) = project.runs("cell")
+    project.client.log_metric(run.info.run_id, "best/epoch", 1.5)
+    project.client.log_metric(run.info.run_id, "train/cost", 1.0)
+    (earlier,) = project.runs("cell")
+    row = row_of(project, earlier)
+    assert row["best/epoch"] == 1.5
+    assert "baseline/test_accuracy" not in row
+
+
+@pytest.mark.parametrize("column", ["best_epoch", "final_train_cost"])
+def test_a_table_of_replicas_of_another_form_is_refused(project, column):
+    assert project.run(*TINY)[0] == 0
+    (run,) = project.runs("cell")
+    path = Path(run.info.artifact_uri, "replicas.csv")
+    table = pd.read_csv(path)
+    table.assign(**{column: "x"}).to_csv(path, index=False)
+    with pytest.raises(ConfigError, match=r"replicas.csv: expected a table as this version writes it"):
+        row_of(project, run)
+
+
 def test_the_note_of_a_cell_has_the_baseline_beside_each_score(project):
     assert project.run(*TINY)[0] == 0
     (run,) = project.runs("cell")
     assert "(always the most frequent class: 0.3333) |" in note_of(run)
-    assert run.data.metrics["baseline/validation_accuracy"] == pytest.approx(1 / 3)
+    assert row_of(project, run)["baseline/validation_accuracy"] == pytest.approx(1 / 3)
     assert "balanced" not in note_of(run)
 
 

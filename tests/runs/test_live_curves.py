@@ -7,7 +7,7 @@ from harness.runs.live_curves import PARTS
 SMALL = ["batch_size=8", "dataset=iris", "seeds=2"]
 
 
-def points(project, run, metric="train/cost"):
+def points(project, run, metric="cost/train"):
     return {m.step: m.value for m in project.client.get_metric_history(run.info.run_id, metric)}
 
 

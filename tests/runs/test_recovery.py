@@ -348,7 +348,7 @@ def assert_nothing_lost(store):
     assert len(finished) == len(set(finished)) == 3
     curves = {}
     for run in sorted(cells, key=lambda run: run.info.status == "FINISHED", reverse=True):
-        points = sorted((p.step, p.value) for p in store.client.get_metric_history(run.info.run_id, "train/cost"))
+        points = sorted((p.step, p.value) for p in store.client.get_metric_history(run.info.run_id, "cost/train"))
         assert len({step for step, _ in points}) == len(points)
         whole = curves.setdefault(run.data.tags["signature"], points)
         assert points == whole[: len(points)]

@@ -112,7 +112,7 @@ def tell(run, n_points):
         run.params({"batch_size": 8})
         run.dataset("iris", "0123", {}, 150, 4)
         for step in range(n_points):
-            run.points({"train/cost": 1 / (1 + step), "validation/cost": 2.0}, step)
+            run.points({"cost/train": 1 / (1 + step), "cost/validation": 2.0}, step)
         with run.files() as folder:
             (folder / "history.csv").write_text("update\n0\n")
         run.tags(note_tags("done"))

@@ -60,7 +60,7 @@ def test_what_was_said_before_the_process_died_arrives_once_and_in_order(tmp_pat
         with run:
             for step in range(n_points):
                 said = step + 1
-                run.points({"train/cost": float(step)}, step)
+                run.points({"cost/train": float(step)}, step)
     for fates in ([*after[i : i + 5]] for i in (0, 5, 10)):
         inherit(shaky, fates)
     inherit(shaky, [])
@@ -166,8 +166,8 @@ def test_a_refusal_does_not_end_training_and_lets_the_rest_pass(tmp_path):
         run.params({"batch_size": 8})
         run.params({"batch_size": 9})
         assert "the store refuses parameters: params do not change" in run.trouble
-        run.points({"train/cost": 1.0}, 5)
-        assert heard(told)["points"] == [("train/cost", 5, 1.0)]
+        run.points({"cost/train": 1.0}, 5)
+        assert heard(told)["points"] == [("cost/train", 5, 1.0)]
     assert heard(told)["status"] == "RUNNING"  # a finished run has everything that was written
     told.deliver_waiting()
     assert heard(told)["status"] == "FAILED"
@@ -179,14 +179,14 @@ def test_what_is_refused_later_is_reported_and_lets_the_rest_pass(tmp_path):
     with told.start("cell", {}) as run:
         run.params({"batch_size": 8})
         run.params({"batch_size": 9})
-        run.points({"train/cost": 1.0}, 5)
+        run.points({"cost/train": 1.0}, 5)
     told.client.plan.clear()
     delivered = told.deliver_waiting()
     assert (delivered.n_runs, delivered.n_waiting) == (1, 0)
     (reason,) = delivered.refused
     assert "params do not change" in reason
     ended = heard(told)
-    assert ended["points"] == [("train/cost", 5, 1.0)]
+    assert ended["points"] == [("cost/train", 5, 1.0)]
     assert (ended["status"], ended["tags"]["outcome"]) == ("FAILED", "failed")
 
 
@@ -203,7 +203,7 @@ def test_a_run_whose_last_words_are_refused_is_not_finished(tmp_path, monkeypatc
 
     told.client.log_batch = refuse_points
     with told.start("cell", {}) as run:
-        run.points({"train/cost": 1.0}, 5)
+        run.points({"cost/train": 1.0}, 5)
     told.deliver_waiting()
     ended = heard(told)
     assert (ended["status"], ended["tags"]["outcome"]) == ("FAILED", "failed")
@@ -257,7 +257,7 @@ def test_points_that_found_the_journal_full_are_counted_on_the_run(tmp_path, mon
     told = store(tmp_path, [AWAY] * 500)
     with told.start("cell", {}) as run:
         for step in range(200):
-            run.points({"train/cost": 1.0}, step)
+            run.points({"cost/train": 1.0}, step)
     told.client.plan.clear()
     told.deliver_waiting()
     ended = heard(told)
@@ -274,7 +274,7 @@ def test_while_the_store_is_away_nobody_asks_it_all_the_time(tmp_path, monkeypat
     told.client.plan = [AWAY] * 1000
     for _ in range(300):
         now[0] += 1.0
-        run.points({"train/cost": 1.0}, int(now[0]))
+        run.points({"cost/train": 1.0}, int(now[0]))
     attempts = 1000 - len(told.client.plan)
     assert 4 <= attempts <= 8
     assert isinstance(run.unreachable, UnreachableError)

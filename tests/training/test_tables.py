@@ -113,7 +113,7 @@ def metrics_of(result):
 
 def test_checkpoint_metrics_are_medians_of_all_replicas(result):
     metrics = metrics_of(result)[2]
-    assert metrics["train/cost"] == 1  # of 0.0625, 1 and infinity
+    assert metrics["cost/train"] == 1  # of 0.0625, 1 and infinity
     assert metrics["validation/accuracy"] == 0.9  # of 0.99375, 0.9 and minus infinity
     assert metrics["progress/epochs"] == 8 / SETTING.n_train
 
@@ -133,7 +133,7 @@ def cell_of(costs, outcome, at):
 def test_with_nine_of_ten_diverged_no_median_falls(config):
     lost = cell_of([4, 3, 2, 1], Outcome.DIVERGED, at=1)
     found = metrics_of(lost)
-    assert [one.get("train/cost") for one in found] == [4, None, None, None]
+    assert [one.get("cost/train") for one in found] == [4, None, None, None]
     table = curve(tables.history(lost, config), "train_cost")
     assert table["median"].tolist() == table["q25"].tolist() == [4, np.inf, np.inf, np.inf]
     assert table["diverged"].tolist() == [0, 9, 9, 9]
@@ -146,7 +146,7 @@ def test_with_nine_of_ten_diverged_no_median_falls(config):
 def test_with_nine_of_ten_at_the_target_no_median_jumps(config):
     arrived = cell_of([4, 0.19, 1.7, 1.7], Outcome.REACHED, at=1)
     found = metrics_of(arrived)
-    assert [one["train/cost"] for one in found] == [4, 0.19, 0.19, 0.19]
+    assert [one["cost/train"] for one in found] == [4, 0.19, 0.19, 0.19]
     table = curve(tables.history(arrived, config), "train_cost")
     assert table["median"].tolist() == [4, 0.19, 0.19, 0.19]
     assert table["reached"].tolist() == [0, 9, 9, 9]
