@@ -44,7 +44,8 @@ def unknown_verb(word: str, others: Sequence[str], verbs: Sequence[str]) -> Conf
     if word in AS_FLAGS:
         meant = AS_FLAGS[word]
     elif word in TRAINING:
-        meant = " ".join(["python -m harness", *others])
+        several = ["-m"] if word == "sweep" and "-m" not in others else []
+        meant = " ".join(["python -m harness", *several, *others])
     elif verb := nearest(word, verbs):
         meant = " ".join([verb, *others])
     elif key := nearest(name, KEYS):

@@ -73,6 +73,8 @@ def _meant(key: str, value: str) -> str:
     """What a value of the wrong type may stand for: several values, or an integer that is not written as one."""
     if value.startswith("[") and "list" not in RULES[key].allowed:
         return f" (several values: -m {key}={value.strip('[]')})"
+    if (key, value) == ("seed", "auto"):
+        return " (as many replicas as are needed: -m seeds=auto)"
     with suppress(ValueError, OverflowError):
         if float(value).is_integer() and "integer" in RULES[key].allowed:
             return f" (did you mean {int(float(value))}?)"
@@ -102,7 +104,10 @@ def several(key: str, value: str) -> ConfigError:
     """The refusal of several values for one cell."""
     if about_a_file := filewords.listed(key, value):
         return about_a_file
-    may_be_decimal = key in RULES and "number" in RULES[key].allowed and re.fullmatch(r"-?\d+,\d+", value)
+    kind = RULES[key].allowed if key in RULES else ""
+    if "list" in kind:
+        return ConfigError(key, f"{kind} (in brackets: {key}=[{value}])", value)
+    may_be_decimal = "number" in kind and re.fullmatch(r"-?\d+,\d+", value)
     point = f", a decimal a point: {value.replace(',', '.')}" if may_be_decimal else ""
     return ConfigError(key, ONE_STUDY if key == "experiment" else A_LIST.format(point=point), value)
 
@@ -124,7 +129,7 @@ def _not_found(found: re.Match[str]) -> ConfigError:
 
 
 QUOTED = """a value that Hydra can read (one with blanks, commas or other signs in two pairs of quotes: '"a, b"')"""
-NO_BLANK = "a value at its end, without blanks in a list: 1,64"
+NO_BLANK = "a list without blanks, and with a value at its end: 1,64"
 INTERPOLATED = "a value, or ${KEY} of another key that has one"
 A_LIST = "one value (a list to sweep over needs -m in front{point})"
 A_NAME = "a name for each group (dataset, model, optimizer); ~experiment leaves a study out"

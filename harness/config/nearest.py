@@ -9,8 +9,8 @@ OTHERS = {  # words of other libraries, and the last part of the key here
     "bs": "batch_size", "b": "batch_size", "optim": "optimizer", "solver": "optimizer", "data": "dataset",
     "max_iter": "epochs", "steps": "updates", "iterations": "updates", "random_state": "seed", "replicas": "seeds",
     "runs": "seeds", "layers": "hidden", "units": "hidden", "hidden_layer_sizes": "hidden", "l2": "weight_decay",
-    "test_size": "test_fraction", "precision": "dtype", "shuffle": "order", "launcher": "hydra/launcher",
-    "n_jobs": "hydra/launcher", "jobs": "hydra/launcher", "workers": "hydra/launcher",
+    "test_size": "test_fraction", "test": "test_fraction", "precision": "dtype", "shuffle": "order",
+    "launcher": "hydra/launcher", "n_jobs": "hydra/launcher", "jobs": "hydra/launcher", "workers": "hydra/launcher",
 }  # fmt: skip
 
 

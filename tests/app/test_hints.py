@@ -38,12 +38,16 @@ help                                   -> did you mean --help?
 version                                -> did you mean --version?
 verfy abc                              -> did you mean verify abc?
 train batch_size=64                    -> did you mean python -m harness batch_size=64?
+sweep batch_size=1,8                   -> did you mean python -m harness -m batch_size=1,8?
+seed=auto                              -> -m seeds=auto
+model.hidden=8,8                       -> in brackets: model.hidden=[8,8]
+dataset.test=0.2                       -> did you mean dataset.test_fraction?
 batch_size 64                          -> did you mean batch_size=64?
 batch_size = 64                        -> did you mean batch_size=64?
 batch_size                             -> did you mean batch_size=VALUE?
 epochs: 3                              -> did you mean epochs=3?
 epochs==3                              -> one equals sign: epochs=3
--m batch_size=1, 64                    -> without blanks in a list: 1,64
+-m batch_size=1, 64                    -> a list without blanks, and with a value at its end: 1,64
 -m batch_size=[1,64]                   -> several values: -m batch_size=1,64
 model.hidden=[1.5]                     -> a list of integers >= 1, or [], got
 epochs=1e2                             -> did you mean 100?
