@@ -314,7 +314,7 @@ def open_copy(empty, folder, patch):
     shutil.copyfile(empty, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     patch.setenv("MLFLOW_TRACKING_URI", uri)
-    patch.setattr(recording, "_draw", lambda *unused: None)
+    patch.setattr(recording, "draw_cell", lambda *unused: None)
     patch.setattr(sweep, "figures", lambda *unused: {})
     client = Client(uri)
     experiment = client.create_experiment("here", artifact_location=str(folder / "artifacts"))

@@ -21,7 +21,7 @@ SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
 def undrawn(request, monkeypatch):
     """Figures take most of the time, and hardly a test here is about them."""
     if "drawn" not in request.keywords:
-        monkeypatch.setattr(recording, "_draw", lambda folder, *about: None)
+        monkeypatch.setattr(recording, "draw_cell", lambda folder, *about: None)
         monkeypatch.setattr(sweep, "figures", lambda *about: {})
 
 

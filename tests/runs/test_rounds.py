@@ -15,7 +15,7 @@ ALIKE = ["order=reshuffle,replacement", "batch_size=1", "learning_rate=1"]  # no
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Neither figures nor a timing pass: what is compared is the same each time."""
-    monkeypatch.setattr(recording, "_draw", lambda folder, *about: None)
+    monkeypatch.setattr(recording, "draw_cell", lambda folder, *about: None)
     monkeypatch.setattr(parent, "figures", lambda *about: {})
     monkeypatch.setattr(timing, "measure", lambda *about: "")
 

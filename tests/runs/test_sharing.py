@@ -125,7 +125,7 @@ def test_two_commands_in_one_store_train_a_cell_once_and_both_have_it(project, m
     from harness.runs import parent, recording
     from harness.training import Cell
 
-    monkeypatch.setattr(recording, "_draw", lambda *unused: None)
+    monkeypatch.setattr(recording, "draw_cell", lambda *unused: None)
     monkeypatch.setattr(parent, "figures", lambda *unused: {})
     words = ("-m", "batch_size=16,32", "dataset=iris", "epochs=2", "seeds=2", "model.hidden=[4]")
     train, ends = Cell.train, []

@@ -17,7 +17,7 @@ TINY = ["epochs=2", "seeds=2", "model.hidden=[4]", "dataset=file"]
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Figures take most of the time."""
-    monkeypatch.setattr(recording, "_draw", lambda folder, *about: None)
+    monkeypatch.setattr(recording, "draw_cell", lambda folder, *about: None)
     monkeypatch.setattr(sweep, "figures", lambda *about: {})
 
 
