@@ -56,7 +56,7 @@ def _report(words: Sequence[str], result: Result) -> int:
     `report CELL`: draw the figures of a cell, which those of a large sweep do not have.
     """
     if not words:
-        allowed = "the run id of a cell or sweep, the end of its address, or ids of several sweeps to be taken together"
+        allowed = "the run id of a cell, of a sweep, or of several sweeps to be taken together (an address ends with it)"
         raise ConfigError("report", allowed, None)
     for word in words:
         check_run_id(word, "report")
@@ -84,7 +84,7 @@ def _draw(store: Store, cell: "Run") -> Told:
 def _verify(words: Sequence[str]) -> int:
     """`verify RUN`: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
     if len(words) != 1:
-        raise ConfigError("verify", "the run id of one cell or sweep, the end of its address", " ".join(words) or None)
+        raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
     check_run_id(words[0], "verify")
     store = Store.open()
     return 0 if verify(store, find_run(store, words[0], "verify"), say) else 1
