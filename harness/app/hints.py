@@ -25,7 +25,7 @@ def unknown_flag(words: Sequence[str], message: str) -> ConfigError:
     """The refusal of what Hydra's parser of flags does not take; message: what it says."""
     flag = message.removeprefix("unrecognized arguments: ").split()[0]
     if flag == message.split()[0]:
-        return ConfigError("command line", "flags as --hydra-help explains them", message)
+        return ConfigError("command line", "flags that --hydra-help lists", message)
     name, _, value = flag.lstrip("-").partition("=")
     if key := nearest(name, KEYS):
         following = [word for before, word in pairwise(words) if before == flag]

@@ -56,7 +56,7 @@ def _report(words: Sequence[str], result: Result) -> int:
     `report CELL`: draw the figures of a cell, which those of a large sweep do not have.
     """
     if not words:
-        allowed = "the run id of a cell, of a sweep, or of several sweeps to be taken together (an address ends with it)"
+        allowed = "the run id of a cell, of a sweep, or of several sweeps to be taken together (an address ends in it)"
         raise ConfigError("report", allowed, None)
     for word in words:
         check_run_id(word, "report")

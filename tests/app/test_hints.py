@@ -57,7 +57,7 @@ batch_size=1,64                        -> needs -m in front), got
 dataset.name=iris                      -> did you mean dataset=iris?
 -m dataset.name=wine,iris              -> did you mean dataset=wine?
 optimizer.name=adam                    -> did you mean optimizer=adam?
-report                                 -> an address ends with it
+report                                 -> an address ends in it
 studies --al                           -> did you mean --all?
 studies three_method                   -> did you mean three_methods?
 ui --prt 5000                          -> it takes a free port
