@@ -98,10 +98,7 @@ def _created(client: "MlflowClient", uri: str) -> "Experiment":
 
 def connect_to_read() -> tuple["MlflowClient", str]:
     """The same for a store that exists: nothing is created, and no setting of the process is changed."""
-    opening.check_here()
-    if not os.environ.get(opening.VARIABLE) and not opening.DATABASE.exists():
-        allowed = "the address of a store, or a current folder that holds one (mlflow.db)"
-        raise ConfigError(opening.VARIABLE, allowed, str(Path.cwd()))
+    opening.check_exists()
     uri = opening.address()
     with opening.refusing_to_open(uri):
         from harness.store.client import Client

@@ -69,6 +69,15 @@ def lock_folder() -> Path:
         return RUNS
 
 
+def check_exists() -> None:
+    """Refuse a store in a file that is not there; whether a server has it shows when it is opened."""
+    check_here()
+    file = in_file(uri := address())
+    if file is not None and not os.path.lexists(file):
+        allowed = f"the address of a store, or a current folder that holds one ({DATABASE})"
+        raise ConfigError(VARIABLE, allowed, redacted(uri) if os.environ.get(VARIABLE) else str(Path.cwd()))
+
+
 def check_folder() -> None:
     """Refuse a current folder in which neither the store's files nor a journal can be written."""
     check_here()

@@ -9,6 +9,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+from . import sabotage
 from .commands import Command
 from .fault import fault
 from .records import Tally
@@ -204,6 +205,33 @@ def killed_unpacking(trial: Trial) -> Tally:
         trial.expect(not half, f"finished without files: {half}")
     _unpack(trial, archive)
     return _nothing_trains(trial, trial.again())
+
+
+@fault("runs are packed while a part of a killed sweep waits in journals, and again when the store takes it")
+def packed_with_journals(trial: Trial) -> Tally:
+    """The first archive is told to lack it; the second one has it."""
+    flag, first = trial.with_store().folder.parent / "refusing", trial.folder.parent / "first.zip"
+    refusing = sabotage.Refusing("BAD_REQUEST", "(sqlite3.DatabaseError) malformed", flag, "metrics")
+    refusing = sabotage.Both(refusing, sabotage.impatient)
+    command = trial.start(sabotage=refusing)
+    trial.wait_until(lambda: trial.records().cells, command)
+    time.sleep(trial.rng.uniform(0.0, 1.0))
+    flag.touch()
+    time.sleep(trial.rng.uniform(0.3, 1.0))
+    command.signal(signal.SIGKILL)
+    command.wait()
+    trial.witness()
+    early = trial.start("pack", "-o", str(first), sabotage=refusing)
+    trial.expect(early.wait() == 1, f"pack: exit code {early.code}: {early.stderr}")
+    trial.expect(f"{first} lacks what the store lacks" in early.stderr, f"not told: {early.stderr}")
+    flag.unlink()
+    archive = str(trial.folder.parent / "second.zip")
+    late = trial.start("pack", "-o", archive)
+    trial.expect(late.wait() == 0, f"pack: exit code {late.code}: {late.stderr}")
+    trial.still_has()
+    _enter(trial, trial.folder.parent / "target").mkdir()
+    _unpack(trial.with_store(), archive)
+    return trial.again()
 
 
 @fault("two processes unpack the same archive at once")
