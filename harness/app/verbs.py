@@ -132,7 +132,7 @@ def _unpack(words: Sequence[str]) -> int:
         raise ConfigError("unpack", "one file that `pack` wrote", " ".join(words) or None)
     with Archive(Path(words[0])) as archive:
         store = Store.open()
-        say(unpack(archive, store))
+        say(unpack(archive, store, say))
         say(f"Browse: {store.ui.table_link()}  (`python -m harness ui` starts the UI)")
     return 0
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOCKED_SECONDS = 120.0  # that another command may take to open, or to make, the same store
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
@@ -67,7 +68,7 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         lock = opening.lock_folder() / f"harness-{opening.user()}-{digest}.lock"
-        with FileLock(lock):  # two processes that create the same database at once break each other
+        with FileLock(lock, timeout=LOCKED_SECONDS):  # processes that create a database at once break each other
             client = Client()
             if experiment_id:
                 return client, experiment_id

@@ -209,6 +209,9 @@ REMEDIES: dict[str, Callable[[re.Match[str], str], str]] = {  # of what MLflow a
     r"malformed|not a database|encrypted": lambda f, uri: (
         "a whole database (put a copy of it back, or move it away: then a new store begins, and all cells train again)"
     ),
+    r"lock '(.*)' could not be acquired": lambda f, uri: (
+        f"a store that no other command is opening for minutes (stopped? `fg` continues it; it holds {f[1]})"
+    ),
     r"unable to open database file": lambda f, uri: "a file in a folder that exists and may be written to",
     r"not in a valid JSON format|error code (?:3\d\d|404|405)\b|'Not Found'": lambda f, uri: NO_MLFLOW,
     r"\b401\b|UNAUTHENTICATED": lambda f, uri: (

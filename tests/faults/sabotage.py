@@ -138,6 +138,33 @@ def impatient() -> None:
     tracking.REFUSAL_SECONDS = 2.0
 
 
+class Stopped:
+    """The process stops itself (SIGSTOP), once, before it calls a function of a module of the harness."""
+
+    def __init__(self, module: str, function: str) -> None:
+        self.module, self.function = module, function
+
+    def __call__(self) -> None:
+        from importlib import import_module
+
+        module = import_module(self.module)
+        function = getattr(module, self.function)
+
+        def stopping(*arguments, **options):
+            setattr(module, self.function, function)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return function(*arguments, **options)
+
+        setattr(module, self.function, stopping)
+
+
+def hurried_by_locks() -> None:
+    """Another command that opens the store is waited for 3 s in place of 120 s."""
+    from harness.store import connection
+
+    connection.LOCKED_SECONDS = 3.0
+
+
 class Both:
     """Two changes."""
 

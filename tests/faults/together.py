@@ -117,6 +117,19 @@ def rerun_beside(trial: Trial) -> Tally:
     return tally
 
 
+@fault("a command is stopped (Ctrl-Z) while it opens the store; others say so and end")
+def stopped_at_the_door(trial: Trial) -> Tally:
+    first = trial.with_store().start(sabotage=sabotage.Stopped("harness.store.places", "repair"))
+    trial.wait_until(lambda: first.is_stopped, first)
+    other = trial.start("deliver", sabotage=sabotage.hurried_by_locks)
+    trial.expect(other.wait(60) == 2, f"exit code {other.code}: {other.stderr}")
+    trial.expect("no other command is opening" in other.stderr, f"not told: {other.stderr}")
+    trial.expect(len(other.stderr.splitlines()) == 1, other.stderr)
+    first.signal(signal.SIGCONT)
+    _all_end(trial, [first])
+    return trial.again()
+
+
 @fault("two identical commands with one cell at once")
 def two_single_cells(trial: Trial) -> Tally:
     trial.with_store()
