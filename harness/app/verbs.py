@@ -41,7 +41,7 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
     if verb not in VERBS:
         raise ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(VERBS)})", verb)
     if {"--help", "-h"} & {*words}:
-        print(f"python -m harness {VERBS[verb].__doc__}")
+        print(f"python -m harness {VERBS[verb].__doc__ or verb}")
         return 0
     if verb == "report":
         return _report(words, result)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.config import ConfigError
 from harness.runs.archive import PackedRun
-from harness.runs.archive_checks import STATUSES, Points, Refused, checked_points, checked_run
+from harness.runs.archive_checks import STATUSES, Points, Refused, checked_points, checked_run, shown
 from harness.runs.archive_writing import file_digest, write_archive
 from harness.runs.loading import find_run
 from harness.store import INTERRUPTS, ORIGIN, Bulk, Store, bulk, journal_files, places, query
@@ -135,6 +135,8 @@ def _artifacts(store: Store, run: "Run", scratch: Path) -> Iterator[tuple[str, P
     """Path and place of every plain file, in order; links are left out, as they may lead anywhere."""
     local = places.path_of(run.info.artifact_uri)
     folder = Path(local) if local else scratch / "artifacts" / run.info.run_id
+    if local:
+        _check_own(folder, run.info.run_id)
     if not local and not folder.exists():
         folder.mkdir(parents=True)
         for item in query(lambda: store.client.list_artifacts(run.info.run_id)):
@@ -143,6 +145,13 @@ def _artifacts(store: Store, run: "Run", scratch: Path) -> Iterator[tuple[str, P
         for found in (Path(root, name) for name in sorted(names)):
             if found.is_file() and not found.is_symlink():
                 yield found.relative_to(folder).as_posix(), found
+
+
+def _check_own(folder: Path, run_id: str) -> None:
+    """Refuse a folder that only the store says to be the run's: its files would be handed on. Raises ConfigError."""
+    if folder.parts[-2:] != (run_id, "artifacts") or folder.is_symlink() or folder.parent.is_symlink():
+        allowed = f"artifacts in a folder of its own, {run_id}/artifacts, as MLflow makes it, and no link"
+        raise ConfigError(f"run {run_id}", allowed, shown(folder))
 
 
 def _dataset(found: "DatasetInput") -> dict[str, str | None]:

@@ -149,7 +149,9 @@ def reason(error: BaseException) -> str:
 
 
 # What a machine lacks, or does not allow: nothing is wrong with the program.
-OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO}
+OF_THE_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE,
+}  # fmt: skip
 
 
 def print_failure(what: str, error: BaseException) -> None:

@@ -83,7 +83,9 @@ def check_folder() -> None:
     check_here()
     for folder in (RUNS, RUNS / "undelivered"):
         if os.path.lexists(folder) and not folder.is_dir():
-            raise ConfigError(str(folder), "a folder, for what belongs to runs (move the file away)", "a file")
+            found = "a file" if folder.exists() else f"a link to {os.readlink(folder)}, which is not there"
+            allowed = f"a folder, for what belongs to runs (move the {found.split()[1]} away)"
+            raise ConfigError(str(folder), allowed, found)
     try:
         RUNS.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=RUNS) as file:
@@ -103,6 +105,8 @@ def check_address(uri: str) -> None:
         raise ConfigError("current folder", allowed, str(Path.cwd()))
     if str(file) in (".", ":memory:"):
         raise ConfigError(VARIABLE, "sqlite:///FILE (a store in memory keeps nothing)", uri)
+    if not (folder := file.resolve().parent).is_dir():  # MLflow would try for minutes
+        raise ConfigError(_name(uri), "a file in a folder that exists and may be written to", str(folder))
     if file.is_dir():
         raise ConfigError(_name(uri), "a database; here is a folder (move it away)", str(file))
     if file.exists() and not os.access(file, os.R_OK | os.W_OK):
