@@ -165,6 +165,23 @@ def hurried_by_locks() -> None:
     connection.LOCKED_SECONDS = 3.0
 
 
+class ClockSet:
+    """The clock is set by so many seconds, at the n-th time that it is read."""
+
+    def __init__(self, seconds: float, n: int) -> None:
+        self.seconds, self.n = seconds, n
+
+    def __call__(self) -> None:
+        clock = time.time
+
+        def read() -> float:
+            self.n -= 1
+            return clock() + (self.seconds if self.n < 0 else 0.0)
+
+        time.time = read
+        time.time_ns = lambda: int(read() * 1e9)
+
+
 class Both:
     """Two changes."""
 

@@ -158,6 +158,21 @@ def stopped(trial: Trial) -> Tally:
 # Places and users
 
 
+@fault("the clock is set back by a month, or forward by a day, in the middle of a sweep")
+def clock_set(trial: Trial) -> Tally:
+    """Nothing trains again, and what was trained can be packed."""
+    change = sabotage.ClockSet(trial.rng.choice([-30 * 86400.0, 86400.0]), trial.rng.randrange(600))
+    command = trial.with_store().start(sabotage=change)
+    trial.expect(command.wait() == 0, f"exit code {command.code}: {command.stderr}")
+    trial.nothing_runs()
+    trial.witness()
+    packed = trial.start("pack", "-o", "runs.zip")
+    trial.expect(packed.wait() == 0, f"pack: exit code {packed.code}: {packed.stderr}")
+    tally = trial.again()
+    tally.complaints += [] if len(trial.records().cells) == 3 else ["a finished cell was trained again"]
+    return tally
+
+
 @fault("folders whose names hold signs that addresses use, blanks, quotes, letters with accents")
 def folder_names(trial: Trial) -> Tally:
     """Twice: the second start finds the cell. Nothing is written beside the folder."""
