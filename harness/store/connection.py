@@ -154,6 +154,13 @@ OF_THE_MACHINE = {
 }  # fmt: skip
 
 
+def check_room(folder: Path, error: Exception) -> None:
+    """Refuse a disk that was full when a file was copied from the store: waiting for the store would not help."""
+    if getattr(error, "errno", 0) in OF_THE_MACHINE or os.strerror(errno.ENOSPC) in str(error):
+        allowed = "a disk with room for the files of a run (TMPDIR=FOLDER names another folder for temporary files)"
+        raise ConfigError("temporary files", allowed, f"{folder}: a full one") from error
+
+
 def print_failure(what: str, error: BaseException) -> None:
     """On stderr: one line for what the store or the machine did, or has not; a traceback for a mistake in a program."""
     from mlflow.exceptions import MlflowException
