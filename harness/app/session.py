@@ -132,14 +132,22 @@ def answer_question(words: Sequence[str], may: bool = True) -> bool:
         return False
     if not may:
         raise ConfigError("--json", "a command that trains, or `report`", " ".join(words))
-    if arguments.shell_completion and _completes_a_verb(os.environ.get("COMP_LINE", "")):
-        return True
+    if arguments.shell_completion:
+        _check_completion(arguments.overrides)
+        if _completes_a_verb(os.environ.get("COMP_LINE", "")):
+            return True
     check_words(arguments.overrides)
     _prepare(arguments.overrides)
     main = hydra.main(config_path=str(shipped("conf")), config_name="config", **BEHAVIOUR)
     with env_override({"HYDRA_FULL_ERROR": "1"}):  # Hydra raises what it refuses, and does not print it
         refusing(main(print))
     return True
+
+
+def _check_completion(words: Sequence[str]) -> None:
+    """Bash and zsh put the line into COMP_LINE. Raises ConfigError without it."""
+    if "COMP_LINE" not in os.environ and {"query=bash", "query=zsh"} & {*words}:
+        raise ConfigError("--shell-completion", "install=bash; query=bash is the shell's own question", " ".join(words))
 
 
 def _completes_a_verb(line: str) -> bool:

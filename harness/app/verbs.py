@@ -31,7 +31,7 @@ from harness.runs import (
     verify,
     write_answer,
 )
-from harness.store import Interrupted, Store, serving, set_defaults
+from harness.store import Interrupted, Store, check_exists, serving, set_defaults
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -41,8 +41,9 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
     """Do what a first word without `=` asks for; returns the exit code. Raises ConfigError."""
     if verb not in VERBS:
         raise unknown_verb(verb, words, list(VERBS))
-    if asked := {"--help", "-h"} & {*words}:
-        raise ConfigError(verb, "no flags of that name (`python -m harness --help` explains it)", *asked)
+    if {"--help", "-h"} & {*words}:
+        print(f"python -m harness {VERBS[verb].__doc__ or verb}")
+        return 0
     if verb == "report":
         return _report(words, result)
     if result.as_json:
@@ -50,20 +51,24 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
     return VERBS[verb](words)
 
 
-def _report(words: Sequence[str], result: Result) -> int:
-    """`report SWEEP [SWEEP ...]`: write the first sweep's answer again, from its cells and the other sweeps'.
+def _existing_store() -> Store:
+    """None is made in a folder of another project. Raises ConfigError."""
+    check_exists()
+    return Store.open()
 
-    `report CELL`: draw the figures of a cell, which those of a large sweep do not have.
-    """
+
+def _report(words: Sequence[str], result: Result) -> int:
+    """report CELL, or SWEEP [SWEEP ...]: draw a cell's figures, or write the first sweep's answer again, from all."""
     if not words:
         allowed = "the run id of a cell, of a sweep, or of several sweeps to be taken together (an address ends in it)"
         raise ConfigError("report", allowed, None)
     for word in words:
         check_run_id(word, "report")
-    store = Store.open()
+    store = _existing_store()
+    found = recover(store, say)
     runs = [find_run(store, word, "report", ["cell", "sweep"] if len(words) == 1 else ["sweep"]) for word in words]
     told = (_draw if runs[0].data.tags["kind"] == "cell" else _answer)(store, *runs)
-    stored = recovery.drain(store, say) == frozenset()  # or else the store lacks a part of it
+    stored = recovery.drain(store, say, told=found.refused_runs) == frozenset()  # or else the store lacks a part of it
     result.tell(store, runs[0].info.run_id, told)
     return int(not stored)
 
@@ -82,27 +87,27 @@ def _draw(store: Store, cell: "Run") -> Told:
 
 
 def _verify(words: Sequence[str]) -> int:
-    """`verify RUN`: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
+    """verify RUN: train a cell, or every cell of a sweep, again from what the store holds; 1 if a bit differs."""
     if len(words) != 1:
         raise ConfigError("verify", "the run id of one cell or sweep", " ".join(words) or None)
     check_run_id(words[0], "verify")
-    store = Store.open()
+    store = _existing_store()
     return 0 if verify(store, find_run(store, words[0], "verify"), say) else 1
 
 
 def _deliver(words: Sequence[str]) -> int:
-    """`deliver`: send what waits in journals to the store, close the runs of dead processes, answer their sweeps."""
+    """deliver: send what waits in journals to the store, close the runs of dead processes, answer their sweeps."""
     if words:
         raise ConfigError("deliver", "no further words", words[0])
     store = Store.open()
-    if not recover(store, say):
+    if not recover(store, say).complete:
         return 1
     say(f"Nothing waits to be delivered to {store.uri}")
     return 0
 
 
 def _pack(words: Sequence[str]) -> int:
-    """`pack [RUN ...] -o FILE`: runs, a sweep with its cells, or all that have ended, as one file."""
+    """pack [RUN ...] -o FILE: runs, a sweep with its cells, or all that have ended, as one file."""
     chosen, marks, files = list(words), words.count("-o"), [word for mark, word in pairwise(words) if mark == "-o"]
     if marks != 1 or not files:
         raise ConfigError("pack", "run ids, or none for all runs, and -o FILE", " ".join(words) or None)
@@ -115,23 +120,27 @@ def _pack(words: Sequence[str]) -> int:
         raise ConfigError("pack -o", "a file in a folder that exists", files[0])
     if path.exists():
         raise ConfigError("pack -o", "a file that does not exist yet", files[0])
-    say(pack(Store.open(), chosen, path, say))
-    return 0
+    store = _existing_store()
+    found = recover(store, say)
+    say(pack(store, chosen, path, say))
+    if not found.complete:
+        say(f"{path} lacks what the store lacks: after `python -m harness deliver`, pack again")
+    return int(not found.complete)
 
 
 def _unpack(words: Sequence[str]) -> int:
-    """`unpack FILE`: add the runs of an archive that the store does not have. It is read to its end before."""
+    """unpack FILE: add the runs of an archive that the store does not have. It is read to its end before."""
     if len(words) != 1:
         raise ConfigError("unpack", "one file that `pack` wrote", " ".join(words) or None)
     with Archive(Path(words[0])) as archive:
         store = Store.open()
-        say(unpack(archive, store))
+        say(unpack(archive, store, say))
         tell_address(store)
     return 0
 
 
 def _studies(words: Sequence[str]) -> int:
-    """`studies` lists claims and verdicts; with --all or names it runs studies, with --all it writes their page."""
+    """studies [--all | NAME ...] [KEY=VALUE ...]: list claims and verdicts; first run all studies, or some."""
     overrides = [word for word in words if "=" in word]
     chosen = [word for word in words if "=" not in word and word != "--all"]
     if unknown := [word for word in chosen if word not in studies.names()]:
@@ -182,7 +191,7 @@ def _study(words: Sequence[str], composed: Composed) -> int:
 
 
 def _ui(words: Sequence[str]) -> int:
-    """`ui`: serve MLflow's UI of the current folder's store until Ctrl-C, and open the page of the last sweep."""
+    """ui: serve MLflow's UI of the current folder's store until Ctrl-C, and open the page of the last sweep."""
     if words:
         raise ConfigError("ui", "no further words (it takes a free port)", words[0])
     set_defaults()

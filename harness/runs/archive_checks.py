@@ -4,6 +4,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 from posixpath import normpath
 from typing import Any
@@ -94,8 +95,13 @@ def _text(name: str, value: Any, most: int = MAX_NAME, several_lines: bool = Fal
 
 
 def _key(name: str, value: Any) -> None:
-    if not (isinstance(value, str) and KEY.fullmatch(value) and normpath(value) == value and value[0] not in "/."):
+    if not (isinstance(value, str) and _is_key(value)):
         raise Refused(f"a {name}'s key as MLflow takes it", value)
+
+
+@lru_cache(1024)  # a million points have a few dozen keys
+def _is_key(value: str) -> bool:
+    return bool(KEY.fullmatch(value) and normpath(value) == value and value[0] not in "/.")
 
 
 def _matching(pattern: re.Pattern[str]) -> Callable[[str, Any], None]:

@@ -1,26 +1,31 @@
 """Packs runs that have ended, with their points and artifacts, into one file."""
 
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config import ConfigError
 from harness.runs.archive import PackedRun
-from harness.runs.archive_checks import STATUSES, Points, Refused, checked_points, checked_run
+from harness.runs.archive_checks import STATUSES, Points, Refused, checked_points, checked_run, shown
 from harness.runs.archive_writing import file_digest, write_archive
 from harness.runs.loading import find_run
-from harness.store import ORIGIN, Bulk, Store, bulk, places, query
+from harness.store import INTERRUPTS, ORIGIN, Bulk, Store, bulk, journal_files, places, query
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from mlflow.entities import DatasetInput, Run
 
 REQUESTS = 8  # to a server at once
 CHUNK = 1000  # points in one line
+SCRATCH = ".harness-pack-"  # beginning of the names of folders in which archives are made
+NEW_SECONDS = 60.0  # in which the process that made such a folder may not hold its lock yet
 
 
 def pack(store: Store, words: Sequence[str], path: Path, say: Callable[[str], None]) -> str:
@@ -41,10 +46,31 @@ def pack(store: Store, words: Sequence[str], path: Path, say: Callable[[str], No
 
 
 def _write(store: Store, runs: "Sequence[Run]", path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".pack-") as folder, Bulk.of(store) as tables:
+    with _scratch(path.absolute().parent) as folder, Bulk.of(store) as tables:
         files: dict[str, Path] = {}
-        packed = (_packed(store, run, tables, Path(folder), files) for run in runs)
-        write_archive(path, Path(folder), packed, files)
+        packed = (_packed(store, run, tables, folder, files) for run in runs)
+        write_archive(path, folder, packed, files)
+
+
+@contextmanager
+def _scratch(around: Path) -> Iterator[Path]:
+    """A folder on the disk of the archive, removed at the end; also those that killed processes left here."""
+    for left in around.glob(f"{SCRATCH}*"):
+        with suppress(OSError):  # filelock.Timeout is one, too: its process packs
+            if time.time() - (left / "lock").stat().st_mtime > NEW_SECONDS:
+                _remove(left, journal_files.locked(left))
+    folder = Path(tempfile.mkdtemp(dir=around, prefix=SCRATCH))
+    lock = journal_files.locked(folder)
+    try:
+        yield folder
+    finally:
+        with INTERRUPTS.deferred():
+            _remove(folder, lock)
+
+
+def _remove(folder: Path, lock: "BaseFileLock") -> None:
+    lock.release()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _chosen(store: Store, words: Sequence[str], say: Callable[[str], None]) -> "list[Run]":
@@ -109,6 +135,8 @@ def _artifacts(store: Store, run: "Run", scratch: Path) -> Iterator[tuple[str, P
     """Path and place of every plain file, in order; links are left out, as they may lead anywhere."""
     local = places.path_of(run.info.artifact_uri)
     folder = Path(local) if local else scratch / "artifacts" / run.info.run_id
+    if local:
+        _check_own(folder, run.info.run_id)
     if not local and not folder.exists():
         folder.mkdir(parents=True)
         for item in query(lambda: store.client.list_artifacts(run.info.run_id)):
@@ -117,6 +145,13 @@ def _artifacts(store: Store, run: "Run", scratch: Path) -> Iterator[tuple[str, P
         for found in (Path(root, name) for name in sorted(names)):
             if found.is_file() and not found.is_symlink():
                 yield found.relative_to(folder).as_posix(), found
+
+
+def _check_own(folder: Path, run_id: str) -> None:
+    """Refuse a folder that only the store says to be the run's: its files would be handed on. Raises ConfigError."""
+    if folder.parts[-2:] != (run_id, "artifacts") or folder.is_symlink() or folder.parent.is_symlink():
+        allowed = f"artifacts in a folder of its own, {run_id}/artifacts, as MLflow makes it, and no link"
+        raise ConfigError(f"run {run_id}", allowed, shown(folder))
 
 
 def _dataset(found: "DatasetInput") -> dict[str, str | None]:

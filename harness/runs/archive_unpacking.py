@@ -9,8 +9,9 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from harness.store import (
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+PATIENCE = 2.0  # seconds that another command may unpack here before it is said
 WRITERS = 8  # runs that are sent to a server at once
 TRAINED_BY = f"{ORIGIN}.user"  # tag: who trained a run, as its archive says
 NOTE = "mlflow.note.content"
@@ -51,15 +53,13 @@ FOREIGN = (  # what in a note would load something from elsewhere: pictures, the
 Ids = Mapping[str, str]  # of a run in the archive -> in this store
 
 
-def unpack(archive: Archive, store: Store) -> str:
+def unpack(archive: Archive, store: Store, say: Callable[[str], None]) -> str:
     """Add the runs that the store does not have, and memberships of sweeps; returns a sentence.
 
-    One process of a project at a time. Raises ConfigError if the disk has no room, UnreachableError if the store fails;
-    then the same call completes it.
+    One process of a project at a time; that it waits for another is said. Raises ConfigError if the disk has no room,
+    UnreachableError if the store fails; then the same call completes it.
     """
-    from filelock import FileLock
-
-    with FileLock(store.undelivered.parent / ".unpack.lock"), bulk.refusing(store):
+    with _alone(store.undelivered.parent / ".unpack.lock", say), bulk.refusing(store):
         known = _known(store)
         new = [run for run in archive.runs if not _is_known(run, known)]
         ids = {run.id: known[run.origin].info.run_id for run in archive.runs if run.origin in known}
@@ -72,6 +72,22 @@ def unpack(archive: Archive, store: Store) -> str:
         if run.kind == "sweep":
             store.save_view(ids[run.id], VIEW, ORDER_BY)
     return f"Unpacked into {store.uri}: runs: {len(new)}, there already: {len(archive.runs) - len(new)}"
+
+
+@contextmanager
+def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        say(f"waiting for another command that unpacks here (if it was stopped: `fg` continues it); it holds {path}")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _add(archive: Archive, store: Store, new: Sequence[PackedRun], ids: dict[str, str]) -> None:

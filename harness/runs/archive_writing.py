@@ -19,7 +19,7 @@ STORED = (".png", ".npz")  # compressed already
 def write_archive(
     path: Path, scratch: Path, runs: Iterable[tuple[PackedRun, Iterable[Points]]], files: Mapping[str, Path]
 ) -> None:
-    """Write runs with their points. files: SHA-256 -> where the content lies. scratch: an empty folder.
+    """Write runs with their points. files: SHA-256 -> where the content lies. scratch: a folder on the disk of `path`.
 
     `files` is read after the last run. Raises OSError, and ConfigError for a file that has changed since.
     """
@@ -31,15 +31,11 @@ def write_archive(
     members = {RUNS: scratch / RUNS} | {f"files/{digest}": found for digest, found in files.items()}
     described = {name: {"bytes": one.stat().st_size, "sha256": _digest(one, name)} for name, one in members.items()}
     about = {"format": FORMAT, "version": VERSION, "harness": __version__, "members": described}
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with zipfile.ZipFile(part, "w", compresslevel=3) as archive:
-            archive.writestr(_member(MANIFEST, ".json"), json.dumps(about, indent=0))
-            for name, found in members.items():
-                _write_member(archive, name, found, str(described[name]["sha256"]))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with zipfile.ZipFile(scratch / "archive", "w", compresslevel=3) as archive:
+        archive.writestr(_member(MANIFEST, ".json"), json.dumps(about, indent=0))
+        for name, found in members.items():
+            _write_member(archive, name, found, str(described[name]["sha256"]))
+    (scratch / "archive").replace(path)
 
 
 def _write_line(file: IO[bytes], content: dict[str, Any]) -> None:

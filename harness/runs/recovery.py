@@ -91,15 +91,15 @@ def drain(
     return delivered.refused_runs
 
 
-def recover(store: Store, say: Say) -> bool:
-    """At a start: deliver the journals, close orphaned runs, answer their sweeps. False: a journal is not delivered."""
+def recover(store: Store, say: Say) -> Delivery:
+    """At a start: deliver the journals, close orphaned runs, answer their sweeps."""
     delivered = _deliver(store, say, patience=0.0)
     if orphaned := store.orphaned_runs():
         say(f"open runs that no process trains any more, closed now: {len(orphaned)}")
     for sweep in close_orphaned_cells(store, delivered.refused_runs):
         answered = sweep.info.run_id not in delivered.refused_runs
         close_sweep(store, sweep.info.run_id, killed=True, answered=answered)
-    return delivered.complete
+    return delivered
 
 
 def close_orphaned_cells(store: Store, refused: Collection[str]) -> list["Run"]:

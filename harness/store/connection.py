@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOCKED_SECONDS = 120.0  # that another command may take to open, or to make, the same store
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
@@ -67,7 +68,7 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # reports an outage with a traceback
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         lock = opening.lock_folder() / f"harness-{opening.user()}-{digest}.lock"
-        with FileLock(lock):  # two processes that create the same database at once break each other
+        with FileLock(lock, timeout=LOCKED_SECONDS):  # processes that create a database at once break each other
             client = Client()
             if experiment_id:
                 return client, experiment_id
@@ -98,10 +99,7 @@ def _created(client: "MlflowClient", uri: str) -> "Experiment":
 
 def connect_to_read() -> tuple["MlflowClient", str]:
     """The same for a store that exists: nothing is created, and no setting of the process is changed."""
-    opening.check_here()
-    if not os.environ.get(opening.VARIABLE) and not opening.DATABASE.exists():
-        allowed = "the address of a store, or a current folder that holds one (mlflow.db)"
-        raise ConfigError(opening.VARIABLE, allowed, str(Path.cwd()))
+    opening.check_exists()
     uri = opening.address()
     if (file := opening.in_file(uri)) and not file.exists():  # MLflow would create it
         raise ConfigError(opening.VARIABLE, "a store that is there (a command that trains makes one)", uri)
@@ -154,7 +152,16 @@ def reason(error: BaseException) -> str:
 
 
 # What a machine lacks, or does not allow: nothing is wrong with the program.
-OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO}
+OF_THE_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE,
+}  # fmt: skip
+
+
+def check_room(folder: Path, error: Exception) -> None:
+    """Refuse a disk that was full when a file was copied from the store: waiting for the store would not help."""
+    if getattr(error, "errno", 0) in OF_THE_MACHINE or os.strerror(errno.ENOSPC) in str(error):
+        allowed = "a disk with room for the files of a run (TMPDIR=FOLDER names another folder for temporary files)"
+        raise ConfigError("temporary files", allowed, f"{folder}: a full one") from error
 
 
 def print_failure(what: str, error: BaseException) -> None:

@@ -69,12 +69,23 @@ def lock_folder() -> Path:
         return RUNS
 
 
+def check_exists() -> None:
+    """Refuse a store in a file that is not there; whether a server has it shows when it is opened."""
+    check_here()
+    file = in_file(uri := address())
+    if file is not None and not os.path.lexists(file):
+        allowed = f"the address of a store, or a current folder that holds one ({DATABASE})"
+        raise ConfigError(VARIABLE, allowed, redacted(uri) if os.environ.get(VARIABLE) else str(Path.cwd()))
+
+
 def check_folder() -> None:
     """Refuse a current folder in which neither the store's files nor a journal can be written."""
     check_here()
     for folder in (RUNS, RUNS / "undelivered"):
         if os.path.lexists(folder) and not folder.is_dir():
-            raise ConfigError(str(folder), "a folder, for what belongs to runs (move the file away)", "a file")
+            found = "a file" if folder.exists() else f"a link to {os.readlink(folder)}, which is not there"
+            allowed = f"a folder, for what belongs to runs (move the {found.split()[1]} away)"
+            raise ConfigError(str(folder), allowed, found)
     try:
         RUNS.mkdir(exist_ok=True)
         with tempfile.TemporaryFile(dir=RUNS) as file:
@@ -94,6 +105,8 @@ def check_address(uri: str) -> None:
         raise ConfigError("current folder", allowed, str(Path.cwd()))
     if str(file) in (".", ":memory:"):
         raise ConfigError(VARIABLE, "sqlite:///FILE (a store in memory keeps nothing)", uri)
+    if not (folder := file.resolve().parent).is_dir():  # MLflow would try for minutes
+        raise ConfigError(_name(uri), "a file in a folder that exists and may be written to", str(folder))
     if file.is_dir():
         raise ConfigError(_name(uri), "a database; here is a folder (move it away)", str(file))
     if file.exists() and not os.access(file, os.R_OK | os.W_OK):
@@ -202,6 +215,9 @@ REMEDIES: dict[str, Callable[[re.Match[str], str], str]] = {  # of what MLflow a
     r"MLFLOW_ALLOW_FILE_STORE": _folder,
     r"malformed|not a database|encrypted": lambda f, uri: (
         "a whole database (put a copy of it back, or move it away: then a new store begins, and all cells train again)"
+    ),
+    r"lock '(.*)' could not be acquired": lambda f, uri: (
+        f"a store that no other command is opening for minutes (stopped? `fg` continues it; it holds {f[1]})"
     ),
     r"unable to open database file": lambda f, uri: "a file in a folder that exists and may be written to",
     r"not in a valid JSON format|error code (?:3\d\d|404|405)\b|'Not Found'": lambda f, uri: NO_MLFLOW,

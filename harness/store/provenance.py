@@ -72,11 +72,12 @@ def _uncommitted(package: Path) -> str:
     if not (checkout := _checkout(package)):
         return ""
     commit, root, index, objects = checkout[0], *(package / place for place in checkout[1:])
-    with tempfile.TemporaryDirectory() as folder:
+    diff, left_out = None, list[str]()
+    with suppress(OSError), tempfile.TemporaryDirectory() as folder:  # its disk may be full
         variables = _copied_index(index, objects, Path(folder))
         left_out = _add_untracked(root, package, variables)
         diff = _git(root, *DIFF, commit, "--", str(package.parent), variables=variables)
-    everything = "# left out: everything, git could not tell what has changed\n"
+    everything = "# left out: everything, git could not tell what has changed, or had no room for temporary files\n"
     return everything if diff is None else _patch(diff, left_out)
 
 

@@ -283,8 +283,10 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         run_id, uri = run.info.run_id, f"{run.info.artifact_uri}/{path}"
-        with suppress(MlflowException, OSError):
+        try:
             return download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=self.client.tracking_uri)
+        except (MlflowException, OSError) as error:
+            connection.check_room(to, error)
         try:
             return self.client.download_artifacts(run_id, path, str(to))
         except MlflowException as error:

@@ -121,6 +121,51 @@ FILES: list[tuple[str, bytes]] = [
     ("sparse.arff", arff(ATTRIBUTES, "{0 1, 1 a}\n")),
     ("text_for_number.arff", arff(ATTRIBUTES, "one,a\ntwo,b\n" * 20)),
     ("ragged.arff", arff(ATTRIBUTES, "1,a,2,3\n1,b\n" * 20)),
+    ("blanks.csv", b" " * 500),
+    ("carriage_returns.csv", b"\r" * 50),
+    ("tabs.tsv", b"\t\t\n" * 20),
+    ("semicolons.csv", b";;;\n" * 20),
+    ("header_only.tsv", b"a\tb\tkind\n"),
+    ("header_twice.csv", b"a,b,kind\na,b,kind\n"),
+    ("one_line.txt", b"a b c d e f"),
+    ("mark_and_header.csv", b"\xef\xbb\xbfa,b,kind\n"),
+    ("utf32.csv", b"\xff\xfe\x00\x00" + bytes(3)),
+    ("one_long_field.csv", b"a" * 200_000),
+    ("mail.csv", b"Dear all,\n\nplease find enclosed nothing.\n\nYours\n"),
+    ("markdown.txt", b"# Title\n\n- one\n- two\n"),
+    ("list.json", b"[1, 2, 3]"),
+    ("lines.csv", b'{"a": 1}\n{"a": 2}\n'),
+    ("photo.csv", b"\xff\xd8\xff\xe0" + bytes(400)),
+    ("page.tsv", b"<html><head></head><body>Sign in</body></html>"),
+    ("sheet.ods", zipped(mimetype=b"application/vnd.oasis.opendocument.spreadsheet")),
+    ("old_sheet.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500)),
+    ("document.csv", b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n"),
+    ("tree.h5", b"\x89HDF\r\n\x1a\n" + bytes(500)),
+    ("archive.tar.gz", gzip.compress(bytes(1024))),
+    ("picture.csv.gz", gzip.compress(PNG)),
+    ("twice.csv.gz", gzip.compress(gzip.compress(TABLE))),
+    ("noise.csv.xz", np.random.default_rng(1).bytes(3000)),
+    ("noise.csv.bz2", np.random.default_rng(2).bytes(3000)),
+    ("header_only.csv.gz", gzip.compress(b"a,b,kind\n")),
+    ("header_only.zip", zipped(**{"a.csv": b"a,b,kind\n"})),
+    ("empty_member.zip", zipped(**{"a.csv": b""})),
+    ("noise.zip", np.random.default_rng(3).bytes(3000)),
+    ("all_targets_missing.csv", b"a,kind\n" + b"1,\n2,NA\n" * 20),
+    ("constant_number.csv", b"a,b,y\n" + b"1,2,0.5\n3,4,0.5\n" * 20),
+    ("empty.parquet", b""),
+    ("noise.parquet", np.random.default_rng(4).bytes(3000)),
+    ("one_column.parquet", parquet(a=[1, 2] * 20)),
+    ("one_row.parquet", parquet(a=[1], kind=["x"])),
+    ("dictionaries.parquet", parquet(a=[{"b": 1}] * 40, b=[1, 2] * 20)),
+    ("empty.npy", b""),
+    ("one_number.npy", npy(np.zeros(1))),
+    ("nothing.npy", npy(np.zeros((0, 3)))),
+    ("texts.npy", npy(np.array([["a", "b"]] * 40))),
+    ("cut.npz", npz(X=np.zeros((40, 2)), y=np.zeros(40))[:-60]),
+    ("only_inputs.npz", npz(X=np.zeros((40, 2)))),
+    ("empty.arff", b""),
+    ("relation_only.arff", b"@relation r\n"),
+    ("empty.feather", b""),
 ]
 
 
@@ -145,6 +190,10 @@ def test_a_bad_file_is_refused_in_one_line(name, content, tmp_path, monkeypatch,
     assert told.count("\n") == 1
     assert len(told) < 1200
     assert "Traceback" not in told
+
+
+def test_they_are_many():
+    assert len(dict(FILES)) >= 100
 
 
 def make_pipe(path: Path) -> None:

@@ -197,9 +197,9 @@ verify  seed=1
 verify  ../../x
 report
 report  x
-report  --help
+report  --hlep
 deliver  x
-deliver  --help
+deliver  --hlep
 studies  x
 studies  seed=1
 studies  noise  foo=1

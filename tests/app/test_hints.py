@@ -61,7 +61,6 @@ report                                 -> an address ends in it
 studies --al                           -> did you mean --all?
 studies three_method                   -> did you mean three_methods?
 ui --prt 5000                          -> it takes a free port
-verify --help                          -> `python -m harness --help` explains it
 -h foo                                 -> key=value (a verb stands first, flags begin with -), got 'foo'
 """  # noqa: E501
 PAIRS = [[part.strip() for part in line.split("->")] for line in MISTAKES.strip().splitlines()]

@@ -11,7 +11,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 
-from harness.app import verbs
+from harness.app import main, verbs
 from harness.app.composition import compose_cells
 from harness.app.session import BEHAVIOUR, VERBS, Session, flags
 from harness.config import ConfigError, shipped
@@ -138,6 +138,35 @@ def test_a_shell_completes_verbs_and_studies(project, monkeypatch, line, offered
     assert code == 0
     assert offered <= set(said.split())
     assert not left_out & set(said.split())
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_says_in_one_line_what_it_does(project, verb, flag):
+    code, said = project.run(verb, flag)
+    assert code == 0
+    assert said.startswith(f"python -m harness {verb}")
+    assert said.count("\n") == 1
+
+
+def test_completion_without_the_line_of_a_shell_is_refused_in_one_line(project, monkeypatch):
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    code, said = project.run("-sc", "query=bash")
+    assert code == 2
+    assert said.startswith("harness: --shell-completion: expected install=bash; ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["report", "abcdef"], ["verify", "abcdef"], ["pack", "-o", "runs.zip"]])
+def test_a_verb_about_runs_makes_no_store(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "argv", ["harness", *words])
+    code, said = main(), capsys.readouterr()
+    assert code == 2
+    assert "expected the address of a store, or a current folder that holds one (mlflow.db)" in said.err
+    assert said.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_help_lists_no_file_that_cannot_be_chosen(project):

@@ -172,17 +172,20 @@ python -m tests.faults --rounds 5
   start, until the runs are there again or their folders in `mlruns/undelivered` are deleted.
 - **A journal that cannot be read** is moved to `mlruns/unreadable` and told in one line; its readable lines are
   delivered first if its state can be read. The cell is trained again.
-- **A full disk** has no room for the traceback either: then it is on stderr only. The next start with room marks the
-  run KILLED or FAILED, and its cell is trained again.
+- **A full disk** is told in one line on stderr; the run itself may have no room for it. The next start with room marks
+  the run KILLED or FAILED, and its cell is trained again.
 - **A worker whose parent was killed** finishes its cell. A command that is started meanwhile waits for this cell.
 - **Several commands that need the same cells** train each cell once: the run of a cell is a claim on it, and its
   heartbeat (a tag, every 10 s) ends with its process. Where a process died on the same machine, its cell is trained at
   once; where it is stopped, or on another host, or cut off from the store, after 60 s without a heartbeat by the clock
   of the command that waits. If the first process comes back after that, its run ends as KILLED, outcome `superseded`.
   A process that lives and does not go on (a deadlock) keeps its claim. With `rerun=all` nothing is claimed: two such
-  commands both train, and the newest run counts. A cell that begins while the store is away has no claim either: two
-  commands may both train it, and one of the two runs ends as `superseded`. If it is still being trained by the other
-  command then, the sweep ends without it, exit code 1, and the same command again finds it.
+  commands both train, and the newest run counts; one without it beside them takes what they finish. A cell that begins
+  while the store is away has no claim either: two commands may both train it, and one of the two runs ends as
+  `superseded`. If it is still being trained by the other command then, the sweep ends without it, exit code 1, and the
+  same command again finds it.
+- **A command that is stopped (Ctrl-Z) while it opens the store** holds up others for two minutes; then they say so and
+  end with exit code 2. While one that unpacks is stopped, others that unpack there wait, and say so.
 - **A server that accepts a request and does not answer** holds up training for 5 s at each attempt (10 s if that was
   an upload), a fifth of the time at most; a server that refuses connections does not. A SQLite file that another
   program locks holds up training for up to 20 s at a time, MLflow's fixed timeout.

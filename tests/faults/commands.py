@@ -52,6 +52,11 @@ class Command:
         return self.code is None
 
     @property
+    def is_stopped(self) -> bool:
+        """By SIGSTOP."""
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
+    @property
     def code(self) -> int | None:
         """As subprocess has it: -9 after SIGKILL."""
         return self._process.exitcode

@@ -301,9 +301,9 @@ def parallel(trial: Trial) -> Tally:
 
 
 @contextmanager
-def _small_disk(trial: Trial, megabytes: float, *options: str):
-    """The trial's folder on a file system of its own. Raises NotHere where nobody may mount one."""
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k", "tmpfs", str(trial.folder)]
+def small_disk(folder: Path, megabytes: float):
+    """A folder on a file system of its own. Raises NotHere where nobody may mount one."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k", "tmpfs", str(folder)]
     done = subprocess.run(mount, capture_output=True, text=True)
     if done.returncode:
         raise NotHere(f"no file system may be mounted: {done.stderr.strip()}")
@@ -311,7 +311,7 @@ def _small_disk(trial: Trial, megabytes: float, *options: str):
         yield
     finally:
         for _ in range(50):
-            if subprocess.run(["umount", str(trial.folder)], capture_output=True).returncode == 0:
+            if subprocess.run(["umount", str(folder)], capture_output=True).returncode == 0:
                 break
             time.sleep(0.1)
 
@@ -323,7 +323,7 @@ def _remount(trial: Trial, options: str) -> None:
 @fault("the disk is full during the sweep; later there is room again")
 def full_disk(trial: Trial) -> Tally:
     empty = trial.reference.empty_store.stat().st_size / 2**20
-    with _small_disk(trial, empty + trial.rng.uniform(0.2, 3.5)):
+    with small_disk(trial.folder, empty + trial.rng.uniform(0.2, 3.5)):
         command = trial.with_store().start()
         code = command.wait()
         trial.expect(code in (1, 2), f"exit code {code}: {command.stderr}")
@@ -335,7 +335,7 @@ def full_disk(trial: Trial) -> Tally:
 @fault("a folder that is read-only")
 def read_only(trial: Trial) -> Tally:
     """Refused in one line, before anything is trained; then it may be written to."""
-    with _small_disk(trial, 100):
+    with small_disk(trial.folder, 100):
         _remount(trial, "ro")
         command = trial.start()
         code = command.wait()

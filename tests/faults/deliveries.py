@@ -128,7 +128,8 @@ def _ends_with_parked(trial: Trial, command: Command, what: str) -> None:
 def _refuses(trial: Trial, argument: str, code: str, message: str, what: str) -> Tally:
     """From a random moment on, or from the start; the next start sends what was refused, and trains nothing again."""
     flag = trial.with_store().folder.parent / "refusing"
-    command = trial.start(sabotage=sabotage.Refusing(code, message, flag, argument))
+    refusing = sabotage.Both(sabotage.Refusing(code, message, flag, argument), sabotage.impatient)
+    command = trial.start(sabotage=refusing)
     time.sleep(trial.rng.uniform(0, trial.reference.seconds / 2))
     flag.touch()
     code = command.wait()
@@ -163,7 +164,7 @@ def bucket_closed(trial: Trial) -> Tally:
     with _database(trial) as database:
         (own,) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'harness'").fetchone()
         database.execute("UPDATE experiments SET artifact_location = 's3://bucket/1' WHERE name = 'harness'")
-    command = trial.start()
+    command = trial.start(sabotage=sabotage.impatient)
     _ends_with_parked(trial, command, "artifacts")
     trial.witness()
     with _database(trial) as database:
@@ -181,7 +182,7 @@ def bucket_closed(trial: Trial) -> Tally:
 def artifacts_blocked(trial: Trial) -> Tally:
     """As a disk that is mounted read-only; root may write into any folder, but not into a file."""
     trial.with_store()
-    command = trial.start()
+    command = trial.start(sabotage=sabotage.impatient)
     trial.wait_until(lambda: trial.records().cells, command)
     place, aside = trial.folder / "mlruns" / "1", trial.folder / "aside"
     place.rename(aside)

@@ -52,9 +52,11 @@ def _attacked(trial: Trial, plant: Plant, told: str, of_sweep: bool = False) -> 
 
     told: in the one line with which the run is refused.
     """
-    code = trial.with_store().start().wait()
-    trial.expect(code == 0, f"the sweep ended with {code}")
-    records, proof, saved = trial.records(), trial.folder.parent / "proof", trial.folder.parent / "saved"
+    records, proof, saved = (
+        trial.with_trained_store().records(),
+        trial.folder.parent / "proof",
+        trial.folder.parent / "saved",
+    )
     cell, sweep = trial.rng.choice(records.cells), records.parents[-1]
     shutil.copytree(trial.folder, saved)
     plant(sweep if of_sweep else cell, proof)
@@ -226,6 +228,37 @@ def artifacts_elsewhere(trial: Trial) -> Tally:
         tally = _attacked(trial, plant, "expected artifacts on this machine")
     tally.complaints += [f"connected {len(callers)} times"] if callers else []
     return tally
+
+
+@fault("a run's artifacts are another folder of this machine, whose files `pack` would hand on")
+def artifacts_of_another_folder(trial: Trial) -> Tally:
+    """By the store's word, or by a link; with the run's own folder all is packed."""
+    secret = trial.with_trained_store().folder.parent / "keys"
+    secret.mkdir()
+    (secret / "id").write_text(SECRETS[0])
+    cell = trial.rng.choice(trial.records().cells)
+    own, aside, link = cell.artifacts, cell.artifacts.with_name("aside"), trial.rng.random() < 0.5
+    with closing(sqlite3.connect(trial.folder / "mlflow.db")) as database:
+        place = "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?"
+        if link:
+            own.rename(aside)
+            own.symlink_to(secret)
+        else:
+            database.execute(place, (str(secret), cell.run_id))
+            database.commit()
+        command = trial.start("pack", "-o", "runs.zip")
+        trial.expect(command.wait(SECONDS) == 2, f"pack ended with {command.code}: {command.stderr}")
+        trial.expect("expected artifacts in a folder of its own" in command.stderr, f"not told: {command.stderr}")
+        trial.expect(len(command.stderr.splitlines()) == 1, f"more than a line: {command.stderr}")
+        trial.expect(not (trial.folder / "runs.zip").exists(), "an archive was written")
+        if link:
+            own.unlink()
+            aside.rename(own)
+        database.execute(place, (str(own), cell.run_id))
+        database.commit()
+    command = trial.start("pack", "-o", "runs.zip")
+    trial.expect(command.wait(SECONDS) == 0, f"pack ended with {command.code}: {command.stderr}")
+    return trial.compared()
 
 
 @fault("a run's configuration asks for a download, a million times")

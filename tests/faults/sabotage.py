@@ -129,6 +129,59 @@ class Lease:
         Cell.train = slow
 
 
+def impatient() -> None:
+    """A part that the store refuses is waited for 2 s in place of 20 s, for trials of what comes after the wait."""
+    from harness.store import tracking
+    from harness.store.writer import RunWriter
+
+    RunWriter.deliver.__defaults__ = (0.0, 2.0)
+    tracking.REFUSAL_SECONDS = 2.0
+
+
+class Stopped:
+    """The process stops itself (SIGSTOP), once, before it calls a function of a module of the harness."""
+
+    def __init__(self, module: str, function: str) -> None:
+        self.module, self.function = module, function
+
+    def __call__(self) -> None:
+        from importlib import import_module
+
+        module = import_module(self.module)
+        function = getattr(module, self.function)
+
+        def stopping(*arguments, **options):
+            setattr(module, self.function, function)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return function(*arguments, **options)
+
+        setattr(module, self.function, stopping)
+
+
+def hurried_by_locks() -> None:
+    """Another command that opens the store is waited for 3 s in place of 120 s."""
+    from harness.store import connection
+
+    connection.LOCKED_SECONDS = 3.0
+
+
+class ClockSet:
+    """The clock is set by so many seconds, at the n-th time that it is read."""
+
+    def __init__(self, seconds: float, n: int) -> None:
+        self.seconds, self.n = seconds, n
+
+    def __call__(self) -> None:
+        clock = time.time
+
+        def read() -> float:
+            self.n -= 1
+            return clock() + (self.seconds if self.n < 0 else 0.0)
+
+        time.time = read
+        time.time_ns = lambda: int(read() * 1e9)
+
+
 class Both:
     """Two changes."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from . import sabotage
 from .commands import Command, environment
-from .commands_fail import INTERRUPTS, _ended_in_order
+from .commands_fail import INTERRUPTS, _ended_in_order, small_disk
 from .fault import fault
 from .openings import CELL
 from .records import Tally
@@ -156,6 +156,40 @@ def stopped(trial: Trial) -> Tally:
 
 
 # Places and users
+
+
+@fault("a folder for temporary files that is full")
+def full_temporary_folder(trial: Trial) -> Tally:
+    """Training needs none; what reads runs says so, and does not wait for the store as if it were away."""
+    small = trial.with_store().folder / "small"
+    small.mkdir()
+    with small_disk(small, 1 / 64):
+        command = trial.start(TMPDIR=str(small))
+        told = "temporary files: expected a disk with room"
+        trial.expect(command.wait() == 1, f"exit code {command.code}: {command.stderr}")
+        trial.expect("3 of 3 cells trained" in command.stderr, f"not trained: {command.stderr}")
+        trial.expect(f"the answer was not written: {told}" in command.stderr, f"not told: {command.stderr}")
+        verify = trial.start("verify", trial.records().parents[-1].run_id, TMPDIR=str(small))
+        trial.expect(verify.wait(30) == 1, f"verify: exit code {verify.code}: {verify.stderr}")
+        trial.expect(verify.stderr.count(told) == 3, f"not told for each cell: {verify.stderr}")
+    tally = trial.again()
+    tally.complaints = [one for one in tally.complaints if not one.endswith("(FAILED) has no report")]
+    return tally
+
+
+@fault("the clock is set back by a month, or forward by a day, in the middle of a sweep")
+def clock_set(trial: Trial) -> Tally:
+    """Nothing trains again, and what was trained can be packed."""
+    change = sabotage.ClockSet(trial.rng.choice([-30 * 86400.0, 86400.0]), trial.rng.randrange(600))
+    command = trial.with_store().start(sabotage=change)
+    trial.expect(command.wait() == 0, f"exit code {command.code}: {command.stderr}")
+    trial.nothing_runs()
+    trial.witness()
+    packed = trial.start("pack", "-o", "runs.zip")
+    trial.expect(packed.wait() == 0, f"pack: exit code {packed.code}: {packed.stderr}")
+    tally = trial.again()
+    tally.complaints += [] if len(trial.records().cells) == 3 else ["a finished cell was trained again"]
+    return tally
 
 
 @fault("folders whose names hold signs that addresses use, blanks, quotes, letters with accents")

@@ -98,6 +98,38 @@ def two_sweeps_and_an_outage(trial: ServerTrial, site: Site) -> Tally:
     return trial.again()
 
 
+@fault("a sweep with rerun=all beside the same sweep without it")
+def rerun_beside(trial: Trial) -> Tally:
+    """The one trains every cell anew, the other what nobody has finished. A third finds the newest run of each cell."""
+    trial.with_store()
+    lines = trial.rng.sample([SWEEP, (*SWEEP, "rerun=all")], 2)
+    commands = []
+    for words in lines:
+        commands.append(trial.start(*words))
+        time.sleep(trial.rng.choice([0.0, trial.rng.uniform(0, 1.0)]))
+    _all_end(trial, commands)
+    _all_complete(trial, 2)
+    tally, records = trial.again(), trial.records()
+    for runs in records.finished().values():
+        tally.duplicates -= len(runs) - 1  # two trainings of a cell are what rerun=all is for
+        counts = [run for run in runs if f"sweep.{records.parents[-1].run_id}" in run.tags]
+        tally.complaints += [] if counts == [runs[-1]] else ["the newest run of a cell does not count"]
+    return tally
+
+
+@fault("a command is stopped (Ctrl-Z) while it opens the store; others say so and end")
+def stopped_at_the_door(trial: Trial) -> Tally:
+    first = trial.with_store().start(sabotage=sabotage.Stopped("harness.store.places", "repair"))
+    trial.wait_until(lambda: first.is_stopped, first)
+    other = trial.start("deliver", sabotage=sabotage.hurried_by_locks)
+    trial.expect(other.wait(60) == 2, f"exit code {other.code}: {other.stderr}")
+    trial.expect("no other command is opening" in other.stderr, f"not told: {other.stderr}")
+    trial.expect(len(other.stderr.splitlines()) == 1, other.stderr)
+    first.signal(signal.SIGCONT)
+    _all_end(trial, [first])
+    return trial.again()
+
+
 @fault("two identical commands with one cell at once")
 def two_single_cells(trial: Trial) -> Tally:
     trial.with_store()

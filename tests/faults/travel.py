@@ -1,6 +1,7 @@
 """Faults of a project that travels: moved, copied, handed in, packed and unpacked, and killed on the way."""
 
 import hashlib
+import os
 import shutil
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
+from . import sabotage
 from .commands import Command
 from .fault import fault
 from .records import Tally
@@ -206,6 +208,33 @@ def killed_unpacking(trial: Trial) -> Tally:
     return _nothing_trains(trial, trial.again())
 
 
+@fault("runs are packed while a part of a killed sweep waits in journals, and again when the store takes it")
+def packed_with_journals(trial: Trial) -> Tally:
+    """The first archive is told to lack it; the second one has it."""
+    flag, first = trial.with_store().folder.parent / "refusing", trial.folder.parent / "first.zip"
+    refusing = sabotage.Refusing("BAD_REQUEST", "(sqlite3.DatabaseError) malformed", flag, "metrics")
+    refusing = sabotage.Both(refusing, sabotage.impatient)
+    command = trial.start(sabotage=refusing)
+    trial.wait_until(lambda: trial.records().cells, command)
+    time.sleep(trial.rng.uniform(0.0, 1.0))
+    flag.touch()
+    time.sleep(trial.rng.uniform(0.3, 1.0))
+    command.signal(signal.SIGKILL)
+    command.wait()
+    trial.witness()
+    early = trial.start("pack", "-o", str(first), sabotage=refusing)
+    trial.expect(early.wait() == 1, f"pack: exit code {early.code}: {early.stderr}")
+    trial.expect(f"{first} lacks what the store lacks" in early.stderr, f"not told: {early.stderr}")
+    flag.unlink()
+    archive = str(trial.folder.parent / "second.zip")
+    late = trial.start("pack", "-o", archive)
+    trial.expect(late.wait() == 0, f"pack: exit code {late.code}: {late.stderr}")
+    trial.still_has()
+    _enter(trial, trial.folder.parent / "target").mkdir()
+    _unpack(trial.with_store(), archive)
+    return trial.again()
+
+
 @fault("two processes unpack the same archive at once")
 def unpacked_twice_at_once(trial: Trial) -> Tally:
     archive = _packed(trial.with_store())
@@ -214,6 +243,42 @@ def unpacked_twice_at_once(trial: Trial) -> Tally:
     trial.expect(0 in codes and set(codes) <= {0, 1}, f"exit codes {codes}: {[one.stderr for one in commands]}")
     trial.expect(not any("Traceback" in one.stderr for one in commands), str([one.stderr for one in commands]))
     _unpack(trial, archive)
+    return _nothing_trains(trial, trial.again())
+
+
+@fault("a command is stopped (Ctrl-Z) while it unpacks; another says that it waits")
+def stopped_unpacking(trial: Trial) -> Tally:
+    archive = _packed(trial.with_store())
+    first = trial.start("unpack", archive, sabotage=sabotage.Stopped("harness.runs.archive_unpacking", "_add"))
+    trial.wait_until(lambda: first.is_stopped, first)
+    other = trial.start("unpack", archive)
+    trial.wait_until(lambda: "waiting for another command that unpacks" in other.stderr, other, 30)
+    first.signal(signal.SIGCONT)
+    codes = [first.wait(), other.wait()]
+    trial.expect(codes == [0, 0], f"exit codes {codes}: {first.stderr}{other.stderr}")
+    return _nothing_trains(trial, trial.again())
+
+
+@fault("three processes pack into the same file at once, and one of them is killed or interrupted")
+def packed_at_once(trial: Trial) -> Tally:
+    """The file is a whole archive, and nothing else is left."""
+    path = trial.with_trained_store().folder / "runs.zip"
+    commands = [trial.start("pack", "-o", str(path)) for _ in range(3)]
+    time.sleep(trial.rng.uniform(0.0, 1.0))
+    with suppress(ProcessLookupError):
+        commands[0].signal(trial.rng.choice([signal.SIGKILL, signal.SIGINT]))
+    codes = [command.wait() for command in commands]
+    late = {2} if all("does not exist yet" in one.stderr for one in commands[1:] if one.code) else set()
+    trial.expect(set(codes[1:]) <= {0} | late, f"exit codes {codes}: {[one.stderr for one in commands]}")
+    for folder in trial.folder.glob(".harness-pack-*"):
+        os.utime(folder / "lock", (0, 0))  # a minute later
+    last = trial.start("pack", "-o", str(trial.folder / "last.zip"))
+    trial.expect(last.wait() == 0, f"exit code {last.code}: {last.stderr}")
+    names = {one.name for one in trial.folder.iterdir()}
+    trial.expect(names == {"mlflow.db", "mlruns", "runs.zip", "last.zip"}, f"in the folder: {names}")
+    trial.expect(path.read_bytes() == (trial.folder / "last.zip").read_bytes(), "the two archives differ")
+    _enter(trial, trial.folder.parent / "target").mkdir()
+    _unpack(trial.with_store(), str(path))
     return _nothing_trains(trial, trial.again())
 
 

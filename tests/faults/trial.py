@@ -48,12 +48,13 @@ class Reference:
         return cls(Records(f"sqlite:///{folder / 'second' / 'mlflow.db'}"), seconds, folder / "first" / "mlflow.db")
 
 
-def copy_store(empty: Path, folder: Path) -> None:
+def copy_store(database: Path, folder: Path) -> None:
     """A store whose tables are made takes seconds to make; its artifacts are to lie in the new folder."""
-    shutil.copyfile(empty, folder / "mlflow.db")
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
-        move = "UPDATE experiments SET artifact_location = replace(artifact_location, ?, ?)"
-        database.execute(move, (str(empty.parent), str(folder)))
+    shutil.copyfile(database, folder / "mlflow.db")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as copy, copy:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            move = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            copy.execute(move, (str(database.parent), str(folder)))
 
 
 class Trial:
@@ -83,6 +84,12 @@ class Trial:
 
     def with_store(self) -> "Trial":
         copy_store(self.reference.empty_store, self.folder)
+        return self
+
+    def with_trained_store(self) -> "Trial":
+        """A copy of what the undisturbed sweep left, as if it had been trained here."""
+        copy_store(self.reference.folder / "mlflow.db", self.folder)
+        shutil.copytree(self.reference.folder / "mlruns", self.folder / "mlruns")
         return self
 
     def start(self, *words: str, sabotage: Callable[[], None] | None = None, **environ: str) -> Command:
@@ -134,6 +141,12 @@ class Trial:
     def witness(self) -> None:
         """Remember what is in the store and in the journals: from now on it must not get lost."""
         self._witness = self.records(), journaled(self.folder)
+
+    def still_has(self) -> None:
+        """What was witnessed is in the store; it is witnessed again."""
+        n_lost = n_lost_since(self._witness, self.records())
+        self.expect(not n_lost, f"{n_lost} points are lost")
+        self.witness()
 
     def expect(self, truth: object, otherwise: str) -> None:
         if not truth:

@@ -93,7 +93,6 @@ def test_the_answer_can_be_written_again_from_the_store(project):
         (["report"], "report: expected the run id of a cell, of a sweep, or of several sweeps to be taken together"),
         (["report", "0" * 32], "report: expected the run id of a cell or a sweep in sqlite:///"),
         (["report", "nope"], "report: expected a run id: 32 hexadecimal digits, or at least the first 6 of them, got"),
-        (["report", "--help"], "report: expected no flags of that name (`python -m harness --help` explains it)"),
         (["dataset=null"], "dataset: expected one name (with -m several, without brackets), got 'null'"),
         (["-m", "dataset=iris,null", "epochs=1"], "command line: expected a name for each group"),
         (["--hep"], "--hep: expected key=value without dashes, or a flag (did you mean --help? "),

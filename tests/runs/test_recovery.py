@@ -168,7 +168,7 @@ def test_what_a_store_refuses_is_told_in_one_line_once():
     assert store.closed == []  # its own end waits
     recovery.drain(store, said.append, told=frozenset({"a"}))
     assert len(said) == 1
-    assert not recovery.recover(store, said.append)
+    assert not recovery.recover(store, said.append).complete
 
 
 def test_journals_that_cannot_be_read_are_told_in_one_line():
@@ -177,7 +177,7 @@ def test_journals_that_cannot_be_read_are_told_in_one_line():
     assert recovery.drain(store, said.append) == frozenset()
     assert said == [f"a journal of a run cannot be read: {unreadable[0]} (and 1 more)"]
     assert store.closed == ["a"]
-    assert not recovery.recover(store, said.append)
+    assert not recovery.recover(store, said.append).complete
 
 
 # A real store, real cells, and a process that dies at any of its writes

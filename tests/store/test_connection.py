@@ -41,6 +41,14 @@ def test_a_database_that_is_read_only_is_refused(here, monkeypatch):
     assert refusal(opening.check_address, f"sqlite:///{here}/./mlflow.db").startswith("MLFLOW_TRACKING_URI: ")
 
 
+@pytest.mark.parametrize(("name", "check"), [("mlruns", opening.check_folder), ("mlflow.db", None)])
+def test_a_link_that_leads_nowhere_is_refused_at_once(here, name, check):
+    (here / name).symlink_to(here / "unmounted" / name)
+    told = refusal(check) if check else refusal(opening.check_address, opening.address())
+    assert told.startswith(f"{name}: expected a f")
+    assert "unmounted" in told
+
+
 def test_a_file_store_in_mlruns_is_refused_where_it_would_be_shown(here):
     """`mlflow ui` opens it in place of mlflow.db; with an address of the user's it is nobody's business."""
     (here / "mlruns" / "0").mkdir(parents=True)
