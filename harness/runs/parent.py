@@ -6,6 +6,7 @@ process, in workers, or earlier, and the answer can be written again at any time
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
@@ -30,7 +31,7 @@ from harness.runs.jobs import SweepContext
 from harness.runs.loading import cell_tables, load_cells, load_sweep, read_grid, write_grid
 from harness.runs.pictures import draw_cell
 from harness.runs.recording import source_tags
-from harness.store import OUTAGE_SECONDS, Store, UnreachableError, note_tags, print_failure
+from harness.store import OUTAGE_SECONDS, RunWriter, Store, UnreachableError, note_tags, print_failure
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -131,14 +132,23 @@ def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -
             complete = finished >= read_grid(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
         except Exception as error:
-            print_failure("the answer was not written", error)
-            parent.traceback(error)
+            print_failure(f"the answer was not written (`python -m harness report {sweep[:8]}` tries again)", error)
+            with suppress(OSError):  # the disk is full
+                parent.traceback(error)
         except BaseException:  # a second signal: no answer then, but an end
             status = "KILLED"
             raise
         finally:
-            parent.finish(status)
+            _end(parent, status)
     return cells, told
+
+
+def _end(parent: RunWriter, status: str) -> None:
+    """On a full disk the journal does not take the end: the next start ends the run."""
+    try:
+        parent.finish(status)
+    except OSError as error:
+        print_failure("the end of the sweep was not written", error)
 
 
 def write_answer(store: Store, sweep: str, *others: str) -> Told:

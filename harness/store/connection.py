@@ -101,8 +101,6 @@ def connect_to_read() -> tuple["MlflowClient", str]:
     """The same for a store that exists: nothing is created, and no setting of the process is changed."""
     opening.check_exists()
     uri = opening.address()
-    if (file := opening.in_file(uri)) and not file.exists():  # MLflow would create it
-        raise ConfigError(opening.VARIABLE, "a store that is there (a command that trains makes one)", uri)
     with opening.refusing_to_open(uri):
         from harness.store.client import Client
 

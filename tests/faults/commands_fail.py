@@ -329,7 +329,10 @@ def full_disk(trial: Trial) -> Tally:
         trial.expect(code in (1, 2), f"exit code {code}: {command.stderr}")
         _remount(trial, "size=200m")
         trial.witness()
-        return trial.again()
+        tally = trial.again()
+        if "the answer was not written" in command.stderr:  # `report` writes it when there is room
+            tally.complaints = [one for one in tally.complaints if not one.endswith("(FAILED) has no report")]
+        return tally
 
 
 @fault("a folder that is read-only")

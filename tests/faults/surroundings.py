@@ -168,7 +168,7 @@ def full_temporary_folder(trial: Trial) -> Tally:
         told = "temporary files: expected a disk with room"
         trial.expect(command.wait() == 1, f"exit code {command.code}: {command.stderr}")
         trial.expect("3 of 3 cells trained" in command.stderr, f"not trained: {command.stderr}")
-        trial.expect(f"the answer was not written: {told}" in command.stderr, f"not told: {command.stderr}")
+        trial.expect(f"tries again): {told}" in command.stderr, f"not told: {command.stderr}")
         verify = trial.start("verify", trial.records().parents[-1].run_id, TMPDIR=str(small))
         trial.expect(verify.wait(30) == 1, f"verify: exit code {verify.code}: {verify.stderr}")
         trial.expect(verify.stderr.count(told) == 3, f"not told for each cell: {verify.stderr}")

@@ -18,7 +18,7 @@ SMALL = ["dataset=iris", "epochs=2", "seeds=3"]
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch):
     monkeypatch.setattr("harness.runs.parent.figures", lambda data, found: {})
-    monkeypatch.setattr("harness.runs.recording._draw", lambda *arguments: None)
+    monkeypatch.setattr("harness.runs.recording.draw_cell", lambda *arguments: None)
 
 
 def loaded(project, *sweeps):
