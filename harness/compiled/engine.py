@@ -1,7 +1,7 @@
 """The engine of machine code: what a stack of replicas has in NumPy arrays, in the layout of compiled functions.
 
 Each replica is trained by itself, so a replica in a stack has the bits that it has alone. Functions are compiled once
-per dtype and kept on disk.
+per dtype, activation, loss, rule and reduction, and kept on disk; code of older sources is removed then.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,10 @@ from typing import TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from harness.compiled.compiler import Choice, remove_old_caches
 from harness.compiled.network import BLAS_EXAMPLES, BLAS_WEIGHTS, PIECE, copy_rows, flat_rows, layout, n_padded
-from harness.compiled.updates import evaluate_rows, updates
+from harness.compiled.updates import evaluate_rows, single_updates, updates
+from harness.compiled.vectors import aligned
 from harness.network import (
     MLP,
     SGD,
@@ -58,17 +60,19 @@ class Compiled(Engine):
 
     def warm_up(self, batch_size: int) -> None:
         """Compile, or load from disk."""
+        remove_old_caches()
         self.make_updates(slice(0, 0), batch_size)
 
     def evaluate(self, network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
         """As `network.evaluate`, with the costs of a replica added up in another order."""
-        dtype, (sizes, widths, codes) = network.params.flat.dtype, layout(network)
+        dtype, (sizes, widths, activation, loss) = network.params.flat.dtype, layout(network)
 
         def of_replica(r: int) -> tuple[float, Array]:
-            theta, quality = np.zeros(n_padded(widths), dtype), np.zeros(sizes[-1])
+            theta, quality = aligned(n_padded(widths), dtype), np.zeros(sizes[-1])
             copy_rows(network.params.flat[r], theta, sizes, widths, False)
-            A, own_X, own_Y = np.empty(PIECE * widths[1:].sum(), dtype), flat_rows(X, r, dtype), flat_rows(Y, r, dtype)
-            return evaluate_rows(theta, sizes, widths, codes, PIECE, own_X, own_Y, X.shape[-2], A, quality), quality
+            A, own_X, own_Y = aligned(PIECE * widths[1:].sum(), dtype), flat_rows(X, r, dtype), flat_rows(Y, r, dtype)
+            n = X.shape[-2]
+            return evaluate_rows(theta, sizes, widths, activation, loss, PIECE, own_X, own_Y, n, A, quality), quality
 
         costs, quality = zip(*self._each(len(network.params.flat), of_replica), strict=True)
         return np.array(costs) / X.shape[-2], score(network.loss_name, np.stack(quality), Y)
@@ -104,7 +108,10 @@ class Compiled(Engine):
             else:
                 order = np.ascontiguousarray(rows[r])
             space.copy(moving, back=False)
-            updates(*space.constant, rates, rule.n_steps, X, Y, order, n_examples)
+            if space.is_single:
+                single_updates(*space.constant, rates[0], X, Y, order, n_examples)
+            else:
+                updates(*space.constant, rates, rule.n_steps, X, Y, order, n_examples)
             space.copy(moving, back=True)
 
 
@@ -113,23 +120,28 @@ class Workspace:
 
     def __init__(self, network: MLP, optimizer: Optimizer, batch_size: int, reduction: str) -> None:
         dtype, K = network.params.flat.dtype, network.params.sizes[-1]
-        self.sizes, self.widths, codes = layout(network)
+        self.sizes, self.widths, activation, loss = layout(network)
+        layers, (decay, clip_norm) = (self.sizes, self.widths, activation, loss), (optimizer.decay, optimizer.clip_norm)
+        self.is_single = batch_size == 1 and isinstance(optimizer, SGD) and decay is None and not clip_norm
         wide = batch_size >= BLAS_EXAMPLES and any(h * w >= BLAS_WEIGHTS for h, w in pairwise(self.widths))
         piece = batch_size if wide else min(PIECE, batch_size)
-        theta, g, decay, *slots = (np.zeros(n_padded(self.widths), dtype) for _ in range(3 + len(optimizer.slots)))
+        theta, g, own_decay, *slots = (aligned(n_padded(self.widths), dtype) for _ in range(3 + len(optimizer.slots)))
         self.moving = theta, *slots
-        if optimizer.decay is not None:
-            copy_rows(optimizer.decay[0], decay, self.sizes, self.widths, False)
+        if decay is not None:
+            copy_rows(decay[0], own_decay, self.sizes, self.widths, False)
         nothing = np.empty(0, dtype)
         slot, slot2, *_ = *slots, nothing, nothing
         n_outputs = self.widths[1:].sum()
-        A, deltas, X_here, Y_here = (np.empty(piece * n, dtype) for n in (n_outputs, n_outputs, self.sizes[0], K))
-        transposed = np.empty(max(self.sizes[2:] * self.widths[1:-1], default=0), dtype)
-        self.constant = (
-            theta, g, slot, slot2, nothing if optimizer.decay is None else decay, optimizer.clip_norm or 0.0,
-            np.array([*codes, STEP_CODES[type(optimizer)]]), self.sizes, self.widths, batch_size, reduction, piece,
-            A, deltas, transposed, X_here, Y_here,
-        )  # fmt: skip
+        A, deltas, X_here, Y_here = (aligned(piece * n, dtype) for n in (n_outputs, n_outputs, self.sizes[0], K))
+        transposed = aligned(max(self.sizes[2:] * self.widths[1:-1], default=0), dtype)
+        if self.is_single:
+            self.constant = theta, *layers, A, deltas
+        else:
+            self.constant = (
+                theta, g, slot, slot2, nothing if decay is None else own_decay, clip_norm or 0.0, *layers,
+                STEP_CODES[type(optimizer)], reduction == "mean", batch_size, piece,
+                A, deltas, transposed, X_here, Y_here,
+            )  # fmt: skip
 
     def copy(self, flats: tuple[Array, ...], back: bool) -> None:
         """Parameters and state of a replica, in or out."""

@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiled.vectors import BYTES, compiled, filled, inplace_exp, largest, load, plus, store, total
+from harness.compiled.compiler import chosen, compiled
+from harness.compiled.vectors import BYTES, filled, inplace_exp, largest, load, plus, store, total
 
-# Compiled functions choose by these codes.
-ACTIVATIONS = {"identity": 0, "sigmoid": 1, "tanh": 2, "relu": 3}
-LOSSES = {"half_squared_error": 0, "sigmoid_cross_entropy": 1, "softmax_cross_entropy": 2}
+# Activations: z <- θ(z), all numbers of a layer: (n,).
+
+
+@compiled
+def inplace_identity(z: Any) -> None:
+    """z."""
 
 
 @compiled
@@ -23,32 +27,60 @@ def inplace_sigmoid(z: Any) -> None:
 
 
 @compiled
-def inplace_activation(code: int, z: Any) -> None:
-    """z <- θ(z), all numbers of a layer: (n,)."""
-    zero = z.dtype.type(0)
-    if code == 1:
-        inplace_sigmoid(z)
-    elif code == 2:
-        for i in range(z.size):
-            z[i] = np.tanh(z[i])
-    elif code == 3:
-        for i in range(z.size):
-            z[i] = zero if z[i] < zero else z[i]
+def inplace_tanh(z: Any) -> None:
+    for i in range(z.size):
+        z[i] = np.tanh(z[i])
 
 
 @compiled
-def inplace_backward(code: int, delta: Any, a: Any) -> None:
-    """delta <- delta ∘ θ'(z), written in a = θ(z)."""
-    zero, one = a.dtype.type(0), a.dtype.type(1)
-    if code == 1:
-        for i in range(a.size):
-            delta[i] = delta[i] * a[i] * (one - a[i])
-    elif code == 2:
-        for i in range(a.size):
-            delta[i] = delta[i] * (one - a[i] * a[i])
-    elif code == 3:
-        for i in range(a.size):
-            delta[i] = delta[i] if a[i] > zero else delta[i] * zero
+def inplace_relu(z: Any) -> None:
+    """max(z, 0)."""
+    zero = z.dtype.type(0)
+    for i in range(z.size):
+        z[i] = zero if z[i] < zero else z[i]
+
+
+# Their slopes: delta <- delta ∘ θ'(z), written in a = θ(z).
+
+
+@compiled
+def inplace_backward_identity(delta: Any, a: Any) -> None:
+    """θ' = 1."""
+
+
+@compiled
+def inplace_backward_sigmoid(delta: Any, a: Any) -> None:
+    """θ' = a (1 − a)."""
+    one = a.dtype.type(1)
+    for i in range(a.size):
+        delta[i] = delta[i] * a[i] * (one - a[i])
+
+
+@compiled
+def inplace_backward_tanh(delta: Any, a: Any) -> None:
+    """θ' = 1 − a²."""
+    one = a.dtype.type(1)
+    for i in range(a.size):
+        delta[i] = delta[i] * (one - a[i] * a[i])
+
+
+@compiled
+def inplace_backward_relu(delta: Any, a: Any) -> None:
+    """θ' = 1 where a > 0, else 0."""
+    zero = a.dtype.type(0)
+    for i in range(a.size):
+        delta[i] = delta[i] if a[i] > zero else delta[i] * zero
+
+
+inplace_activation = chosen(
+    {"identity": inplace_identity, "sigmoid": inplace_sigmoid, "tanh": inplace_tanh, "relu": inplace_relu}
+)
+inplace_backward = chosen(
+    {
+        "identity": inplace_backward_identity, "sigmoid": inplace_backward_sigmoid,
+        "tanh": inplace_backward_tanh, "relu": inplace_backward_relu,
+    }
+)  # fmt: skip
 
 
 # Losses: logits z of n examples, K columns each in rows of `width`, become ∂cost/∂z = prediction − y.
@@ -78,12 +110,27 @@ def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
 
 
 @compiled
-def inplace_delta(code: int, z: Any, n: int, width: int, y: Any, y_at: int, K: int) -> None:
+def inplace_sigmoid_rows(z: Any, n: int, width: int, K: int) -> None:
+    inplace_sigmoid(z)
+
+
+@compiled
+def inplace_identity_rows(z: Any, n: int, width: int, K: int) -> None:
+    """z."""
+
+
+inplace_prediction = chosen(
+    {
+        "half_squared_error": inplace_identity_rows, "sigmoid_cross_entropy": inplace_sigmoid_rows,
+        "softmax_cross_entropy": inplace_softmax,
+    }
+)  # fmt: skip
+
+
+@compiled
+def inplace_delta(loss: Any, z: Any, n: int, width: int, y: Any, y_at: int, K: int) -> None:
     """z <- prediction − y, and zero beyond K."""
-    if code == 1:
-        inplace_sigmoid(z)
-    elif code == 2:
-        inplace_softmax(z, n, width, K)
+    inplace_prediction(loss, z, n, width, K)
     for i in range(n):
         for k in range(K):
             z[i * width + k] -= y[y_at + i * K + k]
@@ -146,3 +193,11 @@ def softmax_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality
             others = plus(others, one, load(z, k))
         cost += np.log1p(total(others))
     return cost
+
+
+costs = chosen(
+    {
+        "half_squared_error": squared_errors, "sigmoid_cross_entropy": sigmoid_costs,
+        "softmax_cross_entropy": softmax_costs,
+    }
+)  # fmt: skip

@@ -10,8 +10,9 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded before BLAS threads are pinned
 from numpy.typing import NDArray
 
-from harness.compiled.functions import ACTIVATIONS, LOSSES, inplace_activation, inplace_backward, inplace_delta
-from harness.compiled.vectors import BYTES, compiled, entry_point, filled, load, number_at, plus, store, total
+from harness.compiled.compiler import Choice, compiled, entry_point
+from harness.compiled.functions import inplace_activation, inplace_backward, inplace_delta
+from harness.compiled.vectors import BYTES, filled, load, number_at, plus, store, total
 from harness.network import MLP
 
 Array = NDArray[np.floating]
@@ -25,12 +26,11 @@ def padded_width(n: int, itemsize: int) -> int:
     return (n_vectors | 1 if n_vectors > 4 else n_vectors) * BYTES // itemsize
 
 
-def layout(network: MLP) -> tuple[Array, Array, Array]:
-    """What compiled functions need to know of a network: layer sizes, padded widths, codes of θ and loss."""
+def layout(network: MLP) -> tuple[Array, Array, Choice, Choice]:
+    """What compiled functions need to know of a network: layer sizes, padded widths, θ and loss."""
     sizes, itemsize = network.params.sizes, network.params.flat.itemsize
     widths = [sizes[0], *(padded_width(n, itemsize) for n in sizes[1:])]
-    codes = ACTIVATIONS[network.activation_name], LOSSES[network.loss_name]
-    return np.array(sizes), np.array(widths), np.array(codes)
+    return np.array(sizes), np.array(widths), Choice(network.activation_name), Choice(network.loss_name)
 
 
 def n_padded(widths: Array) -> int:
@@ -186,24 +186,33 @@ def back(
 
 
 @compiled
-def forward_rest(theta: Any, sizes: Any, widths: Any, activation: int, n: int, A: Any) -> tuple[int, int]:
-    """A_l = θ(Z_l); Z_(l+1) = A_l W_(l+1) + b_(l+1), from Z_1 on, which A begins with: where the last W and Z begin."""
-    W, z = 0, 0
-    for layer in range(1, sizes.size - 1):
-        n_out, width = sizes[layer], widths[layer]
-        inplace_activation(activation, A[z : z + n * width])
-        for i in range(z, z + n * width, width):  # sigmoid made ½ of the padding
-            for j in range(i + n_out, i + width):
-                A[j] = 0
-        W += (widths[layer - 1] + 1) * width
-        forward(n, A, z, width, theta, W, A, z + n * width, widths[layer + 1])
-        z += n * width
+def forward_from(
+    first: int, theta: Any, sizes: Any, widths: Any, activation: Any, n: int, X: Any, x: int, A: Any
+) -> tuple[int, int]:
+    """Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l): from layer `first` on, 2 when A begins with Z_1; where W_L and Z_L begin.
+
+    A_0 is X from x on.
+    """
+    W = z = to = 0
+    below, at = X, x
+    for layer in range(first, sizes.size):
+        height, width = widths[layer - 1], widths[layer]
+        if layer > 1:
+            to = z + n * height
+            inplace_activation(activation, A[z:to])
+            for i in range(z, to, height):  # sigmoid made ½ of the padding
+                for j in range(i + sizes[layer - 1], i + height):
+                    A[j] = 0
+            W += (widths[layer - 2] + 1) * height
+            below, at = A, z
+        forward(n, below, at, height, theta, W, A, to, width)
+        z = to
     return W, z
 
 
 @compiled
 def add_gradients(
-    theta: Any, g: Any, sizes: Any, widths: Any, activation: int, loss: int, n: int, X: Any, x: int, Y: Any, y: int,
+    theta: Any, g: Any, sizes: Any, widths: Any, activation: Any, loss: Any, n: int, X: Any, x: int, Y: Any, y: int,
     A: Any, deltas: Any, transposed: Any,
 ) -> None:  # fmt: skip
     """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += A_(l−1)ᵀ delta_l.
@@ -212,8 +221,7 @@ def add_gradients(
     and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
     """
     last = sizes.size - 1
-    forward(n, X, x, widths[0], theta, 0, A, 0, widths[1])
-    W, z = forward_rest(theta, sizes, widths, activation, n, A)
+    W, z = forward_from(1, theta, sizes, widths, activation, n, X, x, A)
     inplace_delta(loss, A[z : z + n * widths[last]], n, widths[last], Y, y, sizes[last])
     delta, d = A, z
     for layer in range(last, 0, -1):

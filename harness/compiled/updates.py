@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.compiled.functions import inplace_backward, inplace_delta, sigmoid_costs, softmax_costs, squared_errors
-from harness.compiled.network import add_gradients, forward, forward_rest
-from harness.compiled.vectors import BYTES, compiled, entry_point, filled, load, number_at, plus, prefetch, store, total
+from harness.compiled.compiler import Choice, compiled, entry_point
+from harness.compiled.functions import costs, inplace_backward, inplace_delta
+from harness.compiled.network import add_gradients, forward_from
+from harness.compiled.vectors import BYTES, filled, load, number_at, plus, prefetch, store, total
 from harness.network import inplace_reduce
 
 # The one place where sum becomes mean, from its own source.
 inplace_compiled_reduce = compiled(inplace_reduce)
+SUM, MEAN = Choice("sum"), Choice("mean")
 
 
 @compiled
@@ -126,18 +128,17 @@ def inplace_step_and_forward(
         store(Z, j, Z0)
 
 
-@compiled
+@entry_point
 def single_updates(
-    theta: Any, sizes: Any, widths: Any, activation: int, loss: int, eta: Any, X: Any, Y: Any, rows: Any,
-    n_examples: int, A: Any, deltas: Any,
+    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, A: Any, deltas: Any, rate: float,
+    X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples, of the numbers in rows or, without any, in order; see `add_gradients`."""
+    eta = theta.dtype.type(rate)
     last, D, K = sizes.size - 1, sizes[0], sizes[sizes.size - 1]
     for i in range(n_examples):
         number = rows[i] if rows.size else i
-        if i == 0:
-            forward(1, X, number * D, D, theta, 0, A, 0, widths[1])
-        W, z = forward_rest(theta, sizes, widths, activation, 1, A)
+        W, z = forward_from(2 if i else 1, theta, sizes, widths, activation, 1, X, number * D, A)
         inplace_delta(loss, A[z : z + widths[last]], 1, widths[last], Y, number * K, K)
         delta, d = A, z
         for layer in range(last, 1, -1):
@@ -157,20 +158,16 @@ def single_updates(
 
 @entry_point
 def updates(
-    theta: Any, g: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, codes: Any, sizes: Any, widths: Any,
-    batch_size: int, kind: str, piece: int, A: Any, deltas: Any, transposed: Any, X_here: Any, Y_here: Any,
-    rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
+    theta: Any, g: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, sizes: Any, widths: Any, activation: Any,
+    loss: Any, rule: int, mean: bool, batch_size: int, piece: int, A: Any, deltas: Any, transposed: Any,
+    X_here: Any, Y_here: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
 
-    kind: of the reduction. piece: examples whose gradients are computed at a time. rows: the examples in their order;
+    mean: the reduction. piece: examples whose gradients are computed at a time. rows: the examples in their order;
     empty when X and Y begin with them and lie in order.
     """
     D, K = sizes[0], sizes[sizes.size - 1]
-    if batch_size == 1 and codes[2] == 0 and clip_norm == 0 and decay.size == 0:
-        eta = theta.dtype.type(rates[0])
-        single_updates(theta, sizes, widths, codes[0], codes[1], eta, X, Y, rows, n_examples, A, deltas)
-        return
     for start in range(0, n_examples, batch_size):
         stop = min(start + batch_size, n_examples)
         g[:] = 0
@@ -183,32 +180,29 @@ def updates(
                 gather(X, rows, here, n, D, X_here)
                 gather(Y, rows, here, n, K, Y_here)
                 X_of, x, Y_of, y = X_here, 0, Y_here, 0
-            add_gradients(theta, g, sizes, widths, codes[0], codes[1], n, X_of, x, Y_of, y, A, deltas, transposed)
+            add_gradients(theta, g, sizes, widths, activation, loss, n, X_of, x, Y_of, y, A, deltas, transposed)
         t += 1
-        inplace_compiled_reduce(g, kind, g.dtype.type(stop - start))
+        if mean:
+            inplace_compiled_reduce(g, MEAN, g.dtype.type(stop - start))
+        else:
+            inplace_compiled_reduce(g, SUM, g.dtype.type(stop - start))
         if clip_norm > 0:
             inplace_clip(g, clip_norm)
         for i in range(decay.size):
             g[i] += decay[i] * theta[i]
-        inplace_step(codes[2], theta, g, slot, slot2, rates, t)
+        inplace_step(rule, theta, g, slot, slot2, rates, t)
 
 
 @entry_point
 def evaluate_rows(
-    theta: Any, sizes: Any, widths: Any, codes: Any, piece: int, X: Any, Y: Any, n_examples: int, A: Any, quality: Any
-) -> float:
+    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, piece: int, X: Any, Y: Any, n_examples: int,
+    A: Any, quality: Any,
+) -> float:  # fmt: skip
     """The summed cost of n_examples, `piece` at a time."""
     cost, last = 0.0, sizes.size - 1
     D, K, width = sizes[0], sizes[last], widths[last]
     for here in range(0, n_examples, piece):
         n = min(piece, n_examples - here)
-        forward(n, X, here * D, D, theta, 0, A, 0, widths[1])
-        _, at = forward_rest(theta, sizes, widths, codes[0], n, A)
-        z = A[at : at + n * width]
-        if codes[1] == 0:
-            cost += squared_errors(z, n, width, Y, here * K, K, quality)
-        elif codes[1] == 1:
-            cost += sigmoid_costs(z, n, width, Y, here * K, K, quality)
-        else:
-            cost += softmax_costs(z, n, width, Y, here * K, K, quality)
+        _, at = forward_from(1, theta, sizes, widths, activation, n, X, here * D, A)
+        cost += costs(loss, A[at : at + n * width], n, width, Y, here * K, K, quality)
     return cost

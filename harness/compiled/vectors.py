@@ -1,4 +1,4 @@
-"""What machine code is made of: functions compiled by Numba, vectors of numbers in registers, e^x.
+"""What machine code is made of: vectors of numbers in registers, e^x.
 
 LLVM has vectors of any width; Numba has no type for them, but lets one be added. A vector is 64 bytes of float64 or
 float32. Products of small matrices run three times as fast with vectors as in plain loops, which load and store a sum
@@ -6,57 +6,28 @@ for each product; a call of BLAS costs more than it saves. Numba would call the 
 out, they become SIMD: a quarter of the time, same error of 1 ulp.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
-from inspect import signature
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
-from numba.extending import intrinsic, register_model
+from numba.extending import register_model
 from numba.np.arrayobj import make_array
+from numpy.typing import DTypeLike, NDArray
 
-from harness.network import reduction
-
-Function = Callable[..., Any]
-SOURCES = (reduction.__file__, *map(str, sorted(Path(__file__).parent.glob("*.py"))))
-
-
-def cache_directory() -> str:
-    """Another one whenever a source changes: Numba watches the file of a function, not those of what it calls."""
-    digest = hashlib.sha256(b"".join(Path(file).read_bytes() for file in SOURCES)).hexdigest()[:16]
-    return str(Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__") / f"compiled-{digest}")
-
-
-CACHE = cache_directory()
-
-
-def compiled(function: Function, **options: Any) -> Function:
-    """Part of an `entry_point`, inlined there. IEEE semantics but for one thing: a b + c may be rounded once (fused).
-
-    x / 0 is inf, as in NumPy. Without inlining, a function that two entry points call would be one or the other's copy,
-    whichever was loaded first, and the two may fuse differently: the bits would depend on what ran before.
-    References to arrays are not counted, which would take a third of a small update: nothing here allocates an array.
-    """
-    options = {"error_model": "numpy", "fastmath": {"contract"}, "_nrt": False, "forceinline": True} | options
-    elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, CACHE
-    try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
-    finally:
-        numba.config.CACHE_DIR = elsewhere
-
-
-def entry_point(function: Function) -> Function:
-    """What Python calls."""
-    return compiled(function, forceinline=False)
-
+from harness.compiled.compiler import compiled, operation
 
 BYTES = 64  # of a vector
+
+
+def aligned(n: int, dtype: DTypeLike) -> NDArray[Any]:
+    """n zeros that begin where a vector may: one that lies across two lines of the cache takes twice as long to load."""
+    raw = np.zeros(n * np.dtype(dtype).itemsize + BYTES, np.uint8)
+    start = -raw.ctypes.data % BYTES
+    return raw[start : len(raw) - BYTES + start].view(dtype)
 
 
 class Vector(types.Type):
@@ -70,20 +41,6 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, vector: Any) -> None:
         number = ir.DoubleType() if vector.number == types.float64 else ir.FloatType()
         super().__init__(manager, vector, ir.VectorType(number, vector.size))
-
-
-def operation(typed: Function) -> Function:
-    """An operation in terms of LLVM, for compiled functions; typed: (context, types of its arguments) -> signature."""
-
-    def decorated(generate: Function) -> Function:
-        def signature_and_code(*arguments: Any) -> Any:
-            return typed(*arguments), generate
-
-        signature_and_code.__signature__ = signature(typed)  # type: ignore[attr-defined]  # Numba reads it
-        signature_and_code.__name__, signature_and_code.__doc__ = generate.__name__, generate.__doc__
-        return intrinsic(signature_and_code)
-
-    return decorated
 
 
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector: Any) -> Any:
@@ -169,7 +126,7 @@ def largest(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 
 def exponential(
     number: Any, integer: Any, mantissa: int, bias: int, limits: tuple[float, float], ln2: tuple[float, float], n: int
-) -> Function:
+) -> Callable[..., Any]:
     """x -> e^x = 2^k e^r with k = round(x / log 2), |r| <= ½ log 2, and n + 1 terms of the Taylor series of e^r.
 
     Adding 1.5 · 2^mantissa rounds to an integer that sits in the low bits of the sum, from where it is shifted into the
