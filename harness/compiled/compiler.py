@@ -21,8 +21,8 @@ from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Flags, compile_internal
 from numba.core.datamodel import models
-from numba.core.registry import cpu_target
 from numba.core.imputils import lower_constant
+from numba.core.registry import cpu_target
 from numba.extending import NativeValue, intrinsic, overload, register_model, typeof_impl, unbox
 
 from harness.network import reduction
@@ -124,6 +124,7 @@ def _callable(named: Function, arguments: Iterable[str], signature_and_code: Fun
     parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("typing", *arguments)]
     signature_and_code.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # Numba reads it
     signature_and_code.__name__, signature_and_code.__doc__ = named.__name__, named.__doc__
+    signature_and_code.__wrapped__ = named  # type: ignore[attr-defined]
     return intrinsic(signature_and_code)
 
 
@@ -145,7 +146,7 @@ class Choice:
         self.type = ChoiceType(name)
 
 
-class ChoiceType(types.Type):  # type: ignore[misc]
+class ChoiceType(types.Type):
     def __init__(self, choice: str) -> None:
         self.choice = choice
         super().__init__(name=f"Choice({choice})")
@@ -154,24 +155,24 @@ class ChoiceType(types.Type):  # type: ignore[misc]
 register_model(ChoiceType)(models.OpaqueModel)
 
 
-@typeof_impl.register(Choice)
+@typeof_impl.register(Choice)  # type: ignore[untyped-decorator]
 def _type_of_choice(value: Choice, _: Any) -> ChoiceType:
     return value.type
 
 
-@unbox(ChoiceType)
+@unbox(ChoiceType)  # type: ignore[untyped-decorator]
 def _unbox_choice(_: Any, __: Any, context: Any) -> Any:
     return NativeValue(context.context.get_dummy_value())
 
 
-@lower_constant(ChoiceType)
+@lower_constant(ChoiceType)  # type: ignore[untyped-decorator]
 def _choice_in_compiled_code(context: Any, _: Any, __: Any, ___: Any) -> Any:
     return context.get_dummy_value()
 
 
 def _is_named(choice: types.Type, name: types.Type) -> Function | None:
     """choice == "name", known when it is compiled."""
-    if not (isinstance(choice, ChoiceType) and isinstance(name, types.StringLiteral)):
+    if not (isinstance(choice, ChoiceType) and isinstance(name, types.Literal)):
         return None
     same = choice.choice == name.literal_value
     return lambda choice, name: same

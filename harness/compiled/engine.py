@@ -8,12 +8,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from harness.compiled.compiler import Choice, remove_old_caches
+from harness.compiled.compiler import remove_old_caches
 from harness.compiled.network import BLAS_EXAMPLES, BLAS_WEIGHTS, PIECE, copy_rows, flat_rows, layout, n_padded
 from harness.compiled.updates import evaluate_rows, single_updates, updates
 from harness.compiled.vectors import aligned
@@ -65,14 +65,14 @@ class Compiled(Engine):
 
     def evaluate(self, network: MLP, X: Array, Y: Array) -> tuple[Array, Array]:
         """As `network.evaluate`, with the costs of a replica added up in another order."""
-        dtype, (sizes, widths, activation, loss) = network.params.flat.dtype, layout(network)
+        dtype, (sizes, widths, *choices) = network.params.flat.dtype, layout(network)
 
         def of_replica(r: int) -> tuple[float, Array]:
             theta, quality = aligned(n_padded(widths), dtype), np.zeros(sizes[-1])
             copy_rows(network.params.flat[r], theta, sizes, widths, False)
             A, own_X, own_Y = aligned(PIECE * widths[1:].sum(), dtype), flat_rows(X, r, dtype), flat_rows(Y, r, dtype)
             n = X.shape[-2]
-            return evaluate_rows(theta, sizes, widths, activation, loss, PIECE, own_X, own_Y, n, A, quality), quality
+            return evaluate_rows(theta, sizes, widths, *choices, PIECE, own_X, own_Y, n, A, quality), quality
 
         costs, quality = zip(*self._each(len(network.params.flat), of_replica), strict=True)
         return np.array(costs) / X.shape[-2], score(network.loss_name, np.stack(quality), Y)
@@ -120,8 +120,8 @@ class Workspace:
 
     def __init__(self, network: MLP, optimizer: Optimizer, batch_size: int, reduction: str) -> None:
         dtype, K = network.params.flat.dtype, network.params.sizes[-1]
-        self.sizes, self.widths, activation, loss = layout(network)
-        layers, (decay, clip_norm) = (self.sizes, self.widths, activation, loss), (optimizer.decay, optimizer.clip_norm)
+        self.sizes, self.widths, *_ = layers = layout(network)
+        decay, clip_norm = optimizer.decay, optimizer.clip_norm
         self.is_single = batch_size == 1 and isinstance(optimizer, SGD) and decay is None and not clip_norm
         wide = batch_size >= BLAS_EXAMPLES and any(h * w >= BLAS_WEIGHTS for h, w in pairwise(self.widths))
         piece = batch_size if wide else min(PIECE, batch_size)
@@ -135,7 +135,7 @@ class Workspace:
         A, deltas, X_here, Y_here = (aligned(piece * n, dtype) for n in (n_outputs, n_outputs, self.sizes[0], K))
         transposed = aligned(max(self.sizes[2:] * self.widths[1:-1], default=0), dtype)
         if self.is_single:
-            self.constant = theta, *layers, A, deltas
+            self.constant: tuple[Any, ...] = theta, *layers, A, deltas
         else:
             self.constant = (
                 theta, g, slot, slot2, nothing if decay is None else own_decay, clip_norm or 0.0, *layers,

@@ -4,20 +4,22 @@ Rows of weights, activations and deltas are padded with zeros to whole vectors, 
 layers are left to BLAS. Only the order of sums and the last bit of e^x differ from the vectorised engine.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded before BLAS threads are pinned
 from numpy.typing import NDArray
 
-from harness.compiled.compiler import Choice, compiled, entry_point
+from harness.compiled.compiler import Choice, chosen, compiled, entry_point
 from harness.compiled.functions import inplace_activation, inplace_backward, inplace_delta
-from harness.compiled.vectors import BYTES, filled, load, number_at, plus, store, total
+from harness.compiled.vectors import BYTES, between, filled, load, number_at, plus, store, total
 from harness.network import MLP
 
 Array = NDArray[np.floating]
 
 PIECE = 64  # examples whose numbers stay in the core's cache
+BLAS_WEIGHTS, BLAS_EXAMPLES = 1 << 13, 16  # from as many of both on, BLAS, which tiles for caches, is faster
 
 
 def padded_width(n: int, itemsize: int) -> int:
@@ -26,11 +28,12 @@ def padded_width(n: int, itemsize: int) -> int:
     return (n_vectors | 1 if n_vectors > 4 else n_vectors) * BYTES // itemsize
 
 
-def layout(network: MLP) -> tuple[Array, Array, Choice, Choice]:
-    """What compiled functions need to know of a network: layer sizes, padded widths, θ and loss."""
+def layout(network: MLP) -> tuple[Array, Array, Choice, Choice, Choice]:
+    """What compiled functions need to know of a network: layer sizes, padded widths, θ, loss, who multiplies."""
     sizes, itemsize = network.params.sizes, network.params.flat.itemsize
     widths = [sizes[0], *(padded_width(n, itemsize) for n in sizes[1:])]
-    return np.array(sizes), np.array(widths), Choice(network.activation_name), Choice(network.loss_name)
+    products = Choice("BLAS" if any(h * w >= BLAS_WEIGHTS for h, w in pairwise(widths)) else "vectors")
+    return np.array(sizes), np.array(widths), Choice(network.activation_name), Choice(network.loss_name), products
 
 
 def n_padded(widths: Array) -> int:
@@ -70,24 +73,47 @@ def add_products(
 ) -> None:
     """C_r += Σ_k A_rk B_k, k < n; rows C_r = C[c + r width …], B_k = B[b + k width …], numbers A[at + r row + k step].
 
-    Four vectors at a time: of four rows, or, where there are fewer, of the sums over every fourth k.
+    Sums stay in registers, eight vectors of them: two of each of four rows. A last vector of a row comes alone; rows
+    fewer than four have the sums over every fourth k.
     """
     fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, BYTES // C.itemsize
-    one, zeros = C.dtype.type(1), filled(C.dtype.type(0))
-    for j in range(0, width, lanes):
+    pairs, one, zeros = width - width % (2 * lanes), C.dtype.type(1), filled(C.dtype.type(0))
+    for j in range(0, pairs, 2 * lanes):
         for r in range(0, fours, 4):
-            first, i, k = c + r * width + j, at + r * row, b + j
-            C0, C1 = load(C, first), load(C, first + width)
-            C2, C3 = load(C, first + 2 * width), load(C, first + 3 * width)
+            c0, i, k = c + r * width + j, at + r * row, b + j
+            c1, c2, c3 = c0 + width, c0 + 2 * width, c0 + 3 * width
+            C0, C1, C2, C3 = load(C, c0), load(C, c1), load(C, c2), load(C, c3)
+            D0, D1, D2, D3 = load(C, c0 + lanes), load(C, c1 + lanes), load(C, c2 + lanes), load(C, c3 + lanes)
+            for _ in range(n):
+                B_k, E_k = load(B, k), load(B, k + lanes)
+                a0, a1 = number_at(A, i), number_at(A, i + row)
+                a2, a3 = number_at(A, i + 2 * row), number_at(A, i + 3 * row)
+                C0, C1, C2, C3 = plus(C0, a0, B_k), plus(C1, a1, B_k), plus(C2, a2, B_k), plus(C3, a3, B_k)
+                D0, D1, D2, D3 = plus(D0, a0, E_k), plus(D1, a1, E_k), plus(D2, a2, E_k), plus(D3, a3, E_k)
+                i, k = i + step, k + width
+            store(C, c0, C0)
+            store(C, c1, C1)
+            store(C, c2, C2)
+            store(C, c3, C3)
+            store(C, c0 + lanes, D0)
+            store(C, c1 + lanes, D1)
+            store(C, c2 + lanes, D2)
+            store(C, c3 + lanes, D3)
+    for j in range(pairs, width, lanes):
+        for r in range(0, fours, 4):
+            c0, i, k = c + r * width + j, at + r * row, b + j
+            c1, c2, c3 = c0 + width, c0 + 2 * width, c0 + 3 * width
+            C0, C1, C2, C3 = load(C, c0), load(C, c1), load(C, c2), load(C, c3)
             for _ in range(n):
                 B_k = load(B, k)
                 C0, C1 = plus(C0, number_at(A, i), B_k), plus(C1, number_at(A, i + row), B_k)
                 C2, C3 = plus(C2, number_at(A, i + 2 * row), B_k), plus(C3, number_at(A, i + 3 * row), B_k)
                 i, k = i + step, k + width
-            store(C, first, C0)
-            store(C, first + width, C1)
-            store(C, first + 2 * width, C2)
-            store(C, first + 3 * width, C3)
+            store(C, c0, C0)
+            store(C, c1, C1)
+            store(C, c2, C2)
+            store(C, c3, C3)
+    for j in range(0, width, lanes):
         for r in range(fours, n_rows):
             first, i, k = c + r * width + j, at + r * row, b + j
             C0 = load(C, first)
@@ -106,14 +132,16 @@ def add_products(
             store(C, first, C0)
 
 
-BLAS_WEIGHTS, BLAS_EXAMPLES = 1 << 13, 16  # from as many of both on, BLAS, which tiles for caches, is faster
+@compiled
+def no_blas(A: Any, at: int, W: Any, w: int, Z: Any, z: int, n: int, n_in: int, n_out: int, what: int) -> None:
+    """No layer is wide."""
 
 
 def _inplace_blas(A: Any, at: int, W: Any, w: int, Z: Any, z: int, n: int, n_in: int, n_out: int, what: int) -> None:
     """Z <- A W (what = 0), W <- Aᵀ Z (1), A <- Z Wᵀ (2) of matrices (n, n_in), (n_in, n_out), (n, n_out)."""
-    a = A[at : at + n * n_in].reshape(n, n_in)
-    m = W[w : w + n_in * n_out].reshape(n_in, n_out)
-    c = Z[z : z + n * n_out].reshape(n, n_out)
+    a = between(A, at, at + n * n_in).reshape(n, n_in)
+    m = between(W, w, w + n_in * n_out).reshape(n_in, n_out)
+    c = between(Z, z, z + n * n_out).reshape(n, n_out)
     if what == 0:
         np.dot(a, m, c)
     elif what == 1:
@@ -122,7 +150,7 @@ def _inplace_blas(A: Any, at: int, W: Any, w: int, Z: Any, z: int, n: int, n_in:
         np.dot(c, m.T, a)
 
 
-inplace_blas = compiled(_inplace_blas, _nrt=True, forceinline=False)
+inplace_blas = chosen({"vectors": no_blas, "BLAS": compiled(_inplace_blas, _nrt=True, forceinline=False)})
 
 
 @compiled
@@ -136,12 +164,14 @@ def add_rows(n: int, delta: Any, delta_at: int, width: int, g: Any, db: int) -> 
 
 
 @compiled
-def forward(n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int) -> None:
+def forward(
+    products: Any, n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int
+) -> None:
     """Z = A W + b."""
     b, lanes, one = W + height * width, BYTES // Z.itemsize, Z.dtype.type(1)
     wide = n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS
     if wide:
-        inplace_blas(A, at, theta, W, Z, z, n, height, width, 0)
+        inplace_blas(products, A, at, theta, W, Z, z, n, height, width, 0)
     for i in range(z, z + n * width, width):
         for j in range(0, width, lanes):
             bias = load(theta, b + j)
@@ -151,10 +181,12 @@ def forward(n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z:
 
 
 @compiled
-def add_gradient(n: int, A: Any, at: int, height: int, delta: Any, d: int, width: int, g: Any, W: int) -> None:
+def add_gradient(
+    products: Any, n: int, A: Any, at: int, height: int, delta: Any, d: int, width: int, g: Any, W: int
+) -> None:
     """dW += Aᵀ delta; db += Σ_rows delta. BLAS writes over dW: a wide network's batch comes in one piece."""
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
-        inplace_blas(A, at, g, W, delta, d, n, height, width, 1)
+        inplace_blas(products, A, at, g, W, delta, d, n, height, width, 1)
     else:
         add_products(g, W, height, A, at, 1, height, n, delta, d, width)
     add_rows(n, delta, d, width, g, W + height * width)
@@ -162,13 +194,13 @@ def add_gradient(n: int, A: Any, at: int, height: int, delta: Any, d: int, width
 
 @compiled
 def back(
-    n: int, delta: Any, d: int, n_out: int, width: int, theta: Any, W: int, height: int, before: Any, to: int,
-    transposed: Any,
+    products: Any, n: int, delta: Any, d: int, n_out: int, width: int, theta: Any, W: int, height: int, before: Any,
+    to: int, transposed: Any,
 ) -> None:  # fmt: skip
     """before = delta Wᵀ; from four examples on, W is transposed first."""
     lanes, zeros = BYTES // theta.itemsize, filled(theta.dtype.type(0))
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
-        inplace_blas(before, to, theta, W, delta, d, n, height, width, 2)
+        inplace_blas(products, before, to, theta, W, delta, d, n, height, width, 2)
     elif n >= 4:
         for j in range(n_out):
             for i in range(height):
@@ -187,7 +219,7 @@ def back(
 
 @compiled
 def forward_from(
-    first: int, theta: Any, sizes: Any, widths: Any, activation: Any, n: int, X: Any, x: int, A: Any
+    first: int, theta: Any, sizes: Any, widths: Any, activation: Any, products: Any, n: int, X: Any, x: int, A: Any
 ) -> tuple[int, int]:
     """Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l): from layer `first` on, 2 when A begins with Z_1; where W_L and Z_L begin.
 
@@ -199,21 +231,21 @@ def forward_from(
         height, width = widths[layer - 1], widths[layer]
         if layer > 1:
             to = z + n * height
-            inplace_activation(activation, A[z:to])
+            inplace_activation(activation, between(A, z, to))
             for i in range(z, to, height):  # sigmoid made ½ of the padding
                 for j in range(i + sizes[layer - 1], i + height):
                     A[j] = 0
             W += (widths[layer - 2] + 1) * height
             below, at = A, z
-        forward(n, below, at, height, theta, W, A, to, width)
+        forward(products, n, below, at, height, theta, W, A, to, width)
         z = to
     return W, z
 
 
 @compiled
 def add_gradients(
-    theta: Any, g: Any, sizes: Any, widths: Any, activation: Any, loss: Any, n: int, X: Any, x: int, Y: Any, y: int,
-    A: Any, deltas: Any, transposed: Any,
+    theta: Any, g: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, n: int, X: Any, x: int,
+    Y: Any, y: int, A: Any, deltas: Any, transposed: Any,
 ) -> None:  # fmt: skip
     """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += A_(l−1)ᵀ delta_l.
 
@@ -221,8 +253,8 @@ def add_gradients(
     and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
     """
     last = sizes.size - 1
-    W, z = forward_from(1, theta, sizes, widths, activation, n, X, x, A)
-    inplace_delta(loss, A[z : z + n * widths[last]], n, widths[last], Y, y, sizes[last])
+    W, z = forward_from(1, theta, sizes, widths, activation, products, n, X, x, A)
+    inplace_delta(loss, between(A, z, z + n * widths[last]), n, widths[last], Y, y, sizes[last])
     delta, d = A, z
     for layer in range(last, 0, -1):
         height, width = widths[layer - 1], widths[layer]
@@ -230,8 +262,8 @@ def add_gradients(
         if layer > 1:
             z -= n * height
             below, at = A, z
-            back(n, delta, d, sizes[layer], width, theta, W, height, deltas, z, transposed)
-        add_gradient(n, below, at, height, delta, d, width, g, W)
+            back(products, n, delta, d, sizes[layer], width, theta, W, height, deltas, z, transposed)
+        add_gradient(products, n, below, at, height, delta, d, width, g, W)
         if layer > 1:
-            inplace_backward(activation, deltas[z : z + n * height], A[z : z + n * height])
+            inplace_backward(activation, between(deltas, z, z + n * height), between(A, z, z + n * height))
             delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height

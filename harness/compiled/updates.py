@@ -11,7 +11,7 @@ import numpy as np
 from harness.compiled.compiler import Choice, compiled, entry_point
 from harness.compiled.functions import costs, inplace_backward, inplace_delta
 from harness.compiled.network import add_gradients, forward_from
-from harness.compiled.vectors import BYTES, filled, load, number_at, plus, prefetch, store, total
+from harness.compiled.vectors import BYTES, between, filled, load, number_at, plus, prefetch, store, total
 from harness.network import inplace_reduce
 
 # The one place where sum becomes mean, from its own source.
@@ -130,7 +130,7 @@ def inplace_step_and_forward(
 
 @entry_point
 def single_updates(
-    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, A: Any, deltas: Any, rate: float,
+    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, A: Any, deltas: Any, rate: float,
     X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples, of the numbers in rows or, without any, in order; see `add_gradients`."""
@@ -138,14 +138,14 @@ def single_updates(
     last, D, K = sizes.size - 1, sizes[0], sizes[sizes.size - 1]
     for i in range(n_examples):
         number = rows[i] if rows.size else i
-        W, z = forward_from(2 if i else 1, theta, sizes, widths, activation, 1, X, number * D, A)
-        inplace_delta(loss, A[z : z + widths[last]], 1, widths[last], Y, number * K, K)
+        W, z = forward_from(2 if i else 1, theta, sizes, widths, activation, products, 1, X, number * D, A)
+        inplace_delta(loss, between(A, z, z + widths[last]), 1, widths[last], Y, number * K, K)
         delta, d = A, z
         for layer in range(last, 1, -1):
             height, width = widths[layer - 1], widths[layer]
             z -= height
             inplace_back_and_step(eta, A, z, height, delta, d, width, theta, W, deltas)
-            inplace_backward(activation, deltas[z : z + height], A[z : z + height])
+            inplace_backward(activation, between(deltas, z, z + height), between(A, z, z + height))
             delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height
         if rows.size > i + 2:  # the example after the next may lie anywhere in memory: load it meanwhile
             for j in range(rows[i + 2] * D, (rows[i + 2] + 1) * D, BYTES // X.itemsize):
@@ -159,7 +159,7 @@ def single_updates(
 @entry_point
 def updates(
     theta: Any, g: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, sizes: Any, widths: Any, activation: Any,
-    loss: Any, rule: int, mean: bool, batch_size: int, piece: int, A: Any, deltas: Any, transposed: Any,
+    loss: Any, products: Any, rule: int, mean: bool, batch_size: int, piece: int, A: Any, deltas: Any, transposed: Any,
     X_here: Any, Y_here: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
@@ -170,7 +170,8 @@ def updates(
     D, K = sizes[0], sizes[sizes.size - 1]
     for start in range(0, n_examples, batch_size):
         stop = min(start + batch_size, n_examples)
-        g[:] = 0
+        for i in range(g.size):
+            g[i] = 0
         for here in range(start, stop, piece):
             n = min(piece, stop - here)
             X_of, x, Y_of, y = X, here * D, Y, here * K
@@ -180,7 +181,9 @@ def updates(
                 gather(X, rows, here, n, D, X_here)
                 gather(Y, rows, here, n, K, Y_here)
                 X_of, x, Y_of, y = X_here, 0, Y_here, 0
-            add_gradients(theta, g, sizes, widths, activation, loss, n, X_of, x, Y_of, y, A, deltas, transposed)
+            add_gradients(
+                theta, g, sizes, widths, activation, loss, products, n, X_of, x, Y_of, y, A, deltas, transposed
+            )
         t += 1
         if mean:
             inplace_compiled_reduce(g, MEAN, g.dtype.type(stop - start))
@@ -195,14 +198,14 @@ def updates(
 
 @entry_point
 def evaluate_rows(
-    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, piece: int, X: Any, Y: Any, n_examples: int,
-    A: Any, quality: Any,
+    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, piece: int, X: Any, Y: Any,
+    n_examples: int, A: Any, quality: Any,
 ) -> float:  # fmt: skip
     """The summed cost of n_examples, `piece` at a time."""
     cost, last = 0.0, sizes.size - 1
     D, K, width = sizes[0], sizes[last], widths[last]
     for here in range(0, n_examples, piece):
         n = min(piece, n_examples - here)
-        _, at = forward_from(1, theta, sizes, widths, activation, n, X, here * D, A)
-        cost += costs(loss, A[at : at + n * width], n, width, Y, here * K, K, quality)
+        _, at = forward_from(1, theta, sizes, widths, activation, products, n, X, here * D, A)
+        cost += costs(loss, between(A, at, at + n * width), n, width, Y, here * K, K, quality)
     return cost

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import register_model
-from numba.np.arrayobj import make_array
+from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import DTypeLike, NDArray
 
 from harness.compiled.compiler import compiled, operation
@@ -24,7 +24,7 @@ BYTES = 64  # of a vector
 
 
 def aligned(n: int, dtype: DTypeLike) -> NDArray[Any]:
-    """n zeros that begin where a vector may: one that lies across two lines of the cache takes twice as long to load."""
+    """n zeros from a multiple of a vector on: a vector across two lines of the cache takes twice as long to load."""
     raw = np.zeros(n * np.dtype(dtype).itemsize + BYTES, np.uint8)
     start = -raw.ctypes.data % BYTES
     return raw[start : len(raw) - BYTES + start].view(dtype)
@@ -83,6 +83,15 @@ def number_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any
     """array[i] without the question whether i is negative."""
     data = make_array(signature.args[0])(context, builder, arguments[0]).data
     return builder.load(builder.gep(data, [arguments[1]]))
+
+
+@operation(lambda _, array, start, stop: array(array, types.intp, types.intp))
+def between(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """array[start:stop], 0 <= start <= stop; Numba's own takes a tenth of a second to compile."""
+    array = make_array(signature.args[0])
+    whole, part = array(context, builder, arguments[0]), array(context, builder)
+    data, shape = builder.gep(whole.data, [arguments[1]]), [builder.sub(arguments[2], arguments[1])]
+    return populate_array(part, data, shape, [whole.itemsize], whole.itemsize, None)._getvalue()
 
 
 @operation(lambda _, array, i: types.void(array, types.intp))

@@ -5,8 +5,11 @@ import pytest
 
 pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e ".[compiled]"')
 
+import numba
+
+from harness.compiled import functions
+from harness.compiled.compiler import Choice
 from harness.compiled.engine import Compiled
-from harness.compiled.functions import sigmoid_costs, softmax_costs, squared_errors
 from harness.compiled.network import PIECE, padded_width
 from harness.network.activations import ACTIVATIONS
 from harness.network.evaluation import evaluate
@@ -17,7 +20,6 @@ pytestmark = pytest.mark.xdist_group("compiled")  # one process compiles, once
 
 N = 2 * PIECE + 5  # two whole pieces and a ragged rest
 SOFTMAX = "softmax_cross_entropy"
-COSTS = {SOFTMAX: softmax_costs, "sigmoid_cross_entropy": sigmoid_costs, "half_squared_error": squared_errors}
 TOLERANCE = {np.float64: 1e-12, np.float32: 1e-5}
 DTYPES = [np.float64, pytest.param(np.float32, marks=pytest.mark.slow)]  # each is compiled anew
 
@@ -33,8 +35,13 @@ def costs_of(loss: str, Z: np.ndarray, Y: np.ndarray) -> tuple[float, np.ndarray
     rows = np.full((n, padded_width(K, Z.itemsize)), 7, Z.dtype)  # what fills up rows must not count
     rows[:, :K] = Z
     quality = np.zeros(K)
-    cost = COSTS[loss](rows.reshape(-1), n, rows.shape[1], Y.astype(Z.dtype).reshape(-1), 0, K, quality)
+    cost = costs(Choice(loss), rows.reshape(-1), n, rows.shape[1], Y.astype(Z.dtype).reshape(-1), 0, K, quality)
     return cost, quality
+
+
+@numba.njit(error_model="numpy")
+def costs(loss, z, n, width, y, y_at, K, quality):
+    return functions.costs(loss, z, n, width, y, y_at, K, quality)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -56,7 +56,7 @@ def test_an_update_is_at_most_five_calls_deep(draw_examples, draw_network, watch
         pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e ".[compiled]"')
         from harness.compiled import engine as machine_code
 
-        engine, seen = machine_code.Compiled, watch(machine_code, "updates")
+        engine, seen = machine_code.Compiled, watch(machine_code, "updates", "single_updates")
     else:
         seen = watch(np, "dot", "matmul", "outer")
     replicas = range(n_stack)
