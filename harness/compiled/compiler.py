@@ -58,6 +58,11 @@ def remove_old_caches() -> None:
             shutil.rmtree(other, ignore_errors=True)
 
 
+def has_feature(name: str) -> bool:
+    """Whether the processor has it, by LLVM's name, and Numba may use it."""
+    return f"+{name}" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+
+
 def entry_point(function: Function) -> Function:
     """What Python calls: compiled at its first call with certain types, and kept on disk."""
     elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.compiled.compiler import Choice, chosen, compiled, entry_point
 from harness.compiled.functions import inplace_activation, inplace_backward, inplace_delta
-from harness.compiled.vectors import BYTES, between, filled, load, number_at, plus, store, total
+from harness.compiled.vectors import BYTES, LINE, between, filled, load, number_at, plus, store, total
 from harness.network import MLP
 
 Array = NDArray[np.floating]
@@ -23,9 +23,9 @@ BLAS_WEIGHTS, BLAS_EXAMPLES = 1 << 13, 16  # from as many of both on, BLAS, whic
 
 
 def padded_width(n: int, itemsize: int) -> int:
-    """n, padded to whole vectors; above four to an odd number, or a column would fall on few sets of a cache."""
-    n_vectors = -(-n * itemsize // BYTES)
-    return (n_vectors | 1 if n_vectors > 4 else n_vectors) * BYTES // itemsize
+    """n, padded to whole vectors; above four lines to an odd number, or a column would fall on few sets of a cache."""
+    n_bytes = -(-n * itemsize // BYTES) * BYTES
+    return (n_bytes if n_bytes <= 4 * LINE else (-(-n_bytes // LINE) | 1) * LINE) // itemsize
 
 
 def layout(network: MLP) -> tuple[Array, Array, Choice, Choice, Choice]:

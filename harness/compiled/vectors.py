@@ -1,7 +1,7 @@
 """What machine code is made of: vectors of numbers in registers, e^x.
 
-LLVM has vectors of any width; Numba has no type for them, but lets one be added. A vector is 64 bytes of float64 or
-float32. Products of small matrices run three times as fast with vectors as in plain loops, which load and store a sum
+LLVM has vectors of any width; Numba has no type for them, but lets one be added. A vector is a register of the
+processor. Products of small matrices run three times as fast with vectors as in plain loops, which load and store a sum
 for each product; a call of BLAS costs more than it saves. Numba would call the C library for each exponential; written
 out, they become SIMD: a quarter of the time, same error of 1 ulp.
 """
@@ -18,16 +18,18 @@ from numba.extending import register_model
 from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import DTypeLike, NDArray
 
-from harness.compiled.compiler import compiled, operation
+from harness.compiled.compiler import compiled, has_feature, operation
 
-BYTES = 64  # of a vector
+# Of a vector: eight sums and what is added to them must fit into the registers.
+BYTES = 64 if has_feature("avx512f") else 32
+LINE = 64  # bytes of the cache
 
 
 def aligned(n: int, dtype: DTypeLike) -> NDArray[Any]:
-    """n zeros from a multiple of a vector on: a vector across two lines of the cache takes twice as long to load."""
-    raw = np.zeros(n * np.dtype(dtype).itemsize + BYTES, np.uint8)
-    start = -raw.ctypes.data % BYTES
-    return raw[start : len(raw) - BYTES + start].view(dtype)
+    """n zeros that begin with a line of the cache: a vector that lies across two takes twice as long to load."""
+    raw = np.zeros(n * np.dtype(dtype).itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : len(raw) - LINE + start].view(dtype)
 
 
 class Vector(types.Type):
