@@ -65,11 +65,15 @@ def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rates: An
 
 @compiled
 def gather(X: Any, rows: Any, start: int, n: int, n_columns: int, out: Any) -> None:
-    """out_i = X_rows[start + i], i < n."""
+    """out_i = X_rows[start + i], i < n; vector by vector, for LLVM would call the C library for every row."""
+    lanes = BYTES // X.itemsize
+    whole = n_columns - n_columns % lanes
     for i in range(n):
-        source = rows[start + i] * n_columns
-        for j in range(n_columns):
-            out[i * n_columns + j] = X[source + j]
+        source, to = rows[start + i] * n_columns, i * n_columns
+        for j in range(0, whole, lanes):
+            store(out, to + j, load(X, source + j))
+        for j in range(whole, n_columns):
+            out[to + j] = number_at(X, source + j)
 
 
 # Plain gradient steps from one example each: 2.5 times as fast as the general code, because passing over the weights
