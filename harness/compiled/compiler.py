@@ -12,6 +12,7 @@ import operator
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,10 @@ def remove_old_caches() -> None:
     if CACHE.exists():
         return
     for other in CACHE.parent.glob("compiled-" + "[0-9a-f]" * 16):
-        files = [file for file in other.rglob("*") if file.is_file()]
-        if all(file.stat().st_mtime < time.time() - KEPT_SECONDS for file in files):
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):  # another process removes it at the same time
+            files = [file for file in other.rglob("*") if file.is_file()]
+            if all(file.stat().st_mtime < time.time() - KEPT_SECONDS for file in files):
+                shutil.rmtree(other)
 
 
 def has_feature(name: str) -> bool:

@@ -7,6 +7,7 @@ each activation, loss and dtype, which takes some seconds; afterwards they are o
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from inspect import unwrap
 from itertools import product
@@ -18,7 +19,7 @@ pytest.importorskip("numba", reason='engine=compiled is an extra: pip install -e
 
 import numba
 
-from harness.compiled import functions, network, updates, vectors
+from harness.compiled import compiler, functions, network, updates, vectors
 from harness.compiled.engine import Compiled
 from harness.config import schema as config
 from harness.network.activations import ACTIVATIONS
@@ -240,29 +241,88 @@ def every_function():
     return [(name, value) for module in (functions, network, updates, vectors) for name, value in vars(module).items()]
 
 
-TRAIN_WITH_ADAM = """
+TRAIN = """
+import sys
 import numpy as np
 from harness.compiled import Compiled
-from harness.network import MLP, Adam, Parameters
+from harness.network import MLP, OPTIMIZERS, Parameters
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(64, 4)), np.eye(3)[rng.integers(3, size=64)]
-params = Parameters.initialized((4, 5, 3), "glorot_normal", [rng])
-engine = Compiled(MLP(params, "tanh"), Adam(params, 0.01), (X, Y), "mean")
-engine.make_updates(slice(0, 64), 8)
-print(params.flat.tobytes().hex())
+for word in sys.argv[1:]:
+    rule, batch_size, hidden, activation = word.split(",")
+    params = Parameters.initialized((4, int(hidden), 130, 3), "glorot_normal", [np.random.default_rng(1)])
+    network = MLP(params, activation)
+    engine = Compiled(network, OPTIMIZERS[rule](params, 0.01), (X, Y), "mean")
+    engine.warm_up(int(batch_size))
+    engine.make_updates(slice(0, 64), int(batch_size))
+    print(params.flat.tobytes().hex(), *(value.tobytes().hex() for value in engine.evaluate(network, X, Y)))
 """
 
 
+def trained_in_a_process_of_its_own(cache, *words: str) -> list[str]:
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-c", TRAIN, *words]
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
 @pytest.mark.slow
-def test_compiled_now_and_loaded_from_disk_are_the_same_bits(tmp_path):
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", TRAIN_WITH_ADAM], env=environment, check=True, capture_output=True, text=True
-        )
-        for _ in range(2)
-    ]
-    assert runs[0].stdout == runs[1].stdout
+@pytest.mark.parametrize("cell", ["adam,8,5,tanh", "sgd,1,5,tanh", "sgd,32,70,tanh"])
+def test_what_was_compiled_before_changes_no_bit(tmp_path, cell):
+    """Compiled now, loaded from disk, and after other cells, which share parts with it, in the process or on the disk."""
+    others = ["momentum,2,5,sigmoid", "sgd,1,70,sigmoid", "sgd,16,70,sigmoid"]
+    (cold,) = trained_in_a_process_of_its_own(tmp_path / "one", cell)
+    (warm,) = trained_in_a_process_of_its_own(tmp_path / "one", cell)
+    *_, last = trained_in_a_process_of_its_own(tmp_path / "other", *others, cell)
+    *_, mixed = trained_in_a_process_of_its_own(tmp_path / "other", cell.replace("tanh", "relu"), *others, cell)
+    assert cold == warm == last == mixed
+
+
+def test_the_first_use_removes_the_code_of_older_sources(tmp_path, monkeypatch):
+    """Not that of another program, and none that somebody may just be compiling."""
+    names = ["compiled-0123456789abcdef", "compiled-fedcba9876543210", "compiled-by-others", "updates"]
+    for name in names:
+        (tmp_path / name / "part").mkdir(parents=True)
+        (tmp_path / name / "part" / "code.nbc").write_bytes(b"machine code")
+        hour_ago = time.time() - compiler.KEPT_SECONDS - 10
+        if name != names[1]:
+            os.utime(tmp_path / name / "part" / "code.nbc", (hour_ago, hour_ago))
+    monkeypatch.setattr(compiler, "CACHE", tmp_path / "compiled-00000000ffffffff")
+    compiler.remove_old_caches()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_later_uses_remove_nothing(tmp_path, monkeypatch):
+    """Two versions that take turns do not compile anew each time."""
+    for name in ("compiled-0123456789abcdef", "compiled-00000000ffffffff"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(compiler, "CACHE", tmp_path / "compiled-00000000ffffffff")
+    compiler.remove_old_caches()
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_of_activations_and_losses_the_one_in_use_is_compiled(monkeypatch):
+    """What is compiled, by name, for a dtype that nothing else here uses."""
+    seen = []
+    compile_part = compiler.compile_internal
+
+    def noted(typing, target, library, function, *rest):
+        seen.append(function.__name__)
+        return compile_part(typing, target, library, function, *rest)
+
+    monkeypatch.setattr(compiler, "compile_internal", noted)
+
+    @numba.njit(error_model="numpy")
+    def all_of_them(activation, loss, z, delta, y, quality):
+        functions.inplace_activation(activation, z)
+        functions.inplace_backward(activation, delta, z)
+        functions.inplace_delta(loss, z, 1, z.size, y, 0, 1)
+        return functions.costs(loss, z, 1, z.size, y, 0, 1, quality)
+
+    numbers = np.zeros(16, np.int32)
+    choices = compiler.Choice("relu"), compiler.Choice("half_squared_error")
+    all_of_them(*choices, numbers, numbers, numbers, np.zeros(1))
+    assert {"inplace_relu", "inplace_backward_relu", "squared_errors"} <= set(seen)
+    assert not [name for name in seen if "sigmoid" in name or "tanh" in name or "softmax" in name]
 
 
 @numba.njit(error_model="numpy")
