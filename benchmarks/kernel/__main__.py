@@ -3,13 +3,18 @@
 import argparse
 import csv
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import Any
 
 import benchmarks.kernel
-from benchmarks import DOCS
+from benchmarks import DOCS, ROOT
 from benchmarks.kernel.arms import KINDS, N, problem
+from benchmarks.kernel.floor import measured_floor
 from benchmarks.kernel.measurement import ROUNDS, measure, short
 from benchmarks.kernel.report import draw, markdown, rows_of
 from harness.store import environment
@@ -36,14 +41,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def full() -> int:
-    about = environment()
+    about, has_numba = environment("compiled"), bool(find_spec("numba"))
     kinds = tuple(kind for kind in KINDS if find_spec(kind.needs))
     versions = [f"{name} {_version(name)}" for name in ("numpy", "numba", "scikit-learn", "torch", "jax")]
     rows: list[dict[str, Any]] = []
+    cold = cold_seconds() if has_numba else float("nan")
     for dtype in ("float64", "float32"):
+        floor = measured_floor(dtype) if has_numba else None
         for batch_size in BATCH_SIZES:
             case = problem(batch_size, dtype)
-            rows += rows_of(case, *measure(case, kinds, ROUNDS))
+            rows += rows_of(case, *measure(case, kinds, ROUNDS), floor)
             for row in rows[-len(kinds) :]:
                 print(
                     *(f"{value:>22}" if isinstance(value, str) else f"{value:>9}" for value in row.values()), flush=True
@@ -53,11 +60,37 @@ def full() -> int:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    machine = f"{about['cpu']}, Python {about['python']}, {', '.join(versions)}; {ROUNDS} rounds; "
-    machine += f"load average {os.getloadavg()[1]:.1f} at the end, 1 of it ours: above that, read ratios only."
-    (DOCS / "kernel.md").write_text(markdown(rows, machine), encoding="utf8")
+    machine = f"{about['cpu']}; {_arithmetic(about, has_numba)}; Python {about['python']}, {', '.join(versions)}; "
+    machine += f"{ROUNDS} rounds; load average {os.getloadavg()[1]:.1f} at the end, 1 of it ours: above that, read ratios only."
+    (DOCS / "kernel.md").write_text(markdown(rows, machine, cold), encoding="utf8")
     draw(rows, DOCS / "kernel.png")
     return 0
+
+
+def cold_seconds() -> float:
+    """Seconds from the start of a process to the first costs, with engine=compiled and an empty cache."""
+    first_use = (
+        "from benchmarks.kernel.arms import Ours, problem; case = problem(64, 'float64');"
+        "stack = Ours(case, 1, compiled=True).stack; stack.engine.evaluate(stack.network, case.X, case.targets())"
+    )
+    with TemporaryDirectory() as cache:
+        started = perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", first_use], env=os.environ | {"NUMBA_CACHE_DIR": cache}, check=True, cwd=ROOT
+        )
+        return perf_counter() - started
+
+
+def _arithmetic(about: dict[str, Any], has_numba: bool) -> str:
+    """BLAS with its kernel, instructions that NumPy uses, width of the compiled engine's vectors."""
+    own = about["arithmetic"]
+    widest = "AVX-512" if "AVX512" in own["instructions"].upper() else own["instructions"].split()[-1]
+    texts = [own["blas"], f"NumPy with {widest}"]
+    if has_numba:
+        from harness.compiled.vectors import BYTES
+
+        texts.append(f"compiled vectors of {8 * BYTES} bits")
+    return ", ".join(texts)
 
 
 def _version(package: str) -> str:

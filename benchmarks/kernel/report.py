@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernel.arms import KINDS, N_STACK, PEERS, PRODUCTS, N, Problem
+from benchmarks.kernel.floor import FLOP, Floor
 from benchmarks.kernel.measurement import ratio
 
 EPOCHS = 30  # of training from its beginning to its end
 
 
-def rows_of(problem: Problem, times: dict[str, np.ndarray], compilation: dict[str, float]) -> list[dict[str, Any]]:
-    """One row per arm, for the CSV."""
+def rows_of(
+    problem: Problem, times: dict[str, np.ndarray], compilation: dict[str, float], floor: Floor | None
+) -> list[dict[str, Any]]:
+    """One row per arm, for the CSV. floor: None where Numba, which measures it, is missing."""
+    B = problem.batch_size
     rows = []
     for name, values in times.items():
         q25, median, q75 = np.quantile(values, [0.25, 0.5, 0.75]).round(3)
@@ -23,13 +27,16 @@ def rows_of(problem: Problem, times: dict[str, np.ndarray], compilation: dict[st
                 "q25_us": q25, "q75_us": q75, "rounds": len(values),
                 "time_over_harness": round(ratio(times, name, "harness"), 3),
                 "time_over_products": round(ratio(times, name, PRODUCTS), 3),
+                "time_over_floor": round(float(median) / floor.microseconds(B), 3) if floor else np.nan,
+                "percent_of_peak": round(floor.percent_of_peak(B, float(median)), 1) if floor else np.nan,
                 "compile_seconds": round(compilation.get(name, 0.0), 2),
             }
         )  # fmt: skip
     return rows
 
 
-def markdown(rows: list[dict[str, Any]], machine: str) -> str:
+def markdown(rows: list[dict[str, Any]], machine: str, cold: float) -> str:
+    """cold: seconds of the first use of `engine=compiled`, nothing on disk."""
     names = list(dict.fromkeys(row["arm"] for row in rows))
     lines = [
         "# What an update costs",
@@ -54,14 +61,31 @@ def markdown(rows: list[dict[str, Any]], machine: str) -> str:
             cells = {row["batch_size"]: row for row in own if row["arm"] == name}
             texts = [f"{c['median_us']:.4g} [{c['q25_us']:.4g}, {c['q75_us']:.4g}]" for c in cells.values()]
             lines.append(f"| {name} | {' | '.join(texts)} |")
-        lines += [*_verdict(own, sizes), "", *_end_to_end(own, names, sizes), ""]
+        lines += [*_verdict(own, sizes), "", *_over_floor(own, names, sizes), *_end_to_end(own, names, sizes, cold), ""]
     return "\n".join(lines)
 
 
-def _end_to_end(rows: list[dict[str, Any]], names: list[str], sizes: list[int]) -> Iterator[str]:
+def _over_floor(rows: list[dict[str, Any]], names: list[str], sizes: list[int]) -> Iterator[str]:
+    """Times over the least possible, and how much of the machine's peak the products alone make."""
+    if any(np.isnan(row["time_over_floor"]) for row in rows):
+        return
+    yield f"Times over the floor: products ({FLOP:,} flop per example) at the machine's measured peak of multiply-adds,"
+    yield "exponentials and one pass over the weights, by machine code that does nothing else. In brackets: percent of"
+    yield "that peak."
+    yield ""
+    yield f"| | {' | '.join(f'B = {size}' for size in sizes)} |"
+    yield "|---" * (len(sizes) + 1) + "|"
+    for name in names:
+        cells = [row for row in rows if row["arm"] == name]
+        texts = [f"{row['time_over_floor']:.2f} [{row['percent_of_peak']:.0f} %]" for row in cells]
+        yield f"| {name} | {' | '.join(texts)} |"
+    yield ""
+
+
+def _end_to_end(rows: list[dict[str, Any]], names: list[str], sizes: list[int], cold: float) -> Iterator[str]:
     """Compilation counted: what training the networks once takes."""
     yield f"By these times, seconds for {N_STACK} networks and {EPOCHS} epochs, with compilation. `engine=compiled` is"
-    yield "loaded from disk; its first use, which takes half a minute for each dtype, has put it there."
+    yield f"loaded from disk; its first use of an activation, loss and dtype, {cold:.1f} s here, has put it there."
     yield ""
     yield f"| | {' | '.join(f'B = {size}' for size in sizes)} |"
     yield "|---" * (len(sizes) + 1) + "|"

@@ -268,7 +268,7 @@ def trained_in_a_process_of_its_own(cache, *words: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", ["adam,8,5,tanh", "sgd,1,5,tanh", "sgd,32,70,tanh"])
 def test_what_was_compiled_before_changes_no_bit(tmp_path, cell):
-    """Compiled now, loaded from disk, and after other cells, which share parts with it, in the process or on the disk."""
+    """Compiled now, loaded from disk, and after other cells, in the process or on the disk: parts are the same."""
     others = ["momentum,2,5,sigmoid", "sgd,1,70,sigmoid", "sgd,16,70,sigmoid"]
     (cold,) = trained_in_a_process_of_its_own(tmp_path / "one", cell)
     (warm,) = trained_in_a_process_of_its_own(tmp_path / "one", cell)
