@@ -34,7 +34,7 @@ class Interrupts:
     def __enter__(self) -> None:
         """Inside itself, and in a thread that signals never reach, it changes nothing.
 
-        Inside itself it raises Interrupted if a signal has come: its exception was lost in code that catches everything.
+        Inside itself it raises Interrupted if a signal has come, whose exception a library must have swallowed.
         """
         if self._n_entered and self._received is not None:
             raise Interrupted(self.exit_code)
