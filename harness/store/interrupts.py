@@ -32,10 +32,16 @@ class Interrupts:
         self._deferred_below: list[float] = []  # of each open deferral, the number of signals that ends it
 
     def __enter__(self) -> None:
-        """Inside itself, and in a thread that signals never reach, it changes nothing."""
+        """Inside itself, and in a thread that signals never reach, it changes nothing.
+
+        Inside itself it raises Interrupted if a signal has come, whose exception a library must have swallowed.
+        """
+        if self._n_entered and self._received is not None:
+            raise Interrupted(self.exit_code)
         self._n_entered += 1
         if self._n_entered > 1 or threading.current_thread() is not threading.main_thread():
             return
+        self._received = None  # that of an earlier context has been answered
         self._hook, sys.unraisablehook = sys.unraisablehook, self._on_dropped_exception
         stopping = [number for number in STOPPING if not _is_ignored_hangup(number)]
         self._handlers = {number: signal.signal(number, self._handle) for number in stopping}

@@ -79,8 +79,8 @@ def test_the_page_opens_where_somebody_sees_the_screen(server, tmp_path, monkeyp
     ("uri", "told"),
     [
         ("http://127.0.0.1:9", "a store that answers (connection refused: start the server, or unset MLFLOW_TRACK"),
-        ("sqlite:///nothing.db", "the address of a store, or a current folder that holds one (mlflow.db)"),
-        ("sqlite:////no/such/folder/mlflow.db", "the address of a store, or a current folder that holds one (mlflow.db)"),
+        ("sqlite:///nothing.db", "the address of a store, or a current folder that"),
+        ("sqlite:////no/such/folder/mlflow.db", "the address of a store, or a current folder that"),
         (None, "a current folder that holds one (mlflow.db)"),
     ],
 )

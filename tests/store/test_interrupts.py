@@ -4,10 +4,11 @@ import gc
 import os
 import signal
 import weakref
+from contextlib import suppress
 
 import pytest
 
-from harness.store.interrupts import Interrupts, when_continued
+from harness.store.interrupts import Interrupted, Interrupts, when_continued
 
 
 def send(number=signal.SIGTERM):
@@ -23,6 +24,19 @@ def test_a_signal_unwinds_with_its_exit_code(number, code):
     finally:
         signal.signal(number, before)
     assert stop.value.code == code
+
+
+def test_a_signal_that_a_library_swallowed_stops_the_next_work():
+    """As an import that catches everything; the context of a later command knows nothing of it."""
+    interrupts = Interrupts()
+    with interrupts:
+        with suppress(BaseException):
+            send()
+        with pytest.raises(Interrupted) as stop, interrupts:
+            pytest.fail("work began")
+        assert stop.value.code == interrupts.exit_code == 143
+    with interrupts, interrupts:
+        assert interrupts.exit_code == 0
 
 
 def test_handlers_are_put_back():
