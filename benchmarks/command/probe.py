@@ -31,7 +31,7 @@ PHASES = {
         "Store.start": "tracking",
         "Store.deliver_waiting": "tracking",
     },
-    "harness.runs.recording": {"load_dataset": "data", "_write_tables": "tables", "_draw": "figures of cells"},
+    "harness.runs.recording": {"load_dataset": "data", "_write_tables": "tables", "draw_cell": "figures of cells"},
     "harness.training.cell": {"Cell.__init__": "data"},
     "harness.network.engine": {"Engine.evaluate": "evaluation"},
     "harness.compiled.engine": {"Compiled.evaluate": "evaluation"},
@@ -149,8 +149,7 @@ def _patch(name: str, ledger: Ledger) -> None:
         for method in COUNTED:
             _replace(name, f"MlflowClient.{method}", ledger, lambda call, own=method: _counted(call, own, ledger))
     if name == "harness.runs.recording" and os.environ.get("PROBE_WITHOUT_FIGURES"):
-        for drawing in ("cell_figures", "save"):
-            _replace(name, drawing, ledger, lambda function: lambda *arguments: None)
+        _replace(name, "draw_cell", ledger, lambda function: lambda *arguments: None)
 
 
 def _replace(module: str, path: str, ledger: Ledger, change: Callable[[Any], Any]) -> None:

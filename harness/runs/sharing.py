@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.report import duration
 from harness.runs.grid import GridCell
 from harness.runs.recovery import Say, close_orphaned_cells
-from harness.store import Store, UnreachableError, Watch, described
+from harness.store import INTERRUPTS, Store, UnreachableError, Watch, described
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -57,6 +57,7 @@ def _wait(
     """Until some of the cells are free, as no living process trains them: these, and those that are still trained."""
     told = False
     while True:
+        INTERRUPTS.insist()
         claims = _living_claims(store, {cell.signature for cell in cells}, watch)
         free = [cell for cell in cells if cell.signature not in claims and not _is_finished(cell, store, found)]
         held = [cell for cell in cells if cell.signature in claims]

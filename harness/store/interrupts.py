@@ -32,12 +32,8 @@ class Interrupts:
         self._deferred_below: list[float] = []  # of each open deferral, the number of signals that ends it
 
     def __enter__(self) -> None:
-        """Inside itself, and in a thread that signals never reach, it changes nothing.
-
-        Inside itself it raises Interrupted if a signal has come, whose exception a library must have swallowed.
-        """
-        if self._n_entered and self._received is not None:
-            raise Interrupted(self.exit_code)
+        """Inside itself, and in a thread that signals never reach, it changes nothing but `insist`s."""
+        self.insist()
         self._n_entered += 1
         if self._n_entered > 1 or threading.current_thread() is not threading.main_thread():
             return
@@ -63,6 +59,12 @@ class Interrupts:
         """Raise Interrupted if a signal has come that is not raised yet and not deferred."""
         deferred = self._n_received < max(self._deferred_below, default=0)
         if self._received is not None and not (self._raised or deferred):
+            self._raised = True
+            raise Interrupted(self.exit_code)
+
+    def insist(self) -> None:
+        """Raise Interrupted if a signal has come: where work goes on, a library must have swallowed its exception."""
+        if self._n_entered and self._received is not None:
             self._raised = True
             raise Interrupted(self.exit_code)
 

@@ -55,7 +55,7 @@ def server_errors(trial: ServerTrial, site: Site) -> Tally:
 def answers_lost(trial: ServerTrial, site: Site) -> Tally:
     proxy = trial.connect(site)
     command = trial.start()
-    trial.wait_until(lambda: proxy.n_requests > 1, command)
+    trial.wait_until(lambda: trial.records().runs, command)  # who cannot open a store is refused
     proxy.fate = now_and_then(trial.rng.random, ["drop"], 0.15)
     code = command.wait()
     trial.expect(code == 0, f"exit code {code}: {command.stderr}")
