@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.study import Panel, Series
-from harness.report.findings import MARKS, finding_figure
+from harness.report.findings import ALONG, finding_figure
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
@@ -26,4 +26,4 @@ def test_a_long_line_has_few_marks():
     x = np.arange(1.0, 61)
     (axes,) = finding_figure("", "", [Panel("", "epochs", "cost", [Series("derived", x, x)])]).axes
     (line,) = axes.get_lines()
-    assert len(x[:: line.get_markevery()]) <= 60 // (60 // MARKS)
+    assert len(x[:: line.get_markevery()]) <= 60 // (60 // ALONG)
