@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LATER = "`python -m harness report` with the id of this run draws its figures."  # in the note of a run without
-MOST_DRAWN = 12  # cells of a sweep that are drawn in passing: drawing takes longer than a small cell and its records
+MOST_DRAWN = 12  # cells to train, of which each is drawn at its end: that takes longer than a small cell itself
 
 
 def draw_cell(

@@ -37,7 +37,7 @@ class Interrupts:
         self._n_entered += 1
         if self._n_entered > 1 or threading.current_thread() is not threading.main_thread():
             return
-        self._received = None  # that of an earlier context has been answered
+        self._received, self._n_received = None, 0  # those of an earlier context have been answered
         self._hook, sys.unraisablehook = sys.unraisablehook, self._on_dropped_exception
         stopping = [number for number in STOPPING if not _is_ignored_hangup(number)]
         self._handlers = {number: signal.signal(number, self._handle) for number in stopping}
