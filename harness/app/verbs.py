@@ -31,7 +31,7 @@ from harness.runs import (
     verify,
     write_answer,
 )
-from harness.store import Interrupted, Store, check_exists, serving, set_defaults
+from harness.store import Interrupted, Store, check_exists, holds_journals, is_there, serving, set_defaults
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -99,7 +99,7 @@ def _deliver(words: Sequence[str]) -> int:
     """deliver: send what waits in journals to the store, close the runs of dead processes, answer their sweeps."""
     if words:
         raise ConfigError("deliver", "no further words", words[0])
-    store = Store.open()
+    store = Store.open() if holds_journals() else _existing_store()
     if not recover(store, say).complete:
         return 1
     say(f"Nothing waits to be delivered to {store.uri}")
@@ -157,7 +157,7 @@ def _studies(words: Sequence[str]) -> int:
         say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
         say(f"Written: {studies.write_page(Store.open(), size, Path.cwd())}")
-    print(studies.listing(Store.open(), size, names))
+    print(studies.listing(Store.open() if is_there() else None, size, names))
     return int(bool(failed))
 
 

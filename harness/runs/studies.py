@@ -73,11 +73,14 @@ def definition(name: str) -> Study:
     return study_from(_values(study_file(name)))
 
 
-def listing(store: "Store", size: str, chosen: Sequence[str]) -> str:
-    """A block for each of these studies: its question, each claim with the verdict of the newest sweep of that size."""
+def listing(store: "Store | None", size: str, chosen: Sequence[str]) -> str:
+    """A block for each of these studies: its question, each claim with the verdict of the newest sweep of that size.
+
+    store: None if there is none yet.
+    """
     blocks = []
     for name in chosen:
-        study, run = definition(name), store.last_study(name, size)
+        study, run = definition(name), store.last_study(name, size) if store else None
         when = f"last run {run.info.run_id}" if run else "not run yet"
         lines = [f"{name}: {study.question}  ({when})"]
         width = max(len(claim) for claim in study.claims)

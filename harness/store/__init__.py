@@ -16,7 +16,7 @@ from harness.store.connection import (
     set_defaults,
 )
 from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
-from harness.store.opening import check_exists, check_here
+from harness.store.opening import check_exists, check_here, holds_journals, is_there
 from harness.store.pages import serving
 from harness.store.processes import described
 from harness.store.provenance import ARITHMETIC, arithmetic, commit, environment, uncommitted_diff

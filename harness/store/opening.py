@@ -71,11 +71,21 @@ def lock_folder() -> Path:
 
 def check_exists() -> None:
     """Refuse a store in a file that is not there; whether a server has it shows when it is opened."""
-    check_here()
-    file = in_file(uri := address())
-    if file is not None and not os.path.lexists(file):
+    if not is_there():
         allowed = f"the address of a store, or a current folder that holds one ({DATABASE})"
-        raise ConfigError(VARIABLE, allowed, redacted(uri) if os.environ.get(VARIABLE) else str(Path.cwd()))
+        raise ConfigError(VARIABLE, allowed, redacted(address()) if os.environ.get(VARIABLE) else str(Path.cwd()))
+
+
+def is_there() -> bool:
+    """Whether the file of the store exists; that of a server is not asked for."""
+    check_here()
+    file = in_file(address())
+    return file is None or os.path.lexists(file)
+
+
+def holds_journals() -> bool:
+    """Whether something in the current folder waits for a store, which may have been removed."""
+    return (folder := RUNS / "undelivered").is_dir() and any(folder.iterdir())
 
 
 def check_folder() -> None:

@@ -15,6 +15,7 @@ from harness.app import main, verbs
 from harness.app.composition import compose_cells
 from harness.app.session import BEHAVIOUR, VERBS, Session, flags
 from harness.config import ConfigError, shipped
+from harness.store.journal import Journal
 
 PACKAGE = Path(__file__).parents[2] / "harness"
 
@@ -157,7 +158,7 @@ def test_completion_without_the_line_of_a_shell_is_refused_in_one_line(project, 
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [["report", "abcdef"], ["verify", "abcdef"], ["pack", "-o", "runs.zip"]])
+@pytest.mark.parametrize("words", [["report", "abcdef"], ["verify", "abcdef"], ["pack", "-o", "runs.zip"], ["deliver"]])
 def test_a_verb_about_runs_makes_no_store(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -167,6 +168,27 @@ def test_a_verb_about_runs_makes_no_store(words, tmp_path, monkeypatch, capsys):
     assert "expected the address of a store, or a current folder that holds one (mlflow.db)" in said.err
     assert said.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_the_list_of_studies_makes_no_store(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "argv", ["harness", "studies"])
+    assert main() == 0
+    assert "(not run yet)" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_what_waits_is_delivered_to_a_new_store_in_place_of_one_that_was_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    waits = Journal.create(Path("mlruns", "undelivered"), store="sqlite:////elsewhere/mlflow.db")
+    waits.append("tags", tags={"a": "b"})
+    waits.release()
+    monkeypatch.setattr(sys, "argv", ["harness", "deliver"])
+    assert main() == 0
+    assert Path("mlflow.db").exists()
 
 
 def test_help_lists_no_file_that_cannot_be_chosen(project):
