@@ -12,8 +12,9 @@ from benchmarks.calibration.sweeps import TrueCell, Truth, draw
 from harness.analysis import MARGIN, Answer, Arm, Standing, SweepData, answer
 from harness.analysis.answers import compared
 from harness.analysis.batch_sizes import final_costs
+from harness.analysis.courses import Courses
 from harness.analysis.headlines import Headline
-from harness.analysis.reductions import SumOrMean
+from harness.analysis.reductions import SumOrMean, matched_pairs
 from harness.report import headlines, note
 
 LOWER = re.compile(r"has (?:a|the) lower training cost")  # in the headline
@@ -64,7 +65,8 @@ def found_in(truth: Truth, seed: int) -> Found:
 def said_in(truth: Truth, seed: int) -> Found:
     """What the same sweep's comparisons claim, without the rest of the answer and its words: twice as fast."""
     data, cells = _drawn(truth, seed)
-    leads, reductions, _ = compared(data, final_costs(data.replicas))
+    pairs = matched_pairs(data.finished, final_costs(data.replicas))
+    leads, reductions, _ = compared(data, Courses(data.histories), pairs)
     return Found([*_of_leads(leads, cells), *_of_reductions(reductions, cells)], False, {})
 
 

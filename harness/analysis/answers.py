@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.analysis import batch_sizes
-from harness.analysis.batch_sizes import GROUP, final_costs, table, targets_table, updates_to_target, with_limits
+from harness.analysis.batch_sizes import GROUP, TARGET_LABELS, by_cell, final_costs, targets_table, to_goals
 from harness.analysis.comparisons import CLOCK_COLUMNS, compare, costs_when_spent
+from harness.analysis.courses import Courses
 from harness.analysis.headlines import Headline, headlines
 from harness.analysis.improvement import Improvement, improvements
 from harness.analysis.reductions import Pair, SumOrMean, matched_pairs, sum_or_mean
 from harness.analysis.sweep_tables import SweepData
 from harness.analysis.timing import BLOCKS
 from harness.analysis.variance import Shares, variance_shares
-from harness.inference import Array, Exponent, median_interval
+from harness.inference import Array, Exponent, median_intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,16 +59,18 @@ def answer(data: SweepData) -> Answer:
     cells = data.finished
     goals, given = batch_sizes.target_costs(cells, data.histories)
     costs = final_costs(data.replicas)
-    reached = updates_to_target(data.histories, goals, cells)
+    courses = Courses(data.histories)
+    reached = to_goals(courses, goals, cells)
     n_replicas = max((len(row) for row in costs.values()), default=0)
-    tuned = costs | at_equal_epochs(cells, data.histories)
+    tuned = costs | at_equal_epochs(cells, courses)
     best = batch_sizes.best_rates(cells, tuned, rng)
     targets = targets_table(cells, reached, rng, data.n_blocks)
     own_cells = cell_intervals(data.replicas, costs, tuned, reached, data.n_blocks)
     if data.timing != BLOCKS:
         for own in (targets, own_cells):
             own[[name for name in own if name.startswith("seconds")]] = np.nan
-    first, reductions, n_comparisons = compared(data, costs)
+    pairs = matched_pairs(cells, costs)
+    first, reductions, n_comparisons = compared(data, courses, pairs)
     return Answer(
         targets_at=goals,
         given_targets=given,
@@ -80,32 +83,35 @@ def answer(data: SweepData) -> Answer:
         fits=batch_sizes.fits_table(targets, reached, rng),
         frontier=batch_sizes.frontier_table(cells),
         exponents=batch_sizes.exponents(cells, tuned, rng),
-        pairs=matched_pairs(cells, costs),
+        pairs=pairs,
         headlines=first,
         sum_or_mean=reductions,
         n_comparisons=n_comparisons,
         shares=variance_shares(cells, costs),
-        improvements=improvements(first, data.histories, rng),
+        improvements=improvements(first, courses, rng),
     )
 
 
-def compared(data: SweepData, costs: dict[str, Array]) -> tuple[list[Headline], list[SumOrMean], int]:
-    """All that a sweep compares, as one family of claims, and its size. costs: final ones. Seconds only of blocks."""
+def compared(data: SweepData, courses: Courses, pairs: list[Pair]) -> tuple[list[Headline], list[SumOrMean], int]:
+    """All that a sweep compares, as one family of claims, and its size. Seconds only of blocks.
+
+    courses: of its histories. pairs: `matched_pairs`.
+    """
     clocks = {name: own for name, own in CLOCK_COLUMNS.items() if name != "train seconds" or data.timing == BLOCKS}
-    first = headlines(data.cells, data.histories, clocks, data.n_blocks)
-    reductions = sum_or_mean(data.finished, data.histories, costs)
+    first = headlines(data.cells, courses, clocks, data.n_blocks)
+    reductions = sum_or_mean(data.finished, courses, pairs)
     n_comparisons = compare([*(lead for each in first for lead in each.leads), *reductions], data.looks)
     return first, reductions, n_comparisons
 
 
-def at_equal_epochs(cells: "pd.DataFrame", histories: "pd.DataFrame") -> dict[str, Array]:
+def at_equal_epochs(cells: "pd.DataFrame", courses: Courses) -> dict[str, Array]:
     """Cell -> training cost (R,) at the most epochs that all learning rates of its batch size have trained.
 
     That is the final cost, unless some stopped early: at a target, or at a budget in seconds. Without groups of which
     half of the replicas or more of every cell diverged.
     """
     groups = (own for _, own in cells.groupby(GROUP)) if len(cells) else ()
-    return {cell: row for own in groups for cell, row in costs_when_spent(own, histories, "epoch")[1].items()}
+    return {cell: row for own in groups for cell, row in costs_when_spent(own, courses, "epoch")[1].items()}
 
 
 def cell_intervals(
@@ -120,14 +126,15 @@ def cell_intervals(
 
     Unreached targets and diverged costs are coded +inf. Seconds: of the first n_blocks replicas, which are independent.
     """
-    rows = []
-    for cell, final in costs.items():
-        best = replicas.loc[replicas["cell"] == cell, "best_validation_cost"].to_numpy(dtype=float)
-        samples = {"final_train_cost": final, TUNED: tuned[cell], "best_validation_cost": best}
-        samples |= {f"{axis}_to_target": steps for axis, steps in reached[cell].items()}
-        samples["seconds_to_target"] = samples["seconds_to_target"][:n_blocks]
-        row: dict[str, Any] = {"cell": cell}
-        for name, sample in samples.items():
-            row |= with_limits(name, median_interval(sample))
-        rows.append(row)
-    return table(rows, "cell")
+    import pandas as pd
+
+    best = by_cell(replicas, "best_validation_cost") if costs else {}
+    samples = {"final_train_cost": costs, TUNED: tuned, "best_validation_cost": best}
+    for axis in TARGET_LABELS:
+        most = n_blocks if axis == "seconds" else None
+        samples[f"{axis}_to_target"] = {cell: own[axis][:most] for cell, own in reached.items()}
+    columns: dict[str, Any] = {"cell": list(costs)}
+    for name, own in samples.items() if costs else ():
+        limits = median_intervals([own[cell] for cell in costs])
+        columns |= {f"{name}{end}": column for end, column in zip(("", "_low", "_high"), limits, strict=True)}
+    return pd.DataFrame(columns)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from harness.analysis.courses import Courses
 from harness.inference import (
     Array,
     Exponent,
@@ -23,7 +24,6 @@ from harness.inference import (
     scaling_exponent,
     split_replicas,
 )
-from harness.training import to_target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +42,17 @@ def final_costs(replicas: "pd.DataFrame") -> dict[str, Array]:
     if replicas.empty:
         return {}
     cost = replicas["final_train_cost"].where(replicas["outcome"] != "diverged", np.inf).fillna(np.inf)
-    ordered = replicas.assign(cost=cost).sort_values("replica", kind="stable")
-    return {str(cell): own["cost"].to_numpy(dtype=float) for cell, own in ordered.groupby("cell", sort=False)}
+    return by_cell(replicas.assign(cost=cost).sort_values("replica", kind="stable"), "cost")
+
+
+def by_cell(table: "pd.DataFrame", column: str) -> dict[str, Array]:
+    """Cell -> its values of a column, in their order."""
+    import pandas as pd
+
+    cell, names = pd.factorize(table["cell"])
+    values = table[column].to_numpy(dtype=float)[np.argsort(cell, kind="stable")]
+    ends = np.cumsum(np.bincount(cell, minlength=len(names)))
+    return dict(zip(map(str, names), np.split(values, ends[:-1]), strict=True))
 
 
 def groups(cells: "pd.DataFrame") -> Iterator[tuple[dict[str, Any], "pd.DataFrame"]]:
@@ -175,15 +184,25 @@ def updates_to_target(
     histories: "pd.DataFrame", goals: dict[str, float], cells: "pd.DataFrame"
 ) -> dict[str, dict[str, Array]]:
     """Cell -> updates, epochs and seconds to target, (R,) each, +inf where it was not reached."""
-    if histories.empty:
+    return to_goals(Courses(histories), goals, cells)
+
+
+def to_goals(courses: Courses, goals: dict[str, float], cells: "pd.DataFrame") -> dict[str, dict[str, Array]]:
+    """The same; all cells of the courses are among `cells`."""
+    if not courses.cells:
         return {}
-    target_on = cells.set_index("cell")["target_on"]
-    found: dict[str, dict[str, Array]] = {}
-    for cell, own in histories.groupby("cell", sort=False):
-        goal = goals[str(own["setting"].iloc[0])]
-        rows = [to_target(replica, goal, target_on[cell]) for _, replica in own.groupby("replica")]
-        found[str(cell)] = {axis: censored([row[f"to_target_{axis}"] for row in rows]) for axis in TARGET_LABELS}
-    return found
+    about = cells.drop_duplicates("cell").set_index("cell").loc[list(courses.cells)]
+    n = np.diff(courses.first)  # courses of each cell
+    goal = np.repeat(about["setting"].map(goals).to_numpy(float), n)
+    on_train = np.repeat(np.repeat((about["target_on"] == "train").to_numpy(), n), np.diff(courses.start))
+    costs = np.where(on_train, *(courses.column(f"{part}_cost") for part in ("train", "validation")))
+    before, first, part = courses.reaching(costs, goal)
+    reached: dict[str, list[Array]] = {}
+    for axis, column in {"updates": "update", "epochs": "epoch", "seconds": "train_seconds"}.items():
+        value = courses.column(column)
+        steps = value[before] + part * (value[first] - value[before])
+        reached[axis] = np.split(censored(np.where(first < 0, np.nan, steps)), courses.first[1:-1])
+    return {cell: {axis: reached[axis][i] for axis in TARGET_LABELS} for i, cell in enumerate(courses.cells)}
 
 
 def targets_table(

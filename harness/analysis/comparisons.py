@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from harness.analysis.courses import Courses
 from harness.inference import Array, Comparison, Interval, compare_family
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _turned(comparison: Comparison) -> Comparison:
 
 
 def costs_when_spent(
-    cells: "pd.DataFrame", histories: "pd.DataFrame", column: str, n_blocks: int | None = None
+    cells: "pd.DataFrame", courses: Courses, column: str, n_blocks: int | None = None
 ) -> tuple[float, dict[str, Array]]:
     """The most of a clock that every cell has spent, and cell -> training cost (R,) then.
 
@@ -83,34 +83,24 @@ def costs_when_spent(
     cells are such, or a replica stopped before its first update. n_blocks: at equal seconds only so many replicas,
     which were timed independently; None: all.
     """
-    steady = set(cells.loc[cells["n_diverged"] < cells["n_replicas"] / 2, "cell"])
-    curves: dict[str, Any] = dict(tuple(histories[histories["cell"].isin(cells["cell"])].groupby("cell", sort=False)))
-    budget = min((spent(rows, column) for cell, rows in curves.items() if cell in steady), default=0.0)
+    names = [str(cell) for cell in cells["cell"]]
+    steady = (cells["n_diverged"] < cells["n_replicas"] / 2).to_numpy()
+    if not steady.any():
+        return 0.0, {}
+    own, n = courses.of(names)
+    budget = float(courses.spent(own, n, column)[steady].min())
     most = n_blocks if column == "train_seconds" else None
-    return budget, {cell: costs_at(curves[cell], column, budget)[:most] for cell in cells["cell"]} if budget else {}
+    costs = courses.split(courses.costs_at(own, column, budget), n) if budget else []
+    return budget, {cell: costs[:most] for cell, costs in zip(names, costs, strict=bool(budget))}
 
 
 def spent(history: "pd.DataFrame", column: str) -> float:
     """What every replica of a cell has spent that did not diverge: less where one has stopped at a target."""
-    ends = [rows[-1] for rows in _by_replica(history)]
-    lost = (history["outcome"].iloc[ends] == "diverged").to_numpy(dtype=bool)
-    return float(history[column].to_numpy(dtype=float)[ends][~lost].min(initial=np.inf))
+    courses = Courses(history)
+    return float(courses.spent(*courses.all_of_one(), column)[0])
 
 
 def costs_at(history: "pd.DataFrame", column: str, budget: float) -> Array:
-    """Training cost (R,) of the replicas when `column` is at `budget`, log-linear in between; inf: diverged by then."""
-    x, outcome, costs = history[column].to_numpy(dtype=float), history["outcome"].to_numpy(), []
-    with np.errstate(divide="ignore"):
-        log_cost = np.log(history["train_cost"].to_numpy(dtype=float))
-    for rows in _by_replica(history):
-        lost = x[rows[-1]] <= budget * (1 + 1e-12) and outcome[rows[-1]] == "diverged"
-        cost = np.exp(np.interp(budget, x[rows], log_cost[rows]))
-        costs.append(np.inf if lost or np.isnan(cost) else cost)
-    return np.array(costs)
-
-
-def _by_replica(history: "pd.DataFrame") -> list[NDArray[np.intp]]:
-    """The rows of each replica, in their order. Without pandas, as a report asks a thousand times."""
-    replica = history["replica"].to_numpy()
-    order = np.argsort(replica, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(replica[order])) + 1)
+    """Training cost (R,) of the replicas of a cell when `column` is at `budget`, see `Courses.costs_at`."""
+    courses = Courses(history)
+    return courses.costs_at(courses.all_of_one()[0], column, budget)

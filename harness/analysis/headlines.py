@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.analysis.arms import COMPARED, Arm, Tuning, arm, tuning
 from harness.analysis.comparisons import Question, costs_when_spent
+from harness.analysis.courses import Courses
 from harness.training import MOST_BLOCKS
 
 if TYPE_CHECKING:
@@ -52,14 +53,14 @@ class Headline:
 
 
 def headlines(
-    cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: Mapping[str, str], n_blocks: int | None = None
+    cells: "pd.DataFrame", courses: Courses, clocks: Mapping[str, str], n_blocks: int | None = None
 ) -> list[Headline]:
     """The headlines of all scopes, whose comparisons are yet to be made.
 
     cells: all of the sweep. clocks: name -> column of a history. n_blocks: as in `costs_when_spent`.
     """
     return [
-        Headline(of, along, done, n_cells, _leads(done, histories, clocks, along, n_blocks))
+        Headline(of, along, done, n_cells, _leads(done, courses, clocks, along, n_blocks))
         for of, along, done, n_cells in scopes(cells)
     ]
 
@@ -80,11 +81,11 @@ def epochs_tell(cells: "pd.DataFrame") -> bool:
 
 
 def _leads(
-    cells: "pd.DataFrame", histories: "pd.DataFrame", clocks: Mapping[str, str], along: str, n_blocks: int | None
+    cells: "pd.DataFrame", courses: Courses, clocks: Mapping[str, str], along: str, n_blocks: int | None
 ) -> list[Lead]:
     found = []
     for clock, column in clocks.items() if along else ():
-        budget, costs = costs_when_spent(cells, histories, column, n_blocks)
+        budget, costs = costs_when_spent(cells, courses, column, n_blocks)
         if costs and not (clock == "updates" and epochs_tell(cells)):
             arms = [arm(own, costs, grid=cells) for _, own in cells.groupby(along, sort=False)]
             first, second = sorted(arms, key=lambda each: each.cost)[:2]

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.analysis.arms import COMPARED, Arm, arm, tuning
 from harness.analysis.comparisons import costs_when_spent
+from harness.analysis.courses import Courses
 from harness.analysis.headlines import Headline
 from harness.inference import CENTRAL, Array, Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RESAMPLES = 2000
 MOST_VALUES = 6
@@ -28,9 +26,7 @@ class Improvement(NamedTuple):
     n: int
 
 
-def improvements(
-    headlines: Sequence[Headline], histories: "pd.DataFrame", rng: np.random.Generator
-) -> list[Improvement]:
+def improvements(headlines: Sequence[Headline], courses: Courses, rng: np.random.Generator) -> list[Improvement]:
     """For each pair of the values that arms of several tasks have in common (Agarwal et al. 2021, § 4.3).
 
     Not of a pair that was not tuned alike in each task: the lowest of many cells is lower by chance than the lowest of
@@ -41,7 +37,7 @@ def improvements(
     if len(tasks) < 2 or len(along) > 1:
         return []
     (key,) = along
-    arms = [_arms(each, histories, key) for each in tasks]
+    arms = [_arms(each, courses, key) for each in tasks]
     common = [value for value in arms[0] if all(value in own for own in arms)][:MOST_VALUES]
     return [
         Improvement(key, a, b, _probability([(own[a].costs, own[b].costs) for own in arms], rng), len(tasks))
@@ -50,8 +46,8 @@ def improvements(
     ]
 
 
-def _arms(headline: Headline, histories: "pd.DataFrame", key: str) -> dict[object, Arm]:
-    _, costs = costs_when_spent(headline.cells, histories, "epoch")
+def _arms(headline: Headline, courses: Courses, key: str) -> dict[object, Arm]:
+    _, costs = costs_when_spent(headline.cells, courses, "epoch")
     column = "variant" if key == "setting" else key
     groups = headline.cells.groupby(column, sort=True) if costs else ()
     return {value: arm(own, costs, headline.cells) for value, own in groups}

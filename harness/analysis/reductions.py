@@ -1,6 +1,6 @@
 """Sum against mean: cells that are one training in exact arithmetic, and each reduction at its best learning rate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ import numpy as np
 from harness.analysis.arms import COMPARED, Arm, Tuning, arm, tuning
 from harness.analysis.batch_sizes import shared
 from harness.analysis.comparisons import CLOCK_COLUMNS, Question, Standing, costs_when_spent
+from harness.analysis.courses import Courses
 from harness.inference import Array, Interval, geometric_mean_ratio
 
 if TYPE_CHECKING:
@@ -80,12 +81,11 @@ class SumOrMean(Question):
         return Standing.OPEN if self.comparison and self.disagree else super().standing
 
 
-def sum_or_mean(cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[str, Array]) -> list[SumOrMean]:
-    """Of each setting with both reductions at a common batch size, yet to be compared. costs: final ones."""
-    pairs = matched_pairs(cells, costs)
+def sum_or_mean(cells: "pd.DataFrame", courses: Courses, pairs: Sequence[Pair]) -> list[SumOrMean]:
+    """Of each setting with both reductions at a common batch size, yet to be compared. pairs: `matched_pairs`."""
     found = []
     for setting, own in cells.groupby("setting", sort=False) if len(cells) else ():
-        if best := dict(_best(own, histories)):
+        if best := dict(_best(own, courses)):
             ratios = {B: _ratio(*arms) for B, arms in best.items()}
             tunings = {B: tuning(*arms, "reduction") for B, arms in best.items()}
             mine = [pair for pair in pairs if pair.setting == setting]
@@ -95,11 +95,11 @@ def sum_or_mean(cells: "pd.DataFrame", histories: "pd.DataFrame", costs: dict[st
     return found
 
 
-def _best(cells: "pd.DataFrame", histories: "pd.DataFrame") -> Iterator[tuple[float, Both]]:
+def _best(cells: "pd.DataFrame", courses: Courses) -> Iterator[tuple[float, Both]]:
     for B, own in cells.groupby("batch_size"):
         by_reduction = dict(tuple(own.groupby("reduction")))
         both = {"sum", "mean"} <= by_reduction.keys()
-        if both and (costs := costs_when_spent(own, histories, CLOCK_COLUMNS["epochs"])[1]):
+        if both and (costs := costs_when_spent(own, courses, CLOCK_COLUMNS["epochs"])[1]):
             total, mean = (arm(by_reduction[reduction], costs, grid=own) for reduction in ("sum", "mean"))
             yield float(B), (total, mean)
 
@@ -132,11 +132,12 @@ def matched_pairs(cells: "pd.DataFrame", costs: dict[str, Array]) -> list[Pair]:
     """
     pairs = []
     for (setting, B), own in cells.groupby(["setting", "batch_size"]) if len(cells) else ():
-        for _, a in own[own["reduction"] == "sum"].iterrows():
-            for _, b in own[own["reduction"] == "mean"].iterrows():
-                finite = np.isfinite([costs[a["cell"]], costs[b["cell"]]]).any()
-                if finite and np.isclose(a["lr_mean"], b["lr_mean"], rtol=1e-9, atol=0):
-                    pairs.append(_pair(str(setting), float(B), float(b["lr_mean"]), costs[a["cell"]], costs[b["cell"]]))
+        totals, means = (own[own["reduction"] == reduction] for reduction in ("sum", "mean"))
+        rates = totals["lr_mean"].to_numpy(float)[:, None], means["lr_mean"].to_numpy(float)
+        for i, j in np.argwhere(np.isclose(*rates, rtol=1e-9, atol=0)):
+            a, b = costs[totals["cell"].iloc[i]], costs[means["cell"].iloc[j]]
+            if np.isfinite(a).any() or np.isfinite(b).any():
+                pairs.append(_pair(str(setting), float(B), float(rates[1][j]), a, b))
     return pairs
 
 

@@ -17,6 +17,7 @@ from harness.inference.intervals import (
     geometric_mean_ratio,
     mean_interval,
     median_interval,
+    median_intervals,
     percentile_interval,
     proportion,
 )

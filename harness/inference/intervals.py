@@ -4,6 +4,7 @@
 the first call, not with the module: the import takes a second.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -87,6 +88,18 @@ def median_interval(values: ArrayLike) -> Interval:
         return Interval(np.nan, np.nan, np.nan, 0.0)
     k, confidence = _rank_of_limits(n)
     return Interval(float(np.median(ranked)), float(ranked[k - 1]), float(ranked[n - k]), confidence)
+
+
+def median_intervals(samples: Sequence[ArrayLike]) -> Array:
+    """(3, C): the median and the limits of `median_interval` of each of C samples, which may differ in their length."""
+    found = np.full((3, len(samples)), np.nan)
+    lengths = np.array([len(np.atleast_1d(sample)) for sample in samples], dtype=int)
+    for n in np.unique(lengths[lengths > 0]):
+        alike = np.flatnonzero(lengths == n)
+        ranked = np.sort(censored([samples[i] for i in alike]), axis=1)
+        k, _ = _rank_of_limits(int(n))
+        found[:, alike] = np.median(ranked, axis=1), ranked[:, k - 1], ranked[:, n - k]
+    return found
 
 
 @cache

@@ -9,6 +9,7 @@ from synthetic import cell, evidence
 
 from harness.analysis.answers import answer
 from harness.analysis.comparisons import CLOCK_COLUMNS, compare, spent
+from harness.analysis.courses import Courses
 from harness.analysis.headlines import headlines
 from harness.analysis.sweep_tables import SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS, ONE_READING, interruption, usable
@@ -125,7 +126,7 @@ def n_resolved(data: SweepData, histories: pd.DataFrame) -> int:
     found = []
     for _, own in histories.groupby("setting"):
         cells = data.cells[data.cells["cell"].isin(own["cell"])]
-        (headline,) = headlines(cells, own, SECONDS, data.n_blocks)
+        (headline,) = headlines(cells, Courses(own), SECONDS, data.n_blocks)
         compare(headline.leads)
         found += headline.leads
     return sum(lead.comparison.verdict in ("a lower", "b lower") for lead in found)
