@@ -129,18 +129,29 @@ def sweep_data(
         blocks, timing = None, ONE_READING
     cells = [_auto(cell, about.get(LOOKS, "").split()) for cell in cells]
     values = [{**one.values, "code": one.code, "data": one.data} for one in (cell.identity for cell in cells)]
-    rows = []
-    tables: tuple[list[pd.DataFrame], ...] = ([], [])  # of replicas, of histories
-    for cell, label, family, name in zip(cells, labels(values), families(values), names(values), strict=True):
-        row = {**family._asdict(), "name": name, **_cell_row(cell, label)}
-        head = {key: row[key] for key in HEAD}
-        if cell.replicas is not None and cell.history is not None:
-            row |= spread(cell.replicas)
-            for table, parts in zip((cell.replicas, cell.history), tables, strict=True):
-                parts.append(table.assign(**head, outcome=table["outcome"].fillna("")))
-        rows.append(row)
-    replicas, histories = (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame() for parts in tables)
+    rows = [
+        {**family._asdict(), "name": name, **_cell_row(cell, label)}
+        for cell, label, family, name in zip(cells, labels(values), families(values), names(values), strict=True)
+    ]
+    whole = {i: cell for i, cell in enumerate(cells) if cell.replicas is not None and cell.history is not None}
+    for i, own in zip(whole, spreads([cell.replicas for cell in whole.values()]), strict=True):
+        rows[i] |= own
+    heads = pd.DataFrame([{key: rows[i][key] for key in HEAD} for i in whole])
+    replicas, histories = (
+        _joined(heads, [getattr(cell, name) for cell in whole.values()]) for name in ("replicas", "history")
+    )
     return SweepData(title, about, pd.DataFrame(rows), replicas, histories, timing, blocks)
+
+
+def _joined(heads: "pd.DataFrame", parts: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
+    """One table of the cells' own, with what the head of each cell says in each of its rows."""
+    import pandas as pd
+
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True)
+    rows = heads.loc[np.repeat(heads.index, list(map(len, parts)))].reset_index(drop=True)
+    return table.assign(**dict(rows.items()), outcome=table["outcome"].fillna(""))
 
 
 def _auto(cell: SweepCell, looks: Sequence[str]) -> SweepCell:
@@ -234,12 +245,20 @@ def _plain(value: Any) -> Any:
     return exact_text(value) if isinstance(value, list) else value
 
 
-def spread(replicas: "pd.DataFrame") -> dict[str, float]:
-    """Score and quartiles (costs per example) over all replicas, diverged ones as +inf, and how many of each.
+def spreads(tables: "Sequence[pd.DataFrame]") -> list[dict[str, float]]:
+    """Of each table of replicas: score and quartiles (costs per example) over all, diverged ones as +inf; counts.
 
     n_stopped: replicas that ended at their target.
     """
-    lost, stopped = (replicas["outcome"] == how for how in ("diverged", "reached"))
-    q25, score, q75 = quartiles(replicas["final_train_cost"].mask(lost, np.inf))
-    counts = {"n_replicas": len(replicas), "n_diverged": int(lost.sum()), "n_stopped": int(stopped.sum())}
-    return {"score": score, "q25": q25, "q75": q75, **counts}
+    found: list[dict[str, float]] = [{} for _ in tables]
+    sizes = np.array(list(map(len, tables)), dtype=int)
+    for n in np.unique(sizes):
+        alike = np.flatnonzero(sizes == n).tolist()
+        outcome = np.stack([tables[i]["outcome"].to_numpy(dtype=object) for i in alike], axis=1)
+        cost = np.stack([tables[i]["final_train_cost"].to_numpy(dtype=float) for i in alike], axis=1)
+        lost, stopped = outcome == "diverged", (outcome == "reached").sum(axis=0)
+        q25, score, q75 = quartiles(np.where(lost, np.inf, cost))
+        for place, i in enumerate(alike):
+            counts = {"n_replicas": int(n), "n_diverged": int(lost[:, place].sum()), "n_stopped": int(stopped[place])}
+            found[i] = {"score": score[place], "q25": q25[place], "q75": q75[place], **counts}
+    return found

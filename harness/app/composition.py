@@ -80,13 +80,18 @@ def _workers(n_jobs: int, threads: int) -> int:
 
 def to_config(composed: DictConfig) -> Config:
     """One cell; takes Hydra's part out of `composed`. Raises ConfigError for a missing value and for an added key."""
-    with open_dict(composed):
-        composed.pop("hydra", None)
-    config: Config = refusing(OmegaConf.to_object, composed)
+    config: Config = refusing(OmegaConf.to_object, _without_hydra(composed))
     for prefix, part in {"": config, **{f"{name}.": getattr(config, name) for name in PARTS}}.items():
         if added := vars(part).keys() - {field.name for field in fields(part)}:
             raise unknown(prefix + min(added))
     return config
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    """The same object, without the largest part of it, which no cell needs."""
+    with open_dict(composed):
+        composed.pop("hydra", None)
+    return composed
 
 
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
@@ -119,7 +124,7 @@ def _choices(override: Override) -> list[str]:
 
 def _composer(session: Session, base: DictConfig) -> Callable[[list[str]], Config]:
     """The function from a cell's overrides to its configuration."""
-    shared = cache(lambda *groups: session.load_cell(base, list(groups)))
+    shared = cache(lambda *groups: _without_hydra(session.load_cell(base, list(groups))))
     is_group = cache(lambda key: bool(session.loader.get_group_options(key)))
 
     def compose(words: list[str]) -> Config:

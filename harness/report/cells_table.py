@@ -10,10 +10,21 @@ from harness.analysis import SweepData
 from harness.config import visible
 from harness.report.markdown import number
 
+MOST_ROWS = 1000  # a browser takes seconds to lay out more
+
 
 def cells_table(data: SweepData, link: Callable[[str], str]) -> str:
-    """A row for each cell of the grid, those of a task best first. link: the id of a run -> the address of its page."""
-    cells = data.best_first
+    """A row for each cell of the grid, those of a task best first; of more than MOST_ROWS, the first of each task.
+
+    link: the id of a run -> the address of its page.
+    """
+    every = data.best_first
+    most = max(1, MOST_ROWS // every["task"].nunique()) if len(every) > MOST_ROWS else len(every)
+    cells = every.groupby("task", sort=False).head(most)
+    left = len(every) - len(cells)
+    more = (
+        f"<p>{len(cells)} of {len(every)} cells, the best first: all are in <code>cells.csv</code>.</p>" if left else ""
+    )
     several = cells["setting"].nunique() > 1
     scores = [name for name in cells if name.startswith("final/test_") and not name.endswith("cost")][:1]
     names = [
@@ -28,7 +39,8 @@ def cells_table(data: SweepData, link: Callable[[str], str]) -> str:
     ]
     head = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in names)
     rows = "".join(f"<tr>{_row(row, several, scores, link)}</tr>" for row in cells.to_dict("records"))
-    return f'<div class="wide"><table class="cells"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    table = f'<table class="cells"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'{more}<div class="wide">{table}</div>'
 
 
 def _score_name(scores: list[str]) -> list[str]:

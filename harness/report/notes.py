@@ -291,7 +291,7 @@ def cells_table(data: SweepData) -> str:
     """One line per cell: outcome, final costs with the quartiles, timings and whose clock they are of."""
     rows = []
     clock = "in blocks" if data.timing == BLOCKS else "of each training"
-    for _, row in data.cells.iterrows():
+    for row in data.cells.to_dict("records"):
         spent = [_quartiles(row, key, f"{key}_q25", f"{key}_q75") for key in TIMES]
         lost = f"{row.get('n_diverged', 0):g} of {row.get('n_replicas', 0):g} diverged"
         cost = lost if np.isinf(row.get("score", np.nan)) else _quartiles(row, "score", "q25", "q75")
@@ -300,7 +300,7 @@ def cells_table(data: SweepData) -> str:
     return "\n".join(table(("cell", "outcome", "final training cost [quartiles]", *times), rows)) + "\n"
 
 
-def _quartiles(row: "pd.Series", *names: str) -> str:
+def _quartiles(row: "Mapping[str, Any]", *names: str) -> str:
     """A median with its quartiles, if it has them; nothing without a median."""
     median, low, high = (row.get(name, np.nan) for name in names)
     return "" if np.isnan(median) else interval(Interval(median, low, high))

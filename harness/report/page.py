@@ -21,6 +21,7 @@ from harness.report.charts import charts, library
 from harness.report.headlines import best_rates, headlines
 from harness.report.layout import packed
 from harness.report.markdown import rendered
+from harness.report.parallel import MOST_LINES
 from harness.report.tiles import tiles
 
 MOST_SENTENCES, MOST_RATES = 6, 4  # on the first screen
@@ -76,7 +77,7 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
     shown = {
         CURVES: _chart("curves", places, static[CURVES]),
         SLICE: _chart("slice", places, static[SLICE]) if _has_slice(data) else "",
-        PARALLEL: _chart("parallel", places, ""),
+        PARALLEL: _parallel_note(len(data.finished)) * ("parallel" in places) + _chart("parallel", places, ""),
         **{title: _section(text, own.get(title, "")) for title, text in sections.items()},
         "Time": static["Time"],
         "More figures": _figures(_others(pictures)),
@@ -111,6 +112,13 @@ def _first(data: SweepData, found: Answer, head: str) -> str:
     command = f"<p><code>{escape(visible(data.about.get('command', '')))}</code></p>"
     measured = f"<details><summary>How it was measured</summary>{command}{_section(rest, '')}</details>"
     return f"{tiles(found)}<div class='lead'>{said}</div>{measured}"
+
+
+def _parallel_note(n_cells: int) -> str:
+    """What of many cells is drawn."""
+    if n_cells <= MOST_LINES:
+        return ""
+    return f'<p class="caption">{MOST_LINES} of {n_cells} cells, from the lowest to the highest cost.</p>'
 
 
 def _has_slice(data: SweepData) -> bool:

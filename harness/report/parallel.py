@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.report.layout import evenly_spaced
+
 if TYPE_CHECKING:
     import pandas as pd
     from bokeh.plotting import figure
@@ -13,11 +15,15 @@ KEYS = {"setting": "setting", "batch_size": "B", "learning_rate": "η", "reducti
 COST = "final training cost"
 INK = "#767676"  # of axes and names: readable on white and on black
 HEIGHT = 360  # pixels
+MOST_LINES = 1000
 LETTERS = 24  # of a value
 
 
 def parallel(cells: "pd.DataFrame", keys: Sequence[str]) -> "figure":
-    """The lower the cost, the brighter and the wider the line; cells of which half or more diverged end on top."""
+    """The lower the cost, the brighter and the wider the line; cells of which half or more diverged end on top.
+
+    Of more than MOST_LINES cells, so many from the lowest to the highest cost.
+    """
     from bokeh.models import ColumnDataSource, HoverTool
     from bokeh.plotting import figure
 
@@ -25,7 +31,10 @@ def parallel(cells: "pd.DataFrame", keys: Sequence[str]) -> "figure":
         name="parallel", height=HEIGHT, sizing_mode="stretch_width", tools="reset", toolbar_location=None,
         x_range=(-0.3, len(keys) + 0.3), y_range=(-0.08, 1.08),
     )  # fmt: skip
-    ranks, place = _ranks(cells), {key: _places(cells[key]) for key in keys}
+    place, ranks = {key: _places(cells[key]) for key in keys}, _ranks(cells)
+    if len(cells) > MOST_LINES:
+        drawn = np.argsort(ranks, kind="stable")[evenly_spaced(range(len(ranks)), MOST_LINES)]
+        cells, ranks = cells.iloc[drawn], ranks[drawn]
     ys = [[*(place[key][value] for key, value in zip(keys, row, strict=True)), rank]
           for row, rank in zip(cells[list(keys)].itertuples(index=False), ranks, strict=True)]  # fmt: skip
     last = len(keys)

@@ -60,8 +60,9 @@ def _told(note: str) -> str:
 
 def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:
     """The same cells, with the run of each that is finished in the store, unless `rerun=all` asks to train it again."""
-    runs = [None if cell.config.rerun == "all" else store.finished_cell(cell.signature) for cell in cells]
-    return [replace(cell, run_id=run.info.run_id) if run else cell for cell, run in zip(cells, runs, strict=True)]
+    runs = store.finished_cells([cell.signature for cell in cells if cell.config.rerun != "all"])
+    found = {signature: run.info.run_id for signature, run in runs.items()}
+    return [replace(cell, run_id=found[cell.signature]) if cell.signature in found else cell for cell in cells]
 
 
 def missing(cells: Sequence[GridCell]) -> list[GridCell]:

@@ -1,10 +1,14 @@
 """The grid that a sweep's parent run keeps, and a sweep read back from the store as tables."""
 
+import io
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 SUMMARIES = ("final", "best", "baseline", "to_target", "diverged", "time", "noise")  # groups: one value a cell
 GRID, TIMING = "grid.json", "timing.csv"  # of the parent run
 TYPES = {"signature": str, "update_seconds": float, "update_cpu_seconds": float, "interrupted": bool}
+TOGETHER = 1000  # tables that are in memory as texts
+READERS = 8  # files that are read from a server at once
 REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}
 
 
@@ -81,7 +87,7 @@ def load_runs(store: Store, runs: "Sequence[Run]") -> SweepData:
 def load_cells(store: Store, runs: "Sequence[Run]") -> SweepData:
     """Read finished cells by their own runs, whether or not a sweep trained them."""
     chosen = _latest(runs)
-    cells = joined([_with_run(store, _identity_of(store, run), run) for run in chosen.values()])
+    cells = joined(_with_runs(store, [(_identity_of(store, run), run) for run in chosen.values()]))
     title = sweep_label([cell.identity.asked for cell in cells])
     return sweep_data(title, {"cells": str(len(cells))}, cells)
 
@@ -97,14 +103,17 @@ def _identity_of(store: Store, run: "Run") -> Identity:
     return Identity(stored.tags["signature"], values, stored.tags["code"], stored.tags["data_digest"], plan)
 
 
-def load_sweep(store: Store, sweep: str, *others: str) -> SweepData:
+def load_sweep(store: Store, sweep: str, *others: str, runs: "Sequence[Run] | None" = None) -> SweepData:
     """Read a sweep, and others as parts of it; cells that are not finished have a row in `cells` only.
 
     Of the runs of one cell the one that was started last counts, a finished one before any that is not. Seconds are
     those of one timing pass over all cells: readings of two passes do not compare.
+
+    runs: of the cells, if they were read already.
     """
-    grid, runs = whole_grid(store, sweep, *others), latest_runs(store, sweep, *others)
-    cells = joined([_with_run(store, cell, runs.get(key)) for key, cell in grid.items()])
+    grid = whole_grid(store, sweep, *others)
+    latest = latest_runs(store, sweep, *others) if runs is None else _latest(runs)
+    cells = joined(_with_runs(store, [(cell, latest.get(key)) for key, cell in grid.items()]))
     parent = store.get(sweep)
     about = dict(parent.data.tags) | {"cells": str(len(cells))} | _looks(store, sweep, *others)
     finished = [cell.identity.signature for cell in cells if cell.history is not None]
@@ -157,12 +166,20 @@ def _latest(runs: "Sequence[Run]") -> "dict[str, Run]":
     return {run.data.tags["signature"]: run for run in in_order}
 
 
-def _with_run(store: Store, cell: Identity, run: "Run | None") -> SweepCell:
+def _with_runs(store: Store, cells: "Sequence[tuple[Identity, Run | None]]") -> list[SweepCell]:
+    finished = [run for _, run in cells if run is not None and run.info.status == "FINISHED"]
+    tables = [_tables(store, finished, name) for name in ("replicas", "history")]
+    of = {run.info.run_id: own for run, *own in zip(finished, *tables, strict=True)}
+    return [_with_run(cell, run, *of.get(run.info.run_id if run else "", (None, None))) for cell, run in cells]
+
+
+def _with_run(
+    cell: Identity, run: "Run | None", replicas: "pd.DataFrame | None", history: "pd.DataFrame | None"
+) -> SweepCell:
     if run is None:
         return SweepCell(cell, "MISSING", reason="never started")
     tags, status = run.data.tags, run.info.status
     reason = "" if status == "FINISHED" else visible(tags.get("error", REASONS.get(status, status.lower())))
-    replicas, history = cell_tables(store, run, "replicas", "history") if status == "FINISHED" else (None, None)
     found = (tags.get("outcome", ""), reason, run.info.run_id, _summary(run, replicas))
     return SweepCell(cell, status, *found, replicas, history, tags.get(ARITHMETIC, ""))
 
@@ -180,15 +197,64 @@ def _summary(run: "Run", replicas: "pd.DataFrame | None") -> dict[str, float]:
 
 def cell_tables(store: Store, run: "Run", *names: str) -> "list[pd.DataFrame]":
     """Tables of a finished cell by their names, without .csv. Raises ConfigError for other files."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return [_table(store.download(run, f"{name}.csv", Path(scratch))) for name in names]
+    return [_tables(store, [run], name)[0] for name in names]
 
 
-def _table(path: Path) -> "pd.DataFrame":
+def _tables(store: Store, runs: "Sequence[Run]", name: str) -> "list[pd.DataFrame]":
+    """The table of this name of each finished cell. Raises ConfigError for another file.
+
+    Tables of the same columns are parsed together, as a parser takes longer to begin than to read a small one.
+    """
+    read: list[pd.DataFrame] = []
+    for i in range(0, len(runs), TOGETHER):
+        texts = _texts(store, runs[i : i + TOGETHER], f"{name}.csv")
+        alike: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            alike.setdefault(text.partition("\n")[0], []).append(place)
+        found: dict[int, pd.DataFrame] = {}
+        for places in alike.values():
+            found |= zip(places, _parsed([texts[place] for place in places], f"{name}.csv"), strict=True)
+        read += [found[place] for place in range(len(texts))]
+    return read
+
+
+def _texts(store: Store, runs: "Sequence[Run]", file: str) -> list[str]:
+    """The file of each run; from a server several at a time."""
+
+    def read(run: "Run") -> str:
+        (folder := Path(scratch, run.info.run_id)).mkdir(exist_ok=True)
+        path = store.download(run, file, folder)
+        with _refused(file):
+            return path.read_text(encoding="utf8")
+
+    readers = READERS if len(runs) > 1 and store.uri.startswith("http") else 1
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(readers) as pool:
+        return list(pool.map(read, runs)) if readers > 1 else list(map(read, runs))
+
+
+def _parsed(texts: Sequence[str], file: str) -> "list[pd.DataFrame]":
+    """The tables of texts with the same first line: one parse of all, unless a text may reach into the next one."""
+    n_rows = [text.count("\n") - 1 for text in texts]
+    if len(texts) > 1 and not any('"' in text or not text.endswith("\n") for text in texts):
+        with suppress(ConfigError):
+            whole = _table("".join([texts[0], *(text.partition("\n")[2] for text in texts[1:])]), file)
+            if len(whole) == sum(n_rows):
+                ends = accumulate(n_rows)
+                return [whole.iloc[end - n : end].reset_index(drop=True) for end, n in zip(ends, n_rows, strict=True)]
+    return [_table(text, file) for text in texts]
+
+
+def _table(text: str, file: str) -> "pd.DataFrame":
     import pandas as pd
 
+    with _refused(file):
+        table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["", "nan"], low_memory=False)
+        return table if file == "batch_costs.csv" else table.assign(outcome=table["outcome"].fillna(""))
+
+
+@contextmanager
+def _refused(file: str) -> Iterator[None]:
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan"])
-        return table if path.name == "batch_costs.csv" else table.assign(outcome=table["outcome"].fillna(""))
+        yield
     except (LookupError, OSError, ValueError) as error:
-        raise ConfigError(path.name, "a table as this version writes it", first_line(error)) from error
+        raise ConfigError(file, "a table as this version writes it", first_line(error)) from error

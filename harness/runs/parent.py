@@ -103,9 +103,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
 
 
 def _add_finished(store: Store, sweep: str, cells: Sequence[GridCell]) -> None:
-    for cell in cells:
-        if cell.run_id:
-            store.add_to_sweep(cell.run_id, sweep)
+    store.add_all_to_sweep([cell.run_id for cell in cells if cell.run_id], sweep)
 
 
 def add_cells(store: Store, sweep: str, cells: Sequence[GridCell], new: Sequence[GridCell]) -> None:
@@ -127,7 +125,7 @@ def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -
             cells = store.cells(sweep)
             if not answered:
                 return cells, None
-            told = write_answer(store, sweep)
+            told = write_answer(store, sweep, runs=cells)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
             complete = finished >= read_grid(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
@@ -151,12 +149,13 @@ def _end(parent: RunWriter, status: str) -> None:
         print_failure("the end of the sweep was not written", error)
 
 
-def write_answer(store: Store, sweep: str, *others: str) -> Told:
+def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] | None = None) -> Told:
     """Note, figures, table of cells and report on the parent, from the store; replaces files of the same names.
 
     others: sweeps whose cells count as this one's, for a grid that was spread over several commands.
+    runs: of the cells, if they were read already.
     """
-    data = load_sweep(store, sweep, *others)
+    data = load_sweep(store, sweep, *others, runs=runs)
     found = answer(data)
     words = note(data, found)
     judgement = studies.judgement(store, sweep, data, found)

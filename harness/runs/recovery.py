@@ -61,7 +61,7 @@ def _status(store: Store, sweep: str) -> dict[str, str]:
 def _wait_for_workers(store: Store, sweep: str) -> None:
     """Until interrupted workers have ended, for ENDING_SECONDS at most."""
     deadline = time.monotonic() + ENDING_SECONDS
-    while time.monotonic() < deadline and any(not store.has_ended(run) for run in store.cells(sweep)):
+    while time.monotonic() < deadline and any(not store.has_ended(run) for run in store.open_cells(sweep)):
         time.sleep(0.2)
 
 
@@ -81,9 +81,8 @@ def drain(
         if delivered.n_waiting:
             return None
         close_orphaned_cells(store, delivered.refused_runs)
-        for run in store.cells(sweep) if sweep and not killed else []:
-            is_open = run.info.status == "RUNNING" and run.info.run_id not in delivered.refused_runs
-            if is_open and run.data.tags.get("sweep") == sweep:
+        for run in store.open_cells(sweep) if sweep and not killed else []:
+            if run.info.run_id not in delivered.refused_runs and run.data.tags.get("sweep") == sweep:
                 store.mark_killed(run)
     except (UnreachableError, OSError) as away:  # OSError: the disk is full
         say(f"{store.uri} does not answer ({away}). Runs that may still be open there are closed at the next start.")

@@ -42,10 +42,15 @@ def train_shared(cells: Sequence[GridCell], store: Store, train: Train, found: F
 
 def adopt(cells: Sequence[GridCell], store: Store, sweep: str, say: Say) -> None:
     """Make cells part of the sweep that another command finished while the store was away from this one."""
+    lacking = [cell for cell in cells if not cell.run_id and cell.config.rerun != "all"]
     try:
-        own = {run.data.tags["signature"] for run in store.cells(sweep) if run.info.status == "FINISHED"}
-        for cell in cells:
-            if cell.signature not in own and cell.config.rerun != "all":
+        own = (
+            {run.data.tags["signature"] for run in store.cells(sweep) if run.info.status == "FINISHED"}
+            if lacking
+            else {}
+        )
+        for cell in lacking:
+            if cell.signature not in own:
                 _is_finished(cell, store, lambda run_id: store.add_to_sweep(run_id, sweep))
     except (UnreachableError, OSError) as away:
         say(f"{store.uri} does not answer ({away}): cells that other commands finished were not looked for")

@@ -121,6 +121,19 @@ class Bulk:
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise UnreachableError(reason(error)) from error
 
+    def tag(self, run_ids: Sequence[str], key: str, value: str) -> None:
+        """Set a tag of many runs, all or none. Raises UnreachableError if the database does not take it."""
+        import sqlalchemy
+
+        tags = self._tables["tags"]
+        try:
+            with self._engine.begin() as connection:
+                has = tags.select().with_only_columns(tags.c.run_uuid).where(tags.c.key == key, tags.c.value == value)
+                known = {row[0] for row in connection.execute(has)}
+                self._insert(connection, "tags", *((key, value, run_id) for run_id in run_ids if run_id not in known))
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise UnreachableError(reason(error)) from error
+
     def _insert(self, connection: "sqlalchemy.Connection", table: str, *rows: tuple[Any, ...]) -> None:
         """As the driver takes it: SQLAlchemy's own form costs more time than the database."""
         if rows:

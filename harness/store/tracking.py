@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.store import claims, connection, opening, places
+from harness.store.bulk import Bulk
 from harness.store.connection import OUTAGE_SECONDS, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
 from harness.store.hosts import check_place, is_allowed
 from harness.store.journal import Journal
 from harness.store.pages import UI, report_place
+from harness.store.places import path_of
 from harness.store.processes import described, is_dead, process_tags
 from harness.store.redaction import redacted
 from harness.store.writer import REFUSAL_SECONDS, RunWriter
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 FINISHED = "attributes.status = 'FINISHED'"
 ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
 REPORT = "report.html"  # of a sweep
+TABLE = "history.csv"  # of a cell: what its run has only if it is whole
+FEW = 16  # cells that are looked up one by one
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
@@ -124,6 +128,15 @@ class Store:
     def add_to_sweep(self, run_id: str, sweep: str) -> None:
         """Make a finished cell part of another sweep."""
         query(lambda: self.client.set_tag(run_id, sweep_tag(sweep), "yes"))
+
+    def add_all_to_sweep(self, run_ids: Sequence[str], sweep: str) -> None:
+        """The same for many, in one transaction where the store is a SQLite database."""
+        with Bulk.of(self) if len(run_ids) > FEW else nullcontext() as tables:
+            if tables:
+                tables.tag(run_ids, sweep_tag(sweep), "yes")
+                return
+        for run_id in run_ids:
+            self.add_to_sweep(run_id, sweep)
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""
@@ -244,7 +257,27 @@ class Store:
     def finished_cell(self, signature: str) -> "Run | None":
         """The newest finished run of a cell that still has its tables."""
         found = self._search(f"{FINISHED} and tags.kind = 'cell' and tags.signature = '{signature}'", 1000)
-        return next((run for run in reversed(found) if self.has_file(run.info.run_id, "history.csv")), None)
+        return next((run for run in reversed(found) if self._has_tables(run)), None)
+
+    def finished_cells(self, signatures: Sequence[str]) -> dict[str, "Run"]:
+        """Signature -> the same, of those that have one; many are found in one search."""
+        if len(signatures) <= FEW:
+            each = {signature: self.finished_cell(signature) for signature in signatures}
+            return {signature: run for signature, run in each.items() if run}
+        wanted, found = set(signatures), dict[str, "Run"]()
+        for run in reversed(self._search(f"{FINISHED} and tags.kind = 'cell'")):
+            signature = run.data.tags["signature"]
+            if signature in wanted and signature not in found and self._has_tables(run):
+                found[signature] = run
+        return found
+
+    def _has_tables(self, run: "Run") -> bool:
+        folder = path_of(run.info.artifact_uri)
+        return Path(folder, TABLE).is_file() if folder else self.has_file(run.info.run_id, TABLE)
+
+    def open_cells(self, sweep: str) -> list["Run"]:
+        """Those of `cells` that have not ended."""
+        return self._search(f"attributes.status = 'RUNNING' and {_of_sweep(sweep)}")
 
     def orphaned_runs(self) -> list["Run"]:
         """The runs that are RUNNING though nobody trains them any more.
@@ -270,7 +303,10 @@ class Store:
         return any(item.path == path for item in query(lambda: self.client.list_artifacts(run_id, folder)))
 
     def download(self, run: "Run", path: str, to: Path) -> Path:
-        """One of a run's files, copied into a folder."""
+        """One of a run's files, to be read: where it lies on this machine, else copied into a folder."""
+        folder = path_of(run.info.artifact_uri)
+        if folder and (own := Path(folder, path)).is_file():
+            return own
         return Path(query(lambda: self._download(run, path, to)))
 
     def _download(self, run: "Run", path: str, to: Path) -> str:
