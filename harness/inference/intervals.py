@@ -95,7 +95,7 @@ def median_intervals(samples: Sequence[ArrayLike]) -> Array:
     found = np.full((3, len(samples)), np.nan)
     lengths = np.array([len(np.atleast_1d(sample)) for sample in samples], dtype=int)
     for n in np.unique(lengths[lengths > 0]):
-        alike = np.flatnonzero(lengths == n)
+        alike = np.flatnonzero(lengths == n).tolist()
         ranked = np.sort(censored([samples[i] for i in alike]), axis=1)
         k, _ = _rank_of_limits(int(n))
         found[:, alike] = np.median(ranked, axis=1), ranked[:, k - 1], ranked[:, n - k]

@@ -1,0 +1,52 @@
+"""What a sweep of cells that are all there asks of the store and of the parser does not grow with their number."""
+
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from harness.runs import parent as sweep
+from harness.store import Store
+from harness.store.client import Client
+from harness.store.tracking import FEW
+
+SMALL = ["-m", "dataset=iris", "updates=2", "seeds=2", "batch_size=8"]
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often each of these was called."""
+    calls = Counter()
+
+    def count(owner, name):
+        own = getattr(owner, name)
+
+        def called(*arguments, **options):
+            calls[name] += 1
+            return own(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, called)
+
+    for owner, name in ((pd, "read_csv"), (Store, "_search"), (Store, "_download"), (Client, "set_tag")):
+        count(owner, name)
+    return calls
+
+
+def calls_of_a_second_command(project, counted, n_cells: int) -> Counter:
+    words = [*SMALL, f"learning_rate={','.join(f'{0.001 * (k + 1):.3f}' for k in range(n_cells))}"]
+    assert project.run(*words)[0] == 0
+    counted.clear()
+    code, said = project.run(*words)
+    assert code == 0
+    assert f"{n_cells} of {n_cells} cells trained ({n_cells} found finished in the store)" in said
+    return Counter(counted)
+
+
+@pytest.mark.slow
+def test_the_second_command_asks_as_often_for_many_cells_as_for_few(project, counted, monkeypatch):
+    monkeypatch.setattr(sweep, "figures", lambda *about: {})
+    few = calls_of_a_second_command(project, counted, 2)
+    many = calls_of_a_second_command(project, counted, FEW + 4)
+    assert few["_search"] >= 2
+    assert few["read_csv"] >= 2
+    assert many <= few
