@@ -90,10 +90,10 @@ def median_interval(values: ArrayLike) -> Interval:
     return Interval(float(np.median(ranked)), float(ranked[k - 1]), float(ranked[n - k]), confidence)
 
 
-def median_intervals(samples: Sequence[ArrayLike]) -> Array:
+def median_intervals(samples: Sequence[Array]) -> Array:
     """(3, C): the median and the limits of `median_interval` of each of C samples, which may differ in their length."""
     found = np.full((3, len(samples)), np.nan)
-    lengths = np.array([len(np.atleast_1d(sample)) for sample in samples], dtype=int)
+    lengths = np.array([len(sample) for sample in samples], dtype=int)
     for n in np.unique(lengths[lengths > 0]):
         alike = np.flatnonzero(lengths == n).tolist()
         ranked = np.sort(censored([samples[i] for i in alike]), axis=1)
