@@ -22,5 +22,6 @@ from harness.store.processes import described
 from harness.store.provenance import ARITHMETIC, arithmetic, commit, environment, uncommitted_diff
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run, stored_json, stored_yaml
 from harness.store.redaction import redacted
-from harness.store.tracking import ORIGIN, Delivery, Store, sweep_tag
+from harness.store.searching import sweep_tag
+from harness.store.tracking import ORIGIN, Delivery, Store
 from harness.store.writer import RunWriter

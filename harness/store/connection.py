@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOCKED = "database is locked"  # what SQLite says, after some seconds
 LOCKED_SECONDS = 120.0  # that another command may take to open, or to make, the same store
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
@@ -69,15 +70,32 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         lock = opening.lock_folder() / f"harness-{opening.user()}-{digest}.lock"
         with FileLock(lock, timeout=LOCKED_SECONDS):  # processes that create a database at once break each other
-            client = Client()
+            client = _unless_locked(Client)
             if experiment_id:
                 return client, experiment_id
-            own = client.get_experiment_by_name(_experiment()) or _created(client, uri)
-            if places.names_store_of(uri, str(Path.cwd())):
-                places.repair(Path.cwd())
-                own = client.get_experiment(own.experiment_id)
+            own = _unless_locked(lambda: _own_experiment(client, uri))
         opening.check_experiment(own, _experiment(), uri)
         return client, str(own.experiment_id)
+
+
+def _unless_locked(ask: Callable[[], T]) -> T:
+    """The answer, asking again for up to OUTAGE_SECONDS while another program holds the lock of an SQLite file."""
+    deadline = time.monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            return ask()
+        except Exception as error:
+            if LOCKED not in str(error) or time.monotonic() > deadline:
+                raise
+            print(f"harness: the store: {LOCKED} by another program; waiting for it", file=sys.stderr)
+
+
+def _own_experiment(client: "MlflowClient", uri: str) -> "Experiment":
+    own = client.get_experiment_by_name(_experiment()) or _created(client, uri)
+    if not places.names_store_of(uri, str(Path.cwd())):
+        return own
+    places.repair(Path.cwd())
+    return client.get_experiment(own.experiment_id)
 
 
 def set_defaults() -> None:
@@ -105,9 +123,9 @@ def connect_to_read() -> tuple["MlflowClient", str]:
         from harness.store.client import Client
 
         if places.names_store_of(uri, str(Path.cwd())):
-            places.repair(Path.cwd(), must=False)
-        client = Client(uri)
-        found = client.get_experiment_by_name(_experiment())
+            _unless_locked(lambda: places.repair(Path.cwd(), must=False))
+        client = _unless_locked(lambda: Client(uri))
+        found = _unless_locked(lambda: client.get_experiment_by_name(_experiment()))
         if found is None:
             allowed = f"an experiment of {redacted(uri)} (a command that trains makes it)"
             raise ConfigError("MLFLOW_EXPERIMENT_NAME", allowed, _experiment())

@@ -10,24 +10,18 @@ from harness.store import claims, connection, opening, places
 from harness.store.bulk import Bulk
 from harness.store.connection import OUTAGE_SECONDS, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
-from harness.store.hosts import check_place, is_allowed
 from harness.store.journal import Journal
 from harness.store.pages import UI, report_place
-from harness.store.places import path_of
-from harness.store.processes import described, is_dead, process_tags
-from harness.store.redaction import redacted
+from harness.store.processes import described, process_tags
+from harness.store.searching import FEW, Runs, of_sweep, sweep_tag
 from harness.store.writer import REFUSAL_SECONDS, RunWriter
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-FINISHED = "attributes.status = 'FINISHED'"
 ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
 REPORT = "report.html"  # of a sweep
-TABLE = "history.csv"  # of a cell: what its run has only if it is whole
-FEW = 16  # cells that are looked up one by one
-ID_LENGTH = 32  # hexadecimal digits of a run's id
 
 
 class Delivery(NamedTuple):
@@ -50,11 +44,12 @@ class Delivery(NamedTuple):
         return not (self.n_waiting or self.refused or self.unreadable)
 
 
-class Store:
+class Store(Runs):
     """An open tracking store and the experiment that runs go to. undelivered: the folder of the journals."""
 
     def __init__(self, client: "MlflowClient", experiment_id: str, undelivered: Path) -> None:
-        self.client, self.experiment_id, self.undelivered = client, experiment_id, undelivered
+        super().__init__(client, experiment_id)
+        self.undelivered = undelivered
 
     @classmethod
     def open(cls, experiment_id: str | None = None) -> "Store":
@@ -67,11 +62,6 @@ class Store:
         return cls(*connection.connect_to_read(), Path.cwd() / opening.RUNS / "undelivered")
 
     @property
-    def uri(self) -> str:
-        """Where the store is, without the password that a server's address may hold."""
-        return redacted(self.client.tracking_uri)
-
-    @property
     def ui(self) -> UI:
         """Links to the pages of the experiment."""
         return UI(self.uri, self.experiment_id)
@@ -82,10 +72,6 @@ class Store:
             if any(item.path == REPORT for item in self.client.list_artifacts(run_id)):
                 return report_place(self.ui, self.client.get_run(run_id), REPORT)
         return ""
-
-    def last(self, **tags: str) -> "Run | None":
-        """The newest run with these tags, however it ended."""
-        return next(reversed(self._search(" and ".join(f"tags.{key} = '{text}'" for key, text in tags.items()))), None)
 
     def start(self, name: str, tags: Mapping[str, str], parent: str | None = None, claim: bool = False) -> RunWriter:
         """A new run; inside a sweep, below its parent.
@@ -140,7 +126,7 @@ class Store:
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""
-        tag = connection.view_tag(sweep, _of_sweep(sweep), columns, order_by)
+        tag = connection.view_tag(sweep, of_sweep(sweep), columns, order_by)
         query(lambda: self.client.set_experiment_tag(self.experiment_id, *tag))
 
     def describe(self, markdown: str, unless_not: str) -> None:
@@ -197,40 +183,6 @@ class Store:
         if journal.held:
             end_provisionally(self.client, journal)
 
-    def _search(self, filter_string: str, most: int = 50_000) -> list["Run"]:
-        """Runs of the experiment in the order in which they were started, without those whose artifacts are elsewhere.
-
-        See `hosts`.
-        """
-        order = ["attributes.start_time ASC"]
-        search = self.client.search_runs
-        found = query(lambda: list(search([self.experiment_id], filter_string, 1, most, order)), refusals=())
-        return [run for run in found if is_allowed(run.info.artifact_uri, self.client.tracking_uri)]
-
-    def get(self, run_id: str) -> "Run":
-        """Raises MlflowException if there is no such run, ConfigError if its artifacts are where nothing is opened."""
-        run = query(lambda: self.client.get_run(run_id))
-        check_place(f"run {run_id}", run.info.artifact_uri, self.client.tracking_uri)
-        return run
-
-    def beginning_with(self, digits: str) -> list["Run"]:
-        """The runs of the experiment whose ids begin with these digits; of a whole id, the run wherever it is."""
-        from mlflow.exceptions import MlflowException
-
-        if len(digits) < ID_LENGTH:
-            return self._search(f"attributes.run_id LIKE '{digits}%'")
-        with suppress(MlflowException):
-            return [self.get(digits)]
-        return []
-
-    def cells(self, sweep: str) -> list["Run"]:
-        """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""
-        return self._search(_of_sweep(sweep))
-
-    def cells_and_sweeps(self) -> list["Run"]:
-        """Every run that the harness made, but for those that are still being unpacked."""
-        return [run for kind in ("cell", "sweep") for run in self._search(f"tags.kind = '{kind}'")]
-
     def create_as(self, origin: str, name: str, start: int) -> str:
         """The id of an open run that is being unpacked: a new one, or one that an unpacking which ended early left.
 
@@ -244,97 +196,3 @@ class Store:
             return begun[0] if begun else self.client.create_run(self.experiment_id, start, tags, name)
 
         return str(query(find_or_create).info.run_id)
-
-    def last_study(self, name: str, size: str) -> "Run | None":
-        """The newest finished sweep of a study."""
-        found = self._search(f"{FINISHED} and tags.kind = 'sweep' and tags.study = '{name}' and tags.size = '{size}'")
-        return found[-1] if found else None
-
-    def sweeps_with(self, tag: str) -> list["Run"]:
-        """The sweeps that have this tag, whatever became of them."""
-        return self._search(f"tags.kind = 'sweep' and tags.`{tag}` LIKE '%'")
-
-    def finished_cell(self, signature: str) -> "Run | None":
-        """The newest finished run of a cell that still has its tables."""
-        found = self._search(f"{FINISHED} and tags.kind = 'cell' and tags.signature = '{signature}'", 1000)
-        return next((run for run in reversed(found) if self._has_tables(run)), None)
-
-    def finished_cells(self, signatures: Sequence[str]) -> dict[str, "Run"]:
-        """Signature -> the same, of those that have one; many are found in one search."""
-        if len(signatures) <= FEW:
-            each = {signature: self.finished_cell(signature) for signature in signatures}
-            return {signature: run for signature, run in each.items() if run}
-        wanted, found = set(signatures), dict[str, "Run"]()
-        for run in reversed(self._search(f"{FINISHED} and tags.kind = 'cell'")):
-            signature = run.data.tags["signature"]
-            if signature in wanted and signature not in found and self._has_tables(run):
-                found[signature] = run
-        return found
-
-    def _has_tables(self, run: "Run") -> bool:
-        folder = path_of(run.info.artifact_uri)
-        return Path(folder, TABLE).is_file() if folder else self.has_file(run.info.run_id, TABLE)
-
-    def open_cells(self, sweep: str) -> list["Run"]:
-        """Those of `cells` that have not ended."""
-        return self._search(f"attributes.status = 'RUNNING' and {_of_sweep(sweep)}")
-
-    def orphaned_runs(self) -> list["Run"]:
-        """The runs that are RUNNING though nobody trains them any more.
-
-        Their process is certainly dead, has long been silent on another host, or does not know where the project is.
-        """
-        open_runs = self._search("attributes.status = 'RUNNING'")
-        gone = (is_dead, claims.is_abandoned, lambda tags: places.MOVED in tags)
-        return [run for run in open_runs if any(ask(run.data.tags) for ask in gone)]
-
-    def claimed_cells(self) -> dict[str, "Run"]:
-        """Signature -> the open run of a cell that a process trains, or trained until it died."""
-        found = self._search("attributes.status = 'RUNNING' and tags.kind = 'cell'")
-        return {run.data.tags["signature"]: run for run in found if claims.is_claim(run)}
-
-    def has_ended(self, run: "Run") -> bool:
-        """Whether the run has ended, or its process certainly has."""
-        return run.info.status != "RUNNING" or places.MOVED in run.data.tags or is_dead(run.data.tags)
-
-    def has_file(self, run_id: str, path: str) -> bool:
-        """Whether a file is among a run's artifacts."""
-        folder = path.rpartition("/")[0] or None
-        return any(item.path == path for item in query(lambda: self.client.list_artifacts(run_id, folder)))
-
-    def download(self, run: "Run", path: str, to: Path) -> Path:
-        """One of a run's files, to be read: where it lies on this machine, else copied into a folder."""
-        folder = path_of(run.info.artifact_uri)
-        if folder and (own := Path(folder, path)).is_file():
-            return own
-        return Path(query(lambda: self._download(run, path, to)))
-
-    def _download(self, run: "Run", path: str, to: Path) -> str:
-        """From the place that the run names: given its id, MLflow asks the store again, for the run and its models.
-
-        Raises UnreachableError if the file is listed: MLflow calls the path wrong whatever made a download fail; else
-        RefusedError.
-        """
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
-
-        run_id, uri = run.info.run_id, f"{run.info.artifact_uri}/{path}"
-        try:
-            return download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=self.client.tracking_uri)
-        except (MlflowException, OSError) as error:
-            connection.check_room(to, error)
-        try:
-            return self.client.download_artifacts(run_id, path, str(to))
-        except MlflowException as error:
-            if self.has_file(run_id, path):
-                raise UnreachableError(reason(error)) from error
-            raise RefusedError(reason(error)) from error
-
-
-def sweep_tag(sweep: str) -> str:
-    """The tag that makes a cell part of a sweep, if "yes": one for each sweep, as a finished cell may serve several."""
-    return f"sweep.{sweep}"
-
-
-def _of_sweep(sweep: str) -> str:
-    return f"tags.`{sweep_tag(sweep)}` = 'yes'"

@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(FAULTS), help="this fault; writes no page")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="of the random moments")
     options = parser.parse_args()
+    _restore_signals()
     print(f"seed {options.seed}", flush=True)
     trials = [(name, options.seed + n) for n in range(options.rounds) for name in options.only or FAULTS]
     results, folder = Results(options.seed), Path(tempfile.mkdtemp(prefix="faults-"))
@@ -52,6 +54,12 @@ def main() -> int:
     if results.good:
         shutil.rmtree(folder)
     return int(not results.good)
+
+
+def _restore_signals() -> None:
+    """A shell that starts this in the background has it ignore these; the commands that it starts would, too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Results:

@@ -233,7 +233,7 @@ def test_an_end_in_the_middle_leaves_no_half_run(made, target, monkeypatch, clie
     with pytest.MonkeyPatch.context() as patch:
         if client:
             through_the_client(patch)
-        patch.setattr("harness.store.tracking.is_dead", lambda tags: True)
+        patch.setattr("harness.store.searching.is_dead", lambda tags: True)
         command(target, "deliver")
         assert command(target, "unpack", str(made.archive))[0] == 0
     found = contents(target)

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from harness.runs import parent as sweep
-from harness.store import Store
+from harness.store import Store, searching
 from harness.store.client import Client
-from harness.store.tracking import FEW
+from harness.store.searching import FEW
 
 SMALL = ["-m", "dataset=iris", "updates=2", "seeds=2", "batch_size=8"]
 
@@ -27,7 +27,7 @@ def counted(monkeypatch):
 
         monkeypatch.setattr(owner, name, called)
 
-    for owner, name in ((pd, "read_csv"), (Store, "_search"), (Store, "_download"), (Client, "set_tag")):
+    for owner, name in ((pd, "read_csv"), (Store, "_page"), (Store, "_download"), (Client, "set_tag")):
         count(owner, name)
     return calls
 
@@ -47,6 +47,15 @@ def test_the_second_command_asks_as_often_for_many_cells_as_for_few(project, cou
     monkeypatch.setattr(sweep, "figures", lambda *about: {})
     few = calls_of_a_second_command(project, counted, 2)
     many = calls_of_a_second_command(project, counted, FEW + 4)
-    assert few["_search"] >= 2
+    assert few["_page"] >= 2
     assert few["read_csv"] >= 2
     assert many <= few
+
+
+def test_cells_that_are_not_among_the_newest_are_found_too(project, monkeypatch):
+    monkeypatch.setattr(searching, "FEW", 1)
+    monkeypatch.setattr(searching, "NEWEST", 1)
+    assert project.run(*SMALL, "learning_rate=0.1,0.2,0.3,0.4")[0] == 0
+    code, said = project.run(*SMALL, "learning_rate=0.1,0.2,0.5")
+    assert code == 0
+    assert "3 of 3 cells trained (2 found finished in the store)" in said

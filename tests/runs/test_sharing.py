@@ -7,7 +7,7 @@ import pytest
 
 from harness.runs import sharing
 from harness.runs.grid import GridCell
-from harness.store import UnreachableError, claims, tracking
+from harness.store import UnreachableError, claims, sweep_tag
 from harness.store.processes import process_tags
 from harness.training import Identity
 
@@ -147,4 +147,4 @@ def test_two_commands_in_one_store_train_a_cell_once_and_both_have_it(project, m
     assert ends[1][0] == 1
     assert "1 of 2 cells trained in" in ends[1][1]
     assert [one.info.status for one in project.runs("cell")] == ["FINISHED"] * 2
-    assert tracking.sweep_tag(project.runs("sweep")[0].info.run_id) in project.runs("cell")[1].data.tags
+    assert sweep_tag(project.runs("sweep")[0].info.run_id) in project.runs("cell")[1].data.tags

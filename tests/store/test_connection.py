@@ -3,6 +3,7 @@
 import errno
 import getpass
 import os
+import sqlite3
 import tempfile
 from types import SimpleNamespace
 
@@ -141,3 +142,26 @@ def test_a_folder_in_which_mlflow_makes_no_store_is_refused(tmp_path, monkeypatc
     with pytest.raises(ConfigError, match="current folder: expected a path without"):
         connection.connect()
     assert not (folder / "mlflow.db").exists()
+
+
+def locked_for(n_times: int):
+    """What fails so often, as MLflow does while another program holds the lock of its database."""
+    left = [sqlite3.OperationalError("database is locked")] * n_times
+
+    def ask():
+        if left:
+            raise left.pop()
+        return "answer"
+
+    return ask
+
+
+def test_a_locked_database_is_waited_for_and_that_is_said(capsys):
+    assert connection._unless_locked(locked_for(2)) == "answer"
+    assert capsys.readouterr().err.count("database is locked by another program; waiting for it") == 2
+
+
+def test_a_database_that_stays_locked_is_refused_after_the_time_of_an_outage(monkeypatch):
+    monkeypatch.setattr(connection, "OUTAGE_SECONDS", -1.0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        connection._unless_locked(locked_for(1))

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from mlflow.store.entities import PagedList
 
 from harness.config import ConfigError
 from harness.store import Store
@@ -79,13 +80,17 @@ def _run(run_id, place):
 
 
 class Client:
-    """A store of which another hand has written two runs."""
+    """A store of which another hand has written three runs."""
 
     tracking_uri = LOCAL
-    runs = (_run("good", "file:///home/me/1"), _run("evil", "http://evil.example/1"))
+    runs = (
+        _run("good", "file:///home/me/1"), _run("evil", "http://evil.example/1"), _run("other", "file:///home/me/2")
+    )  # fmt: skip
 
-    def search_runs(self, *_):
-        return list(self.runs)
+    def search_runs(self, experiments, filter_string, kind, most, order, token):
+        """A run a page."""
+        first = int(token or 0)
+        return PagedList(self.runs[first : first + 1], str(first + 1) if first + 1 < len(self.runs) else None)
 
     def get_run(self, run_id):
         return next(run for run in self.runs if run.info.run_id == run_id)
@@ -93,7 +98,7 @@ class Client:
 
 def test_runs_elsewhere_are_not_found_and_not_read(tmp_path):
     store = Store(Client(), "1", tmp_path)
-    assert [run.info.run_id for run in store.cells("sweep")] == ["good"]
+    assert [run.info.run_id for run in store.cells("sweep")] == ["good", "other"]
     assert store.get("good").info.run_id == "good"
     with pytest.raises(ConfigError, match="run evil"):
         store.get("evil")

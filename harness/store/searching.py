@@ -1,0 +1,188 @@
+"""What is read of a tracking store: its runs and their files."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.store import claims, connection, places
+from harness.store.connection import RefusedError, UnreachableError, query, reason
+from harness.store.hosts import check_place, is_allowed
+from harness.store.places import path_of
+from harness.store.processes import is_dead
+from harness.store.redaction import redacted
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
+    from mlflow.tracking import MlflowClient
+
+FINISHED = "attributes.status = 'FINISHED'"
+FINISHED_CELL = f"{FINISHED} and tags.kind = 'cell'"
+TABLE = "history.csv"  # of a cell: what its run has only if it is whole
+FEW = 16  # cells that are looked up one by one
+NEWEST = 20  # runs for each cell that is looked up
+ID_LENGTH = 32  # hexadecimal digits of a run's id
+PAGE = 50_000  # runs: the most that MLflow gives at once
+
+
+class Runs:
+    """The runs of an experiment of an open tracking store."""
+
+    def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
+        self.client, self.experiment_id = client, experiment_id
+
+    @property
+    def uri(self) -> str:
+        """Where the store is, without the password that a server's address may hold."""
+        return redacted(self.client.tracking_uri)
+
+    def _search(self, filter_string: str) -> list["Run"]:
+        """Runs of the experiment in the order in which they were started, without those whose artifacts are elsewhere.
+
+        See `hosts`.
+        """
+        page = self._page(filter_string, PAGE, "ASC")
+        found = list(page)
+        while page.token:
+            page = self._page(filter_string, PAGE, "ASC", page.token)
+            found += page
+        return [run for run in found if self._is_allowed(run)]
+
+    def _page(self, filter_string: str, most: int, order: str, token: str | None = None) -> "PagedList[Run]":
+        by = [f"attributes.start_time {order}"]
+        return query(
+            lambda: self.client.search_runs([self.experiment_id], filter_string, 1, most, by, token), refusals=()
+        )
+
+    def _is_allowed(self, run: "Run") -> bool:
+        return is_allowed(run.info.artifact_uri, self.client.tracking_uri)
+
+    def get(self, run_id: str) -> "Run":
+        """Raises MlflowException if there is no such run, ConfigError if its artifacts are where nothing is opened."""
+        run = query(lambda: self.client.get_run(run_id))
+        check_place(f"run {run_id}", run.info.artifact_uri, self.client.tracking_uri)
+        return run
+
+    def beginning_with(self, digits: str) -> list["Run"]:
+        """The runs of the experiment whose ids begin with these digits; of a whole id, the run wherever it is."""
+        from mlflow.exceptions import MlflowException
+
+        if len(digits) < ID_LENGTH:
+            return self._search(f"attributes.run_id LIKE '{digits}%'")
+        with suppress(MlflowException):
+            return [self.get(digits)]
+        return []
+
+    def cells(self, sweep: str) -> list["Run"]:
+        """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""
+        return self._search(of_sweep(sweep))
+
+    def cells_and_sweeps(self) -> list["Run"]:
+        """Every run that the harness made, but for those that are still being unpacked."""
+        return [run for kind in ("cell", "sweep") for run in self._search(f"tags.kind = '{kind}'")]
+
+    def last(self, **tags: str) -> "Run | None":
+        """The newest run with these tags, however it ended."""
+        return next(reversed(self._search(" and ".join(f"tags.{key} = '{text}'" for key, text in tags.items()))), None)
+
+    def last_study(self, name: str, size: str) -> "Run | None":
+        """The newest finished sweep of a study."""
+        found = self._search(f"{FINISHED} and tags.kind = 'sweep' and tags.study = '{name}' and tags.size = '{size}'")
+        return found[-1] if found else None
+
+    def sweeps_with(self, tag: str) -> list["Run"]:
+        """The sweeps that have this tag, whatever became of them."""
+        return self._search(f"tags.kind = 'sweep' and tags.`{tag}` LIKE '%'")
+
+    def finished_cell(self, signature: str) -> "Run | None":
+        """The newest finished run of a cell that still has its tables."""
+        found = self._page(f"{FINISHED_CELL} and tags.signature = '{signature}'", 1000, "DESC")
+        return next((run for run in found if self._is_whole(run)), None)
+
+    def finished_cells(self, signatures: Sequence[str]) -> dict[str, "Run"]:
+        """Signature -> the same, of those that have one.
+
+        Many are looked for among the newest runs first, in one search.
+        """
+        most = min(PAGE, NEWEST * len(signatures))
+        newest = self._page(FINISHED_CELL, most, "DESC") if len(signatures) > FEW else []
+        wanted, found = set(signatures), dict[str, "Run"]()
+        for run in newest:
+            signature = run.data.tags["signature"]
+            if signature in wanted and signature not in found and self._is_whole(run):
+                found[signature] = run
+        seen_all = len(signatures) > FEW and len(newest) < most
+        left = () if seen_all else [signature for signature in signatures if signature not in found]
+        each = ((signature, self.finished_cell(signature)) for signature in left)
+        return found | {signature: run for signature, run in each if run}
+
+    def _is_whole(self, run: "Run") -> bool:
+        if not self._is_allowed(run):
+            return False
+        folder = path_of(run.info.artifact_uri)
+        return Path(folder, TABLE).is_file() if folder else self.has_file(run.info.run_id, TABLE)
+
+    def open_cells(self, sweep: str) -> list["Run"]:
+        """Those of `cells` that have not ended."""
+        return self._search(f"attributes.status = 'RUNNING' and {of_sweep(sweep)}")
+
+    def orphaned_runs(self) -> list["Run"]:
+        """The runs that are RUNNING though nobody trains them any more.
+
+        Their process is certainly dead, has long been silent on another host, or does not know where the project is.
+        """
+        open_runs = self._search("attributes.status = 'RUNNING'")
+        gone = (is_dead, claims.is_abandoned, lambda tags: places.MOVED in tags)
+        return [run for run in open_runs if any(ask(run.data.tags) for ask in gone)]
+
+    def claimed_cells(self) -> dict[str, "Run"]:
+        """Signature -> the open run of a cell that a process trains, or trained until it died."""
+        found = self._search("attributes.status = 'RUNNING' and tags.kind = 'cell'")
+        return {run.data.tags["signature"]: run for run in found if claims.is_claim(run)}
+
+    def has_ended(self, run: "Run") -> bool:
+        """Whether the run has ended, or its process certainly has."""
+        return run.info.status != "RUNNING" or places.MOVED in run.data.tags or is_dead(run.data.tags)
+
+    def has_file(self, run_id: str, path: str) -> bool:
+        """Whether a file is among a run's artifacts."""
+        folder = path.rpartition("/")[0] or None
+        return any(item.path == path for item in query(lambda: self.client.list_artifacts(run_id, folder)))
+
+    def download(self, run: "Run", path: str, to: Path) -> Path:
+        """One of a run's files, to be read: where it lies on this machine, else copied into a folder."""
+        folder = path_of(run.info.artifact_uri)
+        if folder and (own := Path(folder, path)).is_file():
+            return own
+        return Path(query(lambda: self._download(run, path, to)))
+
+    def _download(self, run: "Run", path: str, to: Path) -> str:
+        """From the place that the run names: given its id, MLflow asks the store again, for the run and its models.
+
+        Raises UnreachableError if the file is listed: MLflow calls the path wrong whatever made a download fail; else
+        RefusedError.
+        """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        run_id, uri = run.info.run_id, f"{run.info.artifact_uri}/{path}"
+        try:
+            return download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=self.client.tracking_uri)
+        except (MlflowException, OSError) as error:
+            connection.check_room(to, error)
+        try:
+            return self.client.download_artifacts(run_id, path, str(to))
+        except MlflowException as error:
+            if self.has_file(run_id, path):
+                raise UnreachableError(reason(error)) from error
+            raise RefusedError(reason(error)) from error
+
+
+def sweep_tag(sweep: str) -> str:
+    """The tag that makes a cell part of a sweep, if "yes": one for each sweep, as a finished cell may serve several."""
+    return f"sweep.{sweep}"
+
+
+def of_sweep(sweep: str) -> str:
+    return f"tags.`{sweep_tag(sweep)}` = 'yes'"
