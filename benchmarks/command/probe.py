@@ -31,6 +31,7 @@ PHASES = {
         "Store.start": "tracking",
         "Store.deliver_waiting": "tracking",
     },
+    "harness.store.searching": {"query": "tracking"},
     "harness.runs.recording": {"load_dataset": "data", "_write_tables": "tables", "draw_cell": "figures of cells"},
     "harness.training.cell": {"Cell.__init__": "data"},
     "harness.network.engine": {"Engine.evaluate": "evaluation"},
