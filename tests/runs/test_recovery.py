@@ -63,8 +63,8 @@ class Workers:
     def orphaned_runs(self):
         return []
 
-    def has_ended(self, run):
-        return True
+    def open_cells(self, unused):
+        return []
 
     def cells(self, unused):
         return [
