@@ -4,9 +4,9 @@ Every array carries a leading axis R, a stack of networks of one shape that are 
 bits as it would alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from harness.network.memory import Buffers, Memory
 from harness.network.parameters import Array, Indices, Parameters, operand
 
 P = ParamSpec("P")
+T = TypeVar("T")
 USAGE = 'MLP(Parameters.initialized([64, 32, 10], "glorot_uniform", [rng]))'
 
 
@@ -49,7 +50,7 @@ class MLP:
             raise TypeError(f"MLP takes Parameters, got {type(params).__name__}")
         self.params = params
         self.memory = memory or Memory()
-        self.activation, self.loss = ACTIVATIONS[activation], LOSSES[loss]
+        self.activation, self.loss = _known("activation", activation, ACTIVATIONS), _known("loss", loss, LOSSES)
         self.activation_name, self.loss_name = activation, loss
 
     def select(self, keep: Indices) -> "MLP":
@@ -79,6 +80,7 @@ class MLP:
 
     def gradient_and_norms(self, X: Array, Y: Array) -> tuple[Parameters, Array]:
         """The summed gradient, and ‖g_i‖² of each example's own gradient, (R, B), without forming it."""
+        self._check(X, Y)
         grads, squared_norms = self.params.empty_like(), np.zeros((len(self.params.flat), X.shape[-2]))
         with np.errstate(over="ignore"):
             self.gradient_into(grads, X, Y, squared_norms)
@@ -146,7 +148,10 @@ class MLP:
                 self.activation.inplace_backward(below, A)
 
     def _check(self, X: Array, Y: Array | None = None) -> None:
-        """Refuse shapes that do not fit, class labels above all. Raises ValueError."""
+        """Refuse what is no array, and shapes that do not fit, class labels above all. Raises TypeError, ValueError."""
+        for name, given in {"X": X, "Y": Y}.items():
+            if not isinstance(given, np.ndarray | None):
+                raise TypeError(f"{name}: expected a NumPy array, got {type(given).__name__}: write np.asarray({name})")
         (D, *_, K), R = self.params.sizes, len(self.params.flat)
         B = X.shape[-2] if X.ndim > 1 else len(X)
         if X.shape not in ((B, D), (1, B, D), (R, B, D)):
@@ -155,6 +160,13 @@ class MLP:
             one_hot = f" (of class labels y: np.eye({K})[y])" if self.loss_name == "softmax_cross_entropy" else ""
             shapes = f"(B, {K}) with B={B}{one_hot}, or (R, B, {K})"
             raise ValueError(f"Y: expected targets of shape {shapes}, got {Y.shape}")
+
+
+def _known(key: str, name: str, known: Mapping[str, T]) -> T:
+    """What has this name. Raises ValueError."""
+    if name not in known:
+        raise ValueError(f"{key}: expected {' | '.join(known)}, got {name!r}")
+    return known[name]
 
 
 def _squared_norms(A: Array, delta: Array) -> Array:

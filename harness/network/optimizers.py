@@ -33,6 +33,8 @@ class Optimizer:
     n_slots: ClassVar[int] = 0  # arrays of state, each of the size of the parameters
 
     def __post_init__(self, params: Parameters) -> None:
+        if not isinstance(params, Parameters):
+            raise TypeError(f"{type(self).__name__} takes Parameters, got {type(params).__name__}: write mlp.params")
         flat = params.flat
         self.eta = np.array(self.learning_rate, dtype=flat.dtype).reshape(-1, 1)
         self.decay = _decay_vector(params, self.weight_decay) if self.weight_decay else None

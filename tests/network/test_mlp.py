@@ -1,6 +1,7 @@
 """What a network refuses, in one line that says what to pass; and what it returns stays as it is."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.network.engine import inplace_update
@@ -37,7 +38,7 @@ def test_targets_of_another_shape_are_refused_with_what_to_pass(network, example
     """Class labels above all: (B,) would broadcast against (B, K) to nonsense wherever B = K."""
     X, Y = examples
     message = r"^Y: expected targets of shape \(B, 3\) with B=7 \(of class labels y: np\.eye\(3\)\[y\]\), .* got \("
-    for call in (network.costs, network.gradient):
+    for call in (network.costs, network.gradient, network.gradient_and_norms):
         with pytest.raises(ValueError, match=message):
             call(X, labels(Y))
     with pytest.raises(ValueError, match=message):
@@ -51,6 +52,28 @@ def test_a_column_of_a_regression_is_refused_without_a_word_about_classes(exampl
         ValueError, match=r"^Y: expected targets of shape \(B, 1\) with B=7, or \(R, B, 1\), got \(7,\)$"
     ):
         MLP(params, loss="half_squared_error").costs(X, Y[:, 0])
+
+
+def test_what_is_no_array_is_refused_with_what_to_write(network, examples):
+    X, Y = examples
+    for call in (network.predict, lambda X: network.costs(X, Y), lambda X: network.gradient(X, Y)):
+        for given in (X.tolist(), pd.DataFrame(X)):
+            with pytest.raises(TypeError, match=r"^X: expected a NumPy array, got \w+: write np\.asarray\(X\)$"):
+                call(given)
+    with pytest.raises(TypeError, match=r"^Y: expected a NumPy array, got list: write np\.asarray\(Y\)$"):
+        network.gradient_and_norms(X, Y.tolist())
+
+
+def test_unknown_names_are_refused_with_those_that_are_known(network):
+    with pytest.raises(ValueError, match=r"^loss: expected .*softmax_cross_entropy .*, got 'mse'$"):
+        MLP(network.params, loss="mse")
+    with pytest.raises(ValueError, match=r"^activation: expected .*sigmoid.*, got 'swish'$"):
+        MLP(network.params, activation="swish")
+
+
+def test_an_optimiser_of_something_else_is_refused_with_what_to_write(network):
+    with pytest.raises(TypeError, match=r"^SGD takes Parameters, got MLP: write mlp\.params$"):
+        SGD(network, 0.1)
 
 
 @pytest.mark.parametrize("shape", [(4,), (B, 5), (3, B, 4), (1, 1, B, 4)], ids=str)
