@@ -41,9 +41,14 @@ def test_each_step_of_the_walk_exists(file, name):
     assert name in definitions(ROOT / file)
 
 
-@pytest.mark.parametrize("file", sorted(set(re.findall(r"`(harness/[\w/]+\.py)`", ARCHITECTURE))))
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"harness/[\w/]+\.py", ARCHITECTURE))))
 def test_each_file_that_the_page_names_exists(file):
     assert (ROOT / file).is_file()
+
+
+@pytest.mark.parametrize(("name", "file"), re.findall(r"`(\w+)` in\s+`(harness/[\w/]+\.py)`", ARCHITECTURE))
+def test_each_function_that_the_page_names_in_a_file_is_there(name, file):
+    assert name in definitions(ROOT / file)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])

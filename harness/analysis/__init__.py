@@ -1,6 +1,7 @@
 """A sweep as tables, what it answers, and a study's evidence: tables in, tables out.
 
-May import `training` for the tables of a cell and `inference` for tests and intervals; loads and draws nothing.
+May import the rooms before it: `training` for the tables of a cell, `inference` for tests and intervals. Draws nothing,
+and loads nothing but the evidence of a study: its judge, and the files of its cells.
 """
 
 from harness.analysis.answers import SEED, TUNED, Answer, answer

@@ -1,6 +1,6 @@
 """Words and pictures: the note of a sweep, its figures, its page; the findings of studies.
 
-The home of matplotlib. May import `analysis` and the rooms before it; computes nothing but positions on a figure.
+The home of matplotlib. May import `analysis` and the rooms before it; computes nothing but what a figure shows.
 """
 
 from harness.report.curves import BASELINES, cell_figures
