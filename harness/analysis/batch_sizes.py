@@ -20,6 +20,7 @@ from harness.inference import (
     censored,
     fewest_pairs,
     fit_batch_scaling,
+    grid_excess,
     median_interval,
     scaling_exponent,
     split_replicas,
@@ -225,8 +226,16 @@ def targets_table(
             row |= with_limits(axis, median_interval(values[split.report][: n_blocks if axis == "seconds" else None]))
         updates = reached[cell]["updates"][split.report]
         row |= {"n_reached": int(np.isfinite(updates).sum()), "n_replicas": len(updates)}
-        rows.append(row | {"n_chose": len(split.selection)})
+        rows.append(row | {"n_chose": len(split.selection), "excess": _excess(by_updates, found.rate, split)})
     return table(rows, *GROUP, "learning_rate", *HOW_CHOSEN, *TARGET_LABELS)
+
+
+def _excess(by_updates: Mapping[float, Array], rate: float, split: Split) -> float:
+    """`grid_excess` of the chosen rate, on the report replicas; +inf where no rate was chosen."""
+    if np.isnan(rate):
+        return np.inf
+    updates = np.stack(list(by_updates.values()))[:, split.report]
+    return grid_excess(np.log(list(by_updates)), updates, list(by_updates).index(rate))
 
 
 def fits_table(
@@ -239,7 +248,7 @@ def fits_table(
             continue
         updates = np.stack(list(shared({cell: reached[cell]["updates"] for cell in own["cell"]}).values()))
         split = split_of(updates, own["n_rates"].max())
-        fit = fit_batch_scaling(own["batch_size"].to_numpy(), updates[:, split.report], rng)
+        fit = fit_batch_scaling(own["batch_size"], updates[:, split.report], rng, own["excess"])
         status = why_untuned(own) or fit.status
         row = {"setting": setting, "reduction": reduction, "status": status.text}
         row["resolved"] = status is Status.RESOLVED

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.inference.intervals import UNKNOWN, Array, Interval, censored
-from harness.inference.subsets import FEWEST_REPLICAS, subset_interval, subset_middles
+from harness.inference.subsets import FEWEST_REPLICAS, copies, subset_interval, subset_middles
 
 Flags = NDArray[np.bool_]
 
@@ -35,6 +35,7 @@ class Status(StrEnum):
     AT_EDGE = "a best learning rate is at the edge of its grid"
     ONE_RATE = "a batch size has a single learning rate, which is not tuned"
     STOPPED = "training stopped at a target, for each batch size after other epochs"
+    COARSE = "beside a best learning rate none reaches the target, so one between may take far fewer updates"
     FEWER_RATES = "one batch size has more than twice as many learning rates as another"
 
     @property
@@ -91,7 +92,9 @@ class BatchScaling:
     rms: float
 
 
-def fit_batch_scaling(batch_sizes: ArrayLike, updates: ArrayLike, rng: np.random.Generator) -> BatchScaling:
+def fit_batch_scaling(
+    batch_sizes: ArrayLike, updates: ArrayLike, rng: np.random.Generator, excess: ArrayLike = 0.0
+) -> BatchScaling:
     """Least squares of log S = log S_min + log(1 + B_crit/B) on updates to target (C, R) at batch_sizes (C,).
 
     S is the geometric mean over the replicas, at a batch size where one did not reach the target (+inf or NaN) the
@@ -99,6 +102,9 @@ def fit_batch_scaling(batch_sizes: ArrayLike, updates: ArrayLike, rng: np.random
     fall at all and +inf where it falls like 1/B to the end. It is resolved when its interval lies within the batch
     sizes fitted. If the learning rates were chosen on the same replicas, the intervals do not include the uncertainty
     of that choice.
+
+    excess: (C,), how far log S may at most be above that of the best learning rate (`grid_excess`). The limits hold the
+    fit to S as it is and to S that is lower by a part of it, drawn evenly. Nothing is resolved if one is infinite.
     """
     order = np.argsort(batch_sizes)
     B, log_updates = np.asarray(batch_sizes, dtype=np.float64)[order], censored_log(updates)[order]
@@ -107,11 +113,52 @@ def fit_batch_scaling(batch_sizes: ArrayLike, updates: ArrayLike, rng: np.random
     if np.count_nonzero(usable) < FEWEST_CELLS:
         return BatchScaling(Status.FEW_CELLS, UNKNOWN, UNKNOWN, UNKNOWN, np.nan)
     B, log_s = B[usable], np.where(np.isfinite(log_s), log_s, np.nan)[:, usable]
+    above, n_replicas = np.broadcast_to(excess, order.shape)[order][usable], log_updates.shape[1]
+    *draws, rms = _parameters(B, log_s)
+    found = [subset_interval(each, n_replicas) for each in draws]
+    if above.any() and np.isfinite(above).all():
+        again = np.r_[0, np.repeat(np.arange(1, len(log_s)), copies(n_replicas))]
+        lower = _parameters(B, log_s[again] - rng.uniform(0, above, (len(again), len(B))))
+        found = [_both(one, subset_interval(each, n_replicas)) for one, each in zip(found, lower, strict=False)]
+    s_min, b_crit, slope = found
+    status = _status(b_crit, B, n_replicas) if np.isfinite(above).all() else Status.COARSE
+    return BatchScaling(status, s_min, b_crit, slope, float(rms[0]))
+
+
+def _parameters(B: Array, log_s: Array) -> tuple[Array, Array, Array, Array]:
+    """S_min, B_crit, the slope between the two smallest B, and the rms residual, each (K,)."""
     log_s_min, log_b_crit, rms = _least_squares(B, log_s)
-    slopes = (log_s[:, 1] - log_s[:, 0]) / np.log(B[1] / B[0])
-    draws, n_replicas = (np.exp(log_s_min), np.exp(log_b_crit), slopes), log_updates.shape[1]
-    s_min, b_crit, slope = (subset_interval(each, n_replicas) for each in draws)
-    return BatchScaling(_status(b_crit, B, n_replicas), s_min, b_crit, slope, float(rms[0]))
+    return np.exp(log_s_min), np.exp(log_b_crit), (log_s[:, 1] - log_s[:, 0]) / np.log(B[1] / B[0]), rms
+
+
+def _both(first: Interval, second: Interval) -> Interval:
+    """The first estimate, with limits that hold both intervals."""
+    return Interval(first.estimate, min(first.low, second.low), max(first.high, second.high))
+
+
+def grid_excess(log_rates: Array, updates: Array, chosen: int) -> float:
+    """How far log S at the rate `chosen` of a grid may be above that at the best rate, which lies beside it.
+
+    log_rates (L,) ascending, updates (L, R). If log S is convex over log η, then between two rates it is above the two
+    lines that come from the pairs of rates before and after. +inf where there is no such line, as none reached the
+    target.
+    """
+    log_updates = censored_log(updates)
+    mean = log_updates.mean(axis=1)
+    y = np.pad(np.where(np.isfinite(mean), mean, np.median(log_updates, axis=1)), 2, constant_values=np.inf)
+    x = np.pad(log_rates, 2, constant_values=(-np.inf, np.inf))
+    least = [_least_between(x[first : first + 4], y[first : first + 4]) for first in (chosen, chosen + 1)]
+    return max(0.0, float(y[chosen + 2] - min(least)))
+
+
+def _least_between(x: Array, y: Array) -> float:
+    """The lowest value that a convex function through four points can have between the middle two."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        falls, rises = (y[1] - y[0]) / (x[1] - x[0]), (y[3] - y[2]) / (x[3] - x[2])
+        places = np.array([x[1], x[2], (y[2] - rises * x[2] - y[1] + falls * x[1]) / (falls - rises)])
+        before, after = y[1] + falls * (places - x[1]), y[2] + rises * (places - x[2])
+    lines = np.maximum(*(np.where(np.isfinite(line), line, -np.inf) for line in (before, after)))
+    return float(lines[(places >= x[1]) & (places <= x[2])].min())
 
 
 def _least_squares(B: Array, log_s: Array) -> tuple[Array, Array, Array]:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.inference import fits
 from harness.inference.fits import Status
-from harness.inference.intervals import CENTRAL, UNKNOWN, Array, Interval, censored, median_interval
+from harness.inference.intervals import CENTRAL, ROUNDING, UNKNOWN, Array, Interval, censored, median_interval
 from harness.inference.subsets import FEWEST_REPLICAS, copies, subset_interval, subset_middles
 
 Indices = NDArray[np.intp]
@@ -140,8 +140,10 @@ def _parabola_error(log_rates: Sequence[Array], log_costs: Sequence[Array]) -> f
     the second derivative is the same everywhere: there the vertex has no error. Beside a kink, where the cost falls and
     rises with slopes in the ratio f : 1 − f, its error has a range of 3 − 2√f − 2√(1 − f) steps, and three times that
     covers the truth, as errors of neighbouring batch sizes are alike. Of a fourth power .6 does. Between these shapes
-    the error is interpolated. Fewer than half of the batch sizes with two finite costs on
-    either side: as if the cost rose eight times as steeply as it falls.
+    the error is interpolated. Where a neighbour of the lowest cost lies above the line through that and the next one
+    (far from the best rate no training makes progress, so costs are level), the slopes beside the best rate are not
+    seen: at least as if the cost rose eight times as steeply as it falls. So it is, too, if fewer than half of the
+    batch sizes have two finite costs on either side.
     """
     found = [_bends(x, y) for x, y in zip(log_rates, log_costs, strict=True)]
     known = [each for each in found if np.isfinite(each).all()]
@@ -152,7 +154,8 @@ def _parabola_error(log_rates: Sequence[Array], log_costs: Sequence[Array]) -> f
     kink = 3 * (1.5 - np.sqrt(f) - np.sqrt(1 - f))
     level, lean = (before + after) / (2 * at), abs(after - before) / (2 * at)  # 1 and 0 of parabolas
     unlike = max(float(np.interp(level, [1 / 3, 1, 4], [1, 0, 1])), min(1.0, lean / 4))
-    return min(1.0, max(kink * unlike, float(np.interp(level, [1, 4], [0, 0.6]))))
+    least = UNKNOWN_SHAPE if min(before, after) < -ROUNDING * at else 0.0
+    return min(1.0, max(least, kink * unlike, float(np.interp(level, [1, 4], [0, 0.6]))))
 
 
 def _bends(x: Array, y: Array) -> Array:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from harness.inference.fits import Status, fit_batch_scaling, resampled_medians, vertex
+from harness.inference.fits import Status, fit_batch_scaling, grid_excess, resampled_medians, vertex
 from harness.inference.intervals import Interval
 from harness.inference.learning_rates import (
     SCALING_POWERS,
@@ -147,6 +147,72 @@ def test_few_replicas_have_an_estimate_and_no_interval(n_replicas):
 def test_no_updates_crash_the_fit(values):
     fit = fit_batch_scaling([1, 2, 4, 1000], np.reshape(values, (4, 6)), rng())
     assert isinstance(fit.status, Status)
+
+
+# The best learning rate is not in the grid
+
+
+STEPS = np.log(3) * np.arange(-4.0, 5)
+
+
+def at_rates(log_updates, x=STEPS, n_replicas=6):
+    return np.repeat(np.exp(log_updates(x))[:, None], n_replicas, axis=1)
+
+
+@pytest.mark.parametrize("place", [-0.5, -0.2, 0.0, 0.3, 0.5])
+@pytest.mark.parametrize(
+    "log_cost", [np.abs, np.square, lambda d: 0.1 * d**4, lambda d: np.where(d > 0, 8 * d, -d), np.cosh]
+)
+def test_the_lowest_value_of_a_convex_function_is_never_lower_than_its_bound(log_cost, place):
+    updates = at_rates(lambda x: log_cost(x - place * np.log(3)))
+    chosen = int(updates[:, 0].argmin())
+    bound = grid_excess(STEPS, updates, chosen)
+    assert np.log(updates[chosen, 0]) - log_cost(np.zeros(1)) <= bound + 1e-9
+
+
+def test_beside_a_kink_the_bound_is_exact():
+    assert grid_excess(STEPS, at_rates(lambda x: 2 * np.abs(x - 0.4)), 4) == pytest.approx(0.8)
+    assert grid_excess(STEPS, at_rates(np.abs), 4) == pytest.approx(0)
+
+
+def test_beside_a_rate_that_diverges_the_updates_may_fall_on_to_it():
+    falling = at_rates(lambda x: np.where(x > 0, INF, -0.5 * x))
+    assert grid_excess(STEPS, falling, 4) == pytest.approx(0.5 * np.log(3))
+
+
+@pytest.mark.parametrize("chosen", [0, 4, 8])
+def test_where_the_neighbours_do_not_reach_the_target_nothing_bounds_it(chosen):
+    updates = np.full((9, 6), INF)
+    updates[chosen] = 100
+    assert grid_excess(STEPS, updates, chosen) == INF
+
+
+def test_at_the_edge_of_a_grid_nothing_bounds_it():
+    assert grid_excess(STEPS, at_rates(lambda x: x), 0) == INF
+    assert grid_excess(np.zeros(1), np.full((1, 6), 100.0), 0) == INF
+
+
+def test_a_part_of_the_excess_widens_the_limits_downwards_and_moves_no_estimate():
+    plain, wide = (fit_batch_scaling(BATCH_SIZES, updates(rng()), rng(), excess) for excess in (0.0, [0.5] * 5))
+    assert wide.status is Status.RESOLVED
+    for name in ("s_min", "b_crit", "slope"):
+        before, after = getattr(plain, name), getattr(wide, name)
+        assert after.estimate == before.estimate
+        assert after.low <= before.low < before.high <= after.high
+    assert wide.s_min.low < 0.9 * plain.s_min.low
+    assert wide.s_min.high < 1.1 * plain.s_min.high
+
+
+def test_an_excess_belongs_to_its_batch_size():
+    measured, order, excess = updates(rng()), [3, 0, 4, 2, 1], np.array([0, 0, 0, 0, 0.5])
+    moved = fit_batch_scaling(BATCH_SIZES[order], measured[order], rng(), excess[order])
+    assert moved == fit_batch_scaling(BATCH_SIZES, measured, rng(), excess)
+
+
+def test_without_a_bound_on_the_excess_nothing_is_resolved():
+    fit = fit_batch_scaling(BATCH_SIZES, updates(rng()), rng(), [0, 0, INF, 0, 0])
+    assert fit.status is Status.COARSE
+    assert fit.b_crit == fit_batch_scaling(BATCH_SIZES, updates(rng()), rng()).b_crit
 
 
 def test_resampled_medians_are_of_the_same_replicas_everywhere():

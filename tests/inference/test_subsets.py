@@ -123,6 +123,13 @@ def test_a_rate_that_diverged_two_steps_above_the_best_hides_it():
     assert error(lambda d: np.where(d > 1.5, INF, d**2)) == UNKNOWN_SHAPE
 
 
+def test_costs_that_are_level_two_steps_away_hide_the_slopes_beside_the_best_rate():
+    """A cost that stays at the initial one wherever training makes no progress."""
+    kink = lambda d: np.where(d > 0, 8 * d, -d)  # noqa: E731
+    assert error(lambda d: np.minimum(kink(d), 1.2)) >= UNKNOWN_SHAPE
+    assert error(lambda d: np.minimum(d**2, 1.2)) >= UNKNOWN_SHAPE
+
+
 @pytest.mark.parametrize("y", [[1, 1, 1, 1, 1], [5, 3, 0, 3, 5], [2, 1, 1, 1, 2]])
 def test_whatever_the_costs_the_error_is_between_none_and_half_a_step(y):
     x = np.arange(5.0)
