@@ -3,19 +3,23 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
 from benchmarks.calibration.sweeps import TrueCell, Truth, draw
-from harness.analysis import MARGIN, Answer, Arm, Standing, SweepData, answer
-from harness.analysis.answers import compared
-from harness.analysis.batch_sizes import final_costs
+from harness.analysis import MARGIN, Answer, Arm, Standing, SweepData, answer, targets_table, updates_to_target
+from harness.analysis.answers import SEED, at_equal_epochs, compared
+from harness.analysis.batch_sizes import exponents, final_costs, fits_table, target_costs
 from harness.analysis.courses import Courses
 from harness.analysis.headlines import Headline
 from harness.analysis.reductions import SumOrMean, matched_pairs
+from harness.inference import Exponent, Status
 from harness.report import headlines, note
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOWER = re.compile(r"has (?:a|the) lower training cost")  # in the headline
 IN_TABLES = re.compile(r"\| (?:lower|sum lower|mean lower)\b")  # in the rest of the note
@@ -59,7 +63,7 @@ def found_in(truth: Truth, seed: int) -> Found:
     first, text = " ".join(headlines(own)), note(data, own)
     n_lower = sum(claim.what == "lower" for claim in said)
     unfounded = (n_lower == 0) and bool(LOWER.search(first) or IN_TABLES.search(text))
-    return Found(said, unfounded, _covered(truth, own, cells))
+    return Found(said, unfounded, _covered(truth, own))
 
 
 def said_in(truth: Truth, seed: int) -> Found:
@@ -68,6 +72,17 @@ def said_in(truth: Truth, seed: int) -> Found:
     pairs = matched_pairs(data.finished, final_costs(data.replicas))
     leads, reductions, _ = compared(data, Courses(data.histories), pairs)
     return Found([*_of_leads(leads, cells), *_of_reductions(reductions, cells)], False, {})
+
+
+def laws_in(truth: Truth, seed: int) -> dict[str, list[bool]]:
+    """Which intervals of laws the same sweep's answer has, as `Found.covered`, without the rest of it."""
+    data, _ = _drawn(truth, seed)
+    cells, rng = data.finished, np.random.default_rng(SEED)
+    goals, _ = target_costs(cells, data.histories)
+    reached = updates_to_target(data.histories, goals, cells)
+    fits = fits_table(targets_table(cells, reached, rng), reached, rng)
+    tuned = final_costs(data.replicas) | at_equal_epochs(cells, data.histories)
+    return _laws(truth, fits, exponents(cells, tuned, rng))
 
 
 def _drawn(truth: Truth, seed: int) -> tuple[SweepData, dict[str, TrueCell]]:
@@ -101,17 +116,22 @@ def _claims(clock: str, standing: Standing, ratio: float) -> Iterator[Claim]:
         yield Claim(clock, "equal", abs(ratio) <= np.log1p(MARGIN) + SAME)
 
 
-def _covered(truth: Truth, own: Answer, cells: Mapping[str, TrueCell]) -> dict[str, list[bool]]:
-    """Of intervals that the note shows: of the fits and exponents that are resolved, of ratios, of best rates."""
-    found: dict[str, list[bool]] = {}
-    for fit in own.fits[own.fits["resolved"].astype(bool)].itertuples() if truth.b_crit else ():
-        found.setdefault("B_crit", []).append(fit.b_crit_low <= truth.b_crit <= fit.b_crit_high)
-        found.setdefault("S_min", []).append(fit.s_min_low <= truth.s_min <= fit.s_min_high)
-    for exponent in own.exponents.values() if truth.b_crit else ():
-        if exponent.status == "resolved":
-            found.setdefault("exponent", []).append(truth.power in exponent.p)
+def _covered(truth: Truth, own: Answer) -> dict[str, list[bool]]:
+    """Of intervals that the note shows: of the fits and exponents that are resolved, of ratios."""
+    found = _laws(truth, own.fits, own.exponents)
     for each in own.sum_or_mean:
         for ratio in each.ratios.values():
             if not np.isnan(ratio.low):
                 found.setdefault("ratio of costs", []).append(1 in ratio)
+    return found
+
+
+def _laws(truth: Truth, fits: "pd.DataFrame", powers: Mapping[tuple[str, str], Exponent]) -> dict[str, list[bool]]:
+    found: dict[str, list[bool]] = {}
+    for fit in fits[fits["resolved"].astype(bool)].itertuples() if truth.b_crit else ():
+        found.setdefault("B_crit", []).append(fit.b_crit_low <= truth.b_crit <= fit.b_crit_high)
+        found.setdefault("S_min", []).append(fit.s_min_low <= truth.s_min <= fit.s_min_high)
+    for exponent in powers.values() if truth.b_crit else ():
+        if exponent.status is Status.RESOLVED:
+            found.setdefault("exponent", []).append(truth.power in exponent.p)
     return found

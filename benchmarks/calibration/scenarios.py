@@ -78,4 +78,6 @@ LAWS = {
     "10 skewed replicas": replace(LAW, noise="skewed"),
     "10 replicas, of which 1 in 20 misses the target": replace(LAW, lost=0.05),
     "10 replicas, best rates between those of the grid": replace(LAW, between=True),
+    "10 replicas, an exponent of 0": replace(LAW, power=0.0),
+    "10 replicas, an exponent of 1": replace(LAW, power=1.0),
 }

@@ -2,34 +2,21 @@
 best rate; updates to target that follow a known law.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from benchmarks.calibration.costs import SHAPES as COSTS
 from benchmarks.calibration.sweeps import NOISE as KINDS
 from benchmarks.calibration.sweeps import S_MIN, Truth
 from harness.inference import Exponent, Status, fit_batch_scaling, scaling_exponent
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating]
-
 SIZES = (1, 8, 64, 512)
 STEP = 3.0  # from one learning rate to the next
 NOISE = 0.1  # standard deviation of a replica's log cost, in all cells and in each, and of its log η*, in each
-SHAPES: "dict[str, tuple[int, Callable[[Array], Array]]]" = {  # rates on either side; log cost over log η
-    "parabola": (4, lambda d: 0.3 * d**2),
-    "parabola, three learning rates (its shape is unknown)": (1, lambda d: 0.3 * d**2),
-    "smooth, lopsided (exponential − straight line)": (4, lambda d: 0.5 * (np.exp(np.minimum(d, 20)) - d - 1)),
-    "flat between walls (fourth power)": (4, lambda d: 0.05 * d**4),
-    "kink, falls as it rises": (4, np.abs),
-    "kink, rises 4 times as steeply": (4, lambda d: np.where(d > 0, 2 * d, -0.5 * d)),
-    "kink, rises 8 times as steeply": (4, lambda d: np.where(d > 0, 8 * d, -d)),
-    "falls, then diverges": (4, lambda d: np.where(d > 0, np.inf, -0.5 * d)),
-}
+PARABOLA, FEW, ANY = "parabola", "parabola, three learning rates", "any of the other shapes, three learning rates"
+SHAPES = {PARABOLA: 4, FEW: 1, **dict.fromkeys(COSTS, 4), ANY: 1}  # learning rates on either side of the best
 
 
 def law_inside(truth: Truth, seed: int) -> tuple[bool, bool] | None:
@@ -61,7 +48,9 @@ def drawn(shape: str, replicas: int, seed: int) -> Drawn:
 
 
 def _exponent(shape: str, power: float, replicas: int, rng: np.random.Generator) -> Exponent:
-    beyond, log_cost = SHAPES[shape]
+    others = [name for name in COSTS if name != PARABOLA]
+    name = others[rng.integers(len(others))] if shape == ANY else PARABOLA if shape == FEW else shape
+    log_cost, beyond = COSTS[name], SHAPES[shape]
     first, common = rng.uniform() * np.log(STEP), NOISE * rng.normal(size=replicas)
     grids = {}
     for B in SIZES:

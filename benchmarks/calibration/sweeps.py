@@ -4,12 +4,13 @@ A replica's cost falls as START · 10^(−log2(1 + x/X)), with x what it has spe
 tenth of START. Cells with one X are equal on that clock, whatever their batch size, and differ on the others.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.calibration.costs import SHAPES
 from harness.analysis import SweepCell, SweepData, sweep_data
 from harness.analysis.sweep_tables import LOOKS
 from harness.training import Identity, Plan
@@ -25,7 +26,6 @@ START, N_TRAIN, S_MIN = 2.0, 1024, 200.0
 CHECKPOINTS = np.r_[0, np.geomspace(0.15, 4, 19)]  # in units of X at the best learning rate
 STEP = 8**0.5  # from one learning rate to the next
 OUTER = 1.5  # factor of the cost at the smallest and the largest of three learning rates or more
-BOWL = 0.3  # of log X over log η, where updates to target are drawn
 OPTIMIZERS = ("sgd", "momentum", "nesterov")
 PARAMS = {
     "dataset.name": "drawn", "optimizer.weight_decay": 0.0, "optimizer.clip_norm": None, "last_batch": "keep",
@@ -52,7 +52,9 @@ class Truth:
     that it ends at a cost of 0. block_error, cell_error: standard deviations of the log of a reading of the clock,
     drawn for each block, and once for each cell.
     b_crit: if given, updates to target are S_MIN (1 + b_crit/B) at the best learning rate, which is ∝ B^power; spread
-    and common are then those of log X. between: best rates lie between two of the grid, where that falls.
+    and common are then those of log X. between: best rates lie between two of the grid, where that falls. steps: from
+    one learning rate to the next, repeated. shape: of log X over log η, one of SHAPES. beyond: if given, all batch
+    sizes have one grid, with so many rates below the lowest best one and above the highest.
     """
 
     sizes: tuple[int, ...] = (8, 64)
@@ -75,6 +77,9 @@ class Truth:
     b_crit: float | None = None
     power: float = 0.5
     between: bool = False
+    steps: tuple[float, ...] = field(default=(STEP,), repr=False)  # the repr is what random numbers depend on
+    shape: str = field(default="parabola", repr=False)
+    beyond: int | None = field(default=None, repr=False)
 
     @property
     def s_min(self) -> float:
@@ -84,7 +89,9 @@ class Truth:
 
 @dataclass(frozen=True)
 class TrueCell:
-    """A cell of the grid. learning_rate: as lr_mean. trained: updates. needed: X in updates. factor: of the cost."""
+    """A cell of the grid. learning_rate: as lr_mean. trained: updates. needed: X in updates, +inf where all replicas
+    diverge. factor: of the cost.
+    """
 
     batch_size: int
     learning_rate: float
@@ -112,21 +119,35 @@ def _log_fall(x: "Array | float") -> "Array":
     return np.log(START) - np.log(10) * np.log2(1 + np.asarray(x))
 
 
+def log_rate(truth: Truth, place: int) -> float:
+    """Of the grid that all learning rates are taken from."""
+    cycles, rest = divmod(place, len(truth.steps))
+    return float(np.log(0.01) + cycles * np.log(truth.steps).sum() + np.log(truth.steps[:rest]).sum())
+
+
 def true_cells(truth: Truth, rng: np.random.Generator) -> list[TrueCell]:
     """rng: where the best learning rates lie between two of a grid."""
     found, offset = [], rng.uniform() if truth.between else 0.0
+    least = np.log(0.01) + offset * np.log(truth.steps).sum()
+    bests = [least + truth.power * np.log(B) for B in truth.sizes]
+    nearest = [min(range(-9, 99), key=lambda place, best=best: abs(log_rate(truth, place) - best)) for best in bests]
     for (v, name), (i, B) in product(enumerate(OPTIMIZERS[: truth.optimizers]), enumerate(truth.sizes)):
-        best = offset + truth.power * np.log(B) / np.log(STEP)  # in steps from a rate of 0.01
         n, first = truth.rates[i], (v if truth.optimizers > 1 else i) == 0
-        for j, reduction in product(range(n), truth.reductions):
-            place = round(best) + j - n // 2
+        places = range(nearest[i] - n // 2, nearest[i] - n // 2 + n)
+        if truth.beyond is not None:
+            places = range(min(nearest) - truth.beyond, max(nearest) + truth.beyond + 1)
+        for place, reduction in product(places, truth.reductions):
+            rate = log_rate(truth, place)
             if truth.b_crit is None:
                 X = slower = 400 * per_update(truth.equal_on, 64) / per_update(truth.equal_on, B)
-                factor = (truth.effect if first else 1.0) * (OUTER if n > 2 and j in (0, n - 1) else 1.0)
+                factor = (truth.effect if first else 1.0) * (
+                    OUTER if n > 2 and place in (places[0], places[-1]) else 1.0
+                )
             else:
                 X, factor = S_MIN * (1 + truth.b_crit / B), 1.0
-                slower = X * float(np.exp(BOWL * ((place - best) * np.log(STEP)) ** 2))
-            found.append(TrueCell(B, 0.01 * STEP**place, reduction, name, 4 * X, slower, factor))
+                with np.errstate(over="ignore"):
+                    slower = X * float(np.exp(SHAPES[truth.shape](np.array(rate - bests[i]))))
+            found.append(TrueCell(B, float(np.exp(rate)), reduction, name, 4 * X, slower, factor))
     return found
 
 
@@ -151,7 +172,7 @@ def _sweep_cell(own: TrueCell, truth: Truth, noise: "Array", rng: np.random.Gene
     import pandas as pd
 
     R, B, lr_mean = truth.replicas, own.batch_size, own.learning_rate
-    lost, zero = rng.random((2, R)) < [[truth.lost], [truth.zero]]
+    lost, zero = rng.random((2, R)) < [[truth.lost if np.isfinite(own.needed) else 1.0], [truth.zero]]
     history = _history(own, noise if truth.b_crit else 0 * noise, 0 * noise if truth.b_crit else noise, lost, zero)
     last = history.groupby("replica", as_index=False).last()
     final = {"final_train_cost": last["train_cost"], "best_validation_cost": last["validation_cost"]}

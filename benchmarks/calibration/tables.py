@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from benchmarks import markdown_table, say
-from benchmarks.calibration.claims import Found, found_in, said_in
+from benchmarks.calibration.claims import Found, found_in, laws_in, said_in
+from benchmarks.calibration.population import met, rows
 from benchmarks.calibration.scenarios import CLOCKS, FITS, LAWS, LIMITS, NULLS, POWERS, REPLICAS, SPREADS
 from benchmarks.calibration.shapes import SHAPES, drawn, law_inside
 from benchmarks.calibration.sweeps import Truth
@@ -104,14 +105,32 @@ def laws(n: int, draws: Draws) -> Table:
     rows, names = [], ("B_crit", "S_min", "exponent")
     for name, truth in LAWS.items():
         say(name)
-        found = draws(partial(found_in, truth), range(n))
-        held = {key: [each for one in found for each in one.covered.get(key, [])] for key in names}
-        resolved = [percent(key in one.covered for one in found) for key in ("B_crit", "exponent")]
+        found = draws(partial(laws_in, truth), range(n))
+        held = {key: [each for one in found for each in one.get(key, [])] for key in names}
+        resolved = [percent(key in one for one in found) for key in ("B_crit", "exponent")]
         rows.append((name, n, *(percent(held[key]) for key in names), *resolved))
         say(" | ".join(map(str, rows[-1])))
     inside = [f"{key} inside" for key in names]
     header = ("sweeps with a law", "drawn", *inside, "B_crit resolved", "exponent resolved")
     return Table(markdown_table(header, rows), [])
+
+
+def met_in(seed: int) -> dict[str, list[bool]]:
+    return laws_in(met(seed), seed)
+
+
+def population(n: int, draws: Draws) -> Table:
+    """How often the intervals of n sweeps as users make them hold the truth, of those that are given."""
+    truths, lines, names = [met(seed) for seed in range(n)], [], ("exponent", "B_crit", "S_min")
+    found = draws(met_in, range(n))
+    for name, is_in in rows().items():
+        own = [one for one, truth in zip(found, truths, strict=True) if is_in(truth)]
+        held = [percent(each for one in own for each in one.get(key, [])) for key in names]
+        given = [f"{100 * np.mean([key in one for one in own]):.0f} %" if own else "" for key in names[:2]]
+        lines.append((name, len(own), *held, *given))
+        say(" | ".join(map(str, lines[-1])))
+    inside, given = [f"{key} inside" for key in names], [f"{key} given" for key in names[:2]]
+    return Table(markdown_table(("sweeps as users make them", "drawn", *inside, *given), lines), [])
 
 
 def exponents(n: int, draws: Draws) -> Table:
@@ -137,4 +156,4 @@ def fits(n: int, draws: Draws) -> Table:
     return Table(markdown_table(("updates that follow a law", "B_crit inside", "S_min inside"), rows), [])
 
 
-TABLES = {"nulls": nulls, "power": power, "laws": laws, "fits": fits, "exponents": exponents}
+TABLES = {"nulls": nulls, "power": power, "laws": laws, "population": population, "fits": fits, "exponents": exponents}

@@ -4,7 +4,7 @@ Diverged and not reached are +inf. Intervals come from subsets of the replicas, 
 what a replica has in common in all cells cancels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -103,8 +103,9 @@ def fit_batch_scaling(
     sizes fitted. If the learning rates were chosen on the same replicas, the intervals do not include the uncertainty
     of that choice.
 
-    excess: (C,), how far log S may at most be above that of the best learning rate (`grid_excess`). The limits hold the
-    fit to S as it is and to S that is lower by a part of it, drawn evenly. Nothing is resolved if one is infinite.
+    excess: (C,), how far log S may at most be above that of the best learning rate (`grid_excess`). The limits are
+    those of S that is lower by a part of it, drawn evenly; the upper one of S_min is that of S as it is. Nothing is
+    resolved if one is infinite.
     """
     order = np.argsort(batch_sizes)
     B, log_updates = np.asarray(batch_sizes, dtype=np.float64)[order], censored_log(updates)[order]
@@ -115,12 +116,14 @@ def fit_batch_scaling(
     B, log_s = B[usable], np.where(np.isfinite(log_s), log_s, np.nan)[:, usable]
     above, n_replicas = np.broadcast_to(excess, order.shape)[order][usable], log_updates.shape[1]
     *draws, rms = _parameters(B, log_s)
-    found = [subset_interval(each, n_replicas) for each in draws]
+    s_min, b_crit, slope = (subset_interval(each, n_replicas) for each in draws)
     if above.any() and np.isfinite(above).all():
         again = np.r_[0, np.repeat(np.arange(1, len(log_s)), copies(n_replicas))]
-        lower = _parameters(B, log_s[again] - rng.uniform(0, above, (len(again), len(B))))
-        found = [_both(one, subset_interval(each, n_replicas)) for one, each in zip(found, lower, strict=False)]
-    s_min, b_crit, slope = found
+        part = rng.uniform(0, above, (len(again), len(B)))
+        part[0] = 0
+        *draws, _ = _parameters(B, log_s[again] - part)
+        lower, b_crit, slope = (subset_interval(each, n_replicas) for each in draws)
+        s_min = replace(s_min, low=lower.low)
     status = _status(b_crit, B, n_replicas) if np.isfinite(above).all() else Status.COARSE
     return BatchScaling(status, s_min, b_crit, slope, float(rms[0]))
 
@@ -129,11 +132,6 @@ def _parameters(B: Array, log_s: Array) -> tuple[Array, Array, Array, Array]:
     """S_min, B_crit, the slope between the two smallest B, and the rms residual, each (K,)."""
     log_s_min, log_b_crit, rms = _least_squares(B, log_s)
     return np.exp(log_s_min), np.exp(log_b_crit), (log_s[:, 1] - log_s[:, 0]) / np.log(B[1] / B[0]), rms
-
-
-def _both(first: Interval, second: Interval) -> Interval:
-    """The first estimate, with limits that hold both intervals."""
-    return Interval(first.estimate, min(first.low, second.low), max(first.high, second.high))
 
 
 def grid_excess(log_rates: Array, updates: Array, chosen: int) -> float:

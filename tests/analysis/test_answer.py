@@ -210,6 +210,18 @@ def test_medians_to_a_target_have_intervals():
             assert f"| {markdown.interval(values)} |" in text
 
 
+@pytest.mark.parametrize(("beside", "resolved"), [(0.2, True), (0.5, False)])
+def test_no_b_crit_is_claimed_where_the_rates_beside_the_best_one_do_not_reach_the_target(beside, resolved):
+    """Then one between may take far fewer updates than the best of the grid."""
+    finals = {0.01: beside, 0.1: 0.1, 1.0: beside}
+    data = made_up({(B, rate, "mean"): final for B in SIZES for rate, final in finals.items()})
+    found = answer(data)
+    assert np.isfinite(found.targets["excess"]).all() == resolved
+    text = notes.note(data, found)
+    assert ("unresolved: beside a best learning rate none reaches the target" in text) != resolved
+    assert resolved or "B_crit = " not in text
+
+
 def test_each_table_of_costs_says_at_which_epochs():
     data = made_up({(B, rate, "mean"): rate for B in SIZES for rate in (0.1, 0.3)})
     text = notes.note(data, answer(data))

@@ -13,10 +13,11 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
 from benchmarks.calibration.__main__ import with_table  # noqa: E402
-from benchmarks.calibration.claims import Found, found_in  # noqa: E402
+from benchmarks.calibration.claims import Found, found_in, laws_in  # noqa: E402
+from benchmarks.calibration.population import BEYOND, REPLICAS, STEPS, met  # noqa: E402
 from benchmarks.calibration.scenarios import CLOCKS, FITS, LAW, NULLS, POWERS  # noqa: E402
-from benchmarks.calibration.shapes import Drawn, drawn, law_inside  # noqa: E402
-from benchmarks.calibration.sweeps import Truth, draw, per_update  # noqa: E402
+from benchmarks.calibration.shapes import FEW, Drawn, drawn, law_inside  # noqa: E402
+from benchmarks.calibration.sweeps import Truth, draw, per_update, true_cells  # noqa: E402
 from benchmarks.calibration.tables import TABLES, at_most  # noqa: E402
 
 PAGE = (ROOT / "docs" / "statistics.md").read_text(encoding="utf8")
@@ -51,6 +52,46 @@ def test_a_clock_that_is_wrong_in_all_blocks_misleads():
     assert false(Truth(rates=(1, 1), equal_on="train seconds", cell_error=0.5, spread=0.02), 8, "train seconds") > 0.5
 
 
+# Sweeps as users make them
+
+
+def test_they_have_any_exponent_and_best_rates_anywhere_between_two_of_the_grid():
+    truths = [met(seed) for seed in range(400)]
+    powers = np.sort([truth.power for truth in truths])
+    assert np.abs(powers - np.linspace(0, 1, 400)).max() < 0.1
+    for name, values in (("steps", tuple(STEPS.values())), ("beyond", BEYOND), ("replicas", REPLICAS)):
+        assert {getattr(truth, name) for truth in truths} == set(values)
+    places = [place for seed, truth in enumerate(truths) if len(truth.steps) == 1 for place in off_grid(truth, seed)]
+    assert np.abs(np.sort(places) - np.linspace(-0.5, 0.5, len(places))).max() < 0.1
+
+
+def off_grid(truth, seed):
+    """For each batch size how far the best rate is from the grid's next one, in steps."""
+    parabolas = replace(truth, shape="parabola")
+    cells = true_cells(parabolas, np.random.default_rng(seed))
+    for B in truth.sizes:
+        own = [cell for cell in cells if cell.batch_size == B]
+        x, needed = np.log([cell.learning_rate for cell in own]), np.log([cell.needed for cell in own])
+        best = -np.divide(*np.polyfit(x, needed, 2)[[1, 0]]) / 2
+        assert np.argmin(np.abs(x - best)) >= truth.beyond
+        yield (best - x[np.abs(x - best).argmin()]) / np.log(truth.steps[0])
+
+
+def test_in_the_special_laws_best_rates_lie_alike_between_two_of_the_grid():
+    truth = replace(LAW, between=True)
+    for power in (0.0, 0.5, 1.0):
+        cells = true_cells(replace(truth, power=power), np.random.default_rng(0))
+        least = [min(cell.needed for cell in cells if cell.batch_size == B) for B in truth.sizes]
+        excess = np.array(least) / [1 + truth.b_crit / B for B in truth.sizes]
+        np.testing.assert_allclose(excess, excess[0])
+
+
+def test_intervals_are_those_of_the_whole_answer():
+    truth = met(2)
+    assert laws_in(truth, 2) == found_in(truth, 2).covered
+    assert laws_in(truth, 2)
+
+
 # The page
 
 
@@ -58,8 +99,8 @@ def test_a_clock_that_is_wrong_in_all_blocks_misleads():
 def test_the_page_has_all_rows_of_a_table(name):
     """By their names, without drawing the sweeps."""
     text = re.search(f"<!-- {name} -->\n(.*)<!-- end of {name} -->", PAGE, re.DOTALL).group(1)
-    nothing = {"exponents": Drawn(None, np.nan), "fits": (True, True)}.get(name, Found([], False, {}))
-    expected = TABLES[name](1, lambda read, seeds: [nothing]).text
+    nothing = {"exponents": Drawn(None, np.nan), "fits": (True, True), "laws": {}, "population": {}}
+    expected = TABLES[name](1, lambda read, seeds: [nothing.get(name, Found([], False, {}))]).text
     assert [row.split("|")[1].strip() for row in text.splitlines()] == [
         row.split("|")[1].strip() for row in expected.splitlines()
     ]
@@ -94,10 +135,21 @@ def test_the_page_reports_intervals_of_fits_that_hold_the_truth_in_93_to_97_perc
 
 
 def test_the_page_reports_intervals_of_exponents_that_hold_the_truth_in_93_to_97_percent():
-    """Up to what 2,000 draws leave open; always, where three rates do not show the shape."""
+    """Up to what 2,000 draws leave open; always, for three rates around a parabola."""
     for name, limits in shares("exponents"):
         assert all(high >= 93 and high - low <= 2.5 for low, high in limits), name
-        assert all(low <= 97 for low, _ in limits) or "unknown" in name, name
+        assert all(low <= 97 for low, _ in limits) or name == FEW, name
+
+
+def test_the_page_reports_intervals_in_sweeps_as_users_make_them_that_hold_the_truth_in_93_to_97_percent():
+    """All kinds together: of exponents, of B_crit and of S_min."""
+    _, row, *_ = re.search("<!-- population -->\n.*?\n.*?\n(.*?)<!-- end", PAGE, re.DOTALL).group(1).split("|", 2)
+    assert row.strip() == "all"
+    (_, limits), *_ = shares("population")
+    (drawn,) = re.search(r"^\| all \| ([\d,]+) \|", PAGE, re.MULTILINE).groups()
+    assert int(drawn.replace(",", "")) >= 1000
+    assert len(limits) == 3
+    assert all(low <= 97 and high >= 93 and high - low <= 5 for low, high in limits)
 
 
 def test_the_page_reports_a_power_of_80_percent_up_to_a_spread_of_18_percent():
@@ -158,6 +210,19 @@ def test_intervals_of_exponents_of_parabolas_are_neither_too_narrow_nor_too_wide
     found = [drawn("parabola", 10, seed) for seed in range(800)]
     assert abs(np.mean([own.inside for own in found]) - 0.95) <= 0.02 + 3 * np.sqrt(0.05 * 0.95 / 800)
     assert np.median([own.width for own in found]) < 0.06
+
+
+@cache
+def held_in_population(n):
+    return [laws_in(met(seed), seed) for seed in range(5000, 5000 + n)]  # others than those of the page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exponent", "B_crit"])
+def test_intervals_in_sweeps_as_users_make_them_hold_the_truth_as_often_as_they_say(name):
+    inside = [each for own in held_in_population(300) for each in own.get(name, [])]
+    assert len(inside) >= {"exponent": 250, "B_crit": 90}[name]
+    assert abs(np.mean(inside) - 0.95) <= 0.02 + 3 * np.sqrt(0.05 * 0.95 / len(inside))
 
 
 @pytest.mark.slow
