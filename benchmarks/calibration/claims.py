@@ -9,9 +9,9 @@ from zlib import crc32
 import numpy as np
 
 from benchmarks.calibration.sweeps import TrueCell, Truth, draw
-from harness.analysis import MARGIN, Answer, Arm, Standing, SweepData, answer, targets_table, updates_to_target
+from harness.analysis import MARGIN, Answer, Arm, Standing, SweepData, answer, targets_table
 from harness.analysis.answers import SEED, at_equal_epochs, compared
-from harness.analysis.batch_sizes import exponents, final_costs, fits_table, target_costs
+from harness.analysis.batch_sizes import exponents, final_costs, fits_table, target_costs, to_goals
 from harness.analysis.courses import Courses
 from harness.analysis.headlines import Headline
 from harness.analysis.reductions import SumOrMean, matched_pairs
@@ -79,9 +79,10 @@ def laws_in(truth: Truth, seed: int) -> dict[str, list[bool]]:
     data, _ = _drawn(truth, seed)
     cells, rng = data.finished, np.random.default_rng(SEED)
     goals, _ = target_costs(cells, data.histories)
-    reached = updates_to_target(data.histories, goals, cells)
+    courses = Courses(data.histories)
+    reached = to_goals(courses, goals, cells)
     fits = fits_table(targets_table(cells, reached, rng), reached, rng)
-    tuned = final_costs(data.replicas) | at_equal_epochs(cells, data.histories)
+    tuned = final_costs(data.replicas) | at_equal_epochs(cells, courses)
     return _laws(truth, fits, exponents(cells, tuned, rng))
 
 
