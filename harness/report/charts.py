@@ -30,12 +30,14 @@ TOOLTIP = """<div style="max-width: 22rem; overflow-wrap: anywhere"><b>@name</b>
 def charts(cells: "pd.DataFrame") -> tuple[str, dict[str, str]]:
     """The script that makes all charts, and the place of each: `curves`, `slice`, and `parallel` of three keys or more.
 
-    cells: the finished ones.
+    cells: the finished ones. A page has to hold every place: Bokeh draws none of the charts where one is missing.
     """
     from bokeh.embed import components
     from bokeh.layouts import column
 
-    made = {"curves": column(_curves(), sizing_mode="stretch_width"), "slice": _slice()}
+    made = {"curves": column(_curves(), sizing_mode="stretch_width")}
+    if (cells.groupby(["setting", "batch_size", "reduction"])["learning_rate"].nunique() > 1).any():
+        made["slice"] = _slice()
     if len(keys := [key for key in KEYS if cells[key].nunique() > 1]) > 2:
         made["parallel"] = parallel(cells, keys)
     script, places = components(made, wrap_script=False)

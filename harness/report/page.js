@@ -198,7 +198,7 @@
       redraw();
     }
   };
-  const wait = () => (Bokeh.documents.length && model("slice") ? begin() : setTimeout(wait, 20));
+  const wait = () => (Bokeh.documents.length && model("curves linear linear") ? begin() : setTimeout(wait, 20));
   wait();
 
   // Tables

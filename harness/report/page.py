@@ -76,7 +76,7 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
     own = static | {MATTERED: mattered.bars(found)}
     shown = {
         CURVES: _chart("curves", places, static[CURVES]),
-        SLICE: _chart("slice", places, static[SLICE]) if _has_slice(data) else "",
+        SLICE: _chart("slice", places, static[SLICE]),
         PARALLEL: _parallel_note(len(data.finished)) * ("parallel" in places) + _chart("parallel", places, ""),
         **{title: _section(text, own.get(title, "")) for title, text in sections.items()},
         "Time": static["Time"],
@@ -119,13 +119,6 @@ def _parallel_note(n_cells: int) -> str:
     if n_cells <= MOST_LINES:
         return ""
     return f'<p class="caption">{MOST_LINES} of {n_cells} cells, from the lowest to the highest cost.</p>'
-
-
-def _has_slice(data: SweepData) -> bool:
-    cells = data.finished
-    return bool(len(cells)) and bool(
-        (cells.groupby(["setting", "batch_size", "reduction"])["learning_rate"].nunique() > 1).any()
-    )
 
 
 def _chart(name: str, places: Mapping[str, str], static: str) -> str:

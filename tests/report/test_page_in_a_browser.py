@@ -21,14 +21,19 @@ def final(size, rate, reduction):
     return None if lr_mean > 50 else 0.02 + 0.05 * abs(lr_mean - 0.5)
 
 
+def written(folder, *cells):
+    """The report of these cells, in a file."""
+    one = evidence(*cells)
+    drawn = {name: png(figure) for name, figure in figures(one.data, one.answer).items()}
+    path = folder / "report.html"
+    path.write_text(page(one.data, one.answer, note(one.data, one.answer), drawn, lambda run: f"http://store/{run}"))
+    return path
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     cells = [cell(b, r, red, final=final(b, r, red)) for b in SIZES for r in RATES for red in REDUCTIONS]
-    one = evidence(*cells)
-    drawn = {name: png(figure) for name, figure in figures(one.data, one.answer).items()}
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(page(one.data, one.answer, note(one.data, one.answer), drawn, lambda run: f"http://store/{run}"))
-    return path
+    return written(tmp_path_factory.mktemp("report"), *cells)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,28 @@ def tab(browser, report):
 
 def lines(tab, chart):
     return tab.evaluate(COLUMN, f"{chart} lines")
+
+
+# What sweeps vary: names of charts, and the cells.
+SHAPES = {
+    "batch size": (["curves"], [cell(b, 0.1, final=0.1 * b) for b in SIZES]),
+    "learning rate": (["curves", "slice"], [cell(8, r, final=r) for r in RATES]),
+    "reduction": (["curves"], [cell(8, 0.1, r, final=0.1) for r in REDUCTIONS]),
+    "nothing": (["curves"], [cell(8, 0.1, final=0.1)]),
+    "two keys": (["curves", "slice"], [cell(b, r, final=b * r) for b in SIZES for r in RATES]),
+}
+
+
+@pytest.mark.parametrize("varied", SHAPES)
+def test_every_chart_that_a_report_has_is_drawn(browser, tmp_path, varied):
+    names, cells = SHAPES[varied]
+    tab = opened(browser, written(tmp_path, *cells))
+    charts = tab.locator(".moving")
+    assert [one.get_attribute("data-chart") for one in charts.all()] == names
+    for name in names:
+        tab.locator(f'[data-chart="{name}"] canvas:visible').first.wait_for()
+        assert lines(tab, name)["xs"]
+    assert tab.complaints == []
 
 
 def test_all_cells_are_drawn_or_the_best(tab):
