@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
+from harness.app.hints import meant
 from harness.app.refusals import refusing, unknown
 from harness.app.session import GRIDS, PARTS, Session, check_names, check_part, check_single
 from harness.config import Config, ConfigError, check, check_together
@@ -43,12 +44,26 @@ def compose_cells(words: Sequence[str]) -> Composed:
     if not (session.multirun or base.hydra.mode == RunMode.MULTIRUN):
         check_swept(base)
         check_single(session)
-        return Composed(session, [(to_config(base), [])], False, None)
+        config = to_config(base)
+        _check_threads([config])
+        return Composed(session, [(config, [])], False, None)
     if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):  # the grid is known before anything is trained
         raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
     compose = _composer(session, base)
     cells = [(compose(overrides), overrides) for overrides in _grid(session, base)]
-    return Composed(session, cells, True, base.hydra.launcher.get("n_jobs"))
+    n_jobs = base.hydra.launcher.get("n_jobs")
+    if n_jobs is not None or str(base.hydra.launcher._target_).endswith("BasicLauncher"):  # others: another machine
+        _check_threads([config for config, _ in cells])
+    return Composed(session, cells, True, n_jobs)
+
+
+def _check_threads(configs: Sequence[Config]) -> None:
+    """Raises ConfigError for more threads than cores: they would wait for each other, and timings mean nothing."""
+    if (most := max(config.threads for config in configs)) > 1:
+        from joblib import cpu_count
+
+        if most > (cores := cpu_count()):
+            raise ConfigError("threads", f"at most {cores}, the cores of this machine", most)
 
 
 def checked_cells(words: Sequence[str]) -> Composed:
@@ -56,7 +71,7 @@ def checked_cells(words: Sequence[str]) -> Composed:
     composed = compose_cells(words)
     check_names(composed.session)
     for config, _ in composed.cells:
-        check(config)
+        _check(config)
     check_form(composed.session, [config for config, _ in composed.cells])
     check_together([config for config, _ in composed.cells], composed.multirun)
     study = composed.cells[0][0].study
@@ -65,6 +80,16 @@ def checked_cells(words: Sequence[str]) -> Composed:
     if composed.n_jobs is None:
         return composed
     return composed._replace(n_jobs=_workers(composed.n_jobs, max(config.threads for config, _ in composed.cells)))
+
+
+def _check(config: Config) -> None:
+    """`check`, which says what to type where several values were meant."""
+    try:
+        check(config)
+    except ConfigError as refused:
+        if hint := meant(refused.key, str(refused.received)):
+            raise ConfigError(refused.key, refused.allowed + hint, refused.received) from None
+        raise
 
 
 def _workers(n_jobs: int, threads: int) -> int:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields
 from itertools import pairwise
 
@@ -12,6 +13,8 @@ KEYS = (*RULES, *(field.name for field in fields(Config)), *MORE_KEYS)
 FLAGS = ("--help", "--version", "--multirun", "--cfg", "--json", "--config-dir")
 AS_FLAGS = {"help": "--help", "version": "--version", "config": "--cfg job"}  # verbs of other programs
 TRAINING = ("train", "run", "sweep", "fit", "start")
+NUMBER = r"(\d{1,9}(?:\.\d+)?(?:[eE][+-]?\d\d?)?)"
+RANGE = re.compile(rf"{NUMBER}(?:\.\.+|…|:|-|–|to){NUMBER}(?::{NUMBER})?")  # of other languages: first, last, step
 
 
 def unknown_key(key: str) -> ConfigError:
@@ -54,6 +57,48 @@ def unknown_verb(word: str, others: Sequence[str], verbs: Sequence[str]) -> Conf
         meant = ""
     hint = f"; did you mean {meant}?" if meant else ""
     return ConfigError("command line", f"key=value, a flag, or a verb ({', '.join(verbs)}){hint}", word)
+
+
+def meant(key: str, value: str) -> str:
+    """What to type for a refused value: several values, a range, or an integer that is not written as one; or ""."""
+    if key not in RULES:
+        return ""
+    allowed = RULES[key].allowed
+    if found := RANGE.fullmatch(value):
+        ends = [_typed(number) for number in found.groups() if number]
+        return _range(key, *map(float, ends)) if all(map(RULES[key].holds, ends)) and ends[0] != ends[1] else ""
+    parts = re.findall(r"[^\s,;|&()\[\]{}]+", value)
+    if len(parts) > 1 and "list" not in allowed and all(RULES[key].holds(_typed(part)) for part in parts):
+        return f" (several values: -m {key}={','.join(parts)})"
+    if (key, value) == ("seed", "auto"):
+        return " (as many replicas as are needed: -m seeds=auto)"
+    whole = _typed(value)
+    if isinstance(whole, float) and whole.is_integer() and "integer" in allowed:
+        return f" (did you mean {int(whole)}?)"
+    return ""
+
+
+def _range(key: str, first: float, last: float, step: float = 1) -> str:
+    """Values from first to last as Hydra reads them: a list evenly spaced by factors, and every integer."""
+    if key == "seeds":
+        return f" (so many replicas: seeds={last:g})"
+    first, last = min(first, last), max(first, last)
+    middle = (first * last) ** 0.5
+    if "integer" not in RULES[key].allowed:
+        return f" (several values: -m {key}={_listed(first, float(f'{middle:.2g}'), last)})"
+    every = f"range({first:.0f},{last + 1:.0f}{f',{step:.0f}' if step != 1 else ''})"
+    return f" (several values: -m {key}={_listed(first, round(middle), last)}, or each one: -m {key}={every})"
+
+
+def _listed(*values: float) -> str:
+    return ",".join(f"{value:.0f}" if value == int(value) else f"{value:g}" for value in sorted(set(values)))
+
+
+def _typed(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def _assignment(key: str, value: str) -> str:

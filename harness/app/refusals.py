@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.app import filewords
-from harness.app.hints import unknown_key
+from harness.app.hints import meant, unknown_key
 from harness.config import RULES, ConfigError, did_you_mean, study_names
 
 PLUGINS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
@@ -42,7 +41,8 @@ def unreadable(word: str, error: Exception) -> ConfigError:
         return ConfigError(key, f"arguments that {found[1]}() takes ({found[2]})", value)
     if value.startswith("="):
         return ConfigError(key, f"one equals sign: {key}={value.strip('= ')}", value)
-    return ConfigError(key.lstrip("+~"), NO_BLANK if value.endswith(",") else QUOTED, value)
+    readable = NO_BLANK if value.endswith(",") else QUOTED
+    return ConfigError(key.lstrip("+~"), f"a value{hint}" if (hint := meant(key, value)) else readable, value)
 
 
 def unknown(key: str) -> ConfigError:
@@ -65,20 +65,8 @@ def _one_line(text: str) -> ConfigError:
 def _wrong_type(found: re.Match[str]) -> ConfigError:
     key = found["key"].split("[")[0]
     other = "a value of another type" if key != "study" else "values of a study (experiment=NAME chooses one)"
-    allowed = RULES[key].allowed + _meant(key, found["value"]) if key in RULES else other
+    allowed = RULES[key].allowed + meant(key, found["value"]) if key in RULES else other
     return ConfigError(key, allowed, found["value"])
-
-
-def _meant(key: str, value: str) -> str:
-    """What a value of the wrong type may stand for: several values, or an integer that is not written as one."""
-    if value.startswith("[") and "list" not in RULES[key].allowed:
-        return f" (several values: -m {key}={value.strip('[]')})"
-    if (key, value) == ("seed", "auto"):
-        return " (as many replicas as are needed: -m seeds=auto)"
-    with suppress(ValueError, OverflowError):
-        if float(value).is_integer() and "integer" in RULES[key].allowed:
-            return f" (did you mean {int(float(value))}?)"
-    return ""
 
 
 def _unknown_option(found: re.Match[str]) -> ConfigError:

@@ -106,6 +106,7 @@ def test_a_grid_is_the_product_of_its_values():
             r"dataset: expected the name of a dataset in a grid \(data from Python is a keyword: dataset=\(X, y\)\), "
             r"got \(an array of shape \(90, 4\), an array of shape \(90,\)\)$",
         ),
+        ({}, {"threads": 4096}, "threads: expected at most .*, the cores of this machine, got 4096"),
         ({}, {"hydra.job.name": "x"}, "hydra.job.name: expected a known keyword"),
         ({}, {"model.hiden": [3]}, r"model.hiden: expected a known key \(did you mean model.hidden\?"),
         ({}, {"batch_size": [1, 64]}, r"batch_size: expected one value \(harness.sweep trains a cell for each"),

@@ -49,6 +49,29 @@ epochs: 3                              -> did you mean epochs=3?
 epochs==3                              -> one equals sign: epochs=3
 -m batch_size=1, 64                    -> a list without blanks, and with a value at its end: 1,64
 -m batch_size=[1,64]                   -> several values: -m batch_size=1,64
+-m batch_size=1..64                    -> several values: -m batch_size=1,8,64, or each one: -m batch_size=range(1,65)), got
+-m batch_size=1-64                     -> each one: -m batch_size=range(1,65)
+-m batch_size=1:64                     -> each one: -m batch_size=range(1,65)
+-m batch_size=8:64:8                   -> each one: -m batch_size=range(8,65,8)
+-m batch_size=1,2..4                   -> several values: -m batch_size=2,3,4, or each one: -m batch_size=range(2,5)
+batch_size=1..64                       -> several values: -m batch_size=1,8,64
+-m learning_rate=1e-3..1e-1            -> several values: -m learning_rate=0.001,0.01,0.1), got
+-m learning_rate=1e-3-1e-1             -> several values: -m learning_rate=0.001,0.01,0.1), got
+-m learning_rate=0.1:1                 -> several values: -m learning_rate=0.1,0.32,1), got
+-m seed=1-3                            -> each one: -m seed=range(1,4)
+seeds=1..10                            -> seeds=10
+-m batch_size=(1,64)                   -> several values: -m batch_size=1,64), got
+-m batch_size=1;64                     -> several values: -m batch_size=1,64), got
+-m reduction=sum|mean                  -> several values: -m reduction=sum,mean), got
+-m reduction=[sum,mean]                -> several values: -m reduction=sum,mean), got
+-m batch_size=64..1                    -> each one: -m batch_size=range(1,65)
+batch_size=0..3                        -> an integer >= 1 or full, got '0..3'
+reduction=1..3                         -> expected sum | mean, got '1..3'
+learning_rate=1/3                      -> a finite number > 0, got
+model.hidden=[8..16]                   -> a list of integers >= 1, or [], got
+threads=4096                           -> the cores of this machine, got 4096
+-m threads=1,4096                      -> the cores of this machine, got 4096
+-m threads=4096 hydra/launcher=joblib  -> the cores of this machine, got 4096
 model.hidden=[1.5]                     -> a list of integers >= 1, or [], got
 epochs=1e2                             -> did you mean 100?
 learning_rate=0,1                      -> a decimal a point: 0.1
