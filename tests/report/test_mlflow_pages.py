@@ -1,11 +1,14 @@
 """The address that a command prints, opened in MLflow's own UI as `harness ui` starts it: an answer without clicks."""
 
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.app.test_command import environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ROOT = Path(__file__).parents[2]
 SLOW = 120_000  # milliseconds: the UI is large, and a machine may be busy
 
 
@@ -25,8 +29,10 @@ def served(tmp_path_factory):
     from mlflow.tracking import MlflowClient
 
     folder = tmp_path_factory.mktemp("served")
+    with_plugin(folder)
     words = ["-m", "dataset=iris", "batch_size=8,64", "learning_rate=0.1,1e3", "epochs=10", "seeds=6"]
     options = {"cwd": folder, "env": environment(), "text": True}
+    options["env"]["PYTHONPATH"] = os.pathsep.join([str(folder / "installed"), options["env"].get("PYTHONPATH", "")])
     done = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, timeout=300, **options)
     assert done.returncode == 0, done.stderr
     ui = subprocess.Popen([sys.executable, "-m", "harness", "ui"], stderr=subprocess.PIPE, **options)
@@ -37,6 +43,16 @@ def served(tmp_path_factory):
     ui.stderr.close()
     assert ui.wait(timeout=60) == 0
     assert address.rpartition("/")[2] in done.stderr  # the page of the last sweep
+
+
+def with_plugin(folder):
+    """What an installation of harness tells MLflow, whenever it was made: the plugins of pyproject.toml."""
+    plugins = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["mlflow.app"]
+    about = folder / "installed" / "plugins-0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugins\nVersion: 0\n")
+    lines = [f"{name} = {place}" for name, place in plugins.items()]
+    (about / "entry_points.txt").write_text("\n".join(["[mlflow.app]", *lines]))
 
 
 @pytest.fixture
@@ -66,6 +82,16 @@ def test_verdict_and_figure_are_on_the_printed_page(tab, served):
     assert tab.get_by_text("sweep/lowest_train_cost").count() > 0
     assert tab.get_by_text("No metrics recorded").count() == 0
     assert tab.get_by_text("process.host").count() == 0
+
+
+def test_nothing_stands_beside_the_first_page_and_the_answer_is_in_sight(tab, served):
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    sentence = next(line for line in served[1].splitlines() if line.startswith("iris: "))
+    tab.get_by_text(sentence[:60]).first.wait_for()
+    assert tab.get_by_text(sentence[:60]).first.bounding_box()["y"] < 300
+    picture = tab.locator("img[src*='front.png']").first
+    picture.wait_for()
+    assert picture.bounding_box()["y"] < 500
 
 
 def test_the_report_moves_inside_the_artifact_viewer(tab, served):
