@@ -69,7 +69,7 @@ def _row(cell: Mapping[str, Any], several: bool, scores: Iterable[str], link: Ca
 
 def _with_baseline(cell: Mapping[str, Any], score: str) -> str:
     baseline = cell.get(score.replace("final/", "baseline/"), np.nan)
-    beside = f" ({number(baseline)})" if np.isfinite(baseline) else ""
+    beside = f" ({number(baseline)})" if np.isfinite([baseline, cell[score]]).all() else ""
     return f"{_or_empty(cell[score])}{beside}"
 
 

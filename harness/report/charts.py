@@ -22,7 +22,7 @@ BANDS: dict[str, list[Any]] = {name: [] for name in ("xs", "ys", "colour")}
 POINTS: dict[str, list[Any]] = {
     name: [] for name in ("x", "y", "colour", "size", "marker", "name", "value", "count", "command")
 }
-STRIPS: dict[str, list[Any]] = {name: [] for name in ("left", "right", "bottom", "top", "colour")}
+STRIPS: dict[str, list[Any]] = {name: [] for name in ("left", "right", "bottom", "top", "colour", "hatch")}
 TOOLTIP = """<div style="max-width: 22rem; overflow-wrap: anywhere"><b>@name</b><br>@value<br>@count<br>
 <code>@command</code></div>"""
 
@@ -71,12 +71,12 @@ def _slice() -> "figure":
 
     sources = {name: ColumnDataSource(dict(columns), name=f"slice {name}") for name, columns in SOURCES.items()}
     plot = _lines("slice", "log", "log", sources)
-    plot.visible = True
+    plot.visible, plot.y_range = True, Range1d(0.1, 10)  # `page.js` leaves room for the strips above the lines
     plot.extra_y_ranges, plot.extra_y_scales = {"strips": Range1d(0, 1)}, {"strips": LinearScale()}
     strips = ColumnDataSource(dict(STRIPS), name="slice strips")
     plot.quad(
         "left", "right", "top", "bottom", source=strips, y_range_name="strips", fill_color="colour", fill_alpha=0.12,
-        line_color=None, hatch_pattern="/", hatch_color="colour", hatch_alpha=0.8, hatch_scale=8, hatch_weight=1,
+        line_color=None, hatch_pattern="hatch", hatch_color="colour", hatch_alpha=0.8, hatch_scale=8, hatch_weight=1,
     )  # fmt: skip
     return plot
 

@@ -139,7 +139,8 @@
           count: `${cell.n - cell.lost} of ${cell.n} replicas, ${cell.lost} diverged` });
       }
       const lost = ranked.filter((cell) => cell.cost[1] === null).map(place);
-      if (lost.length) strips.push({ ...own, from: Math.min(...lost), last: Math.max(...x, 0) });
+      const hatch = group[0].reduction === "sum" ? "left_diagonal_line" : "right_diagonal_line";
+      if (lost.length) strips.push({ ...own, hatch, from: Math.min(...lost) });
     }
     const right = Math.max(...[...groups.values()].flat().map(place)) * 1.5;
     const height = Math.min(0.035, 0.4 / Math.max(strips.length, 1));
@@ -149,13 +150,21 @@
     fill("slice lines", lines, LINES);
     fill("slice bands", bands, BANDS);
     fill("slice points", points, POINTS);
-    fill("slice strips", strips, ["left", "right", "top", "bottom", "colour"]);
+    fill("slice strips", strips, ["left", "right", "top", "bottom", "colour", "hatch"]);
     const plot = model("slice");
+    leaveRoom(plot.y_range, [...lines, ...bands].flatMap((one) => one.ys), strips.length * height);
     plot.below[0].axis_label = part === 0 ? "learning rate η" : part === 1
       ? "lr_mean (η for mean, ηB for sum)" : "from η to lr_mean";
     plot.left[0].axis_label = "final training cost per example";
     return "Lines: medians over replicas; bands: quartiles; large marks: the best rate tried; hatched strips: rates at " +
-      "which half of the replicas or more diverged.";
+      `which half of the replicas or more diverged${reductions.length > 1 ? " (/ mean, \\ sum)" : ""}.`;
+  };
+  // Sets a log range in which all values lie below a part of its height.
+  const leaveRoom = (range, values, part) => {
+    const logs = values.filter((value) => value > 0).map(Math.log10);
+    const [low, high] = logs.length ? [Math.min(...logs), Math.max(...logs)] : [-1, 1];
+    const unit = Math.max(high - low, 0.3) / (0.9 - part), start = 10 ** (low - 0.05 * unit), end = start * 10 ** unit;
+    Object.assign(range, { start, end, reset_start: start, reset_end: end });
   };
   const groupOf = (cell) => JSON.stringify([cell.setting, cell.batch_size, cell.reduction]);
   const grouped = (some) => {

@@ -29,6 +29,7 @@ Link = Callable[[str], str]  # a run's id -> the address of its page
 Pictures = Mapping[str, bytes]  # PNG files by the names of their figures
 CURVES, SLICE, MATTERED, CELLS = "Curves", "Cost over learning rate", "What mattered", "All cells"
 PARALLEL = "All keys at once"
+MOST_OPEN = 12  # cells whose table is not folded
 PLACES = {  # the figures of a section of the note, by the beginning of their names
     CURVES: "clocks",
     SLICE: "slices",
@@ -50,10 +51,10 @@ PAGE = """<!DOCTYPE html>
 {style}</style>
 </head>
 <body>
-<nav><b>Contents</b><ol>{contents}</ol></nav>
 <main>
 <h1>{title}</h1>
 {first}
+<nav><b>Contents</b><ol>{contents}</ol></nav>
 {body}
 </main>
 {scripts}
@@ -81,7 +82,7 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
         **{title: _section(text, own.get(title, "")) for title, text in sections.items()},
         "Time": static["Time"],
         "More figures": _figures(_others(pictures)),
-        CELLS: cells_table(data, link) + static[CELLS],
+        CELLS: _folded(cells_table(data, link), len(data.cells) > MOST_OPEN) + static[CELLS],
     }
     shown = {title: text for title, text in shown.items() if text}
     numbers = NUMBERS.format(_json(chart_data(data, found))) if places else ""
@@ -149,8 +150,11 @@ def _section(markdown: str, figure: str) -> str:
         tables[i], _, after = table.partition("</table>")
         said += after
     folded = "".join(f'<div class="wide"><table>{table}</table></div>' for table in tables)
-    numbers = f"<details><summary>Numbers</summary>{folded}</details>" if folded else ""
-    return f"{said}{figure}{numbers}"
+    return f"{said}{figure}{_folded(folded) if folded else ''}"
+
+
+def _folded(tables: str, closed: bool = True) -> str:
+    return f"<details{'' if closed else ' open'}><summary>Numbers</summary>{tables}</details>"
 
 
 def _anchor(title: str) -> str:

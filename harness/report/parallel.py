@@ -51,8 +51,9 @@ def parallel(cells: "pd.DataFrame", keys: Sequence[str]) -> "figure":
     ends = {0.0: "lowest of its data" if several else f"lowest {cells['score'].min():.3g}", 1.0: "highest"}
     for x, texts in enumerate([*({y: _text(v) for v, y in place[key].items()} for key in keys), ends]):
         plot.line([x, x], [0, 1], color=INK)
-        plot.text([x] * len(texts), list(texts), list(texts.values()), x_offset=6, y_offset=5, text_color=INK,
-                  text_font_size="12px")  # fmt: skip
+        side, offset = ("right", -6) if x == last else ("left", 6)  # inside a narrow page
+        plot.text([x] * len(texts), list(texts), list(texts.values()), x_offset=offset, y_offset=5, text_color=INK,
+                  text_align=side, text_font_size="12px")  # fmt: skip
     plot.xaxis.ticker = list(range(last + 1))
     plot.xaxis.major_label_overrides = dict(enumerate([*(KEYS[key] for key in keys), COST]))
     plot.yaxis.visible = plot.grid.visible = False

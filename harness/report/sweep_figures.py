@@ -44,7 +44,7 @@ def figures(data: SweepData, found: Answer) -> dict[str, "Figure"]:
         targets, goals = _like(found.targets, sized), _goals(cells, found.targets_at)
         drawn["to_target"] = to_target(targets, found.fits, goals, title("to_target"))
         timed = seconds and "time/update_us" in cells and cells["time/update_us"].notna().any()
-        drawn |= {"timing": timing(cells, data.title)} if timed else {}
+        drawn |= {"timing": timing(cells, title("timing"))} if timed else {}
     curves = _varied(cells, ["setting", "reduction", "batch_size"], ["learning_rate"])
     if len(sliced := cells[cells["setting"].isin(curves["setting"])]):
         first_costs = data.histories.groupby("cell")["train_cost"].first()

@@ -9,7 +9,7 @@ from harness.analysis import Answer, Headline, Standing, SweepData
 from harness.inference import Interval, Status
 from harness.report.layout import SETTING
 from harness.report.markdown import interval, number
-from harness.report.style import short_names
+from harness.report.style import short_names, two_digits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ def titled(figure: str, data: SweepData, found: Answer) -> str:
         "slices": _best,
         "learning_rates": _rates,
         "to_target": _to_target,
+        "timing": _timing,
         "stability": _stability,
         "outcomes": _outcomes,
     }
@@ -66,6 +67,15 @@ def _to_target(data: SweepData, found: Answer) -> str:
         for fit in found.fits.itertuples()
     }
     return _said("Where more examples stop saving updates", data, b_crit)
+
+
+def _timing(data: SweepData, found: Answer) -> str:
+    cells, ends = data.finished, {}
+    for setting, own in cells[cells["time/example_us"] > 0].groupby("setting"):
+        times = own.groupby("batch_size")["time/example_us"].median()
+        few_and_many = {size: times[size] for size in (times.index.min(), times.index.max())}
+        ends[setting, ""] = ", ".join(f"{two_digits(us)} µs at B={size:.0f}" for size, us in few_and_many.items())
+    return _said("Median train time per example", data, ends, "")
 
 
 def _stability(data: SweepData, found: Answer) -> str:

@@ -1,5 +1,6 @@
 """Every control of the report, used in Chromium as a reader would, and its effect read from what is drawn."""
 
+import math
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from tests.synthetic import cell, evidence
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES, RATES, REDUCTIONS = (1, 8, 64), (0.01, 0.1, 1.0), ("mean", "sum")
+WIDTHS = (1400, 1000, 400)
 COLUMN = "(name) => Bokeh.documents.map((d) => d.get_model_by_name(name)).find(Boolean).data"
 VISIBLE = """() => ["linear", "log"].flatMap((x) => ["linear", "log"].map((y) => `curves ${x} ${y}`)).filter(
     (name) => Bokeh.documents.map((d) => d.get_model_by_name(name)).find(Boolean).visible)"""
@@ -63,9 +65,9 @@ def opened(browser, report, width=1400, **options):
     return tab
 
 
-@pytest.fixture
-def tab(browser, report):
-    tab = opened(browser, report)
+@pytest.fixture(params=WIDTHS)
+def tab(browser, report, request):
+    tab = opened(browser, report, request.param)
     yield tab
     assert tab.complaints == []
     tab.close()
@@ -166,23 +168,28 @@ def test_the_slider_moves_sum_onto_mean(tab):
 
 
 def test_what_is_under_the_pointer_is_told(tab):
-    chart = tab.locator('[data-chart="slice"]')
-    chart.scroll_into_view_if_needed()
-    box = chart.locator(".bk-Figure").bounding_box()
-    found = ""
-    for x in range(60, int(box["width"]) - 60, 12):
-        for y in range(20, int(box["height"]) - 60, 12):
-            tab.mouse.move(box["x"] + x, box["y"] + y)
-            if tip := tab.evaluate(TOOLTIPS):
-                found = tip
-                break
-        if found:
-            break
+    found = pointed_at(tab, tab.locator('[data-chart="slice"]'), "final training cost")
     assert "final training cost" in found
     assert "of 10 replicas" in found
     assert "python -m harness verify" in found
 
 
+def pointed_at(tab, chart, words):
+    """The first text with these words that the pointer finds on a chart, or ""."""
+    chart.scroll_into_view_if_needed()
+    box = chart.locator(".bk-Figure").bounding_box()
+    for x in range(60, int(box["width"]) - 60, 12):
+        for y in range(20, int(box["height"]) - 60, 12):
+            tab.mouse.move(box["x"] + x, box["y"] + y)
+            if words in (tip := tab.evaluate(TOOLTIPS)):
+                return tip
+    return ""
+
+
+RANGE = """(axis) => {
+  const range = Bokeh.documents.map((d) => d.get_model_by_name("slice")).find(Boolean)[`${axis}_range`];
+  return [range.start, range.end];
+}"""
 TOOLTIPS = """() => {
   const texts = [];
   const walk = (node) => {
@@ -196,6 +203,7 @@ TOOLTIPS = """() => {
 
 
 def test_the_table_is_sorted_by_a_click_and_links_to_each_run(tab):
+    tab.locator('[id="all-cells"] summary').click()  # more cells than are shown unasked
     table = tab.locator("table.cells")
     head = table.locator("th button", has_text="η")
     head.click()
@@ -206,14 +214,77 @@ def test_the_table_is_sorted_by_a_click_and_links_to_each_run(tab):
     assert table.locator("a[href^='http://store/']").count() == 18
 
 
-def test_contents_lead_to_their_sections(browser, report):
-    tab = opened(browser, report, 1500)
+def test_contents_lead_to_their_sections(tab):
     for link in tab.locator("nav a").all():
-        target = link.get_attribute("href")
-        assert tab.locator(f'[id="{target[1:]}"]').count() == 1
+        link.click()
+        section = tab.locator(f'[id="{link.get_attribute("href")[1:]}"]')
+        assert section.bounding_box()["y"] < 900
+        tab.evaluate("scrollTo(0, 0)")
 
 
-@pytest.mark.parametrize("width", [400, 1000, 1400])
+def test_a_table_is_unfolded_by_a_click(tab):
+    numbers = tab.locator("details", has_text="Numbers").first
+    assert not numbers.locator("table").first.is_visible()
+    numbers.locator("summary").click()
+    assert numbers.locator("table").first.is_visible()
+
+
+def test_few_cells_stand_unfolded(browser, tmp_path):
+    tab = opened(browser, written(tmp_path, *SHAPES["batch size"][1]))
+    assert tab.locator("table.cells").is_visible()
+
+
+def test_one_of_several_settings_is_chosen(browser, tmp_path):
+    """Two datasets: their costs have no axis in common where batch sizes have the colours."""
+    cells = [cell(b, 0.1, final=0.1 * b, dataset=data) for b in SIZES for data in ("iris", "wine")]
+    tab = opened(browser, written(tmp_path, *cells))
+    form = tab.locator('[data-chart="curves"] form')
+    first = lines(tab, "curves")["ys"]
+    assert len(first) == len(SIZES)
+    form.locator("[name=setting]").select_option(index=1)
+    assert len(lines(tab, "curves")["ys"]) == len(SIZES)
+    tips = tab.evaluate(COLUMN, "curves points")["name"]
+    assert all("wine" in name for name in tips)
+    assert tab.complaints == []
+
+
+@pytest.mark.parametrize(("name", "part"), [("batch_size", 3), ("reduction", 2)])
+def test_a_curve_of_the_slice_is_hidden_and_shown(tab, name, part):
+    box = tab.locator(f'[data-chart="slice"] form [name={name}]').first
+    before = len(lines(tab, "slice")["xs"])
+    box.uncheck()
+    assert len(lines(tab, "slice")["xs"]) == before - before // part
+    box.check()
+    assert len(lines(tab, "slice")["xs"]) == before
+
+
+def test_strips_of_diverged_rates_lie_above_all_lines(tab):
+    low, high = tab.evaluate(RANGE, "y")
+    top = max(y for ys in lines(tab, "slice")["ys"] for y in ys)
+    part = (math.log10(top) - math.log10(low)) / (math.log10(high) - math.log10(low))
+    assert 0.3 < part < min(tab.evaluate(COLUMN, "slice strips")["bottom"])
+
+
+def test_a_chart_is_moved_and_put_back(tab):
+    chart = tab.locator('[data-chart="slice"]')
+    chart.scroll_into_view_if_needed()
+    box, before = chart.locator(".bk-Figure").bounding_box(), tab.evaluate(RANGE, "x")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x + 60, y, steps=4)
+    tab.mouse.up()
+    assert tab.evaluate(RANGE, "x")[0] < before[0]
+    chart.locator(".bk-tool-icon-reset").click()
+    tab.wait_for_function(f"(before) => ({RANGE})('x')[0] === before", arg=before[0])
+
+
+def test_a_line_of_all_keys_at_once_tells_its_cell(tab):
+    chart = tab.locator('[data-chart="parallel"]')
+    assert pointed_at(tab, chart, "digits B=")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_is_wider_than_the_window_and_the_verdict_comes_first(browser, report, width):
     tab = opened(browser, report, width)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -221,6 +292,14 @@ def test_nothing_is_wider_than_the_window_and_the_verdict_comes_first(browser, r
     if width >= 1000:
         assert tab.locator('[data-chart="curves"]').bounding_box()["y"] < 800
     assert tab.complaints == []
+
+
+def test_on_a_phone_a_picture_keeps_its_letters_readable(browser, report):
+    tab = opened(browser, report, 400)
+    figure = tab.locator("figure:visible").first
+    assert figure.locator("img").bounding_box()["width"] >= 700
+    assert figure.bounding_box()["width"] <= 400
+    assert figure.evaluate("(one) => one.scrollWidth > one.clientWidth")
 
 
 def test_without_scripts_static_figures_stand_in_their_places(browser, report):
@@ -242,5 +321,9 @@ def test_it_can_be_printed(browser, report):
     assert tab.pdf()[:4] == b"%PDF"
     tab.emulate_media(media="print")
     assert not tab.locator("form").first.is_visible()
+    for name in ("curves", "slice"):  # their colours are named by controls only
+        assert not tab.locator(f'[data-chart="{name}"]').is_visible()
+        assert tab.locator(f'[data-chart="{name}"] + .static img').first.is_visible()
+    assert tab.locator('[data-chart="parallel"]').is_visible()
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert all(tab.evaluate("[...document.querySelectorAll('details')].map((one) => one.open)"))
