@@ -82,7 +82,7 @@ def _number(value: float) -> str:
 
 def _quartiles(row: Mapping[str, Any]) -> str:
     low, high = row.get("q25", np.nan), row.get("q75", np.nan)
-    return f"[{low:.2g}, {high:.2g}]" if np.isfinite(low) else ""
+    return f"[{number(low)}, {number(high)}]" if np.isfinite(low) else ""
 
 
 def _scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

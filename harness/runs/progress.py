@@ -62,7 +62,7 @@ class CellProgress(_Live):
             left = self.pace.state(part, self.cell)
             _say_now_and_then(self, self.pace, left)
             part = self.pace.part(part, self.cell)
-            state = f"{state}  {left.partition(', ')[2]}"
+            state = f"{state}  {left.partition(', about ')[2]:<10}"
         self.bar.update(self.task, completed=part, right=state)
 
     def __exit__(self, *error: Any) -> None:
@@ -144,7 +144,8 @@ class SweepProgress(_Live):
 
 
 def _state(plan: Plan, record: Record, cost: float) -> str:
-    return f"epoch {record.update / plan.updates_per_epoch:.4g}  cost {cost:.4g}"
+    """Of one width: the bar has the rest of a narrow terminal, and would jump."""
+    return f"epoch {record.update / plan.updates_per_epoch:.4g}  cost {cost:.3g}".ljust(25)
 
 
 def _cost(latest: Latest, record: Record) -> float:
