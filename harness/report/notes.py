@@ -22,7 +22,7 @@ from harness.analysis import (
 )
 from harness.inference import Exponent, Interval, Status, proportion
 from harness.report import mattered, reductions
-from harness.report.headlines import headlines
+from harness.report.headlines import best_rates, headlines
 from harness.report.markdown import (
     COSTS,
     TIED,
@@ -41,7 +41,7 @@ from harness.report.scores import score_sentences
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_NAMED = 10  # cells
+MOST_NAMED, MOST_RATES = 10, 4  # cells, and sentences on best learning rates
 EDGE = "edge of the grid"
 OF_A_TIE = f" beside a tie, p is of a difference of more than {MARGIN:.0%}."
 BRACKETS = (
@@ -57,7 +57,7 @@ NOISE = {
 
 def note(data: SweepData, found: Answer) -> str:
     """The answer first, as the UI folds all but a few lines; then every section and the table of cells."""
-    head = [f"**{sentence}**" for sentence in headlines(found)]
+    head = [f"**{sentence}**" for sentence in [*headlines(found), *best_rates(found)[:MOST_RATES]]]
     head += score_sentences(data.finished)
     about = [_finished(data, found, len(data.finished)), *_missing(data.cells), *_sections(data.finished, found)]
     columns = [section] if (section := about_data(data.data_notes)) else []

@@ -21,10 +21,11 @@ from harness.report.charts import charts, library
 from harness.report.headlines import best_rates, headlines
 from harness.report.layout import packed
 from harness.report.markdown import rendered
+from harness.report.notes import MOST_RATES
 from harness.report.parallel import MOST_LINES
 from harness.report.tiles import tiles
 
-MOST_SENTENCES, MOST_RATES = 6, 4  # on the first screen
+MOST_SENTENCES = 6  # on the first screen
 Link = Callable[[str], str]  # a run's id -> the address of its page
 Pictures = Mapping[str, bytes]  # PNG files by the names of their figures
 CURVES, SLICE, MATTERED, CELLS = "Curves", "Cost over learning rate", "What mattered", "All cells"
@@ -107,7 +108,7 @@ def _first(data: SweepData, found: Answer, head: str) -> str:
     """The first screen: tiles, sentences, and folded the rest of what the note says first."""
     sentences, rates = headlines(found), best_rates(found)[:MOST_RATES]
     rest = "\n\n".join(
-        line for line in head.split("\n\n") if line.strip("*`\n") not in [*sentences, data.about.get("command")]
+        line for line in head.split("\n\n") if line.strip("*`\n") not in [*sentences, *rates, data.about.get("command")]
     )
     said = "".join(f'<p class="lead">{rendered(sentence)}</p>' for sentence in [*sentences[:MOST_SENTENCES], *rates])
     command = f"<p><code>{escape(visible(data.about.get('command', '')))}</code></p>"

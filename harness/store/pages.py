@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from harness.config import ConfigError
-from harness.store import opening, quiet_ui
+from harness.store import opening, ui_plugin
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -100,7 +100,7 @@ def serving(store_uri: str, shown_uri: str) -> Iterator["subprocess.Popen[bytes]
     """
     port, state = _free_port(), _state_file(shown_uri)
     words = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--app-name", quiet_ui.NAME] if quiet_ui.is_installed() else []
+    words += ["--app-name", ui_plugin.NAME] if ui_plugin.is_installed() else []
     variables = {"MLFLOW_BACKEND_STORE_URI": store_uri, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     alone = os.name == "posix"  # Ctrl-C then reaches this process only, which ends the other
     with tempfile.TemporaryFile() as log:

@@ -92,6 +92,15 @@ def test_nothing_stands_beside_the_first_page_and_the_answer_is_in_sight(tab, se
     picture = tab.locator("img[src*='front.png']").first
     picture.wait_for()
     assert picture.bounding_box()["y"] < 500
+    bottom = picture.bounding_box()["y"] + picture.bounding_box()["height"]
+    assert bottom < min(900, tab.locator("[data-testid='show-comment-toggle']").bounding_box()["y"])
+    assert tab.get_by_text("Best learning rate tried").first.bounding_box()["y"] < picture.bounding_box()["y"]
+
+
+def test_the_link_to_the_report_opens_it_beside_the_files(tab, served):
+    with tab.expect_popup() as opened:
+        tab.get_by_text("Report", exact=True).first.click()
+    opened.value.frame_locator("iframe").first.locator(".moving .caption:not(:empty)").first.wait_for()
 
 
 def test_the_report_moves_inside_the_artifact_viewer(tab, served):

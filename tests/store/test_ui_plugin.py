@@ -1,4 +1,4 @@
-"""The plugin of MLflow's server: its page gets one preference, and nothing else changes."""
+"""The plugin of MLflow's server: its page shows the answer at once, and nothing else changes."""
 
 import tomllib
 from importlib import import_module
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from flask import Flask
 
-from harness.store import quiet_ui
+from harness.store import ui_plugin
 
 
-def test_the_page_of_the_ui_gets_the_preference_and_no_other_answer_does():
+def test_the_page_of_the_ui_is_completed_and_no_other_answer_does():
     pages, html = Flask("ui"), "<html><head><title>A</title></head></html>"
-    pages.after_request(quiet_ui._with_preference)
+    pages.after_request(ui_plugin._inplace_add)
     pages.add_url_rule("/", "page", lambda: html)
     pages.add_url_rule("/get-artifact", "artifact", lambda: html)
     client = pages.test_client()
-    assert client.get("/").text == f"<html><head>{quiet_ui.PREFERENCE.decode()}<title>A</title></head></html>"
+    assert client.get("/").text == f"<html><head>{ui_plugin.FIRST.decode()}<title>A</title></head></html>"
     assert client.get("/get-artifact").text == html
     assert client.get("/nowhere").status_code == 404
 
@@ -24,5 +24,5 @@ def test_the_project_names_the_plugin_that_the_command_asks_for():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     ((name, place),) = project["entry-points"]["mlflow.app"].items()
     module, _, function = place.partition(":")
-    assert name == quiet_ui.NAME
-    assert getattr(import_module(module), function) is quiet_ui.app
+    assert name == ui_plugin.NAME
+    assert getattr(import_module(module), function) is ui_plugin.app
