@@ -41,7 +41,8 @@ def illustrated(words: str, picture: bool, store: "Store", sweep: str) -> str:
 
     Pictures and links are relative: they hold wherever the UI runs.
     """
-    links = f"[Report]({store.ui.within()}/{sweep}/artifacts/report.html) · [All cells as a table]({store.ui.within(sweep)})"
+    links = f"[Report]({store.ui.within()}/{sweep}/artifacts/report.html)"
+    links += f" · [All cells as a table]({store.ui.within(sweep)})"
     links += f" · [Their curves]({store.ui.within(sweep)}&compareRunsMode=CHART)"
     more = [f"![]({_artifact(PICTURE, sweep)})", links] if picture else [links]
     paragraphs = shortened(words, spare=sum(map(len, more)) + 4).split("\n\n")
