@@ -9,11 +9,13 @@ import numpy as np
 from harness.analysis import SweepData
 from harness.config import visible
 from harness.report.markdown import number
+from harness.report.style import apart
 
+Link = Callable[[str], str]
 MOST_ROWS = 1000  # a browser takes seconds to lay out more
 
 
-def cells_table(data: SweepData, link: Callable[[str], str]) -> str:
+def cells_table(data: SweepData, link: Link) -> str:
     """A row for each cell of the grid, those of a task best first; of more than MOST_ROWS, the first of each task.
 
     link: the id of a run -> the address of its page.
@@ -38,7 +40,8 @@ def cells_table(data: SweepData, link: Callable[[str], str]) -> str:
         "outcome",
     ]
     head = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in names)
-    rows = "".join(f"<tr>{_row(row, several, scores, link)}</tr>" for row in cells.to_dict("records"))
+    rates = apart(cells["learning_rate"])
+    rows = "".join(f"<tr>{_row(row, several, scores, rates, link)}</tr>" for row in cells.to_dict("records"))
     table = f'<table class="cells"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     return f'{more}<div class="wide">{table}</div>'
 
@@ -47,7 +50,13 @@ def _score_name(scores: list[str]) -> list[str]:
     return [f"{name.removeprefix('final/').replace('_', ' ')} (baseline)" for name in scores]
 
 
-def _row(cell: Mapping[str, Any], several: bool, scores: Iterable[str], link: Callable[[str], str]) -> str:
+def _row(
+    cell: Mapping[str, Any],
+    several: bool,
+    scores: Iterable[str],
+    rates: Mapping[float, str],
+    link: Callable[[str], str],
+) -> str:
     name = escape(visible(str(cell["label"] if several else cell["name"])))
     named = f'<a href="{escape(link(cell["run_id"]))}">{name}</a>' if cell["run_id"] else name
     costs = [cell.get(key, np.nan) for key in ("score", "q25", "q75")]
@@ -57,7 +66,7 @@ def _row(cell: Mapping[str, Any], several: bool, scores: Iterable[str], link: Ca
     values = [
         (named, cell["label"]),
         (f"{cell['batch_size']:.0f}", cell["batch_size"]),
-        (f"{cell['learning_rate']:g}", cell["learning_rate"]),
+        (rates[cell["learning_rate"]], cell["learning_rate"]),
         (escape(str(cell["reduction"])), cell["reduction"]),
         (spread, costs[0]),
         *((_with_baseline(cell, score), cell[score]) for score in scores),

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from harness.analysis import TARGET_LABELS, Answer, Arm, Headline, Lead, Standin
 from harness.inference import Interval
 from harness.report import reductions
 from harness.report.markdown import TIED, further, identical, interval, number, would_tell
+from harness.report.style import apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,16 +36,14 @@ def headlines(found: Answer) -> list[str]:
 def best_rates(found: Answer) -> list[str]:
     """A sentence for each setting and reduction with several rates: that of the lowest median at each batch size."""
     tried = found.best[found.best["n_rates"] > 1]
-    several, sentences = tried["setting"].nunique() > 1, []
+    several, rates, sentences = tried["setting"].nunique() > 1, apart(tried["learning_rate"]), []
     for (setting, reduction), own in tried.sort_values("batch_size").groupby(["setting", "reduction"], sort=False):
         of = f"{setting}, {reduction}" if several else reduction
-        sentences.append(f"Best learning rate tried, {of}: {', '.join(map(_best_rate, own.itertuples()))}.")
+        ends = [f" ({ENDS[edge]} tried)" if edge else "" for edge in own["edge"]]
+        told = zip(own["learning_rate"].map(rates), own["batch_size"], ends, strict=True)
+        named = ", ".join(f"{rate} at B={size:.0f}{end}" for rate, size, end in told)
+        sentences.append(f"Best learning rate tried, {of}: {named}.")
     return sentences
-
-
-def _best_rate(best: Any) -> str:
-    edge = f" ({ENDS[best.edge]} tried)" if best.edge else ""
-    return f"{best.learning_rate:g} at B={best.batch_size:.0f}{edge}"
 
 
 def _headline(headline: Headline, found: Answer) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from harness.report.style import plain
+from harness.report.style import apart, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,7 @@ def value_ticks(axes: "Axes", name: str, values: Iterable[float], places: Iterab
     column = 0 if name == "x" else 1
     inches = _inches(axes)[column] * (axes.transData - axes.transAxes).transform(np.column_stack([at, at]))[:, column]
     texts = [_text(value) for value in values]
+    texts = texts if len(set(texts)) == len(texts) else [*map(apart(values).__getitem__, values)]
     sizes = [LETTER * len(text) + GAP for text in texts] if name == "x" else [ROW] * len(texts)
     n_rows = 2 if name == "x" and len(values) <= MOST_ROWS else 1
     shown = _rows(inches, texts, sizes, n_rows)

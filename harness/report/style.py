@@ -1,7 +1,7 @@
 """How figures look: colours, marks and sizes of letters, numbers and names; the same for one thing in every figure."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,16 @@ def plain(value: float, _: Any = None) -> str:
     if 1e4 <= value < 1e9:
         return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k"
     return np.format_float_positional(value, 3, fractional=False, trim="-") if 9e-6 <= value < 1e-4 else f"{value:g}"
+
+
+def apart(values: Iterable[float]) -> dict[float, str]:
+    """A text for each value: six digits, or as many as make different values different."""
+    different, texts = set(values), dict[float, str]()
+    for digits in range(6, 18):
+        texts = {value: f"{value:.{digits}g}" for value in different}
+        if len(set(texts.values())) == len(different):
+            break
+    return texts
 
 
 def two_digits(value: float) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from harness.analysis import Answer, SweepData
 from harness.report.curves import BASELINES
 from harness.report.markdown import number
-from harness.report.style import short_names
+from harness.report.style import apart, short_names
 from harness.report.tiles import chip
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def _legend(columns: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _columns(cells: "pd.DataFrame", several: bool) -> dict[str, list[str]]:
     """Column's name -> a text for each cell; without what is empty for all, or says `completed` of all."""
-    rows = cells.to_dict("records")
+    rows, rates = cells.to_dict("records"), apart(cells["learning_rate"])
     columns = {"setting": short_names(list(cells["setting"]), NAME)} if several else {}
     columns |= {
-        "cell": [f"B={row['batch_size']:.0f} η={row['learning_rate']:g} {row['reduction']}" for row in rows],
+        "cell": [f"B={row['batch_size']:.0f} η={rates[row['learning_rate']]} {row['reduction']}" for row in rows],
         "cost": [_number(row.get("score", np.nan)) for row in rows],
         QUARTILES: [_quartiles(row) for row in rows],
         **_scores(rows),

@@ -9,7 +9,7 @@ from harness.analysis import Answer, Headline, Standing, SweepData
 from harness.inference import Interval, Status
 from harness.report.layout import SETTING
 from harness.report.markdown import interval, number
-from harness.report.style import short_names, two_digits
+from harness.report.style import apart, short_names, two_digits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +104,8 @@ def _said(what: str, data: SweepData, texts: Mapping[Any, str], between: str = "
 def _ends(own: "pd.DataFrame", rate: str) -> str:
     """A rate at the smallest and at the largest batch size."""
     own = own.sort_values("batch_size")
-    rows = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])]
-    return ", ".join(f"{row[rate]:g} at B={row['batch_size']:.0f}" for row in rows)
+    rows, rates = [own.iloc[0], *([own.iloc[-1]] if len(own) > 1 else [])], apart(own[rate])
+    return ", ".join(f"{rates[row[rate]]} at B={row['batch_size']:.0f}" for row in rows)
 
 
 def _outcomes(data: SweepData, found: Answer) -> str:

@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from harness.analysis import Panel, Series
-from harness.report import cell_figures, sweep_figures
+from harness.report import cell_figures, style, sweep_figures
 from harness.report.findings import finding_figure
-from harness.report.labels import spread
+from harness.report.labels import spread, value_ticks
 from harness.report.rates import rate_heatmaps, stability
 from harness.report.slices import slices
 from harness.report.targets import to_target
@@ -250,3 +251,22 @@ def test_where_every_cell_diverged_the_slices_say_so():
     (axes,) = slices_of(tables).axes
     assert "diverged in every cell" in axes.texts[0].get_text().replace("\n", " ")
     assert len(marks(axes, "X")) == 9
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.1, 0.3, 0.1], ["0.1", "0.3"]),
+        ([0.1, 0.10000001], ["0.1", "0.10000001"]),
+        ([1e6, 1e6 + 1], ["1000000", "1000001"]),
+        ([0.1 * 2**0.5], ["0.141421"]),
+    ],
+)
+def test_different_values_have_different_texts(values, texts):
+    assert sorted(style.apart(values).values()) == texts
+
+
+def test_ticks_of_values_that_three_digits_do_not_tell_apart():
+    axes = Figure().subplots()
+    value_ticks(axes, "y", [0.1, 0.10000001, 0.9], [0, 1, 2])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0.1", "0.10000001", "0.9"]
