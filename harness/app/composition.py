@@ -6,7 +6,7 @@ Hydra, which takes 0.05 s for it, composes cells of the same groups once; plain 
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from itertools import islice, product
 from math import prod
@@ -20,12 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.hints import meant
+from harness.app.launchers import Launcher, checked
 from harness.app.refusals import refusing, unknown
 from harness.app.session import GRIDS, PARTS, Session, check_names, check_part, check_single
 from harness.config import Config, ConfigError, check, check_together
 
 MOST_CELLS = 100_000  # of a sweep: to compose them takes a minute, and a table of them is still read
-ALL = -1  # joblib's number for as many workers as there are cores
 
 
 class Composed(NamedTuple):
@@ -34,7 +34,7 @@ class Composed(NamedTuple):
     session: Session
     cells: list[tuple[Config, list[str]]]  # each with the overrides that make it
     multirun: bool
-    n_jobs: int | None  # parallel workers, for a launcher that has the setting
+    launcher: Launcher
 
 
 def compose_cells(words: Sequence[str]) -> Composed:
@@ -46,15 +46,15 @@ def compose_cells(words: Sequence[str]) -> Composed:
         check_single(session)
         config = to_config(base)
         _check_threads([config])
-        return Composed(session, [(config, [])], False, None)
+        return Composed(session, [(config, [])], False, Launcher())
     if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):  # the grid is known before anything is trained
         raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
+    launcher = _launcher(base)
     compose = _composer(session, base)
     cells = [(compose(overrides), overrides) for overrides in _grid(session, base)]
-    n_jobs = base.hydra.launcher.get("n_jobs")
-    if n_jobs is not None or str(base.hydra.launcher._target_).endswith("BasicLauncher"):  # others: another machine
+    if launcher.name != "submitit_slurm":  # whose cores are those of other machines
         _check_threads([config for config, _ in cells])
-    return Composed(session, cells, True, n_jobs)
+    return Composed(session, cells, True, replace(launcher, threads=max(config.threads for config, _ in cells)))
 
 
 def _check_threads(configs: Sequence[Config]) -> None:
@@ -67,7 +67,7 @@ def _check_threads(configs: Sequence[Config]) -> None:
 
 
 def checked_cells(words: Sequence[str]) -> Composed:
-    """The same, with the values of every cell, the study and the number of workers checked. Raises ConfigError."""
+    """The same, with the values of every cell, the study and the launcher checked. Raises ConfigError."""
     composed = compose_cells(words)
     check_names(composed.session)
     for config, _ in composed.cells:
@@ -77,9 +77,8 @@ def checked_cells(words: Sequence[str]) -> Composed:
     study = composed.cells[0][0].study
     if "claims" in study:
         check_claims(composed.session, study)
-    if composed.n_jobs is None:
-        return composed
-    return composed._replace(n_jobs=_workers(composed.n_jobs, max(config.threads for config, _ in composed.cells)))
+    launcher = checked(composed.launcher, len(composed.cells), composed.cells[0][0].cells_per_job)
+    return composed._replace(launcher=launcher)
 
 
 def _check(config: Config) -> None:
@@ -92,15 +91,9 @@ def _check(config: Config) -> None:
         raise
 
 
-def _workers(n_jobs: int, threads: int) -> int:
-    """Parallel workers: as many as there are cores for their BLAS threads. Raises ConfigError for more."""
-    from joblib import cpu_count
-
-    most = max(1, cpu_count() // threads)
-    if n_jobs != ALL and not 1 <= n_jobs <= most:
-        allowed = f"{ALL} or 1 .. {most} ({cpu_count()} cores, threads={threads})"
-        raise ConfigError("hydra.launcher.n_jobs", allowed, n_jobs)
-    return most if n_jobs == ALL else n_jobs
+def _launcher(base: DictConfig) -> Launcher:
+    options = refusing(OmegaConf.to_container, base.hydra.launcher, resolve=True)
+    return Launcher(options.pop("name", str(base.hydra.runtime.choices["hydra/launcher"])), options=options)
 
 
 def to_config(composed: DictConfig) -> Config:

@@ -12,8 +12,6 @@ from harness.app import filewords
 from harness.app.hints import meant, unknown_key
 from harness.config import RULES, ConfigError, did_you_mean, study_names
 
-PLUGINS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
-
 
 def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call Hydra or OmegaConf; what they refuse is raised as a ConfigError."""
@@ -70,15 +68,12 @@ def _wrong_type(found: re.Match[str]) -> ConfigError:
 
 
 def _unknown_option(found: re.Match[str]) -> ConfigError:
-    if found["group"] == "hydra/launcher" and found["option"] in PLUGINS:
-        allowed = f"a launcher that is installed: pip install hydra-{PLUGINS[found['option']]}-launcher"
-    elif found["group"] == "dataset" and filewords.looks_like_a_file(found["option"]):
+    if found["group"] == "dataset" and filewords.looks_like_a_file(found["option"]):
         return filewords.no_dataset(found["option"])
-    else:
-        options = [option for option in found["options"].split() if not option.startswith("_")]
-        hint = did_you_mean(found["option"], options).strip()
-        allowed = " | ".join(options) + (f" ({hint})" if hint else "")
-        allowed += _no_file(found["option"]) if found["group"] == "experiment" else ""
+    options = [option for option in found["options"].split() if not option.startswith("_")]
+    hint = did_you_mean(found["option"], options).strip()
+    allowed = " | ".join(options) + (f" ({hint})" if hint else "")
+    allowed += _no_file(found["option"]) if found["group"] == "experiment" else ""
     return ConfigError(found["group"], allowed, found["option"])
 
 

@@ -1,5 +1,6 @@
 """Hydra as the harness uses it. Of its private names only two: the parser in `flags`, the callbacks in `_context`."""
 
+import copy
 import os
 import warnings
 from argparse import Namespace
@@ -16,12 +17,12 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
-from hydra.core.utils import env_override, run_job
+from hydra.core.utils import env_override, run_job, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf import __version__ as omegaconf
 from yaml import YAMLError
 
@@ -36,6 +37,7 @@ ELSEWHERE = ("config_name", "config_path")  # they would name another configurat
 USED = ("overrides", "run", "multirun", "config_dir")  # when cells are trained
 SMALL = "size=small"
 GRIDS = "study.grids"
+Task = Callable[[DictConfig], Any]  # of a configuration
 PARTS = ("dataset", "model", "optimizer")  # groups, of which a cell has one option each
 VERBS = ("deliver", "pack", "report", "studies", "ui", "unpack", "verify")  # of harness.app.verbs
 
@@ -118,6 +120,8 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     register = OmegaConf.register_new_resolver if omegaconf < "2.4" else OmegaConf.register_resolver  # its name since
     register("harness.keys", keys, replace=True)  # of the template of --help
     Plugins.instance().register(Studies)
+    for file in sorted((shipped("conf") / "hydra" / "launchers").glob("*.yaml")):  # in place of those of plugins
+        ConfigStore.instance().store(group="hydra/launcher", name=file.stem, node=OmegaConf.load(file))
     Plugins.instance().register(SearchPath)
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
 
@@ -185,7 +189,7 @@ class Session:
         """The configuration of one job of a sweep, composed as Hydra's launchers do. Raises ConfigError."""
         return refusing(self.loader.load_sweep_config, base, overrides)
 
-    def run(self, task: Callable[[DictConfig], Any]) -> Any:
+    def run(self, task: Task) -> Any:
         """Run `task` on the one configuration; returns or raises what the task does."""
         config = self.load(RunMode.RUN)
         context = _context(self.loader, config)
@@ -194,18 +198,25 @@ class Session:
         context.callbacks.on_run_end(config=config, config_name="config", job_return=job)
         return job.return_value
 
-    def launch(self, cells: Sequence[list[str]], more: Sequence[str], task: Callable[[DictConfig], Any]) -> list[Any]:
-        """Launch `task` on cells, each given by its overrides, with `more` for all. Raises what the launcher does.
-
-        Returns what the task returned for each of them.
-        """
-        config = self.load(RunMode.MULTIRUN, more)
+    def launch(self, tasks: Sequence[Task], run: Callable[[Sequence[Callable[[], Any]]], list[Any]]) -> list[Any]:
+        """Let `run` call tasks, each as a job of Hydra's, here or elsewhere; returns or raises what they do."""
+        config = self.load(RunMode.MULTIRUN)
         context = _context(self.loader, config)
-        launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         context.callbacks.on_multirun_start(config=config, config_name="config")
-        jobs = launcher.launch(cells, initial_job_idx=0)
+        folder = config.hydra.sweep.dir = str(config.hydra.sweep.dir)  # which has the time in its name
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        values = run([partial(_run_job, task, config, number, context) for number, task in enumerate(tasks)])
         context.callbacks.on_multirun_end(config=config, config_name="config")
-        return [job.return_value for job in jobs]
+        return values
+
+
+def _run_job(task: Task, config: DictConfig, number: int, context: HydraContext) -> Any:
+    setup_globals()  # the process may be another one
+    own = copy.deepcopy(config)
+    with open_dict(own):
+        own.hydra.job.id, own.hydra.job.num = str(number), number
+    job = run_job(task, own, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=context, configure_logging=False)
+    return job.return_value
 
 
 def check_words(words: Sequence[str]) -> None:

@@ -17,14 +17,16 @@ from omegaconf import DictConfig, OmegaConf
 from harness.app.command import say
 from harness.app.composition import Composed, to_config
 from harness.app.ending import Result, tell_sentences
+from harness.app.launchers import Launcher
 from harness.app.machine import check_memory
 from harness.app.terminal import lenient_streams
-from harness.config import ConfigError
+from harness.config import Config, ConfigError
 from harness.runs import (
     Assignment,
     GridCell,
     Job,
     Pace,
+    Pack,
     Rounds,
     SweepContext,
     Watch,
@@ -32,6 +34,7 @@ from harness.runs import (
     grid,
     in_store,
     pace_of,
+    packing,
     parent,
     record_cell,
     recovery,
@@ -41,9 +44,6 @@ from harness.runs import (
 from harness.store import INTERRUPTS, Interrupted, Store, TakenError, print_failure, when_continued
 from harness.training import Clock, Outcome
 
-CONTEXT_VARIABLE = "HARNESS_CONTEXT"  # what a job has to know of its sweep; Hydra sets it with hydra.job.env_set
-CELL_VARIABLE = "HARNESS_CELL"  # likewise, which cell it is to train
-
 
 def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     """Train the cells that are missing. Returns 1 if a cell is missing afterwards. Raises ConfigError for the data.
@@ -51,7 +51,7 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     result: what it came to.
     """
     cells = grid.grid(composed.cells)
-    rounds = Rounds(cells, workers=composed.n_jobs or 1) if cells[0].config.seeds == "auto" else None
+    rounds = Rounds(cells, workers=composed.launcher.workers) if cells[0].config.seeds == "auto" else None
     looks = rounds.looks if rounds else ()
     check_memory(rounds.first() if rounds else cells)
     store = Store.open()
@@ -70,6 +70,8 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
             print(plan)
         return 0
     if composed.multirun:
+        if grid.missing(cells):
+            composed.launcher.start()
         return _run_sweep(composed, words, cells, rounds, store, result)
     return _run_single(composed, cells[0], store, result)
 
@@ -85,7 +87,7 @@ def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result
     def run(cells: Sequence[GridCell]) -> list[GridCell]:
         pace = pace_of(cells)
         say(announcement(pace, 1, 1))
-        outcomes.append(composed.session.run(partial(_job, pace=pace)))
+        outcomes.append(composed.session.run(partial(_train_alone, pace=pace)))
         return [] if outcomes[-1] else list(cells)
 
     def found(_: str) -> None:
@@ -131,17 +133,19 @@ def _run_open_sweep(
     started, disturbed, killed, code = time.perf_counter(), "", False, 1
 
     def launch(some: Sequence[GridCell]) -> list[GridCell]:
-        word = replace(context, n_cells=len(some)).to_word()
-        more = [f"+hydra.job.env_set.{CONTEXT_VARIABLE}={word}"]
-        if composed.n_jobs is not None:
-            more.append(f"hydra.launcher.n_jobs={composed.n_jobs}")
-        assigned = [(cell, Assignment.of(cell.identity, cell.label).to_word()) for cell in some]
-        jobs = [[*cell.overrides, f"+hydra.job.env_set.{CELL_VARIABLE}={word}"] for cell, word in assigned]
-        pace = pace_of(some, composed.n_jobs or 1)
+        pace = pace_of(some, composed.launcher.workers)
+        packs = _packs(some, replace(context, n_cells=len(some)), pace, composed.launcher)
+        pace.workers = min(pace.workers, len(packs))
         say(announcement(pace, len(some), len(cells)))
         with Watch(pace, lambda: _ended(store, context.run_id)) if pace.workers > 1 else nullcontext():
-            outcomes = composed.session.launch(jobs, more, partial(_job, pace=pace))
-        return [cell for cell, outcome in zip(some, outcomes, strict=True) if outcome is None]
+            ended = composed.session.launch([partial(_train_pack, pack=one) for one in packs], composed.launcher.run)
+        done = {
+            job.assignment.signature
+            for one, outcomes in zip(packs, ended, strict=True)
+            for (_, job), outcome in zip(one.cells, outcomes, strict=False)
+            if outcome is not None and job.assignment
+        }
+        return [cell for cell in some if cell.signature not in done]
 
     def train_some(some: Sequence[GridCell]) -> list[GridCell]:
         return recovery.train_all(some, store, context.run_id, launch)
@@ -210,24 +214,51 @@ def _ended(store: Store, sweep: str) -> set[str]:
     return {run.data.tags["signature"] for run in store.cells(sweep) if run.info.status != "RUNNING"}
 
 
-def _job(composed: DictConfig, pace: Pace | None = None) -> str | None:
-    """What Hydra calls for every cell, here or in a worker; its outcome. An exception or a sys.exit fails it alone.
+def _packs(cells: Sequence[GridCell], sweep: SweepContext, pace: Pace, launcher: Launcher) -> list[Pack]:
+    """The jobs of the launcher: in this process all cells in their order, else the longest first and small ones packed.
+
+    Cells whose seconds are unknown are taken for long: for each a job of its own.
+    """
+    seconds = [pace.seconds.get(cell.signature, packing.JOB_SECONDS * len(cells)) for cell in cells]
+    alone = launcher.is_exclusive
+    jobs = [
+        Job(i, alone, launcher.name, cell.overrides, Assignment.of(cell.identity, cell.label), pace if alone else None)
+        for i, cell in enumerate(cells)
+    ]
+    planned = launcher.planned(seconds, cells[0].config.cells_per_job)
+    return [Pack(sweep, [(cells[i].config, jobs[i]) for i in numbers]) for numbers in planned]
+
+
+def _train_pack(_: DictConfig, pack: Pack) -> list[Outcome | None]:
+    """What Hydra calls for every job, here or in a worker: train its cells; their outcomes.
+
+    After a signal to a worker those of the rest are left out, and the command launches it again.
+    """
+    os.environ["MLFLOW_TRACKING_URI"] = pack.sweep.tracking_uri
+    outcomes: list[Outcome | None] = []
+    for config, job in pack.cells:
+        outcomes.append(_train_cell(config, pack.sweep, job))
+        if outcomes[-1] is Outcome.KILLED:
+            break
+    return outcomes
+
+
+def _train_alone(composed: DictConfig, pace: Pace) -> Outcome | None:
+    """What Hydra calls for a cell without a sweep."""
+    overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return _train_cell(to_config(composed), None, Job(0, True, "basic", overrides, pace=pace))
+
+
+def _train_cell(config: Config, sweep: SweepContext | None, job: Job) -> Outcome | None:
+    """The outcome of a cell; an exception or a sys.exit fails it alone.
 
     None: another process trains the cell, or has finished it meanwhile.
     """
-    hydra = HydraConfig.get()
-    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-    word = os.environ.get(CONTEXT_VARIABLE)  # set by Hydra for the jobs of a sweep only
-    launcher = str(hydra.launcher._target_).split(".")[-1] if word else "BasicLauncher"
-    alone = launcher == "BasicLauncher" or hydra.launcher.get("n_jobs") == 1
-    assignment = Assignment.from_word(os.environ[CELL_VARIABLE]) if word else None
-    job = Job(int(hydra.job.num) if word else 0, alone, launcher, overrides, assignment, pace)
     try:
         with lenient_streams(), INTERRUPTS, when_continued(Clock.count_stop):
-            sweep = SweepContext.from_word(word) if word else None
-            return record_cell(to_config(composed), Store.open(sweep.experiment_id if sweep else None), sweep, job)
+            return record_cell(config, Store.open(sweep.experiment_id if sweep else None), sweep, job)
     except Interrupted:
-        if launcher == "BasicLauncher":
+        if job.launcher == "basic":
             raise
         return Outcome.KILLED  # a signal to one worker ends one cell
     except TakenError:

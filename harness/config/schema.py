@@ -100,6 +100,7 @@ class Config:
     diagnostics: str
     rerun: str = "missing"  # this and the following are about the command, not the cell
     dry_run: bool = False
+    cells_per_job: int | str = "auto"
     seeds_at_most: int = 40  # this and the following of seeds=auto
     seeds_at_most_seconds: float | None = None
     size: str = "full"  # of a study
@@ -172,6 +173,7 @@ RULES: dict[str, Rule] = {
     ),
     "diagnostics": Rule(lambda v: v in DIAGNOSTIC_LEVELS, '"off" (in a YAML file with its quotes) | cheap | full'),
     "rerun": _one_of("missing", "all"),
+    "cells_per_job": Rule(lambda v: v == "auto" or _whole(v), "an integer >= 1, or auto"),
     "size": _one_of("full", "small"),
 }
 

@@ -1,37 +1,28 @@
-"""What a job has to know of its sweep and of its cell, in words that any launcher passes on to its workers."""
+"""What a worker has to know of its sweep and of its cells; any launcher passes it on."""
 
-import base64
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from harness.config import Config
 
 if TYPE_CHECKING:
     from harness.runs.pace import Pace
     from harness.training import Identity
 
 
-class Word:
-    """A dataclass that travels to workers as one word, whatever the launcher."""
-
-    def to_word(self) -> str:
-        return base64.urlsafe_b64encode(json.dumps(vars(self)).encode()).decode().rstrip("=")
-
-    @classmethod
-    def from_word(cls, word: str) -> Self:
-        return cls(**json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))))
-
-
 @dataclass(frozen=True)
-class SweepContext(Word):
-    """What a job has to know of its sweep without asking the store."""
+class SweepContext:
+    """What a job has to know of its sweep without asking the store, and the store's address, with its password."""
 
     run_id: str
     experiment_id: str
     n_cells: int
+    tracking_uri: str
 
 
 @dataclass(frozen=True)
-class Assignment(Word):
+class Assignment:
     """The cell that a job is to train: its signature and its name in the sweep; digests of code and data as then."""
 
     signature: str
@@ -49,7 +40,7 @@ class Job:
     """How a cell is being trained: number, from 0, among those that its command trains; overrides as Hydra got them.
 
     exclusive: nothing else trains meanwhile, so that timings mean something. assignment: of a job of a sweep.
-    pace: of all cells of the command.
+    pace: of all cells of the command, for an exclusive job.
     """
 
     number: int
@@ -58,3 +49,11 @@ class Job:
     overrides: list[str]
     assignment: Assignment | None = None
     pace: "Pace | None" = None
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Cells of a sweep that one worker trains, one after the other."""
+
+    sweep: SweepContext
+    cells: Sequence[tuple[Config, Job]]

@@ -99,7 +99,7 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
         store.save_view(sweep, VIEW, ORDER_BY)
         front.describe(store, sweep, name)
         parent.leave_running()  # until `close_sweep`
-    return SweepContext(sweep, store.experiment_id, len(todo))
+    return SweepContext(sweep, store.experiment_id, len(todo), store.client.tracking_uri)
 
 
 def _add_finished(store: Store, sweep: str, cells: Sequence[GridCell]) -> None:

@@ -27,9 +27,7 @@ PACKAGES = (
     "numpy", "scikit-learn", "hydra-core", "omegaconf", "mlflow", "SQLAlchemy", "scipy", "pandas", "pyarrow",
     "matplotlib", "threadpoolctl",
 )  # fmt: skip
-LAUNCHERS = (
-    "hydra-joblib-launcher", "joblib", "hydra-ray-launcher", "ray", "hydra-submitit-launcher", "submitit",
-)  # fmt: skip
+LAUNCHERS = ("joblib", "ray", "submitit")
 PACKAGE = Path(__file__).resolve().parents[1]
 FOLDERS = ("conf", "experiments")  # beside the package: what else of the checkout decides what a run does
 LARGEST_BYTES = 1_000_000  # bytes of an untracked file, or of the changes in a file, that are kept

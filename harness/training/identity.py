@@ -17,7 +17,8 @@ NO_NUMBERS = (  # but for these: they compute none
     *("training/estimate.py", "training/timer.py", "training/timing.py", "training/work.py"),
 )
 AUTO = ("seeds_at_most", "seeds_at_most_seconds")
-WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", *AUTO)  # keys that change nothing in what a run holds
+# Keys that change nothing in what a run holds.
+WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", "cells_per_job", *AUTO)
 NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
 
 

@@ -32,7 +32,8 @@ def test_the_defaults_of_the_signature_are_those_of_the_configuration_files():
 
 
 def test_every_setting_of_a_cell_has_a_keyword():
-    keys = {key for key in flatten(asdict(one())) if "." not in key} - {"study", "size", "rerun", "dry_run"}
+    of_commands = {"study", "size", "rerun", "dry_run", "cells_per_job"}
+    keys = {key for key in flatten(asdict(one())) if "." not in key} - of_commands
     assert keys | {"dataset", "model", "optimizer", "target_column", *FULL_NAMES} == set(signature(keywords).parameters)
 
 

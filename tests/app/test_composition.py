@@ -13,9 +13,12 @@ import pytest
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from joblib import cpu_count
 from omegaconf import OmegaConf
 
+from harness.app import launchers
 from harness.app.composition import checked_cells, compose_cells, to_config
+from harness.app.launchers import ALL
 from harness.app.session import BEHAVIOUR
 from harness.config.schema import RULES, ConfigError, check, flatten
 
@@ -61,7 +64,7 @@ def test_every_cell_knows_the_overrides_that_make_it():
         ["batch_size=1", "epochs=2"],
         ["batch_size=full", "epochs=2"],
     ]
-    assert composed.n_jobs is None
+    assert composed.launcher.workers == 1
 
 
 @pytest.mark.parametrize(
@@ -282,20 +285,25 @@ def test_what_a_grid_cannot_hold_is_refused(words, key):
 
 
 def test_a_launcher_with_workers_says_how_many():
-    composed = compose_cells(["-m", "batch_size=1,2", "hydra/launcher=joblib"])
-    assert composed.n_jobs == -1
+    for n_jobs, workers in ((ALL, cpu_count()), (1, 1)):
+        words = ["-m", "batch_size=1,2", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={n_jobs}"]
+        assert checked_cells(words).launcher.workers == workers
 
 
 @pytest.mark.parametrize(
     ("words", "key", "allowed"),
     [
-        (["hydra/launcher=submitit_slurm"], "hydra/launcher", "pip install hydra-submitit-launcher"),
+        (["hydra/launcher=submitit_slurm"], "hydra/launcher", 'pip install -e ".[submitit]"'),
+        (["hydra/launcher=ray"], "hydra/launcher", 'pip install -e ".[ray]"'),
         (["hydra/launcher=dask"], "hydra/launcher", "basic"),
         (["hydra/sweeper=optuna"], "hydra/sweeper", "basic"),
     ],
 )
-def test_a_plugin_that_is_not_there_is_refused_with_what_would_help(words, key, allowed):
-    error = refusal("-m", "batch_size=1,2", *words)
+def test_a_plugin_that_is_not_there_is_refused_with_what_would_help(monkeypatch, words, key, allowed):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as caught:
+        checked_cells(["-m", "batch_size=1,2", *words])
+    error = caught.value
     assert error.key == key
     assert allowed in error.allowed
 

@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -52,11 +53,17 @@ def test_callbacks_of_the_configuration_are_made_by_a_private_class_of_hydra(tmp
     module.Recorder = type("Recorder", (Callback,), record)
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.chdir(tmp_path)
+
+    def record_job(number, config):
+        called.append(number)
+
     words = [f"+hydra.callbacks.mine._target_={module.__name__}.Recorder"]
     assert Session(words).run(lambda config: config.batch_size) == 64
     assert called == ["on_run_start", "on_job_start", "on_job_end", "on_run_end"]
     called.clear()
-    Session(["-m", *words]).launch([["seed=1"], ["seed=2"]], [], lambda config: called.append(config.seed))
+    Session(["-m", *words]).launch(
+        [partial(record_job, 1), partial(record_job, 2)], lambda jobs: [job() for job in jobs]
+    )
     jobs = ["on_job_start", 1, "on_job_end", "on_job_start", 2, "on_job_end"]
     assert called == ["on_multirun_start", *jobs, "on_multirun_end"]
 

@@ -277,7 +277,7 @@ def command(store):
 
     def launch(some):
         for number, one in enumerate(some):
-            record_cell(one.config, store, context, Job(number, True, "BasicLauncher", one.overrides))
+            record_cell(one.config, store, context, Job(number, True, "basic", one.overrides))
 
     recovery.train_all(grids.missing(cells), store, context.run_id, launch)
     assert recovery.drain(store, pytest.fail, context.run_id) == frozenset()

@@ -178,7 +178,7 @@ def test_the_overrides_and_the_process_are_recorded(project):
     (cell,) = project.runs("cell")
     about = json.loads(project.artifact(cell, "environment.json").read_text())
     assert about["overrides"] == ["batch_size=16", *SMALL]
-    assert about["launcher"] == "BasicLauncher"
+    assert about["launcher"] == "basic"
     assert {library["num_threads"] for library in about["blas"]} == {1}
     assert cell.data.tags[hidden("process.pid")] == str(os.getpid())
     assert cell.data.tags["timing"] == "exclusive"

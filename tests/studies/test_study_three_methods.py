@@ -38,7 +38,7 @@ def trained() -> tuple[Cell, np.ndarray]:
         "target_on": "train", "order": "none", "last_batch": "keep", "seeds": 2, "first_replica": 0,
         "seeds_at_most": 40, "seeds_at_most_seconds": None, "seed": 0, "dtype": "float64",
         "engine": "vectorized", "threads": 1, "diagnostics": "off", "rerun": "missing",
-        "dry_run": False, "size": "full", "study": {},
+        "dry_run": False, "cells_per_job": "auto", "size": "full", "study": {},
     }  # fmt: skip
     config = config_from(tree)
     own = Cell(config, load(config.dataset))
