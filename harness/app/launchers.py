@@ -144,9 +144,11 @@ def _start_ray(launcher: Launcher) -> None:
 
     if ray.is_initialized():
         return
-    more = {"num_cpus": launcher.options["n_jobs"] * launcher.threads, "include_dashboard": False} if own else {}
+    cores = launcher.options["n_jobs"] * launcher.threads
+    more = {"num_cpus": cores, "include_dashboard": False} if own else {}
     try:
-        ray.init(**{"log_to_driver": False, "logging_level": logging.ERROR, **more, **options})
+        address = "local" if own else options["address"]  # or else Ray looks for a cluster of another command
+        ray.init(**{"log_to_driver": False, "logging_level": logging.ERROR, **more, **options, "address": address})
     except (ConnectionError, RuntimeError, TypeError, ValueError) as error:
         allowed = f"arguments with which ray.init begins ({' '.join(str(error).split())[:200]})"
         raise ConfigError("hydra.launcher.ray.init", allowed, options) from error

@@ -1,0 +1,268 @@
+"""Sweeps by joblib, Ray and submitit: what is refused, the same bits as in one process, workers that die.
+
+The slow tests run real sweeps, each launcher's in a folder of its own; SLURM is played by fake_slurm.py.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.app import launchers
+from harness.app.composition import checked_cells
+from harness.app.launchers import Launcher
+from harness.config import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SWEEP = ["-m", "dataset=iris", "epochs=3", "seeds=3", "batch_size=8,16,32", "reduction=sum,mean", "learning_rate=0.01"]
+CLOCKS = ("seconds", "_us", "time")  # in the names of columns
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As a user's, with nothing that points MLflow elsewhere."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "RAY"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "1", **more}
+
+
+def harness(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "harness", *words]
+    return subprocess.run(command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=400)
+
+
+def tables(uri: str) -> dict[str, dict[str, object]]:
+    """Signature -> every table of a finished cell without its clocks, the bytes of its weights, its status."""
+    from mlflow.artifacts import download_artifacts
+
+    from harness.store.client import Client
+
+    client, found = Client(uri), {}
+    for run in client.search_runs(["1"], "tags.kind = 'cell'"):
+        folder = Path(download_artifacts(run.info.artifact_uri, tracking_uri=uri))
+        cell: dict[str, object] = {"status": run.info.status, "launcher": run.data.tags["launcher"]}
+        for file in sorted(folder.glob("*.csv")):
+            table = pd.read_csv(file)
+            cell[file.name] = table[[name for name in table if not any(clock in name for clock in CLOCKS)]]
+        for file in folder.glob("weights.npz"):
+            with np.load(file) as arrays:
+                cell["weights"] = {name: array.tobytes() for name, array in arrays.items()}
+        found[run.data.tags["signature"]] = cell
+    return found
+
+
+def assert_same(found: dict[str, dict[str, object]], serial: dict[str, dict[str, object]], launcher: str) -> None:
+    assert found.keys() == serial.keys()
+    for signature, cell in found.items():
+        assert cell.keys() == serial[signature].keys()
+        assert {"history.csv", "replicas.csv", "fingerprints.csv", "weights"} <= cell.keys()
+        assert (cell.pop("status"), cell.pop("launcher")) == ("FINISHED", launcher)
+        for name, own in cell.items():
+            if isinstance(own, pd.DataFrame):
+                pd.testing.assert_frame_equal(own, serial[signature][name], check_exact=True, obj=name)
+            else:
+                assert own == serial[signature][name], name
+
+
+def store(folder: Path) -> str:
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "allowed"),
+    [
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=1000"], "hydra.launcher.n_jobs", "-1 or 1 .. "),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs", "-1 or 1 .. "),
+        (["hydra/launcher=ray", "hydra.launcher.n_jobs=2", "threads=1000"], "hydra.launcher.n_jobs", "-1 or 1 .. 1 "),
+        (["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=x"], "hydra.launcher.timeout_min", "integer"),
+        (
+            ["hydra/launcher=submitit_slurm", "cells_per_job=1", "hydra.launcher.max_array_size=1"],
+            "cells_per_job",
+            "enough for 1 jobs",
+        ),
+        (["cells_per_job=0"], "cells_per_job", "an integer >= 1, or auto"),
+        (["cells_per_job=many"], "cells_per_job", "an integer >= 1, or auto"),
+    ],
+)
+def test_what_a_launcher_cannot_do_is_refused_before_anything_is_trained(monkeypatch, words, key, allowed):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: True)
+    with pytest.raises(ConfigError) as refused:
+        checked_cells(["-m", "batch_size=1,2", *words])
+    assert refused.value.key == key
+    assert allowed in refused.value.allowed
+
+
+def test_workers_and_their_threads_are_at_most_the_cores(monkeypatch):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: True)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    for name in ("joblib", "ray", "submitit_local"):
+        for threads, workers in ((1, 8), (3, 2), (8, 1), (9, 1)):
+            launcher = checked_cells(["-m", "batch_size=1,2", f"threads={threads}", f"hydra/launcher={name}"]).launcher
+            assert launcher.workers == workers
+
+
+def test_slurm_needs_its_commands(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigError, match="sbatch"):
+        Launcher("submitit_slurm").start()
+
+
+def test_a_preset_of_the_user_is_a_launcher_too(tmp_path):
+    (tmp_path / "hydra" / "launcher").mkdir(parents=True)
+    text = "defaults: [joblib]\nn_jobs: 1\n"
+    (tmp_path / "hydra" / "launcher" / "mine.yaml").write_text(text, encoding="utf8")
+    words = ["-m", "--config-dir", str(tmp_path), "batch_size=1,2", "hydra/launcher=mine"]
+    launcher = checked_cells(words).launcher
+    assert (launcher.name, launcher.workers) == ("joblib", 1)
+
+
+def test_results_are_collected_until_all_jobs_have_ended():
+    ended = []
+
+    def lost():
+        raise OSError("lost")
+
+    with pytest.raises(OSError, match="lost"):
+        launchers._all([lost, lambda: ended.append(1), lambda: ended.append(2)])
+    assert ended == [1, 2]
+
+
+@pytest.fixture(scope="session")
+def serial(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serial")
+    done = harness(folder, *SWEEP)
+    assert done.returncode == 0, done.stderr
+    found = tables(store(folder))
+    assert len(found) == 6
+    return found
+
+
+SERIAL = pytest.mark.xdist_group("serial")
+
+
+@SERIAL
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "package"), [("joblib", "joblib"), ("ray", "ray"), ("submitit_local", "submitit")])
+def test_a_sweep_has_the_same_bits_by_every_launcher(serial, tmp_path, name, package):
+    pytest.importorskip(package)
+    (tmp_path / "home").mkdir()
+    done = harness(tmp_path / "x", *SWEEP, f"hydra/launcher={name}", "cells_per_job=2", HOME=str(tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    assert_same(tables(store(tmp_path / "x")), serial, name)
+    said = done.stderr.splitlines()
+    begun, ended = (next(i for i, line in enumerate(said) if line.startswith(words)) for words in (
+        "training 6 of 6 cells", "6 of 6 cells trained"))  # fmt: skip
+    assert all(re.fullmatch(r"\d of 6 cells, about .* left", line) for line in said[begun + 1 : ended])  # no banner
+    files = {file.name for file in (tmp_path / "home").rglob("*") if file.is_file()}
+    assert not any("token" in file or "ray" in file for file in files), files
+
+
+@contextmanager
+def slurm(folder: Path):
+    """The environment of a machine with SLURM."""
+    folder.mkdir()
+    for name in ("sbatch", "srun", "sacct"):
+        file = folder / name
+        file.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("fake_slurm.py")} {name} "$@"\n')
+        file.chmod(0o755)
+    yield {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "FAKE_SLURM": str(folder)}
+
+
+@SERIAL
+@pytest.mark.slow
+def test_slurm_gets_an_array_of_jobs_with_the_bits_of_one_process(serial, tmp_path):
+    pytest.importorskip("submitit")
+    words = ["cells_per_job=2", "hydra.launcher.array_parallelism=2", "hydra.launcher.partition=night", "threads=1"]
+    with slurm(tmp_path / "bin") as more:
+        done = harness(tmp_path / "x", *SWEEP, "hydra/launcher=submitit_slurm", *words, **more)
+    assert done.returncode == 0, done.stderr
+    script = (tmp_path / "bin" / "sbatch.sh").read_text(encoding="utf8").splitlines()
+    asked = {"--array=0-2%2", "--cpus-per-task=1", "--partition=night", "--time=60", "--job-name=harness"}
+    assert {f"#SBATCH {option}" for option in asked} <= set(script)
+    assert_same(tables(store(tmp_path / "x")), serial, "submitit_slurm")
+    assert not list((tmp_path / "x" / "mlruns" / "submitit").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "package"), [("joblib", "joblib"), ("ray", "ray"), ("submitit_local", "submitit")])
+def test_a_worker_that_dies_costs_its_own_cell_and_not_its_pack(tmp_path, name, package):
+    """Whatever process trains B=16 is killed; the cells behind it in its pack are trained by another."""
+    pytest.importorskip(package)
+    path = os.pathsep.join([str(ROOT / "tests" / "faults" / "poison"), str(ROOT)])
+    words = ["-m", "dataset=iris", "epochs=9", "seeds=2", "batch_size=8,16,32,64,full", "cells_per_job=3"]
+    done = harness(tmp_path, *words, f"hydra/launcher={name}", PYTHONPATH=path)
+    assert done.returncode == 1, done.stderr
+    assert "4 of 5 cells trained" in done.stderr
+    assert "1 killed: iris B=16" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+@contextmanager
+def running(folder: Path, *command: str, **more: str):
+    """A program of its own in a folder, ended with SIGTERM."""
+    folder.mkdir()
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(**more), stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.5)
+    pytest.fail(f"nobody listens at {port}")
+
+
+@SERIAL
+@pytest.mark.slow
+def test_workers_elsewhere_need_the_address_of_the_store_and_nothing_else(serial, tmp_path):
+    """A Ray cluster that was started in another folder, without a variable of MLflow's, and an `mlflow server`."""
+    pytest.importorskip("ray")
+    store_port, ray_port = free_port(), free_port()
+    uri, address = f"http://127.0.0.1:{store_port}", f"127.0.0.1:{ray_port}"
+    serve = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(store_port)]
+    serve += ["--backend-store-uri", "sqlite:///x.db", "--artifacts-destination", str(tmp_path / "server" / "files")]
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={ray_port}"]
+    ray += ["--num-cpus=2", "--include-dashboard=false"]
+    quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    with running(tmp_path / "server", *serve), running(tmp_path / "node", *ray, **quiet):
+        wait_for(store_port)
+        wait_for(ray_port)
+        words = [*SWEEP, "hydra/launcher=ray", f"hydra.launcher.ray.init.address={address}"]
+        done = harness(tmp_path / "laptop", *words, MLFLOW_TRACKING_URI=uri)
+        assert done.returncode == 0, done.stderr
+        assert_same(tables(uri), serial, "ray")
+    assert (tmp_path / "node" / "mlruns" / "undelivered").is_dir()  # here the workers kept their journals
+    assert not list((tmp_path / "node").rglob("*.csv"))
+    assert not list((tmp_path / "laptop").rglob("*.csv"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["joblib", "ray", "submitit"])
+def test_an_extra_resolves_with_the_constraints(extra):
+    """Needs the package index, and installs nothing."""
+    words = ["install", "--dry-run", "--quiet", "--ignore-installed", "-e", f"{ROOT}[{extra}]", "-c"]
+    command = [sys.executable, "-m", "pip", *words, str(ROOT / "constraints.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
