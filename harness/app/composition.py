@@ -10,8 +10,9 @@ from dataclasses import fields, replace
 from functools import cache
 from itertools import islice, product
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
@@ -22,10 +23,11 @@ from harness.app.experiments import check_choice, check_claims, check_form, chec
 from harness.app.hints import meant
 from harness.app.launchers import Launcher, checked
 from harness.app.refusals import refusing, unknown
-from harness.app.session import GRIDS, PARTS, Session, check_names, check_part, check_single
+from harness.app.session import GRIDS, PARTS, Session, check_names, check_part, check_single, launcher_names
 from harness.config import Config, ConfigError, check, check_together
 
 MOST_CELLS = 100_000  # of a sweep: to compose them takes a minute, and a table of them is still read
+KINDS: dict[type, tuple[type, str]] = {dict: (dict, "{NAME: VALUE, ...}"), list: (list, "[TEXT, ...]")}  # of options
 
 
 class Composed(NamedTuple):
@@ -92,8 +94,22 @@ def _check(config: Config) -> None:
 
 
 def _launcher(base: DictConfig) -> Launcher:
+    """The launcher that is chosen, with the options that its file has. Raises ConfigError."""
     options = refusing(OmegaConf.to_container, base.hydra.launcher, resolve=True)
-    return Launcher(options.pop("name", str(base.hydra.runtime.choices["hydra/launcher"])), options=options)
+    name = str(options.get("name", base.hydra.runtime.choices["hydra/launcher"]))
+    if name in launcher_names():
+        _check_shape(OmegaConf.to_container(ConfigStore.instance().load(f"hydra/launcher/{name}.yaml").node), options)
+    return Launcher(name, options=options)
+
+
+def _check_shape(default: dict[str, Any], options: dict[str, Any], prefix: str = "hydra.launcher") -> None:
+    """Raises ConfigError for an option that was removed, or that is no dictionary or list where the file has one."""
+    for key, own in default.items():
+        kind, allowed = KINDS.get(type(own), (object, "a value"))
+        if key not in options or not isinstance(options[key], kind):
+            raise ConfigError(f"{prefix}.{key}", allowed, options.get(key))
+        if kind is dict:
+            _check_shape(own, options[key], f"{prefix}.{key}")
 
 
 def to_config(composed: DictConfig) -> Config:

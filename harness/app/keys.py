@@ -6,6 +6,7 @@ from harness.config import shipped
 
 FILES = {"": "config", "dataset.": "every_dataset", "model.": "model/mlp", "optimizer.": "every_optimizer"}
 OPTIONS = ("momentum", "adam")  # rules that have keys of their own
+LAUNCHERS = ("joblib", "ray", "submitit_local", "submitit_slurm")
 FIRST, END = "# The three knobs", "\nhydra:"  # of what conf/config.yaml says about keys
 
 
@@ -14,7 +15,8 @@ def keys() -> str:
     parts = [_lines(prefix, name) for prefix, name in FILES.items()]
     lines = [line for name in OPTIONS for line in _lines("optimizer.", f"optimizer/{name}").splitlines()]
     own = [line for line in lines if "#" in line and ".name:" not in line]
-    return "\n\n".join([*parts, "\n".join(own)]).replace("$", "$$")
+    launchers = [_lines("hydra.launcher.", f"hydra/launchers/{name}") for name in LAUNCHERS]
+    return "\n\n".join([*parts, "\n".join(own), *launchers]).replace("$", "$$")
 
 
 def _lines(prefix: str, name: str) -> str:

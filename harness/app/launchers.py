@@ -90,6 +90,8 @@ def checked(launcher: Launcher, n_cells: int, cells_per_job: int | str) -> Launc
     for key in {"timeout_min", "array_parallelism", "max_array_size"} & options.keys():
         if type(options[key]) is not int or options[key] < 1:
             raise ConfigError(f"hydra.launcher.{key}", "an integer >= 1", options[key])
+    if isinstance(options.get("mem_gb", 1), bool | str) or (options.get("mem_gb") or 1) <= 0:
+        raise ConfigError("hydra.launcher.mem_gb", "a number > 0, or null", options["mem_gb"])
     most = options.get("max_array_size", math.inf)
     if cells_per_job != "auto" and n_cells > int(cells_per_job) * most:
         allowed = f"auto, or enough for {most} jobs (hydra.launcher.max_array_size)"
@@ -193,7 +195,7 @@ def _submitit(tasks: Tasks[T], launcher: Launcher) -> list[T]:
     jobs: list[Any] = []
     try:
         if on_slurm:
-            jobs += executor.submit_array(tasks)
+            jobs += _sent(executor, tasks)
         for task in tasks[len(jobs) :]:
             while sum(not job.done() for job in jobs) >= launcher.workers:
                 time.sleep(POLL_SECONDS)
@@ -205,6 +207,16 @@ def _submitit(tasks: Tasks[T], launcher: Launcher) -> list[T]:
         raise
     shutil.rmtree(folder, ignore_errors=True)
     return values
+
+
+def _sent(executor: Any, tasks: Tasks[Any]) -> list[Any]:
+    """The jobs of an array. Raises ConfigError for what sbatch refuses."""
+    from submitit.core.utils import FailedJobError
+
+    try:
+        return list(executor.submit_array(tasks))
+    except FailedJobError as error:
+        raise ConfigError("hydra.launcher", "options that sbatch takes", str(error).strip().splitlines()[-1]) from error
 
 
 def _slurm_parameters(options: dict[str, Any]) -> dict[str, Any]:

@@ -120,10 +120,15 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     register = OmegaConf.register_new_resolver if omegaconf < "2.4" else OmegaConf.register_resolver  # its name since
     register("harness.keys", keys, replace=True)  # of the template of --help
     Plugins.instance().register(Studies)
-    for file in sorted((shipped("conf") / "hydra" / "launchers").glob("*.yaml")):  # in place of those of plugins
-        ConfigStore.instance().store(group="hydra/launcher", name=file.stem, node=OmegaConf.load(file))
+    for name, file in launcher_names().items():  # in place of those of plugins
+        ConfigStore.instance().store(group="hydra/launcher", name=name, node=OmegaConf.load(file))
     Plugins.instance().register(SearchPath)
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
+
+
+def launcher_names() -> dict[str, Path]:
+    """With their files. In conf/hydra/launcher, Hydra would check them against what its plugins take."""
+    return {file.stem: file for file in (shipped("conf") / "hydra" / "launchers").glob("*.yaml")}
 
 
 def answer_question(words: Sequence[str], may: bool = True) -> bool:

@@ -16,7 +16,9 @@ ID = "1234"
 def sbatch(script: str) -> None:
     text = Path(script).read_text(encoding="utf8")
     (PLACE / "sbatch.sh").write_text(text, encoding="utf8")
-    subprocess.Popen([sys.executable, __file__, "run_array", script], start_new_session=True)
+    with (PLACE / "log").open("w") as log:  # of jobs that submitit knows when this process has ended
+        command = [sys.executable, __file__, "run_array", script]
+        subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     print(f"Submitted batch job {ID}")
 
 
@@ -27,6 +29,7 @@ def run_array(script: str) -> None:
         running += [_start(script, waiting.pop(0)) for _ in waiting[: at_once - len(running)]]
         running[0].wait()
         running = [job for job in running if job.poll() is None]
+    (PLACE / "ended").touch()
 
 
 def _start(script: str, number: int) -> "subprocess.Popen[bytes]":
@@ -46,7 +49,8 @@ def srun(*words: str) -> None:
 
 def sacct(*unused: str) -> None:
     print("JobID|State|NodeList")
-    print("\n".join(f"{ID}_{number}|RUNNING|localhost" for number in range(10)))
+    state = "COMPLETED" if (PLACE / "ended").exists() else "RUNNING"
+    print("\n".join(f"{ID}_{number}|{state}|localhost" for number in range(10)))
 
 
 if __name__ == "__main__":

@@ -88,6 +88,13 @@ def store(folder: Path) -> str:
             "cells_per_job",
             "enough for 1 jobs",
         ),
+        (["hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=all"], "hydra.launcher.mem_gb", "a number > 0"),
+        (["hydra/launcher=submitit_slurm", "hydra.launcher.setup=x"], "hydra.launcher.setup", "[TEXT, ...]"),
+        (["hydra/launcher=ray", "hydra.launcher.ray=null"], "hydra.launcher.ray", "{NAME: VALUE, ...}"),
+        (["hydra/launcher=ray", "~hydra.launcher.ray.init"], "hydra.launcher.ray.init", "{NAME: VALUE, ...}"),
+        (["hydra/launcher=joblib", "~hydra.launcher.n_jobs"], "hydra.launcher.n_jobs", "a value"),
+        (["hydra/launcher=joblib", "hydra.launcher.name=ray"], "hydra.launcher.ray", "{NAME: VALUE, ...}"),
+        (["hydra/launcher=joblib", "hydra.launcher.name=dask"], "hydra/launcher", "joblib | ray"),
         (["cells_per_job=0"], "cells_per_job", "an integer >= 1, or auto"),
         (["cells_per_job=many"], "cells_per_job", "an integer >= 1, or auto"),
     ],
@@ -113,6 +120,18 @@ def test_slurm_needs_its_commands(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match="sbatch"):
         Launcher("submitit_slurm").start()
+
+
+def test_what_sbatch_refuses_is_told_in_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: x' >&2\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    launcher = checked_cells(["-m", "batch_size=1,2", "hydra/launcher=submitit_slurm"]).launcher
+    with pytest.raises(ConfigError, match=r"hydra.launcher: .* got .*invalid partition specified: x"):
+        launcher.run([int])
 
 
 def test_a_preset_of_the_user_is_a_launcher_too(tmp_path):
