@@ -20,7 +20,9 @@ RANGE = re.compile(rf"{NUMBER}(?:\.\.+|…|:|-|–|to){NUMBER}(?::{NUMBER})?")  
 def unknown_key(key: str) -> ConfigError:
     """The refusal of a key that is not in the schema, with the nearest one that is."""
     if key.startswith("hydra.launcher."):
-        return ConfigError(key, "a setting of the launcher that is chosen (hydra/launcher=joblib has n_jobs)", key)
+        more = "cores of a job: threads; other options of sbatch: +hydra.launcher.additional_parameters.NAME=VALUE"
+        allowed = f"a setting of the launcher that is chosen (hydra/launcher=joblib has n_jobs; --help has all; {more})"
+        return ConfigError(key, allowed, key)
     return ConfigError(key, f"a known key ({did_you_mean(key, KEYS)}--help lists them)", key)
 
 

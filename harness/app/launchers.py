@@ -8,9 +8,12 @@ import logging
 import math
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -24,6 +27,7 @@ Tasks = Sequence[Callable[[], T]]
 
 ALL = -1  # as many workers as there are cores
 POLL_SECONDS = 0.2
+ENDING_SECONDS = 10.0  # that jobs of this machine may take to end after a signal
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 LEAST_JOBS = {"joblib": 8, "ray": 8, "submitit_local": 1, "submitit_slurm": 0}  # per worker
 QUIET = {  # of a Ray cluster on this machine
@@ -148,12 +152,15 @@ def _start_ray(launcher: Launcher) -> None:
         return
     cores = launcher.options["n_jobs"] * launcher.threads
     more = {"num_cpus": cores, "include_dashboard": False} if own else {}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         address = "local" if own else options["address"]  # or else Ray looks for a cluster of another command
         ray.init(**{"log_to_driver": False, "logging_level": logging.ERROR, **more, **options, "address": address})
     except (ConnectionError, RuntimeError, TypeError, ValueError) as error:
         allowed = f"arguments with which ray.init begins ({' '.join(str(error).split())[:200]})"
         raise ConfigError("hydra.launcher.ray.init", allowed, options) from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray has put one of its own
 
 
 def _ray_cores(launcher: Launcher) -> int:
@@ -199,14 +206,38 @@ def _submitit(tasks: Tasks[T], launcher: Launcher) -> list[T]:
         for task in tasks[len(jobs) :]:
             while sum(not job.done() for job in jobs) >= launcher.workers:
                 time.sleep(POLL_SECONDS)
-            jobs.append(executor.submit(task))
+            with _without_ctrl_c():
+                jobs.append(executor.submit(task))
         values: list[T] = _all(job.result for job in jobs)
     except SystemExit:  # of a signal
-        for job in jobs:
-            job.cancel(check=False)
+        (_cancel_array if on_slurm else _end_jobs)(jobs)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     return values
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that are started here never get Ctrl-C, of which theirs would be a traceback: the command ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_jobs(jobs: Sequence[Any]) -> None:
+    """Of this machine. submitit lets a job go on that gets SIGTERM between two cells, so it gets several."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while time.monotonic() < deadline and (running := [job for job in jobs if not job.done()]):
+        for job in running:
+            os.kill(int(job.job_id), signal.SIGTERM)
+        time.sleep(POLL_SECONDS)
+
+
+def _cancel_array(jobs: Sequence[Any]) -> None:
+    if jobs:
+        subprocess.run(["scancel", jobs[0].job_id.partition("_")[0]], check=False)
 
 
 def _sent(executor: Any, tasks: Tasks[Any]) -> list[Any]:

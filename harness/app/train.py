@@ -236,10 +236,15 @@ def _train_pack(_: DictConfig, pack: Pack) -> list[Outcome | None]:
     """
     os.environ["MLFLOW_TRACKING_URI"] = pack.sweep.tracking_uri
     outcomes: list[Outcome | None] = []
-    for config, job in pack.cells:
-        outcomes.append(_train_cell(config, pack.sweep, job))
-        if outcomes[-1] is Outcome.KILLED:
-            break
+    try:
+        with INTERRUPTS:
+            for config, job in pack.cells:
+                outcomes.append(_train_cell(config, pack.sweep, job))
+                if outcomes[-1] is Outcome.KILLED:
+                    break
+    except Interrupted:  # between two cells
+        if pack.cells[0][1].launcher == "basic":
+            raise
     return outcomes
 
 

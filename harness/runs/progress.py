@@ -5,6 +5,7 @@ On stderr, live when that is a terminal, or in a notebook; elsewhere warnings, a
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +14,8 @@ from harness.training import Budget, Latest, Outcome, Plan, Record, quartiles
 if TYPE_CHECKING:
     from harness.runs.pace import Pace
 
-WATCH_SECONDS = 2.0  # between looks at cells that workers train
+WATCH_SECONDS = 2.0  # between looks at cells that workers train, at least
+WATCH_SHARE = 0.05  # of a core, for these looks: the store takes a second for some thousand cells
 
 
 class _Live:
@@ -105,11 +107,15 @@ class Watch(_Live):
         super().__exit__(*error)
 
     def _run(self) -> None:
-        while not self._closed.wait(WATCH_SECONDS):
+        spent = 0.0
+        while not self._closed.wait(max(WATCH_SECONDS, spent / WATCH_SHARE)):
+            begun = time.perf_counter()
             try:
                 self.pace.done |= set(self.ended()) & self.pace.seconds.keys()
             except Exception:  # a store that is away has said so elsewhere
                 continue
+            finally:
+                spent = time.perf_counter() - begun
             _say_now_and_then(self, self.pace, self.pace.state())
             self.bar.update(self.task, completed=self.pace.part(), right=self.pace.state())
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.runs.grid import GridCell
 from harness.runs.parent import close_sweep
-from harness.store import OUTAGE_SECONDS, Delivery, Interrupted, Store, UnreachableError
+from harness.store import INTERRUPTS, OUTAGE_SECONDS, Delivery, Interrupted, Store, UnreachableError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -48,6 +48,7 @@ def _launch(cells: Sequence[GridCell], launch: Launch) -> tuple[BaseException | 
     except Interrupted:
         raise
     except (Exception, SystemExit) as broken:
+        INTERRUPTS.insist()  # Ray makes a plain SystemExit of what a signal raises
         return broken, []
 
 

@@ -6,7 +6,7 @@ servers    PostgreSQL, MLflow's server and a bad connection to it, on loopback
 records    a store read with plain SQL, and the comparison of a disturbed sweep with an undisturbed one
 trial      one sweep in a folder of its own: disturbed, repeated, compared
 fault      what a fault is; its modules: commands_fail, deliveries, hostile, openings, outages,
-           surroundings, together, travel
+           surroundings, together, travel, workers
 catalogue  all faults, and the laboratory in which they are tried
 __main__   tries them all and writes docs/reliability.md
 """

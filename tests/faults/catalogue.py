@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from . import commands_fail, deliveries, hostile, openings, outages, surroundings, together, travel  # noqa: F401 - they register faults
+from . import commands_fail, deliveries, hostile, openings, outages, surroundings, together, travel, workers  # noqa: F401 - they register faults
 from .fault import FAULTS as FAULTS
 from .fault import Fault
 from .fault import NotHere as NotHere

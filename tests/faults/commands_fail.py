@@ -1,4 +1,4 @@
-"""Faults of the command and of its machine: exceptions, signals, workers, disks, several commands at once."""
+"""Faults of the command and of its machine: exceptions, signals, disks, several commands at once."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from . import sabotage
 from .commands import Command, environment
 from .fault import NotHere, fault
 from .records import Tally
-from .trial import JOBLIB, SWEEP, Trial, own_tally
+from .trial import Trial, own_tally
 
 INTERRUPTS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -210,91 +210,6 @@ for tags in (here, there, container):
 print(flush=True)
 sys.stdin.read()
 """
-
-
-# Workers
-
-PARALLEL = (*SWEEP, JOBLIB)
-
-
-def _worker_pids(trial: Trial) -> list[int]:
-    return [int(cell.tags["process.pid"]) for cell in trial.records().cells if cell.status == "RUNNING"]
-
-
-@fault("SIGKILL of one of two joblib workers")
-def sigkill_of_a_worker(trial: Trial) -> Tally:
-    """The worker loses its own cell at most, and that has a second try."""
-    command = trial.with_store().start(*PARALLEL)
-    trial.wait_until(lambda: _worker_pids(trial), command)
-    time.sleep(trial.rng.uniform(0, 1.0))
-    pids = _worker_pids(trial)
-    if pids:
-        os.kill(trial.rng.choice(pids), signal.SIGKILL)
-    command.wait()
-    finished = len(trial.records().finished())
-    trial.expect(finished >= 2, f"{finished} of 3 cells trained")
-    trial.expect(command.code == (finished < 3), f"exit code {command.code}: {command.stderr}")
-    trial.expect(f"{finished} of 3 cells trained" in command.stderr, f"no summary: {command.stderr}")
-    trial.nothing_runs()
-    trial.witness()
-    return trial.again()
-
-
-@fault("a cell that kills every joblib worker that trains it")
-def poison(trial: Trial) -> Tally:
-    path = os.pathsep.join([str(sabotage.POISON), environment()["PYTHONPATH"]])
-    command = trial.with_store().start(*PARALLEL, PYTHONPATH=path)
-    code = command.wait()
-    records = trial.records()
-    trial.expect(len(records.finished()) == 2, f"{len(records.finished())} of 3 cells trained")
-    trial.expect(code == 1 and "2 of 3 cells trained" in command.stderr, f"exit code {code}: {command.stderr}")
-    trial.expect({c.status for c in records.cells if "B=16" in c.name} == {"KILLED"}, "the poisoned cell is not KILLED")
-    trial.nothing_runs()
-    trial.witness()
-    return trial.again()
-
-
-@fault("SIGKILL of the parent of joblib workers")
-def sigkill_of_the_parent(trial: Trial) -> Tally:
-    """Workers finish the cell that they are at; the next start waits for it."""
-    command = trial.with_store().start(*PARALLEL)
-    trial.wait_until(lambda: _worker_pids(trial), command)
-    time.sleep(trial.rng.uniform(0, 1.0))
-    command.signal(signal.SIGKILL)
-    command.wait()
-    trial.witness()
-    code = (repeated := trial.start()).wait()
-    trial.expect(code == 0, f"exit code {code}: {repeated.stderr}")
-    deadline = time.monotonic() + 20
-    while _worker_pids(trial) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    command.signal_group(signal.SIGKILL)  # workers that idle, or wait for their parent
-    trial.start("deliver").wait()
-    return trial.compared()
-
-
-@fault("Ctrl-C to the whole group of joblib workers and their parent")
-def sigint_of_the_group(trial: Trial) -> Tally:
-    command = trial.with_store().start(*PARALLEL)
-    trial.wait_until(lambda: _worker_pids(trial), command)
-    time.sleep(trial.rng.uniform(0, 1.0))
-    command.signal_group(signal.SIGINT)
-    command.wait()
-    trial.expect(command.code == 130, f"exit code {command.code}: {command.stderr}")
-    trial.expect("Traceback" not in command.stderr, command.stderr)
-    trial.nothing_runs()
-    trial.witness()
-    return trial.again()
-
-
-@fault("the same sweep under joblib, undisturbed: nested, and bit-identical to the serial one")
-def parallel(trial: Trial) -> Tally:
-    trial.with_store().start(*PARALLEL).wait()
-    records = trial.records()
-    (parent,) = records.parents
-    trial.expect({cell.tags.get("mlflow.parentRunId") for cell in records.cells} == {parent.run_id}, "not nested")
-    trial.expect({cell.tags["timing"] for cell in records.cells} == {"shared"}, "timings not tagged shared")
-    return trial.compared()
 
 
 # Disks
