@@ -1,6 +1,7 @@
 """Launchers that give up, cells that kill their workers, sweeps that are interrupted anywhere and repeated."""
 
 import shutil
+import signal
 from contextlib import suppress
 from functools import cache
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from harness.runs.grid import GridCell
 from harness.runs.jobs import Job
 from harness.runs.recording import record_cell
 from harness.store import tracking
-from harness.store.interrupts import Interrupted
+from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal
 from harness.store.tracking import Store
 from harness.training import Identity
@@ -66,6 +67,9 @@ class Workers:
     def open_cells(self, unused):
         return []
 
+    def open_cells(self, unused):
+        return []
+
     def cells(self, unused):
         return [
             SimpleNamespace(data=SimpleNamespace(tags={"signature": signature}), info=SimpleNamespace(status=status))
@@ -80,6 +84,20 @@ class Workers:
 
 def train(workers, names):
     recovery.train_all([cell(name) for name in names], workers, "sweep", workers.launch)
+
+
+def test_a_signal_of_which_a_launcher_makes_another_exception_ends_the_sweep():
+    launches = []
+
+    def launch(cells):
+        launches.append(cells)
+        with suppress(Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        raise SystemExit("as Ray does")
+
+    with pytest.raises(Interrupted), INTERRUPTS:
+        recovery.train_all([cell("a")], Workers(), "sweep", launch)
+    assert len(launches) == 1
 
 
 def test_without_deaths_everything_is_launched_once():
