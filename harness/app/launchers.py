@@ -161,6 +161,7 @@ def _start_ray(launcher: Launcher) -> None:
         raise ConfigError("hydra.launcher.ray.init", allowed, options) from error
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray has put one of its own
+    ray._private.worker.print_to_stdstream = lambda *told, **how: None  # else it prints on stdout that a worker died
 
 
 def _ray_cores(launcher: Launcher) -> int:

@@ -222,6 +222,7 @@ def test_a_worker_that_dies_costs_its_own_cell_and_not_its_pack(tmp_path, name, 
     assert "4 of 5 cells trained" in done.stderr
     assert "1 killed: iris B=16" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "raylet" not in done.stdout + done.stderr
 
 
 def free_port() -> int:
