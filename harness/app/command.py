@@ -85,9 +85,10 @@ def _run(words: list[str], result: "Result") -> int:
     from harness.app.composition import checked_cells
 
     composed = checked_cells(words)  # a refusal comes before the imports of a training
-    from harness.app.train import train
+    with composed.launcher.importing(composed.cells[0][0]):
+        from harness.app.train import train
 
-    return train(words, composed, result)
+        return train(words, composed, result)
 
 
 def configurations(words: Sequence[str]) -> list[Config]:

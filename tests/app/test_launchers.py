@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.app import launchers
+from harness.app import engines, launchers
 from harness.app.composition import checked_cells
 from harness.app.launchers import Launcher
 from harness.config import ConfigError
@@ -150,7 +150,7 @@ def test_results_are_collected_until_all_jobs_have_ended():
         raise OSError("lost")
 
     with pytest.raises(OSError, match="lost"):
-        launchers._all([lost, lambda: ended.append(1), lambda: ended.append(2)])
+        engines._all([lost, lambda: ended.append(1), lambda: ended.append(2)])
     assert ended == [1, 2]
 
 

@@ -1,0 +1,224 @@
+"""The engines that run the jobs of a sweep: this process, joblib, Ray, submitit.
+
+Every job ends before a lost one is told of: a worker that dies stops no other job, except under joblib, which then ends
+all its workers.
+"""
+
+import importlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from harness.config import ConfigError, DatasetConfig
+
+if TYPE_CHECKING:
+    from harness.app.launchers import Launcher
+
+T = TypeVar("T")
+Tasks = Sequence[Callable[[], T]]
+
+POLL_SECONDS = 0.2
+IDLE_SECONDS = 300.0  # after which a worker of joblib ends
+ENDING_SECONDS = 10.0  # that jobs of this machine may take to end after a signal
+QUIET = {  # of a Ray cluster on this machine
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # nobody else reaches it; or else a token is written to the home folder
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Processes that are started here never get Ctrl-C, of which theirs would be a traceback: the command ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _all(results: Iterable[Callable[[], T]]) -> list[T]:
+    """Every result; the first error, but only when all have ended."""
+    values, errors = [], []
+    for result in results:
+        try:
+            values.append(result())
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return values
+
+
+def _call(task: Callable[[], T]) -> T:
+    return task()
+
+
+def _in_turn(tasks: Tasks[T], launcher: "Launcher") -> list[T]:
+    return [task() for task in tasks]
+
+
+def _executor(launcher: "Launcher") -> Any:
+    """joblib's workers, started once; a BLAS that is not limited otherwise has as many threads as a cell."""
+    from joblib.externals.loky import get_reusable_executor
+
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(launcher.threads))
+    return get_reusable_executor(launcher.workers, timeout=IDLE_SECONDS, env=threads)
+
+
+def begin_imports(launcher: "Launcher", dataset: DatasetConfig) -> None:
+    """joblib's workers start, and import what their first cells would wait for."""
+    with _without_ctrl_c():
+        for _ in range(launcher.workers):
+            _executor(launcher).submit(_import_all, dataset)
+
+
+def _import_all(dataset: DatasetConfig) -> None:
+    from harness.runs import load_dataset
+    from harness.store import connection
+
+    connection.set_defaults()  # before MLflow, which the next line imports, reads them
+    importlib.import_module("harness.store.client")
+    importlib.import_module("harness.app.train")
+    load_dataset(dataset)
+
+
+def end_workers(launcher: "Launcher") -> None:
+    """joblib's."""
+    _executor(launcher).shutdown(kill_workers=True)
+
+
+def _joblib(tasks: Tasks[T], launcher: "Launcher") -> list[T]:
+    with _without_ctrl_c():
+        futures = [_executor(launcher).submit(task) for task in tasks]
+    try:
+        return _all(future.result for future in futures)
+    except SystemExit:  # of a signal
+        end_workers(launcher)
+        raise
+
+
+def start_ray(launcher: "Launcher") -> None:
+    options = launcher.options["ray"]["init"]
+    own = options.get("address") is None
+    for name, value in QUIET.items() if own else ():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return
+    cores = launcher.options["n_jobs"] * launcher.threads
+    more = {"num_cpus": cores, "include_dashboard": False} if own else {}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        address = "local" if own else options["address"]  # or else Ray looks for a cluster of another command
+        ray.init(**{"log_to_driver": False, "logging_level": logging.ERROR, **more, **options, "address": address})
+    except (ConnectionError, RuntimeError, TypeError, ValueError) as error:
+        allowed = f"arguments with which ray.init begins ({' '.join(str(error).split())[:200]})"
+        raise ConfigError("hydra.launcher.ray.init", allowed, options) from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # Ray has put one of its own
+    ray._private.worker.print_to_stdstream = lambda *told, **how: None  # else it prints on stdout that a worker died
+
+
+def ray_cores(launcher: "Launcher") -> int:
+    """Of the cluster, once it is there; before, what is planned, which of another cluster nobody knows."""
+    import sys
+
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return int(sys.modules["ray"].cluster_resources().get("CPU", 1))
+    init = launcher.options["ray"]["init"]
+    return int(init.get("num_cpus") or launcher.options["n_jobs"] * launcher.threads)
+
+
+def _ray(tasks: Tasks[T], launcher: "Launcher") -> list[T]:
+    """No task is tried again by Ray: `runs.recovery` knows which cells are missing."""
+    import ray
+
+    options = {"num_cpus": launcher.threads, "max_retries": 0, **launcher.options["ray"]["remote"]}
+    jobs = [ray.remote(**options)(_call).remote(task) for task in tasks]
+    try:
+        return _all(partial(ray.get, job) for job in jobs)
+    except SystemExit:  # of a signal
+        ray.shutdown()
+        raise
+
+
+def _submitit(tasks: Tasks[T], launcher: "Launcher") -> list[T]:
+    """SLURM gets all jobs as one array and decides when they run; here a job starts when another has ended."""
+    import submitit
+
+    options = launcher.options
+    place = Path(options["submitit_folder"]).absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(prefix=time.strftime("%Y-%m-%d_%H-%M-%S_"), dir=place)  # mode 0700: the store's address
+    on_slurm = launcher.name == "submitit_slurm"
+    executor = submitit.AutoExecutor(folder, cluster="slurm" if on_slurm else "local")
+    executor.update_parameters(name="harness", timeout_min=options["timeout_min"])
+    if on_slurm:
+        executor.update_parameters(cpus_per_task=launcher.threads, **_slurm_parameters(options))
+    jobs: list[Any] = []
+    try:
+        if on_slurm:
+            jobs += _sent(executor, tasks)
+        for task in tasks[len(jobs) :]:
+            while sum(not job.done() for job in jobs) >= launcher.workers:
+                time.sleep(POLL_SECONDS)
+            with _without_ctrl_c():
+                jobs.append(executor.submit(task))
+        values: list[T] = _all(job.result for job in jobs)
+    except SystemExit:  # of a signal
+        (_cancel_array if on_slurm else _end_jobs)(jobs)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return values
+
+
+def _end_jobs(jobs: Sequence[Any]) -> None:
+    """Of this machine. submitit lets a job go on that gets SIGTERM between two cells, so it gets several."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while time.monotonic() < deadline and (running := [job for job in jobs if not job.done()]):
+        for job in running:
+            os.kill(int(job.job_id), signal.SIGTERM)
+        time.sleep(POLL_SECONDS)
+
+
+def _cancel_array(jobs: Sequence[Any]) -> None:
+    if jobs:
+        subprocess.run(["scancel", jobs[0].job_id.partition("_")[0]], check=False)
+
+
+def _sent(executor: Any, tasks: Tasks[Any]) -> list[Any]:
+    """The jobs of an array. Raises ConfigError for what sbatch refuses."""
+    from submitit.core.utils import FailedJobError
+
+    try:
+        return list(executor.submit_array(tasks))
+    except FailedJobError as error:
+        raise ConfigError("hydra.launcher", "options that sbatch takes", str(error).strip().splitlines()[-1]) from error
+
+
+def _slurm_parameters(options: dict[str, Any]) -> dict[str, Any]:
+    """As submitit names them."""
+    plain = {"mem_gb": options["mem_gb"]} if options["mem_gb"] is not None else {}
+    own = {f"slurm_{key}": options[key] for key in ("partition", "account", "qos") if options[key] is not None}
+    rest = {f"slurm_{key}": options[key] for key in ("setup", "additional_parameters", "array_parallelism")}
+    return plain | own | rest
+
+
+ENGINES: dict[str, Callable[[Tasks[Any], "Launcher"], list[Any]]] = {
+    "basic": _in_turn,
+    "joblib": _joblib,
+    "ray": _ray,
+    "submitit_local": _submitit,
+    "submitit_slurm": _submitit,
+}
