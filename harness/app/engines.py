@@ -86,8 +86,7 @@ def _import_all(dataset: DatasetConfig) -> None:
     from harness.runs import load_dataset
     from harness.store import connection
 
-    connection.set_defaults()  # before MLflow, which the next line imports, reads them
-    importlib.import_module("harness.store.client")
+    connection.import_libraries()
     importlib.import_module("harness.app.train")
     load_dataset(dataset)
 

@@ -6,6 +6,7 @@ Python API does not promise.
 
 import errno
 import hashlib
+import importlib
 import json
 import logging
 import os
@@ -102,6 +103,14 @@ def set_defaults() -> None:
     """Settle MLflow's own variables, where the user has not."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def import_libraries() -> None:
+    """Import what `connect` imports; it opens nothing."""
+    set_defaults()
+    importlib.import_module("harness.store.client")
+    if not opening.address().startswith("http"):
+        importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
 
 
 def _created(client: "MlflowClient", uri: str) -> "Experiment":
