@@ -67,9 +67,6 @@ class Workers:
     def open_cells(self, unused):
         return []
 
-    def open_cells(self, unused):
-        return []
-
     def cells(self, unused):
         return [
             SimpleNamespace(data=SimpleNamespace(tags={"signature": signature}), info=SimpleNamespace(status=status))
