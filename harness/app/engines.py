@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,7 @@ T = TypeVar("T")
 Tasks = Sequence[Callable[[], T]]
 
 POLL_SECONDS = 0.2
+CONNECTION_SECONDS = 10.0  # that a Ray cluster may take to answer
 IDLE_SECONDS = 300.0  # after which a worker of joblib ends
 ENDING_SECONDS = 10.0  # that jobs of this machine may take to end after a signal
 QUIET = {  # of a Ray cluster on this machine
@@ -115,6 +117,8 @@ def start_ray(launcher: "Launcher") -> None:
 
     if ray.is_initialized():
         return
+    if not own:
+        _check_answers(str(options["address"]))
     cores = launcher.options["n_jobs"] * launcher.threads
     more = {"num_cpus": cores, "include_dashboard": False} if own else {}
     handler = signal.getsignal(signal.SIGTERM)
@@ -127,6 +131,17 @@ def start_ray(launcher: "Launcher") -> None:
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray has put one of its own
     ray._private.worker.print_to_stdstream = lambda *told, **how: None  # else it prints on stdout that a worker died
+
+
+def _check_answers(address: str) -> None:
+    """Raises ConfigError: Ray itself would wait for minutes, and tell of each attempt in three lines."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    try:
+        if port.isdigit():
+            socket.create_connection((host, int(port)), CONNECTION_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        allowed = "HOST:PORT of a Ray cluster that answers (`ray start --head` begins one)"
+        raise ConfigError("hydra.launcher.ray.init.address", allowed, address) from error
 
 
 def ray_cores(launcher: "Launcher") -> int:

@@ -116,6 +116,16 @@ def test_workers_and_their_threads_are_at_most_the_cores(monkeypatch):
             assert launcher.workers == workers
 
 
+def test_a_ray_cluster_that_does_not_answer_is_told_at_once():
+    pytest.importorskip("ray")
+    address = f"127.0.0.1:{free_port()}"
+    launcher = checked_cells(
+        ["-m", "batch_size=1,2", "hydra/launcher=ray", f"hydra.launcher.ray.init.address={address}"]
+    )
+    with pytest.raises(ConfigError, match=r"hydra.launcher.ray.init.address: .*that answers"):
+        launcher.launcher.start()
+
+
 def test_slurm_needs_its_commands(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match="sbatch"):
