@@ -54,7 +54,7 @@ def compose_cells(words: Sequence[str]) -> Composed:
     launcher = _launcher(base)
     compose = _composer(session, base)
     cells = [(compose(overrides), overrides) for overrides in _grid(session, base)]
-    if launcher.name != "submitit_slurm":  # whose cores are those of other machines
+    if launcher.is_here:
         _check_threads([config for config, _ in cells])
     return Composed(session, cells, True, replace(launcher, threads=max(config.threads for config, _ in cells)))
 

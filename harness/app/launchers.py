@@ -36,6 +36,12 @@ class Launcher:
         return int(self.options["n_jobs"]) if "n_jobs" in self.options else 1
 
     @property
+    def is_here(self) -> bool:
+        """Whether the workers have the cores of this machine; a cluster of Ray's or SLURM's has its own."""
+        of_ray = self.options.get("ray", {}).get("init", {}).get("address")
+        return self.name != "submitit_slurm" and of_ray is None
+
+    @property
     def is_exclusive(self) -> bool:
         """Whether one worker trains everything, so that timings mean something."""
         return self.name != "submitit_slurm" and self.workers == 1
