@@ -35,7 +35,7 @@ class Status(StrEnum):
     AT_EDGE = "a best learning rate is at the edge of its grid"
     ONE_RATE = "a batch size has a single learning rate, which is not tuned"
     STOPPED = "training stopped at a target, for each batch size after other epochs"
-    COARSE = "beside a best learning rate none reaches the target, so one between may take far fewer updates"
+    COARSE = "beside a best learning rate none reaches the target: train longer, as one between may take far fewer"
     FEWER_RATES = "one batch size has more than twice as many learning rates as another"
 
     @property
