@@ -23,7 +23,7 @@ MEASURES = {
     "validation_cost": "validation cost per example",
     **{column: f"validation {name}" for column, name in SCORE_LABELS.items()},
 }
-MOST_POINTS = 60  # of a curve
+MOST_POINTS = 48  # of a curve
 MOST_CELLS = 300  # whose curves a page holds; of more, those at the best rates
 NAME = 60  # letters
 

@@ -181,11 +181,12 @@ def png(figure: "Figure", pixels: int | None = None) -> bytes:
 
 
 def packed(picture: bytes) -> bytes:
-    """The same PNG in a quarter of its bytes: 64 colours, packed tightly."""
+    """A PNG as a WebP of a fifth of its bytes: 64 colours, and these without loss."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(64).save(stream, "png", optimize=True)
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64).convert("RGB")
+    few.save(stream, "webp", lossless=True, method=4)
     return stream.getvalue()
 
 

@@ -141,7 +141,7 @@ def _others(pictures: Pictures) -> Pictures:
 
 def _figure(name: str, png: bytes) -> str:
     data = base64.b64encode(packed(png)).decode("ascii")
-    return f'<figure><img alt="{escape(visible(name))}" src="data:image/png;base64,{data}"></figure>'
+    return f'<figure><img alt="{escape(visible(name))}" src="data:image/webp;base64,{data}"></figure>'
 
 
 def _section(markdown: str, figure: str) -> str:

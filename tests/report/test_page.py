@@ -58,7 +58,7 @@ def test_the_page_loads_nothing():
     parts = Parts()
     parts.feed(report(*grid(best_in_the_middle), pictures=True))
     assert parts.loaded
-    assert all(address.startswith("data:image/png;base64,") for address in parts.loaded)
+    assert all(address.startswith("data:image/webp;base64,") for address in parts.loaded)
     assert all(address.startswith(("#", "http://store/")) for address in parts.followed)
 
 
