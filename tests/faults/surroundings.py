@@ -9,7 +9,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from .commands_fail import INTERRUPTS, _ended_in_order, small_disk
 from .fault import fault
 from .openings import CELL
 from .records import Tally
-from .trial import SWEEP, Trial
+from .servers import Site
+from .trial import SWEEP, ServerTrial, Trial
 
 INTERRUPTS |= {signal.SIGHUP: 129}
 HARNESS = f"{shlex.quote(sys.executable)} -m harness"
@@ -160,21 +162,39 @@ def stopped(trial: Trial) -> Tally:
 
 @fault("a folder for temporary files that is full")
 def full_temporary_folder(trial: Trial) -> Tally:
+    """Neither training nor reading runs of this machine needs one."""
+    with _full_folder(trial.with_store()) as full:
+        command = trial.start(TMPDIR=full)
+        trial.expect(command.wait() == 0, f"exit code {command.code}: {command.stderr}")
+        verify = trial.start("verify", trial.records().parents[-1].run_id, TMPDIR=full)
+        trial.expect(verify.wait(30) == 0, f"verify: exit code {verify.code}: {verify.stderr}")
+    return trial.again()
+
+
+@fault("a folder for temporary files that is full, beside a server", group="server")
+def full_temporary_folder_beside_a_server(trial: ServerTrial, site: Site) -> Tally:
     """Training needs none; what reads runs says so, and does not wait for the store as if it were away."""
-    small = trial.with_store().folder / "small"
-    small.mkdir()
-    with small_disk(small, 1 / 64):
-        command = trial.start(TMPDIR=str(small))
+    trial.connect(site)
+    with _full_folder(trial) as full:
+        command = trial.start(TMPDIR=full)
         told = "temporary files: expected a disk with room"
         trial.expect(command.wait() == 1, f"exit code {command.code}: {command.stderr}")
         trial.expect("3 of 3 cells trained" in command.stderr, f"not trained: {command.stderr}")
         trial.expect(f"tries again): {told}" in command.stderr, f"not told: {command.stderr}")
-        verify = trial.start("verify", trial.records().parents[-1].run_id, TMPDIR=str(small))
-        trial.expect(verify.wait(30) == 1, f"verify: exit code {verify.code}: {verify.stderr}")
+        verify = trial.start("verify", trial.records().parents[-1].run_id, TMPDIR=full)
+        trial.expect(verify.wait(60) == 1, f"verify: exit code {verify.code}: {verify.stderr}")
         trial.expect(verify.stderr.count(told) == 3, f"not told for each cell: {verify.stderr}")
     tally = trial.again()
     tally.complaints = [one for one in tally.complaints if not one.endswith("(FAILED) has no report")]
     return tally
+
+
+@contextmanager
+def _full_folder(trial: Trial) -> Iterator[str]:
+    small = trial.folder / "small"
+    small.mkdir()
+    with small_disk(small, 1 / 64):
+        yield str(small)
 
 
 @fault("the clock is set back by a month, or forward by a day, in the middle of a sweep")
