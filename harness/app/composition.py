@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
 from harness.app.hints import meant
 from harness.app.launchers import Launcher, checked
+from harness.app.nodes import check_nodes
 from harness.app.refusals import refusing, unknown
 from harness.app.session import GRIDS, PARTS, Session, check_names, check_part, check_single, launcher_names
 from harness.config import Config, ConfigError, check, check_together
@@ -43,14 +44,13 @@ def compose_cells(words: Sequence[str]) -> Composed:
     """The configuration of every cell that the command line asks for. Raises ConfigError."""
     session = Session(words)
     base = session.load(RunMode.MULTIRUN)
+    check_nodes(base)
     if not (session.multirun or base.hydra.mode == RunMode.MULTIRUN):
         check_swept(base)
         check_single(session)
         config = to_config(base)
         _check_threads([config])
         return Composed(session, [(config, [])], False, Launcher())
-    if not str(base.hydra.sweeper._target_).endswith("BasicSweeper"):  # the grid is known before anything is trained
-        raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", base.hydra.sweeper._target_)
     launcher = _launcher(base)
     compose = _composer(session, base)
     cells = [(compose(overrides), overrides) for overrides in _grid(session, base)]

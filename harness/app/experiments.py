@@ -1,5 +1,6 @@
 """Refuses what a choice of studies cannot mean: one sweep has one grid, one form and the claims of one study."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from harness.app.session import GRIDS, SMALL, Session
 from harness.config import Config, ConfigError, judge_file
 
 SWEPT = "-m in front of a grid (or `hydra: {mode: MULTIRUN}` in the file of the study)"
+OUTSIDE = re.compile(r"[+~]*(hydra|study|dry_run|rerun|size)\b")
+OF_CELLS = (
+    "keys of cells, such as batch_size (hydra/launcher=joblib, dry_run=true and the like stand outside the grids)"
+)
 
 
 def grids_of(base: DictConfig) -> Iterator[list[str]]:
@@ -25,6 +30,8 @@ def _own_grids(plain: dict[str, Any]) -> list[dict[str, Any]]:
     params, grids = plain["hydra"]["sweeper"].get("params") or {}, plain["study"].get("grids") or [{}]
     if not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise ConfigError(GRIDS, "a list of grids, each of them `key: values`", grids)
+    if outside := [key for grid in grids for key in map(str, {**params, **grid}) if OUTSIDE.match(key)]:
+        raise ConfigError(GRIDS, OF_CELLS, outside[0])
     return [{**params, **grid} for grid in grids]
 
 

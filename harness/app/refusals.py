@@ -5,11 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from harness.app import filewords
 from harness.app.hints import meant, unknown_key
+from harness.app.nodes import A_VALUE, KEPT
 from harness.config import RULES, ConfigError, did_you_mean, study_names
 
 
@@ -19,7 +17,7 @@ def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         return call(*arguments, **options)
     except ConfigError:
         raise
-    except (HydraException, OmegaConfBaseException, ValueError, RecursionError, UserWarning) as refused:
+    except Exception as refused:  # Hydra raises nearly any exception for a node of an odd form
         raise _one_line(" ".join(f"{refused} {refused.__cause__ or ''}".split())) from refused
 
 
@@ -62,7 +60,8 @@ def _one_line(text: str) -> ConfigError:
 
 def _wrong_type(found: re.Match[str]) -> ConfigError:
     key = found["key"].split("[")[0]
-    other = "a value of another type" if key != "study" else "values of a study (experiment=NAME chooses one)"
+    plain = A_VALUE if key.startswith("hydra.") else "a value of another type"
+    other = plain if key != "study" else "values of a study (experiment=NAME chooses one)"
     allowed = RULES[key].allowed + meant(key, found["value"]) if key in RULES else other
     return ConfigError(key, allowed, found["value"])
 
@@ -135,6 +134,7 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"In '(?P<file>[^']+)': Could not (?:find|load) '(?P<name>[^']+)'": _not_found,
     r"In '(experiment/[^']+)': .* Key 'experiment' not in 'Config'": lambda f: ConfigError(f[1], GLOBAL, "none"),
     r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
+    r"does not support deletion full_key: (\S+)": lambda found: ConfigError(found[1], KEPT, f"~{found[1]}"),
     r"Could not (?:override|delete from config\.) '([^']+)'": lambda found: unknown(found[1]),
     r"Config group override must be a string or a list. Got (\w+)": lambda f: ConfigError("command line", A_NAME, f[1]),
     r"(?:HydraConfig was not set|interpolation '\$\{hydra:.*) full_key: (\S+)": lambda found: ConfigError(

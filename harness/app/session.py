@@ -28,6 +28,7 @@ from yaml import YAMLError
 
 from harness.app.hints import unknown_flag
 from harness.app.keys import keys
+from harness.app.nodes import check_override, culprit
 from harness.app.refusals import refusing, several, unreadable
 from harness.config import Config, ConfigError, shipped, study_file, study_names
 
@@ -188,7 +189,15 @@ class Session:
         """The configuration with all overrides but those that list several values. Raises ConfigError."""
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "provider=hydra.searchpath", UserWarning)
-            return refusing(self.loader.load_configuration, "config", [*self.overrides, *more], mode)
+            load = partial(refusing, self.loader.load_configuration, "config", run_mode=mode)
+            try:
+                return load(overrides=[*self.overrides, *more])
+            except ConfigError as refused:
+                if refused.key == "command line" and (
+                    found := culprit(self.overrides, lambda own: load(overrides=own))
+                ):
+                    raise found from refused
+                raise
 
     def load_cell(self, base: DictConfig, overrides: list[str]) -> DictConfig:
         """The configuration of one job of a sweep, composed as Hydra's launchers do. Raises ConfigError."""
@@ -260,7 +269,8 @@ def check_names(session: Session) -> None:
 
 
 def check_part(override: Override) -> None:
-    """Raises ConfigError for a group of which a cell would get something else than one option: Hydra merges several."""
+    """As check_override; also for a group of which a cell would get something else than one option: Hydra merges."""
+    check_override(override)
     changed = override.type in (OverrideType.CHANGE, OverrideType.ADD) and override.key_or_group in PARTS
     if changed and not (override.is_sweep_override() or isinstance(override.value(), str)):
         allowed = "one name (with -m several, without brackets)"
@@ -275,7 +285,7 @@ def _grids_added(word: str) -> str:
 def _address(folder: str) -> str:
     """The address of a user's folder. Raises ConfigError for a file that Hydra passes over, because conf/ has one."""
     own = Path(folder).absolute()
-    if not own.is_dir():
+    if not os.path.isdir(own):
         raise ConfigError("--config-dir", "a folder that exists", folder)
     taken = {Path("experiment", f"{name}.yaml") for name in study_names()}
     files = {path.relative_to(own): path for path in sorted(own.rglob("*.yaml"))}

@@ -116,16 +116,26 @@ def _pack(words: Sequence[str]) -> int:
     for word in chosen:
         check_run_id(word, "pack")
     path = Path(files[0])
-    if not path.absolute().parent.is_dir():
-        raise ConfigError("pack -o", "a file in a folder that exists", files[0])
-    if path.exists():
-        raise ConfigError("pack -o", "a file that does not exist yet", files[0])
+    _check_new(path)
     store = _existing_store()
     found = recover(store, say)
     say(pack(store, chosen, path, say))
     if not found.complete:
         say(f"{path} lacks what the store lacks: after `python -m harness deliver`, pack again")
     return int(not found.complete)
+
+
+def _check_new(path: Path) -> None:
+    """Raises ConfigError for a place where no new file can be made."""
+    try:
+        path.lstat()
+    except FileNotFoundError as error:
+        if not os.path.isdir(path.absolute().parent):
+            raise ConfigError("pack -o", "a file in a folder that exists", str(path)) from error
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null byte
+        raise ConfigError("pack -o", "a file in a folder that exists", f"{path}: {error}") from error
+    else:
+        raise ConfigError("pack -o", "a file that does not exist yet", str(path))
 
 
 def _unpack(words: Sequence[str]) -> int:

@@ -138,10 +138,12 @@ def _optional(rule: Rule) -> Rule:
 POSITIVE = Rule(lambda v: _number(v) and v > 0, "a finite number > 0")
 COUNT = Rule(_whole, "an integer >= 1")
 BELOW_ONE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
+TRUTH = Rule(lambda v: isinstance(v, bool), "true | false")
 FRACTION = Rule(lambda v: _number(v) and 0 < v < 1, "a fraction between 0 and 1")
 
 RULES: dict[str, Rule] = {
     "dataset.task": _optional(_one_of("classification", "regression")),
+    **dict.fromkeys(("dataset.resample", "dry_run"), TRUTH),
     "dataset.prepare": _one_of("auto", "strict"),
     "dataset.max_categories": Rule(lambda v: _whole(v, 2), "an integer >= 2"),
     "dataset.missing_targets": _one_of("refuse", "drop"),
@@ -225,7 +227,10 @@ def _check_replicas(config: Config) -> None:
 
 
 def check_together(configs: Sequence[Config], sweep: bool) -> None:
-    """Raises ConfigError for cells that seeds=auto cannot be asked for. sweep: or else a cell by itself."""
+    """Raises ConfigError for cells of which a command can do no more than one. sweep: or else a cell by itself."""
+    for key in ("dry_run", "rerun"):
+        if len(values := {getattr(config, key) for config in configs}) > 1:
+            raise ConfigError(key, "one value for all cells", sorted(values))
     asked = {(config.seeds == "auto", config.seeds_at_most, config.seeds_at_most_seconds) for config in configs}
     if any(auto for auto, *_ in asked):
         if not sweep:

@@ -23,8 +23,11 @@ def make_blocks(
     the mean of ρ over their pairs, 0 for pairs from different blocks. The validation and test parts contain copies of
     training examples: their costs do not estimate the cost of new data. Raises ValueError for arguments out of range.
     """
-    if block < 1 or not 0 <= correlation <= 1 or n_classes < 2:
-        raise ValueError(f"block >= 1, 0 <= correlation <= 1, n_classes >= 2; not {block}, {correlation}, {n_classes}")
+    counts = {"n_samples": n_samples, "block": block, "n_features": n_features}
+    if wrong := {name: count for name, count in counts.items() if type(count) is not int or count < 1}:
+        raise ValueError(f"integers >= 1; not {wrong}")
+    if not 0 <= correlation <= 1 or n_classes < 2:
+        raise ValueError(f"0 <= correlation <= 1, n_classes >= 2; not {correlation}, {n_classes}")
     rng = np.random.default_rng(random_state)
     places = np.arange(n_samples)
     prototypes = n_samples + places // block

@@ -110,7 +110,7 @@ def _call(config: DatasetConfig) -> Any:
             f"it is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
         )
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
-    except (TypeError, ValueError, OSError, MemoryError, ImportError) as error:
+    except (TypeError, ValueError, LookupError, OverflowError, OSError, MemoryError, ImportError) as error:
         allowed = f"arguments that {config.load['_target_']} accepts"
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
 

@@ -8,6 +8,7 @@ from typing import Any
 from harness.config import ConfigError
 from harness.data.columns import chosen, one_line, quoted, resembling, word
 from harness.data.contents import PACKED, PATH, contents, suffixes
+from harness.data.file_keys import check_keys
 from harness.data.formats import read_arff, read_feather, read_npy, read_npz, read_parquet
 from harness.data.layout import MARKS, named
 from harness.data.tables import read_text
@@ -44,6 +45,7 @@ def read_file(
     name arrays, X and y unless given. The other keys say how a text file is written, null finds it out:
     conf/dataset/file.yaml explains each. Raises ConfigError for anything that cannot be read.
     """
+    check_keys(locals())
     keys = locals() | {"missing": _list(missing)}
     file = Path(os.path.expanduser(path))
     _check_suffix(file)

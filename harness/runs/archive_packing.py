@@ -92,7 +92,7 @@ def _packed(
     store: Store, run: "Run", tables: Bulk | None, scratch: Path, files: dict[str, Path]
 ) -> tuple[PackedRun, Iterator[Points]]:
     """The run and its points; the places of its files go to `files`."""
-    found = [(path, file_digest(place), place) for path, place in _artifacts(store, run, scratch)]
+    found = [(path, _digest(place, run.info.run_id), place) for path, place in _artifacts(store, run, scratch)]
     files |= {digest: place for _, digest, place in found if digest not in files}
     tags = dict(run.data.tags)
     inputs = run.inputs.dataset_inputs if run.inputs else []
@@ -112,6 +112,15 @@ def _packed(
         packed = PackedRun(**checked_run(fields))
     points = tables.points(packed.id) if tables else _points(store, packed.id, list(run.data.metrics))
     return packed, _checked(packed.id, points)
+
+
+def _digest(place: Path, run_id: str) -> str:
+    """Raises ConfigError for a file that may not be read."""
+    try:
+        return file_digest(place)
+    except OSError as error:
+        allowed = f"artifacts that can be read (chmod u+r {place}, or pack as the user whose file it is)"
+        raise ConfigError(f"run {run_id}", allowed, f"{place}: {error.strerror or error}") from error
 
 
 def _checked(run_id: str, chunks: Iterator[Points]) -> Iterator[Points]:

@@ -143,7 +143,10 @@ def connect_to_read() -> tuple["MlflowClient", str]:
 
 
 def _experiment() -> str:
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "harness"
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "harness"
+    if len(name) > opening.MOST_LETTERS:
+        raise ConfigError("MLFLOW_EXPERIMENT_NAME", f"a name of at most {opening.MOST_LETTERS} letters", name)
+    return name
 
 
 @contextmanager

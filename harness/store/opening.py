@@ -24,6 +24,8 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 DRIVERS = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "pyodbc": "pyodbc"}
 NO_MLFLOW = "an MLflow server (another program answers there: check host, port and path)"
+NAME_BYTES = 250  # of a database: SQLite makes files with longer names beside it
+MOST_LETTERS = 500  # of an experiment's name: MLflow's limit
 LONGEST = 300  # characters of a reason
 
 
@@ -115,7 +117,9 @@ def check_address(uri: str) -> None:
         raise ConfigError("current folder", allowed, str(Path.cwd()))
     if str(file) in (".", ":memory:"):
         raise ConfigError(VARIABLE, "sqlite:///FILE (a store in memory keeps nothing)", uri)
-    if not (folder := file.resolve().parent).is_dir():  # MLflow would try for minutes
+    if len(os.fsencode(file.name)) > NAME_BYTES:
+        raise ConfigError(_name(uri), f"a file whose name has at most {NAME_BYTES} bytes", file.name)
+    if not os.path.isdir(folder := file.resolve().parent):  # MLflow would try for minutes
         raise ConfigError(_name(uri), "a file in a folder that exists and may be written to", str(folder))
     if file.is_dir():
         raise ConfigError(_name(uri), "a database; here is a folder (move it away)", str(file))
@@ -162,7 +166,7 @@ def refusing_to_open(uri: str) -> Iterator[None]:
     """Raise whatever MLflow, SQLAlchemy or a database raise as a ConfigError of one line, which names a way out."""
     try:
         yield
-    except ConfigError:
+    except (ConfigError, MemoryError):
         raise
     except Exception as error:
         raise _refusal(error, uri) from error
@@ -177,7 +181,21 @@ def _refusal(error: Exception, uri: str) -> ConfigError:
         if found := re.search(pattern, text):
             return ConfigError(_name(uri), remedy(found, uri), redacted(uri))
     short = text if len(text) < LONGEST else f"{text[:140]} ... {text[-140:]}"
+    if isinstance(error, Warning):
+        allowed = f"unset, or a filter that makes no error of a library's warning ({short})"
+        return ConfigError("PYTHONWARNINGS", allowed, os.environ.get("PYTHONWARNINGS"))
+    if name := _other_variable(text):
+        return ConfigError(name, f"unset, or a value that MLflow takes ({short})", redacted(os.environ[name]))
     return ConfigError(VARIABLE, f"a store that answers ({short or type(error).__name__})", redacted(uri))
+
+
+def _other_variable(text: str) -> str:
+    """The variable of MLflow's that its message is about: it has the name, or the value as a word; or ""."""
+    values = {name: value for name, value in os.environ.items() if re.match(r"MLFLOW_(?!TRACKING_)", name)}
+    quoted = {name: rf"(?i)[:'\"]\s?{re.escape(value)}(?!\w)" for name, value in values.items() if len(value) > 2}
+    patterns = {name: rf"\b{name}\b" for name in values}, quoted
+    found = (name for each in patterns for name, pattern in each.items() if re.search(pattern, text))
+    return next(found, "")
 
 
 def _own() -> str:

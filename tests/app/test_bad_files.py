@@ -234,3 +234,28 @@ def test_what_is_no_file_is_refused_at_once(make, tmp_path, monkeypatch, capsys)
 def test_a_refusal_says_what_the_file_is_or_what_to_type(name, told, tmp_path, monkeypatch, capsys):
     (tmp_path / name).write_bytes(dict(FILES)[name])
     assert told in refusal(tmp_path, monkeypatch, capsys, f"dataset.load.path={name}")
+
+
+ARGUMENTS = [
+    "dates=%Q", "dates=%", "dates=x", "dates=5", "dates=[1]", "dates={a:1}", "missing=[[1]]", "missing={a:1}",
+    "missing=[null]", "decimal=-", "decimal=5", "decimal=semicolon", "decimal=apostrophe", "decimal=[comma]",
+    "thousands=_", "thousands=true", "thousands=[comma]", "sep=5", "sep=[1]", "encoding=5", "encoding=[x]",
+    "encoding=base64", "header=1.5", "header=[1]", "header={a:1}", "header=-1", "header=99999999999999999999999999",
+    "bad_rows=x", "bad_rows=true", "bad_rows=[drop]", "member=5", "member=[a]", "target=[[a]]", "target={a:1}",
+    "target=[]", "inputs=[[a]]", "inputs={a:1}", "inputs=[]", "drop=[[a]]", "drop={a:1}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ARGUMENTS)
+def test_an_argument_of_a_wrong_type_or_form_is_named(word, tmp_path, monkeypatch, capsys):
+    (tmp_path / "good.csv").write_bytes(TABLE)
+    told = refusal(tmp_path, monkeypatch, capsys, "dataset.load.path=good.csv", f"dataset.load.{word}")
+    assert told.startswith(f"harness: dataset.load.{word.partition('=')[0]}: expected ")
+    assert told.count("\n") == 1
+
+
+def test_one_sign_is_not_both_the_decimal_and_between_thousands(tmp_path, monkeypatch, capsys):
+    (tmp_path / "good.csv").write_bytes(TABLE)
+    words = ["dataset.load.path=good.csv", "dataset.load.decimal=comma", "dataset.load.thousands=comma"]
+    told = refusal(tmp_path, monkeypatch, capsys, *words)
+    assert told.startswith("harness: dataset.load.thousands: expected another sign than the decimal comma")

@@ -287,6 +287,72 @@ updates=100000000000000000000000000000000  epochs=null
 -m  batch_size=range(1,1000)  seed=range(1,1000)
 -m  seed=range(0,1000000000000)
 -m  seeds=auto  batch_size=8,16  epochs=10000000000000
+threads=99999999999999999999999
+~study
+-m  ~study
+~dataset
+~dataset.load
+~dataset.name
+~model
+~model.hidden
+~optimizer.name
+~size
+~rerun
+~dry_run
+~hydra
+~hydra/sweeper
+~hydra.sweeper
+~hydra.mode
+~hydra.run.dir
+~hydra.callbacks
+-m  ~hydra/launcher
+-m  ~hydra/sweeper
+-m  ~hydra.launcher
+-m  ~hydra.sweeper._target_
+-m  ~hydra.overrides.task
+-m  ~hydra.sweep.dir
+-m  hydra.sweeper.params={batch_size: '1,2'}
+-m  +hydra.sweeper.params={batch_size: '1,2'}
+-m  hydra.sweeper.params=1
+-m  hydra.sweeper.params=[1]
+-m  +hydra.sweeper.params.batch_size=[1]
+-m  +hydra.sweeper.params.study.grids=8
+-m  hydra.sweeper._target_=xBasicSweeper
+-m  hydra.sweeper=1
+-m  hydra.sweeper=null
+-m  hydra.launcher=null
+-m  hydra.launcher=1
+-m  hydra.launcher=[]
+-m  hydra.launcher._target_=x  dry_run=true
+-m  hydra.launcher._target_=os.system  dry_run=true
++hydra.callbacks.x=1  dry_run=true
++hydra.callbacks.x={}  dry_run=true
++hydra.callbacks.x={_target_: os.system}  dry_run=true
++hydra.callbacks.x._target_=nothing.x  dry_run=true
+hydra.callbacks=1
+hydra.job=1
+hydra.job.env_set=1
+hydra.job.env_copy=[1]
+hydra.run.dir=null
+hydra.overrides.task=null
+-m  hydra.overrides.task=[x]
+hydra.searchpath=1
+hydra.searchpath=[1]
+-m  study.grids=[{hydra/launcher: joblib}]  dry_run=true
+-m  study.grids=[{hydra.mode: RUN}]  dry_run=true
+-m  study.grids=[{study.grids: 8}]  dry_run=true
+-m  study.grids=[{dry_run: "true"}]
+-m  study.grids=[{rerun: all}]  dry_run=true
+-m  study.grids=[{experiment: 'noise,order'}]
+-m  study.grids=[1]
+-m  rerun=all,missing  dry_run=true
+-m  dry_run=true,false
+dataset.resample=-5
+dataset.resample=1
+-m  dataset.resample=true,2
+dry_run=2
+dataset=blocks  dataset.load.block=1.5
+dataset=blocks  dataset.load.n_samples=0
 """.strip("\n").splitlines()
 
 
@@ -316,6 +382,40 @@ def test_a_bad_line_is_refused_in_one_line(line, nowhere, monkeypatch, capsys):
     assert ", got " in told
 
 
+LONG = "a" * 5000
+LONG_NAMES = [
+    f"{LONG}=1",
+    f"+{LONG}=1",
+    f"~{LONG}",
+    f"{LONG}/x=1",
+    f"{LONG}@x=iris",
+    f"dataset={LONG}",
+    f"-m  dataset={LONG},iris",
+    f"-m  study.grids=[{{dataset: {LONG}}}]",
+    f"experiment={LONG}",
+    f"hydra/launcher={LONG}",
+    f"--config-dir={LONG}",
+    f"hydra.run.dir={LONG}  dry_run=true",
+    f"-m  hydra.sweep.dir={LONG}  dry_run=true",
+    f"hydra.output_subdir={LONG}  dry_run=true",
+    f"dataset=file  dataset.load.path={LONG}.csv",
+    f"verify  {LONG}",
+    f"studies  {LONG}",
+    f"unpack  {LONG}",
+    f"pack  -o  {LONG}",
+    f"pack  -o  {LONG[:300]}.zip",
+    f"pack  -o  {LONG}/x.zip",
+    f"seed={LONG}",
+]
+
+
+@pytest.mark.parametrize("line", LONG_NAMES, ids=lambda line: line.partition("aaa")[0])
+def test_a_name_that_no_file_can_have_is_refused_in_one_line(line, nowhere, monkeypatch, capsys):
+    told = refusal(line, nowhere, monkeypatch, capsys)
+    assert told.count("\n") == 1
+    assert ": expected " in told
+
+
 def test_they_are_many():
     assert len(set(LINES)) >= 250
 
@@ -333,6 +433,13 @@ def test_they_are_many():
         ("batch_size=${nothing}", "batch_size", "${KEY}"),
         ("seeds=1000000000", "memory of digits B=64", "fewer seeds"),
         ("hydra.searchpath=[/nowhere]", "hydra.searchpath", "--config-dir"),
+        ("~study", "study", "~experiment leaves a study out"),
+        ("-m  hydra.sweeper.params={batch_size: '1,2'}", "hydra.sweeper.params", "-m KEY=VALUES"),
+        ("+hydra.callbacks.x=1", "hydra.callbacks.x", "_target_: MODULE.CLASS"),
+        ("hydra.job.env_copy=[1]", "hydra.job.env_copy", "--cfg hydra"),
+        ("-m  study.grids=[{hydra/launcher: joblib}]", "study.grids", "outside the grids"),
+        ("dataset.resample=-5", "dataset.resample", "true | false"),
+        ("-m  rerun=all,missing", "rerun", "one value for all cells"),
         ("seed=1  verify  abcdef", "command line", "a verb stands first"),
     ],
 )

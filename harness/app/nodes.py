@@ -1,0 +1,96 @@
+"""Refuses what a command line says about Hydra's own nodes, and names that no file can have, in Hydra's place."""
+
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.config import RULES, Config, ConfigError
+
+NAME_BYTES = 250  # of a file's name without its ending, on the file systems in use
+PATH_BYTES = 4000
+GROUPS = ("dataset", "model", "optimizer", "experiment")
+NEEDED = re.compile(
+    rf"({'|'.join(field.name for field in fields(Config))}|(dataset|model|optimizer|hydra)[./@].*|hydra)"
+)
+ENTRIES = ("dataset.load.", "hydra.callbacks.", "hydra.job.env_set.")  # of dictionaries, which may lack them
+SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+A_NODE = "a dictionary with the entry _target_, as `--cfg hydra` shows it"
+A_CALLBACK = "{_target_: MODULE.CLASS, ARGUMENT: VALUE, ...} of a class that can be made (hydra.experimental.Callback)"
+A_GRID = 'a dictionary in a file (on the command line: -m KEY=VALUES, or study.grids=[{KEY: "VALUES"}, ...])'
+A_VALUE = "a value as `--cfg hydra` shows it"
+KEPT = "a value: no cell can do without it (~experiment leaves a study out, ~dataset.load.NAME an argument)"
+
+
+def check_override(override: Override) -> None:
+    """Raises ConfigError for a key that is left out but needed, for too long a name, and for a number as a truth."""
+    key, value = str(override.key_or_group), str(override.input_line).partition("=")[2]
+    if override.type is OverrideType.DEL and NEEDED.fullmatch(key) and not key.startswith(ENTRIES):
+        raise ConfigError(key, KEPT, override.input_line)
+    if _is_long(key):
+        raise ConfigError("command line", f"keys of at most {NAME_BYTES} letters (--help lists them)", key)
+    values = value.split(",")
+    if (key in GROUPS or "/" in key) and (found := next(filter(_is_long, values), "")):
+        raise ConfigError(key, f"a name of at most {NAME_BYTES} letters", found)
+    truth = key in RULES and RULES[key].allowed == "true | false"  # OmegaConf makes such a value of every integer
+    if truth and (found := next(filter(re.compile(r"\s*[-+]?\d[\d_]*\s*").fullmatch, values), "")):
+        raise ConfigError(key, RULES[key].allowed, found)
+
+
+def _is_long(name: str) -> bool:
+    return len(name.encode(errors="replace")) > NAME_BYTES
+
+
+def culprit(words: Sequence[str], load: Callable[[str], Any]) -> ConfigError | None:
+    """The refusal of the first word about Hydra that `load` fails for by itself."""
+    for word in words:
+        key, _, value = word.lstrip("+~").partition("=")
+        if re.match(r"hydra[./]", key):
+            try:
+                load(word)
+            except Exception:
+                return ConfigError(key, A_GRID if key.startswith("hydra.sweeper.params") else A_VALUE, value)
+    return None
+
+
+def check_nodes(config: DictConfig) -> None:
+    """Raises ConfigError for a node of Hydra's with a wrong form, before anything is trained."""
+    for name in ("sweeper", "launcher"):
+        if not isinstance(node := config.hydra[name], DictConfig):
+            raise ConfigError(f"hydra.{name}", f"{A_NODE} (hydra/{name}=basic)", node)
+    if not isinstance(params := config.hydra.sweeper.get("params"), DictConfig | None):
+        raise ConfigError("hydra.sweeper.params", A_GRID, params)
+    if config.hydra.sweeper.get("_target_") != SWEEPER:  # the grid is known before anything is trained
+        raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", config.hydra.sweeper.get("_target_"))
+    for name in config.hydra.callbacks:
+        _check_class(f"hydra.callbacks.{name}", config.hydra.callbacks[name], A_CALLBACK)
+    if "_target_" in config.hydra.launcher:
+        _check_class("hydra.launcher", config.hydra.launcher, f"{A_NODE} (hydra/launcher=basic)")
+    for key, folder in _folders(config):
+        if len(folder.encode(errors="replace")) > PATH_BYTES or any(map(_is_long, Path(folder).parts)):
+            raise ConfigError(key, f"a folder whose name has at most {NAME_BYTES} letters", folder)
+
+
+def _check_class(key: str, node: Any, allowed: str) -> None:
+    """Raises ConfigError where Hydra could not make an object of this class with these arguments."""
+    plain = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
+    try:
+        found: Any = pkgutil.resolve_name(str(plain["_target_"]))
+        made: Any = found if isinstance(found, type) else None
+        inspect.signature(made).bind(**{k: 0 for k in plain if k[:1] != "_"})
+    except (LookupError, TypeError, ValueError, ImportError, AttributeError) as error:
+        raise ConfigError(key, allowed, plain or node) from error
+
+
+def _folders(config: DictConfig) -> Iterator[tuple[str, str]]:
+    for key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
+        with suppress(OmegaConfBaseException):  # an interpolation that has a value in a job only
+            yield key, str(OmegaConf.select(config, key) or ".")
