@@ -15,7 +15,7 @@ def refusing(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call Hydra or OmegaConf; what they refuse is raised as a ConfigError."""
     try:
         return call(*arguments, **options)
-    except ConfigError:
+    except (ConfigError, MemoryError):
         raise
     except Exception as refused:  # Hydra raises nearly any exception for a node of an odd form
         raise _one_line(" ".join(f"{refused} {refused.__cause__ or ''}".split())) from refused
