@@ -22,7 +22,7 @@ NEEDED = re.compile(
     rf"({'|'.join(field.name for field in fields(Config))}|(dataset|model|optimizer|hydra)[./@].*|hydra)"
 )
 ENTRIES = ("dataset.load.", "hydra.callbacks.", "hydra.job.env_set.")  # of dictionaries, which may lack them
-SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+SWEEPER = ".BasicSweeper"  # the end of its class
 A_NODE = "a dictionary with the entry _target_, as `--cfg hydra` shows it"
 A_CALLBACK = "{_target_: MODULE.CLASS, ARGUMENT: VALUE, ...} of a class that can be made (hydra.experimental.Callback)"
 A_GRID = 'a dictionary in a file (on the command line: -m KEY=VALUES, or study.grids=[{KEY: "VALUES"}, ...])'
@@ -34,7 +34,7 @@ def check_override(override: Override) -> None:
     """Raises ConfigError for a key that is left out but needed, for too long a name, and for a number as a truth."""
     key, value = str(override.key_or_group), str(override.input_line).partition("=")[2]
     if override.type is OverrideType.DEL and NEEDED.fullmatch(key) and not key.startswith(ENTRIES):
-        raise ConfigError(key, KEPT, override.input_line)
+        raise ConfigError(key, KEPT, None)
     if _is_long(key):
         raise ConfigError("command line", f"keys of at most {NAME_BYTES} letters (--help lists them)", key)
     values = value.split(",")
@@ -68,7 +68,7 @@ def check_nodes(config: DictConfig) -> None:
             raise ConfigError(f"hydra.{name}", f"{A_NODE} (hydra/{name}=basic)", node)
     if not isinstance(params := config.hydra.sweeper.get("params"), DictConfig | None):
         raise ConfigError("hydra.sweeper.params", A_GRID, params)
-    if config.hydra.sweeper.get("_target_") != SWEEPER:  # the grid is known before anything is trained
+    if not str(config.hydra.sweeper.get("_target_")).endswith(SWEEPER):  # the grid is known before anything is trained
         raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", config.hydra.sweeper.get("_target_"))
     for name in config.hydra.callbacks:
         _check_class(f"hydra.callbacks.{name}", config.hydra.callbacks[name], A_CALLBACK)

@@ -24,7 +24,7 @@ def test_the_variable_that_mlflow_complains_about_is_the_key(name, value, said, 
 
 
 def test_a_warning_that_became_an_error_names_its_filter():
-    with pytest.raises(ConfigError, match="^PYTHONWARNINGS: expected unset"), opening.refusing_to_open("sqlite:///x"):
+    with pytest.raises(ConfigError, match=r"^PYTHONWARNINGS: expected unset"), opening.refusing_to_open("sqlite:///x"):
         raise DeprecationWarning("old")
 
 
