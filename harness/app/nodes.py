@@ -27,14 +27,14 @@ A_NODE = "a dictionary with the entry _target_, as `--cfg hydra` shows it"
 A_CALLBACK = "{_target_: MODULE.CLASS, ARGUMENT: VALUE, ...} of a class that can be made (hydra.experimental.Callback)"
 A_GRID = 'a dictionary in a file (on the command line: -m KEY=VALUES, or study.grids=[{KEY: "VALUES"}, ...])'
 A_VALUE = "a value as `--cfg hydra` shows it"
-KEPT = "a value: no cell can do without it (~experiment leaves a study out, ~dataset.load.NAME an argument)"
+KEPT = "a value: {}=... (~experiment leaves a study out, ~dataset.load.NAME an argument)"
 
 
 def check_override(override: Override) -> None:
     """Raises ConfigError for a key that is left out but needed, for too long a name, and for a number as a truth."""
     key, value = str(override.key_or_group), str(override.input_line).partition("=")[2]
     if override.type is OverrideType.DEL and NEEDED.fullmatch(key) and not key.startswith(ENTRIES):
-        raise ConfigError(key, KEPT, None)
+        raise ConfigError(key, KEPT.format(key), None)
     if _is_long(key):
         raise ConfigError("command line", f"keys of at most {NAME_BYTES} letters (--help lists them)", key)
     values = value.split(",")

@@ -134,7 +134,9 @@ MESSAGES: dict[str, Callable[[re.Match[str]], ConfigError]] = {
     r"In '(?P<file>[^']+)': Could not (?:find|load) '(?P<name>[^']+)'": _not_found,
     r"In '(experiment/[^']+)': .* Key 'experiment' not in 'Config'": lambda f: ConfigError(f[1], GLOBAL, "none"),
     r"Error merging override .*?=(?P<value>.*?) (Value|Invalid|Cannot|field) .*full_key: (?P<key>\S+)": _wrong_type,
-    r"does not support deletion full_key: (\S+)": lambda found: ConfigError(found[1], KEPT, f"~{found[1]}"),
+    r"does not support deletion full_key: (\S+)": lambda found: ConfigError(
+        found[1], KEPT.format(found[1]), f"~{found[1]}"
+    ),
     r"Could not (?:override|delete from config\.) '([^']+)'": lambda found: unknown(found[1]),
     r"Config group override must be a string or a list. Got (\w+)": lambda f: ConfigError("command line", A_NAME, f[1]),
     r"(?:HydraConfig was not set|interpolation '\$\{hydra:.*) full_key: (\S+)": lambda found: ConfigError(

@@ -24,10 +24,12 @@ def make_blocks(
     training examples: their costs do not estimate the cost of new data. Raises ValueError for arguments out of range.
     """
     counts = {"n_samples": n_samples, "block": block, "n_features": n_features}
-    if wrong := {name: count for name, count in counts.items() if type(count) is not int or count < 1}:
-        raise ValueError(f"integers >= 1; not {wrong}")
-    if not 0 <= correlation <= 1 or n_classes < 2:
-        raise ValueError(f"0 <= correlation <= 1, n_classes >= 2; not {correlation}, {n_classes}")
+    wrong = {name: count for name, count in counts.items() if type(count) is not int or count < 1}
+    wrong |= {} if 0 <= correlation <= 1 else {"correlation": correlation}
+    wrong |= {} if n_classes >= 2 else {"n_classes": n_classes}
+    if wrong:
+        allowed = "integers n_samples, n_features, block >= 1; 0 <= correlation <= 1; n_classes >= 2"
+        raise ValueError(f"{allowed}; not {wrong}")
     rng = np.random.default_rng(random_state)
     places = np.arange(n_samples)
     prototypes = n_samples + places // block
