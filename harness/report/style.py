@@ -1,11 +1,16 @@
 """How figures look: colours, marks and sizes of letters, numbers and names; the same for one thing in every figure."""
 
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from harness.config import ConfigError
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -43,10 +48,41 @@ STYLE = {
 @contextmanager
 def styled() -> Iterator[None]:
     """Decorates a function that draws: the harness's style holds, not the user's settings."""
+    _import_matplotlib()
     from matplotlib import rc_context
 
     with rc_context(STYLE):
         yield
+
+
+def _import_matplotlib() -> None:
+    """Also where the environment names a backend that matplotlib refuses: figures are made without pyplot.
+
+    A backend that it takes stays that of a notebook. Raises ConfigError for settings that are no text; matplotlib would
+    be imported by half.
+    """
+    if "matplotlib" in sys.modules:
+        return
+    for path in (Path("matplotlibrc"), Path(os.environ.get("MATPLOTLIBRC") or ".")):
+        _check_text(path / "matplotlibrc" if path.is_dir() else path)
+    backend = os.environ.pop("MPLBACKEND", "")
+    import matplotlib
+
+    if backend:
+        os.environ["MPLBACKEND"] = backend
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend
+
+
+def _check_text(path: Path) -> None:
+    try:
+        path.read_text(encoding="utf8")
+    except UnicodeError as error:
+        raise ConfigError(
+            "matplotlibrc", "settings as text in UTF-8 (or move the file elsewhere)", str(path)
+        ) from error
+    except OSError:  # there is none, or matplotlib may not read it either and goes on to the next
+        pass
 
 
 def palette(n: int) -> list[Any]:

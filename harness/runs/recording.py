@@ -31,6 +31,7 @@ from harness.store import (
     arithmetic,
     commit,
     environment,
+    first_line,
     note_tags,
     redacted,
     sweep_tag,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 NO_CHARTS = ("baseline/", "best/")  # of a summary: no metrics, as a chart of each would stand before the curves
 Loader = Callable[[DatasetConfig], Dataset]
+Warn = Callable[[str], None]
 
 
 def keeping(n_datasets: int, load: Loader = load) -> Loader:
@@ -95,8 +97,8 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
             INTERRUPTS.check()
             heartbeat.check()
         curves.end()
-        drawn = sweep is None or sweep.n_cells <= MOST_DRAWN
-        outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, drawn)
+        warn = progress.warn if sweep is None or sweep.n_cells <= MOST_DRAWN else None
+        outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, warn)
         wall = time.perf_counter() - started
         run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
         progress.finish(outcome, _with_quartiles(summary, "time/update_us"), _score(config, summary))
@@ -158,22 +160,44 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
 
 
 def _write_result(
-    run: "RunWriter", config: Config, result: "CellResult", name: str, notes: Sequence[str], drawn: bool
+    run: "RunWriter", config: Config, result: "CellResult", name: str, notes: Sequence[str], warn: Warn | None
 ) -> tuple[Outcome, dict[str, float]]:
-    """Tables and weights, summary, figures, note. The numbers go first: a figure that fails costs none of them."""
+    """Tables and weights, summary, figures, note. The numbers go first: a figure that fails costs none of them.
+
+    warn: what says that the figures failed; None: they are drawn later.
+    """
     replicas = tables.replicas(result, config)
     outcome = tables.cell_outcome(replicas)
     summary = tables.summary(result, replicas)
     run.points({name: value for name, value in summary.items() if not name.startswith(NO_CHARTS)})
     with run.files() as folder:
         _write_tables(folder, config, result, replicas)
-    if drawn:
-        with run.files() as folder:
-            draw_cell(folder, tables.history(result, config), tables.batch_costs(result), replicas, name)
+    drawn = warn is not None and _draw(run, config, result, replicas, name, warn)
     parts = cell_note(name, config, outcome, replicas, summary), about_data(notes), "" if drawn else LATER
     note = "\n".join(part for part in parts if part)
     run.tags({"outcome": outcome, "cost": _readable_cost(summary, replicas), **note_tags(note)})
     return outcome, summary
+
+
+def _draw(
+    run: "RunWriter", config: Config, result: "CellResult", replicas: "pd.DataFrame", name: str, warn: Warn
+) -> bool:
+    """Whether the figures could be drawn: a mistake in one costs a picture, not the cell; the run keeps its traceback.
+
+    A disk without room fails the cell, as it does wherever it is met.
+    """
+    try:
+        with run.files() as folder:
+            draw_cell(folder, tables.history(result, config), tables.batch_costs(result), replicas, name)
+    except OSError:
+        raise
+    except Exception as error:
+        run.traceback(error)
+        warn(
+            f"{name}: its figures were left out: {type(error).__name__}: {first_line(error)} (traceback.txt of its run)"
+        )
+        return False
+    return True
 
 
 def _readable_cost(summary: dict[str, float], replicas: "pd.DataFrame") -> str:

@@ -53,7 +53,18 @@ def exception_in_training(trial: Trial) -> Tally:
 
 @fault("an exception in the figures of one cell", bug=True)
 def exception_in_plotting(trial: Trial) -> Tally:
-    return _one_cell_fails(trial, sabotage.in_plotting, sabotage.MESSAGE)
+    trial.with_store()
+    command = trial.start(sabotage=sabotage.in_plotting)
+    code = command.wait()
+    records = trial.records()
+    without = [cell for cell in records.cells if "traceback.txt" in cell.files()]
+    trial.expect(code == 0, f"exit code {code}: {command.stderr}")
+    trial.expect([cell.status for cell in records.cells] == ["FINISHED"] * 3, "a figure cost a cell")
+    trial.expect(len(without) == 1, "no traceback.txt")
+    trial.expect(command.stderr.count("figures were left out") == 1, f"told not once: {command.stderr}")
+    trial.expect("Traceback" not in command.stderr, command.stderr)
+    trial.nothing_runs()
+    return trial.again()
 
 
 @fault("MLflow's client raises for one cell", bug=True)

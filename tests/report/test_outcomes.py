@@ -1,10 +1,14 @@
 """How cells and sweeps end, and what they say of it: divergence, failure, clipping, studies, answers written again."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
 from harness.report import curves
+from harness.runs import recording
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
 
@@ -42,18 +46,54 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(project):
     assert cell.data.tags["batch_size_requested"] == "5000"
 
 
+def test_a_figure_that_fails_costs_neither_the_cell_nor_the_sweep(project, monkeypatch):
+    def broken(*unused):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(curves, "cell_curves", broken)
+    code, said = project.run("-m", "batch_size=16", *SMALL)
+    assert code == 0, said
+    (line,) = [line for line in said.splitlines() if "left out" in line]
+    assert "B=16 η=0.1 mean: its figures were left out: RuntimeError: no ink" in line
+    assert "Traceback" not in said
+    (cell,), (parent,) = project.runs("cell"), project.runs("sweep")
+    assert (cell.info.status, parent.info.status) == ("FINISHED", "FINISHED")
+    assert "RuntimeError: no ink" in project.artifact(cell, "traceback.txt").read_text()
+    assert "draws its figures" in cell.data.tags["mlflow.note.content"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"MPLBACKEND": "nonsense"}, {"MPLBACKEND": "module://no.such"}])
+def test_figures_are_drawn_whatever_backend_the_environment_names(tmp_path, settings):
+    code = "from harness.report.style import palette, styled\nwith styled():\n    print(len(palette(9)))"
+    words = [sys.executable, "-c", code]
+    ended = subprocess.run(words, env=os.environ | settings, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "9\n", "")
+
+
+@pytest.mark.slow
+def test_settings_of_matplotlib_that_are_no_text_are_refused_in_one_line(tmp_path):
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    code = "from harness.report.style import styled\nwith styled():\n    pass"
+    words = [sys.executable, "-c", code]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.stderr.splitlines()[-1].endswith(
+        "matplotlibrc: expected settings as text in UTF-8 (or move the file elsewhere), got 'matplotlibrc'"
+    )
+
+
 @pytest.mark.parametrize(
     "stop", [RuntimeError("no ink"), pytest.param(SystemExit(0), marks=pytest.mark.slow)], ids=["exception", "sys.exit"]
 )
 def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(project, monkeypatch, stop):
-    cell_curves = curves.cell_curves
+    cell_note = recording.cell_note
 
-    def broken(history, title, baseline):
-        if "B=32" in title:
+    def broken(name, *of_the_cell):
+        if "B=32" in name:
             raise stop
-        return cell_curves(history, title, baseline)
+        return cell_note(name, *of_the_cell)
 
-    monkeypatch.setattr(curves, "cell_curves", broken)
+    monkeypatch.setattr(recording, "cell_note", broken)
     code, said = project.run("-m", "batch_size=16,32,64", *SMALL)
     assert code == 1
     told = f"{type(stop).__name__}: {stop}"
