@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import stat
 import struct
 import zipfile
 import zlib
@@ -67,7 +68,10 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         with ExitStack() as opened, self._refusing():
-            self._bytes = path.stat().st_size
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a device may have no end, a pipe no beginning
+                raise Refused("a plain file", "a folder, a device or a pipe")
+            self._bytes = found.st_size
             self._file = opened.enter_context(path.open("rb"))
             _check_directory(self._file)
             self._zip = zipfile.ZipFile(self._file)
@@ -138,11 +142,13 @@ class Archive:
         infos = self._zip.infolist()
         if not infos or infos[0].filename != MANIFEST:
             raise self.refusal(f"{MANIFEST} first", infos[0].filename if infos else "no members")
+        if other := {info.compress_type for info in infos} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise self.refusal("members that are stored or deflated", f"compression method {min(other)}")
         if infos[0].file_size > MAX_MANIFEST:
             raise self.refusal(f"{MANIFEST} of at most {MAX_MANIFEST:,} bytes", f"{infos[0].file_size:,}")
         with self._zip.open(infos[0]) as file:
             about = json.loads(file.read(MAX_MANIFEST + 1), parse_constant=no_constant)
-        if (about["format"], about["version"]) != (FORMAT, VERSION):
+        if (about["format"], about["version"]) != (FORMAT, VERSION) or type(about["version"]) is not int:
             raise self.refusal(f'"{FORMAT}", version {VERSION}', f"{about['format']}, version {about['version']}")
         members = {str(name): (int(one["bytes"]), str(one["sha256"])) for name, one in about["members"].items()}
         self._check_members(infos[1:], members)
@@ -204,7 +210,7 @@ def _check_directory(file: IO[bytes]) -> None:
     """Zip's table of its members is read as a whole, so its size is bounded before (APPNOTE 4.3.14 to 4.3.16)."""
     n_bytes = file.seek(0, 2)
     file.seek(max(0, n_bytes - 98))
-    tail = file.read()
+    tail = file.read(98)
     end, locator = tail[-22:], tail[-42:-22]
     if len(end) < 22 or end[:4] != b"PK\5\6":
         raise Refused("a whole zip file without a comment", "another end")

@@ -9,6 +9,8 @@ from itertools import pairwise
 from posixpath import normpath
 from typing import Any
 
+from harness.store import odd_tag
+
 Point = tuple[str, float, int, int]  # key, value, milliseconds since 1970, step
 Points = list[Point]
 
@@ -55,6 +57,9 @@ def checked_run(fields: dict[str, Any]) -> dict[str, Any]:
         check(name, fields[name])
     if fields["tags"].get("kind") not in KINDS:
         raise Refused(f"runs whose tag kind is {' or '.join(KINDS)}", fields["tags"].get("kind"))
+    if odd := odd_tag(fields["tags"]):
+        what, allowed, found = odd
+        raise Refused(f"{what} as {allowed}", found)
     if fields["start"] > fields["end"]:
         raise Refused("a start before the end", fields["start"])
     return fields

@@ -1,60 +1,29 @@
 """The grid that a sweep's parent run keeps, and a sweep read back from the store as tables."""
 
-import io
-import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from itertools import accumulate
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.analysis import LOOKS, SweepCell, SweepData, joined, sweep_data, usable
-from harness.config import KNOBS, ConfigError, Values, sweep_label, visible
-from harness.runs.grid import GridCell
+from harness.config import ConfigError, sweep_label, visible
+from harness.network import LOSSES
+from harness.runs.cell_files import Read, read_tables
+from harness.runs.grid_file import read_grid
 from harness.runs.recording import NO_CHARTS
-from harness.store import ARITHMETIC, Store, first_line, read_run, redacted, stored_json
-from harness.training import Identity, Plan, decisive_values, plan_for, tables
+from harness.store import ARITHMETIC, Store, first_line, read_run
+from harness.training import Identity, decisive_values, plan_for, tables
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
 SUMMARIES = ("final", "best", "baseline", "to_target", "diverged", "time", "noise")  # groups: one value a cell
-GRID, TIMING = "grid.json", "timing.csv"  # of the parent run
+TIMING = "timing.csv"  # of the parent run
 TYPES = {"signature": str, "update_seconds": float, "update_cpu_seconds": float, "interrupted": bool}
-TOGETHER = 1000  # tables that are in memory as texts
-READERS = 8  # files that are read from a server at once
+COUNT = r"[1-9]\d{0,14}"
 REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}
-
-
-def write_grid(folder: Path, cells: Sequence[GridCell]) -> None:
-    """What each cell of a sweep is, as a file for its parent run: known also of a cell that never starts."""
-    rows = [asdict(cell.identity) for cell in cells]
-    text = redacted(json.dumps(rows, indent=1, ensure_ascii=False))
-    (folder / GRID).write_text(text, encoding="utf8", errors="backslashreplace")  # of paths that are no UTF-8
-
-
-def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
-    """Signature -> cell. Raises ConfigError for a sweep whose grid cannot be read."""
-    again = "a sweep of this version (run its command again: finished cells of this version are found)"
-    if not store.has_file(sweep.info.run_id, GRID):
-        raise ConfigError(f"sweep {sweep.info.run_id}", again, f"one without {GRID}")
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            rows = stored_json(store.download(sweep, GRID, Path(scratch)))
-        return {row["signature"]: _identity(**row) for row in rows}
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ConfigError(f"sweep {sweep.info.run_id}", again, f"a {GRID} of another form ({error!r})") from error
-
-
-def _identity(values: Values, plan: dict[str, Any], **about: str) -> Identity:
-    if lacking := {"dataset.name", *KNOBS} - values.keys():
-        raise LookupError(*sorted(lacking))
-    return Identity(values=values, plan=Plan(**{**plan, "sizes": tuple(plan["sizes"])}), **about)
 
 
 def check_run_id(digits: str, key: str = "run id") -> None:
@@ -87,7 +56,11 @@ def load_runs(store: Store, runs: "Sequence[Run]") -> SweepData:
 def load_cells(store: Store, runs: "Sequence[Run]") -> SweepData:
     """Read finished cells by their own runs, whether or not a sweep trained them."""
     chosen = _latest(runs)
-    cells = joined(_with_runs(store, [(_identity_of(store, run), run) for run in chosen.values()]))
+    read = _with_runs(store, [(_identity_of(store, run), run) for run in chosen.values()])
+    for cell in read:
+        if cell.status != "FINISHED":
+            raise ConfigError("run id", "cells whose tables can be read", cell.reason)
+    cells = joined(read)
     title = sweep_label([cell.identity.asked for cell in cells])
     return sweep_data(title, {"cells": str(len(cells))}, cells)
 
@@ -96,11 +69,22 @@ def _identity_of(store: Store, run: "Run") -> Identity:
     """What a cell is, from the files of its run."""
     if run.info.status != "FINISHED":
         raise ConfigError(f"run {run.info.run_id}", "a cell that has finished", run.info.status)
-    stored, params = read_run(store, run), run.data.params
-    n_train, sizes = int(params["n_train"]), stored.parameters.sizes
+    stored = read_run(store, run)
+    n_train, loss = int(_checked(run, "param n_train", COUNT)), _checked(run, "param loss", "|".join(LOSSES))
+    code, sizes = _checked(run, "tag code", r"\w+"), stored.parameters.sizes
     values = decisive_values(stored.config, n_train)
-    plan = plan_for(stored.config, n_train, sizes[0], sizes[-1], params["loss"])
-    return Identity(stored.tags["signature"], values, stored.tags["code"], stored.tags["data_digest"], plan)
+    plan = plan_for(stored.config, n_train, sizes[0], sizes[-1], loss)
+    return Identity(stored.tags["signature"], values, code, stored.tags["data_digest"], plan)
+
+
+def _checked(run: "Run", what: str, form: str) -> str:
+    """A parameter or tag that matches the pattern. Raises ConfigError."""
+    kind, _, key = what.partition(" ")
+    found = (run.data.params if kind == "param" else run.data.tags).get(key)
+    if found is None or not re.fullmatch(form, found, re.ASCII):
+        allowed = "a value as the harness writes it (rerun=all trains the cell again)"
+        raise ConfigError(f"run {run.info.run_id}: {what}", allowed, found)
+    return str(found)
 
 
 def load_sweep(store: Store, sweep: str, *others: str, runs: "Sequence[Run] | None" = None) -> SweepData:
@@ -168,19 +152,25 @@ def _latest(runs: "Sequence[Run]") -> "dict[str, Run]":
 
 def _with_runs(store: Store, cells: "Sequence[tuple[Identity, Run | None]]") -> list[SweepCell]:
     finished = [run for _, run in cells if run is not None and run.info.status == "FINISHED"]
-    tables = [_tables(store, finished, name) for name in ("replicas", "history")]
+    tables = [read_tables(store, finished, name) for name in ("replicas", "history")]
     of = {run.info.run_id: own for run, *own in zip(finished, *tables, strict=True)}
     return [_with_run(cell, run, *of.get(run.info.run_id if run else "", (None, None))) for cell, run in cells]
 
 
-def _with_run(
-    cell: Identity, run: "Run | None", replicas: "pd.DataFrame | None", history: "pd.DataFrame | None"
-) -> SweepCell:
+def _with_run(cell: Identity, run: "Run | None", replicas: "Read | None", history: "Read | None") -> SweepCell:
+    """A finished cell whose tables cannot be read is a missing one: the reason says what is wrong."""
     if run is None:
         return SweepCell(cell, "MISSING", reason="never started")
     tags, status = run.data.tags, run.info.status
+    try:
+        for table in (replicas, history):
+            if isinstance(table, ConfigError):
+                raise table
+        summary = _summary(run, replicas)
+    except ConfigError as wrong:
+        return SweepCell(cell, "MISSING", "", visible(f"run {run.info.run_id}: {wrong}"), run.info.run_id)
     reason = "" if status == "FINISHED" else visible(tags.get("error", REASONS.get(status, status.lower())))
-    found = (tags.get("outcome", ""), reason, run.info.run_id, _summary(run, replicas))
+    found = (tags.get("outcome", ""), reason, run.info.run_id, summary)
     return SweepCell(cell, status, *found, replicas, history, tags.get(ARITHMETIC, ""))
 
 
@@ -193,68 +183,3 @@ def _summary(run: "Run", replicas: "pd.DataFrame | None") -> dict[str, float]:
         return dict(sorted((tables.of_replicas(replicas) | metrics).items()))
     except (LookupError, TypeError, ValueError) as error:
         raise ConfigError("replicas.csv", "a table as this version writes it", first_line(error)) from error
-
-
-def cell_tables(store: Store, run: "Run", *names: str) -> "list[pd.DataFrame]":
-    """Tables of a finished cell by their names, without .csv. Raises ConfigError for other files."""
-    return [_tables(store, [run], name)[0] for name in names]
-
-
-def _tables(store: Store, runs: "Sequence[Run]", name: str) -> "list[pd.DataFrame]":
-    """The table of this name of each finished cell. Raises ConfigError for another file.
-
-    Tables of the same columns are parsed together, as a parser takes longer to begin than to read a small one.
-    """
-    read: list[pd.DataFrame] = []
-    for i in range(0, len(runs), TOGETHER):
-        texts = _texts(store, runs[i : i + TOGETHER], f"{name}.csv")
-        alike: dict[str, list[int]] = {}
-        for place, text in enumerate(texts):
-            alike.setdefault(text.partition("\n")[0], []).append(place)
-        found: dict[int, pd.DataFrame] = {}
-        for places in alike.values():
-            found |= zip(places, _parsed([texts[place] for place in places], f"{name}.csv"), strict=True)
-        read += [found[place] for place in range(len(texts))]
-    return read
-
-
-def _texts(store: Store, runs: "Sequence[Run]", file: str) -> list[str]:
-    """The file of each run; from a server several at a time."""
-
-    def read(run: "Run") -> str:
-        (folder := Path(scratch, run.info.run_id)).mkdir(exist_ok=True)
-        path = store.download(run, file, folder)
-        with _refused(file):
-            return path.read_text(encoding="utf8")
-
-    readers = READERS if len(runs) > 1 and store.uri.startswith("http") else 1
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(readers) as pool:
-        return list(pool.map(read, runs)) if readers > 1 else list(map(read, runs))
-
-
-def _parsed(texts: Sequence[str], file: str) -> "list[pd.DataFrame]":
-    """The tables of texts with the same first line: one parse of all, unless a text may reach into the next one."""
-    n_rows = [text.count("\n") - 1 for text in texts]
-    if len(texts) > 1 and not any('"' in text or not text.endswith("\n") for text in texts):
-        with suppress(ConfigError):
-            whole = _table("".join([texts[0], *(text.partition("\n")[2] for text in texts[1:])]), file)
-            if len(whole) == sum(n_rows):
-                ends = accumulate(n_rows)
-                return [whole.iloc[end - n : end].reset_index(drop=True) for end, n in zip(ends, n_rows, strict=True)]
-    return [_table(text, file) for text in texts]
-
-
-def _table(text: str, file: str) -> "pd.DataFrame":
-    import pandas as pd
-
-    with _refused(file):
-        table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=["", "nan"], low_memory=False)
-        return table if file == "batch_costs.csv" else table.assign(outcome=table["outcome"].fillna(""))
-
-
-@contextmanager
-def _refused(file: str) -> Iterator[None]:
-    try:
-        yield
-    except (LookupError, OSError, ValueError) as error:
-        raise ConfigError(file, "a table as this version writes it", first_line(error)) from error

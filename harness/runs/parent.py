@@ -26,9 +26,11 @@ from harness.report import (
     score_sentences,
 )  # fmt: skip
 from harness.runs import front, studies
+from harness.runs.cell_files import cell_tables
 from harness.runs.grid import GridCell, data_notes, missing
+from harness.runs.grid_file import read_grid, write_grid
 from harness.runs.jobs import SweepContext
-from harness.runs.loading import cell_tables, load_cells, load_sweep, read_grid, write_grid
+from harness.runs.loading import load_cells, load_sweep
 from harness.runs.pictures import draw_cell
 from harness.runs.recording import source_tags
 from harness.store import OUTAGE_SECONDS, RunWriter, Store, UnreachableError, note_tags, print_failure
@@ -127,7 +129,8 @@ def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -
                 return cells, None
             told = write_answer(store, sweep, runs=cells)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
-            complete = finished >= read_grid(store, store.get(sweep)).keys()
+            readable = (told.data.cells["status"] == "FINISHED").all()
+            complete = readable and finished >= read_grid(store, store.get(sweep)).keys()
             status = "FINISHED" if complete else "KILLED" if killed else "FAILED"
         except Exception as error:
             print_failure(f"the answer was not written (`python -m harness report {sweep[:8]}` tries again)", error)

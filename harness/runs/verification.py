@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.config import ConfigError, DatasetConfig
+from harness.config import ConfigError, DatasetConfig, visible
 from harness.data import Dataset, load_stored
 from harness.network import Parameters
 from harness.runs.recording import keeping
@@ -46,6 +47,7 @@ def verify(store: Store, run: "Run", say: Callable[[str], None]) -> bool:
     ConfigError for a sweep without finished cells, and for a cell (in a sweep that is a line) with unreadable files.
     Not compared: clocks, test figures, diagnostics, pictures.
     """
+    say = partial(_say_visibly, say)
     loader, found, is_sweep = keeping(1, load_stored), list[Verification](), run.data.tags["kind"] == "sweep"
     cells = [cell for cell in store.cells(run.info.run_id) if cell.info.status == "FINISHED"] if is_sweep else [run]
     if not cells:
@@ -64,6 +66,11 @@ def verify(store: Store, run: "Run", say: Callable[[str], None]) -> bool:
     if is_sweep:
         say(f"{n_identical} of {len(found)} finished cells are identical bit for bit")
     return n_identical == len(found)
+
+
+def _say_visibly(say: Callable[[str], None], text: str) -> None:
+    """What a store says stays in its line."""
+    say(visible(text))
 
 
 def verify_cell(store: Store, run: "Run", loader: Callable[[DatasetConfig], Dataset] = load_stored) -> Verification:

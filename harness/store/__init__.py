@@ -15,6 +15,7 @@ from harness.store.connection import (
     query,
     set_defaults,
 )
+from harness.store.forms import odd_tag
 from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
 from harness.store.opening import check_exists, check_here, holds_journals, is_there
 from harness.store.pages import serving

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from harness.store.connection import unreachable_errors
-from harness.store.hosts import is_allowed
+from harness.store.forms import is_sound
 from harness.store.processes import is_dead, is_of_this_machine
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def rivals(client: "MlflowClient", experiment: str, signature: str, own: str | N
 
 def _counts(client: "MlflowClient", run: "Run") -> bool:
     """As `Store.finished_cell` and `Store.claimed_cells` have it: a run that only one of them saw would never end."""
-    if run.data.tags.get("kind") != "cell" or not is_allowed(run.info.artifact_uri, client.tracking_uri):
+    if run.data.tags.get("kind") != "cell" or not is_sound(run, client.tracking_uri):
         return False
     if run.info.status == "FINISHED":
         return any(item.path == "history.csv" for item in client.list_artifacts(run.info.run_id))

@@ -10,11 +10,13 @@ AZURE = ("wasbs", "abfss")
 OF_A_HOST = ("", "file", "mlflow-artifacts", "http", "https", "hdfs", "viewfs", "dbfs")  # the host is in the address
 
 
-def is_allowed(place: str, store_uri: str) -> bool:
+def is_allowed(place: str | None, store_uri: str) -> bool:
     """Whether MLflow may open a place of artifacts: it sends the user's token to the host that a place names.
 
     So that host is this machine, the store's own or a cloud's. Not looked at: which folder or bucket it is.
     """
+    if not isinstance(place, str) or "\0" in place:
+        return False
     try:
         parts, store = urlsplit(place), urlsplit(store_uri)
         if ".." in parts.path.split("/"):
@@ -32,16 +34,18 @@ def _host(parts: SplitResult) -> tuple[str, int | None]:
 
 
 def _own_hosts(scheme: str, store: SplitResult) -> set[tuple[str, int | None]]:
-    own = (
-        {_host(store)}
-        if store.scheme in ("http", "https") and scheme in ("http", "https", "mlflow-artifacts")
-        else set()
-    )
+    """Hosts that a place of this scheme may name; no host is the store's. None for what only another store serves."""
+    is_server = store.scheme in ("http", "https")
+    if scheme in ("http", "https", "mlflow-artifacts") and not is_server:
+        return set()
+    if scheme == "dbfs" and not (is_server or (store.scheme or store.path).startswith("databricks")):
+        return set()
+    own = {_host(store)} if scheme in ("http", "https", "mlflow-artifacts") else set()
     return own if scheme in ("http", "https") else own | {("", None)}
 
 
-def check_place(what: str, place: str, store_uri: str) -> None:
+def check_place(what: str, place: str | None, store_uri: str) -> None:
     """Raises ConfigError."""
     if not is_allowed(place, store_uri):
         allowed = "artifacts on this machine, on the store's own server or in a cloud's bucket"
-        raise ConfigError(what, allowed, redacted(place))
+        raise ConfigError(what, allowed, place and redacted(str(place)))

@@ -12,6 +12,8 @@ import yaml
 
 from harness.config import Config, ConfigError, config_from, visible
 from harness.network import Parameters
+from harness.store.forms import odd_tag
+from harness.store.provenance import ARITHMETIC
 from harness.training import Fingerprint
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from harness.store.tracking import Store
 
 MOST_YAML, MOST_JSON = 1 << 18, 1 << 28  # bytes; a configuration has some thousand, a grid a thousand for each cell
-DEEPEST = 30  # brackets within brackets in YAML
+DEEPEST = 30  # brackets within brackets
 COLUMNS_HEAD = "column,kind,"  # what columns.csv begins with
 TEXT = ("digest", "outcome")  # columns of tables; a digest may look like a number
 
@@ -74,9 +76,20 @@ def _refuse_bombs(text: str) -> None:
 def stored_json(path: Path) -> Any:
     """The values in a JSON file. Raises ValueError."""
     try:
-        return json.loads(_text(path, MOST_JSON))
+        found = json.loads(_text(path, MOST_JSON))
     except RecursionError as error:
         raise ValueError("JSON that is nested too deeply") from error
+    _refuse_deep(found, DEEPEST)
+    return found
+
+
+def _refuse_deep(tree: Any, most: int) -> None:
+    if not isinstance(tree, dict | list):
+        return
+    if most == 0:
+        raise ValueError("JSON that is nested too deeply")
+    for branch in tree.values() if isinstance(tree, dict) else tree:
+        _refuse_deep(branch, most - 1)
 
 
 def _text(path: Path, most: int) -> str:
@@ -100,6 +113,15 @@ def _read(store: "Store", run: Any, name: str, folder: Path) -> Any:
         raise
     except Exception as error:  # MLflow's own; or whatever the parser of a file that is not ours may raise
         raise ConfigError(name, allowed, first_line(error)) from error
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    found = stored_json(path)
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    if odd := odd_tag({ARITHMETIC: json.dumps(found[ARITHMETIC])} if ARITHMETIC in found else {}):
+        raise ValueError(f"{ARITHMETIC} that is not {odd[1]}")
+    return found
 
 
 def _fingerprints(path: Path) -> Fingerprints:
@@ -154,7 +176,7 @@ def _columns(path: Path) -> str:
 
 FILES: dict[str, Callable[[Path], Any]] = {
     "config.yaml": lambda path: config_from(stored_yaml(path)),
-    "environment.json": lambda path: dict(stored_json(path)),
+    "environment.json": _environment,
     "fingerprints.csv": _fingerprints,
     "history.csv": _history,
     "weights.npz": _parameters,

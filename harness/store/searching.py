@@ -1,13 +1,16 @@
 """What is read of a tracking store: its runs and their files."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.config import ConfigError, visible
 from harness.store import claims, connection, places
 from harness.store.connection import RefusedError, UnreachableError, query, reason
-from harness.store.hosts import check_place, is_allowed
+from harness.store.forms import check_run
+from harness.store.hosts import is_allowed
 from harness.store.places import path_of
 from harness.store.processes import is_dead
 from harness.store.redaction import redacted
@@ -31,23 +34,25 @@ class Runs:
 
     def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
         self.client, self.experiment_id = client, experiment_id
+        self._left_out: set[str] = set()  # runs of which that was said
 
     @property
     def uri(self) -> str:
         """Where the store is, without the password that a server's address may hold."""
         return redacted(self.client.tracking_uri)
 
-    def _search(self, filter_string: str) -> list["Run"]:
-        """Runs of the experiment in the order in which they were started, without those whose artifacts are elsewhere.
+    def _search(self, filter_string: str, of_any_form: bool = False) -> list["Run"]:
+        """Runs of the experiment in the order in which they were started, but for those that are not sound.
 
-        See `hosts`.
+        See `forms`; which are left out is said once. of_any_form: only their artifacts are to be on allowed places.
         """
         page = self._page(filter_string, PAGE, "ASC")
         found = list(page)
         while page.token:
             page = self._page(filter_string, PAGE, "ASC", page.token)
             found += page
-        return [run for run in found if self._is_allowed(run)]
+        is_wanted = self._is_allowed if of_any_form else self._is_sound
+        return [run for run in found if is_wanted(run)]
 
     def _page(self, filter_string: str, most: int, order: str, token: str | None = None) -> "PagedList[Run]":
         by = [f"attributes.start_time {order}"]
@@ -58,10 +63,20 @@ class Runs:
     def _is_allowed(self, run: "Run") -> bool:
         return is_allowed(run.info.artifact_uri, self.client.tracking_uri)
 
+    def _is_sound(self, run: "Run") -> bool:
+        try:
+            check_run(run, self.client.tracking_uri)
+        except ConfigError as odd:
+            if run.info.run_id not in self._left_out:
+                self._left_out.add(run.info.run_id)
+                print(visible(f"harness: left out: {odd}"), file=sys.stderr)
+            return False
+        return True
+
     def get(self, run_id: str) -> "Run":
-        """Raises MlflowException if there is no such run, ConfigError if its artifacts are where nothing is opened."""
+        """Raises MlflowException if there is no such run, ConfigError if it is not sound."""
         run = query(lambda: self.client.get_run(run_id))
-        check_place(f"run {run_id}", run.info.artifact_uri, self.client.tracking_uri)
+        check_run(run, self.client.tracking_uri)
         return run
 
     def beginning_with(self, digits: str) -> list["Run"]:
@@ -109,7 +124,7 @@ class Runs:
         newest = self._page(FINISHED_CELL, most, "DESC") if len(signatures) > FEW else []
         wanted, found = set(signatures), dict[str, "Run"]()
         for run in newest:
-            signature = run.data.tags["signature"]
+            signature = run.data.tags.get("signature")
             if signature in wanted and signature not in found and self._is_whole(run):
                 found[signature] = run
         seen_all = len(signatures) > FEW and len(newest) < most
@@ -118,7 +133,7 @@ class Runs:
         return found | {signature: run for signature, run in each if run}
 
     def _is_whole(self, run: "Run") -> bool:
-        if not self._is_allowed(run):
+        if not self._is_sound(run):
             return False
         folder = path_of(run.info.artifact_uri)
         return Path(folder, TABLE).is_file() if folder else self.has_file(run.info.run_id, TABLE)
@@ -132,7 +147,7 @@ class Runs:
 
         Their process is certainly dead, has long been silent on another host, or does not know where the project is.
         """
-        open_runs = self._search("attributes.status = 'RUNNING'")
+        open_runs = self._search("attributes.status = 'RUNNING'", of_any_form=True)
         gone = (is_dead, claims.is_abandoned, lambda tags: places.MOVED in tags)
         return [run for run in open_runs if any(ask(run.data.tags) for ask in gone)]
 

@@ -45,6 +45,10 @@ def test_places_of_this_machine_the_stores_server_and_clouds(place, store):
         ("https://runs.example:8080@evil.example/x", SERVER),
         ("mlflow-artifacts://evil.example/x", SERVER),
         ("mlflow-artifacts://evil.example/x", LOCAL),
+        ("mlflow-artifacts:/x", LOCAL),
+        ("dbfs:/x", LOCAL),
+        ("/home/me/\0", LOCAL),
+        (None, LOCAL),
         ("file://evil.example/share/x", LOCAL),
         ("ftp://evil.example/x", LOCAL),
         ("sftp://me@evil.example/x", SERVER),
@@ -76,7 +80,8 @@ def test_the_password_in_a_place_is_not_told():
 
 
 def _run(run_id, place):
-    return SimpleNamespace(info=SimpleNamespace(run_id=run_id, artifact_uri=place))
+    info = SimpleNamespace(run_id=run_id, artifact_uri=place, run_name="B=8", start_time=1)
+    return SimpleNamespace(info=info, data=SimpleNamespace(tags={}))
 
 
 class Client:
