@@ -60,8 +60,15 @@ def backup(tmp_path_factory):
 
 @pytest.fixture
 def made(backup):
-    shutil.rmtree(backup.folder)
-    shutil.copytree(backup.folder.parent / "backup", backup.folder)
+    """The database is filled again, not replaced: MLflow keeps its connection open."""
+    kept = backup.folder.parent / "backup"
+    with (
+        closing(sqlite3.connect(kept / "mlflow.db")) as source,
+        closing(sqlite3.connect(backup.folder / "mlflow.db")) as own,
+    ):
+        source.backup(own)
+    shutil.rmtree(backup.folder / "mlruns")
+    shutil.copytree(kept / "mlruns", backup.folder / "mlruns")
     return backup
 
 
