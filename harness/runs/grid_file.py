@@ -42,7 +42,7 @@ def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
         if not rows:
             raise ValueError("no cells")
         return {row["signature"]: _identity(**row) for row in rows}
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         why = str(error) if isinstance(error, ConfigError) else repr(error)
         raise ConfigError(f"sweep {sweep.info.run_id}", again, f"a {GRID} of another form ({why})") from error
 

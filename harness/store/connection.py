@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCKED = "database is locked"  # what SQLite says, after some seconds
+NULL = "cannot be None"  # what MLflow says of a row that lacks a value: asking again does not help
 LOCKED_SECONDS = 120.0  # that another command may take to open, or to make, the same store
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
@@ -204,7 +205,10 @@ def print_failure(what: str, error: BaseException) -> None:
 
 
 def query(question: Callable[[], T], refusals: Collection[str] = REFUSALS) -> T:
-    """The answer, asking again for up to OUTAGE_SECONDS. Raises UnreachableError after that, a refusal at once."""
+    """The answer, asking again for up to OUTAGE_SECONDS. Raises UnreachableError after that, a refusal at once.
+
+    Raises ConfigError for a row that MLflow cannot read.
+    """
     deadline = time.monotonic() + OUTAGE_SECONDS
     while True:
         try:
@@ -212,7 +216,10 @@ def query(question: Callable[[], T], refusals: Collection[str] = REFUSALS) -> T:
                 return question()
         except RefusedError:
             raise
-        except UnreachableError:
+        except UnreachableError as error:
+            if NULL in str(error):
+                allowed = "runs that MLflow can read (a row of its database lacks a value: restore it, or the database)"
+                raise ConfigError("store", allowed, str(error)) from error
             if time.monotonic() > deadline:
                 raise
             time.sleep(1.0)
