@@ -5,6 +5,7 @@ process, in workers, or earlier, and the answer can be written again at any time
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -152,6 +153,13 @@ def _end(parent: RunWriter, status: str) -> None:
         print_failure("the end of the sweep was not written", error)
 
 
+def _tell_unreadable(data: SweepData) -> None:
+    """Which finished cells count as missing, as their tables cannot be read."""
+    cells = data.cells
+    for reason in cells.loc[(cells["status"] == "MISSING") & (cells["run_id"] != ""), "reason"]:
+        print(f"harness: left out: {reason}", file=sys.stderr)
+
+
 def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] | None = None) -> Told:
     """Note, figures, table of cells and report on the parent, from the store; replaces files of the same names.
 
@@ -159,6 +167,7 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
     runs: of the cells, if they were read already.
     """
     data = load_sweep(store, sweep, *others, runs=runs)
+    _tell_unreadable(data)
     found = answer(data)
     words = note(data, found)
     judgement = studies.judgement(store, sweep, data, found)

@@ -116,9 +116,7 @@ def _read(store: "Store", run: Any, name: str, folder: Path) -> Any:
 
 
 def _environment(path: Path) -> dict[str, Any]:
-    found = stored_json(path)
-    if not isinstance(found, dict):
-        raise ValueError("no object")
+    found = dict(stored_json(path))
     if odd := odd_tag({ARITHMETIC: json.dumps(found[ARITHMETIC])} if ARITHMETIC in found else {}):
         raise ValueError(f"{ARITHMETIC} that is not {odd[1]}")
     return found
