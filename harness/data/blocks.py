@@ -24,7 +24,7 @@ def make_blocks(
     training examples: their costs do not estimate the cost of new data. Raises ValueError for arguments out of range.
     """
     counts = {"n_samples": n_samples, "block": block, "n_features": n_features}
-    wrong = {name: count for name, count in counts.items() if type(count) is not int or count < 1}
+    wrong: dict[str, float] = {name: count for name, count in counts.items() if type(count) is not int or count < 1}
     wrong |= {} if 0 <= correlation <= 1 else {"correlation": correlation}
     wrong |= {} if n_classes >= 2 else {"n_classes": n_classes}
     if wrong:
