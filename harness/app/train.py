@@ -175,7 +175,8 @@ def _run_open_sweep(
                 if not killed:
                     sharing.adopt(cells, store, context.run_id, say)
                 runs, told = parent.close_sweep(store, context.run_id, killed, answered=context.run_id not in refused)
-                code = _tell_end(cells, runs, context.run_id, time.perf_counter() - started) or int(told is None)
+                code = _tell_end(cells, runs, context.run_id, time.perf_counter() - started)
+                code = int(code or told is None or (told.data.cells["status"] != "FINISHED").any())  # unreadable ones
                 tell_sentences([disturbed] if disturbed else [])
                 refused = recovery.drain(store, say, told=refused)
                 code = int(code or refused is None or context.run_id in refused)

@@ -295,6 +295,7 @@ def test_a_sweep_trains_again_what_is_not_as_written_and_adopts_the_rest(made):
 def test_a_damaged_table_costs_a_later_sweep_its_cell_and_no_other(made):
     set_cell("history.csv", "train_cost", "x")(made)
     code, said = made.run(*SWEEP[:1], "batch_size=8,32,16", *SWEEP[2:])
+    assert code == 1
     assert "Traceback" not in said
     assert f"run {made.cell}: history.csv: expected a table as this version writes it (rerun=all" in said
     code, said = made.run(*SWEEP, "rerun=all")
