@@ -23,17 +23,17 @@ from harness.app.terminal import lenient_streams
 from harness.config import Config, ConfigError
 from harness.runs import (
     Assignment,
+    Forecast,
     GridCell,
     Job,
-    Pace,
     Pack,
     Rounds,
     SweepContext,
     Watch,
     announcement,
+    forecast_of,
     grid,
     in_store,
-    pace_of,
     packing,
     parent,
     record_cell,
@@ -85,9 +85,9 @@ def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result
     outcomes = []
 
     def run(cells: Sequence[GridCell]) -> list[GridCell]:
-        pace = pace_of(cells)
-        say(announcement(pace, 1, 1))
-        outcomes.append(composed.session.run(partial(_train_alone, pace=pace)))
+        forecast = forecast_of(cells)
+        say(announcement(forecast, 1, 1))
+        outcomes.append(composed.session.run(partial(_train_alone, forecast=forecast)))
         return [] if outcomes[-1] else list(cells)
 
     def found(_: str) -> None:
@@ -133,11 +133,11 @@ def _run_open_sweep(
     started, disturbed, killed, code = time.perf_counter(), "", False, 1
 
     def launch(some: Sequence[GridCell]) -> list[GridCell]:
-        pace = pace_of(some, composed.launcher.workers)
-        packs = _packs(some, replace(context, n_cells=len(some)), pace, composed.launcher)
-        pace.workers = min(pace.workers, len(packs))
-        say(announcement(pace, len(some), len(cells)))
-        with Watch(pace, lambda: _ended(store, context.run_id)) if pace.workers > 1 else nullcontext():
+        forecast = forecast_of(some, composed.launcher.workers)
+        packs = _packs(some, replace(context, n_cells=len(some)), forecast, composed.launcher)
+        forecast.workers = min(forecast.workers, len(packs))
+        say(announcement(forecast, len(some), len(cells)))
+        with Watch(forecast, lambda: _ended(store, context.run_id)) if forecast.workers > 1 else nullcontext():
             ended = composed.session.launch([partial(_train_pack, pack=one) for one in packs], composed.launcher.run)
         done = {
             job.assignment.signature
@@ -215,15 +215,22 @@ def _ended(store: Store, sweep: str) -> set[str]:
     return {run.data.tags["signature"] for run in store.cells(sweep) if run.info.status != "RUNNING"}
 
 
-def _packs(cells: Sequence[GridCell], sweep: SweepContext, pace: Pace, launcher: Launcher) -> list[Pack]:
+def _packs(cells: Sequence[GridCell], sweep: SweepContext, forecast: Forecast, launcher: Launcher) -> list[Pack]:
     """The jobs of the launcher: in this process all cells in their order, else the longest first and small ones packed.
 
     Cells whose seconds are unknown are taken for long: for each a job of its own.
     """
-    seconds = [pace.seconds.get(cell.signature, packing.JOB_SECONDS * len(cells)) for cell in cells]
+    seconds = [forecast.seconds.get(cell.signature, packing.JOB_SECONDS * len(cells)) for cell in cells]
     alone = launcher.is_exclusive
     jobs = [
-        Job(i, alone, launcher.name, cell.overrides, Assignment.of(cell.identity, cell.label), pace if alone else None)
+        Job(
+            i,
+            alone,
+            launcher.name,
+            cell.overrides,
+            Assignment.of(cell.identity, cell.label),
+            forecast if alone else None,
+        )
         for i, cell in enumerate(cells)
     ]
     planned = launcher.planned(seconds, cells[0].config.cells_per_job)
@@ -249,10 +256,10 @@ def _train_pack(_: DictConfig, pack: Pack) -> list[Outcome | None]:
     return outcomes
 
 
-def _train_alone(composed: DictConfig, pace: Pace) -> Outcome | None:
+def _train_alone(composed: DictConfig, forecast: Forecast) -> Outcome | None:
     """What Hydra calls for a cell without a sweep."""
     overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return _train_cell(to_config(composed), None, Job(0, True, "basic", overrides, pace=pace))
+    return _train_cell(to_config(composed), None, Job(0, True, "basic", overrides, forecast=forecast))
 
 
 def _train_cell(config: Config, sweep: SweepContext | None, job: Job) -> Outcome | None:

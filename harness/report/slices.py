@@ -29,31 +29,31 @@ def slices(cells: "pd.DataFrame", edge: float, title: str) -> "Figure":
 
     Under lr_mean the curves of sum and mean lie on one another where the two are the same training.
     """
-    looks = _looks(sorted(set(cells["batch_size"])))
+    styles = _styles(sorted(set(cells["batch_size"])))
     units = rate_units(cells["learning_rate"], cells["lr_mean"])
     note = f"Points: median over all replicas; bars: quartiles.{about_units(units)}"
     texts = [f"cost over {name}" for name in units.values()]
     beside = max(margin(_names(own).values()) for _, own in cells.groupby("setting"))
-    figure, rows = setting_panels(cells, texts, title, note, _keys(cells, looks), (4.4, 3.4), beside=beside)
+    figure, rows = setting_panels(cells, texts, title, note, _keys(cells, styles), (4.4, 3.4), beside=beside)
     for axes, own in rows:
         for one, (column, name) in zip(axes, units.items(), strict=True):
             log_axis(one, "x", log_limits([own[column]], 0.05, 0.05))
             if (own[column] == own["learning_rate"]).all():
                 value_ticks(one, "x", own[column])
-            _panel(one, own, column, looks, edge)
+            _panel(one, own, column, styles, edge)
             one.set_xlabel(name)
         axes[0].set_ylabel("final training cost per example")
     return figure
 
 
-def _looks(sizes: list[float]) -> dict[float, dict[str, Any]]:
+def _styles(sizes: list[float]) -> dict[float, dict[str, Any]]:
     """A colour and a mark for each batch size."""
     colours = palette(len(sizes))
     return {size: {"color": colours[i], "marker": MARKS[i % len(MARKS)]} for i, size in enumerate(sizes)}
 
 
-def _keys(cells: "pd.DataFrame", looks: dict[float, dict[str, Any]]) -> list[Any]:
-    keys = [key(f"B={size:.0f}", lw=2, ms=5, **look) for size, look in looks.items()]
+def _keys(cells: "pd.DataFrame", styles: dict[float, dict[str, Any]]) -> list[Any]:
+    keys = [key(f"B={size:.0f}", lw=2, ms=5, **style) for size, style in styles.items()]
     both = sorted(set(cells["reduction"]))
     keys += [key(name, color=GREY, **LINES[name]) for name in both] if len(both) > 1 else []
     lost, cross = np.isinf(cells["score"]), {"color": GREY, "marker": DIVERGED, "ms": 8, "ls": ""}
@@ -72,20 +72,20 @@ def _curves(cells: "pd.DataFrame") -> dict[tuple[float, str], "pd.DataFrame"]:
     return {(float(b), str(r)): own for (b, r), own in cells.groupby(["batch_size", "reduction"])}
 
 
-def _panel(axes: "Axes", cells: "pd.DataFrame", rate: str, looks: dict[float, dict[str, Any]], edge: float) -> None:
+def _panel(axes: "Axes", cells: "pd.DataFrame", rate: str, styles: dict[float, dict[str, Any]], edge: float) -> None:
     """Curves with their names; above them a strip with a row of crosses for each batch size that diverged."""
     names, ends = _names(cells), []
     for (size, reduction), own in _curves(cells.sort_values(rate)).items():
-        known, look = own[np.isfinite(own["score"])], looks[size] | LINES[reduction]
+        known, style = own[np.isfinite(own["score"])], styles[size] | LINES[reduction]
         low, cost, high = (known[name].clip(upper=edge) for name in ("q25", "score", "q75"))
-        axes.plot(known[rate], cost, **look)
-        axes.vlines(known[rate], low, high, color=look["color"], lw=1)
+        axes.plot(known[rate], cost, **style)
+        axes.vlines(known[rate], low, high, color=style["color"], lw=1)
         some = known["n_diverged"] > 0
-        axes.plot(known.loc[some, rate], cost[some], DIVERGED, color=look["color"], mfc="white", ms=8, zorder=4)
+        axes.plot(known.loc[some, rate], cost[some], DIVERGED, color=style["color"], mfc="white", ms=8, zorder=4)
         if len(known):
-            ends.append(End(known[rate].iloc[-1], cost.iloc[-1], names[size, reduction], look["color"]))
+            ends.append(End(known[rate].iloc[-1], cost.iloc[-1], names[size, reduction], style["color"]))
     log_cost(axes)
-    _crosses(axes, cells[np.isinf(cells["score"])], rate, looks)
+    _crosses(axes, cells[np.isinf(cells["score"])], rate, styles)
     if not ends:
         axes.set_yticks([])
         empty_axes(axes, "half of the replicas or more\ndiverged in every cell")
@@ -93,7 +93,7 @@ def _panel(axes: "Axes", cells: "pd.DataFrame", rate: str, looks: dict[float, di
         end_labels(axes, ends)
 
 
-def _crosses(axes: "Axes", lost: "pd.DataFrame", rate: str, looks: dict[float, dict[str, Any]]) -> None:
+def _crosses(axes: "Axes", lost: "pd.DataFrame", rate: str, styles: dict[float, dict[str, Any]]) -> None:
     """Where half diverged, a row each batch size; the limits leave a strip for them."""
     sizes = sorted(set(lost["batch_size"]), reverse=True)
     row = min(STRIP, 0.35 / max(1, len(sizes)))
@@ -103,6 +103,6 @@ def _crosses(axes: "Axes", lost: "pd.DataFrame", rate: str, looks: dict[float, d
     for (size, reduction), own in _curves(lost).items():
         level = np.full(len(own), 1 - row * (sizes.index(size) + 0.5))
         axes.plot(
-            own[rate], level, DIVERGED, color=looks[size]["color"], ms=CROSSES[reduction], mec="white", mew=0.5,
+            own[rate], level, DIVERGED, color=styles[size]["color"], ms=CROSSES[reduction], mec="white", mew=0.5,
             transform=axes.get_xaxis_transform(), clip_on=False,
         )  # fmt: skip

@@ -7,10 +7,10 @@ from harness.runs.archive import Archive
 from harness.runs.archive_packing import pack
 from harness.runs.archive_unpacking import unpack
 from harness.runs.cell_files import cell_tables
+from harness.runs.forecast import Forecast, announcement, forecast_of
 from harness.runs.grid import GridCell
 from harness.runs.jobs import Assignment, Job, Pack, SweepContext
 from harness.runs.loading import check_run_id, find_run, load_runs
-from harness.runs.pace import Pace, announcement, pace_of
 from harness.runs.parent import Told, draw_stored, tell_cell, write_answer
 from harness.runs.progress import SweepProgress, Watch
 from harness.runs.recording import load_dataset, record_cell, weights

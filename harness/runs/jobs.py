@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from harness.config import Config
 
 if TYPE_CHECKING:
-    from harness.runs.pace import Pace
+    from harness.runs.forecast import Forecast
     from harness.training import Identity
 
 
@@ -40,7 +40,7 @@ class Job:
     """How a cell is being trained: number, from 0, among those that its command trains; overrides as Hydra got them.
 
     exclusive: nothing else trains meanwhile, so that timings mean something. assignment: of a job of a sweep.
-    pace: of all cells of the command, for an exclusive job.
+    forecast: of all cells of the command, for an exclusive job.
     """
 
     number: int
@@ -48,7 +48,7 @@ class Job:
     launcher: str
     overrides: list[str]
     assignment: Assignment | None = None
-    pace: "Pace | None" = None
+    forecast: "Forecast | None" = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from harness.training import Budget, Latest, Outcome, Plan, Record, quartiles
 
 if TYPE_CHECKING:
-    from harness.runs.pace import Pace
+    from harness.runs.forecast import Forecast
 
 WATCH_SECONDS = 2.0  # between looks at cells that workers train, at least
 WATCH_SHARE = 0.05  # of a core, for these looks: the store takes a second for some thousand cells
@@ -45,31 +45,31 @@ class _Live:
 class CellProgress(_Live):
     """A live line for one cell, replaced by how it ended. live=False (parallel workers): only the last line.
 
-    pace: of all cells of the command, of which this is `cell`: then bar and time left are the command's.
+    forecast: of all cells of the command, of which this is `cell`: then bar and time left are the command's.
     """
 
     def __init__(
-        self, name: str, number: int, n_cells: int, live: bool, pace: "Pace | None" = None, cell: str = ""
+        self, name: str, number: int, n_cells: int, live: bool, forecast: "Forecast | None" = None, cell: str = ""
     ) -> None:
         self.title = f"cell {number + 1}/{n_cells}  {name}"
-        self.pace, self.cell, self.live = pace if pace and pace.seconds else None, cell, live
-        super().__init__(self.title, 1.0, live, timed=self.pace is None)
+        self.forecast, self.cell, self.live = forecast if forecast and forecast.seconds else None, cell, live
+        super().__init__(self.title, 1.0, live, timed=self.forecast is None)
         self.cost, self.latest, self._warned = float("nan"), Latest(), False
 
     def show(self, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the cell."""
         self.cost = _cost(self.latest, record)
         part, state = share(budget, record), _state(plan, record, self.cost)
-        if self.pace and self.live:
-            left = self.pace.state(part, self.cell)
-            _say_now_and_then(self, self.pace, left)
-            part = self.pace.part(part, self.cell)
+        if self.forecast and self.live:
+            left = self.forecast.state(part, self.cell)
+            _say_now_and_then(self, self.forecast, left)
+            part = self.forecast.part(part, self.cell)
             state = f"{state}  {left.partition(', about ')[2]:<10}"
         self.bar.update(self.task, completed=part, right=state)
 
     def __exit__(self, *error: Any) -> None:
-        if self.pace:
-            self.pace.done.add(self.cell)
+        if self.forecast:
+            self.forecast.done.add(self.cell)
         super().__exit__(*error)
 
     def warn(self, message: str) -> None:
@@ -92,9 +92,9 @@ class CellProgress(_Live):
 class Watch(_Live):
     """A live line for cells that workers train: how many have ended, and the time left. ended: asks the store."""
 
-    def __init__(self, pace: "Pace", ended: Callable[[], Collection[str]]) -> None:
-        super().__init__(f"{len(pace.seconds)} cells on {pace.workers} workers", 1.0, timed=False)
-        self.pace, self.ended, self._closed = pace, ended, threading.Event()
+    def __init__(self, forecast: "Forecast", ended: Callable[[], Collection[str]]) -> None:
+        super().__init__(f"{len(forecast.seconds)} cells on {forecast.workers} workers", 1.0, timed=False)
+        self.forecast, self.ended, self._closed = forecast, ended, threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def __enter__(self) -> Self:
@@ -111,18 +111,18 @@ class Watch(_Live):
         while not self._closed.wait(max(WATCH_SECONDS, spent / WATCH_SHARE)):
             begun = time.perf_counter()
             try:
-                self.pace.done |= set(self.ended()) & self.pace.seconds.keys()
+                self.forecast.done |= set(self.ended()) & self.forecast.seconds.keys()
             except Exception:  # a store that is away has said so elsewhere
                 continue
             finally:
                 spent = time.perf_counter() - begun
-            _say_now_and_then(self, self.pace, self.pace.state())
-            self.bar.update(self.task, completed=self.pace.part(), right=self.pace.state())
+            _say_now_and_then(self, self.forecast, self.forecast.state())
+            self.bar.update(self.task, completed=self.forecast.part(), right=self.forecast.state())
 
 
-def _say_now_and_then(shown: _Live, pace: "Pace", state: str) -> None:
+def _say_now_and_then(shown: _Live, forecast: "Forecast", state: str) -> None:
     """Where no live line is shown."""
-    if shown.bar.disable and pace.is_due():
+    if shown.bar.disable and forecast.is_due():
         shown.console.print(state, markup=False, soft_wrap=True)
 
 

@@ -81,7 +81,7 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         store.start(asked.label, tags, parent, claim=config.rerun != "all") as run,
         store.heartbeat(run) as heartbeat,
         CellProgress(
-            asked.label, job.number, sweep.n_cells if sweep else 1, job.exclusive, job.pace, asked.signature
+            asked.label, job.number, sweep.n_cells if sweep else 1, job.exclusive, job.forecast, asked.signature
         ) as progress,
     ):
         _refuse_another(asked, own)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from harness.runs.pace import Pace
+from harness.runs.forecast import Forecast
 from harness.runs.progress import CellProgress
 from harness.training import Budget, Record
 
@@ -23,7 +23,9 @@ def test_the_bar_of_a_narrow_terminal_keeps_its_width(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
     plan, one = SimpleNamespace(updates_per_epoch=23), np.zeros(1, dtype=int)
-    with CellProgress("digits B=512 η=0.1 mean", 0, 3, live=True, pace=Pace({"a": 12.0, "b": 9.0}), cell="a") as shown:
+    with CellProgress(
+        "digits B=512 η=0.1 mean", 0, 3, live=True, forecast=Forecast({"a": 12.0, "b": 9.0}), cell="a"
+    ) as shown:
         for update, cost in ((1, 2.3614), (4, 0.72), (23, 0.0004524), (391, 1.271), (690, 0.2)):
             costs = np.array([cost])
             shown.show(plan, Budget(690), Record(update, 1.0, one, costs, costs, costs, [None]))

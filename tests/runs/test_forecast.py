@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.runs import pace as module
-from harness.runs.pace import ANSWER_SECONDS, Pace, announcement
+from harness.runs import forecast as module
+from harness.runs.forecast import ANSWER_SECONDS, Forecast, announcement
 from harness.training import pass_seconds
 
 
@@ -21,32 +21,34 @@ def clock(monkeypatch):
 def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(clock, slower, workers):
     """The cells take `slower` times their estimates; half a cell is seen, as a live line does."""
     one = 10.0
-    pace = Pace({f"cell {i}": one for i in range(20)}, workers, started=clock.seconds, told=clock.seconds)
+    forecast = Forecast({f"cell {i}": one for i in range(20)}, workers, started=clock.seconds, told=clock.seconds)
     takes = one * slower / workers
     ends = 1000 + 20 * takes + (pass_seconds(20 * one / workers) + ANSWER_SECONDS) * slower
     for i in range(20):
         clock.seconds += takes / 2
         if clock.seconds > 1010:
-            assert 0.5 <= pace.left(0.5, f"cell {i}") / (ends - clock.seconds) <= 2
+            assert 0.5 <= forecast.left(0.5, f"cell {i}") / (ends - clock.seconds) <= 2
         clock.seconds += takes / 2
-        pace.done.add(f"cell {i}")
+        forecast.done.add(f"cell {i}")
 
 
 def test_before_anything_is_done_the_estimate_counts(clock):
-    pace = Pace({"a": 10.0, "b": 30.0}, started=clock.seconds, told=clock.seconds)
-    assert pace.left() == pytest.approx(pace.total)
-    assert pace.part() == 0
-    assert announcement(pace, 2, 5) == "training 2 of 5 cells, about 45 s"
+    forecast = Forecast({"a": 10.0, "b": 30.0}, started=clock.seconds, told=clock.seconds)
+    assert forecast.left() == pytest.approx(forecast.total)
+    assert forecast.part() == 0
+    assert announcement(forecast, 2, 5) == "training 2 of 5 cells, about 45 s"
 
 
 def test_what_is_not_known_is_not_said():
-    assert announcement(Pace({}), 3, 3) == "training 3 of 3 cells"
-    assert announcement(Pace({"a": 100.0}, 2, rough=True), 1, 4) == "training 1 of 4 cells, roughly 56 s on 2 workers"
+    assert announcement(Forecast({}), 3, 3) == "training 3 of 3 cells"
+    assert (
+        announcement(Forecast({"a": 100.0}, 2, rough=True), 1, 4) == "training 1 of 4 cells, roughly 56 s on 2 workers"
+    )
 
 
 def test_a_plain_line_is_due_now_and_then(clock):
-    pace = Pace({"a": 1.0}, started=clock.seconds, told=clock.seconds)
-    assert not pace.is_due()
+    forecast = Forecast({"a": 1.0}, started=clock.seconds, told=clock.seconds)
+    assert not forecast.is_due()
     clock.seconds += module.LINE_SECONDS + 1
-    assert pace.is_due()
-    assert not pace.is_due()
+    assert forecast.is_due()
+    assert not forecast.is_due()

@@ -1,4 +1,4 @@
-"""How long a command's cells will take: an estimate before they train, corrected by their own pace while they do."""
+"""How long a command's cells will take: an estimate before they train, corrected by their own speed while they do."""
 
 import json
 import time
@@ -17,11 +17,11 @@ PATIENCE = 0.3  # wall seconds that the estimates of a command may take together
 MOST_BYTES = 3e8  # of a cell: a single evaluation of a larger one takes longer than that
 ANSWER_SECONDS = 3.0  # figures and report
 LINE_SECONDS = 30.0
-PRIOR_SECONDS = 3.0  # of training, after which the pace of the cells counts as much as the estimate
+PRIOR_SECONDS = 3.0  # of training, after which the speed of the cells counts as much as the estimate
 
 
 @dataclass
-class Pace:
+class Forecast:
     """seconds: signature -> estimated wall seconds of a cell. workers: that train at the same time.
 
     rough: some cells were not estimated by themselves. done: signatures of cells that have ended. told: when a line
@@ -66,13 +66,11 @@ class Pace:
         return due
 
 
-def pace_of(cells: Sequence[GridCell], workers: int = 1) -> Pace:
-    """The pace of cells that are to be trained. One of each kind is timed, as long as that does not take long."""
+def forecast_of(cells: Sequence[GridCell], workers: int = 1) -> Forecast:
+    """The forecast of cells that are to be trained. One of each kind is timed, as long as that does not take long."""
     kinds: dict[str, list[GridCell]] = {}
     for cell in cells:
-        values = {
-            key: value for key, value in cell.identity.values.items() if key not in ("learning_rate", "reduction")
-        }
+        values = {key: value for key, value in cell.identity.values.items() if key not in SAME_TIME}
         kinds.setdefault(json.dumps(values, default=str), []).append(cell)
     begun, known = time.perf_counter(), dict[str, float]()
     for kind in _from_both_ends(list(kinds)):
@@ -80,10 +78,10 @@ def pace_of(cells: Sequence[GridCell], workers: int = 1) -> Pace:
         if time.perf_counter() - begun < PATIENCE and _is_quick(one):
             known[kind] = estimate_seconds(Cell(one.config, load_dataset(one.config.dataset)), PATIENCE / len(kinds))
     if not known:
-        return Pace({}, workers)
+        return Forecast({}, workers)
     typical = float(np.median(list(known.values())))
     seconds = {cell.signature: known.get(kind, typical) for kind, own in kinds.items() for cell in own}
-    return Pace(seconds, workers, rough=len(known) < len(kinds))
+    return Forecast(seconds, workers, rough=len(known) < len(kinds))
 
 
 def _is_quick(cell: GridCell) -> bool:
@@ -96,10 +94,12 @@ def _from_both_ends(kinds: Sequence[str]) -> Iterable[str]:
         yield kinds[i // 2] if i % 2 == 0 else kinds[-1 - i // 2]
 
 
-def announcement(pace: Pace, n_todo: int, n_cells: int) -> str:
+def announcement(forecast: Forecast, n_todo: int, n_cells: int) -> str:
     """training 12 of 15 cells, about 40 s on 2 workers."""
     how_many = f"training {n_todo} of {n_cells} cells" if n_cells > 1 else "training 1 cell"
-    if not pace.seconds:
+    if not forecast.seconds:
         return how_many
-    roughly = "roughly" if pace.rough else "about"
-    return f"{how_many}, {roughly} {duration(pace.total)}" + (f" on {pace.workers} workers" if pace.workers > 1 else "")
+    roughly = "roughly" if forecast.rough else "about"
+    return f"{how_many}, {roughly} {duration(forecast.total)}" + (
+        f" on {forecast.workers} workers" if forecast.workers > 1 else ""
+    )
