@@ -234,7 +234,7 @@ def _packs(cells: Sequence[GridCell], sweep: SweepContext, forecast: Forecast, l
         for i, cell in enumerate(cells)
     ]
     planned = launcher.planned(seconds, cells[0].config.cells_per_job)
-    return [Pack(sweep, [(cells[i].config, jobs[i]) for i in numbers]) for numbers in planned]
+    return [Pack(sweep, [(cells[i].asked or cells[i].config, jobs[i]) for i in numbers]) for numbers in planned]
 
 
 def _train_pack(_: DictConfig, pack: Pack) -> list[Outcome | None]:

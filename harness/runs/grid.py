@@ -20,7 +20,10 @@ PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
 
 @dataclass(frozen=True)
 class GridCell:
-    """One cell: what makes it, what it is, what this grid calls it, and its finished run, if the store has one."""
+    """One cell: what makes it, what it is, what this grid calls it, and its finished run, if the store has one.
+
+    asked: its configuration as it was composed; in `config` the task of its data is decided.
+    """
 
     config: Config
     overrides: list[str]
@@ -28,6 +31,7 @@ class GridCell:
     label: str = ""
     notes: tuple[str, ...] = ()  # what was found out about its data, and done to them
     run_id: str | None = None
+    asked: Config | None = None
 
     @property
     def signature(self) -> str:
@@ -40,7 +44,7 @@ def grid(cells: Sequence[tuple[Config, list[str]]], load: Loader = load_dataset)
     for config, overrides in cells:
         dataset = load(config.dataset)
         own = identify(config, dataset)
-        cell = GridCell(with_task(config, dataset), overrides, own, notes=dataset.notes)
+        cell = GridCell(with_task(config, dataset), overrides, own, notes=dataset.notes, asked=config)
         found.setdefault(own.signature, cell)
     names = labels([cell.identity.values for cell in found.values()])
     return [replace(cell, label=name) for cell, name in zip(found.values(), names, strict=True)]

@@ -91,7 +91,11 @@ def store(folder: Path) -> str:
         (["hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=all"], "hydra.launcher.mem_gb", "a number > 0"),
         (["hydra/launcher=submitit_slurm", "hydra.launcher.setup=x"], "hydra.launcher.setup", "[TEXT, ...]"),
         (["hydra/launcher=ray", "hydra.launcher.ray=null"], "hydra.launcher.ray", "{NAME: VALUE, ...}"),
-        (["hydra/launcher=ray", "~hydra.launcher.ray.init"], "hydra.launcher.ray.init", "{NAME: VALUE, ...}"),
+        (
+            ["hydra/launcher=ray", "~hydra.launcher.ray.init"],
+            "hydra.launcher.ray.init",
+            "a value: hydra.launcher.ray.init=...",
+        ),
         (["hydra/launcher=joblib", "~hydra.launcher.n_jobs"], "hydra.launcher.n_jobs", "a value"),
         (["hydra/launcher=joblib", "hydra.launcher.name=ray"], "hydra.launcher.ray", "{NAME: VALUE, ...}"),
         (["hydra/launcher=joblib", "hydra.launcher.name=dask"], "hydra/launcher", "joblib | ray"),
