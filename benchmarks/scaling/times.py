@@ -62,7 +62,7 @@ def time_cells(counts: Sequence[int], seconds: float) -> dict[int, list[float]]:
     """Wall seconds of the whole command for sweeps of so many cells that hardly train, in a store that exists."""
     found: dict[int, list[float]] = {count: [] for count in counts}
     with tempfile.TemporaryDirectory() as folder:
-        harness(folder, "deliver")  # creates the store
+        harness(folder, "dry_run=true")  # creates the store
         return _rounds(counts, lambda count: run_sweep(folder, count), found, seconds, least=1)
 
 

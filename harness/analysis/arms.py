@@ -1,7 +1,9 @@
 """The arms of a comparison: which cells each has, which of these is its best, and whether both were tuned alike."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,15 +21,17 @@ class Tuning(StrEnum):
     Both need the same numbers of learning rates, as the lowest of many cells is lower by chance than the lowest of few
     (6 against 1, ten replicas: a false winner in 8 % of the cases). And the best rate of each batch size has to lie
     inside its grid, also where another batch size is better so far, or the wider grid wins; unless nothing but what is
-    compared varies.
+    compared varies. Beside a gap of more than WIDEST it is not known to be near the best one.
     """
 
     ALIKE = "tuned alike"
     ONE_RATE = "one learning rate each"
     ON_EDGE = "a best learning rate is on the edge of its grid"
+    BY_GAP = "beside a best learning rate the next one is over ten times as large or small"
     UNEQUAL = "not tried at the same batch sizes and reductions with the same numbers of learning rates"
 
 
+WIDEST = 10 * (1 + 1e-9)  # ratio of neighbouring learning rates of a grid
 COMPARED = (Tuning.ALIKE, Tuning.ONE_RATE)
 
 
@@ -36,13 +40,15 @@ class Arm:
     """Cells of which the best one stands for all.
 
     best: its signature; costs: of it, (R,). edges: the cells that are best at their batch size and on an edge of their
-    grid of learning rates -> which, "low", "high" or "both" (a single rate). Sum and mean of a batch size are one
-    training in exact arithmetic, so the better of them stands for both; each for itself under weight decay or clipping.
+    grid of learning rates -> which, "low", "high" or "both" (a single rate). gaps: best cells inside their grid, but
+    beside a gap of it -> what the rate in its middle is to theirs. Sum and mean of a batch size are one training in
+    exact arithmetic, so the better of them stands for both; each for itself under weight decay or clipping.
     """
 
     cells: "pd.DataFrame"
     best: str
     edges: dict[str, str]
+    gaps: dict[str, float]
     costs: Array
 
     @property
@@ -69,6 +75,7 @@ def arm(cells: "pd.DataFrame", costs: dict[str, Array], grid: "pd.DataFrame") ->
     """
     by_group = _cells_of(grid.sort_values("learning_rate"), GROUP)
     edge = {cell: edge_of(i, len(own)) for own in by_group for i, cell in enumerate(own)}
+    gaps = _gaps(by_group, dict(zip(grid["cell"], grid["learning_rate"].astype(float), strict=True)))
 
     def rank(cell: str) -> tuple[float, bool]:
         median = float(np.median(costs[cell]))
@@ -78,7 +85,16 @@ def arm(cells: "pd.DataFrame", costs: dict[str, Array], grid: "pd.DataFrame") ->
     ordered = cells.sort_values(["reduction", "learning_rate"])
     found = [min(own, key=rank) for own in _cells_of(ordered, GROUP if apart else ["setting", "batch_size"])]
     best = min(found, key=rank)
-    return Arm(cells, best, {cell: edge[cell] for cell in found if edge[cell]}, costs[best])
+    edges, inside = {cell: edge[cell] for cell in found if edge[cell]}, [cell for cell in found if not edge[cell]]
+    return Arm(cells, best, edges, {cell: gaps[cell] for cell in inside if cell in gaps}, costs[best])
+
+
+def _gaps(groups: Sequence[Sequence[str]], rates: Mapping[str, float]) -> dict[str, float]:
+    """Cell beside a gap of its grid -> the square root of the ratio of the rate beyond the gap to its own."""
+    pairs = [pair for cells in groups for pair in pairwise(cells)]
+    ratios = [(low, high, rates[high] / rates[low]) for low, high in pairs]
+    wide = [(low, high, float(np.sqrt(ratio))) for low, high, ratio in ratios if ratio > WIDEST]
+    return {high: 1 / middle for _, high, middle in wide} | {low: middle for low, _, middle in wide}
 
 
 def _cells_of(cells: "pd.DataFrame", keys: list[str]) -> list[list[str]]:
@@ -99,4 +115,6 @@ def tuning(one: Arm, other: Arm, along: str) -> Tuning:
         return Tuning.UNEQUAL
     if set(n_rates.values()) == {1}:
         return Tuning.ONE_RATE
-    return Tuning.ON_EDGE if one.edges or other.edges else Tuning.ALIKE
+    if one.edges or other.edges:
+        return Tuning.ON_EDGE
+    return Tuning.BY_GAP if one.gaps or other.gaps else Tuning.ALIKE

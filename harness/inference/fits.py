@@ -139,9 +139,11 @@ def grid_excess(log_rates: Array, updates: Array, chosen: int) -> float:
 
     log_rates (L,) ascending, updates (L, R). If log S is convex over log η, then between two rates it is above the two
     lines that come from the pairs of rates before and after. +inf where there is no such line, as none reached the
-    target.
+    target, and where one is reached at once.
     """
     log_updates = censored_log(updates)
+    if np.isneginf(log_updates).any():  # a training that begins at the target
+        return np.inf
     mean = log_updates.mean(axis=1)
     y = np.pad(np.where(np.isfinite(mean), mean, np.median(log_updates, axis=1)), 2, constant_values=np.inf)
     x = np.pad(log_rates, 2, constant_values=(-np.inf, np.inf))

@@ -139,7 +139,7 @@ def _why(headline: Headline, leads: Sequence[Lead]) -> str:
     if leads[0].tuning is Tuning.UNEQUAL:
         return f"the two lowest were {leads[0].tuning}"
     arms = [arm for lead in leads for arm in (lead.first, lead.second)]
-    last = list(dict.fromkeys(cell for arm in arms for cell in arm.edges))
+    last = list(dict.fromkeys(cell for arm in arms for cell in (arm.edges or arm.gaps)))
     more = f" and {len(last) - MOST_NAMED} more" if len(last) > MOST_NAMED else ""
     named = ", ".join(name_in_full(cell, headline) for cell in last[:MOST_NAMED])
     return f"{leads[0].tuning}: {named}{more} (add learning_rate={_further(arms)} everywhere)"
@@ -152,7 +152,10 @@ def _open_end(lead: Lead) -> str:
 
 
 def _further(arms: Iterable[Arm]) -> str:
-    return further((arm.number_of(cell, "asked_rate"), edge) for arm in arms for cell, edge in arm.edges.items())
+    """Learning rates beyond the edges of grids and in the middle of their gaps."""
+    asked = [(arm.number_of(cell, "asked_rate"), edge) for arm in arms for cell, edge in arm.edges.items()]
+    middles = [arm.number_of(cell, "asked_rate") * middle for arm in arms for cell, middle in arm.gaps.items()]
+    return further(asked, middles)
 
 
 def _to_target(headline: Headline, found: Answer) -> str:

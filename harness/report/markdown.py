@@ -49,9 +49,9 @@ def listed(rates: Iterable[float], digits: int = 3) -> str:
     return ",".join(dict.fromkeys(f"{rate:.{digits}g}" for rate in sorted(rates)))
 
 
-def further(best: Iterable[tuple[float, str]]) -> str:
-    """The learning rates to add beyond the edges of grids on which best rates lie, from (asked_rate, edge)."""
-    return listed(rate * factor for rate, edge in best for factor in FURTHER.get(edge, ()))
+def further(best: Iterable[tuple[float, str]], middles: Iterable[float] = ()) -> str:
+    """The learning rates to add: middles of gaps, and those beyond edges with a best rate, from (asked_rate, edge)."""
+    return listed([*middles, *(rate * factor for rate, edge in best for factor in FURTHER.get(edge, ()))])
 
 
 def p_of(question: Question) -> float:

@@ -85,6 +85,8 @@ def _verdict(found: SumOrMean) -> str:
     not_said = "no verdict on each at its best learning rate"
     if found.tuning is Tuning.ON_EDGE:
         return f"{not_said}: at {sizes} one is on the edge of its grid, extend it"
+    if found.tuning is Tuning.BY_GAP:
+        return f"{not_said}: {found.tuning}, at {sizes}"
     if found.tuning is Tuning.UNEQUAL:
         return f"{not_said}: at {sizes} their numbers of learning rates differ"
     if found.tuning is Tuning.ALIKE:

@@ -7,6 +7,7 @@ import numpy as np
 
 from harness.analysis import Answer, Headline, Standing, SweepData
 from harness.inference import Interval, Status
+from harness.report.headlines import name_in_full
 from harness.report.layout import SETTING
 from harness.report.markdown import interval, number
 from harness.report.style import apart, short_names, two_digits
@@ -36,10 +37,9 @@ def winners(found: Answer) -> dict[str, str]:
 
 def _winner(headline: Headline) -> str:
     lead = headline.leads[0]
-    names, at = headline.cells.set_index("cell")["name"], f"at equal {lead.clock}"
-    name = names[lead.first.best]
+    name, at = name_in_full(lead.first.best, headline), f"at equal {lead.clock}"
     if lead.standing is Standing.LOWER:
-        return f"{name} has a lower training cost than {names[lead.second.best]} {at}"
+        return f"{name} has a lower training cost than {name_in_full(lead.second.best, headline)} {at}"
     said = {Standing.EQUAL: "The lowest two are tied", Standing.OPEN: "No winner yet"}
     return f"{said.get(lead.standing, 'No verdict')} {at}; lowest so far: {name}"
 
@@ -114,6 +114,7 @@ def _outcomes(data: SweepData, found: Answer) -> str:
     diverged = f"in {lost} of {len(cells)} cells a replica diverged" if lost else ""
     if cells["task"].nunique() > 1:  # costs of different data do not compare
         return f"Final costs: {diverged}" if diverged else ""
-    lowest = f"the lowest median is {number(first['score'])}, of {first['name']}" if first["score"] < np.inf else ""
+    name = ", ".join(filter(None, (first.get("variant"), first["name"])))
+    lowest = f"the lowest median is {number(first['score'])}, of {name}" if first["score"] < np.inf else ""
     parts = [part for part in (lowest, diverged) if part]
     return f"Final costs: {'; '.join(parts)}" if parts else ""

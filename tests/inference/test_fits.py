@@ -485,3 +485,8 @@ def test_other_exponents_and_grids_are_covered_too(power, step, shape):
     inside = [power in each.p for each in found if each.status is Status.RESOLVED]
     assert len(inside) > 100
     assert np.mean(inside) >= 0.95 - 3 * standard_error(len(inside))
+
+
+def test_a_target_that_is_reached_at_once_bounds_nothing_and_warns_of_nothing():
+    updates = np.array([[0.0, 5, np.inf], [0, 4, 3], [7, 8, 9]])
+    assert grid_excess(np.log([0.1, 0.3, 1]), updates, 1) == np.inf

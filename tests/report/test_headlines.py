@@ -271,6 +271,19 @@ def test_best_against_best_needs_a_best_inside_the_grid(rates, tuning):
     assert ("no verdict on each at its best" in words) == (tuning is Tuning.ON_EDGE)
 
 
+def test_beside_a_gap_of_the_grid_no_rate_is_the_best():
+    """0.01 is lowest, and the next one thirty times as large: what lies between may be lower still."""
+    wide, rates = [0.003, 0.01, 0.3, 3.0], (0.01, 0.03, 0.1, 0.3)
+    cells = grid((63, 64), wide, final=lambda B, rate, _: bowl(0.01 if B == 64 else 0.3)(B, rate, _))
+    (headline,) = evidence(*cells).answer.headlines
+    assert {lead.tuning for lead in headline.leads} == {Tuning.BY_GAP}
+    words = said(*cells)[0]
+    assert "no verdict" in words
+    assert "B=64 (η=0.01, mean), B=63 (η=0.3, mean) (add learning_rate=0.0548 everywhere)" in words
+    fine = grid((63, 64), rates, final=lambda B, rate, _: bowl(0.03 if B == 64 else 0.1)(B, rate, _))
+    assert {lead.tuning for lead in evidence(*fine).answer.headlines[0].leads} == {Tuning.ALIKE}
+
+
 @pytest.mark.parametrize(("decay", "tuning"), [(0.0, Tuning.ALIKE), (0.01, Tuning.ON_EDGE)])
 def test_a_mean_inside_its_grid_covers_a_sum_on_the_edge_where_they_are_one_training(decay, tuning):
     final = bowl(0.1, lambda B, _: 1.0 if B == 63 else 2.0)

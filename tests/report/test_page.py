@@ -215,6 +215,13 @@ def test_cells_of_several_datasets_are_not_ranked_against_each_other():
     assert "sweep/lowest_train_cost" not in front.metrics(one.data)
 
 
+def test_a_title_names_cells_in_full():
+    one = evidence(cell(8, final=0.05, **{"optimizer.name": "adam"}), cell(8, final=0.2, **{"optimizer.name": "sgd"}))
+    (words,) = winners(one.answer).values()
+    assert words.startswith("optimizer=adam, B=8 (η=0.1, mean) has a lower training cost than optimizer=sgd, B=8 (")
+    assert "of optimizer=adam, B=8 (η=0.1, mean)" in titled("outcomes", one.data, one.answer)
+
+
 def test_a_title_says_no_more_than_its_test():
     one = evidence(cell(1, final=0.05), cell(8, final=0.2), cell(64, final=0.21))
     assert winners(one.answer)[one.answer.headlines[0].of].startswith(
