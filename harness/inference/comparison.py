@@ -69,22 +69,22 @@ def compare_family(
 
     One family of claims: at most 5 % of families without any effect get a false "a lower" or "b lower", and at most
     5 % of families at the margin a false "equivalent". A loss counts against its arm: a pair with one lost arm is as
-    far out as can be. Two lost arms tell nothing. A cost of 0 equals another one and is infinitely lower than any else.
+    far out as can be. Two lost arms tell nothing. Identical arms are in the family, too: it is planned before anybody
+    knows them. A cost of 0 equals another one and is infinitely lower than any else.
     In this order: "equivalent" if all pairs are equal to rounding, however few, or if the ratio is within the margin
     at p ≤ .05; "a lower" or "b lower" at p ≤ .05.
     """
     paired = {key: _paired(*both) for key, both in arms.items()}
     ratios = {key: [log_ratios(*pairs.T) for pairs in samples_at(own, looks)] for key, own in paired.items()}
-    tested = {key: own for key, own in ratios.items() if not _identical(own[-1])}
     share = SIGNIFICANCE / max(1, len(looks))
     differ, same = (
-        dict(zip(tested, holm([sequential_p(test, own, len(looks) or 1) for own in tested.values()]), strict=True))
-        for test in (difference_p, partial(equivalence_p, margin=margin))
+        holm([surely if _identical(own[-1]) else sequential_p(test, own, len(looks) or 1) for own in ratios.values()])
+        for test, surely in ((difference_p, 1), (partial(equivalence_p, margin=margin), 0))
     )
-    levels = Levels(*(share / max(1, sum(p > SIGNIFICANCE for p in own.values())) for own in (differ, same)))
-    fewest, found = fewest_pairs(len(tested), share), {}
-    for key, (*_, own) in ratios.items():
-        p, q, finite = float(differ.get(key, 1)), float(same.get(key, 0)), own[np.isfinite(own)]
+    levels = Levels(*(share / max(1, np.count_nonzero(own > SIGNIFICANCE)) for own in (differ, same)))
+    fewest, found = fewest_pairs(len(ratios), share), {}
+    for (key, (*_, own)), p, q in zip(ratios.items(), differ.tolist(), same.tolist(), strict=True):
+        finite = own[np.isfinite(own)]
         verdict, n_replicas = _verdict(ratios[key], p, q), len(paired[key])
         more = [seeds_needed(own, n_replicas, margin, levels, luck) for luck in (0, LUCK)]
         needed, hoped = more if verdict == "unresolved" else (None, None)
