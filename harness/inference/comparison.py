@@ -51,6 +51,12 @@ class Comparison:
     diverged: tuple[int, int]
     fewest_pairs: int | None
 
+    @property
+    def only_a_tie(self) -> bool:
+        """Whether so many seeds as are needed can show a tie, but have too few pairs for any difference."""
+        n_replicas, needed = self.pairs + self.dropped, self.seeds_needed
+        return needed is not None and needed * self.pairs < (self.fewest_pairs or math.inf) * n_replicas
+
 
 class Levels(NamedTuple):
     """Largest p at which a difference, and an equivalence, is claimed after all corrections."""
@@ -81,12 +87,12 @@ def compare_family(
         holm([surely if _identical(own[-1]) else sequential_p(test, own, len(looks) or 1) for own in ratios.values()])
         for test, surely in ((difference_p, 1), (partial(equivalence_p, margin=margin), 0))
     )
-    levels = Levels(*(share / max(1, np.count_nonzero(own > SIGNIFICANCE)) for own in (differ, same)))
+    levels = Levels(*(share / max(1, int(np.sum(own > SIGNIFICANCE))) for own in (differ, same)))
     fewest, found = fewest_pairs(len(ratios), share), {}
     for (key, (*_, own)), p, q in zip(ratios.items(), differ.tolist(), same.tolist(), strict=True):
         finite = own[np.isfinite(own)]
         verdict, n_replicas = _verdict(ratios[key], p, q), len(paired[key])
-        more = [seeds_needed(own, n_replicas, margin, levels, luck) for luck in (0, LUCK)]
+        more = [seeds_needed(own, n_replicas, margin, levels, luck, fewest) for luck in (0, LUCK)]
         needed, hoped = more if verdict == "unresolved" else (None, None)
         diverged = int(np.isinf(paired[key][:, 0]).sum()), int(np.isinf(paired[key][:, 1]).sum())
         sizes, ratio = (len(own), len(finite), n_replicas - len(own)), geometric_mean_ratio(finite)
@@ -121,14 +127,17 @@ def _verdict(at_looks: Sequence[Array], p: float, same: float) -> str:
     return "a lower" if scores(min(at_looks, key=difference_p)).mean() < 0 else "b lower"
 
 
-def seeds_needed(log_ratios: Array, n_replicas: int, margin: float, levels: Levels, luck: float = 0.0) -> int | None:
+def seeds_needed(
+    log_ratios: Array, n_replicas: int, margin: float, levels: Levels, luck: float = 0.0, fewest: int | None = 0
+) -> int | None:
     """Replicas that would show, with power .8, a difference or an equivalence as large as these pairs (n,) suggest.
 
     levels: after correction for looks and family (what Holm leaves of it). From the normal approximation, with mean m
     and standard deviation s of the scores: (z_{1−level/2} + z_.8)² s²/m² for a difference, (z_{1−level} + z_.9)² s²/m²
     for an equivalence (with the distances from the nearer end of the margin), both + z²/2 because s is estimated, both
     at least the fewest pairs at that level; the smaller, and more than there were; n_replicas/n of them for each pair.
-    m and s are estimates: right within a factor of a few. luck: standard errors that are added to m.
+    m and s are estimates: right within a factor of a few. luck: standard errors that are added to m. fewest: pairs for
+    a difference in this family (None: no number is enough).
     None: fewer than two pairs, or no number is enough.
     """
     n = len(log_ratios)
@@ -139,6 +148,7 @@ def seeds_needed(log_ratios: Array, n_replicas: int, margin: float, levels: Leve
     ends = [scores(distances) for distances in shifts(log_ratios, margin)]
     to_equal = max(_pairs_needed(end, levels.equivalence, (1 + POWER) / 2, luck) for end in ends)
     floors = fewest_pairs(1, levels.difference), fewest_pairs(1, levels.equivalence, sides=1)
+    to_differ = max(to_differ, math.inf if fewest is None else fewest)
     needed = min(max(need, floor or math.inf) for need, floor in zip((to_differ, to_equal), floors, strict=True))
     return math.ceil(max(n + 1, math.ceil(needed)) * n_replicas / n) if math.isfinite(needed) else None
 

@@ -99,12 +99,19 @@ def _clause(headline: Headline, leads: Sequence[Lead]) -> str:
 
 
 def _tell(leads: Sequence[Lead]) -> Iterator[str]:
-    """How many seeds would resolve the first of these clocks; apart from it, that none would at equal seconds."""
-    if more := would_tell(leads[0]):
-        yield more
-    for lead in leads[1:]:
-        if lead.comparison and (lead.comparison.seeds_needed or 0) > lead.most_pairs:
-            yield f"at equal {lead.clock} {would_tell(lead)}"
+    """The most seeds that one of these clocks needs, as these resolve all; the clocks on which no number would do."""
+    needed = {lead.clock: lead.comparison.seeds_needed for lead in leads if lead.comparison}
+    able = [lead for lead in leads if 0 < (needed[lead.clock] or 0) <= lead.most_pairs]
+    never = [lead for lead in leads if (needed[lead.clock] or 0) > lead.most_pairs]
+    if able:
+        most = max(able, key=lambda lead: needed[lead.clock] or 0)
+        yield f"{_at(able) if len(able) + len(never) < len(leads) else ''}{would_tell(most)}"
+    for lead in never:
+        yield f"{_at([lead]) if len(leads) > 1 else ''}{would_tell(lead)}"
+
+
+def _at(leads: Iterable[Lead]) -> str:
+    return f"at equal {' and '.join(lead.clock for lead in leads)} "
 
 
 def _lowest(headline: Headline, leads: Sequence[Lead]) -> str:

@@ -67,9 +67,11 @@ def identical(question: Question) -> bool:
 
 
 def would_tell(question: Question) -> str:
-    """What would resolve it, and its price: `about 30 seeds would tell (2 min more)`; empty where nothing is known."""
-    needed = question.comparison.seeds_needed if question.comparison else None
-    if needed is None:
+    """What would resolve it, and its price: `about 30 seeds would tell (2 min more)`; empty where nothing is known.
+
+    Seeds that are too few for any difference "would show a tie".
+    """
+    if question.comparison is None or (needed := question.comparison.seeds_needed) is None:
         return ""
     if needed > question.most_pairs:
         return f"no number of seeds would tell, as seconds have at most {question.most_pairs} readings"
@@ -77,7 +79,7 @@ def would_tell(question: Question) -> str:
     needed = int(float(f"{min(needed, MOST_SEEDS):.2g}"))
     seconds = seconds_for(arms_of(question), needed)
     more = f" ({over}{duration(seconds)} more)" if np.isfinite(seconds) else ""
-    return f"{roughly} {needed} seeds would tell{more}"
+    return f"{roughly} {needed} seeds would {'show a tie' if question.comparison.only_a_tie else 'tell'}{more}"
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:

@@ -258,6 +258,21 @@ def test_the_seeds_needed_are_never_below_the_floor_of_the_family(m):
     assert seeds_needed(wide, 2, 0.05, levels) >= seeds_needed(wide, 2, 0.05, ALONE)
 
 
+def test_seeds_that_are_too_few_for_a_difference_can_only_show_a_tie():
+    close, far = arms(0.0, 3, noise=0.001), arms(0.5, 3, noise=0.001)
+    found = compare_family({"close": close, "far": far}, 0.05)
+    assert [(one.seeds_needed, one.only_a_tie) for one in found.values()] == [(6, True), (7, False)]
+    lost = [np.append(costs, [INF] * 3) for costs in close]  # six seeds for three pairs
+    found = compare_family({"close": lost, "far": far}, 0.05)
+    assert (found["close"].seeds_needed, found["close"].only_a_tie) == (12, True)
+
+
+def test_what_is_resolved_elsewhere_does_not_lower_the_floor_of_the_family():
+    """Ten pairs resolve one arm; the other, of three, needs the pairs that two comparisons need."""
+    found = compare_family({"clear": arms(0.5), "few": arms(0.5, 3, noise=0.001)}, 0.05)
+    assert [(one.verdict, one.seeds_needed) for one in found.values()] == [("a lower", None), ("unresolved", 7)]
+
+
 def test_replicas_that_tell_nothing_raise_the_seeds_needed():
     values = normal(0.05, 0.2)
     assert seeds_needed(values, 20, 0.05, ALONE) == 2 * seeds_needed(values, 10, 0.05, ALONE)

@@ -359,6 +359,47 @@ def test_a_sentence_about_every_clock_says_that_seeds_do_not_help_seconds():
 
 
 @pytest.mark.parametrize(
+    ("needed", "words"),
+    [
+        ((6, 6), "; about 6 seeds would show a tie, each"),
+        ((6, 7), "; about 7 seeds would tell, each"),
+        ((20, 7), "; about 20 seeds would tell, each"),
+        ((6, 33), "; about 6 seeds would show a tie; at equal train seconds no number of seeds would tell, as seconds"),
+        ((None, 7), "; at equal train seconds about 7 seeds would tell, each"),
+        ((6, None), "; at equal epochs about 6 seeds would show a tie, each"),
+        ((None, 33), "; at equal train seconds no number of seeds would tell, as seconds"),
+        ((None, None), " next, each"),
+    ],
+)
+def test_the_seeds_that_are_said_of_several_clocks_tell_on_all_of_them(needed, words):
+    """Three seeds of two comparisons: at six a tie can be shown, at seven a difference."""
+    of_decay = {0: (0.1, 40), 0.001: (0.102, 41)}  # final cost, µs of an update
+    own = [
+        cell(64, final=final, update_us=us, noise=0.004, **{"optimizer.weight_decay": decay})
+        for decay, (final, us) in of_decay.items()
+    ]
+    found = evidence(*own, n_replicas=3).answer
+    (headline,) = found.headlines
+    assert {lead.clock for lead in headline.leads} == {"epochs", "train seconds"}
+    for lead, seeds in zip(headline.leads, needed, strict=True):
+        assert lead.comparison is not None
+        lead.comparison = replace(lead.comparison, seeds_needed=seeds)
+    (sentence,) = headlines(found)
+    assert "no winner yet on any clock" in sentence
+    assert words in sentence
+
+
+@pytest.mark.parametrize(("n_replicas", "lower"), [(6, False), (7, True)])
+def test_no_headline_says_lower_where_the_note_says_that_none_can_be_shown(n_replicas, lower):
+    """Two engines learn the same to the bit, so that only seconds differ."""
+    engines = {"vectorized": 40, "per_example": 80}  # µs of an update
+    cells = [cell(8, noise=0.0, update_us=us, block_noise=0.05, engine=name) for name, us in engines.items()]
+    of = evidence(*cells, n_replicas=n_replicas)
+    assert ("has a lower training cost" in headlines(of.answer)[0]) == lower
+    assert ("no difference can be shown, as the answer makes 2 comparisons" in note(of.data, of.answer)) != lower
+
+
+@pytest.mark.parametrize(
     ("low", "high", "words"),
     [
         (0.1, 0.12, "differ by up to 20 % (2 pairs of cells, most at B = 64, lr_mean 1)"),
