@@ -38,7 +38,7 @@ def interruption(blocks: "pd.DataFrame") -> str:
     were = "was" if len(stopped) == 1 else "were"
     return (
         f"{len(stopped)} of {len(own)} blocks {were} interrupted (the process was stopped, or others had its CPU) and "
-        f"took {longer:.2g} times their CPU time"
+        f"took {longer:.2g} times their CPU time, which counts"
     )
 
 

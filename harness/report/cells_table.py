@@ -62,7 +62,9 @@ def _row(
     costs = [cell.get(key, np.nan) for key in ("score", "q25", "q75")]
     spread = f"{number(costs[0])} [{number(costs[1])}, {number(costs[2])}]" if np.isfinite(costs[0]) else ""
     lost, n = cell.get("n_diverged", 0), cell.get("n_replicas", 0)
-    ended = f"{lost:g} of {n:g} diverged" if lost > 0 else str(cell["outcome"] or cell["reason"])
+    reached = cell.get("n_stopped", n)
+    some = f"{reached:g} of {n:g} reached" if cell["outcome"] == "reached" and reached < n else ""
+    ended = f"{lost:g} of {n:g} diverged" if lost > 0 else str(some or cell["outcome"] or cell["reason"])
     values = [
         (named, cell["label"]),
         (f"{cell['batch_size']:.0f}", cell["batch_size"]),

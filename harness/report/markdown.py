@@ -74,7 +74,8 @@ def would_tell(question: Question) -> str:
     if question.comparison is None or (needed := question.comparison.seeds_needed) is None:
         return ""
     if needed > question.most_pairs:
-        return f"no number of seeds would tell, as seconds have at most {question.most_pairs} readings"
+        most = question.most_pairs
+        return f"no number of seeds would tell, as seconds have at most {most} readings, unless they scatter less"
     roughly, over = ("about", "") if needed <= MOST_SEEDS else ("more than", "over ")
     needed = int(float(f"{min(needed, MOST_SEEDS):.2g}"))
     seconds = seconds_for(arms_of(question), needed)

@@ -114,7 +114,10 @@ def _outcome(row: Mapping[str, Any]) -> str:
     if row["status"] != "FINISHED":
         return str(row["reason"] or row["status"].lower())
     lost, n = row.get("n_diverged", 0), row.get("n_replicas", 0)
-    return f"{lost:g}/{n:g} diverged" if lost > 0 else str(row["outcome"])
+    if lost > 0:
+        return f"{lost:g}/{n:g} diverged"
+    reached = row.get("n_stopped", n)
+    return f"{reached:g}/{n:g} reached" if row["outcome"] == "reached" and reached < n else str(row["outcome"])
 
 
 def _chips(found: Answer) -> list[str]:

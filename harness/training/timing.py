@@ -62,9 +62,14 @@ def time_updates(
 
 
 def readings(table: "pd.DataFrame") -> dict[str, Array]:
-    """Signature -> seconds per update of its blocks, (K,), from the table of `time_updates`."""
+    """Signature -> seconds per update of its blocks, (K,), from the table of `time_updates`.
+
+    Of an interrupted block the CPU time counts: during the rest of its wall time others had the CPU.
+    """
     in_order = table.sort_values("block")
-    return {str(key): own.to_numpy(dtype=float) for key, own in in_order.groupby("signature")["update_seconds"]}
+    waited = in_order["interrupted"].astype(bool) & (in_order["update_cpu_seconds"] > 0)
+    in_order = in_order.assign(seconds=in_order["update_seconds"].mask(waited, in_order["update_cpu_seconds"]))
+    return {str(key): own.to_numpy(dtype=float) for key, own in in_order.groupby("signature")["seconds"]}
 
 
 def replica_seconds(update: Array, replica: NDArray[np.integer], readings: Array) -> Array:

@@ -444,7 +444,19 @@ def test_seconds_of_a_replica_are_its_updates_times_its_block():
     assert own.tolist() == [0.0, 10.0, 20.0, 80.0, 60.0]
 
 
+def blocks_of(rows):
+    """Blocks of (signature, number, wall seconds, CPU seconds if it was interrupted)."""
+    whole = [(*row[:3], row[3] if len(row) > 3 else row[2], len(row) > 3) for row in rows]
+    return pd.DataFrame(whole, columns=["signature", "block", "update_seconds", "update_cpu_seconds", "interrupted"])
+
+
+def test_of_an_interrupted_block_the_cpu_time_counts():
+    """Also where that is most of the blocks: the work of others is no part of an update. A clock of 0 knows nothing."""
+    found = readings(blocks_of([("a", 0, 9.0, 3.0), ("a", 1, 3.1), ("a", 2, 20.0, 3.2), ("b", 0, 4.0, 0.0)]))
+    assert {key: own.tolist() for key, own in found.items()} == {"a": [3.0, 3.1, 3.2], "b": [4.0]}
+
+
 def test_readings_are_in_the_order_of_blocks():
     rows = [("a", 1, 5.0), ("b", 0, 2.0), ("a", 0, 3.0)]
-    table = pd.DataFrame(rows, columns=["signature", "block", "update_seconds"])
+    table = blocks_of(rows)
     assert {key: own.tolist() for key, own in readings(table).items()} == {"a": [3.0, 5.0], "b": [2.0]}
