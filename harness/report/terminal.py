@@ -61,8 +61,10 @@ def _columns(cells: "pd.DataFrame", several: bool) -> dict[str, list[str]]:
 
 
 def _fitted(columns: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """The table, without the columns of OPTIONAL as far as it would be too wide."""
+    """The table; as far as it would be too wide, seconds without their spread, and without the columns of OPTIONAL."""
     kept = dict(columns)
+    if _width(kept) > width and SECONDS in kept:
+        kept[SECONDS] = [text.partition(" ")[0] for text in kept[SECONDS]]
     for name in OPTIONAL:
         if _width(kept) > width:
             kept.pop(name, None)
