@@ -121,8 +121,9 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     register = OmegaConf.register_new_resolver if omegaconf < "2.4" else OmegaConf.register_resolver  # its name since
     register("harness.keys", keys, replace=True)  # of the template of --help
     Plugins.instance().register(Studies)
+    replace: dict[str, Any] = {} if omegaconf < "2.4" else {"replace": True}  # Hydra 1.4 wants it said
     for name, file in launcher_names().items():  # in place of those of plugins
-        ConfigStore.instance().store(group="hydra/launcher", name=name, node=OmegaConf.load(file))
+        ConfigStore.instance().store(group="hydra/launcher", name=name, node=OmegaConf.load(file), **replace)
     Plugins.instance().register(SearchPath)
     SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
 
