@@ -2,6 +2,7 @@
 
 import sys
 
+import hydra
 import pytest
 
 from harness.app import main
@@ -312,7 +313,6 @@ threads=99999999999999999999999
 -m  ~hydra.overrides.task
 -m  ~hydra.sweep.dir
 -m  hydra.sweeper.params={batch_size: '1,2'}
--m  +hydra.sweeper.params={batch_size: '1,2'}
 -m  hydra.sweeper.params=1
 -m  hydra.sweeper.params=[1]
 -m  +hydra.sweeper.params.batch_size=[1]
@@ -373,7 +373,12 @@ def refusal(line, nowhere, monkeypatch, capsys):
     return said.err
 
 
-@pytest.mark.parametrize("line", LINES)
+# Hydra 1.4 takes `params` of its sweeper as any other dictionary: added, it is the grid.
+PARAMS = "hydra.sweeper.params={batch_size: '1,2'}"
+ADDED = [f"-m  +{PARAMS}"] if hydra.__version__ < "1.4" else []
+
+
+@pytest.mark.parametrize("line", [*LINES, *ADDED])
 def test_a_bad_line_is_refused_in_one_line(line, nowhere, monkeypatch, capsys):
     told = refusal(line, nowhere, monkeypatch, capsys)
     assert told.startswith("harness: ")
@@ -434,7 +439,7 @@ def test_they_are_many():
         ("seeds=1000000000", "memory of digits B=64", "fewer seeds"),
         ("hydra.searchpath=[/nowhere]", "hydra.searchpath", "--config-dir"),
         ("~study", "study", "~experiment leaves a study out"),
-        ("-m  hydra.sweeper.params={batch_size: '1,2'}", "hydra.sweeper.params", "-m KEY=VALUES"),
+        (f"-m  {PARAMS}", "hydra.sweeper.params", "-m KEY=VALUES" if ADDED else "--help"),
         ("+hydra.callbacks.x=1", "hydra.callbacks.x", "_target_: MODULE.CLASS"),
         ("hydra.job.env_copy=[1]", "hydra.job.env_copy", "--cfg hydra"),
         ("-m  study.grids=[{hydra/launcher: joblib}]", "study.grids", "outside the grids"),
