@@ -66,7 +66,7 @@ def report(found: dict[str, list[float]]) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.by_hand", description=benchmarks.by_hand.__doc__)
-    parser.add_argument("--short", action="store_true", help="two turns of fewer epochs; fails if the script is twice as fast")
+    parser.add_argument("--short", action="store_true", help="one turn; fails if the script is twice as fast")
     parser.add_argument("--turns", type=int, default=5, help="how often each command is timed (default 5)")
     arguments = parser.parse_args(words)
     loop, compiled = ("torch" if find_spec("torch") else "sklearn"), find_spec("numba") is not None
