@@ -6,7 +6,7 @@ import time
 from importlib.util import find_spec
 
 from . import sabotage
-from .commands import environment
+from .commands import Command, environment
 from .fault import NotHere, fault
 from .records import Tally
 from .trial import JOBLIB, SWEEP, Trial
@@ -18,13 +18,19 @@ def _worker_pids(trial: Trial) -> list[int]:
     return [int(cell.tags["process.pid"]) for cell in trial.records().cells if cell.status == "RUNNING"]
 
 
+def _in_the_middle(trial: Trial, launcher: str) -> Command:
+    """A sweep at a random moment at which its workers train."""
+    command = trial.with_store().start(*SWEEP, launcher)
+    trial.wait_until(lambda: _worker_pids(trial), command)
+    time.sleep(trial.rng.uniform(0, 1.0))
+    return command
+
+
 def _kill_a_worker(trial: Trial, launcher: str) -> Tally:
     """The worker loses its own cell at most, and that has a second try."""
     if find_spec(launcher.partition("_")[0]) is None:
         raise NotHere(f"{launcher} is not installed")
-    command = trial.with_store().start(*SWEEP, f"hydra/launcher={launcher}")
-    trial.wait_until(lambda: _worker_pids(trial), command)
-    time.sleep(trial.rng.uniform(0, 1.0))
+    command = _in_the_middle(trial, f"hydra/launcher={launcher}")
     pids = _worker_pids(trial)
     if pids:
         os.kill(trial.rng.choice(pids), signal.SIGKILL)
@@ -70,9 +76,7 @@ def poison(trial: Trial) -> Tally:
 @fault("SIGKILL of the parent of joblib workers")
 def sigkill_of_the_parent(trial: Trial) -> Tally:
     """Workers finish the cell that they are at; the next start waits for it."""
-    command = trial.with_store().start(*PARALLEL)
-    trial.wait_until(lambda: _worker_pids(trial), command)
-    time.sleep(trial.rng.uniform(0, 1.0))
+    command = _in_the_middle(trial, JOBLIB)
     command.signal(signal.SIGKILL)
     command.wait()
     trial.witness()
@@ -88,9 +92,7 @@ def sigkill_of_the_parent(trial: Trial) -> Tally:
 
 @fault("Ctrl-C to the whole group of joblib workers and their parent")
 def sigint_of_the_group(trial: Trial) -> Tally:
-    command = trial.with_store().start(*PARALLEL)
-    trial.wait_until(lambda: _worker_pids(trial), command)
-    time.sleep(trial.rng.uniform(0, 1.0))
+    command = _in_the_middle(trial, JOBLIB)
     command.signal_group(signal.SIGINT)
     command.wait()
     trial.expect(command.code == 130, f"exit code {command.code}: {command.stderr}")
@@ -102,9 +104,7 @@ def sigint_of_the_group(trial: Trial) -> Tally:
 
 @fault("SIGTERM to the parent of joblib workers")
 def sigterm_of_the_parent(trial: Trial) -> Tally:
-    command = trial.with_store().start(*PARALLEL)
-    trial.wait_until(lambda: _worker_pids(trial), command)
-    time.sleep(trial.rng.uniform(0, 1.0))
+    command = _in_the_middle(trial, JOBLIB)
     command.signal(signal.SIGTERM)
     command.wait()
     trial.expect(command.code in (0, 143), f"exit code {command.code}: {command.stderr}")  # 0: it had just ended
