@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 LOCKED = "database is locked"  # what SQLite says, after some seconds
 NULL = "cannot be None"  # what MLflow says of a row that lacks a value: asking again does not help
+LOCKED_PAUSE = 0.2  # seconds, besides those that SQLite waits itself
 LOCKED_SECONDS = 120.0  # that another command may take to open, or to make, the same store
 OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
@@ -82,14 +83,17 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
 
 def _unless_locked(ask: Callable[[], T]) -> T:
     """The answer, asking again for up to OUTAGE_SECONDS while another program holds the lock of an SQLite file."""
-    deadline = time.monotonic() + OUTAGE_SECONDS
+    deadline, told = time.monotonic() + OUTAGE_SECONDS, False
     while True:
         try:
             return ask()
         except Exception as error:
             if LOCKED not in str(error) or time.monotonic() > deadline:
                 raise
-            print(f"harness: the store: {LOCKED} by another program; waiting for it", file=sys.stderr)
+            if not told:
+                print(f"harness: the store: {LOCKED} by another program; waiting for it", file=sys.stderr)
+            told = True
+            time.sleep(LOCKED_PAUSE)
 
 
 def _own_experiment(client: "MlflowClient", uri: str) -> "Experiment":

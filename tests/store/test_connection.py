@@ -158,7 +158,7 @@ def locked_for(n_times: int):
 
 def test_a_locked_database_is_waited_for_and_that_is_said(capsys):
     assert connection._unless_locked(locked_for(2)) == "answer"
-    assert capsys.readouterr().err.count("database is locked by another program; waiting for it") == 2
+    assert capsys.readouterr().err == "harness: the store: database is locked by another program; waiting for it\n"
 
 
 def test_a_database_that_stays_locked_is_refused_after_the_time_of_an_outage(monkeypatch):
