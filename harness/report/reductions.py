@@ -32,8 +32,8 @@ def _exact(found: SumOrMean) -> str:
     decay, clipping = (float(cell[f"optimizer.{key}"] or 0) > 0 for key in ("weight_decay", "clip_norm"))
     breaks = {"ε": not grows, "weight decay": decay, "clipping": clipping}
     but = " and ".join(name for name, so in breaks.items() if so)
-    same = f"sum at η is mean at η{'B' if grows else ''}{f' but for {but}' if but else ''}"
-    return f"{same} (exact where every batch is full)"
+    same = f"sum at η is mean at η{'B' if grows else ''}"
+    return f"{same} but for {but}, where every batch is full" if but else f"{same} (exact where every batch is full)"
 
 
 def _measured(found: SumOrMean) -> str:

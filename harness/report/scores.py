@@ -32,5 +32,6 @@ def _range(cells: "pd.DataFrame", name: str) -> str:
         return ""
     said, constant = SCORES[name]
     values, n = cells.loc[known, column], int(known.sum())
-    span = f"{number(values.min())} to {number(values.max())} over {n} cells" if n > 1 else number(values.iloc[0])
+    ends = dict.fromkeys((number(values.min()), number(values.max())))
+    span = f"{' to '.join(ends)} over {n} cells" if n > 1 else number(values.iloc[0])
     return f"validation {said} {span} ({constant}: {number(cells.loc[known, chance].median())})"
