@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
 from benchmarks import __main__ as all_benchmarks  # noqa: E402
 from benchmarks import markdown_table, number, spread  # noqa: E402
+from benchmarks.by_hand import __main__ as by_hand  # noqa: E402
 from benchmarks.command import checks as command_checks  # noqa: E402
 from benchmarks.command.probe import Ledger, _replace, _training  # noqa: E402
 from benchmarks.command.report import _holds, goals, grouped, write_csv  # noqa: E402
@@ -332,3 +333,16 @@ def test_a_short_benchmark_runs(name, tmp_path):
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.csv", f"{name}.md", f"{name}.png"}
     assert " nan " not in (tmp_path / f"{name}.md").read_text(encoding="utf8")
+
+
+def test_the_table_beside_a_script_has_ratios_within_turns():
+    """Medians of ratios, not ratios of medians: 2/4, 3/4 and 8/10."""
+    page = by_hand.report({"by hand, torch": [4.0, 4.0, 10.0], "harness, NumPy": [2.0, 3.0, 8.0]})
+    assert "| by hand, torch | 1 | 4 | 1 |" in page
+    assert "| harness, NumPy | 10 | 3 | 0.75 [0.625, 0.775] |" in page
+
+
+def test_without_numba_the_compiled_command_is_left_out():
+    both, one = (by_hand.commands("sklearn", "1,64", 2, compiled) for compiled in (True, False))
+    assert both.keys() - one.keys() == {"harness, compiled"}
+    assert all(words[-1] == "rerun=all" for name, words in one.items() if name.startswith("harness"))

@@ -300,3 +300,9 @@ def test_an_extra_resolves_with_the_constraints(extra):
     command = [sys.executable, "-m", "pip", *words, str(ROOT / "constraints.txt")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_private_name_of_ray_is_where_it_was():
+    """Changed, Ray says on standard output that a worker died: `--json` would not be one JSON object."""
+    worker = pytest.importorskip("ray._private.worker")
+    assert callable(worker.print_to_stdstream)
