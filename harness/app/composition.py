@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.app.experiments import check_choice, check_claims, check_form, check_swept, grids_of
+from harness.app.experiments import check_choice, check_claims, check_form, check_no_study, check_swept, grids_of
 from harness.app.hints import meant
 from harness.app.launchers import Launcher, checked
 from harness.app.nodes import check_nodes
@@ -79,6 +79,8 @@ def checked_cells(words: Sequence[str]) -> Composed:
     study = composed.cells[0][0].study
     if "claims" in study:
         check_claims(composed.session, study)
+    else:
+        check_no_study(study)
     launcher = checked(composed.launcher, len(composed.cells), composed.cells[0][0].cells_per_job)
     return composed._replace(launcher=launcher)
 

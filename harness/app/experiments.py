@@ -8,14 +8,14 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from harness.app.refusals import ONE_STUDY
+from harness.app.refusals import ONE_STUDY, unknown
 from harness.app.session import GRIDS, SMALL, Session
 from harness.config import Config, ConfigError, judge_file
 
 SWEPT = "-m in front of a grid (or `hydra: {mode: MULTIRUN}` in the file of the study)"
-OUTSIDE = re.compile(r"[+~]*(hydra|study|dry_run|rerun|size)\b")
+OUTSIDE = re.compile(r"[+~]*(hydra|study|experiment|dry_run|rerun|size)\b")
 OF_CELLS = (
-    "keys of cells, such as batch_size (hydra/launcher=joblib, dry_run=true and the like stand outside the grids)"
+    "keys of cells, such as batch_size (hydra/launcher=joblib, experiment=NAME and the like stand outside the grids)"
 )
 
 
@@ -68,6 +68,12 @@ def check_form(session: Session, configs: Sequence[Config]) -> None:
     small = SMALL in session.overrides
     if other := {config.size for config in configs} - {"small" if small else "full"}:
         raise ConfigError("size", "size=small or size=full once on the command line, for all cells", other.pop())
+
+
+def check_no_study(study: dict[str, Any]) -> None:
+    """Raises ConfigError for what only a study has."""
+    if more := study.keys() - {"grids"}:
+        raise unknown(f"study.{min(map(str, more))}")
 
 
 def check_claims(session: Session, study: dict[str, Any]) -> None:

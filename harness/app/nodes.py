@@ -77,6 +77,19 @@ def check_nodes(config: DictConfig) -> None:
     for key, folder in _folders(config):
         if len(folder.encode(errors="replace")) > PATH_BYTES or any(map(_is_long, Path(folder).parts)):
             raise ConfigError(key, f"a folder whose name has at most {NAME_BYTES} letters", folder)
+        _check_place(key, Path(folder))
+
+
+def _check_place(key: str, folder: Path) -> None:
+    """Raises ConfigError where a folder is not there and cannot be made; its first missing part is made, and removed."""
+    try:
+        if missing := [part for part in (folder, *folder.parents) if not part.is_dir()]:
+            missing[-1].mkdir()
+            missing[-1].rmdir()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            key, f"a folder that can be made ({getattr(error, 'strerror', error)})", str(folder)
+        ) from error
 
 
 def _check_class(key: str, node: Any, allowed: str) -> None:
@@ -91,6 +104,8 @@ def _check_class(key: str, node: Any, allowed: str) -> None:
 
 
 def _folders(config: DictConfig) -> Iterator[tuple[str, str]]:
-    for key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
+    """Those of Hydra's jobs, which have their place in the sweep's."""
+    sweep = Path(str(config.hydra.sweep.dir))
+    for key, place in {"run.dir": Path(), "sweep.dir": Path(), "sweep.subdir": sweep, "output_subdir": sweep}.items():
         with suppress(OmegaConfBaseException):  # an interpolation that has a value in a job only
-            yield key, str(OmegaConf.select(config, key) or ".")
+            yield f"hydra.{key}", str(place / str(OmegaConf.select(config, f"hydra.{key}") or "."))

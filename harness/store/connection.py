@@ -64,6 +64,8 @@ def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
     opening.check_address(uri)
     set_defaults()
     with opening.refusing_to_open(uri):
+        if not experiment_id:
+            opening.reach(uri)
         from filelock import FileLock
 
         from harness.store.client import Client
@@ -134,6 +136,7 @@ def connect_to_read() -> tuple["MlflowClient", str]:
     opening.check_exists()
     uri = opening.address()
     with opening.refusing_to_open(uri):
+        opening.reach(uri)
         from harness.store.client import Client
 
         if places.names_store_of(uri, str(Path.cwd())):

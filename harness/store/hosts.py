@@ -1,5 +1,6 @@
 """Which places of artifacts a store may name: MLflow's client opens them with the user's own accounts."""
 
+from importlib.util import find_spec
 from urllib.parse import SplitResult, urlsplit
 
 from harness.config import ConfigError
@@ -8,6 +9,13 @@ from harness.store.redaction import redacted
 BUCKETS = ("s3", "gs")  # the host is the cloud's, whatever the address says
 AZURE = ("wasbs", "abfss")
 OF_A_HOST = ("", "file", "mlflow-artifacts", "http", "https", "hdfs", "viewfs", "dbfs")  # the host is in the address
+
+
+CLIENTS = {  # the module that MLflow needs for a scheme, and what pip installs
+    "s3": ("boto3", "boto3"), "gs": ("google.cloud.storage", "google-cloud-storage"),
+    "wasbs": ("azure.storage.blob", "azure-storage-blob"),
+    "abfss": ("azure.storage.filedatalake", "azure-storage-file-datalake azure-identity"),
+}  # fmt: skip
 
 
 def is_allowed(place: str | None, store_uri: str) -> bool:
@@ -49,3 +57,16 @@ def check_place(what: str, place: str | None, store_uri: str) -> None:
     if not is_allowed(place, store_uri):
         allowed = "artifacts on this machine, on the store's own server or in a cloud's bucket"
         raise ConfigError(what, allowed, place and redacted(str(place)))
+
+
+def check_library(what: str, place: str) -> None:
+    """Raises ConfigError where the library that reaches a place is not installed: no cell could hand in its files."""
+    module, package = CLIENTS.get(urlsplit(place).scheme, ("", ""))
+    try:
+        missing = bool(module) and find_spec(module) is None
+    except ModuleNotFoundError:  # of the package that holds it
+        missing = True
+    if missing:
+        raise ConfigError(
+            what, f"a place of artifacts whose library is installed (pip install {package})", redacted(place)
+        )

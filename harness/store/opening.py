@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from harness.config import ConfigError
-from harness.store.hosts import check_place
+from harness.store.hosts import check_library, check_place
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 RUNS, DATABASE = Path("mlruns"), Path("mlflow.db")  # in the current folder
 VARIABLE = "MLFLOW_TRACKING_URI"
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
-DRIVERS = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]", "pyodbc": "pyodbc"}
+DRIVERS = {  # module: what pip installs
+    "MySQLdb": "mysqlclient", "pymysql": "pymysql", "psycopg2": "psycopg2-binary", "psycopg": "psycopg[binary]",
+    "pyodbc": "pyodbc",
+}  # fmt: skip
+TIMED = ("psycopg", "psycopg2", "pymysql", "mysqldb")  # drivers that know connect_timeout
+CONNECTION_SECONDS = 10  # that a database server may take to answer
 NO_MLFLOW = "an MLflow server (another program answers there: check host, port and path)"
 NAME_BYTES = 250  # of a database: SQLite makes files with longer names beside it
 MOST_LETTERS = 500  # of an experiment's name: MLflow's limit
@@ -131,6 +136,17 @@ def check_address(uri: str) -> None:
             raise ConfigError(str(RUNS), f"{allowed} (mv {old.parent} elsewhere)", str(old))
 
 
+def reach(uri: str) -> None:
+    """Raises what a database server that cannot be used says, with which MLflow would try for two minutes in silence."""
+    if re.match(r"(postgresql|mysql|mssql)\b", uri):
+        from sqlalchemy import create_engine, make_url
+
+        driver = make_url(uri).get_dialect().driver
+        engine = create_engine(uri, connect_args={"connect_timeout": CONNECTION_SECONDS} if driver in TIMED else {})
+        engine.connect().close()
+        engine.dispose()
+
+
 def check_artifacts(place: str) -> None:
     """Refuse a place of artifacts that is a local folder which cannot be made, or not be written to."""
     if not place.startswith(("/", "file:")):
@@ -148,6 +164,7 @@ def check_experiment(experiment: "Experiment", name: str, uri: str) -> None:
         raise ConfigError(VARIABLE, NO_MLFLOW, redacted(uri))
     check_active(experiment, uri)
     check_place(f"experiment {name}", experiment.artifact_location or "", uri)
+    check_library(f"experiment {name}", experiment.artifact_location or "")
     if in_file(uri):  # a server may have places that this machine does not know
         check_artifacts(experiment.artifact_location or "")
 
@@ -235,7 +252,7 @@ def _folder(found: re.Match[str], uri: str) -> str:
 
 
 REMEDIES: dict[str, Callable[[re.Match[str], str], str]] = {  # of what MLflow and databases say
-    r"(?i)connection refused|failed to resolve|no route to host|timed out": lambda f, uri: (
+    r"(?i)connection refused|failed to resolve|(?:name or service|host name).* not known|no route to host|timed out": lambda f, uri: (
         f"a store that answers ({f[0].lower()}: start the server, or unset {VARIABLE} for the store of this folder)"
     ),
     r"out-of-date database schema \(found version (\w+)": _schema,

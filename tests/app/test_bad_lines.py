@@ -339,6 +339,12 @@ hydra.overrides.task=null
 hydra.searchpath=1
 hydra.searchpath=[1]
 -m  study.grids=[{hydra/launcher: joblib}]  dry_run=true
+-m  study.grids=[{experiment: noise}]  dry_run=true
++study.x=x  dry_run=true
+hydra.run.dir=/dev/null/x
+hydra.output_subdir=/dev/null/x
+-m  batch_size=8,16  hydra.sweep.dir=/dev/null/x
+-m  batch_size=8,16  hydra.sweep.subdir=/dev/null/x
 -m  study.grids=[{hydra.mode: RUN}]  dry_run=true
 -m  study.grids=[{study.grids: 8}]  dry_run=true
 -m  study.grids=[{dry_run: "true"}]
@@ -443,6 +449,8 @@ def test_they_are_many():
         ("+hydra.callbacks.x=1", "hydra.callbacks.x", "_target_: MODULE.CLASS"),
         ("hydra.job.env_copy=[1]", "hydra.job.env_copy", "--cfg hydra"),
         ("-m  study.grids=[{hydra/launcher: joblib}]", "study.grids", "outside the grids"),
+        ("-m  study.grids=[{experiment: noise}]", "study.grids", "outside the grids"),
+        ("hydra.run.dir=/dev/null/x", "hydra.run.dir", "can be made"),
         ("dataset.resample=-5", "dataset.resample", "true | false"),
         ("-m  rerun=all,missing", "rerun", "one value for all cells"),
         ("seed=1  verify  abcdef", "command line", "a verb stands first"),

@@ -165,3 +165,15 @@ def test_a_database_that_stays_locked_is_refused_after_the_time_of_an_outage(mon
     monkeypatch.setattr(connection, "OUTAGE_SECONDS", -1.0)
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         connection._unless_locked(locked_for(1))
+
+
+@pytest.mark.parametrize("uri", ["postgresql://me:horse@127.0.0.1:1/db", "postgresql://me:horse@/db?host=/nowhere"])
+@pytest.mark.parametrize("connect", [connection.connect, connection.connect_to_read])
+def test_a_database_server_that_is_not_there_is_refused_before_mlflow_waits_for_it(uri, connect, here, monkeypatch):
+    from harness.store import client
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(client, "Client", lambda *address: pytest.fail("MLflow would try again for two minutes"))
+    told = refusal(connect)
+    assert "a store that answers" in told
+    assert "horse" not in told

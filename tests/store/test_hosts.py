@@ -6,7 +6,7 @@ import pytest
 from mlflow.store.entities import PagedList
 
 from harness.config import ConfigError
-from harness.store import Store
+from harness.store import Store, hosts
 from harness.store.hosts import check_place, is_allowed
 
 LOCAL, SERVER = "sqlite:////home/me/mlflow.db", "https://runs.example:8080"
@@ -107,3 +107,20 @@ def test_runs_elsewhere_are_not_found_and_not_read(tmp_path):
     assert store.get("good").info.run_id == "good"
     with pytest.raises(ConfigError, match="run evil"):
         store.get("evil")
+
+
+@pytest.mark.parametrize(
+    ("place", "package"),
+    [("s3://bucket/1", "boto3"), ("gs://bucket/1", "google-cloud-storage"), ("wasbs://c@a/1", "azure-storage-blob")],
+)
+def test_a_bucket_whose_library_is_missing_is_refused_at_once(place, package, monkeypatch):
+    monkeypatch.setattr(hosts, "find_spec", lambda module: None)
+    with pytest.raises(ConfigError, match=f"pip install {package}"):
+        hosts.check_library("experiment harness", place)
+    monkeypatch.setattr(hosts, "find_spec", lambda module: object())
+    hosts.check_library("experiment harness", place)
+
+
+def test_other_places_need_no_library_of_a_cloud():
+    for place in ("", "/home/me/1", "file:///home/me/1", "mlflow-artifacts:/1"):
+        hosts.check_library("experiment harness", place)
