@@ -81,7 +81,7 @@ def check_nodes(config: DictConfig) -> None:
 
 
 def _check_place(key: str, folder: Path) -> None:
-    """Raises ConfigError where a folder is not there and cannot be made; its first missing part is made, and removed."""
+    """Raises ConfigError where a folder is not there and cannot be made; it tries."""
     try:
         if missing := [part for part in (folder, *folder.parents) if not part.is_dir()]:
             missing[-1].mkdir()

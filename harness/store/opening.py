@@ -137,7 +137,7 @@ def check_address(uri: str) -> None:
 
 
 def reach(uri: str) -> None:
-    """Raises what a database server that cannot be used says, with which MLflow would try for two minutes in silence."""
+    """Raises what a database server says that cannot be used; MLflow would try for two minutes in silence."""
     if re.match(r"(postgresql|mysql|mssql)\b", uri):
         from sqlalchemy import create_engine, make_url
 
@@ -252,7 +252,7 @@ def _folder(found: re.Match[str], uri: str) -> str:
 
 
 REMEDIES: dict[str, Callable[[re.Match[str], str], str]] = {  # of what MLflow and databases say
-    r"(?i)connection refused|failed to resolve|(?:name or service|host name).* not known|no route to host|timed out": lambda f, uri: (
+    r"(?i)connection refused|failed to resolve|name.* not known|no route to host|timed out": lambda f, uri: (
         f"a store that answers ({f[0].lower()}: start the server, or unset {VARIABLE} for the store of this folder)"
     ),
     r"out-of-date database schema \(found version (\w+)": _schema,
