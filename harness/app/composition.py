@@ -44,8 +44,9 @@ def compose_cells(words: Sequence[str]) -> Composed:
     """The configuration of every cell that the command line asks for. Raises ConfigError."""
     session = Session(words)
     base = session.load(RunMode.MULTIRUN)
-    check_nodes(base)
-    if not (session.multirun or base.hydra.mode == RunMode.MULTIRUN):
+    multirun = session.multirun or base.hydra.mode == RunMode.MULTIRUN
+    check_nodes(base, multirun)
+    if not multirun:
         check_swept(base)
         check_single(session)
         config = to_config(base)

@@ -1,6 +1,7 @@
 """Refuses what a command line says about Hydra's own nodes, and names that no file can have, in Hydra's place."""
 
 import inspect
+import os
 import pkgutil
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,7 @@ def culprit(words: Sequence[str], load: Callable[[str], Any]) -> ConfigError | N
     return None
 
 
-def check_nodes(config: DictConfig) -> None:
+def check_nodes(config: DictConfig, multirun: bool) -> None:
     """Raises ConfigError for a node of Hydra's with a wrong form, before anything is trained."""
     for name in ("sweeper", "launcher"):
         if not isinstance(node := config.hydra[name], DictConfig):
@@ -74,16 +75,17 @@ def check_nodes(config: DictConfig) -> None:
         _check_class(f"hydra.callbacks.{name}", config.hydra.callbacks[name], A_CALLBACK)
     if "_target_" in config.hydra.launcher:
         _check_class("hydra.launcher", config.hydra.launcher, f"{A_NODE} (hydra/launcher=basic)")
-    for key, folder in _folders(config):
-        if len(folder.encode(errors="replace")) > PATH_BYTES or any(map(_is_long, Path(folder).parts)):
-            raise ConfigError(key, f"a folder whose name has at most {NAME_BYTES} letters", folder)
-        _check_place(key, Path(folder))
+    for key, folder in _folders(config, multirun):
+        if len(str(folder).encode(errors="replace")) > PATH_BYTES or any(map(_is_long, folder.parts)):
+            raise ConfigError(key, f"a folder whose name has at most {NAME_BYTES} letters", str(folder))
+        _check_place(key, folder)
 
 
 def _check_place(key: str, folder: Path) -> None:
     """Raises ConfigError where a folder is not there and cannot be made; it tries."""
     try:
-        if missing := [part for part in (folder, *folder.parents) if not part.is_dir()]:
+        missing = [part for part in (folder, *folder.parents) if not os.path.isdir(part)]
+        if missing and (missing[-1].parent != Path() or os.path.lexists(missing[-1])):  # later: the current one
             missing[-1].mkdir()
             missing[-1].rmdir()
     except (OSError, ValueError) as error:
@@ -103,9 +105,10 @@ def _check_class(key: str, node: Any, allowed: str) -> None:
         raise ConfigError(key, allowed, plain or node) from error
 
 
-def _folders(config: DictConfig) -> Iterator[tuple[str, str]]:
-    """Those of Hydra's jobs, which have their place in the sweep's."""
-    sweep = Path(str(config.hydra.sweep.dir))
-    for key, place in {"run.dir": Path(), "sweep.dir": Path(), "sweep.subdir": sweep, "output_subdir": sweep}.items():
+def _folders(config: DictConfig, multirun: bool) -> Iterator[tuple[str, Path]]:
+    """Those that Hydra makes for its jobs, each inside the one before."""
+    folder = Path()
+    for key in ("sweep.dir", "sweep.subdir", "output_subdir") if multirun else ("run.dir", "output_subdir"):
         with suppress(OmegaConfBaseException):  # an interpolation that has a value in a job only
-            yield f"hydra.{key}", str(place / str(OmegaConf.select(config, f"hydra.{key}") or "."))
+            folder /= str(OmegaConf.select(config, f"hydra.{key}") or ".")
+            yield f"hydra.{key}", folder

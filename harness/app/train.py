@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -117,9 +117,10 @@ def _run_sweep(
     rounds: of seeds=auto, of which the cells are the first. A heartbeat shows other hosts that the sweep goes on.
     """
     command = shlex.join(["python", "-m", "harness", *words])
-    context = parent.open_sweep(store, cells, command, rounds.looks if rounds else ())
-    with store.heartbeat(context.run_id):
-        return _run_open_sweep(composed, cells, rounds, store, context, result)
+    with ExitStack() as quiet:
+        context = parent.open_sweep(store, cells, command, rounds.looks if rounds else (), quiet)
+        with store.heartbeat(context.run_id):
+            return _run_open_sweep(composed, cells, rounds, store, context, quiet, result)
 
 
 def _run_open_sweep(
@@ -128,6 +129,7 @@ def _run_open_sweep(
     rounds: Rounds | None,
     store: Store,
     context: SweepContext,
+    quiet: ExitStack,
     result: Result,
 ) -> int:
     started, disturbed, killed, code = time.perf_counter(), "", False, 1
@@ -154,6 +156,7 @@ def _run_open_sweep(
         store.add_to_sweep(run_id, context.run_id)
 
     try:
+        quiet.close()  # from here on a signal finds who closes the sweep
         following = in_store(rounds, store, context.run_id, say) if rounds else ()
         for some in chain([list(cells)], following):
             cells += some if some[0] not in cells else []

@@ -92,7 +92,8 @@ def _packed(
     store: Store, run: "Run", tables: Bulk | None, scratch: Path, files: dict[str, Path]
 ) -> tuple[PackedRun, Iterator[Points]]:
     """The run and its points; the places of its files go to `files`."""
-    found = [(path, _digest(place, run.info.run_id), place) for path, place in _artifacts(store, run, scratch)]
+    with _naming(run.info.run_id):
+        found = [(path, file_digest(place), place) for path, place in _artifacts(store, run, scratch)]
     files |= {digest: place for _, digest, place in found if digest not in files}
     tags = dict(run.data.tags)
     inputs = run.inputs.dataset_inputs if run.inputs else []
@@ -114,13 +115,15 @@ def _packed(
     return packed, _checked(packed.id, points)
 
 
-def _digest(place: Path, run_id: str) -> str:
-    """Raises ConfigError for a file that may not be read."""
+@contextmanager
+def _naming(run_id: str) -> Iterator[None]:
+    """Raises ConfigError for an artifact, or a folder of them, that may not be read."""
     try:
-        return file_digest(place)
-    except OSError as error:
-        allowed = f"artifacts that can be read (chmod u+r {place}, or pack as the user whose file it is)"
-        raise ConfigError(f"run {run_id}", allowed, f"{place}: {error.strerror or error}") from error
+        yield
+    except PermissionError as error:
+        place = error.filename
+        allowed = f"artifacts that can be read (chmod -R u+rX {place}, or pack as the user whose they are)"
+        raise ConfigError(f"run {run_id}", allowed, f"{place}: {error.strerror}") from error
 
 
 def _checked(run_id: str, chunks: Iterator[Points]) -> Iterator[Points]:
@@ -150,10 +153,16 @@ def _artifacts(store: Store, run: "Run", scratch: Path) -> Iterator[tuple[str, P
         folder.mkdir(parents=True)
         for item in query(lambda: store.client.list_artifacts(run.info.run_id)):
             query(partial(store.client.download_artifacts, run.info.run_id, item.path, str(folder)))
-    for root, _, names in sorted(os.walk(folder)):
+    for root, _, names in sorted(os.walk(folder, onerror=_unless_missing)):
         for found in (Path(root, name) for name in sorted(names)):
             if found.is_file() and not found.is_symlink():
                 yield found.relative_to(folder).as_posix(), found
+
+
+def _unless_missing(error: OSError) -> None:
+    """Raise it, but where artifacts were deleted."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _check_own(folder: Path, run_id: str) -> None:

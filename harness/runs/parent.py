@@ -7,7 +7,7 @@ process, in workers, or earlier, and the answer can be written again at any time
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
@@ -34,7 +34,7 @@ from harness.runs.jobs import SweepContext
 from harness.runs.loading import load_cells, load_sweep
 from harness.runs.pictures import draw_cell
 from harness.runs.recording import source_tags
-from harness.store import OUTAGE_SECONDS, RunWriter, Store, UnreachableError, note_tags, print_failure
+from harness.store import INTERRUPTS, OUTAGE_SECONDS, RunWriter, Store, UnreachableError, note_tags, print_failure
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -66,10 +66,13 @@ def draw_stored(store: Store, run: "Run") -> None:
         draw_cell(folder, history, batch_costs, replicas, visible(run.info.run_name))
 
 
-def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Sequence[int] = ()) -> SweepContext:
+def open_sweep(
+    store: Store, cells: Sequence[GridCell], command: str, looks: Sequence[int] = (), quiet: ExitStack | None = None
+) -> SweepContext:
     """Create the parent run and make the finished cells part of it. Raises UnreachableError if the store is away.
 
     looks: of seeds=auto, of which these cells are the first round.
+    quiet: signals wait until the caller closes it, as from the end of this function on nobody else closes the run.
     """
     first, values = cells[0].config, [cell.identity.values for cell in cells]
     todo = missing(cells)
@@ -101,6 +104,8 @@ def open_sweep(store: Store, cells: Sequence[GridCell], command: str, looks: Seq
         _add_finished(store, sweep, cells)
         store.save_view(sweep, VIEW, ORDER_BY)
         front.describe(store, sweep, name)
+        if quiet:
+            quiet.enter_context(INTERRUPTS.deferred(unless_repeated=True))
         parent.leave_running()  # until `close_sweep`
     return SweepContext(sweep, store.experiment_id, len(todo), store.client.tracking_uri)
 

@@ -43,12 +43,14 @@ def user() -> str:
 
 
 def check_here() -> None:
-    """Refuse a current folder that was deleted."""
+    """Refuse a current folder that was deleted, or that may not be read."""
     try:
         os.getcwd()
     except OSError as error:
         allowed = "a folder that exists: this one was deleted or moved meanwhile (cd to another)"
         raise ConfigError("current folder", allowed, os.environ.get("PWD")) from error
+    if not os.access(".", os.R_OK | os.X_OK):
+        raise ConfigError("current folder", "a folder that you may read (cd to another, or chmod u+rx .)", os.getcwd())
 
 
 def address() -> str:
@@ -92,24 +94,28 @@ def is_there() -> bool:
 
 def holds_journals() -> bool:
     """Whether something in the current folder waits for a store, which may have been removed."""
-    return (folder := RUNS / "undelivered").is_dir() and any(folder.iterdir())
+    try:
+        return any((RUNS / "undelivered").iterdir())
+    except OSError:  # there is none, or somebody else's
+        return False
 
 
 def check_folder() -> None:
     """Refuse a current folder in which neither the store's files nor a journal can be written."""
     check_here()
     for folder in (RUNS, RUNS / "undelivered"):
-        if os.path.lexists(folder) and not folder.is_dir():
-            found = "a file" if folder.exists() else f"a link to {os.readlink(folder)}, which is not there"
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            found = "a file" if os.path.exists(folder) else f"a link to {os.readlink(folder)}, which is not there"
             allowed = f"a folder, for what belongs to runs (move the {found.split()[1]} away)"
             raise ConfigError(str(folder), allowed, found)
     try:
         RUNS.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=RUNS) as file:
-            file.write(bytes(1 << 16))
+        for folder in filter(os.path.isdir, (RUNS, RUNS / "undelivered")):
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(1 << 16))
     except OSError as error:
         allowed = "one that can be written to, with room on its disk: runs are recorded here"
-        raise ConfigError("current folder", allowed, f"{Path.cwd()}: {error.strerror}") from error
+        raise ConfigError("current folder", allowed, f"{Path.cwd() / folder}: {error.strerror}") from error
 
 
 def check_address(uri: str) -> None:
@@ -126,9 +132,9 @@ def check_address(uri: str) -> None:
         raise ConfigError(_name(uri), f"a file whose name has at most {NAME_BYTES} bytes", file.name)
     if not os.path.isdir(folder := file.resolve().parent):  # MLflow would try for minutes
         raise ConfigError(_name(uri), "a file in a folder that exists and may be written to", str(folder))
-    if file.is_dir():
+    if os.path.isdir(file):  # Path.is_dir raises an error for a file in another user's folder
         raise ConfigError(_name(uri), "a database; here is a folder (move it away)", str(file))
-    if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+    if os.path.lexists(file) and not os.access(file, os.R_OK | os.W_OK):
         raise ConfigError(_name(uri), f"a file that you may write to (chmod u+rw {file})", "one that is read-only")
     for old in RUNS.glob("[0-9]*/meta.yaml") if uri == _own() else ():
         if old.parent.name.isdigit():
@@ -153,7 +159,7 @@ def check_artifacts(place: str) -> None:
         return
     folder = Path(url2pathname(urlsplit(place).path if place.startswith("file:") else place))  # as MLflow reads it
     there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+    if not (os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)):
         allowed = "a folder for artifacts that can be made and written to (move away or chmod what is in its way)"
         raise ConfigError(str(folder), allowed, str(there))
 

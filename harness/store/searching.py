@@ -1,5 +1,6 @@
 """What is read of a tracking store: its runs and their files."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -136,7 +137,7 @@ class Runs:
         if not self._is_sound(run):
             return False
         folder = path_of(run.info.artifact_uri)
-        return Path(folder, TABLE).is_file() if folder else self.has_file(run.info.run_id, TABLE)
+        return os.path.isfile(Path(folder, TABLE)) if folder else self.has_file(run.info.run_id, TABLE)
 
     def open_cells(self, sweep: str) -> list["Run"]:
         """Those of `cells` that have not ended."""
@@ -168,7 +169,7 @@ class Runs:
     def download(self, run: "Run", path: str, to: Path) -> Path:
         """One of a run's files, to be read: where it lies on this machine, else copied into a folder."""
         folder = path_of(run.info.artifact_uri)
-        if folder and (own := Path(folder, path)).is_file():
+        if folder and os.path.isfile(own := Path(folder, path)):
             return own
         return Path(query(lambda: self._download(run, path, to)))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -181,3 +182,31 @@ def test_help_shows_the_keys(project):
     assert "batch_size: 64              # examples per update" in said
     assert "--json" in said
     assert "python -m harness ui" in said
+
+
+STRUCK = """
+import os, signal, sys
+from harness.store import claims, writer
+owner = {{"heartbeat": claims.Heartbeat, "writer": writer.RunWriter}}["{where}"]
+name = {{"heartbeat": "__enter__", "writer": "__exit__"}}["{where}"]
+own, struck = getattr(owner, name), []
+def strike(self, *arguments):
+    if not struck:
+        struck.append(os.kill(os.getpid(), signal.SIGTERM))
+    return own(self, *arguments)
+setattr(owner, name, strike)
+from harness.__main__ import main
+sys.argv = ["harness", "-m", *{words}]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("where", ["writer", "heartbeat"])
+def test_a_signal_between_the_parent_and_its_first_cell_closes_the_parent(where, tmp_path):
+    program = STRUCK.format(where=where, words=TINY)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 143, done.stderr
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("KILLED",)]

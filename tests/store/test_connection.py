@@ -83,7 +83,7 @@ def test_artifacts_need_a_folder_that_can_be_made(here):
 
 @pytest.mark.parametrize(("key", "value"), [("name", "another"), ("experiment_id", "")])
 def test_what_is_no_experiment_is_refused(key, value):
-    found = {"name": "harness", "experiment_id": "1", "lifecycle_stage": "active", "artifact_location": "mlflow-artifacts:/1"}
+    found = {"name": "harness", "experiment_id": "1", "lifecycle_stage": "active", "artifact_location": "/1"}
     opening.check_experiment(SimpleNamespace(**found), "harness", "http://localhost")
     told = refusal(opening.check_experiment, SimpleNamespace(**found | {key: value}), "harness", "http://localhost")
     assert "another program answers" in told
