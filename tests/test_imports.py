@@ -17,6 +17,8 @@ ROOMS = (
 HOME = {
     "hydra": "app", "omegaconf": "app", "mlflow": "store", "matplotlib": "report", "numba": "compiled",
     "llvmlite": "compiled", "sklearn": "data", "rich": "runs", "psutil": "store", "markdown_it": "report",
+    "bokeh": "report", "PIL": "report", "pyarrow": "data", "joblib": "app", "ray": "app", "submitit": "app",
+    "sqlalchemy": "store", "requests": "store",
 }  # fmt: skip
 MODULES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.glob("*/*.py"))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from harness.report import duration
 from harness.runs.grid import GridCell
 from harness.runs.recovery import Say, close_orphaned_cells
-from harness.store import INTERRUPTS, Store, UnreachableError, Watch, described
+from harness.store import INTERRUPTS, LeaseWatch, Store, UnreachableError, described
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,7 +28,7 @@ def train_shared(cells: Sequence[GridCell], store: Store, train: Train, found: F
     train: trains cells and returns those of which other processes have a run. found: takes the id of a run that another
     command has finished.
     """
-    watch, left, others = Watch(3 * POLL_SECONDS), list(cells), list[GridCell]()
+    watch, left, others = LeaseWatch(3 * POLL_SECONDS), list(cells), list[GridCell]()
     while left:
         others += train(left)
         if not others:
@@ -57,7 +57,7 @@ def adopt(cells: Sequence[GridCell], store: Store, sweep: str, say: Say) -> None
 
 
 def _wait(
-    cells: Sequence[GridCell], store: Store, watch: Watch, found: Found, say: Say
+    cells: Sequence[GridCell], store: Store, watch: LeaseWatch, found: Found, say: Say
 ) -> tuple[list[GridCell], list[GridCell]]:
     """Until some of the cells are free, as no living process trains them: these, and those that are still trained."""
     told = False
@@ -82,7 +82,7 @@ def _is_finished(cell: GridCell, store: Store, found: Found) -> bool:
     return run is not None
 
 
-def _living_claims(store: Store, signatures: set[str], watch: Watch) -> "dict[str, Run]":
+def _living_claims(store: Store, signatures: set[str], watch: LeaseWatch) -> "dict[str, Run]":
     """Signature -> the run that trains this cell; runs of dead and of silent processes are closed."""
     claims = {key: run for key, run in store.claimed_cells().items() if key in signatures}
     dead = [run for run in claims.values() if store.has_ended(run)]

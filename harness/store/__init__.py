@@ -5,7 +5,7 @@ The home of MLflow and psutil. Knows runs and their cells, not how a sweep is tr
 """
 
 from harness.store.bulk import Bulk, NewRun, add_run
-from harness.store.claims import TakenError, Watch
+from harness.store.claims import LeaseWatch, TakenError
 from harness.store.connection import (
     COMMIT_TAG,
     OUTAGE_SECONDS,

@@ -203,7 +203,7 @@ def heartbeat() -> str:
     return str(time.time_ns() // 1_000_000)
 
 
-class Watch:
+class LeaseWatch:
     """How long the processes of runs have given no sign of life, by the clock of the process that watches.
 
     Time in which nobody looked does not count: the watching process was stopped, or the store was away from it.

@@ -54,7 +54,7 @@ def time_updates(
     number = {work: i for i, work in enumerate(works)}
     n_blocks = max((config.replicas.stop for config, _ in cells.values()), default=0)
     timers = [Timer(cell) for cell in cells_of(works, load)]
-    measured = Rounds(timers, int(np.clip(n_blocks, FEWEST_BLOCKS, MOST_BLOCKS)), seconds).measure(rng)
+    measured = Turns(timers, int(np.clip(n_blocks, FEWEST_BLOCKS, MOST_BLOCKS)), seconds).measure(rng)
     rows = [(w, k, b.updates, b.seconds / b.updates, b.cpu_seconds / b.updates, b.interrupted) for w, k, b in measured]
     columns = ["work", "block", "updates", "update_seconds", "update_cpu_seconds", "interrupted"]
     owners = [(signature, number[work_of(*cell)]) for signature, cell in cells.items()]
@@ -80,7 +80,7 @@ def replica_seconds(update: Array, replica: NDArray[np.integer], readings: Array
     return np.asarray(update) * readings[np.asarray(replica) % len(readings)]
 
 
-class Rounds:
+class Turns:
     """Measures works in turns: a first block of each, which only serves the plan, then n_blocks rounds."""
 
     def __init__(self, timers: Sequence[Timer], n_blocks: int, seconds: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.store import TakenError, Watch, claims, tracking
+from harness.store import LeaseWatch, TakenError, claims, tracking
 from harness.store.claims import may_train
 from harness.store.processes import process_tags
 from harness.store.tracking import Store
@@ -389,7 +389,7 @@ def open_run(run_id="a", beat="1"):
 @given(looks=st.lists(st.tuples(st.floats(0.01, 500.0), st.booleans()), max_size=60))
 def test_a_lease_ends_after_so_many_seconds_of_watching_without_a_change(looks):
     """Compared with a sum written out; a gap between two looks counts for 3 s at most, a change for none."""
-    watch, now, silent, beat = Watch(longest_gap=3.0), 100.0, 0.0, 0
+    watch, now, silent, beat = LeaseWatch(longest_gap=3.0), 100.0, 0.0, 0
     assert watch.lapsed([open_run(beat="0")], now) == []
     for gap, changes in looks:
         now, beat = now + gap, beat + changes
