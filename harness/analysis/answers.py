@@ -1,6 +1,6 @@
 """What a sweep found: best rates, targets, scaling, sum against mean, stability, and who wins on which clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ TUNED = "train_cost_at_equal_epochs"  # of all learning rates of a batch size
 SEED = 20_210_114  # of the resampling only: an answer is the same each time it is asked for
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(repr=False, frozen=True, eq=False)
 class Answer:
     """What the note and the figures show. Cells are given by their signatures, settings by their names."""
 
@@ -45,6 +45,12 @@ class Answer:
     n_comparisons: int  # that these two make: one family of claims
     shares: list[Shares]
     improvements: list[Improvement]
+
+    def __repr__(self) -> str:
+        parts = ", ".join(field.name for field in fields(self))
+        return (
+            f"Answer of {len(self.cells)} cells, {self.n_comparisons} comparisons (note() has its sentences): {parts}"
+        )
 
     @property
     def most_pairs(self) -> int:

@@ -67,6 +67,7 @@ def test_tables_are_tidy(small):
 def test_the_answer_in_tables_words_and_pictures(small):
     assert set(small.answer().best["batch_size"]) == {8, 64, 90}
     assert small.answer() is small.answer()
+    assert len(repr(small.answer())) < 400
     note = small.note()
     assert note.startswith("**iris: ")
     assert "python -m harness -m epochs=3 seeds=3 dataset=iris batch_size=8,64,full reduction=sum,mean" in note
