@@ -1,6 +1,7 @@
 """`harness.sweep`: the tables and the answer of the command line, and what a Python program sees of them."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_seconds_come_in_blocks_that_differ_between_replicas(small):
     last = small.histories.groupby(["cell", "replica"])["train_seconds"].last().unstack()
     assert (last.nunique(axis=1) == 3).all()
     assert (small.cells["time/update_us_q25"] <= small.cells["time/update_us_q75"]).all()
-    assert "Seconds were measured in 5 or more short blocks" in small.note()
+    assert re.search(r"Seconds were measured in \d or more short blocks", small.note())  # 5, if nothing else runs
     one_work = small.cells.groupby(["batch_size", "reduction"])["time/update_us"].nunique()
     assert (one_work == 1).all()
 
