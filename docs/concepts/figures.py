@@ -86,7 +86,7 @@ def canonical_units() -> Figure:
 def clocks() -> Figure:
     """The same trainings of three batch sizes over epochs, updates and modelled seconds."""
     titles = {"epoch": "per epoch", "update": "per update", "seconds": "per second (model)"}
-    figure, axes = panels(*titles.values(), width=9.6)
+    figure, axes = panels(*titles.values(), width=8.6)
     for (size, course), colour in zip(numbers.courses().items(), COLOURS, strict=False):
         for one, clock in zip(axes, titles, strict=True):
             seen = course[clock] > 0
@@ -94,6 +94,7 @@ def clocks() -> Figure:
             one.plot(scale * course[clock][seen], course["train_cost"][seen], color=colour, label=f"B = {size}")
     for one, name in zip(axes, ("epochs", "updates", "milliseconds"), strict=True):
         one.set(xscale="log", yscale="log", xlabel=name)
+        one.tick_params(labelleft=one is axes[0])
     axes[0].set_ylabel("training cost")
     axes[0].legend(loc="lower left")
     return figure
@@ -117,7 +118,7 @@ def noise_scale() -> Figure:
     )
     right.plot(sizes, measured, "o", color=BLUE, label="400 batches")
     right.axhline(mean @ mean, color=BLACK, lw=1, ls=":")
-    right.text(1, 1.1 * mean @ mean, "‖G‖²")
+    right.text(16, 1.15 * mean @ mean, "‖G‖²")
     right.set(xscale="log", yscale="log", xlabel="batch size B", ylabel="mean of ‖g_B − G‖²")
     right.set_xticks(sizes, [str(size) for size in sizes])
     right.legend(loc="lower left")
