@@ -1,20 +1,18 @@
 """The pages of docs/concepts: pictures come from numbers with a closed form, and examples print what they say.
 
-A picture's numbers come from `docs.concepts.numbers`; numbers worked by hand on a page are computed here once more.
+The numbers of a picture come from `docs.concepts.picture_data`; those worked by hand on a page are computed again here.
 """
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from docs.concepts import figures
+from docs.concepts import picture_data as data
+
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # the pictures' script is no part of the package
-
-from docs.concepts import figures, numbers  # noqa: E402
-
 PAGES = {page.stem: page.read_text(encoding="utf8") for page in (ROOT / "docs" / "concepts").glob("*.md")}
 CONCEPTS = sorted(set(PAGES) - {"index"})
 MOST_BYTES = 100_000
@@ -69,9 +67,9 @@ def test_the_example_of_a_page_prints_what_it_says(name, capsys, tmp_path, monke
 
 
 def test_gradients_of_the_four_examples():
-    gradients = numbers.example_gradients(numbers.X, numbers.Y)
+    gradients = data.example_gradients(data.X, data.Y)
     np.testing.assert_array_equal(gradients, [[-1, -0.5], [-0.5, 0.5], [-0.5, -0.5], [1, -0.5]])
-    mean, spread = numbers.noise(gradients)
+    mean, spread = data.noise(gradients)
     np.testing.assert_array_equal(mean, [-0.25, -0.25])
     assert (spread, spread / (mean @ mean)) == (0.75, 6)
     n2, q, B = np.square(gradients).sum(axis=1).mean(), mean @ mean, 4
@@ -82,37 +80,37 @@ def test_gradients_of_the_four_examples():
 def test_costs_in_the_bowl_follow_the_closed_form(reduction, times):
     """(1 − ηλ)^2t, with ηB in place of η for a sum."""
     rates = np.array([0.01, 0.1, 0.3])
-    costs = numbers.relative_costs(rates, reduction, updates=10, n_examples=8, curvature=1.5)
+    costs = data.relative_costs(rates, reduction, updates=10, n_examples=8, curvature=1.5)
     expected = (1 - 1.5 * times * rates[:, None]) ** (2 * np.arange(11))
     np.testing.assert_allclose(costs, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
 def test_all_batches_together_follow_the_law_of_sampling(batch_size):
-    gradients = numbers.example_gradients(numbers.X, numbers.Y)
-    law = numbers.sampling_law(0.75, batch_size, 4)
-    assert numbers.mean_squared_distance(gradients, batch_size) == pytest.approx(law, abs=1e-15)
+    gradients = data.example_gradients(data.X, data.Y)
+    law = data.sampling_law(0.75, batch_size, 4)
+    assert data.mean_squared_distance(gradients, batch_size) == pytest.approx(law, abs=1e-15)
 
 
 def test_drawn_batches_follow_the_law_of_sampling():
-    gradients = numbers.example_gradients(*numbers.noisy_examples(), w=0.5, b=-0.3)
-    mean, spread = numbers.noise(gradients)
+    gradients = data.example_gradients(*data.noisy_examples(), w=0.5, b=-0.3)
+    mean, spread = data.noise(gradients)
     for size in (1, 4, 16):
-        batches = numbers.batch_means(gradients, size, 4000)
+        batches = data.batch_means(gradients, size, 4000)
         measured = np.square(batches - mean).sum(axis=1).mean()
-        assert measured == pytest.approx(numbers.sampling_law(spread, size, 40), rel=0.1)
+        assert measured == pytest.approx(data.sampling_law(spread, size, 40), rel=0.1)
 
 
 def test_updates_and_examples_of_the_law_are_tied():
     sizes = np.array([1, 50, 500, 5000])
-    updates = numbers.updates_to_target(sizes, 10, 50)
+    updates = data.updates_to_target(sizes, 10, 50)
     np.testing.assert_allclose(updates, [510, 20, 11, 10.1])
     np.testing.assert_allclose((updates / 10 - 1) * (updates * sizes / 500 - 1), 1)
 
 
 def test_clocks_count_batches():
     """Updates per epoch are N/B, rounded up, with N = 90."""
-    for size, course in numbers.courses().items():
+    for size, course in data.courses().items():
         per_epoch = -(-90 // (90 if size == "full" else size))
         assert course["update"][-1] == 30 * per_epoch
         assert course["examples"][-1] == 2700

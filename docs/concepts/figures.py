@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from docs.concepts import numbers
+from docs.concepts import picture_data as data
 from harness.report import COLOURS, STYLE
 
 BLUE, ORANGE, GREEN, PINK = COLOURS[:4]
@@ -45,7 +45,7 @@ def arrow(axes: Axes, to: np.ndarray, label: str, at: tuple[float, float], colou
 def sum_and_mean() -> Figure:
     """The four gradients of the example with their sum and mean; the cost of trainings with either."""
     figure, (left, right) = panels("One direction, two lengths", "Same training if η is rescaled")
-    gradients = numbers.example_gradients(numbers.X, numbers.Y)
+    gradients = data.example_gradients(data.X, data.Y)
     places = {"g₁": (-1.2, -0.46), "g₂": (-0.7, 0.55), "g₃": (-0.42, -0.64), "g₄": (1.02, -0.62)}
     for (name, at), gradient in zip(places.items(), gradients, strict=True):
         arrow(left, gradient, name, at, GREY, 1.5)
@@ -57,7 +57,7 @@ def sum_and_mean() -> Figure:
         (0.25, "sum", ORANGE, {"ls": "--"}),
         (1.0, "sum", GREEN, {"marker": "o", "ms": 4}),
     ]:
-        costs = numbers.costs_of_training(numbers.neuron(), numbers.X, numbers.Y, rate, reduction, 12)
+        costs = data.costs_of_training(data.neuron(), data.X, data.Y, rate, reduction, 12)
         right.plot(costs, color=colour, label=f"{reduction}, η = {rate:g}", **style)
     right.set(xlabel="updates", ylabel="training cost", xticks=range(0, 13, 3))
     right.legend()
@@ -72,7 +72,7 @@ def canonical_units() -> Figure:
         ("mean", 1, {"lw": 6, "alpha": 0.4, "color": BLUE}),
         ("sum", 8, {"color": ORANGE}),
     ]:
-        costs = numbers.relative_costs(lr_mean / factor, reduction, updates=10, n_examples=8)[:, -1]
+        costs = data.relative_costs(lr_mean / factor, reduction, updates=10, n_examples=8)[:, -1]
         for axes, rates in ((left, lr_mean / factor), (right, lr_mean)):
             axes.plot(rates, costs, label=reduction, **style)
     for axes, name in ((left, "learning rate η"), (right, "lr_mean (η of a mean, ηB of a sum)")):
@@ -87,7 +87,7 @@ def clocks() -> Figure:
     """The same trainings of three batch sizes over epochs, updates and modelled seconds."""
     titles = {"epoch": "per epoch", "update": "per update", "seconds": "per second (model)"}
     figure, axes = panels(*titles.values(), width=8.6)
-    for (size, course), colour in zip(numbers.courses().items(), COLOURS, strict=False):
+    for (size, course), colour in zip(data.courses().items(), COLOURS, strict=False):
         for one, clock in zip(axes, titles, strict=True):
             seen = course[clock] > 0
             scale = 1e3 if clock == "seconds" else 1
@@ -103,19 +103,18 @@ def clocks() -> Figure:
 def noise_scale() -> Figure:
     """Gradients of single batches around the true one, and their squared distances with the law of sampling."""
     figure, (left, right) = panels("Gradients of single batches", "Their distance from G")
-    gradients = numbers.example_gradients(*numbers.noisy_examples(), w=0.5, b=-0.3)
-    mean, spread = numbers.noise(gradients)
+    gradients = data.example_gradients(*data.noisy_examples(), w=0.5, b=-0.3)
+    mean, spread = data.noise(gradients)
     for size, colour, marker in [(1, PINK, "o"), (4, ORANGE, "s"), (16, BLUE, "D")]:
-        batches = numbers.batch_means(gradients, size, 40)
+        batches = data.batch_means(gradients, size, 40)
         left.plot(*batches.T, marker, color=colour, ms=4, alpha=0.7, label=f"B = {size}")
     left.plot(*mean, "*", color=BLACK, ms=14, label="G")
     left.set(xlabel="∂/∂w", ylabel="∂/∂b", xlim=(-1.6, 0.6))
     left.legend(loc="upper left", handletextpad=0.1)
     sizes = np.array([1, 2, 4, 8, 16, 32])
-    measured = [np.square(numbers.batch_means(gradients, size, 400) - mean).sum(axis=1).mean() for size in sizes]
-    right.plot(
-        grid := np.linspace(1, 39, 77), numbers.sampling_law(spread, grid, len(gradients)), color=GREY, label="law"
-    )
+    measured = [np.square(data.batch_means(gradients, size, 400) - mean).sum(axis=1).mean() for size in sizes]
+    grid = np.linspace(1, 39, 77)
+    right.plot(grid, data.sampling_law(spread, grid, len(gradients)), color=GREY, label="law")
     right.plot(sizes, measured, "o", color=BLUE, label="400 batches")
     right.axhline(mean @ mean, color=BLACK, lw=1, ls=":")
     right.text(16, 1.15 * mean @ mean, "‖G‖²")
@@ -129,7 +128,7 @@ def critical_batch_size() -> Figure:
     """The law for S_min = 10 updates and B_crit = 50 examples: what a batch size costs in updates and in examples."""
     figure, (left, right) = panels("Updates to the target", "Examples to the target")
     s_min, b_crit, sizes = 10, 50, np.geomspace(1, 2000, 100)
-    updates = numbers.updates_to_target(sizes, s_min, b_crit)
+    updates = data.updates_to_target(sizes, s_min, b_crit)
     left.plot(sizes, s_min * b_crit / sizes, color=GREY, ls="--", lw=1.4, label="half per doubling")
     line = {"arrowstyle": "-", "color": BLACK}
     for axes, values, floor, at, name in [
@@ -154,7 +153,7 @@ def stability() -> Figure:
     w = np.linspace(-2.3, 2.3, 60)
     left.plot(w, 2 * w**2, color=GREY, lw=1)
     products = np.array([0.2, 1.5, 1.9, 2.1])
-    costs = numbers.relative_costs(products / 4, "mean", updates=20, n_examples=2, curvature=4.0)
+    costs = data.relative_costs(products / 4, "mean", updates=20, n_examples=2, curvature=4.0)
     for product, run, colour in zip(products, costs, (BLUE, GREEN, PINK, ORANGE), strict=True):
         right.plot(run, color=colour, marker="o", ms=3, label=f"ηλ = {product:g}")
         if product >= 1.9:
