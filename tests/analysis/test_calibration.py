@@ -106,6 +106,21 @@ def test_the_page_has_all_rows_of_a_table(name):
     ]
 
 
+def told_in(table):
+    """Name of a row -> the shares in it, as they are written."""
+    text = re.search(f"<!-- {table} -->\n(.*)<!-- end of {table} -->", PAGE, re.DOTALL).group(1)
+    return {row.split("|")[1].strip(): re.findall(r"([\d.]+ %) \(", row) for row in text.splitlines()[2:]}
+
+
+def test_the_shares_of_the_first_part_are_those_of_the_tables():
+    nulls, (exponent, b_crit, s_min, *_) = told_in("nulls"), told_in("population")["all"]
+    worst = max((nulls[name][0] for name in NULLS), key=lambda share: float(share.split()[0]))
+    false, sum_lower = nulls["all of these together"][0], nulls["sum and mean, two batch sizes"][-1]
+    first = PAGE.partition("## The tests")[0]
+    assert re.findall(r"\*\*([\d.]+ %)\*\*", first) == [false, worst, sum_lower, exponent, b_crit, s_min]
+    assert f"of {len(NULLS)} kinds of sweeps" in first
+
+
 @pytest.mark.parametrize("name", NULLS)
 def test_the_page_reports_no_more_false_claims_than_chance_explains(name):
     drawn, text = re.search(rf"^\| {re.escape(name)} \| (\d+) \|(.*)$", PAGE, re.MULTILINE).groups()
