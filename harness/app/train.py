@@ -55,6 +55,7 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     looks = rounds.looks if rounds else ()
     check_memory(rounds.first() if rounds else cells)
     store = Store.open()
+    store.check_library()
     recovery.recover(store, say)
     if rounds:
         rounds.refuse_other_looks(store)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from harness.config import ConfigError
-from harness.store.hosts import check_library, check_place
+from harness.store.hosts import check_place
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -170,7 +170,6 @@ def check_experiment(experiment: "Experiment", name: str, uri: str) -> None:
         raise ConfigError(VARIABLE, NO_MLFLOW, redacted(uri))
     check_active(experiment, uri)
     check_place(f"experiment {name}", experiment.artifact_location or "", uri)
-    check_library(f"experiment {name}", experiment.artifact_location or "")
     if in_file(uri):  # a server may have places that this machine does not know
         check_artifacts(experiment.artifact_location or "")
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.store import claims, connection, opening, places
+from harness.store import claims, connection, hosts, opening, places
 from harness.store.bulk import Bulk
 from harness.store.connection import OUTAGE_SECONDS, RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
@@ -60,6 +60,11 @@ class Store(Runs):
     def open_to_read(cls) -> "Store":
         """Open a store that exists, to read from it. Raises ConfigError when there is none, or it does not answer."""
         return cls(*connection.connect_to_read(), Path.cwd() / opening.RUNS / "undelivered")
+
+    def check_library(self) -> None:
+        """Raises ConfigError where no cell could hand in its files, as a library is missing."""
+        experiment = query(lambda: self.client.get_experiment(self.experiment_id))
+        hosts.check_library(f"experiment {experiment.name}", experiment.artifact_location or "")
 
     @property
     def ui(self) -> UI:

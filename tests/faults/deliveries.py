@@ -157,14 +157,16 @@ def tags_refused(trial: Trial) -> Tally:
     return _refuses(trial, "tags", "PERMISSION_DENIED", "may only read", "tags")
 
 
-@fault("the artifacts' bucket wants a library or a password that is not there; later the artifacts go elsewhere")
+@fault("the artifacts' bucket cannot be reached; later the artifacts go elsewhere")
 def bucket_closed(trial: Trial) -> Tally:
-    """boto3 is no part of the harness. From the start on: no cell can finish, and all are kept."""
+    """From the start on: no cell can finish, and all are kept. Without its library, nothing is trained."""
     trial.with_store()
     with _database(trial) as database:
         (own,) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'harness'").fetchone()
         database.execute("UPDATE experiments SET artifact_location = 's3://bucket/1' WHERE name = 'harness'")
-    command = trial.start(sabotage=sabotage.impatient)
+    refused = trial.start()
+    trial.expect(refused.wait() == 2 and "pip install boto3" in refused.stderr, f"no library: {refused.stderr}")
+    command = trial.start(sabotage=sabotage.bucketless)
     _ends_with_parked(trial, command, "artifacts")
     trial.witness()
     with _database(trial) as database:

@@ -138,6 +138,14 @@ def impatient() -> None:
     tracking.REFUSAL_SECONDS = 2.0
 
 
+def bucketless() -> None:
+    """A bucket turns out to be unreachable when the first file is handed in, as one whose password is missing does."""
+    from harness.store import hosts
+
+    hosts.find_spec = lambda module: True
+    impatient()
+
+
 class Stopped:
     """The process stops itself (SIGSTOP), once, before it calls a function of a module of the harness."""
 
