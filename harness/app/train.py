@@ -4,10 +4,10 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -248,10 +248,11 @@ def _train_pack(_: DictConfig, pack: Pack) -> list[Outcome | None]:
     """
     os.environ["MLFLOW_TRACKING_URI"] = pack.sweep.tracking_uri
     outcomes: list[Outcome | None] = []
+    open_store = cache(partial(Store.open, pack.sweep.experiment_id))  # which takes milliseconds: once for all cells
     try:
         with INTERRUPTS:
             for config, job in pack.cells:
-                outcomes.append(_train_cell(config, pack.sweep, job))
+                outcomes.append(_train_cell(config, open_store, pack.sweep, job))
                 if outcomes[-1] is Outcome.KILLED:
                     break
     except Interrupted:  # between two cells
@@ -263,17 +264,19 @@ def _train_pack(_: DictConfig, pack: Pack) -> list[Outcome | None]:
 def _train_alone(composed: DictConfig, forecast: Forecast) -> Outcome | None:
     """What Hydra calls for a cell without a sweep."""
     overrides = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return _train_cell(to_config(composed), None, Job(0, True, "basic", overrides, forecast=forecast))
+    return _train_cell(to_config(composed), Store.open, None, Job(0, True, "basic", overrides, forecast=forecast))
 
 
-def _train_cell(config: Config, sweep: SweepContext | None, job: Job) -> Outcome | None:
+def _train_cell(
+    config: Config, open_store: Callable[[], Store], sweep: SweepContext | None, job: Job
+) -> Outcome | None:
     """The outcome of a cell; an exception or a sys.exit fails it alone.
 
     None: another process trains the cell, or has finished it meanwhile.
     """
     try:
         with lenient_streams(), INTERRUPTS, when_continued(Clock.count_stop):
-            return record_cell(config, Store.open(sweep.experiment_id if sweep else None), sweep, job)
+            return record_cell(config, open_store(), sweep, job)
     except Interrupted:
         if job.launcher == "basic":
             raise

@@ -93,6 +93,7 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         for record in cell.train():
             curves.add(record)
             progress.show(cell.plan, cell.budget, record)
+            run.flush()
             progress.warn_once(run.trouble, f"what waits is in {store.undelivered}")
             INTERRUPTS.check()
             heartbeat.check()

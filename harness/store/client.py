@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
 from harness.store.names import hidden, plain
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class Client(MlflowClient):  # type: ignore[misc]
-    """The calls that write or read tags of runs."""
+    """The calls that write or read tags of runs, or write files."""
+
+    _last = ("", "")  # id and place of files of the run that was created last
 
     def create_run(
         self,
@@ -29,7 +32,18 @@ class Client(MlflowClient):  # type: ignore[misc]
         run_name: str | None = None,
     ) -> "Run":
         own = {hidden(key): value for key, value in (tags or {}).items()}
-        return _shown(super().create_run(experiment_id, start_time, own, run_name))
+        run = _shown(super().create_run(experiment_id, start_time, own, run_name))
+        self._last = run.info.run_id, run.info.artifact_uri
+        return run
+
+    def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
+        """As MLflow does, which asks the store for the place of each run."""
+        if run_id == self._last[0] and not self.tracking_uri.startswith("databricks"):
+            get_artifact_repository(self._last[1], tracking_uri=self.tracking_uri).log_artifacts(
+                local_dir, artifact_path
+            )
+        else:
+            super().log_artifacts(run_id, local_dir, artifact_path)
 
     def log_batch(self, run_id: str, *args: Any, tags: Sequence[RunTag] = (), **options: Any) -> Any:
         own = [RunTag(hidden(tag.key), tag.value) for tag in tags]

@@ -20,7 +20,7 @@ from harness.store.names import hidden
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-MAX_POINTS, MAX_PARAMS = 1000, 100  # MLflow's limits for one call
+MAX_ITEMS, MOST = 1000, {"params": 100, "tags": 100, "metrics": 1000}  # MLflow's limits for one call: all, each
 TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
 CONFLICTS = ("IntegrityError", "UniqueViolation")  # the database's words for a row that exists; MLflow has no code
 NAMES = {"create": "a run", "files": "artifacts", "params": "parameters", "finish": "the end of a run"}  # for people
@@ -28,7 +28,7 @@ MOST_NAMED = 3  # artifacts
 
 
 def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool) -> None:
-    """Send consecutive operations of one kind from the journal to MLflow; sent twice, they have the effect of one.
+    """Send one group of operations from the journal to MLflow; sent twice, they have the effect of one.
 
     training: wait less long for an answer, and raise an error that is none of a store, as it is a mistake in a program.
     Raises UnreachableError if the store is away, RefusedError if it answers but does not take these.
@@ -36,12 +36,15 @@ def send(client: "MlflowClient", journal: Journal, operations: list[Operation], 
     timeout = connection.request_timeout(TRAINING_TIMEOUT) if training else nullcontext()
     with timeout:
         try:
-            _wait_for_earlier(journal, operations[0])
+            for one in operations:
+                _wait_for_earlier(journal, one)
             _send(client, journal, operations, training)
         except (UnreachableError, claims.TakenError):
             raise
         except Exception as error:
             if training and not _is_of_a_store(error, operations[0]) and operations[0].begin >= journal.state["offset"]:
+                if len({one.kind for one in operations}) > 1:
+                    raise RefusedError(reason(error)) from error  # which of them it is shows when each is sent
                 journal.hold(operations, reason(error))
                 raise
             raise _failure(client, journal, operations[0], error) from error
@@ -112,7 +115,7 @@ def _send(client: "MlflowClient", journal: Journal, operations: list[Operation],
                 _restore_tags(client, journal)
             claims.finish(client, journal.state, content["status"], content["time"], training)
         case _:
-            _log(client, run_id, kind, [operation.content[kind] for operation in operations])
+            _log(client, run_id, operations)
 
 
 def _log_files(client: "MlflowClient", run_id: str, folder: Path) -> None:
@@ -158,7 +161,7 @@ def end_provisionally(client: "MlflowClient", journal: Journal) -> None:
     tags = {"outcome": "failed", "error": f"the store refuses {journal.held[0].reason}"}
     with suppress(UnreachableError, MlflowException), connection.unreachable_errors():
         client.set_terminated(run_id, "FAILED", last[0].content["time"])
-        _log(client, run_id, "tags", [tags])
+        _log(client, run_id, [Operation("tags", {"tags": tags}, 0, 0)])
         journal.state[PROVISIONAL] = True
         journal.save()
 
@@ -193,17 +196,32 @@ def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]
     journal.state["run_id"] = found[0].info.run_id
 
 
-def _log(client: "MlflowClient", run_id: str, kind: str, contents: list[Any]) -> None:
-    """Parameters, tags or points. A point that is sent twice is one: it carries the time at which it was measured."""
+def _log(client: "MlflowClient", run_id: str, operations: list[Operation]) -> None:
+    """Parameters, tags and points, in as few requests as MLflow allows. Of a tag that is set twice the last value counts.
+
+    A point that is sent twice is one: it carries the time at which it was measured.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
-    argument, make, most = {
-        "params": ("params", Param, MAX_PARAMS), "tags": ("tags", RunTag, MAX_PARAMS),
-        "points": ("metrics", Metric, MAX_POINTS),
-    }[kind]  # fmt: skip
-    items = [make(*one) for some in contents for one in (some.items() if isinstance(some, dict) else some)]
-    for start in range(0, len(items), most):
-        client.log_batch(run_id, **{argument: items[start : start + most]})
+    contents = [one.content for one in operations]
+    tags = {key: text for content in contents for key, text in content.get("tags", {}).items()}
+    left: dict[str, list[Any]] = {
+        "params": [Param(*item) for content in contents for item in content.get("params", {}).items()],
+        "tags": [RunTag(*item) for item in tags.items()],
+        "metrics": [Metric(*point) for content in contents for point in content.get("points", ())],
+    }
+    while any(left.values()):
+        client.log_batch(run_id, **_request(left))
+
+
+def _request(left: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """What one request may take, out of what is left."""
+    taken, room = dict[str, list[Any]](), MAX_ITEMS
+    for name, most in MOST.items():
+        n = min(most, room, len(left[name]))
+        taken[name], left[name] = left[name][:n], left[name][n:]
+        room -= n
+    return {name: items for name, items in taken.items() if items}
 
 
 def _log_dataset(client: "MlflowClient", run_id: str, content: Mapping[str, Any]) -> None:

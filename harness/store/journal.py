@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 MAX_WAITING_BYTES = 32 << 20  # beyond it points are counted and left out; the run's tables still have them
+TOGETHER = ("params", "points", "tags")  # kinds of operations of which one request may have several
 SYNC_SECONDS = 1.0  # of training, in which lines are forced to the disk once
 
 
@@ -159,10 +160,11 @@ class Journal:
                 begin += len(line)
 
     def deliver(self, send: Callable[[list[Operation]], None]) -> None:
-        """Send the pending operations, consecutive `points` together; mark each group once it is sent.
+        """Send the pending operations, consecutive ones of TOGETHER in one group; mark each group once it is sent.
 
-        A group that `send` refuses with a RefusedError is held, and what follows is sent; but nothing can follow the
-        creation of the run. Any other exception ends the delivery: the rest is sent at the next call.
+        Of a group that `send` refuses with a RefusedError each kind is sent by itself; what is refused again is held,
+        and what follows is sent; but nothing can follow the creation of the run. Any other exception ends the delivery:
+        the rest is sent at the next call.
         """
         try:
             for operations in self._groups():
@@ -177,6 +179,10 @@ class Journal:
                 raise RefusedError(f"a line of {LINES} that cannot be read, at byte {operations[0].begin}")
             send(operations)
         except RefusedError as refused:
+            if len({one.kind for one in operations}) > 1:
+                for part in _by_kind(operations):
+                    self._deliver_group(part, send)
+                return
             if operations[0].kind == "create":
                 raise
             self.hold(operations, str(refused))
@@ -188,7 +194,7 @@ class Journal:
         for one in self.held:
             yield list(self.operations(one.begin, one.end))
         new = self.operations(self.state["offset"], self._size)
-        for _, group in groupby(new, key=lambda one: "points" if one.kind == "points" else one.end):
+        for _, group in groupby(new, key=lambda one: "together" if one.kind in TOGETHER else one.end):
             yield list(group)
 
     def hold(self, operations: list[Operation], reason: str) -> None:
@@ -255,3 +261,9 @@ class Journal:
         kinds = {one.kind for one in self.pending()} if bad else set()
         lost = self.state["run_id"] is None and "create" not in kinds
         return bad[0] if bad and (lost or kinds <= {UNREADABLE, "finish"}) else ""
+
+
+def _by_kind(operations: list[Operation]) -> Iterator[list[Operation]]:
+    """Consecutive points, and every other operation by itself: a refused one holds up no other."""
+    for _, group in groupby(operations, key=lambda one: "points" if one.kind == "points" else one.end):
+        yield list(group)

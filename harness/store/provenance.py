@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store.redaction import redacted
-from harness.training import code_digest
+from harness.training import code_digest, thread_pools
 
 ARITHMETIC = "arithmetic"  # tag of a cell, and in environment.json
 PACKAGES = (
@@ -155,9 +155,8 @@ def arithmetic(engine: str) -> dict[str, str]:
     It is no part of a cell's signature: where two of them differ, bits may differ, and seldom anything else does.
     """
     import numpy as np
-    from threadpoolctl import threadpool_info
 
-    built, libraries = np.show_config(mode="dicts"), threadpool_info()
+    built, libraries = np.show_config(mode="dicts"), thread_pools().info()
     blas = [lib for lib in libraries if lib.get("user_api") == "blas"]
     own = [lib for lib in blas if "numpy" in Path(lib["filepath"]).parent.name] or blas  # scipy may bring another
     names = [" ".join(str(lib.get(key)) for key in ("internal_api", "version", "architecture")) for lib in own]
@@ -176,9 +175,7 @@ def environment(engine: str = "vectorized") -> dict[str, Any]:
 
     cores: those that this process may run on. A quota of CPU time, as containers have, is not looked at.
     """
-    from threadpoolctl import threadpool_info
-
-    blas = [library for library in threadpool_info() if library.get("user_api") == "blas"]
+    blas = [library for library in thread_pools().info() if library.get("user_api") == "blas"]
     return {
         "code": code_digest(),
         "python": sys.version.split()[0],

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.tracking import MlflowClient
 
-FLUSH_SECONDS = 2.0  # between deliveries of points; every other operation is delivered at once
+FLUSH_SECONDS = 2.0  # between deliveries
+AT_ONCE = ("create", "finish")  # kinds of operations that wait for no others: who looks sees a run that is open, or not
 MAX_DIGEST, MAX_DATASET, MAX_SOURCE = 36, 500, 65_535  # characters of a dataset's digest, name, source; as MLflow has
 MAX_NAME = 250  # characters of a run's name that a database of MLflow keeps
 PAUSE_SECONDS = (1.0, 30.0)  # between attempts while the store is away: the first, doubled up to the last, ...
@@ -146,7 +147,7 @@ class RunWriter:
         self._write("tags", tags=_clean(tags))
 
     def points(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Metrics at a step; values that are not finite are left out. Delivered every FLUSH_SECONDS."""
+        """Metrics at a step; values that are not finite are left out."""
         now = _now()
         points = [[key, float(value), now, step] for key, value in metrics.items() if np.isfinite(value)]
         self._write("points", points=points)
@@ -164,7 +165,7 @@ class RunWriter:
             folder = self.journal.new_folder()
             yield folder
             self.journal.append("files", folder=folder.name)
-            self._try_to_deliver()
+            self._deliver_if_due()
 
     def table(self, path: str, table: "pd.DataFrame") -> None:
         """A table as an artifact that the UI can show and compare between runs."""
@@ -207,8 +208,20 @@ class RunWriter:
     def _write(self, kind: str, **content: Any) -> None:
         with self.timed():
             self.journal.append(kind, **content)
-            if kind != "points" or time.monotonic() - self._delivered_at > FLUSH_SECONDS:
+            if kind in AT_ONCE:
                 self._try_to_deliver()
+            else:
+                self._deliver_if_due()
+
+    def flush(self) -> None:
+        """Deliver what waits if FLUSH_SECONDS have passed: to be called while nothing is written."""
+        with self.timed():
+            self._deliver_if_due()
+
+    def _deliver_if_due(self) -> None:
+        """A request costs a store some milliseconds whatever is in it, so operations wait for others to go with."""
+        if self.journal.waiting_bytes and time.monotonic() - self._delivered_at > FLUSH_SECONDS:
+            self._try_to_deliver()
 
     def _try_to_deliver(self) -> None:
         """Deliver what waits, unless the store was away or refused a part a moment ago."""

@@ -6,7 +6,7 @@ import `network`, `compiled`, `config` and `data`; nothing here writes a file or
 
 from harness.training.cell import Cell, CellResult, Plan, plan_for, with_task
 from harness.training.checkpoints import DIVERGED_AT, Outcome, is_geometric, next_checkpoint
-from harness.training.clock import Clock, pinned_blas
+from harness.training.clock import Clock, pinned_blas, thread_pools
 from harness.training.diagnostics import OBSERVERS, Diagnostics, Observer
 from harness.training.estimate import estimate_seconds
 from harness.training.footprint import least_bytes

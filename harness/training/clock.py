@@ -1,8 +1,13 @@
 """The training clock, which runs only while updating, and the thread pin that makes its readings comparable."""
 
+import sys
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from time import perf_counter, thread_time
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 class Clock:
@@ -36,6 +41,19 @@ class Clock:
 
 def pinned_blas(threads: int) -> AbstractContextManager[object]:
     """Limit BLAS to `threads` threads inside the context: sums keep their order, and timings their meaning."""
-    from threadpoolctl import threadpool_limits
+    return thread_pools().limit(limits=threads, user_api="blas")
 
-    return threadpool_limits(limits=threads, user_api="blas")
+
+def thread_pools() -> "ThreadpoolController":
+    """The libraries of this process that have threads of their own.
+
+    Looked for again once a module has been imported, as only that loads another library: a look takes milliseconds.
+    """
+    return _thread_pools(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(n_modules: int) -> "ThreadpoolController":
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

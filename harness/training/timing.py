@@ -102,15 +102,12 @@ class Turns:
 
         When the time is over, no block begins but the first of a work.
         """
-        from threadpoolctl import ThreadpoolController
-
-        libraries = ThreadpoolController()  # looked up once: `pinned_blas` takes as long as a short block
         for k in range(self.n_blocks):
             for w in rng.permutation(np.flatnonzero(self.own_blocks > k)).tolist():
                 begin = perf_counter()
                 if k > 0 and begin >= self.end:
                     return
-                with libraries.limit(limits=self.timers[w].threads, user_api="blas"):
+                with pinned_blas(self.timers[w].threads):
                     block = self._undisturbed(self.timers[w].block, self.n_updates[w])
                 self.costs[w] = perf_counter() - begin
                 yield w, k, block

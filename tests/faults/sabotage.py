@@ -225,10 +225,10 @@ class StruckAtCall:
         self.number, self.n, self.after, self.witness = number, n, after, witness
 
     def __call__(self) -> None:
-        from mlflow.tracking import MlflowClient
+        from harness.store.client import Client
 
         for name in self.CHANGES:
-            setattr(MlflowClient, name, self._counted(getattr(MlflowClient, name)))
+            setattr(Client, name, self._counted(getattr(Client, name)))
 
     def _strike(self) -> None:
         self.witness.touch()

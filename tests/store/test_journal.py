@@ -38,12 +38,12 @@ def deliver_all(root):
     return sent
 
 
-def test_operations_are_sent_in_order_and_points_together(tmp_path):
+def test_operations_are_sent_in_order_and_those_of_one_request_together(tmp_path):
     journal, groups = Journal.create(tmp_path), []
     for n, kind in enumerate(["create", "points", "points", "tags", "tags", "points", "finish"]):
         journal.append(kind, n=n, points=[])
     journal.deliver(lambda operations: groups.append(contents(operations)))
-    assert groups == [[0], [1, 2], [3], [4], [5], [6]]
+    assert groups == [[0], [1, 2, 3, 4, 5], [6]]
     journal.release()
     assert list(tmp_path.iterdir()) == []
 
@@ -57,7 +57,7 @@ def test_what_could_not_be_sent_is_sent_again(tmp_path):
         sent.extend(contents(operations))
 
     for n in range(4):
-        journal.append("tags", n=n)
+        journal.append("dataset", n=n)
     with pytest.raises(AwayError):
         journal.deliver(send)
     assert [operation.content["n"] for operation in journal.pending()] == [2, 3]

@@ -307,8 +307,8 @@ def test_a_state_is_on_the_disk_before_it_replaces_another(tmp_path, monkeypatch
     journal = Journal.create(tmp_path / "undelivered")
     assert replaced[0][-1] == "state.new"
     assert disk.log[-1] == "undelivered"  # the name of the new journal, too
-    journal.append("tags", n=0)
-    journal.append("tags", n=1)
+    journal.append("dataset", n=0)
+    journal.append("dataset", n=1)
     with suppress(ConnectionError):
         journal.deliver(lambda operations: away(operations) if operations[0].content["n"] else None)
     journal.release()
