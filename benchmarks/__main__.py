@@ -1,6 +1,6 @@
 """All measurements, one after the other: an update here and in other libraries, where its time goes, how time and
-memory scale, where the time of whole commands goes, what a script takes instead, how often answers are wrong. About
-forty-five minutes on an idle machine; --short takes five.
+memory scale, where the time of whole commands goes, what a script takes instead, what many cells cost, how often
+answers are wrong. About fifty minutes on an idle machine; --short takes six.
 
 Each writes its tables and its figure into docs/benchmarks, the last one into docs/statistics.md; the short forms write
 nothing, and fail where a ratio, a law or an account does not hold. Peers that are not installed are left out: pip
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from benchmarks import ROOT, say
 
-WITH_SHORT_FORM = ("kernel", "scaling", "command", "by_hand", "calibration")
-ALL = ("kernel", "kernel_profile", "scaling", "command", "by_hand", "calibration")
+WITH_SHORT_FORM = ("kernel", "scaling", "command", "by_hand", "many_cells", "calibration")
+ALL = ("kernel", "kernel_profile", "scaling", "command", "by_hand", "many_cells", "calibration")
 
 
 def main(words: Sequence[str] | None = None) -> int:

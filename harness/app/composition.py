@@ -28,6 +28,8 @@ from harness.app.session import GRIDS, PARTS, Session, check_names, check_part, 
 from harness.config import Config, ConfigError, check, check_together
 
 MOST_CELLS = 100_000  # of a sweep: to compose them takes a minute, and a table of them is still read
+PLAIN = (str, int, float, bool, type(None))
+UNREAD, MISSING = object(), "???"
 KINDS: dict[type, tuple[type, str]] = {dict: (dict, "{NAME: VALUE, ...}"), list: (list, "[TEXT, ...]")}  # of options
 
 
@@ -162,16 +164,73 @@ def _choices(override: Override) -> list[str]:
 def _composer(session: Session, base: DictConfig) -> Callable[[list[str]], Config]:
     """The function from a cell's overrides to its configuration."""
     shared = cache(lambda *groups: _without_hydra(session.load_cell(base, list(groups))))
+    plain = cache(lambda *groups: _Plain.of(shared(*groups)))
     is_group = cache(lambda key: bool(session.loader.get_group_options(key)))
 
     def compose(words: list[str]) -> Config:
         groups = [word for word in words if is_group(_parsed(word).key_or_group)]
+        own = [word for word in words if word not in groups]
+        if (parts := plain(*groups)) and (config := parts.with_words(own)):
+            return config
         composed = copy.deepcopy(shared(*groups))
-        if all(_inplace_set(composed, _parsed(word)) for word in words if word not in groups):
+        if all(_inplace_set(composed, _parsed(word)) for word in own):
             return to_config(composed)
         return to_config(session.load_cell(base, words))
 
     return compose
+
+
+class _Plain:
+    """A configuration in which no value depends on another, so that each word can be read once for all cells.
+
+    To copy and convert a whole configuration takes some milliseconds for each cell.
+    """
+
+    def __init__(self, composed: DictConfig, config: Config) -> None:
+        self._composed, self._config = composed, config
+        self._values: dict[str, Any] = {}  # of words, as OmegaConf converts them; UNREAD for one that is to be composed
+
+    @classmethod
+    def of(cls, composed: DictConfig) -> "_Plain | None":
+        """None if a value names another one, or one is missing."""
+        text = OmegaConf.to_yaml(composed)
+        if "${" in text or MISSING in text:
+            return None
+        with suppress(ConfigError):
+            return cls(composed, to_config(copy.deepcopy(composed)))
+        return None
+
+    def with_words(self, words: Sequence[str]) -> Config | None:
+        """The configuration with these values; None for words that are more than a plain value for a key."""
+        config = self._config
+        for word in words:
+            if word not in self._values:
+                self._values[word] = self._read(_parsed(word))
+            if self._values[word] is UNREAD:
+                return None
+            config = _replaced(config, str(_parsed(word).key_or_group).split("."), self._values[word])
+        return config
+
+    def _read(self, override: Override) -> Any:
+        """The value as a configuration has it, which is put back afterwards."""
+        key, value = override.key_or_group, override.value()
+        if override.type is not OverrideType.CHANGE or "${" in str(value) or not isinstance(value, PLAIN):
+            return UNREAD
+        with suppress(OmegaConfBaseException):
+            before = OmegaConf.select(self._composed, key)
+            if isinstance(before, PLAIN) and _inplace_set(self._composed, override):
+                found = OmegaConf.select(self._composed, key)
+                OmegaConf.update(self._composed, key, before)
+                return found
+        return UNREAD
+
+
+def _replaced(part: Any, path: Sequence[str], value: Any) -> Any:
+    """A copy of a configuration, or of a part of it, with another value at the end of the path."""
+    first, *rest = path
+    if isinstance(part, dict):
+        return {**part, first: _replaced(part[first], rest, value) if rest else value}
+    return replace(part, **{first: _replaced(getattr(part, first), rest, value) if rest else value})
 
 
 def _inplace_set(config: DictConfig, override: Override) -> bool:

@@ -197,7 +197,7 @@ def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]
 
 
 def _log(client: "MlflowClient", run_id: str, operations: list[Operation]) -> None:
-    """Parameters, tags and points, in as few requests as MLflow allows. Of a tag that is set twice the last value counts.
+    """Parameters, tags and points, in as few requests as MLflow allows; the last value of a tag counts.
 
     A point that is sent twice is one: it carries the time at which it was measured.
     """

@@ -5,6 +5,7 @@ Training does not wait for the store: what cannot be delivered is tried again, w
 """
 
 import json
+import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -247,12 +248,13 @@ class RunWriter:
 
 
 def _clean(texts: Mapping[str, Any]) -> dict[str, str]:
-    return {key: _clean_text(str(value)) for key, value in texts.items()}
+    environ = dict(os.environ)  # read once, as that takes longer than to look for its secrets in a short text
+    return {key: _clean_text(str(value), environ) for key, value in texts.items()}
 
 
-def _clean_text(text: str) -> str:
+def _clean_text(text: str, environ: Mapping[str, str] | None = None) -> str:
     """Without secrets, and without signs that a database cannot hold."""
-    return visible(redacted(text), kept="\n\t")
+    return visible(redacted(text, environ), kept="\n\t")
 
 
 def _now() -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.config import Config, DatasetConfig
 from harness.data import Dataset
 from harness.training.cell import Plan
+from harness.training.clock import pinned_blas
 from harness.training.timer import LEAD_IN, Block, Timer, lead_in
 from harness.training.work import cells_of, work_of
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import asdict
 from math import prod
 from pathlib import Path
@@ -16,7 +17,7 @@ from hydra.types import RunMode
 from joblib import cpu_count
 from omegaconf import OmegaConf
 
-from harness.app import launchers
+from harness.app import composition, launchers
 from harness.app.composition import checked_cells, compose_cells, to_config
 from harness.app.launchers import ALL
 from harness.app.session import BEHAVIOUR
@@ -48,6 +49,38 @@ def test_the_defaults_are_one_cell():
     check(config)
     assert not is_sweep
     assert (config.batch_size, config.reduction, config.seeds, config.model.hidden) == (64, "mean", 10, [32])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("batch_size=1,8,full", "learning_rate=1,0.1", "reduction=sum,mean"),
+        ("dataset=iris,digits", "batch_size=8,16", "optimizer.weight_decay=0,0.1"),
+        ("dataset=moons", "dataset.load.noise=0.1,0.2", "+dataset.load.shuffle=true,false"),
+        ("epochs=null,3", "updates=5", "seeds=3,auto", "dtype='float32'"),
+        ("model.hidden=[32],[16,8]", "batch_size=1,2", "dry_run=true,false"),
+        ("batch_size=1,8", "learning_rate=${batch_size}"),
+    ],
+)
+def test_words_that_are_read_once_make_the_cells_that_hydra_makes(monkeypatch, words):
+    quick = compose("-m", *words)
+    monkeypatch.setattr(composition._Plain, "of", lambda composed: None)
+    assert quick == compose("-m", *words)
+    assert all(
+        type(v) is type(w)
+        for a, b in zip(quick[0], compose("-m", *words)[0], strict=True)
+        for v, w in zip(flatten(asdict(a)).values(), flatten(asdict(b)).values(), strict=True)
+    )
+
+
+def test_many_cells_are_composed_without_copies_of_the_whole(monkeypatch):
+    copies = []
+    monkeypatch.setattr(composition.copy, "deepcopy", lambda one, *memo: copies.append(one) or deepcopy(one, *memo))
+    few = len(compose("-m", "batch_size=1,2")[0]), len(copies)
+    copies.clear()
+    many = len(compose("-m", f"batch_size={','.join(map(str, range(1, 41)))}", "reduction=sum,mean")[0]), len(copies)
+    assert (few[0], many[0]) == (2, 80)
+    assert many[1] <= few[1]
 
 
 def test_a_sweep_is_the_product_in_the_order_of_the_words():
