@@ -319,7 +319,8 @@ def test_all_benchmarks_run_and_one_that_fails_is_named(monkeypatch, capsys):
     monkeypatch.setattr(all_benchmarks.subprocess, "run", run)
     assert all_benchmarks.main(["--short"]) == 1
     assert asked == [
-        ["-m", f"benchmarks.{name}", "--short"] for name in ("kernel", "scaling", "command", "by_hand", "calibration")
+        ["-m", f"benchmarks.{name}", "--short"]
+        for name in ("kernel", "scaling", "command", "by_hand", "many_cells", "calibration")
     ]
     assert capsys.readouterr().err.endswith("Failed: scaling\n")
 

@@ -5,6 +5,7 @@ The table goes to the parent run. Whatever fails here costs the sweep its compar
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,20 +15,48 @@ from harness.analysis import SEED, interruption, usable
 from harness.config import Config, ConfigError, config_from
 from harness.runs.loading import TIMING, latest_runs, read_blocks, whole_grid
 from harness.runs.recording import Loader, load_dataset, load_stored_dataset
-from harness.store import Store, first_line, stored_yaml
+from harness.store import Store, first_line, stored_yaml, sweep_tag
 from harness.training import Plan, code_digest, pass_seconds, time_updates
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+OF_SWEEP = sweep_tag("")  # begins the names of the tags that make a cell part of sweeps
+MOST_ASKED = 8  # earlier sweeps
 Timed = dict[str, tuple[Config, Plan]]  # by signature
 
 
 def measure(store: Store, sweep: str, cells: Timed) -> str:
-    """Time the finished ones of a sweep's cells and keep the table; returns what went wrong, or an empty text."""
+    """Time the finished ones of a sweep's cells and keep the table; returns what went wrong, or an empty text.
+
+    A sweep that has trained nothing keeps the table of an earlier one that had all its cells, and that is said.
+    """
+    runs = {run.data.tags["signature"]: run for run in store.cells(sweep) if run.info.status == "FINISHED"}
+    with suppress(Exception):  # whatever is wrong with another sweep: then the cells are timed
+        if earlier := _timed_earlier(store, sweep, runs):
+            other, table = earlier
+            _keep(store, sweep, table)
+            return f"Seconds are those that sweep {other[:8]} measured of the same cells."
     return _measure(
         store, [sweep], load_dataset, lambda runs: {key: cell for key, cell in cells.items() if key in runs}
     )
+
+
+def _timed_earlier(store: Store, sweep: str, runs: "Mapping[str, Run]") -> "tuple[str, pd.DataFrame] | None":
+    """Id and table of a sweep that has timed all these cells, none of which this sweep has trained."""
+    if not runs or any(run.data.tags.get("sweep") == sweep for run in runs.values()):
+        return None
+    shared = set.intersection(*({key for key in run.data.tags if key.startswith(OF_SWEEP)} for run in runs.values()))
+    others = [key.removeprefix(OF_SWEEP) for key in sorted(shared - {sweep_tag(sweep)})]
+    for other in others[:MOST_ASKED]:
+        if (table := read_blocks(store, list(runs), other)) is not None:
+            return other, table[table["signature"].isin(runs.keys())]
+    return None
+
+
+def _keep(store: Store, sweep: str, table: "pd.DataFrame") -> None:
+    with store.attach(sweep) as parent, parent.files() as folder:
+        table.to_csv(folder / TIMING, index=False)
 
 
 def measure_again(store: Store, *sweeps: str) -> str:
@@ -56,8 +85,7 @@ def _measure(
             return ""
         trained = sum(run.data.metrics.get("time/wall_seconds", 0.0) for run in runs.values())
         table = time_updates(cells, load, pass_seconds(trained), np.random.default_rng(SEED))
-        with store.attach(sweeps[0]) as parent, parent.files() as folder:
-            table.to_csv(folder / TIMING, index=False)
+        _keep(store, sweeps[0], table)
     except Exception as error:
         return f"Seconds were not measured ({first_line(error)}): nothing is concluded from them."
     if not usable(table, list(cells)):

@@ -72,6 +72,29 @@ def test_a_pass_that_fails_or_is_interrupted_costs_the_seconds_only(project, mon
     assert (code, loaded(project, parent).timing) == (0, BLOCKS), said
 
 
+def test_a_command_that_trains_nothing_keeps_the_seconds_of_the_sweep_that_did(project, monkeypatch):
+    assert project.run("-m", "batch_size=16,32", *SMALL)[0] == 0
+    (first,) = project.runs("sweep")
+    with monkeypatch.context() as patch:
+        patch.setattr(timing, "time_updates", failing)
+        code, said = project.run("-m", "batch_size=32", *SMALL)
+    assert code == 0, said
+    assert f"Seconds are those that sweep {first.info.run_id[:8]} measured of the same cells." in said
+    second = max(project.runs("sweep"), key=lambda run: run.info.start_time)
+    own, other = (pd.read_csv(project.artifact(run, "timing.csv"), dtype={"signature": str}) for run in (second, first))
+    assert set(own["signature"]) < set(other["signature"])
+    assert own["update_seconds"].tolist() == other[other["signature"].isin(own["signature"])]["update_seconds"].tolist()
+    assert loaded(project, second).timing == BLOCKS
+
+
+def test_a_command_that_trains_one_cell_times_all(project):
+    for sizes in ("16,32", "16,32,64"):
+        code, said = project.run("-m", f"batch_size={sizes}", *SMALL)
+        assert code == 0, said
+        assert "Seconds are those" not in said
+    assert loaded(project, max(project.runs("sweep"), key=lambda run: run.info.start_time)).timing == BLOCKS
+
+
 def test_the_cells_of_several_sweeps_are_timed_together(project):
     """Readings of two passes do not compare: the machine may have changed in between."""
     for size in (16, 32):
