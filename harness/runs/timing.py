@@ -19,6 +19,7 @@ from harness.store import Store, first_line, stored_yaml, sweep_tag
 from harness.training import Plan, code_digest, pass_seconds, time_updates
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities import Run
 
 OF_SWEEP = sweep_tag("")  # begins the names of the tags that make a cell part of sweeps
@@ -31,8 +32,8 @@ def measure(store: Store, sweep: str, cells: Timed) -> str:
 
     A sweep that has trained nothing keeps the table of an earlier one that had all its cells, and that is said.
     """
-    runs = {run.data.tags["signature"]: run for run in store.cells(sweep) if run.info.status == "FINISHED"}
     with suppress(Exception):  # whatever is wrong with another sweep: then the cells are timed
+        runs = {run.data.tags["signature"]: run for run in store.cells(sweep) if run.info.status == "FINISHED"}
         if earlier := _timed_earlier(store, sweep, runs):
             other, table = earlier
             _keep(store, sweep, table)
