@@ -13,9 +13,9 @@ from harness.app.session import GRIDS, SMALL, Session
 from harness.config import Config, ConfigError, judge_file
 
 SWEPT = "-m in front of a grid (or `hydra: {mode: MULTIRUN}` in the file of the study)"
-OUTSIDE = re.compile(r"[+~]*(hydra|study|experiment|dry_run|rerun|size)\b")
+OUTSIDE = re.compile(r"[+~]*(hydra|study|dry_run|rerun|size)\b")
 OF_CELLS = (
-    "keys of cells, such as batch_size (hydra/launcher=joblib, experiment=NAME and the like stand outside the grids)"
+    "keys of cells, such as batch_size (hydra/launcher=joblib, dry_run=true and the like stand outside the grids)"
 )
 
 
@@ -51,7 +51,8 @@ def check_choice(session: Session, base: DictConfig, overrides: Sequence[Overrid
             swept = override.is_sweep_override()
             words = list(override.sweep_string_iterator()) if swept else [override.value()]
             studies = [word for word in words if isinstance(word, str | list) for _ in _studies(session, base, word)]
-            if len(studies) > (0 if swept else 1):
+            for_all = override.input_line in base.hydra.overrides.task and not swept
+            if len(studies) > int(for_all):
                 raise ConfigError("experiment", ONE_STUDY, override.input_line.partition("=")[2])
 
 

@@ -449,7 +449,7 @@ def test_they_are_many():
         ("+hydra.callbacks.x=1", "hydra.callbacks.x", "_target_: MODULE.CLASS"),
         ("hydra.job.env_copy=[1]", "hydra.job.env_copy", "--cfg hydra"),
         ("-m  study.grids=[{hydra/launcher: joblib}]", "study.grids", "outside the grids"),
-        ("-m  study.grids=[{experiment: noise}]", "study.grids", "outside the grids"),
+        ("-m  study.grids=[{experiment: noise}]", "experiment", "studies NAME NAME"),
         ("hydra.run.dir=/dev/null/x", "hydra.run.dir", "can be made"),
         ("dataset.resample=-5", "dataset.resample", "true | false"),
         ("-m  rerun=all,missing", "rerun", "one value for all cells"),

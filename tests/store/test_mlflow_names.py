@@ -100,8 +100,10 @@ def test_mlflow_still_has_the_codes_of_its_refusals(code):
 @pytest.mark.parametrize(
     ("name", "ours"),
     [
-        ("MAX_METRICS_PER_BATCH", delivery.MAX_POINTS),
-        ("MAX_PARAMS_TAGS_PER_BATCH", delivery.MAX_PARAMS),
+        ("MAX_ENTITIES_PER_BATCH", delivery.MAX_ITEMS),
+        ("MAX_METRICS_PER_BATCH", delivery.MOST["metrics"]),
+        ("MAX_PARAMS_TAGS_PER_BATCH", delivery.MOST["params"]),
+        ("MAX_PARAMS_TAGS_PER_BATCH", delivery.MOST["tags"]),
         ("MAX_DATASET_DIGEST_SIZE", writer.MAX_DIGEST),
     ],
 )
