@@ -14,7 +14,7 @@ from harness.app.ending import Result, tell_address
 from harness.app.hints import unknown_verb
 from harness.app.session import SMALL
 from harness.app.train import train
-from harness.config import ConfigError, did_you_mean
+from harness.config import ConfigError, did_you_mean, visible
 from harness.runs import (
     Archive,
     Told,
@@ -167,7 +167,7 @@ def _studies(words: Sequence[str]) -> int:
         say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
         say(f"Written: {studies.write_page(Store.open(), size, Path.cwd())}")
-    print(studies.listing(Store.open() if is_there() else None, size, names))
+    print(visible(studies.listing(Store.open() if is_there() else None, size, names), kept="\n"))
     return int(bool(failed))
 
 

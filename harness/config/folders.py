@@ -16,7 +16,7 @@ def shipped(name: str) -> Path:
 def _study_files() -> list[Path]:
     """NAME.yaml of every study, which NAME.py beside it judges; those of the current folder last."""
     folders = dict.fromkeys([shipped("experiments"), Path("experiments").resolve()])
-    return [path for folder in folders for path in sorted(folder.glob("*.yaml"))]
+    return [path for folder in folders for path in sorted(folder.glob("*.yaml")) if path.is_file()]
 
 
 def study_names() -> list[str]:
@@ -38,6 +38,6 @@ def study_file(name: str) -> Path:
 def judge_file(name: str) -> Path:
     """The module that judges a study. Raises ConfigError for a study without one."""
     module = study_file(name).with_suffix(".py")
-    if not module.exists():
+    if not module.is_file():
         raise ConfigError(f"experiments/{name}.py", "a module with a function `judge` beside the YAML file", None)
     return module

@@ -15,12 +15,11 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
+from itertools import chain, groupby
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from harness.config import ConfigError
@@ -31,6 +30,7 @@ MANIFEST, RUNS = "manifest.json", "runs.jsonl"
 MAX_DIRECTORY, MAX_MANIFEST, MAX_LINE = 32 << 20, 32 << 20, 4 << 20  # bytes: zip's table of members, manifest, a line
 MAX_RUN_LINES = 256 << 20  # bytes of the lines of all runs without their points, which are kept in memory
 MAX_RATIO, ALWAYS_ALLOWED = 200, 64 << 20  # unpacked bytes per packed byte; unpacked bytes that need no ratio
+BLOCK, POINT = 4096, 256  # bytes that a file or a folder, and a point in a database, take at least
 RESERVE = 0.05  # share of a disk's free bytes that stays free
 CHUNK = 1 << 20  # bytes that are read at a time
 
@@ -77,6 +77,7 @@ class Archive:
             self._zip = zipfile.ZipFile(self._file)
             self._members = self._manifest()
             self._check_size(sum(size for size, _ in self._members.values()))
+            self._n_points: dict[str, int] = {}  # of the run with this id
             self.runs = self._checked_runs()
             self._check_runs()
             self._check_size(self.unpacked_bytes(self.runs))  # one content may be that of many files
@@ -105,12 +106,14 @@ class Archive:
             with target.open("wb") as file:
                 self._read(f"files/{digest}", file.write)
 
-    def unpacked_bytes(self, runs: Iterable[PackedRun]) -> int:
-        """What their artifacts take, each run with its own copy."""
-        sizes = {name.removeprefix("files/"): size for name, (size, _) in self._members.items()}
-        return sum(sizes[digest] for run in runs for digest in run.files.values())
+    def unpacked_bytes(self, runs: Collection[PackedRun]) -> int:
+        """What their artifacts take, each run with its own copy, with their folders, and their points."""
+        blocks = {name.removeprefix("files/"): -(-size // BLOCK) + 1 for name, (size, _) in self._members.items()}
+        places = ({*chain.from_iterable(PurePosixPath(name).parents for name in run.files)} for run in runs)
+        n_blocks = sum(blocks[digest] for run in runs for digest in run.files.values()) + sum(map(len, places))
+        return BLOCK * n_blocks + POINT * sum(self._n_points[run.id] for run in runs)
 
-    def check_room(self, runs: Iterable[PackedRun], folder: Path) -> None:
+    def check_room(self, runs: Collection[PackedRun], folder: Path) -> None:
         """Refuse what would fill the disk. Raises ConfigError."""
         needed, free = self.unpacked_bytes(runs), int(shutil.disk_usage(folder).free * (1 - RESERVE))
         if needed > free:
@@ -177,7 +180,7 @@ class Archive:
         """Every line is read, so that every point is checked too."""
         runs = []
         for run, chunks in self.stream():
-            deque(chunks, maxlen=0)
+            self._n_points[run.id] = sum(map(len, chunks))
             runs.append(run)
         return runs
 

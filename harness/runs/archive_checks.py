@@ -20,6 +20,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
 MAX_NAME, MAX_TEXT = 250, 65_535  # characters of a name, of a text of a dataset
 MAX_VALUE = {"tags": 8000, "params": 6000}
+MAX_DEPTH = 16  # folders of a path
 MAX_POINTS, MAX_ITEMS, MAX_FILES, MAX_PATH = 1000, 1000, 10_000, 400  # a line; tags or parameters of a run
 FAR = 1 << 62  # steps and times are smaller
 STATUSES, KINDS = ("FINISHED", "FAILED", "KILLED"), ("cell", "sweep")
@@ -169,6 +170,8 @@ def _folded(path: str) -> str:
 def _path(path: str) -> None:
     """A relative path that every file system takes, below the run's folder."""
     _text("a path", path, MAX_PATH)
+    if path.count("/") > MAX_DEPTH:
+        raise Refused(f"paths of at most {MAX_DEPTH} folders", path)
     for part in path.split("/"):
         is_bad = part in ("", ".", "..") or re.search(r'[\\:*?"<>|]', part) or RESERVED.fullmatch(part)
         if is_bad or part != part.strip() or part.endswith(".") or len(part.encode()) > MAX_NAME:

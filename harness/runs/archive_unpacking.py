@@ -16,6 +16,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.config import ConfigError
 from harness.runs.archive import Archive, PackedRun
 from harness.runs.archive_checks import Points
 from harness.runs.parent import ORDER_BY, VIEW
@@ -48,6 +49,8 @@ FOREIGN = (  # what in a note would load something from elsewhere: pictures, the
     (re.compile(r"!\[([^\]]*)\](?!\(get-artifact\?)(\([^)]*\)|\[[^\]]*\])?"), r"\1"),
     (re.compile(r"^\s*\[[^\]]*\]:.*$", re.MULTILINE), ""),
     (re.compile(r"<(?=[a-zA-Z/!?])"), "&lt;"),
+    # what is left of pictures inside pictures becomes a link, unless it shows a file of the store
+    (re.compile(r"!+(?=\[)(?!\[[^\[\]\\\n]*\]\(get-artifact\?[^()\s\\]*\))"), ""),
 )
 
 Ids = Mapping[str, str]  # of a run in the archive -> in this store
@@ -81,7 +84,10 @@ def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     lock = FileLock(path)
     try:
         lock.acquire(timeout=PATIENCE)
-    except Timeout:
+    except OSError as error:
+        if not isinstance(error, Timeout):
+            allowed = f"a file that may be written, for a lock (move what is there away: {error.strerror})"
+            raise ConfigError(str(path), allowed, "something else") from error
         say(f"waiting for another command that unpacks here (if it was stopped: `fg` continues it); it holds {path}")
         lock.acquire()
     try:

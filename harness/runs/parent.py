@@ -162,7 +162,7 @@ def _tell_unreadable(data: SweepData) -> None:
     """Which finished cells count as missing, as their tables cannot be read."""
     cells = data.cells
     for reason in cells.loc[(cells["status"] == "MISSING") & (cells["run_id"] != ""), "reason"]:
-        print(f"harness: left out: {reason}", file=sys.stderr)
+        print(visible(f"harness: left out: {reason}"), file=sys.stderr)
 
 
 def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] | None = None) -> Told:

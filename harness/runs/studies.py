@@ -59,13 +59,18 @@ def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
 def names() -> list[str]:
     """The studies that have claims and a module that judges them."""
     paths = [study_file(name) for name in study_names()]
-    return [path.stem for path in paths if path.with_suffix(".py").exists() and "claims" in _values(path)]
+    return [path.stem for path in paths if path.with_suffix(".py").is_file() and "claims" in _values(path)]
 
 
 def _values(path: Path) -> dict[str, Any]:
     """What a file says below `study`, without what it inherits."""
-    tree = yaml.safe_load(path.read_text(encoding="utf8"))
-    return dict(tree.get("study") or {}) if isinstance(tree, dict) else {}
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf8"))
+        return dict(tree.get("study") or {}) if isinstance(tree, dict) else {}
+    except (OSError, RecursionError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"experiments/{path.name}", "a YAML file of a study, or no file", first_line(error)
+        ) from error
 
 
 def definition(name: str) -> Study:

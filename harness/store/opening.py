@@ -83,6 +83,8 @@ def check_exists() -> None:
     if not is_there():
         allowed = f"the address of a store, or a current folder that holds one ({DATABASE})"
         raise ConfigError(VARIABLE, allowed, redacted(address()) if os.environ.get(VARIABLE) else str(Path.cwd()))
+    if file := in_file(address()):
+        check_plain(file, address())
 
 
 def is_there() -> bool:
@@ -126,14 +128,14 @@ def check_address(uri: str) -> None:
     if uri == _own() and {"'", '"'} <= set(str(Path.cwd())):  # MLflow writes the path into a statement, as Python does
         allowed = "a path without ' or without \", as MLflow makes no store in one that has both (rename a folder)"
         raise ConfigError("current folder", allowed, str(Path.cwd()))
-    if str(file) in (".", ":memory:"):
-        raise ConfigError(VARIABLE, "sqlite:///FILE (a store in memory keeps nothing)", uri)
+    if str(file) in (".", ":memory:") or str(file).startswith("file:"):
+        allowed = "sqlite:///FILE (a store in memory keeps nothing; SQLite's own file: addresses are not read)"
+        raise ConfigError(VARIABLE, allowed, uri)
     if len(os.fsencode(file.name)) > NAME_BYTES:
         raise ConfigError(_name(uri), f"a file whose name has at most {NAME_BYTES} bytes", file.name)
-    if not os.path.isdir(folder := file.resolve().parent):  # MLflow would try for minutes
-        raise ConfigError(_name(uri), "a file in a folder that exists and may be written to", str(folder))
-    if os.path.isdir(file):  # Path.is_dir raises an error for a file in another user's folder
-        raise ConfigError(_name(uri), "a database; here is a folder (move it away)", str(file))
+    if not os.path.isdir(folder := os.path.dirname(os.path.realpath(file))):  # MLflow would try for minutes
+        raise ConfigError(_name(uri), "a file in a folder that exists and may be written to", folder)
+    check_plain(file, uri)
     if os.path.lexists(file) and not os.access(file, os.R_OK | os.W_OK):
         raise ConfigError(_name(uri), f"a file that you may write to (chmod u+rw {file})", "one that is read-only")
     for old in RUNS.glob("[0-9]*/meta.yaml") if uri == _own() else ():
@@ -151,6 +153,13 @@ def reach(uri: str) -> None:
         engine = create_engine(uri, connect_args={"connect_timeout": CONNECTION_SECONDS} if driver in TIMED else {})
         engine.connect().close()
         engine.dispose()
+
+
+def check_plain(file: Path, uri: str) -> None:
+    """Refuse a folder, a pipe, a device and a link to itself in place of a database: some would never answer."""
+    if os.path.lexists(file) and not os.path.isfile(file):  # Path.is_file raises for a file in another user's folder
+        found = "a folder" if os.path.isdir(file) else "no file"
+        raise ConfigError(_name(uri), f"a database; here is {found} (move it away)", str(file))
 
 
 def check_artifacts(place: str) -> None:

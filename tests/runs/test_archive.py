@@ -15,8 +15,9 @@ from random import Random
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from mlflow.tracking import MlflowClient
 
 import harness
@@ -321,6 +322,12 @@ def bomb(parts):
     parts.run["files"] |= {f"bomb/{i}": name.removeprefix("files/") for i in range(900)}
 
 
+def many_folders(parts):
+    """No byte in any file."""
+    parts.files[f"files/{digest(b'')}"] = b""
+    parts.run["files"] |= {f"{i}/" + "a/" * 15 + "b": digest(b"") for i in range(9000)}
+
+
 def twice(parts):
     parts.lines.append(parts.lines[0])
 
@@ -348,6 +355,7 @@ def twice(parts):
         (lambda parts: parts.about.update(format="other"), 'version 1'), (bomb, "200 times"),
         (lambda parts: parts.about.update(version=2), "version 1"), (lambda parts: parts.about.clear(), "fields"),
         (lambda parts: parts.about.update(members={"": 1}, lies={"a": 1e999}), "finite|fields"),
+        (path_named("a/" * 17 + "b"), "16 folders"), (many_folders, "200 times"),
         *[(member(compress_type=kind), "stored or deflated") for kind in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2)],
         (lambda parts: parts.about.update(version=True), "version 1"),
         (tagged("arithmetic", "[1]"), "arithmetic"), (tagged("looks", "1 2 x"), "looks"),
@@ -483,6 +491,20 @@ def test_tags_that_mean_something_in_a_store_are_not_taken_from_a_file(made, tar
 def test_a_note_loads_nothing_from_elsewhere(note, kept):
     assert "http" not in kept
     assert _without_foreign(note).startswith(kept)
+
+
+PIECES = [
+    "!", "[", "]", "(", ")", "\\", "<", ">", "a", "[b]: http://x\n", "http://x/y.png", "get-artifact?path=a", "!["
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from([*PIECES, "](http://x/y.png)", "](get-artifact?path=a)", "&#33;", "\n"]), max_size=12))
+@example(["![", "a", "![", "b", "](http://x/y.png)", "](http://x/y.png)"])
+@example(["![", "![", "](get-artifact?path=a)", "](http://x/y.png)"])
+@example(["![", "a", "\\", "](get-artifact?path=a)", "](http://x/y.png)"])
+def test_no_note_whatever_its_brackets_has_a_picture_from_elsewhere(pieces):
+    shown = MarkdownIt("commonmark").render(_without_foreign("".join(pieces)))
+    assert all(source.startswith("get-artifact?") for source in re.findall(r"<img[^>]*?src=.([^\"' ]*)", shown)), shown
 
 
 def test_a_disk_that_fills_up_is_told_in_one_line(made, target, monkeypatch):

@@ -177,3 +177,18 @@ def test_a_database_server_that_is_not_there_is_refused_before_mlflow_waits_for_
     told = refusal(connect)
     assert "a store that answers" in told
     assert "horse" not in told
+
+
+@pytest.mark.parametrize("uri", [
+    "sqlite:///file:x.db?mode=memory&uri=true", "sqlite:///file::memory:?cache=shared&uri=true",
+    "sqlite:///file:mlflow.db?mode=ro&uri=true",
+])  # fmt: skip
+def test_addresses_of_sqlite_itself_are_refused(uri):
+    assert "sqlite:///FILE" in refusal(opening.check_address, uri)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("mlflow.db", path), os.mkdir])
+@pytest.mark.parametrize("connect", [connection.connect, connection.connect_to_read])
+def test_what_is_no_file_in_place_of_the_database_is_refused_before_it_is_opened(make, connect, here):
+    make("mlflow.db")
+    assert "a database; here is" in refusal(connect)
