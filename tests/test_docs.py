@@ -75,11 +75,9 @@ KERNEL = {
 
 def times(page: str) -> dict[str, list[float]]:
     """The rows of a page's first table by name: the number at the beginning of each of its cells."""
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if re.match(r"\| \w", line)]
-    found: dict[str, list[float]] = {}
-    for name, *cells in rows:
-        found.setdefault(name, [float(cell.split()[0]) for cell in cells])
-    return found
+    _, _, *lines = page[page.index("\n|") + 1 :].partition("\n\n")[0].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    return {name: [float(cell.split()[0]) for cell in cells] for name, *cells in rows if "fastest" not in name}
 
 
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf8")
