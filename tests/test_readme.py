@@ -16,6 +16,7 @@ from harness.config.schema import RULES
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf8")
 EXAMPLES_PAGE = (ROOT / "docs" / "examples.md").read_text(encoding="utf8")
+KEYS = ROOT / "docs" / "keys.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = [text for kind, text in FENCE.findall(README + EXAMPLES_PAGE) if kind == "python"]
 ANSWER = README.partition("<!-- answer -->")[2].partition("<!-- end of answer -->")[0]
@@ -143,6 +144,15 @@ def test_what_was_found_has_the_verdicts_of_the_findings():
 
 def test_every_top_level_key_is_explained_by_help():
     assert {key for key in RULES if "." not in key} <= set(re.findall(r"^([a-z_]+): .*#", keys(), re.MULTILINE))
+
+
+@pytest.mark.skipif(not KEYS.exists(), reason="docs/keys.md is not written yet")
+def test_every_key_and_every_dataset_is_on_the_page_of_keys():
+    text = KEYS.read_text(encoding="utf8")
+    headings = set(re.findall(r"^### `([\w.=]+)`$", text, re.MULTILINE))
+    assert {key for key in RULES if key != "optimizer.name"} <= headings
+    assert {f"dataset={file.stem}" for file in (ROOT / "conf" / "dataset").glob("[a-z]*.yaml")} <= headings
+    assert all(f"`{group}=NAME`" in text for group in ("dataset", "model", "optimizer"))
 
 
 BEING_WRITTEN = {f"docs/{name}.md" for name in ("quickstart", "reading", "keys", "python", "lessons", "extending")}
