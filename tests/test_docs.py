@@ -51,10 +51,33 @@ def test_each_function_that_the_page_names_in_a_file_is_there(name, file):
     assert name in definitions(ROOT / file)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
-def test_pages_list_every_room(page):
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / page).read_text(encoding="utf8"), re.MULTILINE)
-    assert set(ROOMS) <= set(rows)
+def test_the_page_lists_every_room():
+    assert set(ROOMS) <= set(re.findall(r"^\| `(\w+)` \|", ARCHITECTURE, re.MULTILINE))
+
+
+def test_the_page_on_speed_has_the_numbers_of_the_benchmark():
+    """Of the table in docs/speed.md and the one for double precision in docs/benchmarks/kernel.md."""
+    measured = times((ROOT / "docs" / "benchmarks" / "kernel.md").read_text(encoding="utf8").partition("## float32")[0])
+    shown = times((ROOT / "docs" / "speed.md").read_text(encoding="utf8"))
+    assert len(shown) == len(KERNEL) == 6
+    assert shown == {name: pytest.approx(measured[KERNEL[name]], rel=0.05) for name in shown}
+
+
+KERNEL = {
+    "harness, 30 networks in a stack": "harness, stack",
+    "harness, `engine=compiled`, stack": "harness, compiled stack",
+    "scikit-learn": "scikit-learn",
+    "PyTorch, eager": "PyTorch eager",
+    "JAX, jit and scan": "JAX jit, scan",
+    "JAX, jit and vmap over 30": "JAX jit, vmap",
+}  # a row of the page on speed -> one of the benchmark
+
+
+def times(page: str) -> dict[str, list[float]]:
+    """The rows of a page's first table by name: the number at the beginning of each of its cells."""
+    _, _, *lines = page[page.index("\n|") + 1 :].partition("\n\n")[0].splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines]
+    return {name: [float(cell.split()[0]) for cell in cells] for name, *cells in rows if "fastest" not in name}
 
 
 DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf8")

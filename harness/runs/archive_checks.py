@@ -50,7 +50,7 @@ def no_constant(text: str) -> float:
     raise Refused("finite numbers", text)
 
 
-def checked_run(fields: dict[str, Any]) -> dict[str, Any]:
+def checked_run(fields: object) -> dict[str, Any]:
     """The fields of a run. Raises Refused for one that is missing, unknown or not as `pack` writes it."""
     if not isinstance(fields, dict) or fields.keys() != RUN.keys():
         raise Refused(f"a run with {', '.join(RUN)}", sorted(fields) if isinstance(fields, dict) else fields)

@@ -47,7 +47,7 @@ def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
         raise ConfigError(f"sweep {sweep.info.run_id}", again, f"a {GRID} of another form ({why})") from error
 
 
-def _identity(values: dict[str, Any], plan: dict[str, Any], **about: str) -> Identity:
+def _identity(values: dict[str, Any], plan: dict[str, Any], **about: Any) -> Identity:
     if lacking := {"dataset.name", *KNOBS} - values.keys():
         raise LookupError(*sorted(lacking))
     found = Identity(values=values, plan=Plan(**{**plan, "sizes": tuple(plan["sizes"])}), **about)

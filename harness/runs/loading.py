@@ -26,7 +26,7 @@ COUNT = r"[1-9]\d{0,14}"
 REASONS = {"KILLED": "killed", "RUNNING": "not finished yet"}
 
 
-def check_run_id(digits: str, key: str = "run id") -> None:
+def check_run_id(digits: object, key: str = "run id") -> None:
     """Refuse what cannot be the id of a run, before a store is opened. Raises ConfigError."""
     if not (isinstance(digits, str) and re.fullmatch(r"[0-9a-f]{6,32}", digits)):
         raise ConfigError(key, "a run id: 32 hexadecimal digits, or at least the first 6 of them", digits)
