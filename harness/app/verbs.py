@@ -12,6 +12,8 @@ from harness.app.command import say
 from harness.app.composition import Composed, checked_cells
 from harness.app.ending import Result, tell_address
 from harness.app.hints import unknown_verb
+from harness.app.options import check_new
+from harness.app.queries import query
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError, did_you_mean
@@ -44,10 +46,10 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
     if {"--help", "-h"} & {*words}:
         print(f"python -m harness {VERBS[verb].__doc__ or verb}")
         return 0
-    if verb == "report":
-        return _report(words, result)
+    if verb in WITH_RESULT:
+        return WITH_RESULT[verb](words, result)
     if result.as_json:
-        raise ConfigError("--json", "a command that trains, or `report`", verb)
+        raise ConfigError("--json", "a command that trains, `report` or `query`", verb)
     return VERBS[verb](words)
 
 
@@ -116,26 +118,13 @@ def _pack(words: Sequence[str]) -> int:
     for word in chosen:
         check_run_id(word, "pack")
     path = Path(files[0])
-    _check_new(path)
+    check_new("pack -o", path)
     store = _existing_store()
     found = recover(store, say)
     say(pack(store, chosen, path, say))
     if not found.complete:
         say(f"{path} lacks what the store lacks: after `python -m harness deliver`, pack again")
     return int(not found.complete)
-
-
-def _check_new(path: Path) -> None:
-    """Raises ConfigError for a place where no new file can be made."""
-    try:
-        path.lstat()
-    except FileNotFoundError as error:
-        if not os.path.isdir(path.absolute().parent):
-            raise ConfigError("pack -o", "a file in a folder that exists", str(path)) from error
-    except (OSError, ValueError) as error:  # a name that is too long, or has a null byte
-        raise ConfigError("pack -o", "a file in a folder that exists", f"{path}: {error}") from error
-    else:
-        raise ConfigError("pack -o", "a file that does not exist yet", str(path))
 
 
 def _unpack(words: Sequence[str]) -> int:
@@ -236,7 +225,8 @@ def _has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
+WITH_RESULT: dict[str, Callable[[Sequence[str], Result], int]] = {"query": query, "report": _report}  # take --json
 VERBS: dict[str, Callable[..., int]] = {
-    "deliver": _deliver, "pack": _pack, "report": _report, "studies": _studies, "ui": _ui, "unpack": _unpack,
+    "deliver": _deliver, "pack": _pack, **WITH_RESULT, "studies": _studies, "ui": _ui, "unpack": _unpack,
     "verify": _verify,
 }  # fmt: skip
