@@ -12,7 +12,7 @@ from harness.app.command import say
 from harness.app.composition import Composed, checked_cells
 from harness.app.ending import Result, tell_address
 from harness.app.hints import unknown_verb
-from harness.app.options import check_new
+from harness.app.options import PAPER, check_new, split_options
 from harness.app.queries import query
 from harness.app.session import SMALL
 from harness.app.train import train
@@ -20,6 +20,7 @@ from harness.config import ConfigError, did_you_mean
 from harness.runs import (
     Archive,
     Told,
+    check_folder,
     check_run_id,
     draw_stored,
     find_run,
@@ -32,6 +33,7 @@ from harness.runs import (
     unpack,
     verify,
     write_answer,
+    write_paper,
 )
 from harness.store import Interrupted, Store, check_exists, holds_journals, is_there, serving, set_defaults
 
@@ -60,17 +62,25 @@ def _existing_store() -> Store:
 
 
 def _report(words: Sequence[str], result: Result) -> int:
-    """report CELL, or SWEEP [SWEEP ...]: draw a cell's figures, or write the first sweep's answer again, from all."""
-    if not words:
+    """report CELL, or SWEEP [SWEEP ...] [--paper FOLDER]: draw a cell's figures, or answer again, from all."""
+    ids, options = split_options("report", words, [PAPER])
+    if not ids:
         allowed = "the run id of a cell, of a sweep, or of several sweeps to be taken together (an address ends in it)"
         raise ConfigError("report", allowed, None)
-    for word in words:
+    for word in ids:
         check_run_id(word, "report")
+    folder = Path(options[PAPER]) if PAPER in options else None
+    if folder:
+        check_folder(folder)
     store = _existing_store()
     found = recover(store, say)
-    runs = [find_run(store, word, "report", ["cell", "sweep"] if len(words) == 1 else ["sweep"]) for word in words]
+    runs = [find_run(store, word, "report", ["cell", "sweep"] if len(ids) == 1 else ["sweep"]) for word in ids]
     told = (_draw if runs[0].data.tags["kind"] == "cell" else _answer)(store, *runs)
     stored = recovery.drain(store, say, told=found.refused_runs) == frozenset()  # or else the store lacks a part of it
+    if folder:
+        write_paper(store, runs, told, folder)
+        say(f"Paper: {folder / 'main.tex'} (in the folder, twice: pdflatex main)")
+        result.values["paper"] = str(folder)
     result.tell(store, runs[0].info.run_id, told)
     return int(not stored)
 
