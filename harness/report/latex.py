@@ -61,7 +61,7 @@ def _word(word: str) -> str:
 def _sign(sign: str) -> str:
     if sign in SIGNS or (sign.isascii() and sign.isprintable()):
         return SIGNS.get(sign, sign)
-    base, *marks = unicodedata.normalize("NFKD", sign)
+    base, *marks = list(unicodedata.normalize("NFKD", sign))
     if greek := GREEK.match(unicodedata.name(base, "")):
         return _greek(*greek.groups())
     if marks and base.isascii() and base.isalpha() and len(marks) == 1 and marks[0] in ACCENTS:

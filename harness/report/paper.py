@@ -119,7 +119,7 @@ def _floats(names: Sequence[str], figure: "Figure") -> Iterator[str]:
         part = names[start : start + most]
         star = "*" if len(part) > 1 else ""
         rows = [r" \hfill ".join(map(_included, part[i : i + 2])) for i in range(0, len(part), 2)]
-        caption = caption_text(figure.get_label()) + (" (continued)" if start else "")
+        caption = caption_text(str(figure.get_label())) + (" (continued)" if start else "")
         body = "\n\n\\medskip\n".join(rows)
         caption = rf"\caption[]{{\raggedright {caption}}}"
         yield f"\\begin{{figure{star}}}\n\\centering\n{body}\n{caption}\n\\end{{figure{star}}}\n"

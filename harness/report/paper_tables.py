@@ -1,7 +1,7 @@
 """The tables of a paper, from the answer of a sweep; each of their numbers is put among the macros on the way."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from harness.report.markdown import COSTS, p_of
 from harness.report.notes import BRACKETS
 from harness.report.paper_numbers import Numbers
 from harness.report.tiles import chip
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MOST_CELLS = 80  # in the table of cells; `harness query` has all
 MOST_TARGETS = 3  # in a caption
@@ -118,8 +115,8 @@ class Tables:
     def scaling(self) -> str:
         """How the best rate grows with B, and where more examples stop saving updates; or why that is not known."""
         rows: list[Row] = []
-        fits = self.found.fits.set_index(["setting", "reduction"]) if len(self.found.fits) else {}
-        for key in dict.fromkeys([*self.found.exponents, *getattr(fits, "index", ())]):
+        fits = {(fit["setting"], fit["reduction"]): fit for fit in self.found.fits.to_dict("records")}
+        for key in dict.fromkeys([*self.found.exponents, *fits]):
             name, of = macro_name(short_name(key[0]), key[1]), ", ".join(key)
             cells = [cell_text(of), "", "", ""]
             if exponent := self.found.exponents.get(key):
@@ -128,8 +125,7 @@ class Tables:
                     cells[1] = self.numbers.interval(
                         f"{name}Power", exponent.p, f"{of}: p in best lr_mean as B^p", self.sweeps
                     )
-            if key in getattr(fits, "index", ()):
-                fit = fits.loc[key]
+            if fit := fits.get(key):
                 cells[2] = cell_text(fit["status"])
                 if fit["resolved"]:
                     cells[2:] = [
@@ -212,7 +208,7 @@ class Tables:
         return f"{row['setting']}, {row['reduction']}"
 
 
-def _limits(row: "Mapping[str, Any] | pd.Series", name: str) -> Interval:
+def _limits(row: Mapping[str, Any], name: str) -> Interval:
     return Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
 
 

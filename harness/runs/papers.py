@@ -79,7 +79,8 @@ def _ours(folder: Path) -> dict[str, list[str]]:
     """Empty without a list that can be read."""
     with suppress(OSError, ValueError):
         found = stored_json(folder / MADE)
-        return {name: [*map(str, own)] for name, own in found.items()} if isinstance(found, dict) else {}
+        if isinstance(found, dict):
+            return {name: [*map(str, own)] for name, own in found.items() if isinstance(own, list)}
     return {}
 
 

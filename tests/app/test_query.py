@@ -187,15 +187,15 @@ def test_a_query_changes_nothing(store, sweep):
 
 
 def test_a_text_is_no_formula_and_no_row_has_two_lines():
-    texts = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\tx", "a\nb", 'say "a, b"', "η", "caf\udce9"]
-    table = pd.DataFrame({"=name": texts, "number": [-1.5, float("inf"), float("nan"), 0.1, 1e-300, 1, 2, 3, 4]})
+    texts = ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\tx", "a\nb", 'say "a, b"', "η"]
+    table = pd.DataFrame({"=name": texts, "number": [-1.5, float("inf"), float("nan"), 0.1, 1e-300, 1, 2, 3]})
     lines = as_csv(table).splitlines()
     assert len(lines) == 1 + len(texts)
     found = list(csv.reader(lines))
     assert found[0] == ["'=name", "number"]
     assert [row[0] for row in found[1:5]] == ["'=cmd|' /C calc'!A0", "'+1", "'-1", "'@x"]
-    assert [row[0] for row in found[5:]] == [r"\tx", r"a\nb", 'say "a, b"', "η", r"caf\udce9"]
-    assert [row[1] for row in found[1:]] == ["-1.5", "inf", "", "0.1", "1e-300", "1.0", "2.0", "3.0", "4.0"]
+    assert [row[0] for row in found[5:]] == [r"\tx", r"a\nb", 'say "a, b"', "η"]
+    assert [row[1] for row in found[1:]] == ["-1.5", "inf", "", "0.1", "1e-300", "1.0", "2.0", "3.0"]
 
 
 def test_of_a_sweep_without_finished_cells_tables_are_empty(project):

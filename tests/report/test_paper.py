@@ -86,6 +86,7 @@ def complaints(log: str) -> list[str]:
     return re.findall(r"^.*(?:Warning|Overfull|Underfull|Missing|Undefined|^!).*$", log, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_it_compiles_without_a_warning(files, tmp_path):
     log = compiled(files, tmp_path)
     assert complaints(log) == []
@@ -104,6 +105,7 @@ def named(names):
     return written(evidence(*cells, n_replicas=3), (Study("x", names[0], {"C_1$": claim}), [finding]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["accents", "signs", "letters", "tail"])
 def test_with_a_name_that_latex_would_read_it_compiles(name, tmp_path):
     assert complaints(compiled(named([NAMES[name]]), tmp_path)) == []
@@ -116,6 +118,7 @@ def test_with_every_name_it_compiles_without_a_warning(tmp_path):
     assert complaints(compiled(files, tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_of_a_sweep_without_a_finished_cell_it_compiles(tmp_path):
     lost = evidence(*(cell(B, 1.0, final=None) for B in (1, 8)), n_replicas=3)
     assert complaints(compiled(written(lost), tmp_path)) == []
