@@ -3,6 +3,8 @@
 import json
 import re
 
+from harness.store.names import hidden
+
 MACRO = re.compile(r"^\\newcommand\{\\(\w+)\}\{.*\}% (\S+): .*; runs? ([0-9a-f ]+)$", re.MULTILINE)
 
 
@@ -27,8 +29,8 @@ def test_a_sweep_becomes_a_folder_whose_numbers_are_those_of_the_json(project, t
     tags = project.runs("cell")[0].data.tags
     for text in (
         sweep,
-        tags["code"],
-        tags["data_digest"],
+        tags[hidden("code")],
+        tags[hidden("data_digest")],
         "batch\\_size=16,64",
         "Python 3",
         "numpy ",
