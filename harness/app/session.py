@@ -29,6 +29,7 @@ from yaml import YAMLError
 from harness.app.hints import unknown_flag
 from harness.app.keys import keys
 from harness.app.nodes import check_override, culprit
+from harness.app.options import FILE, OF_VERBS, PAPER, TABLE, TABLES
 from harness.app.refusals import refusing, several, unreadable
 from harness.config import Config, ConfigError, shipped, study_file, study_names
 
@@ -40,7 +41,7 @@ SMALL = "size=small"
 GRIDS = "study.grids"
 Task = Callable[[DictConfig], Any]  # of a configuration
 PARTS = ("dataset", "model", "optimizer")  # groups, of which a cell has one option each
-VERBS = ("deliver", "pack", "report", "studies", "ui", "unpack", "verify")  # of harness.app.verbs
+VERBS = ("deliver", "pack", "query", "report", "studies", "ui", "unpack", "verify")  # of harness.app.verbs
 
 
 def flags(words: Sequence[str]) -> Namespace:
@@ -142,7 +143,7 @@ def answer_question(words: Sequence[str], may: bool = True) -> bool:
     if not arguments.is_question:
         return False
     if not may:
-        raise ConfigError("--json", "a command that trains, or `report`", " ".join(words))
+        raise ConfigError("--json", "a command that trains, `report` or `query`", " ".join(words))
     if arguments.shell_completion:
         _check_completion(arguments.overrides)
         if _completes_a_verb(os.environ.get("COMP_LINE", "")):
@@ -165,7 +166,10 @@ def _completes_a_verb(line: str) -> bool:
     """Print what a shell may put at the end of a line that has a verb; verbs too where one may stand."""
     first, *others = line.split()[1:] or [""]
     if first in VERBS and (others or line.endswith(" ")):
-        print(*(study_names() if first == "studies" else ()), sep="\n")
+        before = line.split(" ")[-2]  # the word that is complete
+        after_it = {TABLE: TABLES, PAPER: (), FILE: ()}  # the shell itself completes folders and files
+        offered = study_names() if first == "studies" else after_it.get(before, OF_VERBS.get(first, ()))
+        print(*offered, sep="\n")
         return True
     if line and not others and not (first and line.endswith(" ")):
         print(*VERBS, sep="\n")

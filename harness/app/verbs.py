@@ -12,12 +12,15 @@ from harness.app.command import say
 from harness.app.composition import Composed, checked_cells
 from harness.app.ending import Result, tell_address
 from harness.app.hints import unknown_verb
+from harness.app.options import PAPER, check_new, split_options
+from harness.app.queries import query
 from harness.app.session import SMALL
 from harness.app.train import train
 from harness.config import ConfigError, did_you_mean, visible
 from harness.runs import (
     Archive,
     Told,
+    check_folder,
     check_run_id,
     draw_stored,
     find_run,
@@ -30,6 +33,7 @@ from harness.runs import (
     unpack,
     verify,
     write_answer,
+    write_paper,
 )
 from harness.store import Interrupted, Store, check_exists, holds_journals, is_there, serving, set_defaults
 
@@ -44,10 +48,10 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
     if {"--help", "-h"} & {*words}:
         print(f"python -m harness {VERBS[verb].__doc__ or verb}")
         return 0
-    if verb == "report":
-        return _report(words, result)
+    if verb in WITH_RESULT:
+        return WITH_RESULT[verb](words, result)
     if result.as_json:
-        raise ConfigError("--json", "a command that trains, or `report`", verb)
+        raise ConfigError("--json", "a command that trains, `report` or `query`", verb)
     return VERBS[verb](words)
 
 
@@ -58,17 +62,25 @@ def _existing_store() -> Store:
 
 
 def _report(words: Sequence[str], result: Result) -> int:
-    """report CELL, or SWEEP [SWEEP ...]: draw a cell's figures, or write the first sweep's answer again, from all."""
-    if not words:
+    """report CELL, or SWEEP [SWEEP ...] [--paper FOLDER]: draw a cell's figures, or answer again, from all."""
+    ids, options = split_options("report", words, [PAPER])
+    if not ids:
         allowed = "the run id of a cell, of a sweep, or of several sweeps to be taken together (an address ends in it)"
         raise ConfigError("report", allowed, None)
-    for word in words:
+    for word in ids:
         check_run_id(word, "report")
+    folder = Path(options[PAPER]) if PAPER in options else None
+    if folder:
+        check_folder(folder)
     store = _existing_store()
     found = recover(store, say)
-    runs = [find_run(store, word, "report", ["cell", "sweep"] if len(words) == 1 else ["sweep"]) for word in words]
+    runs = [find_run(store, word, "report", ["cell", "sweep"] if len(ids) == 1 else ["sweep"]) for word in ids]
     told = (_draw if runs[0].data.tags["kind"] == "cell" else _answer)(store, *runs)
     stored = recovery.drain(store, say, told=found.refused_runs) == frozenset()  # or else the store lacks a part of it
+    if folder:
+        write_paper(store, runs, told, folder)
+        say(f"Paper: {folder / 'main.tex'} (in the folder, twice: pdflatex main)")
+        result.values["paper"] = str(folder)
     result.tell(store, runs[0].info.run_id, told)
     return int(not stored)
 
@@ -116,26 +128,13 @@ def _pack(words: Sequence[str]) -> int:
     for word in chosen:
         check_run_id(word, "pack")
     path = Path(files[0])
-    _check_new(path)
+    check_new("pack -o", path)
     store = _existing_store()
     found = recover(store, say)
     say(pack(store, chosen, path, say))
     if not found.complete:
         say(f"{path} lacks what the store lacks: after `python -m harness deliver`, pack again")
     return int(not found.complete)
-
-
-def _check_new(path: Path) -> None:
-    """Raises ConfigError for a place where no new file can be made."""
-    try:
-        path.lstat()
-    except FileNotFoundError as error:
-        if not os.path.isdir(path.absolute().parent):
-            raise ConfigError("pack -o", "a file in a folder that exists", str(path)) from error
-    except (OSError, ValueError) as error:  # a name that is too long, or has a null byte
-        raise ConfigError("pack -o", "a file in a folder that exists", f"{path}: {error}") from error
-    else:
-        raise ConfigError("pack -o", "a file that does not exist yet", str(path))
 
 
 def _unpack(words: Sequence[str]) -> int:
@@ -236,7 +235,8 @@ def _has_display() -> bool:
     return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
+WITH_RESULT: dict[str, Callable[[Sequence[str], Result], int]] = {"query": query, "report": _report}  # take --json
 VERBS: dict[str, Callable[..., int]] = {
-    "deliver": _deliver, "pack": _pack, "report": _report, "studies": _studies, "ui": _ui, "unpack": _unpack,
+    "deliver": _deliver, "pack": _pack, **WITH_RESULT, "studies": _studies, "ui": _ui, "unpack": _unpack,
     "verify": _verify,
 }  # fmt: skip

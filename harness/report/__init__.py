@@ -10,7 +10,8 @@ from harness.report.layout import log_axis, png, save
 from harness.report.markdown import about_data, code, duration, file_names, harmless, interval, number, shortened
 from harness.report.notes import note
 from harness.report.page import page
-from harness.report.records import records
+from harness.report.paper import Origin, paper
+from harness.report.records import COMPARISON, comparisons, plain_rows, records
 from harness.report.scores import score_sentences
 from harness.report.style import COLOURS, STYLE
 from harness.report.sweep_figures import figures

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.config import visible
+from harness.report.columns import BELOW, columns_wide, key_size, one_on_another
 from harness.report.labels import value_ticks
 from harness.report.style import SMALL, TITLE, plain, short_names
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEFT, RIGHT, BETWEEN = 0.95, 0.3, 0.92  # inches beside the panels, and between them for the numbers of an axis
-BELOW = 0.75  # inches for two rows of numbers and the name of an x axis
-KEY_ROW = 0.235  # inches
 LOWEST = 1e-12  # cost on a log axis: rounding errors lie below
 MOST_SETTINGS = 6
 SETTING = 34  # letters of its name in a line
@@ -50,11 +49,13 @@ def panels(
 
     title, _, second = title.partition("\n")
     note = f"{second}. {note}" if second else note
+    if columns_wide.get():
+        return one_on_another(titles, f"{title}. {note}".removesuffix(". "), keys, size, left, right, sharey)
     rows, columns = len(titles), len(titles[0])
     between = beside + (0.3 if sharey else BETWEEN)
     width = left + columns * size[0] + (columns - 1) * between + right
     heading, notes = _wrapped(title, width, TITLE), _wrapped(note, width, SMALL)
-    n_columns, key_height = _key_size([key.get_label() for key in keys], width)
+    n_columns, key_height = key_size([key.get_label() for key in keys], width)
     above = 0.16 + 0.21 * max(len(text.splitlines()) for row in titles for text in row)
     top, bottom = 0.25 + 0.26 * len(heading) + 0.2 * len(notes) + above, BELOW + key_height
     height = top + rows * size[1] + (rows - 1) * (above + BELOW) + bottom
@@ -78,15 +79,6 @@ def panels(
 def _wrapped(text: str, width: float, size: float) -> list[str]:
     """The lines of a text that has to fit into so many inches; letters are 0.57 of their size wide."""
     return textwrap.wrap(visible(text), max(20, int(72 * (width - 0.3) / (0.57 * size))))
-
-
-def _key_size(labels: Sequence[str], width: float) -> tuple[int, float]:
-    """Columns and height in inches of a key with these labels."""
-    if not labels:
-        return 1, 0.0
-    widest = max(len(label) for label in labels)
-    columns = max(1, min(len(labels), int((width - 0.2) / (0.75 + 0.086 * widest))))
-    return columns, 0.12 + KEY_ROW * -(-len(labels) // columns)
 
 
 def setting_panels(
@@ -133,7 +125,9 @@ def log_axis(axes: "Axes", name: str, limits: tuple[float, float] | None = None)
 
     axes.set(**{f"{name}scale": "log"}, **({f"{name}lim": limits} if limits else {}))
     axis = axes.xaxis if name == "x" else axes.yaxis
-    axis.set_major_locator(log_ticks(*axis.get_view_interval()))
+    low, high = axis.get_view_interval()
+    narrow = name == "x" and columns_wide.get()  # room for half as many numbers
+    axis.set_major_locator(log_ticks(low, high * (high / low) if narrow else high))
     axis.set_major_formatter(plain)
     axis.set_minor_locator(NullLocator())
 

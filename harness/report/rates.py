@@ -4,6 +4,7 @@ Every panel comes twice: with the rate that the user types, and with lr_mean, un
 but once where the two are equal throughout.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +204,8 @@ def _colour_bar(figure: "Figure", rows: Sequence["np.ndarray"], norm: Any) -> No
     bar = figure.colorbar(ScalarMappable(norm, COLOUR_MAP), cax=place, ticks=ticks, format=plain)
     bar.minorticks_off()
     bar.outline.set_visible(False)
-    bar.set_label("training cost per example at equal epochs")
+    letters = int(72 * (top - bottom) * figure.get_figheight() / (0.57 * 11))  # along the bar, of 11 points
+    bar.set_label(textwrap.fill("training cost per example at equal epochs", max(26, letters)))
     place.grid(False)
 
 

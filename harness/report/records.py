@@ -22,16 +22,30 @@ COLUMNS = {  # of a sweep's cells -> names of a record
     "time/train_seconds": "train_seconds", "time/update_us": "update_us",
 }  # fmt: skip
 
+COMPARISON = (  # of a comparison on one clock
+    "of", "along", "clock", "budget", "standing", "winner", "lowest", "lowest_signature", "lowest_cost", "next",
+    "next_signature", "next_cost", "ratio", "ratio_low", "ratio_high", "p",
+)  # fmt: skip
+
 
 def records(data: SweepData, found: Answer) -> dict[str, Any]:
     """Values that are not finite are null, as JSON has none: the cost of a cell of which half diverged."""
-    comparisons = [
+    cells = [_cell(row) for row in data.best_first.to_dict("records")]
+    return {"title": data.title, "comparisons": comparisons(found), "cells": cells}
+
+
+def comparisons(found: Answer) -> list[dict[str, Any]]:
+    """A row for each clock of each headline, with the names of COMPARISON."""
+    return [
         {"of": each.of, "along": each.along, **_lead(lead, each.cells)}
         for each in found.headlines
         for lead in each.leads
     ]
-    cells = [_cell(row) for row in data.best_first.to_dict("records")]
-    return {"title": data.title, "comparisons": comparisons, "cells": cells}
+
+
+def plain_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The rows of a table as plain values: what is missing or not finite is null."""
+    return [{name: _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _lead(lead: Lead, cells: "pd.DataFrame") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from harness.analysis import DATA_NOTES, LOOKS, Answer, SweepData, answer
+from harness.analysis import DATA_NOTES, LOOKS, Answer, Finding, Study, SweepData, answer
 from harness.config import sweep_label, varied_keys, visible
 from harness.report import (
     code,
@@ -50,6 +50,7 @@ class Told(NamedTuple):
     sentences: list[str]
     data: SweepData
     found: Answer
+    judged: tuple[Study, list[Finding]] | None = None  # of a study
 
 
 def tell_cell(store: Store, run: "Run") -> Told:
@@ -200,4 +201,4 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
         parent.tags(note_tags(front.illustrated(words, bool(drawn), store, sweep)))
         parent.deliver(OUTAGE_SECONDS)
     said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
-    return Told(said, data, found)
+    return Told(said, data, found, judgement)

@@ -199,6 +199,26 @@ verify  ../../x
 report
 report  x
 report  --hlep
+report  --paper
+report  abcdef  --paper
+report  abcdef  --paper  no/such/folder
+report  abcdef  --papr  x
+report  abcdef  --paper  a  --paper  b
+report  --paper  x
+query  x
+query  --tabel  cells
+query  --table
+query  --table  cell
+query  --table=
+query  abcdef  --table  runs
+query  --csv  --csv
+query  --csv=1
+query  -o
+query  -o  .
+query  -o  no/such/folder/x.csv
+query  batch_size=1
+query  abcdef
+query
 deliver  x
 deliver  --hlep
 studies  x
@@ -414,6 +434,10 @@ LONG_NAMES = [
     f"studies  {LONG}",
     f"unpack  {LONG}",
     f"pack  -o  {LONG}",
+    f"query  -o  {LONG}",
+    f"query  --table  {LONG}",
+    f"query  {LONG}",
+    f"report  abcdef  --paper  {LONG}",
     f"pack  -o  {LONG[:300]}.zip",
     f"pack  -o  {LONG}/x.zip",
     f"seed={LONG}",

@@ -140,8 +140,8 @@ def test_json_of_a_single_cell_and_of_a_report(project):
     ("words", "code", "key", "says"),
     [
         (["batch_size=x"], 2, "error", "batch_size: expected an integer >= 1 or full, got 'x'"),
-        (["--help"], 2, "error", "--json: expected a command that trains, or `report`, got '--help'"),
-        (["verify", "abc"], 2, "error", "--json: expected a command that trains, or `report`, got 'verify'"),
+        (["--help"], 2, "error", "--json: expected a command that trains, `report` or `query`, got '--help'"),
+        (["verify", "abc"], 2, "error", "--json: expected a command that trains, `report` or `query`, got 'verify'"),
     ],
 )
 def test_json_tells_what_is_refused(project, words, code, key, says):

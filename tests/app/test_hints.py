@@ -81,6 +81,10 @@ dataset.name=iris                      -> did you mean dataset=iris?
 -m dataset.name=wine,iris              -> did you mean dataset=wine?
 optimizer.name=adam                    -> did you mean optimizer=adam?
 report                                 -> an address ends in it
+report abcdef --papr x                 -> did you mean --paper?
+query --tabel cells                    -> did you mean --table?
+query --table cell                     -> did you mean cells?
+qury                                   -> did you mean query?
 studies --al                           -> did you mean --all?
 studies three_method                   -> did you mean three_methods?
 ui --prt 5000                          -> it takes a free port

@@ -133,8 +133,12 @@ def test_a_study_of_the_current_folder_is_an_option_of_experiment(tmp_path, monk
 @pytest.mark.parametrize(
     ("line", "offered", "left_out"),
     [
-        ("harness ", {"deliver", "pack", "report", "studies", "unpack", "verify", "batch_size="}, {"_base"}),
+        ("harness ", {"deliver", "pack", "query", "report", "studies", "unpack", "verify", "batch_size="}, {"_base"}),
         ("harness studies three", {"three_methods"}, {"verify", "batch_size="}),
+        ("harness query --ta", {"--table", "--csv", "--json", "-o"}, {"verify", "batch_size=", "cells"}),
+        ("harness query abc --table ", {"cells", "replicas", "histories", "answers", "runs"}, {"--table"}),
+        ("harness report ", {"--paper"}, {"--table", "verify"}),
+        ("harness report --paper ", set(), {"--paper", "--json"}),
         ("harness verify ", set(), {"verify", "three_methods", "batch_size="}),
         ("harness seed=1 ", {"batch_size="}, {"verify"}),
         ("harness dataset=", {"dataset=iris"}, {"dataset=_base", "dataset=every_dataset"}),
@@ -165,7 +169,17 @@ def test_completion_without_the_line_of_a_shell_is_refused_in_one_line(project, 
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [["report", "abcdef"], ["verify", "abcdef"], ["pack", "-o", "runs.zip"], ["deliver"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "abcdef"],
+        ["query"],
+        ["query", "abcdef"],
+        ["verify", "abcdef"],
+        ["pack", "-o", "runs.zip"],
+        ["deliver"],
+    ],
+)
 def test_a_verb_about_runs_makes_no_store(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
