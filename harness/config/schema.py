@@ -101,6 +101,7 @@ class Config:
     rerun: str = "missing"  # this and the following are about the command, not the cell
     dry_run: bool = False
     cells_per_job: int | str = "auto"
+    log_model: bool = False
     seeds_at_most: int = 40  # this and the following of seeds=auto
     seeds_at_most_seconds: float | None = None
     size: str = "full"  # of a study
@@ -143,7 +144,7 @@ FRACTION = Rule(lambda v: _number(v) and 0 < v < 1, "a fraction between 0 and 1"
 
 RULES: dict[str, Rule] = {
     "dataset.task": _optional(_one_of("classification", "regression")),
-    **dict.fromkeys(("dataset.resample", "dry_run"), TRUTH),
+    **dict.fromkeys(("dataset.resample", "dry_run", "log_model"), TRUTH),
     "dataset.prepare": _one_of("auto", "strict"),
     "dataset.max_categories": Rule(lambda v: _whole(v, 2), "an integer >= 2"),
     "dataset.missing_targets": _one_of("refuse", "drop"),

@@ -9,4 +9,5 @@ from harness.data.datasets import in_memory, load, load_stored
 from harness.data.inputs import TableOptions
 from harness.data.parts import check_parts
 from harness.data.preparation import column_table
+from harness.data.recipe import Recipe, recipe
 from harness.data.splits import Examples, Splits, loss_for, n_inputs_of, n_outputs_of, n_train_of, split

@@ -18,7 +18,7 @@ NO_NUMBERS = (  # but for these: they compute none
 )
 AUTO = ("seeds_at_most", "seeds_at_most_seconds")
 # Keys that change nothing in what a run holds.
-WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", "cells_per_job", *AUTO)
+WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", "cells_per_job", "log_model", *AUTO)
 NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
 
 
