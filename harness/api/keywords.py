@@ -43,6 +43,7 @@ def keywords(
     hidden: Sequence[int] | None = None,
     activation: Literal["sigmoid", "tanh", "relu", "identity"] | None = None,
     initializer: str | None = None,
+    loss: str | None = None,
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "rmsprop"] = "sgd",
     weight_decay: float | None = None,
     clip_norm: float | None = None,

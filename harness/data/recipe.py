@@ -1,4 +1,4 @@
-"""A split's preparation as plain values, so that a program without scikit-learn makes the same inputs of a new table."""
+"""A split's preparation as plain values: a program without scikit-learn makes the same inputs of a new table."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

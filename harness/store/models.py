@@ -43,7 +43,8 @@ def save_model(
         code = Path(shutil.copy(CODE, scratch))  # MLflow writes down where it was
         files = {"recipe": Path(scratch, "recipe.json"), "weights": Path(scratch, "weights.npz")}
         files["recipe"].write_text(json.dumps(whole, ensure_ascii=False), encoding="utf8")
-        np.savez(files["weights"], **weights)
+        arrays: dict[str, Any] = dict(weights)
+        np.savez(files["weights"], **arrays)
         mlflow.pyfunc.save_model(
             path=str(folder),
             python_model=str(code),

@@ -4,6 +4,7 @@ Nothing of the package is imported, so the model loads where there is no harness
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,14 @@ def _softmax(Z: Array) -> Array:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": np.tanh, "relu": lambda Z: np.maximum(Z, 0.0), "identity": lambda Z: Z}
-OUTPUTS = {
+Function = Callable[[Array], Array]
+ACTIVATIONS: dict[str, Function] = {
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "relu": lambda Z: np.maximum(Z, 0.0),
+    "identity": lambda Z: Z,
+}
+OUTPUTS: dict[str, Function] = {
     "sigmoid_cross_entropy": lambda Z: np.concatenate([1.0 - _sigmoid(Z), _sigmoid(Z)], axis=1),
     "softmax_cross_entropy": _softmax,
     "half_squared_error": lambda Z: Z,

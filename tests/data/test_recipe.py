@@ -16,7 +16,7 @@ N = 300
 def table(seed: int = 0) -> pd.DataFrame:
     """A column of each kind, some with gaps."""
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "number": rng.normal(size=N),
             "whole": rng.integers(0, 90, N),
@@ -34,7 +34,6 @@ def table(seed: int = 0) -> pd.DataFrame:
             "nothing": np.nan,
         }
     )
-    return frame
 
 
 @pytest.mark.parametrize("most", [2, 3, 20])

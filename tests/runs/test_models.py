@@ -1,4 +1,4 @@
-"""log_model=true: an MLflow model that predicts what the run's own weights predict, from the rows of the user's table."""
+"""log_model=true: an MLflow model predicts what the run's weights predict, from rows of the user's table."""
 
 import json
 import shutil
