@@ -138,7 +138,7 @@ def test_a_broken_extension_is_refused_before_anything_is_trained(folder, text, 
 def test_a_name_of_the_harness_is_refused(folder):
     (folder / "extensions" / "activations" / "tanh.py").write_text("tanh = None")
     with pytest.raises(
-        ConfigError, match=r"extensions/activations/tanh\.py: expected a name that the harness does not"
+        ConfigError, match=r"tanh\.py: expected a name that the harness does not have"
     ):
         one("model.activation=tanh")
     assert one("model.activation=relu").model.activation == "relu"
