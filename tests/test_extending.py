@@ -102,8 +102,9 @@ def test_a_process_runs_the_code_whose_digest_it_gave(folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model.activation=leaky_relu", "engine=compiled"], "no machine code for model.activation=leaky_relu"),
-        (["optimizer=signum", "engine=compiled"], "no machine code for optimizer.name=signum"),
+        (["model.activation=leaky_relu", "engine=compiled"], "engine: expected vectorized, because"),
+        (["model.activation=leaky_relu", "engine=per_example"], "no code for model.activation=leaky_relu"),
+        (["optimizer=signum", "engine=compiled"], "no code for optimizer.name=signum"),
         (["model.activation=leaky_relu", "log_model=true"], "log_model: expected false"),
         (["model.activation=../x"], "model.activation: expected sigmoid | tanh | relu | identity | leaky_relu, got"),
         (["model.loss=huber"], "model.loss: expected "),
@@ -137,9 +138,7 @@ def test_a_broken_extension_is_refused_before_anything_is_trained(folder, text, 
 
 def test_a_name_of_the_harness_is_refused(folder):
     (folder / "extensions" / "activations" / "tanh.py").write_text("tanh = None")
-    with pytest.raises(
-        ConfigError, match=r"tanh\.py: expected a name that the harness does not have"
-    ):
+    with pytest.raises(ConfigError, match=r"tanh\.py: expected a name that the harness does not have"):
         one("model.activation=tanh")
     assert one("model.activation=relu").model.activation == "relu"
 

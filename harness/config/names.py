@@ -20,7 +20,7 @@ TABLES: dict[str, Table[Any]] = {
     "learning_rate_rule": LEARNING_RATE_RULES,
 }
 IN_CODE = ("model.activation", "model.loss", "optimizer.name")  # whose code computes numbers; a rule is a number
-IN_MODELS = ("model.activation", "model.loss")  # that a logged model would have to have
+IN_MODELS = ("model.activation", "model.loss")  # whose equations a logged model and engine=per_example have again
 
 
 class Known(NamedTuple):
@@ -45,9 +45,9 @@ def check_extensions(values: Mapping[str, Any]) -> None:
     own = {key: values[key] for key in IN_CODE if (name := values[key]) is not None and name not in TABLES[key]}
     for key, name in own.items():
         _check(key, TABLES[key], name)
-        if values["engine"] == "compiled":
-            allowed = f"vectorized, because there is no machine code for {key}={name}, an extension"
-            raise ConfigError("engine", allowed, "compiled")
+        if values["engine"] == "compiled" or (values["engine"] == "per_example" and key in IN_MODELS):
+            allowed = f"vectorized, because the other engines have no code for {key}={name}, an extension"
+            raise ConfigError("engine", allowed, values["engine"])
         if values["log_model"] and key in IN_MODELS:
             raise ConfigError("log_model", f"false, because a logged model has no code for {key}={name}", True)
 
