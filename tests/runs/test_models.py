@@ -186,15 +186,12 @@ def test_a_model_is_text_and_arrays_and_travels(project, tmp_path):
     X = np.random.default_rng(0).normal(size=(5, 4))
     moved = mlflow.pyfunc.load_model(str(tmp_path / "moved")).predict(X)
     assert moved.equals(model_of(project, run).predict(X))
-    monkeypatched = pytest.MonkeyPatch()
-    with monkeypatched.context() as patch:
-        other = type(project)(tmp_path / "other", "unpacked", project.capsys)
-        other.path.mkdir()
-        patch.chdir(other.path)
-        code, said = other.run("unpack", str(tmp_path / "one.harness"))
-        assert code == 0, said
-        (unpacked,) = other.runs("cell")
-        assert model_of(other, unpacked).predict(X).equals(moved)
+    (tmp_path / "other").mkdir()
+    other = type(project)(tmp_path / "other", "unpacked", project.capsys)
+    code, said = other.run("unpack", str(tmp_path / "one.harness"))
+    assert code == 0, said
+    (unpacked,) = other.runs("cell")
+    assert model_of(other, unpacked).predict(X).equals(moved)
 
 
 @pytest.mark.slow
