@@ -194,6 +194,19 @@ def test_a_model_is_text_and_arrays_and_travels(project, tmp_path):
     assert model_of(other, unpacked).predict(X).equals(moved)
 
 
+def test_what_reads_a_run_never_runs_its_model(project, tmp_path):
+    run = train(project, "dataset=iris", "seed=4")
+    project.artifact(run, "model/network_model.py").write_text("raise SystemExit('was run')")
+    same = ["dataset=iris", "seed=4", *CELL, "log_model=true"]
+    packed = str(tmp_path / "one.harness")
+    for words in (["report", run.info.run_id], ["verify", run.info.run_id], ["pack", "-o", packed], same):
+        code, said = project.run(*words)
+        assert code == 0, said
+        assert "was run" not in said
+    with pytest.raises(SystemExit, match="was run"):
+        model_of(project, run)
+
+
 @pytest.mark.slow
 def test_it_is_loaded_and_served_with_numpy_and_mlflow_alone(project, flowers, tmp_path):
     """A new environment that has no harness, and the words of docs/models.md."""
