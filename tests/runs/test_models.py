@@ -1,6 +1,7 @@
 """log_model=true: an MLflow model predicts what the run's weights predict, from rows of the user's table."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -248,7 +249,13 @@ def _served(python: Path, folder: Path, rows: Path) -> pd.DataFrame:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = ["-m", "mlflow", "models", "serve", "-m", str(folder), "-p", str(port), "--env-manager", "local"]
-    server = subprocess.Popen([str(python), *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"  # as in an activated environment
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "PYTHON"))} | {
+        "PATH": path
+    }
+    server = subprocess.Popen(
+        [str(python), *words], env=own | {"PATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/invocations", rows.read_bytes(), {"Content-Type": "application/json"}
     )
