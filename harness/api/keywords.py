@@ -23,7 +23,7 @@ FULL_NAMES = {
     for field in fields(kind)
     if field.name not in ("name", "load")
 }
-COMMAND_LINE = ("experiment", "size", "rerun", "dry_run", "cells_per_job")  # keys that no call has
+COMMAND_LINE = ("experiment", "size", "rerun", "dry_run", "cells_per_job", "log_model")  # keys that no call has
 PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z][a-z0-9_]*")  # text that is text without quotes
 
 
@@ -43,6 +43,7 @@ def keywords(
     hidden: Sequence[int] | None = None,
     activation: Literal["sigmoid", "tanh", "relu", "identity"] | None = None,
     initializer: str | None = None,
+    loss: str | None = None,
     optimizer: Literal["sgd", "momentum", "nesterov", "adam", "rmsprop"] = "sgd",
     weight_decay: float | None = None,
     clip_norm: float | None = None,

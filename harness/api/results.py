@@ -1,8 +1,9 @@
 """A trained cell and a grid of cells as a Python program sees them; `harness.load` reads both from the store."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from harness.analysis import Answer, SweepData, answer
 from harness.config import Config
 from harness.network import Array
-from harness.report import figures, note, png
+from harness.report import figures, note, own_figures, png
 from harness.runs import cell_tables, find_run, load_runs, weights
 from harness.store import Store, read_run
 from harness.training import tables
@@ -165,7 +166,8 @@ class Sweep:
 
     def figures(self) -> "dict[str, Figure]":
         """The figures that suit what the sweep varied, by name, as Figures of matplotlib."""
-        return Figures(figures(self._data, self._answer))
+        own = own_figures(self._data, self._answer, partial(warnings.warn, stacklevel=3))
+        return Figures({**figures(self._data, self._answer), **own})
 
     def _table(self) -> "pd.DataFrame":
         cells = self._data.cells

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness import __version__
 from harness.app.terminal import lenient_streams
 from harness.config import Config, ConfigError, visible
+from harness.network import ExtensionError
 from harness.store import INTERRUPTS, UnreachableError, check_here
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def _refusing(words: list[str], result: "Result") -> int:
     except ConfigError as refused:
         result.values["error"] = str(refused)
         say(f"harness: {refused}")
+        return 2
+    except ExtensionError as broken:  # found broken by a verb that reads: what trains checks it before
+        say(f"harness: {broken}")
         return 2
     except UnreachableError as away:
         say(f"harness: the store does not answer: {away}")

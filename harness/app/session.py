@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf import __version__ as omegaconf
 from yaml import YAMLError
 
+from harness.app.extensions import Extensions
 from harness.app.hints import unknown_flag
 from harness.app.keys import keys
 from harness.app.nodes import check_override, culprit
@@ -122,11 +123,13 @@ def _prepare(overrides: Sequence[str], *addresses: str) -> None:
     register = OmegaConf.register_new_resolver if omegaconf < "2.4" else OmegaConf.register_resolver  # its name since
     register("harness.keys", keys, replace=True)  # of the template of --help
     Plugins.instance().register(Studies)
+    Plugins.instance().register(Extensions)
     replace: dict[str, Any] = {} if omegaconf < "2.4" else {"replace": True}  # Hydra 1.4 wants it said
     for name, file in launcher_names().items():  # in place of those of plugins
         ConfigStore.instance().store(group="hydra/launcher", name=name, node=OmegaConf.load(file), **replace)
     Plugins.instance().register(SearchPath)
-    SearchPath.addresses = [f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", *addresses]
+    own = f"{Studies.scheme()}://{'small' if SMALL in overrides else 'full'}", f"{Extensions.scheme()}://"
+    SearchPath.addresses = [*own, *addresses]
 
 
 def launcher_names() -> dict[str, Path]:

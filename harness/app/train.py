@@ -5,7 +5,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from functools import cache, partial
 from itertools import chain
@@ -30,10 +30,12 @@ from harness.runs import (
     Rounds,
     SweepContext,
     Watch,
+    add_models,
     announcement,
     forecast_of,
     grid,
     in_store,
+    load_dataset,
     packing,
     parent,
     record_cell,
@@ -41,7 +43,7 @@ from harness.runs import (
     sharing,
     timing,
 )
-from harness.store import INTERRUPTS, Interrupted, Store, TakenError, print_failure, when_continued
+from harness.store import INTERRUPTS, Interrupted, Store, TakenError, UnreachableError, print_failure, when_continued
 from harness.training import Clock, Outcome
 
 
@@ -81,6 +83,7 @@ def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result
     """Train one cell, without a parent run."""
     if cell.run_id:
         say("Trained already (rerun=all trains it again)")
+        add_models([cell], [store.get(cell.run_id)], store, load_dataset, say)
         _tell_cell(store, store.get(cell.run_id), result)
         return 0
     outcomes = []
@@ -91,9 +94,10 @@ def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result
         outcomes.append(composed.session.run(partial(_train_alone, forecast=forecast)))
         return [] if outcomes[-1] else list(cells)
 
-    def found(_: str) -> None:
+    def found(run_id: str) -> None:
         outcomes.append(Outcome.COMPLETED)
         say("Trained meanwhile by another command")
+        add_models([cell], [store.get(run_id)], store, load_dataset, say)
 
     try:
         sharing.train_shared([cell], store, run, found, say)
@@ -163,6 +167,9 @@ def _run_open_sweep(
             cells += some if some[0] not in cells else []
             sharing.train_shared(grid.missing(some), store, train_some, found, say)
             disturbed = timing.measure(store, context.run_id, {c.signature: (c.config, c.identity.plan) for c in cells})
+        if any(cell.config.log_model for cell in cells):
+            with suppress(UnreachableError):  # the same command again does it
+                add_models(cells, store.cells(context.run_id), store, load_dataset, say)
     except Interrupted:
         killed = True
         raise

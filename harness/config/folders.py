@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness.config.schema import ConfigError
+from harness.config.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

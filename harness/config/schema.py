@@ -6,32 +6,11 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from harness.network import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, REDUCTIONS
+from harness.config.errors import ConfigError
+from harness.config.names import LEARNING_RATE_RULES, Known, check_extensions
+from harness.network import ACTIVATIONS, HYPERPARAMETERS, INITIALIZERS, LOSSES, OPTIMIZERS, REDUCTIONS
 
-LEARNING_RATE_RULES = {"constant": 0.0, "linear": 1.0, "sqrt": 0.5}  # exponent of B / reference_batch_size
 DIAGNOSTIC_LEVELS = ("off", "cheap", "full")
-
-
-class ConfigError(ValueError):
-    """A refused value. The message is one line: key, what is allowed, what came."""
-
-    def __init__(self, key: str, allowed: str, received: object) -> None:
-        super().__init__(f"{key}: expected {allowed}, got {_described(received)}")
-        self.key, self.allowed, self.received = key, allowed, received
-
-    def __reduce__(self) -> tuple[type, tuple[str, str, object]]:
-        return type(self), (self.key, self.allowed, self.received)
-
-
-def _described(value: object) -> str:
-    """A value in one line: arrays and tables by their shape, long text shortened."""
-    if isinstance(shape := getattr(value, "shape", None), tuple) and shape:
-        kind = type(value).__name__
-        return f"{'an array' if kind == 'ndarray' else f'a {kind}'} of shape {shape}"
-    if isinstance(value, list | tuple) and any(hasattr(item, "shape") for item in value):
-        return f"({', '.join(map(_described, value[:5]))}{', ...' if len(value) > 5 else ''})"
-    text = " ".join(map(str.strip, repr(value).splitlines()))
-    return text if len(text) <= 200 else f"{text[:150]} ... {text[-40:]}"
 
 
 @dataclass
@@ -57,6 +36,7 @@ class ModelConfig:
     hidden: list[int]
     activation: str
     initializer: str
+    loss: str | None = None  # null: the task decides
 
 
 @dataclass
@@ -101,6 +81,7 @@ class Config:
     rerun: str = "missing"  # this and the following are about the command, not the cell
     dry_run: bool = False
     cells_per_job: int | str = "auto"
+    log_model: bool = False
     seeds_at_most: int = 40  # this and the following of seeds=auto
     seeds_at_most_seconds: float | None = None
     size: str = "full"  # of a study
@@ -141,25 +122,26 @@ BELOW_ONE = Rule(lambda v: _number(v) and 0 <= v < 1, "a number in [0, 1)")
 TRUTH = Rule(lambda v: isinstance(v, bool), "true | false")
 FRACTION = Rule(lambda v: _number(v) and 0 < v < 1, "a fraction between 0 and 1")
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, Rule | Known] = {
     "dataset.task": _optional(_one_of("classification", "regression")),
-    **dict.fromkeys(("dataset.resample", "dry_run"), TRUTH),
+    **dict.fromkeys(("dataset.resample", "dry_run", "log_model"), TRUTH),
     "dataset.prepare": _one_of("auto", "strict"),
     "dataset.max_categories": Rule(lambda v: _whole(v, 2), "an integer >= 2"),
     "dataset.missing_targets": _one_of("refuse", "drop"),
     "dataset.rare_classes": _one_of("refuse", "merge", "drop"),
     **dict.fromkeys(("dataset.validation_fraction", "dataset.test_fraction"), FRACTION),
     "model.hidden": Rule(lambda v: isinstance(v, list) and all(map(_whole, v)), "a list of integers >= 1, or []"),
-    "model.activation": _one_of(*ACTIVATIONS),
+    "model.activation": Known(ACTIVATIONS),
+    "model.loss": Known(LOSSES, may_be_null=True),
     "model.initializer": _one_of(*INITIALIZERS),
-    "optimizer.name": _one_of(*OPTIMIZERS),
+    "optimizer.name": Known(OPTIMIZERS),
     "optimizer.weight_decay": Rule(lambda v: _number(v) and v >= 0, "a finite number >= 0"),
     **dict.fromkeys(("optimizer.momentum", "optimizer.beta1", "optimizer.beta2"), _optional(BELOW_ONE)),
     **dict.fromkeys(("optimizer.clip_norm", "optimizer.epsilon"), _optional(POSITIVE)),
     "batch_size": Rule(lambda v: v == "full" or _whole(v), "an integer >= 1 or full"),
     "learning_rate": POSITIVE,
     "reduction": _one_of(*REDUCTIONS),
-    "learning_rate_rule": _one_of(*LEARNING_RATE_RULES),
+    "learning_rate_rule": Known(LEARNING_RATE_RULES),
     **dict.fromkeys(("reference_batch_size", "threads", "seeds_at_most"), COUNT),
     **dict.fromkeys(("epochs", "updates"), _optional(COUNT)),
     **dict.fromkeys(("train_seconds", "target", "seeds_at_most_seconds"), _optional(POSITIVE)),
@@ -194,8 +176,9 @@ def check(config: Config) -> None:
     for key, rule in RULES.items():
         if not rule.holds(values[key]):
             raise ConfigError(key, rule.allowed, values[key])
+    check_extensions(values)
     name = config.optimizer.name
-    for key in ("momentum", "beta1", "beta2", "epsilon"):
+    for key in HYPERPARAMETERS:
         value, used = values[f"optimizer.{key}"], key in OPTIMIZERS[name].hyperparameters
         if used is (value is None):
             allowed, does = ("a number", "needs") if used else ("null", "does not use")

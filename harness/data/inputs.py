@@ -54,7 +54,8 @@ class Column:
     """A column of a table. kind: number, duration, date, yes/no, category; constant and empty ones are left out.
 
     levels: of a category (sorted) and of yes/no; X holds their places. n_missing: rows without a value. most: inputs
-    that a category may have. smallest: what was subtracted from integers that float64 does not hold.
+    that a category may have. smallest: what was subtracted from integers that float64 does not hold. whole: its type
+    has integers only.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Column:
     n_missing: int = 0
     most: int = 0
     smallest: int = 0
+    whole: bool = False
 
     @property
     def kept(self) -> bool:
@@ -108,7 +110,8 @@ def read_columns(table: Any, options: TableOptions) -> tuple[Values, tuple[Colum
     ConfigError for values that are no numbers, dates, truth values or text, and if no column is left.
     """
     if options.prepare == "strict":
-        return strict_floats(table, "X"), tuple(map(Column, _names(table), _kinds_of_numbers(table))), []
+        about = zip(_names(table), _kinds_of_numbers(table), _are_whole(table), strict=True)
+        return strict_floats(table, "X"), tuple(Column(name, kind, whole=own) for name, kind, own in about), []
     values, columns, n_infinite = _read_all(table, options.max_categories)
     kept = [i for i, column in enumerate(columns) if column.kept]
     if not kept:
@@ -133,6 +136,10 @@ def _kinds_of_numbers(table: Any) -> list[str]:
     return ["yes/no" if is_bool_dtype(dtype) else "number" for dtype in table.dtypes]
 
 
+def _are_whole(table: Any) -> list[bool]:
+    return [dtype.kind in "iu" for dtype in table.dtypes]
+
+
 def _read_all(table: Any, most: int) -> tuple[Values, tuple[Column, ...], NDArray[np.int64]]:
     """Values (n, D) of all columns, what these are, and how many infinite values each has."""
     names, kinds = _names(table), _kinds_of_numbers(table)
@@ -152,11 +159,11 @@ def _read_all(table: Any, most: int) -> tuple[Values, tuple[Column, ...], NDArra
             kinds[i] = "empty"
         elif not isinstance(table.columns[i], int | np.integer):
             kinds[i] = "constant"
-    columns = []
+    columns, whole = [], _are_whole(table)
     for i, (name, kind) in enumerate(zip(names, kinds, strict=True)):
         own = levels.get(i, TRUTH if kind == "yes/no" else ())
         bound = most if kind == "category" else 0
-        columns.append(Column(name, kind, own, int(seen.n_missing[i]), bound, smallest.get(i, 0)))
+        columns.append(Column(name, kind, own, int(seen.n_missing[i]), bound, smallest.get(i, 0), whole[i]))
     return values, tuple(columns), seen.n_infinite
 
 

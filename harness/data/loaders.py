@@ -1,8 +1,10 @@
 """Which functions may load a dataset, and which arguments a configuration may give them: an allow-list.
 
-Some functions of scikit-learn unpickle what they find in a folder, which can run any code, or fetch an address. So no
-argument that is a path, an address, a place of a cache, an object or a function is allowed, and what this version does
-not know is refused. The folder of downloads is the user's own: the environment variable SCIKIT_LEARN_DATA names it.
+Functions of the user's own are those of `extensions/datasets`; as a configuration from a store may ask for them, they
+take plain values only, like scikit-learn's. Some of scikit-learn's unpickle what they find in a folder, which can run
+any code, or fetch an address. So no argument that is a path, an address, a place of a cache, an object or a function is
+allowed, and what this version does not know is refused. The folder of downloads is the user's own: the environment
+variable SCIKIT_LEARN_DATA names it.
 """
 
 import inspect
@@ -16,8 +18,11 @@ from numbers import Number
 from typing import Any
 
 from harness.config import ConfigError
+from harness.network import ExtensionError, Table
 
 READ_FILE, MAKE_BLOCKS = "harness.data.files.read_file", "harness.data.blocks.make_blocks"
+EXTENSION = "extensions."  # begins the address of a function of the user's own, whose name follows
+DATASETS: Table[Callable[..., Any]] = Table("datasets", {}, callable, "a function that returns (X, y)")
 OWN = (READ_FILE, MAKE_BLOCKS)  # of this project: all of their arguments
 PREFIX = "sklearn.datasets."
 BUNDLED = "return_X_y as_frame"
@@ -62,6 +67,8 @@ WORD = re.compile(r"(?!\.+$)[\w.,()+= -]*")  # OpenML's names, which become part
 
 def resolve(target: object) -> Callable[..., Any]:
     """The function that `dataset.load._target_` names. Raises ConfigError for one that is not in the list."""
+    if isinstance(target, str) and (name := target.removeprefix(EXTENSION)) != target and DATASETS.knows(name):
+        return _extension(name)
     if not (isinstance(target, str) and (target in OWN or target.removeprefix(PREFIX) in _names(target))):
         raise ConfigError("dataset.load._target_", f"{functions()}, which return (X, y)", target)
     try:
@@ -69,6 +76,13 @@ def resolve(target: object) -> Callable[..., Any]:
     except (ImportError, AttributeError) as error:
         raise ConfigError("dataset.load._target_", "a function that exists in this scikit-learn", target) from error
     return found
+
+
+def _extension(name: str) -> Callable[..., Any]:
+    try:
+        return DATASETS[name]
+    except ExtensionError as error:
+        raise ConfigError("dataset.load._target_", "an extension that can be used", str(error)) from error
 
 
 def _names(target: str) -> tuple[str, ...]:
@@ -81,13 +95,13 @@ def functions() -> str:
     for kind in ("load", "make", "fetch"):
         names = ", ".join(name.partition("_")[2] for name in ARGUMENTS if name.startswith(f"{kind}_"))
         groups.append(f"{PREFIX if not groups else ''}{kind}_* ({names})")
-    return " | ".join((*groups, *OWN))
+    return " | ".join((*groups, *OWN, *(f"{EXTENSION}{name}" for name in DATASETS.names())))
 
 
 def check_arguments(target: str, function: Callable[..., Any], given: dict[str, Any]) -> None:
     """Raises ConfigError for an argument that the list does not have, and for a value that is no plain one."""
-    own = target in OWN
-    allowed = list(inspect.signature(function).parameters) if own else ARGUMENTS[target.removeprefix(PREFIX)].split()
+    own, listed = target in OWN, ARGUMENTS.get(target.removeprefix(PREFIX))
+    allowed = list(inspect.signature(function).parameters) if listed is None else listed.split()
     for name, value in given.items():
         if name not in allowed:
             expected = f"an argument that {target} may be given ({', '.join(allowed)}){_instead(name)}"

@@ -30,7 +30,7 @@ def fitted(columns: Sequence[Column], X_train: Values) -> Any:
     kept = [column for column in columns if column.kept]
     if not any(column.n_missing or column.width > 1 or column.shares for column in kept):
         return StandardScaler().fit(X_train)
-    places = _places(kept)
+    places = places_of(kept)
     steps: dict[str, Callable[[Sequence[Column]], Any]] = {
         "numbers": _numbers,
         "filled": _filled,
@@ -42,7 +42,7 @@ def fitted(columns: Sequence[Column], X_train: Values) -> Any:
     return ColumnTransformer(parts, sparse_threshold=0).fit(X_train)
 
 
-def _places(kept: Sequence[Column]) -> Places:
+def places_of(kept: Sequence[Column]) -> Places:
     """Which columns of X each step of the ColumnTransformer takes."""
     gaps = [i for i, column in enumerate(kept) if column.n_missing]
     encoded = [i for i, column in enumerate(kept) if column.kind == "category" or (column.levels and column.n_missing)]
@@ -134,7 +134,7 @@ def _learned(kept: Sequence[Column], transformer: Any) -> list[dict[str, Any]]:
             for i, (column, mean, scale) in enumerate(zip(kept, transformer.mean_, transformer.scale_, strict=True))
         ]
     about: list[dict[str, Any]] = [{} for _ in kept]
-    for name, places in _places(kept).items():
+    for name, places in places_of(kept).items():
         if places:
             step, start = transformer.named_transformers_[name], transformer.output_indices_[name].start
             for place, found in zip(places, LEARNED[name](step, [kept[i] for i in places], start), strict=True):

@@ -29,7 +29,8 @@ class Splits:
 
     sort_key (n_train,): class index, or first target in its own unit, of each training example in training order.
     rows (n_train,): its row number in the dataset. Training order is random, whatever the order of the source.
-    transformer: what made X of all parts, fitted on the training part; see `preparation`.
+    transformer: what made X of all parts, fitted on the training part; see `preparation`. target_scaler: of a
+    regression, what made Y.
     """
 
     train: Examples
@@ -38,6 +39,7 @@ class Splits:
     sort_key: NDArray[Any]
     rows: NDArray[np.intp]
     transformer: Any = None
+    target_scaler: Any = None
 
 
 def split(
@@ -50,19 +52,23 @@ def split(
     one-hot (n, K) for more. Regression targets are standardised like X, so that a cost is in units of their variance.
     Raises ConfigError for a class, or of a regression a part, too small.
     """
+    from sklearn.preprocessing import StandardScaler
+
     check_parts(dataset, validation_fraction, test_fraction)
     sizes = part_sizes(len(dataset.y), validation_fraction, test_fraction)
     parts = _partition(dataset, sizes, int(seed.generate_state(1)[0]))
     targets = dataset.y.reshape(len(dataset.y), -1)
     transformer = fitted(dataset.columns, dataset.X[parts[0]])
     X = [transformer.transform(dataset.X[part]) for part in parts]
+    scaler = None
     if K := len(dataset.class_names):
         Y = [targets[part] if K == 2 else np.eye(K)[dataset.y[part]] for part in parts]
-    else:
-        Y = _standardised(targets, parts)
+    else:  # a constant column is only centred
+        scaler = StandardScaler().fit(targets[parts[0]])
+        Y = [scaler.transform(targets[part]) for part in parts]
     X, Y = ([np.ascontiguousarray(part, dtype=dtype) for part in arrays] for arrays in (X, Y))
     train, validation, test = map(Examples, X, Y)
-    return Splits(train, validation, test, targets[parts[0], 0], parts[0], transformer)
+    return Splits(train, validation, test, targets[parts[0], 0], parts[0], transformer, scaler)
 
 
 def loss_for(dataset: Dataset) -> str:
@@ -96,11 +102,3 @@ def _partition(dataset: Dataset, sizes: tuple[int, int, int], state: int) -> lis
 
     train, held_out = cut(np.arange(len(dataset.y)), sizes[1] + sizes[2])
     return [train, *cut(held_out, sizes[2])]
-
-
-def _standardised(values: NDArray[np.float64], parts: list[NDArray[np.intp]]) -> list[NDArray[np.float64]]:
-    """The rows of each part after (value - mean) / std, both of the first part; a constant column is only centred."""
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(values[parts[0]])
-    return [scaler.transform(values[part]) for part in parts]

@@ -4,12 +4,13 @@ Gradients come out summed over the examples of a batch; `reduction` is the one p
 `Engine.make_updates` the one where gradient, reduction and step make an update. Imports no other room.
 """
 
-from harness.network.activations import ACTIVATIONS, inplace_sigmoid
+from harness.network.activations import ACTIVATIONS, Activation, inplace_sigmoid
 from harness.network.engine import Engine, PerExample, Rows, Set, Vectorized, cut, gather, inplace_update
 from harness.network.evaluation import PIECE, balanced_accuracy, baseline, evaluate, score
-from harness.network.losses import LOSSES
+from harness.network.extensions import FOLDER, NAME, ExtensionError, Table
+from harness.network.losses import LOSSES, Loss
 from harness.network.memory import Memory
 from harness.network.mlp import MLP
-from harness.network.optimizers import OPTIMIZERS, SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
+from harness.network.optimizers import HYPERPARAMETERS, OPTIMIZERS, SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
 from harness.network.parameters import INITIALIZERS, Array, Indices, Parameters
 from harness.network.reduction import REDUCTIONS, inplace_reduce

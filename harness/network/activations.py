@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harness.network.extensions import Table
 from harness.network.parameters import Array
 
 
@@ -46,9 +47,14 @@ def _relu_backward(delta: Array, A: Array) -> None:
     np.multiply(delta, A, delta)
 
 
-ACTIVATIONS = {
-    "sigmoid": Activation(inplace_sigmoid, _sigmoid_backward),
-    "tanh": Activation(lambda Z: np.tanh(Z, Z), _tanh_backward),
-    "relu": Activation(lambda Z: np.maximum(Z, 0.0, out=Z), _relu_backward),
-    "identity": Activation(lambda Z: None, lambda delta, A: None),
-}
+ACTIVATIONS = Table(
+    "activations",
+    {
+        "sigmoid": Activation(inplace_sigmoid, _sigmoid_backward),
+        "tanh": Activation(lambda Z: np.tanh(Z, Z), _tanh_backward),
+        "relu": Activation(lambda Z: np.maximum(Z, 0.0, out=Z), _relu_backward),
+        "identity": Activation(lambda Z: None, lambda delta, A: None),
+    },
+    lambda thing: isinstance(thing, Activation),
+    "an Activation(inplace, inplace_backward)",
+)

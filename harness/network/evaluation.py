@@ -6,6 +6,7 @@ Rows are taken in pieces of fixed size: memory stays at one piece, and a replica
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.network.losses import LOSSES
 from harness.network.mlp import MLP
 from harness.network.parameters import Array
 
@@ -31,7 +32,7 @@ def score(loss_name: str, quality: Array, Y: Array) -> Array:
     As scikit-learn's `r2_score`: where y does not vary R² is 1 without an error and 0 with one, and NaN, which means
     undefined, of fewer than two examples.
     """
-    if loss_name != "half_squared_error":
+    if not LOSSES[loss_name].of_quantities:
         return quality[:, 0] / Y.shape[-2]
     if Y.shape[-2] < 2:
         return np.full(len(quality), np.nan)
@@ -44,7 +45,7 @@ def score(loss_name: str, quality: Array, Y: Array) -> Array:
 
 def baseline(loss_name: str, Y: Array) -> Array:
     """The score of the best constant prediction, () or (R,): the share of the most frequent class, or R² = 0."""
-    if loss_name == "half_squared_error":
+    if LOSSES[loss_name].of_quantities:
         return np.zeros(Y.shape[:-2])
     return _classes(Y).mean(axis=-2).max(axis=-1)
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.network.activations import inplace_sigmoid
+from harness.network.extensions import Table
 from harness.network.parameters import Array
 
 MANY = 32  # examples
@@ -19,13 +20,14 @@ class Loss(NamedTuple):
     """costs(Z, Y): (..., B, K) -> (..., B). inplace_delta(Z, Y): Z becomes ∂(cost of the example)/∂Z.
 
     inplace_predict(Z): Z becomes the model's prediction: a probability or a value. quality(Z, Y): what the score of the
-    examples is made from, (R, 1) correct predictions or (R, K) squared errors.
+    examples is made from, (R, 1) correct predictions or (R, K) squared errors. of_quantities: of a regression.
     """
 
     costs: Callable[[Array, Array], Array]
     inplace_delta: Callable[[Array, Array], object]
     inplace_predict: Callable[[Array], object]
     quality: Callable[[Array, Array], Array]
+    of_quantities: bool = False
 
 
 def _sigmoid_cross_entropy(Z: Array, Y: Array) -> Array:
@@ -95,8 +97,15 @@ def _squared_errors(Z: Array, Y: Array) -> Array:
     return np.square((Z - Y).astype(np.float64)).sum(axis=-2)
 
 
-LOSSES = {
-    "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, _sigmoid_delta, inplace_sigmoid, _hits_binary),
-    "softmax_cross_entropy": Loss(_softmax_cross_entropy, _softmax_delta, _inplace_softmax, _hits),
-    "half_squared_error": Loss(_half_squared_error, lambda Z, Y: np.subtract(Z, Y, Z), lambda Z: None, _squared_errors),
-}
+LOSSES = Table(
+    "losses",
+    {
+        "sigmoid_cross_entropy": Loss(_sigmoid_cross_entropy, _sigmoid_delta, inplace_sigmoid, _hits_binary),
+        "softmax_cross_entropy": Loss(_softmax_cross_entropy, _softmax_delta, _inplace_softmax, _hits),
+        "half_squared_error": Loss(
+            _half_squared_error, lambda Z, Y: np.subtract(Z, Y, Z), lambda Z: None, _squared_errors, of_quantities=True
+        ),
+    },
+    lambda thing: isinstance(thing, Loss),
+    "a Loss(costs, inplace_delta, inplace_predict, quality)",
+)

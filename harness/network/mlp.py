@@ -4,13 +4,14 @@ Every array carries a leading axis R, a stack of networks of one shape that are 
 bits as it would alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from harness.network.activations import ACTIVATIONS
+from harness.network.extensions import Table
 from harness.network.losses import LOSSES
 from harness.network.memory import Buffers, Memory
 from harness.network.parameters import Array, Indices, Parameters, operand
@@ -162,11 +163,12 @@ class MLP:
             raise ValueError(f"Y: expected targets of shape {shapes}, got {Y.shape}")
 
 
-def _known(key: str, name: str, known: Mapping[str, T]) -> T:
+def _known(key: str, name: str, known: Table[T]) -> T:
     """What has this name. Raises ValueError."""
-    if name not in known:
-        raise ValueError(f"{key}: expected {' | '.join(known)}, got {name!r}")
-    return known[name]
+    try:
+        return known[name]
+    except KeyError:
+        raise ValueError(f"{key}: expected {' | '.join(known.names())}, got {name!r}") from None
 
 
 def _squared_norms(A: Array, delta: Array) -> Array:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from harness.network.extensions import Table
 from harness.network.parameters import Array, Indices, Parameters
 
 
@@ -175,6 +176,14 @@ def _inplace_average(average: Array, value: Array, beta: float, scratch: Array) 
     np.add(average, scratch, out=average)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SGD, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp,
-}  # fmt: skip
+HYPERPARAMETERS = ("momentum", "beta1", "beta2", "epsilon")  # that a rule may have
+OPTIMIZERS: Table[type[Optimizer]] = Table(
+    "optimizers",
+    {"sgd": SGD, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "rmsprop": RMSProp},
+    lambda thing: (
+        isinstance(thing, type)
+        and issubclass(thing, Optimizer)
+        and all(name in HYPERPARAMETERS and hasattr(thing, name) for name in thing.hyperparameters)
+    ),
+    f"a subclass of Optimizer whose hyperparameters have defaults and are among {', '.join(HYPERPARAMETERS)}",
+)

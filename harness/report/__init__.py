@@ -9,6 +9,7 @@ from harness.report.headlines import headlines
 from harness.report.layout import log_axis, png, save
 from harness.report.markdown import about_data, code, duration, file_names, harmless, interval, number, shortened
 from harness.report.notes import note
+from harness.report.own_figures import own_figures
 from harness.report.page import page
 from harness.report.paper import Origin, paper
 from harness.report.records import COMPARISON, comparisons, plain_rows, records

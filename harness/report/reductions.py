@@ -28,9 +28,10 @@ def _exact(found: SumOrMean) -> str:
     if set(found.best) == {1}:
         return "only B = 1 has both, and one example leaves nothing to reduce, so they are one training"
     cell = next(iter(found.best.values()))[0].cells.iloc[0]
-    grows = OPTIMIZERS[cell["optimizer.name"]].grows_with_gradient
+    rule = OPTIMIZERS[cell["optimizer.name"]]
+    grows = rule.grows_with_gradient
     decay, clipping = (float(cell[f"optimizer.{key}"] or 0) > 0 for key in ("weight_decay", "clip_norm"))
-    breaks = {"ε": not grows, "weight decay": decay, "clipping": clipping}
+    breaks = {"ε": not grows and "epsilon" in rule.hyperparameters, "weight decay": decay, "clipping": clipping}
     but = " and ".join(name for name, so in breaks.items() if so)
     same = f"sum at η is mean at η{'B' if grows else ''}"
     return f"{same} but for {but}, where every batch is full" if but else f"{same} (exact where every batch is full)"
@@ -168,7 +169,10 @@ def _judged(found: SumOrMean, batch_size: float) -> str:
 def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
     """What sum and mean have to do with one another, and what in this sweep breaks it (each case is a test)."""
     for optimizer in sorted(set(cells["optimizer.name"])):
-        if not OPTIMIZERS[optimizer].grows_with_gradient:
+        rule = OPTIMIZERS[optimizer]
+        if not rule.grows_with_gradient and "epsilon" not in rule.hyperparameters:
+            yield f"{optimizer}: sum and mean make the same steps at one rate, wherever every batch has B examples."
+        elif not rule.grows_with_gradient:
             yield f"{optimizer}: the reduction only changes what ε means; sum with ε·B is mean with ε, at one rate."
         else:
             yield f"{optimizer}: sum at η is mean at ηB, wherever every batch has B examples."

@@ -11,6 +11,7 @@ from harness.runs.forecast import Forecast, announcement, forecast_of
 from harness.runs.grid import GridCell
 from harness.runs.jobs import Assignment, Job, Pack, SweepContext
 from harness.runs.loading import check_run_id, find_run, load_runs
+from harness.runs.models import add_models
 from harness.runs.papers import check_folder, write_paper
 from harness.runs.parent import Told, draw_stored, tell_cell, write_answer
 from harness.runs.progress import SweepProgress, Watch

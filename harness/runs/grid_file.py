@@ -78,7 +78,7 @@ def _check_plan(plan: Plan) -> None:
     wrong += [key for key in (*RATES, "rate_factor") if not _is_rate(getattr(plan, key))]
     if len(plan.sizes) < 2 or not all(map(_is_count, plan.sizes)):
         wrong.append("sizes")
-    if plan.loss not in LOSSES:
+    if not LOSSES.knows(plan.loss):
         wrong.append("loss")
     if wrong:
         raise ConfigError(f"plan.{wrong[0]}", "a value as a plan has it", getattr(plan, wrong[0]))

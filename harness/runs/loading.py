@@ -70,7 +70,7 @@ def _identity_of(store: Store, run: "Run") -> Identity:
     if run.info.status != "FINISHED":
         raise ConfigError(f"run {run.info.run_id}", "a cell that has finished", run.info.status)
     stored = read_run(store, run)
-    n_train, loss = int(_checked(run, "param n_train", COUNT)), _checked(run, "param loss", "|".join(LOSSES))
+    n_train, loss = int(_checked(run, "param n_train", COUNT)), _checked(run, "param loss", "|".join(LOSSES.names()))
     code, sizes = _checked(run, "tag code", r"\w+"), stored.parameters.sizes
     values = decisive_values(stored.config, n_train)
     plan = plan_for(stored.config, n_train, sizes[0], sizes[-1], loss)

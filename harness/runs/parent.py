@@ -22,6 +22,7 @@ from harness.report import (
     findings,
     headlines,
     note,
+    own_figures,
     page,
     png,
     score_sentences,
@@ -181,6 +182,7 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
         words = f"{findings.note(*judgement)}\n\n{words}"
     table = data.cells.merge(found.cells, on="cell", how="left")
     drawn = (finding_figures(*judgement) if judgement else {}) | figures(data, found)
+    drawn |= own_figures(data, found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr))
     pictures = {title: png(figure) for title, figure in drawn.items()}
     files = file_names(list(pictures))
     with store.attach(sweep) as parent:

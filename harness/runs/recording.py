@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from harness.network import Parameters
 from harness.report import BASELINES, about_data, harmless, number
 from harness.runs.jobs import Assignment, Job, SweepContext
 from harness.runs.live_curves import LiveCurves
+from harness.runs.models import write_model
 from harness.runs.pictures import LATER, MOST_DRAWN, draw_cell
 from harness.runs.progress import CellProgress
 from harness.store import (
@@ -99,7 +100,12 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
             heartbeat.check()
         curves.end()
         warn = progress.warn if sweep is None or sweep.n_cells <= MOST_DRAWN else None
-        outcome, summary = _write_result(run, config, cell.result(), asked.label, dataset.notes, warn)
+        result = cell.result()
+        outcome, summary = _write_result(run, config, result, asked.label, dataset.notes, warn)
+        if config.log_model:
+            replicas = tables.replicas(result, config)
+            about = config, dataset, cell.splits, cell.plan.loss, result.parameters, replicas
+            _is_written(run, f"{asked.label}: its model was", partial(write_model, run, *about), progress.warn)
         wall = time.perf_counter() - started
         run.points({"time/wall_seconds": wall, "time/tracking_share": run.seconds / wall})
         progress.finish(outcome, _with_quartiles(summary, "time/update_us"), _score(config, summary))
@@ -183,20 +189,27 @@ def _write_result(
 def _draw(
     run: "RunWriter", config: Config, result: "CellResult", replicas: "pd.DataFrame", name: str, warn: Warn
 ) -> bool:
-    """Whether the figures could be drawn: a mistake in one costs a picture, not the cell; the run keeps its traceback.
+    """Whether the figures could be drawn."""
+
+    def draw() -> None:
+        with run.files() as folder:
+            draw_cell(folder, tables.history(result, config), tables.batch_costs(result), replicas, name)
+
+    return _is_written(run, f"{name}: its figures were", draw, warn)
+
+
+def _is_written(run: "RunWriter", what: str, write: Callable[[], None], warn: Warn) -> bool:
+    """Call `write`: a mistake there costs a picture or a model, not the cell; the run keeps its traceback.
 
     A disk without room fails the cell, as it does wherever it is met.
     """
     try:
-        with run.files() as folder:
-            draw_cell(folder, tables.history(result, config), tables.batch_costs(result), replicas, name)
+        write()
     except OSError:
         raise
     except Exception as error:
         run.traceback(error)
-        warn(
-            f"{name}: its figures were left out: {type(error).__name__}: {first_line(error)} (traceback.txt of its run)"
-        )
+        warn(f"{what} left out: {type(error).__name__}: {first_line(error)} (traceback.txt of its run)")
         return False
     return True
 

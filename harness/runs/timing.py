@@ -6,17 +6,18 @@ The table goes to the parent run. Whatever fails here costs the sweep its compar
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.analysis import SEED, interruption, usable
-from harness.config import Config, ConfigError, config_from
+from harness.config import Config, ConfigError, config_from, flatten
 from harness.runs.loading import TIMING, latest_runs, read_blocks, whole_grid
 from harness.runs.recording import Loader, load_dataset, load_stored_dataset
 from harness.store import Store, first_line, stored_yaml, sweep_tag
-from harness.training import Plan, code_digest, pass_seconds, time_updates
+from harness.training import Plan, code_of, pass_seconds, time_updates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ def _config(store: Store, run: "Run") -> Config:
     with tempfile.TemporaryDirectory() as scratch:
         config: Config = config_from(stored_yaml(store.download(run, "config.yaml", Path(scratch))))
     then = {name: run.data.tags.get(name) for name in ("code", "data_digest")}
-    now = {"code": code_digest(), "data_digest": load_stored_dataset(config.dataset).digest}
+    now = {"code": code_of(flatten(asdict(config))), "data_digest": load_stored_dataset(config.dataset).digest}
     if changed := [name for name in now if then[name] != now[name]]:
         raise ConfigError(f"run {run.info.run_id}", "the code and data of its training", f"another {changed[0]}")
     return config

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.config import ConfigError, DatasetConfig, visible
+from harness.config import ConfigError, DatasetConfig, flatten, visible
 from harness.data import Dataset, load_stored
 from harness.network import Parameters
 from harness.runs.recording import keeping
@@ -24,7 +24,7 @@ from harness.store import (
     environment,
     read_run,
 )
-from harness.training import Budget, Cell, CellResult, code_digest, digest, pinned_blas, tables
+from harness.training import Budget, Cell, CellResult, code_of, digest, pinned_blas, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,9 +191,8 @@ def _reasons(stored: FinishedRun) -> list[str]:
     then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given
     source = {"code": stored.tags.get("code"), "commit": stored.tags.get(COMMIT_TAG)}
     surroundings = _changes(_leaves(then), _leaves(today)) or ["environment: the same"]
-    return (
-        [moved] + surroundings + (_changes(source, {"code": code_digest(), "commit": commit()}) or ["code: the same"])
-    )
+    now = {"code": code_of(flatten(asdict(stored.config))), "commit": commit()}
+    return [moved, *surroundings, *(_changes(source, now) or ["code: the same"])]
 
 
 def _moved(stored: FinishedRun, now: dict[str, str]) -> str:

@@ -17,6 +17,7 @@ from harness.store.connection import (
 )
 from harness.store.forms import odd_tag
 from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
+from harness.store.models import save_model
 from harness.store.opening import check_exists, check_here, holds_journals, is_there
 from harness.store.pages import serving
 from harness.store.processes import described

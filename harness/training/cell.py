@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.random import default_rng
 
-from harness.config import Config, OptimizerConfig, effective_batch_size, effective_learning_rate, learning_rate_factor
+from harness.config import (
+    Config,
+    ConfigError,
+    OptimizerConfig,
+    effective_batch_size,
+    effective_learning_rate,
+    learning_rate_factor,
+)
 from harness.data import Dataset, column_table, loss_for, n_inputs_of, n_outputs_of, n_train_of
 from harness.network import (
+    LOSSES,
     MLP,
     OPTIMIZERS,
     Array,
@@ -86,7 +94,18 @@ def with_task(config: Config, dataset: Dataset) -> Config:
 def plan_of(config: Config, dataset: Dataset) -> Plan:
     """Nothing is split for it: the sizes of the parts do not depend on the seed."""
     n_train = n_train_of(dataset, config.dataset)
-    return plan_for(config, n_train, n_inputs_of(dataset), n_outputs_of(dataset), loss_for(dataset))
+    return plan_for(config, n_train, n_inputs_of(dataset), n_outputs_of(dataset), _loss_of(config, dataset))
+
+
+def _loss_of(config: Config, dataset: Dataset) -> str:
+    """The one that is asked for, or that of the task. Raises ConfigError for one of another task."""
+    default, asked = loss_for(dataset), config.model.loss
+    if asked is None or asked == default:
+        return default
+    if asked in LOSSES or LOSSES[asked].of_quantities is not LOSSES[default].of_quantities:
+        allowed = f"null, {default} or an extension's loss for a {dataset.task}, the task of these data"
+        raise ConfigError("model.loss", allowed, asked)
+    return asked
 
 
 def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: str) -> Plan:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from harness.config import Config, Values, effective_batch_size, effective_learning_rate, flatten
+from harness.config import Config, Values, digests, effective_batch_size, effective_learning_rate, flatten
 from harness.data import Dataset
 from harness.training.cell import Plan, plan_of, with_task
 
@@ -18,12 +18,12 @@ NO_NUMBERS = (  # but for these: they compute none
 )
 AUTO = ("seeds_at_most", "seeds_at_most_seconds")
 # Keys that change nothing in what a run holds.
-WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", "cells_per_job", *AUTO)
+WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", "cells_per_job", "log_model", *AUTO)
 NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
 
 
 def decisive_values(config: Config, n_train: int) -> Values:
-    """The flat configuration of a cell on N training examples, without NOT_DECISIVE and a first_replica of 0.
+    """The flat configuration of a cell without NOT_DECISIVE, a first_replica of 0 and a loss of null.
 
     Batch size (examples) and learning rate are the effective ones. So `full`, N and sizes above N are one cell, and so
     are learning rates that a rule scales to the same number. Not merged, because cells are compared with those that
@@ -35,12 +35,14 @@ def decisive_values(config: Config, n_train: int) -> Values:
     values = {key: value for key, value in asdict(config).items() if key not in NOT_DECISIVE}
     if not config.first_replica:
         del values["first_replica"]
+    if config.model.loss is None:
+        del values["model"]["loss"]
     return flatten(values) | {"batch_size": batch_size, "learning_rate": rate}
 
 
 def signature(values: Values, data_digest: str) -> str:
     """16 hexadecimal digits for decisive values, this source and these data."""
-    text = json.dumps([values, code_digest(), data_digest], sort_keys=True)
+    text = json.dumps([values, code_of(values), data_digest], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -65,7 +67,13 @@ def identify(config: Config, dataset: Dataset) -> Identity:
     """The cell that this process would train."""
     plan = plan_of(config, dataset)
     values = decisive_values(with_task(config, dataset), plan.n_train)
-    return Identity(signature(values, dataset.digest), values, code_digest(), dataset.digest, plan)
+    return Identity(signature(values, dataset.digest), values, code_of(values), dataset.digest, plan)
+
+
+def code_of(values: Values) -> str:
+    """Digest of the source that computes a cell's numbers: this package's, and that of the extensions it names."""
+    own = digests(values)
+    return hashlib.sha256("\n".join([code_digest(), *own]).encode()).hexdigest()[:16] if own else code_digest()
 
 
 def code_digest() -> str:

@@ -32,7 +32,7 @@ def test_the_defaults_of_the_signature_are_those_of_the_configuration_files():
 
 
 def test_every_setting_of_a_cell_has_a_keyword():
-    of_commands = {"study", "size", "rerun", "dry_run", "cells_per_job"}
+    of_commands = {"study", "size", "rerun", "dry_run", "cells_per_job", "log_model"}
     keys = {key for key in flatten(asdict(one())) if "." not in key} - of_commands
     assert keys | {"dataset", "model", "optimizer", "target_column", *FULL_NAMES} == set(signature(keywords).parameters)
 

@@ -26,7 +26,7 @@ batch-size=64                          -> did you mean batch_size?
 optimiser=adam                         -> did you mean optimizer?
 momentun=0.9                           -> did you mean optimizer.momentum?
 layers=[8]                             -> did you mean model.hidden?
-model.loss=mse                         -> expected a known key (--help lists them)
+model.cost=mse                         -> did you mean model.loss?
 launcher=joblib                        -> did you mean hydra/launcher?
 hydra.launcher.n_jobs=2                -> hydra/launcher=joblib has n_jobs
 optimizer=Adam                         -> did you mean adam?
