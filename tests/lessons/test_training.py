@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from examples import exports, training
+from examples.__main__ import main
 
 
 def sigmoid(z):
@@ -110,3 +111,17 @@ def test_the_page_for_the_browser_holds_the_archive_and_the_grid_of_the_lesson(t
 def test_there_are_five_lessons():
     assert [path.stem[:8] for path in exports.LESSONS] == [f"lesson_{n}" for n in range(1, 6)]
     assert all(Path(path).read_text(encoding="utf8").startswith("import marimo") for path in exports.LESSONS)
+
+
+def test_the_commands_of_the_page_exist_and_the_one_for_the_browser_writes_its_file(tmp_path, monkeypatch, capsys):
+    page = (exports.HERE.parent / "docs" / "lessons.md").read_text(encoding="utf8")
+    monkeypatch.setattr(sys, "argv", ["examples", "browser", str(tmp_path / "pages")])
+    main()
+    assert capsys.readouterr().out == f"{tmp_path / 'pages' / 'lesson_4_in_the_browser.html'}\n"
+    monkeypatch.setattr(sys, "argv", ["examples", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().out
+    verbs = set(re.findall(r"python -m examples (\w+)", page))
+    assert verbs == {"html", "ipynb", "browser", "handout"} == set(re.findall(r"^ {4}(\w+) ", said, re.MULTILINE))
+    assert set(re.findall(r"examples/(lesson\w+)\.py", page)) <= {path.stem for path in exports.LESSONS}
