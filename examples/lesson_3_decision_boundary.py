@@ -87,7 +87,7 @@ def _(B, RATE, film, mean, total):
         f"""
     ## 1. The same learning rate
 
-    **Question.** Both get $\\eta = {RATE}$. After 20 updates, whose boundary is further on, and by about what
+    **Question.** Both get $\\eta = {RATE}$. After about 20 updates, whose boundary is further on, and by about what
     factor is it ahead in updates?
     """,
         mo.vstack(

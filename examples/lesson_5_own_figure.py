@@ -125,7 +125,7 @@ def _(cells):
                 style,
                 color=colour,
                 ms=8 if kind == "mean" else 4,
-                label=f"B = {size}, {kind}",
+                label=f"B = {size:g}, {kind}",
             )
         axes.set(xscale="log", yscale="log", xlabel=x, ylabel="training cost per example")
         axes.legend(frameon=False, fontsize=9)
@@ -141,7 +141,8 @@ def _(own_figure):
         """
     ## 3. Your own figure
 
-    Above: cost against the learning rate. Sum and mean lie apart.
+    Above: cost against the learning rate. Sum and mean lie apart. (A diverged cell has an infinite cost
+    and no mark.)
 
     **Question.** Which other column of `cells` on the x axis makes the sum's marks fall on the line of the mean?
     Change one word in the cell above and see.
@@ -169,7 +170,9 @@ def _(sweep):
     **Question.** Look at your figure: which cell would you recommend, and how sure are you? Then compare with the
     answer of the harness, which has tests behind it.
     """,
-        mo.md(str(sweep.note())),
+        mo.md(
+            str(sweep.note()).split("\n### ")[0] + "\n\nThis is the beginning; `sweep.note()` has the tables behind it."
+        ),
     )
     return
 
