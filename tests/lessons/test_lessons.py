@@ -176,7 +176,7 @@ def test_lesson_5_reads_a_sweep_of_the_store(tmp_path):
     read = [sys.executable, "-c", code, "--run", run_id]
     env = environment(EXAMPLES)
     done = subprocess.run(read, cwd=tmp_path, capture_output=True, text=True, env=env, check=True)
-    assert done.stdout.split("\n")[-2] == "[8, 64] 0.0"
+    assert done.stdout.split("\n")[-2] == "[8.0, 64.0] 0.0"
 
 
 def environment(*folders: Path) -> dict[str, str]:
