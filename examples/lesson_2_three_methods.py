@@ -33,7 +33,8 @@ def _():
     - **B = 64**, mini-batches: 4 steps in an epoch.
     - **B = N = 256**, batch gradient descent: one step in an epoch.
 
-    Of each path at most 60 points are drawn, joined by straight lines: the first updates one by one, later ones in jumps.
+    Of each path at most 60 points are drawn, joined by straight lines: the first updates one by
+    one, later ones in jumps.
 
     **Before you press Play.** There are three clocks. Which method is ahead after (a) equal epochs, (b) equal
     updates, (c) equal seconds? Write down three answers.

@@ -60,7 +60,7 @@ def _(cells):
 
 @app.cell(hide_code=True)
 def _(cells, histories, replicas):
-    _counts = replicas.groupby("cell").size()
+    _counts = sorted(set(replicas.groupby("cell").size()))
     question(
         """
     `sweep.replicas` has a row for each replica of each cell, `sweep.histories` one for each checkpoint of each
@@ -71,8 +71,8 @@ def _(cells, histories, replicas):
         mo.md(
             f"`cell`, the signature: {cells['cell'].nunique()} different values in {len(cells)} rows of `cells`. "
             "`label` is for people. "
-            f"`replicas` has {len(replicas)} rows: {len(_counts)} cells with {_counts.min()} to {_counts.max()} "
-            "replicas each. "
+            f"`replicas` has {len(replicas)} rows: {replicas['cell'].nunique()} cells with "
+            f"{' or '.join(map(str, _counts))} replicas each. "
             f"`histories` has {len(histories)}."
         ),
     )
