@@ -1,7 +1,6 @@
 """docs/records.md names what runs store: every metric, parameter, tag and file, and nothing else."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ class Stored:
 
 
 @pytest.fixture
-def stored(project, monkeypatch) -> Iterator[Stored]:
+def stored(project, monkeypatch) -> Stored:
     """Of small commands that together store everything: text, gaps, divergence, a target, a study, a failure."""
     rows = [f"{i % 7}.5,{'ab'[i % 2]},{'yes' if i % 9 == 0 else 'no'}\n" for i in range(90)]
     (project.path / "uneven.csv").write_text("x,kind,label\n" + "".join(rows), encoding="utf8")
@@ -81,7 +80,7 @@ def stored(project, monkeypatch) -> Iterator[Stored]:
         patch.setattr(recording, "_write_result", _fail)
         patch.setattr(journal, "MAX_WAITING_BYTES", 0)
         project.run("dataset=iris", "seed=3", "epochs=1")
-    yield Stored(project)
+    return Stored(project)
 
 
 def _fail(*about: object) -> None:
