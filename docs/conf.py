@@ -1,5 +1,6 @@
 """Settings of Sphinx: `python -m sphinx -W -n docs OUT` builds the documentation, which needs no network to be read."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from urllib.parse import unquote
 
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
@@ -17,7 +19,7 @@ project = "harness"
 author = "the authors of harness"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.not_readable", "toc.empty_glob"]  # pages that are being written
+suppress_warnings = ["toc.not_readable"]  # pages that are being written
 
 html_theme = "furo"
 html_title = "harness"
@@ -38,6 +40,7 @@ add_module_names = False
 
 def setup(app: Sphinx) -> None:
     app.connect("doctree-read", unquote_pictures, priority=100)  # before Sphinx collects the files
+    app.connect("doctree-read", copy_from_outside, priority=100)
     app.connect("autodoc-process-docstring", format_docstring)
     app.add_html_math_renderer("mathml", (inline_formula, None), (block_formula, None))
 
@@ -63,6 +66,17 @@ def unquote_pictures(app: Sphinx, page: nodes.document) -> None:
     """The name of a picture with a blank is written with %20 in Markdown; Sphinx looks for the file by its name."""
     for picture in page.findall(nodes.image):
         picture["uri"] = unquote(picture["uri"])
+
+
+def copy_from_outside(app: Sphinx, page: nodes.document) -> None:
+    """A link to Markdown outside of docs/, which GitHub follows, leads to a copy of that file in the site."""
+    for link in [*page.findall(addnodes.pending_xref)]:
+        file = Path(f"{link['reftarget']}.md")
+        if link.get("refdomain") == "doc" and file.is_absolute():
+            place = os.path.relpath(file, Path(app.env.doc2path(link["refdoc"])).parent)
+            link.replace_self(
+                addnodes.download_reference("", "", *link.children, reftarget=place, refdoc=link["refdoc"])
+            )
 
 
 def format_docstring(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
