@@ -20,9 +20,9 @@ INTRODUCTION = """# Commands and keys
 
 ## Commands
 
-```text
+| command | what it does |
+|---|---|
 COMMANDS
-```
 
 With `--json` (a sweep, a single cell, `report`) standard output gets one JSON object at the end and nothing else:
 `exit_code` and what it means, the `sentences` of the answer, the comparisons on each clock (`standing`, `winner`,
@@ -193,10 +193,16 @@ def option(key: str, default: str, comment: str | None) -> str:
 
 
 def commands() -> str:
-    """What `--help` says of commands, each with its meaning."""
+    """A row for each command that `--help` names."""
     header = yaml.safe_load((CONF / "hydra" / "help" / "harness.yaml").read_text(encoding="utf8"))["header"]
-    lines = header.split("\n\n")[1].splitlines()
-    return "\n".join(line.removeprefix("  ") for line in lines)
+    rows: list[list[str]] = []
+    for line in header.split("\n\n")[1].splitlines():
+        command, meaning = re.match(r"(.*?)(?: {2,}|$)(.*)", line.strip()).groups()
+        if meaning:
+            rows.append([command.replace("|", "\\|"), meaning])
+        else:
+            rows[-1][1] += f" {command}"  # the meaning goes on
+    return "\n".join(f"| `{command}` | {meaning} |" for command, meaning in rows)
 
 
 def page() -> str:
