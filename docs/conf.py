@@ -19,7 +19,6 @@ project = "harness"
 author = "the authors of harness"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
-suppress_warnings = ["toc.not_readable"]  # pages that are being written
 
 html_theme = "furo"
 html_title = "harness"

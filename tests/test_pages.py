@@ -37,7 +37,7 @@ NOT_RUN = {  # beginning of a command: why no page executes it
     "python -m pytest": "this runs inside it",
     "python -m sphinx": "tests/test_site.py builds the pages",
 }
-NUMBER = r"[-+−]?\d[\d.,]*(?:e[-+]?\d+)?"
+NUMBER = r"[-+−]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
 
 
 class Block(NamedTuple):
@@ -161,6 +161,7 @@ def test_a_reader_can_type_everything(page, tmp_path, monkeypatch, capsys):
 
 def test_what_is_shown_must_be_printed():
     assert re.fullmatch(like("3 of 3 cells trained in 7.3 s"), "3 of 3 cells trained in 12 s")
+    assert re.fullmatch(like("B=8  0.972..."), "B=8    0.97  0.11 ±1.5%")
     assert re.fullmatch(like("Report: .../report.html"), "Report: mlruns/1/report.html")
     assert not re.fullmatch(like("3 of 3 cells trained in 7.3 s"), "3 of 3 cells failed in 7.3 s")
 
