@@ -137,7 +137,7 @@ def shell(command: str) -> tuple[int, str]:
 
 def like(line: str) -> str:
     """A pattern of what is shown: any number for a number, anything for `...`."""
-    parts = re.split(rf"({NUMBER}|\.\.\.|[0-9a-f]{{32}})", line)
+    parts = re.split(rf"([0-9a-f]{{32}}|{NUMBER}|\.\.\.)", line)
     return "".join(
         ".*" if part == "..." else r"\S+" if i % 2 else re.sub(r"(\\ )+", r"\\s+", re.escape(part))
         for i, part in enumerate(parts)
