@@ -6,7 +6,7 @@ A page is read from top to bottom in an empty folder, as a student would who typ
   be printed; numbers may differ, and `...` stands for anything. A command without output that trains gets few epochs
   and replicas;
 - a block of `python` is executed whole, all blocks of a page in one namespace, with `>>>` as a doctest;
-- a block with a file's name after its language is that file;
+- a block below a line that is a file's name, `` `name.ext`: ``, is that file;
 - `RUN_ID` is the sweep or cell that the page trained last;
 - the word `slow` after the language marks a page that takes long.
 """
@@ -40,21 +40,22 @@ NOT_RUN = {  # beginning of a command: why no page executes it
 NUMBER = r"[-+−]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
 
 
+FENCE = re.compile(r"(?:^`([\w./]+\.\w+)`:\n\n)?^```(\w+)[ \t]*([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
 class Block(NamedTuple):
+    file: str  # or empty
     language: str
     about: str
     text: str
 
 
 def blocks(page: Path) -> list[Block]:
-    found = re.findall(
-        r"^```(\w+)[ \t]*([^\n]*)\n(.*?)^```$", page.read_text(encoding="utf8"), re.MULTILINE | re.DOTALL
-    )
-    return [Block(*one) for one in found]
+    return [Block(*one) for one in FENCE.findall(page.read_text(encoding="utf8"))]
 
 
 def is_run(block: Block) -> bool:
-    return block.language in ("console", "python") or "." in block.about
+    return bool(block.file) or block.language in ("console", "python")
 
 
 def commands(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -74,8 +75,8 @@ class Reader:
 
     def read(self, block: Block) -> None:
         text = block.text.replace("RUN_ID", self.run_id)
-        if "." in block.about:
-            path = Path(block.about.split()[0])
+        if block.file:
+            path = Path(block.file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf8")
         elif block.language == "console":
@@ -123,9 +124,8 @@ class Reader:
 
 def is_harness(command: str) -> bool:
     """One command of harness and nothing else of the shell."""
-    return command.startswith(("python -m harness", "harness")) and not re.search(
-        r"[|>&;]", re.sub("'.*?'", "", command)
-    )
+    plain = re.sub("'.*?'", "", command)
+    return command.startswith(("python -m harness", "harness")) and not re.search(r"[|>&;]|\$\(", plain)
 
 
 def shell(command: str) -> tuple[int, str]:
@@ -145,7 +145,7 @@ def like(line: str) -> str:
 
 
 def executed(page: Path) -> Any:
-    slow = any("slow" in block.about.split() for block in blocks(page))
+    slow = any(block.about == "slow" for block in blocks(page))
     return pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if slow else [])
 
 
@@ -170,8 +170,8 @@ def test_a_page_with_a_wrong_command_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     reader = Reader(capsys)
     with pytest.raises(AssertionError, match="exit code 2"):
-        reader.read(Block("console", "", "$ python -m harness batch_size=0\n"))
+        reader.read(Block("", "console", "", "$ python -m harness batch_size=0\n"))
     with pytest.raises(AssertionError, match="does not print"):
-        reader.read(Block("console", "", "$ echo one\ntwo\n"))
+        reader.read(Block("", "console", "", "$ echo one\ntwo\n"))
     with pytest.raises(AssertionError, match="Got"):
-        reader.read(Block("python", "", ">>> 1 + 1\n3\n"))
+        reader.read(Block("", "python", "", ">>> 1 + 1\n3\n"))
