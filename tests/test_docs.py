@@ -68,7 +68,7 @@ def test_the_page_on_data_has_every_key_and_every_ending():
 
 
 def test_the_example_of_the_page_on_data_is_told_as_the_page_says(tmp_path, monkeypatch, capsys):
-    """All that is told, and nothing else: tests/test_docs_run.py runs the same command, and looks for the lines only."""
+    """All that is told, and nothing else; tests/test_docs_run.py looks only for the lines that are shown."""
     (table,) = re.findall(r"^`my.csv`:\n\n```text\n(.*?)```", DATA, re.DOTALL | re.MULTILINE)
     command, told = re.findall(r"^\$ python -m harness (.*dry_run=true)\n((?:data: .*\n)+)", DATA, re.MULTILINE)[0]
     (tmp_path / "my.csv").write_text(table, encoding="utf8")
