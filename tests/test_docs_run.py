@@ -153,6 +153,7 @@ def executed(page: Path) -> Any:
 def test_a_reader_can_type_everything(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "HARNESS_"))}
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)  # a page may set it
     with mock.patch.dict(os.environ, kept | {"MPLBACKEND": "agg"}, clear=True):
         reader = Reader(capsys)
         for block in filter(is_run, blocks(page)):
