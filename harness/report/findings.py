@@ -1,5 +1,6 @@
 """The findings of a study in words and figures: for its sweep's note, a file beside it, the page of all studies."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def page(studies: Sequence[dict[str, Any]]) -> str:
     """
     summary = [
         (
-            f"[{row['claim']['id']}](#{study['study']})",
+            f"[{row['claim']['id']}](#{_anchor(_heading(row['claim'])[4:])})",
             *map(harmless, (row["claim"]["says"], f"**{row['verdict']}**", _effect_of(row))),
         )
         for study in studies
@@ -89,7 +90,7 @@ def page(studies: Sequence[dict[str, Any]]) -> str:
 
 def _section(study: dict[str, Any]) -> str:
     spent = f"{study['cells']} cells, {study['seconds'] / 60:.1f} minutes one after the other"
-    head = f'<a id="{study["study"]}"></a>\n\n## {harmless(study["question"])}\n\n{code(study["command"])} ({spent})'
+    head = f"## {harmless(study['question'])}\n\n{code(study['command'])} ({spent})"
     return "\n\n".join([head, *(_claim(study["study"], row) for row in study["findings"])])
 
 
@@ -97,7 +98,7 @@ def _claim(study: str, row: dict[str, Any]) -> str:
     claim, shown = Claim(**row["claim"]), _effect_of(row)
     replicas = f" {row['replicas']} replicas." if row["replicas"] else ""
     texts = [
-        f"### {claim.id}: {claim.says}",
+        _heading(row["claim"]),
         f"**{row['verdict']}.** {row['sentence']}" + (f" Effect: {shown}." if shown else "") + replicas,
         f"Source: {claim.source}. Measured: {claim.measure} Supported if {claim.supported} Refuted if {claim.refuted}",
     ]
@@ -105,6 +106,15 @@ def _claim(study: str, row: dict[str, Any]) -> str:
     if row["picture"]:
         lines.append(f"![{claim.id}](findings/{study}/{row['picture'].replace(' ', '%20')})")
     return "\n\n".join(lines)
+
+
+def _heading(claim: dict[str, Any]) -> str:
+    return f"### {claim['id']}: {claim['says']}"
+
+
+def _anchor(heading: str) -> str:
+    """The address of a heading within its page, as GitHub and MyST make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _effect_of(row: dict[str, Any]) -> str:

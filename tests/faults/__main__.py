@@ -137,27 +137,33 @@ def _section(title: str, lines: list[str]) -> str:
 
 TEMPLATE = """# What a sweep survives
 
-Each fault is applied to a small sweep (three cells on iris) at random moments: processes are killed, disks filled,
-connections cut. Then the same command is run again, and the contents of the store are compared with those that the same
-sweep leaves undisturbed. {summary}
+What happens to a sweep if its process is killed, the disk is full, or the server goes away? This page is the result of
+trying it. Each fault is applied to a small sweep (three cells on iris) at random moments. Then the same command is run
+again, and the store is compared with the store of the same sweep without the fault. {summary}
 
 | fault | tried | runs lost | points lost | duplicates | left RUNNING | tracebacks | code executed | bit-identical |
 |---|---|---|---|---|---|---|---|---|
 {rows}
 
-- **runs lost**: cells without a finished run after the repetition. **points lost**: points of a curve that the
-  undisturbed run has and the finished one lacks, and points that were in the store or in a journal when a run was
-  killed and are not in the store afterwards. **duplicates**: a second point of a metric at a step, a second finished
-  run of a cell. **tracebacks**: shown by a command, unless the fault is an error planted in the program itself (the
-  first five rows and the one with secrets), which shows one. **code executed**: a file that planted code would make.
-- **bit-identical**: histories, fingerprints of the weights after every epoch, weights and the sweep's table of cells,
-  apart from times. Where several different sweeps run at once, points are compared with each run's own table.
-- Commands are forked from a process that has only imported the libraries, which saves most of the time; joblib's
-  workers are new processes.
-- Each trial also checks exit codes, the one paragraph on stderr, that a traceback is printed once and kept as an
-  artifact, that every sweep has a report, and that a command that exits by itself leaves no run RUNNING.
+What the columns count:
 
-```
+- **runs lost**: cells that have no finished run after the repetition.
+- **points lost**: points of a curve that the undisturbed run has and the finished one does not have; and points that
+  were in the store or in a journal when a run was killed, and are not in the store afterwards.
+- **duplicates**: a second point of a metric at one step, or a second finished run of a cell.
+- **left RUNNING**: runs that have no end in the store.
+- **tracebacks**: tracebacks that a command shows. If the fault is an error planted in the program itself (the first
+  five rows and the one with secrets), one traceback is right and does not count.
+- **code executed**: files that planted code would make.
+- **bit-identical**: trials in which histories, fingerprints of the weights after every epoch, weights and the table of
+  cells are the same, apart from times. If several different sweeps run at once, the points of each run are compared
+  with its own table.
+
+Commands are forked from a process that has already imported the libraries, which saves most of the time; workers of
+joblib are new processes. Each trial also checks exit codes, the paragraph on stderr, that a traceback is printed once
+and kept as an artifact, that every sweep has a report, and that a command that exits by itself leaves no run RUNNING.
+
+```text
 python -m tests.faults --rounds 5
 ```
 
@@ -167,45 +173,54 @@ python -m tests.faults --rounds 5
 
 ## Limits
 
-- **A power cut costs the points of one second.** Journals are forced to the disk when a run begins and ends, and once
-  per second of training between; `state.json` before it replaces another. The next start marks the run KILLED and
-  trains its cell again. Files that MLflow or a journal keeps reach the disk when the system writes them, on Linux
-  within about half a minute: a run that finished just before the cut may lack some (`verify` says so).
-- **A store that answers but refuses a part** (parameters, points, artifacts) gets everything else. What it refuses is
-  kept in `mlruns/undelivered` and tried again: in training after 1 to 30 s, at the end of a sweep until it takes
-  nothing for 20 s, by `python -m harness deliver`, and at each start. Until it is taken the run is FAILED, and the
-  command exits with code 1. A parent without its grid has no answer; after `deliver`, `python -m harness report RUN_ID`
-  writes it.
-- **A store that came back empty** gets no copy of the runs that it lost: what waits for them is kept and told at each
-  start, until the runs are there again or their folders in `mlruns/undelivered` are deleted.
-- **A journal that cannot be read** is moved to `mlruns/unreadable` and told in one line; its readable lines are
-  delivered first if its state can be read. The cell is trained again.
-- **A full disk** is told in one line on stderr; the run itself may have no room for it. The next start with room marks
-  the run KILLED or FAILED, and its cell is trained again.
-- **A worker whose parent was killed** finishes its cell. A command that is started meanwhile waits for this cell.
-- **Several commands that need the same cells** train each cell once: the run of a cell is a claim on it, and its
-  heartbeat (a tag, every 10 s) ends with its process. Where a process died on the same machine, its cell is trained at
-  once; where it is stopped, or on another host, or cut off from the store, after 60 s without a heartbeat by the clock
-  of the command that waits. If the first process comes back after that, its run ends as KILLED, outcome `superseded`.
-  A process that lives and does not go on (a deadlock) keeps its claim. With `rerun=all` nothing is claimed: two such
-  commands both train, and the newest run counts; one without it beside them takes what they finish. A cell that begins
-  while the store is away has no claim either: two commands may both train it, and one of the two runs ends as
-  `superseded`. If it is still being trained by the other command then, the sweep ends without it, exit code 1, and the
-  same command again finds it.
-- **A command that is stopped (Ctrl-Z) while it opens the store** holds up others for two minutes; then they say so and
-  end with exit code 2. While one that unpacks is stopped, others that unpack there wait, and say so.
-- **A server that accepts a request and does not answer** holds up training for 5 s at each attempt (10 s if that was
-  an upload), a fifth of the time at most; a server that refuses connections does not. A SQLite file that another
-  program locks holds up training for up to 20 s at a time, MLflow's fixed timeout.
-- **A server that does not answer for more than a minute at the end of a sweep** is given up: the command prints where
+### This machine
+
+- **A power cut costs the points of one second.** The journal of a run is forced to the disk when the run begins, when
+  it ends, and once per second of training. The next start marks the run KILLED and trains its cell again. Other files
+  reach the disk when the operating system writes them, on Linux within about half a minute. So a run that finished just
+  before the cut may lack some files; `verify` says so.
+- **A full disk** is told in one line on stderr; the run itself may have no room to note it. The next start with room
+  marks the run KILLED or FAILED and trains its cell again.
+- **A journal that cannot be read** is moved to `mlruns/unreadable`, and one line says so. If its state can be read, its
+  readable lines are delivered first. The cell is trained again.
+- **A journal holds 32 MB of points** of a run. Further points are counted (tag `points_left_out`) and are not in the
+  curves. The tables of the run have them all.
+- **A SQLite file that another program locks** holds up training for up to 20 s at a time, the fixed timeout of MLflow.
+
+### A tracking server
+
+- **A store that refuses a part** (parameters, points, artifacts) gets everything else. What it refuses stays in
+  `mlruns/undelivered` and is tried again: during training after 1 to 30 s, at the end of a sweep until nothing is taken
+  for 20 s, by `python -m harness deliver`, and at each start. Until then the run is FAILED, and the command exits with
+  code 1. A parent run without its grid has no answer; after `deliver`, `python -m harness report RUN_ID` writes it.
+- **A server that accepts a request and does not answer** holds up training for 5 s at each attempt (10 s for
+  an upload), but for a fifth of the time at most. A server that refuses connections does not hold it up.
+- **A server that does not answer for more than a minute at the end of a sweep** is given up. The command prints where
   the data is and that `python -m harness deliver` sends it, and exits with code 1.
-- **A journal holds 32 MB** of points per run. Beyond that, points are counted (tag `points_left_out`) and left out of
-  the curves; the run's tables have them all.
-- **Runs of another host**, or of a container of the same host, are closed as KILLED by the next start once they gave no
-  heartbeat for 15 minutes. There the clocks of two hosts are compared: if they differ by more than that, runs of living
-  processes are closed too; these are open again within 10 s, unless somebody has begun their cells meanwhile. Runs of
-  older versions, which have no heartbeat, are never closed by another host, unless the project has moved since they
-  began ([travel.md](travel.md)).
+- **A store that came back empty** does not get the lost runs again. What waits for them is kept, and each start says
+  so, until the runs are back or you delete their folders in `mlruns/undelivered`.
+
+### Several commands at once
+
+- **A worker whose parent was killed** finishes its cell. A command that is started meanwhile waits for this cell.
+- **Several commands that need the same cells** train each cell once. The run of a cell is a claim on it, and its
+  process writes a heartbeat, a tag, every 10 s.
+  - If a process dies, a command on the same machine trains its cell at once. If a process is stopped, is on another
+    host, or is cut off from the store, others train its cell after 60 s without a heartbeat, by the clock of the
+    command that waits. If the first process comes back later, its run ends as KILLED, with outcome `superseded`.
+  - A process that lives but does not go on (a deadlock) keeps its claim.
+  - With `rerun=all` there are no claims. Two such commands both train, and the newest run counts. A command without it
+    takes what they finish.
+  - A cell that begins while the store is away has no claim. Two commands may both train it; one of the two runs ends as
+    `superseded`. If the other command is still training the cell then, the sweep ends without it and with exit code 1;
+    the same command again finds it.
+- **A command that is stopped (Ctrl-Z) while it opens the store** holds up others for two minutes. Then they say so and
+  end with exit code 2. If it is an `unpack`, others that unpack there wait, and say so.
+- **Runs of another host**, or of another container on the same host, are closed as KILLED by the next start once they
+  had no heartbeat for 15 minutes. This compares the clocks of two hosts. If the clocks differ by more than 15 minutes,
+  runs of living processes are closed, too; they are open again within 10 s, unless somebody has begun their cells
+  meanwhile. Runs of older versions have no heartbeat. Another host never closes them, unless the project has moved
+  since they began ([travel.md](travel.md)).
 - **Two hosts that unpack the same archive onto one server at once** may both add its runs.
 """
 
