@@ -186,6 +186,9 @@ class RunWriter:
             tags["points_left_out"] = str(self.journal.n_dropped)
         if tags:
             self.tags(tags)
+        if status == "FINISHED":  # what a mistake in a program does not let pass shows before the end is written
+            with self.timed():
+                self._try_to_deliver()
         self.journal.state["ended"] = True
         self._write("finish", status=status, time=_now())
 
