@@ -50,7 +50,7 @@ class Stored:
         for kind in self.metrics:
             for run in project.runs(kind):
                 self.metrics[kind] |= run.data.metrics.keys()
-                self.files[kind] |= project.files(run)
+                self.files[kind] |= {re.sub(r"^model/.*", "model/", name) for name in project.files(run)}
                 self.tags |= {re.sub(r"^(sweep|claim)\..*", self._any, key) for key in run.data.tags}
                 self.params |= run.data.params.keys()
 
@@ -70,7 +70,7 @@ def stored(project, monkeypatch) -> Stored:
     uneven = "dataset=file dataset.load.path=uneven.csv diagnostics=full"
     for line, code in {
         f"-m {uneven} seeds=2 epochs=3 batch_size=8,16 learning_rate=0.1,5000 target=0.1": 0,
-        "dataset=linnerud optimizer=adam batch_size=1000 seeds=2 epochs=40 target=1.2": 0,
+        "dataset=linnerud optimizer=adam batch_size=1000 seeds=2 epochs=40 target=1.2 log_model=true": 0,
         "-m experiment=tiny": 0,
         "-m dataset=iris epochs=1 batch_size=8,32 seeds=auto seeds_at_most=10": 0,
         "pack -o runs.zip": 0,
