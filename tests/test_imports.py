@@ -78,6 +78,13 @@ def test_each_library_has_one_home(module):
         assert HOME.get(library, room) == room, f"{module} imports {library}"
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_figures_are_made_without_pyplot(module):
+    """It needs a display or a choice against one, and keeps every figure."""
+    assert not {("matplotlib.pyplot", ""), ("matplotlib", "pyplot")} & imports(module)
+    assert "matplotlib.pyplot" not in {source for source, _ in imports(module)}
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if name.split("/")[0] in ("network", "compiled")])
 def test_the_kernel_knows_numpy_and_the_standard_library_only(module):
     """But for the compiled engine, an optional extra: Numba, and the BLAS that Numba takes from SciPy."""

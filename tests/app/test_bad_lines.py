@@ -392,6 +392,7 @@ def nowhere(tmp_path_factory):
 
 def refusal(line, nowhere, monkeypatch, capsys):
     monkeypatch.chdir(nowhere)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # a test before this one may have opened a store
     monkeypatch.setattr(sys, "argv", ["harness", *line.split("  ")])
     code = main()
     said = capsys.readouterr()

@@ -178,7 +178,8 @@ def test_claims_and_findings_of_another_hand(name):
     page = findings.page([record])
     own = Page(as_a_browser_of_runs(page))
     assert own.tags & {"script", "img"} == set()
-    assert [address for address in own.addresses if "evil" in address or "javascript" in address] == []
+    elsewhere = [address for address in own.addresses if not address.startswith("#")]  # a heading of the page itself
+    assert [address for address in elsewhere if "evil" in address or "javascript" in address] == []
 
 
 # Pictures and files.

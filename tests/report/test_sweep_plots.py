@@ -1,7 +1,6 @@
 """Figures of sweeps from hand-made tables: what is drawn lies where the table says, whatever the sweep looks like."""
 
 import io
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -226,10 +225,6 @@ def test_no_figure_shows_a_signature():
     for figure in figures_of(tables).values():
         shown = " ".join(text.get_text() for text in figure.findobj(Text))
         assert not any(cell in shown for cell in tables.cells["cell"])
-
-
-def test_figures_are_made_without_pyplot():
-    assert "matplotlib.pyplot" not in sys.modules
 
 
 def notes_of(figure):
