@@ -7,8 +7,9 @@ A page is read from top to bottom in an empty folder, as a student would who typ
   and replicas;
 - a block of `python` is executed whole, all blocks of a page in one namespace, with `>>>` as a doctest;
 - a block below a line that is a file's name, `` `name.ext`: ``, is that file;
-- `RUN_ID` is the sweep or cell that the page trained last;
-- the word `slow` after the language marks a page that takes long.
+- `RUN_ID` is the sweep or cell that the page trained last.
+
+A page with commands takes some seconds, so it is marked slow. tests/test_concepts.py runs the pages on concepts.
 """
 
 import doctest
@@ -27,7 +28,8 @@ import pytest
 from harness.app import main
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONCEPTS = ROOT / "docs" / "concepts"
+PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent != CONCEPTS)]
 SMALL = {"epochs": "epochs=1", "seeds": "seeds=2"}  # appended to a command that trains
 NOT_RUN = {  # beginning of a command: why no page executes it
     "python3 -m venv": "an environment of its own: .ci/run makes one with this line",
@@ -145,7 +147,7 @@ def like(line: str) -> str:
 
 
 def executed(page: Path) -> Any:
-    slow = any(block.about == "slow" for block in blocks(page))
+    slow = any(block.language == "console" for block in blocks(page))
     return pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if slow else [])
 
 

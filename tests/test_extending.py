@@ -50,6 +50,7 @@ def test_the_page_has_a_file_and_a_command_for_everything_in_its_table():
     assert len(COMMANDS) == 8
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs(folder, project):
     own = type(project)(folder, "page", project.capsys)
     for line in COMMANDS:

@@ -54,6 +54,7 @@ def test_the_names_of_the_python_page_come_with_their_docstrings(site):
     assert "grads &lt;- Σ_i g_i (sum)" in text
 
 
+@pytest.mark.slow
 def test_no_page_asks_the_network_or_is_wider_than_the_screen(site, browser):
     asked, wide, formulas = set[str](), list[str](), 0
     for viewport in (TELEPHONE, SCREEN):

@@ -3,11 +3,14 @@
 import json
 import re
 
+import pytest
+
 from harness.store.names import hidden
 
 MACRO = re.compile(r"^\\newcommand\{\\(\w+)\}\{.*\}% (\S+): .*; runs? ([0-9a-f ]+)$", re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_a_sweep_becomes_a_folder_whose_numbers_are_those_of_the_json(project, tmp_path):
     assert project.run("-m", "dataset=iris", "batch_size=16,64", "epochs=2", "seeds=3")[0] == 0
     sweep = project.runs("sweep")[0].info.run_id
