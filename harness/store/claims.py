@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from harness.store.connection import unreachable_errors
-from harness.store.forms import is_sound
+from harness.store.forms import is_sound, lost_file
 from harness.store.processes import is_dead, is_of_this_machine
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _counts(client: "MlflowClient", run: "Run") -> bool:
     if run.data.tags.get("kind") != "cell" or not is_sound(run, client.tracking_uri):
         return False
     if run.info.status == "FINISHED":
-        return any(item.path == "history.csv" for item in client.list_artifacts(run.info.run_id))
+        return not lost_file(client, run)
     return run.info.status == "RUNNING" and is_claim(run) and not is_dead(run.data.tags)
 
 

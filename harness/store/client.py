@@ -6,6 +6,7 @@ imported where a store is opened.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import RunTag
@@ -13,7 +14,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
+from harness.store.journal_files import below, put
 from harness.store.names import hidden, plain
+from harness.store.places import path_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 class Client(MlflowClient):  # type: ignore[misc]
     """The calls that write or read tags of runs, or write files."""
 
-    _last = ("", "")  # id and place of files of the run that was created last
+    _last = ("", "")  # id and place of files of the run that was created, or given files, last
 
     def create_run(
         self,
@@ -37,13 +40,25 @@ class Client(MlflowClient):  # type: ignore[misc]
         return run
 
     def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
-        """As MLflow does, which asks the store for the place of each run."""
-        if run_id == self._last[0] and not self.tracking_uri.startswith("databricks"):
-            get_artifact_repository(self._last[1], tracking_uri=self.tracking_uri).log_artifacts(
-                local_dir, artifact_path
-            )
+        """As MLflow does, which asks the store for the place of each run; files on this machine reach the disk."""
+        place, source = self._place(run_id), Path(local_dir)
+        if folder := path_of(place):
+            put(below(source), source, Path(folder, artifact_path or ""))
+        elif not self.tracking_uri.startswith("databricks"):
+            get_artifact_repository(place, tracking_uri=self.tracking_uri).log_artifacts(local_dir, artifact_path)
         else:
             super().log_artifacts(run_id, local_dir, artifact_path)
+
+    def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
+        if folder := path_of(self._place(run_id)):
+            put([Path(local_path)], Path(local_path).parent, Path(folder, artifact_path or ""))
+        else:
+            super().log_artifact(run_id, local_path, artifact_path)
+
+    def _place(self, run_id: str) -> str:
+        if run_id != self._last[0]:
+            self._last = run_id, str(self.get_run(run_id).info.artifact_uri)
+        return self._last[1]
 
     def log_batch(self, run_id: str, *args: Any, tags: Sequence[RunTag] = (), **options: Any) -> Any:
         own = [RunTag(hidden(tag.key), tag.value) for tag in tags]

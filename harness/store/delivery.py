@@ -14,7 +14,7 @@ from harness.store import claims, connection
 from harness.store.claims import PROVISIONAL
 from harness.store.connection import RefusedError, UnreachableError, reason
 from harness.store.journal import Journal
-from harness.store.journal_files import Operation
+from harness.store.journal_files import FIELDS, Operation
 from harness.store.names import hidden
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ def _log_dataset(client: "MlflowClient", run_id: str, content: Mapping[str, Any]
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
 
-    inputs = [DatasetInput(Dataset(source_type="code", **content), [InputTag("mlflow.data.context", "training")])]
+    about = {field: content[field] for field in FIELDS["dataset"]}
+    inputs = [DatasetInput(Dataset(source_type="code", **about), [InputTag("mlflow.data.context", "training")])]
     try:
         client.log_inputs(run_id, inputs)
     except MlflowException as conflict:

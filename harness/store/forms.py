@@ -1,6 +1,7 @@
 """The form in which the harness writes a run and its tags: whatever else a store or an archive says was changed."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -8,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from harness.config import ConfigError
 from harness.store.hosts import check_place, is_allowed
+from harness.store.places import path_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
 
+TABLES, WEIGHTS = ("history.csv", "replicas.csv"), "weights.npz"  # of a cell: files that a finished run has
 MOST_LOOKS = 100
 AGAIN = "(`rerun=all` trains its cell again)"
 
@@ -82,3 +86,22 @@ def check_run(run: "Run", store_uri: str) -> None:
     if odd := odd_field(run):
         what, allowed, value = odd
         raise ConfigError(f"run {run.info.run_id}: {what}", f"{allowed}, as the harness writes it {AGAIN}", value)
+
+
+def lost_file(client: "MlflowClient", run: "Run") -> str:
+    """A table of a finished cell that is missing or empty, or weights that are empty; empty text if it is whole.
+
+    A power cut may have emptied them, if an earlier version wrote the run. Raises what MLflow raises.
+    """
+    sizes = _sizes(client, run)
+    lost = [name for name in TABLES if sizes.get(name, 0) == 0] + ([WEIGHTS] if sizes.get(WEIGHTS) == 0 else [])
+    return lost[0] if lost else ""
+
+
+def _sizes(client: "MlflowClient", run: "Run") -> dict[str, int | None]:
+    """Bytes of the files above that are there; None if the store does not know."""
+    folder = path_of(run.info.artifact_uri)
+    if not folder:
+        return {item.path: item.file_size for item in client.list_artifacts(run.info.run_id)}
+    paths = {name: os.path.join(folder, name) for name in (*TABLES, WEIGHTS)}
+    return {name: os.path.getsize(path) for name, path in paths.items() if os.path.isfile(path)}

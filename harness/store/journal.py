@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from harness.config import visible
 from harness.store.connection import RefusedError
 from harness.store.journal_files import (
     LINES,
@@ -24,6 +25,7 @@ from harness.store.journal_files import (
     Held,
     Operation,
     UnreadableError,
+    below,
     end_last_line,
     has_content,
     journal_folders,
@@ -55,9 +57,12 @@ class Journal:
         self._file = (folder / LINES).open("a+b", buffering=0)
         self._size = end_last_line(self._file)
         state["offset"] = min(state["offset"], self._size)  # a power cut may keep the state and lose the line
-        state["held"] = [Held(*one) for one in state.get("held", ()) if one[1] <= self._size]
+        state["held"] = [
+            Held(begin, end, kind, visible(why)) for begin, end, kind, why in state.get("held", ()) if end <= self._size
+        ]
         self._synced = self._saved = time.monotonic()
         self._is_saved = True
+        self._unsynced: list[Path] = []  # folders of files that are named by lines after the last sync
         self.n_dropped = 0  # points left out because the journal was full
 
     @classmethod
@@ -104,7 +109,7 @@ class Journal:
         except UnreadableError as error:
             told.append(set_aside(folder, str(error))) if has_content(folder) else remove(folder)
         except OSError as error:  # of this moment or of this user: the journal itself may be sound
-            told.append(f"{folder}: {error.strerror or error}; it stays there")
+            told.append(visible(f"{folder}: {error.strerror or error}; it stays there"))
         if lock:
             lock.release()
         return None
@@ -135,9 +140,18 @@ class Journal:
             self._file.seek(self._file.truncate(self._size))
             raise
         self._size += len(line)
+        if kind == "files":
+            self._unsynced.append(self.folder / "files" / content["folder"])
         if kind in ("create", "finish") or time.monotonic() - self._synced > SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
+            self._sync()
+
+    def _sync(self) -> None:
+        """Force the lines to the disk, and before them the files that they name, unless these are delivered."""
+        folders = [folder for folder in self._unsynced if folder.is_dir()]
+        paths = [path for folder in folders for path in reversed(below(folder))]
+        sync(*paths, *([self.folder / "files", self.folder] if paths else []))
+        os.fsync(self._file.fileno())
+        self._unsynced, self._synced = [], time.monotonic()
 
     def new_folder(self) -> Path:
         """An empty folder for the files that an operation will name; removed when that operation is delivered."""

@@ -4,9 +4,12 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from uuid import uuid4
+
+from harness.config import visible
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -16,6 +19,38 @@ LINES, STATE = "journal.jsonl", "state.json"
 UNREADABLE = "unreadable"  # kind of an operation, and the folder of journals that are set aside
 REMOVED = ".removed-"  # begins the name of a folder whose journal is delivered
 FOLDER_NAME = re.compile("[0-9a-f]{32}")  # of files; another name may be a path to anywhere
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63  # of a database
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _are_points(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        _is_text(key) and (type(number) is float or _is_number(number)) and _is_number(time) and _is_number(step)
+        for key, number, time, step in value
+    )
+
+
+FIELDS: dict[
+    str, dict[str, Callable[[Any], object]]
+] = {  # kind of an operation -> field -> whether a value has its form
+    "create": {"experiment": _is_text, "name": _is_text, "tags": _are_texts, "time": _is_number},
+    "params": {"params": _are_texts},
+    "tags": {"tags": _are_texts},
+    "points": {"points": _are_points},
+    "files": {"folder": FOLDER_NAME.fullmatch},
+    "dataset": dict.fromkeys(("name", "digest", "source", "profile"), _is_text),
+    "finish": {"status": ("FINISHED", "FAILED", "KILLED").__contains__, "time": _is_number},
+}
 
 
 class UnreadableError(Exception):
@@ -61,9 +96,9 @@ def read_operation(line: bytes, begin: int) -> Operation:
     end = begin + len(line)
     try:
         kind, content = json.loads(line)
-        if isinstance(kind, str) and FOLDER_NAME.fullmatch(content.get("folder", "0" * 32)):
+        if all(has_form(content[field]) for field, has_form in FIELDS[kind].items()):
             return Operation(kind, content, begin, end)
-    except (AttributeError, RecursionError, TypeError, ValueError):
+    except (KeyError, RecursionError, TypeError, ValueError):
         pass
     return Operation(UNREADABLE, {}, begin, end)
 
@@ -116,7 +151,7 @@ def journal_folders(root: Path, told: list[str]) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        told.append(f"{root}: {error.strerror or error}; it stays there")
+        told.append(visible(f"{root}: {error.strerror or error}; it stays there"))
         return []
     for folder in found:
         if folder.name.startswith(REMOVED):
@@ -131,8 +166,8 @@ def set_aside(folder: Path, why: str) -> str:
         to.parent.mkdir(exist_ok=True)
         folder.rename(to)
     except OSError as error:
-        return f"{folder}: {why}; it stays there ({error.strerror or error})"
-    return f"{to}: {why}; it was moved there"
+        return visible(f"{folder}: {why}; it stays there ({error.strerror or error})")
+    return visible(f"{to}: {why}; it was moved there")
 
 
 def remove(folder: Path) -> None:
@@ -144,14 +179,52 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def sync(folder: Path) -> None:
-    """Force the names in a folder to the disk, where the system can."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
+def sync(*paths: Path) -> None:
+    """Force files, and the names in folders, to the disk, where the system can.
+
+    All are begun before the first is waited for: so a file system with a journal of its own writes it once.
+    """
+    steps = [_begin_to_write, os.fsync] if hasattr(os, "posix_fadvise") else [os.fsync] if os.name == "posix" else []
+    for step in steps:
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                step(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _begin_to_write(descriptor: int) -> None:
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def below(folder: Path) -> list[Path]:
+    """The files in a folder, and the folders, outer ones first; no links. Raises OSError if it is none."""
+    found = [path for path in sorted(folder.iterdir()) if not path.is_symlink()]
+    inner = [below(path) for path in found if path.is_dir()]
+    return [folder, *filter(Path.is_file, found), *(path for paths in inner for path in paths)]
+
+
+def put(paths: Iterable[Path], source: Path, to: Path) -> None:
+    """Have these files and folders, which are below `source`, below `to` as well, on the disk when this returns.
+
+    A file has two names then, as a link takes no time to write; where the system does not allow that, it is copied.
+    """
+    new = [folder for folder in (to, *to.parents) if not folder.exists()]
+    to.mkdir(parents=True, exist_ok=True)
+    placed = {to, *(folder.parent for folder in new)}
+    for path in paths:
+        own = to / path.relative_to(source)
+        placed |= {own, own.parent}
+        if path.is_dir():
+            own.mkdir(exist_ok=True)
+            continue
+        own.unlink(missing_ok=True)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            os.link(path, own)
+        except OSError:
+            shutil.copyfile(path, own)
+    sync(*sorted(placed, reverse=True))  # what a folder names before the folder
 
 
 def locked(folder: Path) -> "BaseFileLock":

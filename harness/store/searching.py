@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.config import ConfigError, visible
 from harness.store import claims, connection, places
 from harness.store.connection import RefusedError, UnreachableError, query, reason
-from harness.store.forms import check_run
+from harness.store.forms import check_run, lost_file
 from harness.store.hosts import is_allowed
 from harness.store.places import path_of
 from harness.store.processes import is_dead
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 FINISHED = "attributes.status = 'FINISHED'"
 FINISHED_CELL = f"{FINISHED} and tags.kind = 'cell'"
-TABLE = "history.csv"  # of a cell: what its run has only if it is whole
 FEW = 16  # cells that are looked up one by one
 NEWEST = 20  # runs for each cell that is looked up
 ID_LENGTH = 32  # hexadecimal digits of a run's id
@@ -68,11 +67,14 @@ class Runs:
         try:
             check_run(run, self.client.tracking_uri)
         except ConfigError as odd:
-            if run.info.run_id not in self._left_out:
-                self._left_out.add(run.info.run_id)
-                print(visible(f"harness: left out: {odd}"), file=sys.stderr)
+            self._leave_out(run, str(odd))
             return False
         return True
+
+    def _leave_out(self, run: "Run", why: str) -> None:
+        if run.info.run_id not in self._left_out:
+            self._left_out.add(run.info.run_id)
+            print(visible(f"harness: left out: {why}"), file=sys.stderr)
 
     def get(self, run_id: str) -> "Run":
         """Raises MlflowException if there is no such run, ConfigError if it is not sound."""
@@ -112,7 +114,7 @@ class Runs:
         return self._search(f"tags.kind = 'sweep' and tags.`{tag}` LIKE '%'")
 
     def finished_cell(self, signature: str) -> "Run | None":
-        """The newest finished run of a cell that still has its tables."""
+        """The newest finished run of a cell that still has its files."""
         found = self._page(f"{FINISHED_CELL} and tags.signature = '{signature}'", 1000, "DESC")
         return next((run for run in found if self._is_whole(run)), None)
 
@@ -136,8 +138,10 @@ class Runs:
     def _is_whole(self, run: "Run") -> bool:
         if not self._is_sound(run):
             return False
-        folder = path_of(run.info.artifact_uri)
-        return os.path.isfile(Path(folder, TABLE)) if folder else self.has_file(run.info.run_id, TABLE)
+        if lost := query(lambda: lost_file(self.client, run)):
+            why = f"{lost} is missing or empty, so its cell counts as not trained"
+            self._leave_out(run, f"run {run.info.run_id}: {why}")
+        return not lost
 
     def open_cells(self, sweep: str) -> list["Run"]:
         """Those of `cells` that have not ended."""

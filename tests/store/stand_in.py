@@ -13,6 +13,21 @@ from harness.store.tracking import Store
 FINE, AWAY, LOST, DIES, DIED = "fine", "away", "answer lost", "process dies", "process dies after"
 
 
+WHOLE = {  # what each kind of operation has at least
+    "create": {"experiment": "1", "name": "a", "tags": {}, "time": 1},
+    "params": {"params": {}},
+    "tags": {"tags": {}},
+    "points": {"points": []},
+    "dataset": dict.fromkeys(("name", "digest", "source", "profile"), ""),
+    "finish": {"status": "FINISHED", "time": 1},
+    "files": {},
+}
+
+
+def append(journal, kind, **own):
+    journal.append(kind, **WHOLE[kind] | own)
+
+
 class KilledError(BaseException):
     """In place of SIGKILL: nothing that the process would do afterwards may count."""
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from harness.store import LeaseWatch, TakenError, claims, tracking
 from harness.store.claims import may_train
+from harness.store.forms import TABLES, WEIGHTS
+from harness.store.places import path_of
 from harness.store.processes import process_tags
 from harness.store.tracking import Store
 
@@ -111,7 +114,8 @@ def claim(store, **tags):
 
 def write_tables(run):
     with run.files() as folder:
-        (folder / "history.csv").write_text("update\n0\n")
+        for table in TABLES:
+            (folder / table).write_text("update\n0\n")
 
 
 def finished(store, **tags):
@@ -155,6 +159,19 @@ def test_a_finished_cell_is_taken_and_one_without_tables_is_not(store):
     with pytest.raises(TakenError):
         claim(store)
     assert statuses(store) == ["FINISHED"] * 2
+
+
+@pytest.mark.parametrize("lost", [*TABLES, WEIGHTS])
+def test_a_finished_run_that_a_power_cut_has_emptied_is_told_and_its_cell_trained_again(store, lost, capsys):
+    run_id = finished(store)
+    assert store.finished_cell("s").info.run_id == run_id
+    Path(path_of(store.get(run_id).info.artifact_uri), lost).write_bytes(b"")
+    assert store.finished_cell("s") is None
+    assert store.finished_cells(["s"]) == {}
+    said = f"harness: left out: run {run_id}: {lost} is missing or empty, so its cell counts as not trained\n"
+    assert capsys.readouterr().err == said
+    again = finished(store)
+    assert store.finished_cell("s").info.run_id == again
 
 
 def test_an_open_run_holds_its_cell_unless_its_process_is_dead_or_of_an_older_version(store):

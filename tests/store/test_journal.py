@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.store import journal as journal_module
 from harness.store.journal import Journal
+from tests.store.stand_in import append
 
 
 class AwayError(Exception):
@@ -41,7 +42,7 @@ def deliver_all(root):
 def test_operations_are_sent_in_order_and_those_of_one_request_together(tmp_path):
     journal, groups = Journal.create(tmp_path), []
     for n, kind in enumerate(["create", "points", "points", "tags", "tags", "points", "finish"]):
-        journal.append(kind, n=n, points=[])
+        append(journal, kind, n=n, points=[])
     journal.deliver(lambda operations: groups.append(contents(operations)))
     assert groups == [[0], [1, 2, 3, 4, 5], [6]]
     journal.release()
@@ -57,7 +58,7 @@ def test_what_could_not_be_sent_is_sent_again(tmp_path):
         sent.extend(contents(operations))
 
     for n in range(4):
-        journal.append("dataset", n=n)
+        append(journal, "dataset", n=n)
     with pytest.raises(AwayError):
         journal.deliver(send)
     assert [operation.content["n"] for operation in journal.pending()] == [2, 3]
@@ -73,7 +74,7 @@ def test_a_journal_that_is_cut_anywhere_keeps_its_whole_lines(tmp_path_factory, 
     root = tmp_path_factory.mktemp("cut")
     journal = Journal.create(root)
     for n, size in enumerate(sizes):
-        journal.append("tags", n=n, text="x" * size)
+        append(journal, "tags", n=n, text="x" * size)
     die(journal)
     file = journal.folder / "journal.jsonl"
     whole = file.read_bytes()
@@ -86,7 +87,7 @@ def test_a_state_that_is_newer_than_its_journal_is_no_end(tmp_path):
     """After a power cut the file system may know the last state but not the last lines."""
     journal = Journal.create(tmp_path)
     for n in range(3):
-        journal.append("tags", n=n)
+        append(journal, "tags", n=n)
     journal.deliver(lambda operations: None)
     die(journal)
     (journal.folder / "journal.jsonl").write_bytes(b"")
@@ -120,10 +121,10 @@ def test_a_full_disk_takes_an_operation_whole_or_not_at_all(tmp_path_factory, ro
     disk = journal._file = FullDisk(journal._file, room)
     for n in range(12):
         with suppress(OSError):
-            journal.append("tags", n=n)
+            append(journal, "tags", n=n)
             said.append(n)
     disk.room = 10_000  # somebody has made room
-    journal.append("tags", n=99)
+    append(journal, "tags", n=99)
     assert contents(journal.pending()) == [*said, 99]
     die(journal)
     assert deliver_all(root) == [*said, 99]
@@ -133,14 +134,14 @@ def test_a_journal_is_bounded_and_counts_what_it_leaves_out(tmp_path, monkeypatc
     monkeypatch.setattr(journal_module, "MAX_WAITING_BYTES", 1000)
     journal = Journal.create(tmp_path)
     for n in range(100):
-        journal.append("points", n=n, points=[["cost", 1.0, 2, 3]])
+        append(journal, "points", n=n, points=[["cost", 1.0, 2, 3]])
     said = contents(journal.pending())
     assert said == list(range(len(said)))
     assert journal.n_dropped == 100 - len(said) > 0
     assert journal.waiting_bytes < 1100
-    journal.append("finish", n=100)  # what is no point is always taken
+    append(journal, "finish", n=100)  # what is no point is always taken
     journal.deliver(lambda operations: None)
-    journal.append("points", n=101, points=[["cost", 1.0, 2, 3]])  # there is room again
+    append(journal, "points", n=101, points=[["cost", 1.0, 2, 3]])  # there is room again
     assert contents(journal.pending()) == [101]
     journal.release()
 
@@ -149,7 +150,7 @@ def test_files_go_with_the_operation_that_names_them(tmp_path):
     journal = Journal.create(tmp_path)
     folder = journal.new_folder()
     (folder / "table.csv").write_text("a\n1\n")
-    journal.append("files", folder=folder.name, n=0)
+    append(journal, "files", folder=folder.name, n=0)
     assert (folder / "table.csv").exists()
     journal.deliver(lambda operations: None)
     assert not folder.exists()
@@ -158,9 +159,9 @@ def test_files_go_with_the_operation_that_names_them(tmp_path):
 
 def test_a_journal_that_somebody_holds_is_not_idle(tmp_path):
     held = Journal.create(tmp_path)
-    held.append("tags", n=0)
+    append(held, "tags", n=0)
     free = Journal.create(tmp_path)
-    free.append("tags", n=1)
+    append(free, "tags", n=1)
     die(free)
     assert deliver_all(tmp_path) == [1]
     held.release()
@@ -171,7 +172,7 @@ def test_a_journal_that_somebody_holds_is_not_idle(tmp_path):
 def test_journals_are_delivered_in_the_order_of_their_age(tmp_path):
     for n in range(20):
         journal = Journal.create(tmp_path)
-        journal.append("tags", n=n)
+        append(journal, "tags", n=n)
         die(journal)
     assert deliver_all(tmp_path) == list(range(20))
 
@@ -209,7 +210,7 @@ def test_several_processes_never_deliver_the_same_journal(tmp_path):
     for number in range(12):
         journal = Journal.create(tmp_path / "undelivered")
         for n in range(5):
-            journal.append("tags", n=[number, n])
+            append(journal, "tags", n=[number, n])
         die(journal)
     command = [sys.executable, "-c", HEIR, str(tmp_path / "undelivered"), str(time.time() + 1.5)]
     heirs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]

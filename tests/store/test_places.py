@@ -34,7 +34,8 @@ def original(tmp_path_factory):
         client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
         experiment = client.create_experiment("harness")
         finished = client.create_run(experiment, tags={"kind": "cell", "signature": "0123"}).info.run_id
-        client.log_text(finished, "update\n0\n", "history.csv")
+        for table in ("history.csv", "replicas.csv"):
+            client.log_text(finished, "update\n0\n", table)
         client.set_terminated(finished)
         client.create_run(experiment, tags=OTHER_HOST)
         client.create_run(experiment, tags=process_tags())
@@ -111,7 +112,7 @@ def test_mlflow_finds_the_files_below_any_name(original, tmp_path, name):
     folder = _moved_to(original, tmp_path / name / "project")
     repair(folder)
     listed = [item.path for uri in artifacts(folder) for item in get_artifact_repository(uri).list_artifacts()]
-    assert listed == ["history.csv"]
+    assert listed == ["history.csv", "replicas.csv"]
     assert repaired_places(folder) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from harness.store import journal as journal_module
 from harness.store import journal_files
 from harness.store.journal import Journal
-from tests.store.stand_in import heard, store, tell
+from tests.store.stand_in import WHOLE, append, heard, store, tell
 
 
 def die(journal):
@@ -23,7 +23,7 @@ def die(journal):
 def left_behind(root, n):
     journal = Journal.create(root, store="s", ended=False)
     for step in range(4):
-        journal.append("tags", n=[n, step], tags={})
+        append(journal, "tags", n=[n, step], tags={})
     die(journal)
     return journal.folder
 
@@ -123,6 +123,24 @@ LINES = {
     "a path out of the journal": b'["files",{"n":0,"folder":"../../../home"}]\n',
     "an absolute path": b'["files",{"n":0,"folder":"/etc"}]\n',
     "not UTF-8": b'["tags",{"n":"\xff"}]\n',
+    "of no known kind": b'["rename",{"name":"x"}]\n',
+    **{
+        f"{kind} with {field} {value}": json.dumps([kind, WHOLE[kind] | {field: value}]).encode() + b"\n"
+        for kind in ("create", "params", "tags", "points", "dataset", "finish")
+        for field in WHOLE[kind]
+        for value in (None, True, [7], {"a": 7}, 2**70)
+    },
+    **{
+        f"{kind} without {field}": json.dumps([kind, {k: v for k, v in WHOLE[kind].items() if k != field}]).encode()
+        + b"\n"
+        for kind in ("create", "params", "tags", "points", "dataset", "finish")
+        for field in WHOLE[kind]
+    },
+    "files without a folder": b'["files",{}]\n',
+    "files in a number": b'["files",{"folder":5}]\n',
+    "no end of a run": b'["finish",{"status":"RUNNING","time":1}]\n',
+    "a point of three": b'["points",{"points":[["cost",1.0,1]]}]\n',
+    "a point of texts": b'["points",{"points":[["cost","1.0",1,1]]}]\n',
 }
 
 
@@ -282,17 +300,17 @@ def test_a_power_cut_costs_the_points_of_a_second(tmp_path, monkeypatch):
     monkeypatch.setattr(journal_module.time, "monotonic", lambda: now[0])
     disk = Disk(monkeypatch)
     journal = Journal.create(tmp_path)
-    journal.append("create", time=0)
+    append(journal, "create", time=0)
     written = {}
     for n in range(1000):
         now[0] += 0.05
-        journal.append("points", points=[n])
+        append(journal, "points", points=[["cost", 1.0, n, n]])
         written[journal._size] = now[0]
         kept = disk.sizes[str(journal.folder / "journal.jsonl")]
         lost = [time for size, time in written.items() if size > kept]
         assert not lost or max(lost) - min(lost) <= journal_module.SYNC_SECONDS
     assert 40 <= disk.log.count("journal.jsonl") <= 60  # of 50 seconds
-    journal.append("finish", time=1)
+    append(journal, "finish", time=1)
     assert disk.sizes[str(journal.folder / "journal.jsonl")] == journal._size
     die(journal)
 
@@ -307,14 +325,38 @@ def test_a_state_is_on_the_disk_before_it_replaces_another(tmp_path, monkeypatch
     journal = Journal.create(tmp_path / "undelivered")
     assert replaced[0][-1] == "state.new"
     assert disk.log[-1] == "undelivered"  # the name of the new journal, too
-    journal.append("dataset", n=0)
-    journal.append("dataset", n=1)
+    append(journal, "dataset", n=0)
+    append(journal, "dataset", n=1)
     with suppress(ConnectionError):
         journal.deliver(lambda operations: away(operations) if operations[0].content["n"] else None)
     journal.release()
     assert replaced[-1][-1] == "state.new"
     assert disk.log[-1] == journal.folder.name
     assert len(replaced) == 2  # not one for each operation
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's names of open files")
+def test_files_are_on_the_disk_before_the_end_of_their_run_and_before_a_copy_is_deleted(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch)
+    journal = Journal.create(tmp_path / "undelivered")
+    folder = journal.new_folder()
+    (folder / "figures").mkdir()
+    for name in ("history.csv", "figures/curves.png"):
+        (folder / name).write_text("1234")
+    append(journal, "files", folder=folder.name)
+    append(journal, "finish")
+    files = [str(folder / name) for name in ("history.csv", "figures/curves.png")]
+    assert [disk.sizes.get(file) for file in files] == [4, 4]
+    assert max(disk.log.index(name) for name in ("curves.png", folder.name)) < len(disk.log) - 1
+    assert disk.log[-1] == "journal.jsonl"
+    for linked in (True, False):
+        if not linked:
+            monkeypatch.setattr(os, "link", lambda *unused: (_ for _ in ()).throw(OSError(errno.EXDEV, "other disk")))
+        to = tmp_path / f"project {linked}" / "artifacts"
+        journal_files.put(journal_files.below(folder), folder, to)
+        assert [disk.sizes.get(str(to / name)) for name in ("history.csv", "figures/curves.png")] == [4, 4]
+        assert {str(to), str(to / "figures"), str(to.parent), str(tmp_path)} <= disk.sizes.keys()
+    die(journal)
 
 
 def test_a_journal_is_complete_as_soon_as_it_can_be_found(tmp_path, monkeypatch):
@@ -337,3 +379,19 @@ def test_a_journal_whose_process_died_before_its_first_line_is_nothing_to_tell(t
     assert (delivered.refused, delivered.n_waiting) == ([], 0)
     assert told.client.runs == {}
     assert not list(tmp_path.glob("[!.]*"))
+
+
+@pytest.mark.parametrize("line", ['["files",{}]', '["finish",{}]', '["finish",{"status":"FINISHED"}]'])
+def test_an_odd_line_is_told_in_one_line_even_below_a_folder_with_a_name_of_two(tmp_path, line):
+    told = store(tmp_path / "undelivered")
+    tell(told.start("cell", {}), 1)
+    folder = tmp_path / "undelivered" / "two\nlines"
+    folder.mkdir(parents=True)
+    (folder / "journal.jsonl").write_text(f"{line}\n")
+    state = {"version": 1, "offset": 0, "held": [], "run_id": "run 0", "store": told.uri, "ended": True}
+    (folder / "state.json").write_text(json.dumps(state))
+    delivered = told.deliver_waiting()
+    (sentence,) = delivered.unreadable
+    assert "two\\nlines: a line of journal.jsonl that cannot be read, at byte 0; it was moved there" in sentence
+    assert len(sentence.splitlines()) == 1
+    assert heard(told)["status"] == "FINISHED"
