@@ -1,5 +1,6 @@
 """The files of a journal, as they may be found: whole, cut short, of another version, or of another program."""
 
+import errno
 import json
 import os
 import re
@@ -103,10 +104,17 @@ def read_operation(line: bytes, begin: int) -> Operation:
     return Operation(UNREADABLE, {}, begin, end)
 
 
+def _contents(path: Path) -> bytes:
+    """Raises FileNotFoundError for a pipe too, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "no file", str(path))
+    return path.read_bytes()
+
+
 def read_state(folder: Path) -> dict[str, Any]:
     """Raises UnreadableError, or OSError for what may be read at another time or by another user."""
     try:
-        state = json.loads((folder / STATE).read_bytes())
+        state = json.loads(_contents(folder / STATE))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise UnreadableError(f"{STATE} is missing") from error
     except (RecursionError, ValueError) as error:
@@ -137,7 +145,7 @@ def _is_state(state: Any) -> bool:
 def has_content(folder: Path) -> bool:
     """Whether a journal without a sound state has lines or files, or its state is of another program."""
     try:
-        json.loads((folder / STATE).read_bytes()).keys()
+        json.loads(_contents(folder / STATE)).keys()
     except (AttributeError, OSError, RecursionError, ValueError):
         found = [folder / LINES, *(folder / "files").rglob("*")]
         return any(path.is_file() and path.stat().st_size for path in found)

@@ -110,7 +110,7 @@ class RunWriter:
 
     def create(self, experiment: str, name: str, tags: Mapping[str, str]) -> None:
         """The first operation of a new run."""
-        self._write("create", experiment=experiment, name=_clean_text(name)[:MAX_NAME], tags=_clean(tags), time=_now())
+        self._write("create", experiment=experiment, name=_clean_name(name)[:MAX_NAME], tags=_clean(tags), time=_now())
 
     def claim(self, experiment: str, signature: str) -> None:
         """After `create`: raises TakenError if another process trains this cell, or has finished it."""
@@ -177,7 +177,7 @@ class RunWriter:
     def dataset(self, name: str, digest: str, source: Mapping[str, Any], rows: int, inputs: int) -> None:
         """Name and digest of the data, as MLflow's own dataset record."""
         origin, profile = redacted(json.dumps({"tags": source})), json.dumps({"num_rows": rows, "num_inputs": inputs})
-        name = _clean_text(name)[:MAX_DATASET]
+        name = _clean_name(name)[:MAX_DATASET]
         self._write("dataset", name=name, digest=digest[:MAX_DIGEST], source=origin[:MAX_SOURCE], profile=profile)
 
     def finish(self, status: str, **tags: str) -> None:
@@ -253,6 +253,11 @@ class RunWriter:
 def _clean(texts: Mapping[str, Any]) -> dict[str, str]:
     environ = dict(os.environ)  # read once, as that takes longer than to look for its secrets in a short text
     return {key: _clean_text(str(value), environ) for key, value in texts.items()}
+
+
+def _clean_name(text: str) -> str:
+    """Without secrets, in one line."""
+    return visible(redacted(text))
 
 
 def _clean_text(text: str, environ: Mapping[str, str] | None = None) -> str:

@@ -631,3 +631,12 @@ def test_mlflow_takes_what_is_checked_here():
     assert bulk.MAX_ITEMS == validation.MAX_PARAMS_TAGS_PER_BATCH
     assert validation.MAX_TAG_VAL_LENGTH >= 8000
     assert validation.MAX_PARAM_VAL_LENGTH >= 6000
+
+
+def test_names_in_several_lines_are_recorded_in_one_and_can_be_packed(tmp_path):
+    with opened(tmp_path) as store, store.start("a\tb\nc", {"kind": "cell", "signature": "0" * 16}) as run:
+        run.dataset("d\te", "0", {}, 1, 1)
+        run.deliver(10.0)
+        kept = store.client.get_run(run.run_id)
+    assert "\t" not in kept.info.run_name + kept.inputs.dataset_inputs[0].dataset.name
+    assert "\n" not in kept.info.run_name

@@ -395,3 +395,9 @@ def test_an_odd_line_is_told_in_one_line_even_below_a_folder_with_a_name_of_two(
     assert "two\\nlines: a line of journal.jsonl that cannot be read, at byte 0; it was moved there" in sentence
     assert len(sentence.splitlines()) == 1
     assert heard(told)["status"] == "FINISHED"
+
+
+def test_a_pipe_in_place_of_the_state_is_set_aside_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "state.json")
+    with pytest.raises(journal_files.UnreadableError, match="missing"):
+        journal_files.read_state(tmp_path)
