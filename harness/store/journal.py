@@ -191,6 +191,8 @@ class Journal:
         try:
             if operations[0].kind == UNREADABLE:
                 raise RefusedError(f"a line of {LINES} that cannot be read, at byte {operations[0].begin}")
+            if self._unsynced and operations[0].kind == "files":
+                self._sync()
             send(operations)
         except RefusedError as refused:
             if len({one.kind for one in operations}) > 1:

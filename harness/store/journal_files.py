@@ -214,7 +214,7 @@ def below(folder: Path) -> list[Path]:
 
 
 def put(paths: Iterable[Path], source: Path, to: Path) -> None:
-    """Have these files and folders, which are below `source`, below `to` as well, on the disk when this returns.
+    """Have these files, which are on the disk below `source`, on the disk below `to` as well when this returns.
 
     A file has two names then, as a link takes no time to write; where the system does not allow that, it is copied.
     """
@@ -223,7 +223,7 @@ def put(paths: Iterable[Path], source: Path, to: Path) -> None:
     placed = {to, *(folder.parent for folder in new)}
     for path in paths:
         own = to / path.relative_to(source)
-        placed |= {own, own.parent}
+        placed.add(own.parent)
         if path.is_dir():
             own.mkdir(exist_ok=True)
             continue
@@ -232,6 +232,7 @@ def put(paths: Iterable[Path], source: Path, to: Path) -> None:
             os.link(path, own)
         except OSError:
             shutil.copyfile(path, own)
+            placed.add(own)
     sync(*sorted(placed, reverse=True))  # what a folder names before the folder
 
 
