@@ -176,9 +176,9 @@ python -m tests.faults --rounds 5
 ### This machine
 
 - **A power cut costs the points of one second.** The journal of a run is forced to the disk when the run begins, when
-  it ends, and once per second of training. The next start marks the run KILLED and trains its cell again. Other files
-  reach the disk when the operating system writes them, on Linux within about half a minute. So a run that finished just
-  before the cut may lack some files; `verify` says so.
+  it ends, and once per second of training. The files of a run are forced to the disk before its end is written. The
+  next start marks an open run KILLED and trains its cell again. If tables or weights of a finished run are empty, as
+  older versions may have left them, the run is named and its cell trained again.
 - **A full disk** is told in one line on stderr; the run itself may have no room to note it. The next start with room
   marks the run KILLED or FAILED and trains its cell again.
 - **A journal that cannot be read** is moved to `mlruns/unreadable`, and one line says so. If its state can be read, its
