@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import yaml
 
+from harness.config.names import Known
 from harness.config.schema import PARTS, RULES, Config
 
 ROOT = Path(__file__).parents[1]
@@ -46,9 +47,15 @@ The first command takes the value that another key has in the same cell: it trai
 several grids, one after the other; other words on the line hold for all of them.
 """
 GROUPS = {
-    "model": ("every_model", "A network is chosen with `model=NAME`. Its keys:"),
-    "optimizer": ("every_optimizer", "An update rule is chosen with `optimizer=NAME`. Its keys:"),
-    "dataset": ("every_dataset", "Data are chosen with `dataset=NAME`. Keys that every dataset has:"),
+    "model": ("every_model", "A network is chosen with `model=NAME`: NAMES. Its keys:"),
+    "optimizer": (
+        "every_optimizer",
+        "An update rule is chosen with `optimizer=NAME`: NAMES, or [one of your own](extending.md). Its keys:",
+    ),
+    "dataset": (
+        "every_dataset",
+        "Data are chosen with `dataset=NAME`: one of [these](#datasets), or [one of your own](extending.md). Keys:",
+    ),
 }
 LAUNCHERS = """## Who trains the cells
 
@@ -101,7 +108,8 @@ def section(key: str, meaning: str, default: str) -> str:
     """The part of the page about one key."""
     about = [f"Type: {kind(key)}.", f"Default: {default}."]
     if key in RULES:
-        about.append(f"Allowed: {escaped(RULES[key].allowed)}.")
+        own = isinstance(RULES[key], Known)
+        about.append(f"Allowed: {escaped(RULES[key].allowed)}{', or [one of your own](extending.md)' * own}.")
     return f"### `{key}`\n\n{escaped(meaning)}\n\n{' '.join(about)}\n"
 
 
@@ -140,7 +148,7 @@ def group_keys(group: str) -> Iterator[str]:
     shared = CONF / f"{base}.yaml"
     texts = {"": shared.read_text(encoding="utf8") if shared.exists() else "", **options(group)}
     found = {name: {f"{group}.{line.key}": line for line in lines_of(text)} for name, text in texts.items()}
-    yield f"## {group.capitalize()}\n\n{words}\n"
+    yield f"## {group.capitalize()}\n\n{words.replace('NAMES', ', '.join(options(group)))}\n"
     for key in names:
         lines = {name: own[key] for name, own in found.items() if key in own}
         meaning = next((line.comment for line in lines.values() if line.comment), "")

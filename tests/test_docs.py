@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.app import main
+from harness.app.options import OF_VERBS
 from harness.config import DatasetConfig
+from harness.config.names import Known
+from harness.config.schema import RULES
 from harness.data import files
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +91,22 @@ def test_the_page_on_data_has_every_key_and_every_ending():
     assert named == set(inspect.signature(files.read_file).parameters) - {"path"}
     assert set(re.findall(r"`dataset\.(\w+)[`=]", DATA)) <= {field.name for field in fields(DatasetConfig)}
     assert set(files.KINDS) <= set(re.findall(r"`(\.\w+)`", DATA))
+
+
+KEYS = (ROOT / "docs" / "keys.md").read_text(encoding="utf8")
+
+
+def test_the_page_of_keys_has_every_ending_of_a_file_and_every_option_of_a_query():
+    (about,) = re.findall(r"^### `dataset=file`\n\n(.*)$", KEYS, re.MULTILINE)
+    assert set(files.KINDS) <= set(re.findall(r"\.\w+", about))
+    (row,) = re.findall(r"^\| `python -m harness query .*$", KEYS, re.MULTILINE)
+    assert {option for option in OF_VERBS["query"] if option.startswith("-")} <= set(re.findall(r"--?\w+", row))
+
+
+@pytest.mark.parametrize("key", [key for key, rule in RULES.items() if isinstance(rule, Known) and "optim" not in key])
+def test_the_page_of_keys_says_where_a_name_may_be_one_of_your_own(key):
+    part = KEYS.partition(f"### `{key}`\n")[2].partition("\n#")[0]
+    assert "or [one of your own](extending.md)" in part
 
 
 def test_the_example_of_the_page_on_data_is_told_as_the_page_says(tmp_path, monkeypatch, capsys):
