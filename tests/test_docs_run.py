@@ -26,18 +26,38 @@ from unittest import mock
 import pytest
 
 from harness.app import main
+from harness.app.composition import checked_cells
+from harness.app.options import OF_VERBS
+from harness.app.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 CONCEPTS = ROOT / "docs" / "concepts"
-PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent != CONCEPTS)]
+OTHERS = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.parent != CONCEPTS]
+PAGES = [ROOT / "README.md", CONCEPTS / "index.md", *OTHERS]
 SMALL = {"epochs": "epochs=1", "seeds": "seeds=2"}  # appended to a command that trains
 NOT_RUN = {  # beginning of a command: why no page executes it
     "python3 -m venv": "an environment of its own: .ci/run makes one with this line",
     "pip install": "likewise",
-    "git clone": "needs the network",
     "python -m harness ui": "ends at Ctrl-C: tests/report/test_mlflow_pages.py opens it",
     "python -m pytest": "this runs inside it",
     "python -m sphinx": "tests/test_site.py builds the pages",
+    "python -m benchmarks": "takes an hour: .ci/run runs its short form",
+    "python -m tests.faults": "takes an hour: tests/faults/test_faults.py runs each of them once",
+    "python -m harness -m batch_size=1,64,512 hydra/launcher=ray": "a cluster: tests/app/test_launchers.py starts one",
+    "python -m harness -m batch_size=1,64,512 hydra/launcher=submitit_slurm": "likewise, with a SLURM that it imitates",
+    "marimo": "a server: tests/test_docs_serve.py starts it",
+    "python -m http.server": "likewise",
+    "mlflow models serve": "likewise",
+    "curl": "likewise: the server that it asks",
+    "python -m examples browser pages --offline": "needs the network",
+    "python -m examples html": "needs marimo: tests/lessons/test_pages.py",
+    "python -m examples ipynb": "likewise",
+    "python -m examples handout": "tests/lessons/test_handout.py",
+}
+ELSEWHERE = {  # a page: which test runs its commands
+    "README.md": "tests/test_readme.py",
+    "docs/examples.md": "tests/test_readme.py",
+    "docs/extending.md": "tests/test_extending.py",
 }
 NUMBER = r"[-+−]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
 
@@ -160,6 +180,45 @@ def test_a_reader_can_type_everything(page, tmp_path, monkeypatch, capsys):
         reader = Reader(capsys)
         for block in filter(is_run, blocks(page)):
             reader.read(block)
+
+
+COMMAND = r"^(?: {4})?((?:python3?|harness|marimo|mlflow|curl|pip|git|npm|ray) \S.*)"
+
+
+def not_executed(page: Path) -> list[str]:
+    """The commands of a page that stand in other blocks than those that are executed, without a meaning beside them."""
+    text = page.read_text(encoding="utf8")
+    for block in filter(is_run, blocks(page)):
+        text = text.replace(block.text, "")
+    return [re.split(r" {2,}", line)[0] for line in re.findall(COMMAND, text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(
+    ("page", "command"),
+    [
+        pytest.param(page, command, id=f"{page.relative_to(ROOT)}: {command[:60]}")
+        for page in [*PAGES, ROOT / "CONTRIBUTING.md"]
+        if str(page.relative_to(ROOT)) not in ELSEWHERE
+        for command in not_executed(page)
+    ],
+)
+def test_a_command_that_is_only_shown_is_one_that_exists(page, command):
+    """It has a reason why it is not run; or it is a grid that composes, or a verb with options that it has."""
+    if command.startswith(tuple(NOT_RUN)):
+        return
+    assert command.startswith("python -m harness ")
+    verb, *words = shlex.split(command.removeprefix("python -m harness "))
+    if verb in VERBS:
+        assert {word for word in words if word.startswith("-")} <= set(OF_VERBS.get(verb, ()))
+    else:
+        assert checked_cells([verb, *words]).cells
+
+
+def test_every_reason_names_a_test_that_exists_and_a_command_that_a_page_has():
+    for reason in [*NOT_RUN.values(), *ELSEWHERE.values()]:
+        assert all((ROOT / file).is_file() for file in re.findall(r"tests/[\w/]+\.py", reason))
+    shown = "\n".join(page.read_text(encoding="utf8") for page in [*PAGES, ROOT / "CONTRIBUTING.md"])
+    assert [command for command in NOT_RUN if command not in shown] == []
 
 
 def test_what_is_shown_must_be_printed():

@@ -56,6 +56,11 @@ def test_a_command_is_one_that_the_program_takes(command, tmp_path, monkeypatch,
     assert code == 0 or "expected the address of a store, or a current folder that holds one" in said.err
 
 
+def test_it_leads_to_the_pages_that_a_program_looks_up():
+    linked = set(re.findall(r"\]\(docs/(\w+)\.md\)", TEXT))
+    assert {"keys", "records", "python", "query", "models", "extending", "data"} <= linked
+
+
 def test_it_shows_every_way_to_get_an_answer():
     assert len(COMMANDS) >= 8
     assert {"query", "report", "verify", "studies"} <= {command.split()[0] for command in COMMANDS}
