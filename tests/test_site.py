@@ -72,6 +72,16 @@ def test_no_page_asks_the_network_or_is_wider_than_the_screen(site, browser):
     assert formulas >= 2  # docs/reading.md has a fraction
 
 
+@pytest.mark.slow
+def test_a_telephone_shows_all_columns_of_the_findings(site, browser):
+    tab = browser.new_page(viewport=TELEPHONE)
+    tab.goto((site / "findings.html").as_uri())
+    table = "document.querySelector('.table-wrapper')"
+    shown, needed = tab.evaluate(f"[{table}.clientWidth, {table}.scrollWidth]")
+    tab.close()
+    assert 0 < needed <= shown
+
+
 DRAWN = """[...document.querySelectorAll("math mfrac")].filter(fraction => {
     const [above, below] = [...fraction.children].map(part => part.getBoundingClientRect());
     return above.height > 0 && above.bottom <= below.top + 2;
