@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
 from harness.app.command import configurations
 from harness.config import ConfigError, check
 from harness.data import load, load_stored
@@ -205,6 +206,49 @@ def test_a_figure_that_fails_costs_itself(folder, project):
     assert code == 0, said
     assert "harness: the figure spread was left out: ZeroDivisionError: division by zero" in said
     assert "report.html" in own.files(own.runs("sweep")[0])
+
+
+def test_a_dataset_that_raises_is_refused_in_one_line(folder, project):
+    (folder / "extensions" / "datasets" / "boom.py").write_text("def boom():\n    return 1 / 0\n")
+    code, said = type(project)(folder, "boom", project.capsys).run("dataset=boom")
+    assert code == 2
+    assert said == (
+        "harness: dataset.load: expected extensions.boom to return (X, y) (extensions/datasets/boom.py, line 2), "
+        "got 'ZeroDivisionError: division by zero'\n"
+    )
+
+
+def test_an_activation_that_raises_fails_its_cells_in_one_line_and_no_others(folder, project):
+    path = folder / "extensions" / "activations" / "err.py"
+    path.write_text(
+        "from harness.network import Activation\n\n\ndef fails(Z):\n    raise RuntimeError('so\\nit is')\n\n\n"
+        "err = Activation(fails, fails)\n"
+    )
+    line = "harness: a cell failed: model.activation: extensions/activations/err.py, line 5: RuntimeError: so it is\n"
+    own = type(project)(folder, "err", project.capsys)
+    for words, n_finished in ([], 0), (["-m", "batch_size=8,64"], 2):
+        code, said = own.run(*words, f"model.activation=err{',tanh' * bool(words)}", "dataset=iris", *SMALL)
+        assert code == 1
+        assert line in said
+        assert "Traceback" not in said
+        assert sum(run.info.status == "FINISHED" for run in own.runs("cell")) == n_finished
+    with pytest.raises(RuntimeError, match="so\nit is"):  # a program gets the error itself, with its traceback
+        harness.train("iris", activation="err", epochs=1, seeds=1)
+
+
+def test_a_verb_that_meets_an_extension_that_raises_says_so_in_one_line(folder, project):
+    (folder / "extensions" / "activations" / "late.py").write_text(
+        "import os\n\nfrom harness.network import Activation\n\n\ndef passes(*arrays):\n"
+        "    if os.path.exists('stop'):\n        raise RuntimeError('stopped')\n\n\nlate = Activation(passes, passes)\n"
+    )
+    own = type(project)(folder, "verb", project.capsys)
+    assert own.run("model.activation=late", "dataset=iris", *SMALL)[0] == 0
+    (folder / "stop").touch()
+    code, said = own.run("verify", own.runs("cell")[0].info.run_id)
+    assert code == 2
+    fault = "harness: model.activation: extensions/activations/late.py, line 8: RuntimeError: stopped"
+    assert said.splitlines()[-1] == fault
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow
