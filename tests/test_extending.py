@@ -138,6 +138,26 @@ def test_a_broken_extension_is_refused_before_anything_is_trained(folder, text, 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("value", ["float('nan')", "100", "True"])
+def test_a_rule_that_is_no_finite_number_is_refused_with_its_value(folder, value):
+    (folder / "extensions" / "learning_rate_rules" / "bad.py").write_text(f"bad = {value}\n")
+    form = "bad to be a number between -100 and 100, the exponent of B / reference_batch_size"
+    with pytest.raises(ConfigError, match=f"expected {form}, got {eval(value)}"):
+        one("learning_rate_rule=bad")
+
+
+def test_what_a_dataset_may_be_given_is_its_own(folder):
+    with pytest.raises(ConfigError) as refused:
+        one("dataset=spirals", "dataset.load.q=3")
+    assert "(dataset=spirals has n_samples, turns, noise, random_state)" in str(refused.value)
+    assert "+dataset" not in str(refused.value)
+    (folder / "extensions" / "datasets" / "empty.py").write_text(
+        "import numpy as np\n\n\ndef empty():\n    return np.empty((0, 2)), np.empty(0)\n"
+    )
+    with pytest.raises(ConfigError, match=r"at least one example, got '0 examples, 0 targets'"):
+        load(one("dataset=empty").dataset)
+
+
 def test_a_name_of_the_harness_is_refused(folder):
     (folder / "extensions" / "activations" / "tanh.py").write_text("tanh = None")
     with pytest.raises(ConfigError, match=r"tanh\.py: expected a name that the harness does not have"):

@@ -11,7 +11,7 @@ LEARNING_RATE_RULES: Table[float] = Table(  # exponent of B / reference_batch_si
     "learning_rate_rules",
     {"constant": 0.0, "linear": 1.0, "sqrt": 0.5},
     lambda thing: isinstance(thing, int | float) and not isinstance(thing, bool) and abs(thing) < 100,
-    "a number, the exponent of B / reference_batch_size",
+    "a number between -100 and 100, the exponent of B / reference_batch_size",
 )
 TABLES: dict[str, Table[Any]] = {
     "model.activation": ACTIVATIONS,

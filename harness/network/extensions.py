@@ -46,7 +46,8 @@ class Table(dict[str, T]):
         """Raises KeyError for an unknown name, ExtensionError for an extension that cannot be used."""
         found = self._extension(name)
         if not self._fits(found.thing):
-            raise ExtensionError(f"{found.place}: expected {name} to be {self._form}, got {type(found.thing).__name__}")
+            got = repr(found.thing) if isinstance(found.thing, int | float) else type(found.thing).__name__
+            raise ExtensionError(f"{found.place}: expected {name} to be {self._form}, got {got}")
         return found.thing
 
     def digest(self, name: str) -> str:
