@@ -174,6 +174,22 @@ def test_a_loss_of_another_task_is_refused(folder):
         Cell(config, load(config.dataset))
 
 
+@pytest.mark.parametrize(
+    ("dataset", "loss"),
+    [("iris", "softmax_cross_entropy"), ("breast_cancer", "sigmoid_cross_entropy"), ("diabetes", "half_squared_error")],
+)
+def test_the_loss_of_the_task_by_its_name_is_the_same_cell_as_null(dataset, loss):
+    assert signature(f"dataset={dataset}", f"model.loss={loss}") == signature(f"dataset={dataset}")
+    config = one(f"dataset={dataset}", f"model.loss={loss}")
+    assert Cell(config, load(config.dataset)).config.model.loss is None
+
+
+def test_a_loss_of_a_regression_says_so_where_it_is_refused():
+    config = one("dataset=iris", "model.loss=half_squared_error")
+    with pytest.raises(ConfigError, match=r"for a classification, .* \(half_squared_error is for a regression\), got"):
+        Cell(config, load(config.dataset))
+
+
 def test_a_stored_configuration_names_what_is_here_and_no_path(folder):
     """Not another module, not a file, and no argument that could be a path."""
     config = one("dataset=spirals").dataset
