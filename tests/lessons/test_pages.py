@@ -99,8 +99,8 @@ def test_a_page_shows_the_lesson_and_reveals_its_answers(browser, pages, name):
         bars, answer = tab.locator("marimo-accordion button"), tab.locator(".paragraph", has_text=words).last
         bars.nth(n_answers - 1).wait_for()
         assert bars.count() == n_answers
-        assert not tab.get_by_text("import marimo").is_visible()
-        assert not tab.get_by_text("Run or Edit").is_visible()
+        assert not tab.locator("#cell-setup >> visible=true").count()
+        assert not tab.get_by_text("Run or Edit").locator("visible=true").count()
         assert not tab.locator(".cm.opacity-20 >> visible=true").count()
         assert tab.locator(".cm-editor >> visible=true").count()
         assert not answer.is_visible()
