@@ -1,6 +1,7 @@
 """What is made from the lessons: `python -m examples html FOLDER`, `ipynb FOLDER`, `browser FOLDER`, `handout FILE`."""
 
 import argparse
+import os
 from pathlib import Path
 
 from examples import exports, handout
@@ -22,13 +23,28 @@ def main() -> None:
     )
     verbs.add_parser("handout", help="one page on the three methods, as PDF").add_argument("file", type=Path)
     words = parser.parse_args()
-    if words.verb == "handout":
-        print(handout.write(words.file))
-    elif words.verb == "browser":
-        print(exports.browser(words.folder, words.offline))
-    else:
-        for path in exports.lessons(words.verb, words.folder):
+    try:
+        for path in _made(words):
             print(path)
+    except OSError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def _made(words: argparse.Namespace) -> list[Path]:
+    if words.verb == "handout":
+        _check_file(words.file)
+        return [handout.write(words.file)]
+    if words.verb == "browser":
+        return [exports.browser(words.folder, words.offline)]
+    return exports.lessons(words.verb, words.folder)
+
+
+def _check_file(path: Path) -> None:
+    """Raises OSError for a hand-out that could not be written, before anything is trained."""
+    if path.suffix.lower() != ".pdf" or path.is_dir() or not path.parent.is_dir():
+        raise OSError(f"handout: expected a file that ends in .pdf, in a folder that exists, got {str(path)!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OSError(f"handout: expected a place where this user may write, got {str(path)!r}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,12 @@ HERE = Path(__file__).parent
 LESSONS = sorted(HERE.glob("lesson_*.py"))
 # Where marimo's pages load their JavaScript from, and Pyodide its parts.
 MARIMO_CDN = re.compile(r"https://cdn\.jsdelivr\.net/npm/@marimo-team/frontend@[^/\"]+/dist")
+# Hides marimo's offers that need a network, and the first line that it shows of a cell whose code is hidden.
+STYLE = """<style>
+[data-testid="static-notebook-banner"], [data-testid="watermark"], #cell-setup, .tray:has(> * > .cm.opacity-20) {
+  display: none !important;
+}
+</style>"""
 PYODIDE = "0.27.7"
 PYODIDE_CDN = f"https://cdn.jsdelivr.net/pyodide/v{PYODIDE}/full/"
 PARTS = ("pyodide.js", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
@@ -49,8 +55,9 @@ def _bring_assets(folder: Path, pages: list[Path]) -> None:
         text, n_replaced = MARIMO_CDN.subn(".", page.read_text(encoding="utf8"))
         if not n_replaced:
             raise RuntimeError(f"{page}: this version of marimo loads its assets from another place than expected")
-        page.write_text(text, encoding="utf8")
-    shutil.copytree(Path(marimo.__file__).with_name("_static"), folder, dirs_exist_ok=True)
+        page.write_text(text.replace("</head>", f"{STYLE}</head>", 1), encoding="utf8")
+    unused = shutil.ignore_patterns("*.md", "index.html", "favicon-*", "logo.png", "*.webmanifest")
+    shutil.copytree(Path(marimo.__file__).with_name("_static"), folder, dirs_exist_ok=True, ignore=unused)
     (folder / "index.html").write_text(
         "<!DOCTYPE html><meta charset=utf-8><title>Lessons</title><h1>Lessons</h1><ol>"
         + "".join(f'<li><a href="{page.name}">{_title(page)}</a>' for page in pages),

@@ -38,7 +38,6 @@ def write(path: Path) -> Path:
     import harness
 
     figure = page(harness.sweep([dict(grid) for grid in GRIDS], dataset="digits", target=TARGET))
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Title": "Three methods, three clocks"})
     return path
 

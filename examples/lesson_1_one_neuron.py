@@ -34,8 +34,9 @@ def _():
 
     The neuron: inputs $x_1, x_2$, weights $w_1, w_2$, bias $b$.
 
-    $$z = w_1 x_1 + w_2 x_2 + b \qquad \hat y = \sigma(z) = \frac{1}{1 + e^{-z}} \qquad
-    J = -\bigl(y \log \hat y + (1 - y) \log (1 - \hat y)\bigr)$$
+    $$z = w_1 x_1 + w_2 x_2 + b \qquad \hat y = \sigma(z) = \frac{1}{1 + e^{-z}}$$
+
+    $$J = -\bigl(y \log \hat y + (1 - y) \log (1 - \hat y)\bigr)$$
 
     Four examples, and the weights at the start:
     """)

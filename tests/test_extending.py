@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import harness
 from harness.app.command import configurations
 from harness.config import ConfigError, check
 from harness.data import load, load_stored
@@ -137,6 +138,26 @@ def test_a_broken_extension_is_refused_before_anything_is_trained(folder, text, 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("value", ["float('nan')", "100", "True"])
+def test_a_rule_that_is_no_finite_number_is_refused_with_its_value(folder, value):
+    (folder / "extensions" / "learning_rate_rules" / "bad.py").write_text(f"bad = {value}\n")
+    form = "bad to be a number between -100 and 100, the exponent of B / reference_batch_size"
+    with pytest.raises(ConfigError, match=f"expected {form}, got {eval(value)}"):
+        one("learning_rate_rule=bad")
+
+
+def test_what_a_dataset_may_be_given_is_its_own(folder):
+    with pytest.raises(ConfigError) as refused:
+        one("dataset=spirals", "dataset.load.q=3")
+    assert "(dataset=spirals has n_samples, turns, noise, random_state)" in str(refused.value)
+    assert "+dataset" not in str(refused.value)
+    (folder / "extensions" / "datasets" / "empty.py").write_text(
+        "import numpy as np\n\n\ndef empty():\n    return np.empty((0, 2)), np.empty(0)\n"
+    )
+    with pytest.raises(ConfigError, match=r"at least one example, got '0 examples, 0 targets'"):
+        load(one("dataset=empty").dataset)
+
+
 def test_a_name_of_the_harness_is_refused(folder):
     (folder / "extensions" / "activations" / "tanh.py").write_text("tanh = None")
     with pytest.raises(ConfigError, match=r"tanh\.py: expected a name that the harness does not have"):
@@ -150,6 +171,22 @@ def test_a_loss_of_another_task_is_refused(folder):
         Cell(config, load(config.dataset))
     config = one("model.loss=sigmoid_cross_entropy", "dataset=iris")
     with pytest.raises(ConfigError, match=r"model\.loss"):
+        Cell(config, load(config.dataset))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "loss"),
+    [("iris", "softmax_cross_entropy"), ("breast_cancer", "sigmoid_cross_entropy"), ("diabetes", "half_squared_error")],
+)
+def test_the_loss_of_the_task_by_its_name_is_the_same_cell_as_null(dataset, loss):
+    assert signature(f"dataset={dataset}", f"model.loss={loss}") == signature(f"dataset={dataset}")
+    config = one(f"dataset={dataset}", f"model.loss={loss}")
+    assert Cell(config, load(config.dataset)).config.model.loss is None
+
+
+def test_a_loss_of_a_regression_says_so_where_it_is_refused():
+    config = one("dataset=iris", "model.loss=half_squared_error")
+    with pytest.raises(ConfigError, match=r"for a classification, .* \(half_squared_error is for a regression\), got"):
         Cell(config, load(config.dataset))
 
 
@@ -205,6 +242,49 @@ def test_a_figure_that_fails_costs_itself(folder, project):
     assert code == 0, said
     assert "harness: the figure spread was left out: ZeroDivisionError: division by zero" in said
     assert "report.html" in own.files(own.runs("sweep")[0])
+
+
+def test_a_dataset_that_raises_is_refused_in_one_line(folder, project):
+    (folder / "extensions" / "datasets" / "boom.py").write_text("def boom():\n    return 1 / 0\n")
+    code, said = type(project)(folder, "boom", project.capsys).run("dataset=boom")
+    assert code == 2
+    assert said == (
+        "harness: dataset.load: expected extensions.boom to return (X, y) (extensions/datasets/boom.py, line 2), "
+        "got 'ZeroDivisionError: division by zero'\n"
+    )
+
+
+def test_an_activation_that_raises_fails_its_cells_in_one_line_and_no_others(folder, project):
+    path = folder / "extensions" / "activations" / "err.py"
+    path.write_text(
+        "from harness.network import Activation\n\n\ndef fails(Z):\n    raise RuntimeError('so\\nit is')\n\n\n"
+        "err = Activation(fails, fails)\n"
+    )
+    line = "harness: a cell failed: model.activation: extensions/activations/err.py, line 5: RuntimeError: so it is\n"
+    own = type(project)(folder, "err", project.capsys)
+    for words, n_finished in ([], 0), (["-m", "batch_size=8,64"], 2):
+        code, said = own.run(*words, f"model.activation=err{',tanh' * bool(words)}", "dataset=iris", *SMALL)
+        assert code == 1
+        assert line in said
+        assert "Traceback" not in said
+        assert sum(run.info.status == "FINISHED" for run in own.runs("cell")) == n_finished
+    with pytest.raises(RuntimeError, match="so\nit is"):  # a program gets the error itself, with its traceback
+        harness.train("iris", activation="err", epochs=1, seeds=1)
+
+
+def test_a_verb_that_meets_an_extension_that_raises_says_so_in_one_line(folder, project):
+    (folder / "extensions" / "activations" / "late.py").write_text(
+        "import os\n\nfrom harness.network import Activation\n\n\ndef passes(*arrays):\n"
+        "    if os.path.exists('stop'):\n        raise RuntimeError('stopped')\n\n\nlate = Activation(passes, passes)\n"
+    )
+    own = type(project)(folder, "verb", project.capsys)
+    assert own.run("model.activation=late", "dataset=iris", *SMALL)[0] == 0
+    (folder / "stop").touch()
+    code, said = own.run("verify", own.runs("cell")[0].info.run_id)
+    assert code == 2
+    fault = "harness: model.activation: extensions/activations/late.py, line 8: RuntimeError: stopped"
+    assert said.splitlines()[-1] == fault
+    assert "Traceback" not in said
 
 
 @pytest.mark.slow

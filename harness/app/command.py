@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.app.terminal import lenient_streams
-from harness.config import Config, ConfigError, visible
+from harness.config import Config, ConfigError, fault_of_extension, visible
 from harness.network import ExtensionError
 from harness.store import INTERRUPTS, UnreachableError, check_here
 
@@ -67,9 +67,13 @@ def _refusing(words: list[str], result: "Result") -> int:
     except MemoryError as error:
         say(f"harness: {ConfigError('memory', 'what this machine has', str(error))}")
         return 2
-    except Exception:
+    except Exception as error:
         if INTERRUPTS.exit_code:  # a library that was being imported made another exception of it
             return INTERRUPTS.exit_code
+        if fault := fault_of_extension(error):
+            result.values["error"] = fault
+            say(f"harness: {fault}")
+            return 2
         raise
 
 

@@ -19,7 +19,7 @@ LEAST_WIDTH = 30
 MEANINGS = {
     0: "done: every cell is finished, and the store has all of it",
     1: "incomplete: a cell failed, or the store lacks a part; the same command goes on from there",
-    2: "refused: nothing was trained",
+    2: "refused: nothing was done",
 }
 INTERRUPTED = "interrupted by a signal; the same command goes on from there"
 

@@ -5,7 +5,7 @@ import inspect
 from pathlib import Path
 
 from harness.config import ConfigError
-from harness.data import columns
+from harness.data import DATASETS, columns
 
 LISTS = ("target", "inputs", "drop", "missing")  # arguments that may be several
 LOAD = "dataset.load."
@@ -50,13 +50,15 @@ def listed(key: str, value: str) -> ConfigError | None:
     return ConfigError(key, allowed, value)
 
 
-def unknown_argument(key: str) -> ConfigError:
-    """The refusal of an argument that the function of the dataset does not have yet."""
+def unknown_argument(key: str, dataset: str = "file") -> ConfigError:
+    """The refusal of an argument that the function of the dataset, which may be an extension, does not have yet."""
     from harness.data import files
 
-    known = list(inspect.signature(files.read_file).parameters)
+    function = files.read_file if dataset == "file" else DATASETS[dataset]
+    known = list(inspect.signature(function).parameters)
     near = difflib.get_close_matches(key.removeprefix(LOAD), known, n=1, cutoff=0.5)
     hint = f"did you mean {LOAD}{near[0]}? " if near else ""
-    others = f"+{key} adds one that the function of another dataset has"
-    allowed = f"an argument that --cfg job lists ({hint}dataset=file has {', '.join(known)}; {others})"
+    others = f"; +{key} adds one that the function of another dataset has" if dataset == "file" else ""
+    arguments = ", ".join(known) or "none"
+    allowed = f"an argument that --cfg job lists ({hint}dataset={dataset} has {arguments}{others})"
     return ConfigError(key, allowed, key)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.analysis import SweepData, answer
-from harness.app.command import say
+from harness.app.command import AS_JSON, say
 from harness.app.ending import Result
 from harness.app.options import FILE, TABLE, TABLES, check_new, split_options
 from harness.config import ConfigError, did_you_mean, visible
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RUNS, CSV = "runs", "--csv"
 COLUMNS = ("run_id", "kind", "name", "status", "started", "seconds", "cells", "study", "command")  # of the runs
 FORMULA = re.compile(r"[=+\-@\t\r]")  # a spreadsheet takes a text that begins so for a formula, which may run a program
-AS_JSON = ".json"  # ending of a file
+ENDINGS = {".csv": CSV, ".json": AS_JSON}  # of files
 MEANING = "read: the rows are complete, and nothing was changed"
 
 
@@ -41,11 +41,20 @@ def query(words: Sequence[str], result: Result) -> int:
         check_run_id(word, "query")
     path = Path(options[FILE]) if FILE in options else None
     if path:
+        _check_ending(path, AS_JSON if result.as_json else options.get(CSV))
         check_new("query -o", path)
     check_exists()
     table = _table(Store.open_to_read(), ids, name)
-    _hand_over(table, name, path, CSV in options, result)
+    _hand_over(table, name, path, result)
     return 0
+
+
+def _check_ending(path: Path, asked: str | None) -> None:
+    """Raises ConfigError for an ending that is unknown, or of another format than asked for."""
+    known = [ending for ending, option in ENDINGS.items() if asked in (None, option)]
+    if path.suffix and path.suffix.lower() not in known:
+        with_it = f" (with {asked})" if asked else ""
+        raise ConfigError("query -o", f"a name that ends in {' or '.join(known)}{with_it}", str(path))
 
 
 def _hint(name: str) -> str:
@@ -91,7 +100,7 @@ def _run(run: "Run") -> tuple[object, ...]:
     return info.run_id, tags["kind"], info.run_name, info.status, started, seconds, *about
 
 
-def _hand_over(table: "pd.DataFrame", name: str, path: Path | None, csv: bool, result: Result) -> None:
+def _hand_over(table: "pd.DataFrame", name: str, path: Path | None, result: Result) -> None:
     """Rows to a file or to standard output; with --json they are part of its object, or of the file's."""
     found = {"table": name, "columns": list(table), "rows": plain_rows(table)}
     if path is None:
@@ -100,7 +109,7 @@ def _hand_over(table: "pd.DataFrame", name: str, path: Path | None, csv: bool, r
         else:
             print(as_csv(table), end="")
         return
-    as_json = result.as_json or (path.suffix == AS_JSON and not csv)
+    as_json = result.as_json or ENDINGS.get(path.suffix.lower()) == AS_JSON
     _write(path, json.dumps(found, allow_nan=False) if as_json else as_csv(table))
     result.values |= {"meaning": MEANING, "table": name, "file": str(path), "n_rows": len(table)}
     say(f"Written: {path} ({len(table)} rows)")

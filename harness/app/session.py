@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf import __version__ as omegaconf
 from yaml import YAMLError
 
+from harness.app import filewords
 from harness.app.extensions import Extensions
 from harness.app.hints import unknown_flag
 from harness.app.keys import keys
@@ -33,6 +34,7 @@ from harness.app.nodes import check_override, culprit
 from harness.app.options import FILE, OF_VERBS, PAPER, TABLE, TABLES
 from harness.app.refusals import refusing, several, unreadable
 from harness.config import Config, ConfigError, shipped, study_file, study_names
+from harness.data import DATASETS
 
 BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}  # Hydra 1.4 has no other
 QUESTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")  # they are answered, and nothing is trained
@@ -205,6 +207,9 @@ class Session:
                     found := culprit(self.overrides, lambda own: load(overrides=own))
                 ):
                     raise found from refused
+                chosen = [word.removeprefix("dataset=") for word in self.overrides if word.startswith("dataset=")]
+                if refused.key.startswith(filewords.LOAD) and chosen and DATASETS.knows(chosen[-1]):
+                    raise filewords.unknown_argument(refused.key, chosen[-1]) from refused
                 raise
 
     def load_cell(self, base: DictConfig, overrides: list[str]) -> DictConfig:

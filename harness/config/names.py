@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from harness.config.errors import ConfigError
-from harness.network import ACTIVATIONS, FOLDER, LOSSES, OPTIMIZERS, ExtensionError, Table
+from harness.network import ACTIVATIONS, FOLDER, LOSSES, OPTIMIZERS, ExtensionError, Table, in_a_line, raised_by
 
 LEARNING_RATE_RULES: Table[float] = Table(  # exponent of B / reference_batch_size
     "learning_rate_rules",
     {"constant": 0.0, "linear": 1.0, "sqrt": 0.5},
     lambda thing: isinstance(thing, int | float) and not isinstance(thing, bool) and abs(thing) < 100,
-    "a number, the exponent of B / reference_batch_size",
+    "a number between -100 and 100, the exponent of B / reference_batch_size",
 )
 TABLES: dict[str, Table[Any]] = {
     "model.activation": ACTIVATIONS,
@@ -50,6 +50,15 @@ def check_extensions(values: Mapping[str, Any]) -> None:
             raise ConfigError("engine", allowed, values["engine"])
         if values["log_model"] and key in IN_MODELS:
             raise ConfigError("log_model", f"false, because a logged model has no code for {key}={name}", True)
+
+
+def fault_of_extension(error: BaseException) -> str:
+    """Key, file, line and error, in one line; empty if no extension's code raised it."""
+    if (found := raised_by(error)) is None:
+        return ""
+    kind, place = found
+    key = next((key for key, table in TABLES.items() if table.kind == kind), kind)
+    return f"{key}: {place}: {in_a_line(error)}"
 
 
 def _check(key: str, table: Table[Any], name: str | None) -> None:

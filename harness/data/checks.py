@@ -113,7 +113,8 @@ def tables_of(result: Any, key: str, allowed: str) -> Tables:
         raise ConfigError(key, allowed, result)
     inputs, targets = _table(X, "X"), _table(y, "y")
     if not 0 < len(inputs) == len(targets):
-        raise ConfigError("dataset.load", "one target per example", f"{len(inputs)} examples, {len(targets)} targets")
+        allowed = "one target per example" if len(inputs) != len(targets) else "at least one example"
+        raise ConfigError("dataset.load", allowed, f"{len(inputs)} examples, {len(targets)} targets")
     return Tables(inputs, targets, names, notes)
 
 

@@ -15,8 +15,10 @@ from harness.data.inputs import TableOptions
 from harness.data.loaders import check_arguments, check_stored_path, offline, resolve
 from harness.data.parts import check_parts
 from harness.data.targets import likely_task
+from harness.network import raised_by
 
 DEFAULTS = {"return_X_y": True, "n_retries": 1, "delay": 0.05}  # given to a loader that has them; delay in seconds
+REFUSALS = (TypeError, ValueError, LookupError, OverflowError, OSError, MemoryError, ImportError)  # of arguments
 RETRIES = ("n_retries", "delay")
 MOST_TRIED = 5  # columns that are looked at as targets, from the last one on
 MOST_CELLS = 10_000_000  # of a table in which they are looked for: it takes seconds
@@ -110,8 +112,12 @@ def _call(config: DatasetConfig) -> Any:
             f"it is kept in scikit-learn's data folder {folder}; a bundled dataset such as digits needs none)"
         )
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
-    except (TypeError, ValueError, LookupError, OverflowError, OSError, MemoryError, ImportError) as error:
-        allowed = f"arguments that {config.load['_target_']} accepts"
+    except Exception as error:
+        found = raised_by(error)
+        if found is None and not isinstance(error, REFUSALS):
+            raise
+        target = config.load["_target_"]
+        allowed = f"{target} to return (X, y) ({found[1]})" if found else f"arguments that {target} accepts"
         raise ConfigError("dataset.load", allowed, one_line(error)) from error
 
 

@@ -7,7 +7,7 @@ Gradients come out summed over the examples of a batch; `reduction` is the one p
 from harness.network.activations import ACTIVATIONS, Activation, inplace_sigmoid
 from harness.network.engine import Engine, PerExample, Rows, Set, Vectorized, cut, gather, inplace_update
 from harness.network.evaluation import PIECE, balanced_accuracy, baseline, evaluate, score
-from harness.network.extensions import FOLDER, NAME, ExtensionError, Table
+from harness.network.extensions import FOLDER, NAME, ExtensionError, Table, in_a_line, raised_by
 from harness.network.losses import LOSSES, Loss
 from harness.network.memory import Memory
 from harness.network.mlp import MLP

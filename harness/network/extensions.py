@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
-FOLDER = "extensions"
+FOLDER, MODULES, GROUPS = "extensions", "harness_extensions.", "harness."
 NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
@@ -45,7 +46,8 @@ class Table(dict[str, T]):
         """Raises KeyError for an unknown name, ExtensionError for an extension that cannot be used."""
         found = self._extension(name)
         if not self._fits(found.thing):
-            raise ExtensionError(f"{found.place}: expected {name} to be {self._form}, got {type(found.thing).__name__}")
+            got = repr(found.thing) if isinstance(found.thing, int | float) else type(found.thing).__name__
+            raise ExtensionError(f"{found.place}: expected {name} to be {self._form}, got {got}")
         return found.thing
 
     def digest(self, name: str) -> str:
@@ -79,27 +81,40 @@ class Table(dict[str, T]):
         raise KeyError(name)
 
 
+def raised_by(error: BaseException) -> tuple[str, str] | None:
+    """Kind of the extension whose code raised the error, and the line; None if no extension did."""
+    for frame, line in reversed(list(walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__"))
+        if module.startswith(MODULES):
+            kind, name = module.removeprefix(MODULES).split(".")
+            return kind, f"{_file(kind, name).as_posix()}, line {line}"
+        for group in entry_points().groups:
+            if group.startswith(GROUPS) and any(point.module == module for point in entry_points(group=group)):
+                return group.removeprefix(GROUPS), f"{module}, line {line}"
+    return None
+
+
 def _file(kind: str, name: str) -> Path:
     return Path(FOLDER, kind, f"{name}.py")
 
 
 @cache
 def _offered(kind: str) -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=f"harness.{kind}"))
+    return tuple(entry_points(group=f"{GROUPS}{kind}"))
 
 
 @cache
 def _from_file(path: Path, name: str) -> Extension:
     """Run the file as it is now: this process runs no later code, so the digest stays true."""
     source, place = path.read_bytes(), f"{FOLDER}/{path.parent.name}/{path.name}"
-    module = ModuleType(f"harness_extensions.{name}")
+    module = ModuleType(f"{MODULES}{name}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses look there
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
         return Extension(getattr(module, path.stem), hashlib.sha256(source).hexdigest(), place)
     except (Exception, SystemExit) as error:
-        raise ExtensionError(f"{place}: {_in_a_line(error)}") from error
+        raise ExtensionError(f"{place}: {in_a_line(error)}") from error
 
 
 @cache
@@ -109,9 +124,10 @@ def _from_package(point: EntryPoint) -> Extension:
         thing = point.load()
         source = Path(str(sys.modules[point.module].__file__)).read_bytes()
     except (Exception, SystemExit) as error:
-        raise ExtensionError(f"{place}: {_in_a_line(error)}") from error
+        raise ExtensionError(f"{place}: {in_a_line(error)}") from error
     return Extension(thing, hashlib.sha256(source).hexdigest(), place)
 
 
-def _in_a_line(error: BaseException) -> str:
+def in_a_line(error: BaseException) -> str:
+    """Its type and message."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from harness.config import ConfigError
 from harness.report import duration
 from harness.runs.grid import GridCell
 from harness.runs.recording import load_dataset
@@ -76,11 +77,17 @@ def forecast_of(cells: Sequence[GridCell], workers: int = 1) -> Forecast:
     for kind in _from_both_ends(list(kinds)):
         one = kinds[kind][0]
         if time.perf_counter() - begun < PATIENCE and _is_quick(one):
-            known[kind] = estimate_seconds(Cell(one.config, load_dataset(one.config.dataset)), PATIENCE / len(kinds))
+            try:
+                own = Cell(one.config, load_dataset(one.config.dataset))
+                known[kind] = estimate_seconds(own, PATIENCE / len(kinds))
+            except (ConfigError, MemoryError):
+                raise
+            except Exception:  # its training meets it again, and fails alone
+                continue
     if not known:
         return Forecast({}, workers)
     typical = float(np.median(list(known.values())))
-    seconds = {cell.signature: known.get(kind, typical) for kind, own in kinds.items() for cell in own}
+    seconds = {cell.signature: known.get(kind, typical) for kind, same in kinds.items() for cell in same}
     return Forecast(seconds, workers, rough=len(known) < len(kinds))
 
 

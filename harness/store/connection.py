@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from harness.config import ConfigError, visible
+from harness.config import ConfigError, fault_of_extension, visible
 from harness.store import opening, places
 from harness.store.charts import cost_charts
 from harness.store.redaction import print_traceback, redacted
@@ -201,12 +201,14 @@ def check_room(folder: Path, error: Exception) -> None:
 
 
 def print_failure(what: str, error: BaseException) -> None:
-    """On stderr: one line for what the store or the machine did, or has not; a traceback for a mistake in a program."""
+    """On stderr: one line for what the store, the machine or an extension did; a traceback for another mistake."""
     from mlflow.exceptions import MlflowException
 
     of_the_machine = isinstance(error, OSError) and error.errno in OF_THE_MACHINE
     if of_the_machine or isinstance(error, UnreachableError | MlflowException | ConfigError):
         print(visible(f"harness: {what}: {reason(error)}"), file=sys.stderr)
+    elif fault := fault_of_extension(error):
+        print(visible(f"harness: {what}: {fault}"), file=sys.stderr)
     else:
         print_traceback(error)
 

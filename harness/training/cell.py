@@ -87,8 +87,9 @@ class CellResult:
 
 
 def with_task(config: Config, dataset: Dataset) -> Config:
-    """The configuration with the task of these data, which decide where it is left out."""
-    return replace(config, dataset=replace(config.dataset, task=dataset.task))
+    """The configuration with the task of these data, which decide where it is left out; its own loss is null."""
+    loss = None if config.model.loss == loss_for(dataset) else config.model.loss
+    return replace(config, dataset=replace(config.dataset, task=dataset.task), model=replace(config.model, loss=loss))
 
 
 def plan_of(config: Config, dataset: Dataset) -> Plan:
@@ -103,7 +104,8 @@ def _loss_of(config: Config, dataset: Dataset) -> str:
     if asked is None or asked == default:
         return default
     if asked in LOSSES or LOSSES[asked].of_quantities is not LOSSES[default].of_quantities:
-        allowed = f"null, {default} or an extension's loss for a {dataset.task}, the task of these data"
+        use = f" ({asked} is for a regression)" if asked in LOSSES and LOSSES[asked].of_quantities else ""
+        allowed = f"null, {default} or an extension's loss for a {dataset.task}, the task of these data{use}"
         raise ConfigError("model.loss", allowed, asked)
     return asked
 

@@ -147,7 +147,7 @@ def test_json_of_a_single_cell_and_of_a_report(project):
 def test_json_tells_what_is_refused(project, words, code, key, says):
     ended, told = as_json(project, *words)
     assert (ended, told["exit_code"], told[key]) == (code, code, says)
-    assert told["meaning"] == "refused: nothing was trained"
+    assert told["meaning"] == "refused: nothing was done"
 
 
 def test_json_of_a_dry_run_is_the_plan(project):

@@ -161,6 +161,23 @@ def test_rows_go_to_a_new_file(store, sweep, tmp_path):
     assert (told["file"], told["n_rows"], "rows" in told) == (str(tmp_path / "third"), 4, False)
 
 
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [("-o x.parquet", ".csv or .json"), ("--json -o x.csv", ".json (with --json)"),
+     ("--csv -o x.JSON", ".csv (with --csv)")],
+)  # fmt: skip
+def test_an_ending_that_is_not_of_the_format_is_refused(store, sweep, words, allowed):
+    code, said = store.run("query", sweep, *words.split())
+    assert code == 2
+    assert f"harness: query -o: expected a name that ends in {allowed}, got 'x." in said
+    assert not list(store.path.glob("x.*"))
+
+
+def test_an_ending_chooses_the_format_in_capitals_too(store, sweep, tmp_path):
+    run(store, sweep, "-o", str(tmp_path / "rows.JSON"))
+    assert json.loads((tmp_path / "rows.JSON").read_text())["table"] == "cells"
+
+
 def test_a_reader_that_wants_one_line_gets_one(store, sweep):
     variables = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_EXPERIMENT_NAME": store.experiment}
     command = f"{sys.executable} -m harness query {sweep} --table histories | head -1; echo ${{PIPESTATUS[0]}}"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from examples import __main__ as command
 from examples import handout
 
 
@@ -48,6 +49,25 @@ def test_a_replica_that_did_not_arrive_is_behind():
     assert handout.ahead(needed) == (1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["handout /", "handout taken", "handout new/h.pdf", "handout h.docx", "handout folder.pdf", "handout taken/h.pdf",
+     "html taken", "ipynb taken/new", "browser taken"],
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_trained(tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").touch()
+    (tmp_path / "folder.pdf").mkdir()
+    monkeypatch.setattr("sys.argv", ["examples", *words.split()])
+    monkeypatch.setattr("harness.sweep", None)
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert words.split()[1] in said.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.pdf", "taken"]
+
+
 @pytest.mark.slow
 def test_the_page_is_one_and_says_what_the_tables_say(tmp_path, monkeypatch):
     """On this data B = 1 needs the fewest epochs and B = N the fewest updates by far; seconds are the machine's."""
@@ -56,7 +76,7 @@ def test_the_page_is_one_and_says_what_the_tables_say(tmp_path, monkeypatch):
     kept = []
     sweep = harness.sweep
     monkeypatch.setattr(harness, "sweep", lambda *grids, **settings: kept.append(sweep(*grids, **settings)) or kept[0])
-    path = handout.write(tmp_path / "new" / "handout.pdf")
+    path = handout.write(tmp_path / "handout.pdf")
     data = path.read_bytes()
     assert data.startswith(b"%PDF")
     assert len(re.findall(rb"/Type /Page\b", data)) == 1

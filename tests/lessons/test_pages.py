@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -40,9 +41,13 @@ def served(folder):
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("pages")
+
+
+@pytest.fixture(scope="module")
+def pages(folder):
     """The address of the five lessons as pages."""
-    folder = tmp_path_factory.mktemp("pages")
     exports.lessons("html", folder)
     with served(folder) as address:
         yield address
@@ -94,6 +99,10 @@ def test_a_page_shows_the_lesson_and_reveals_its_answers(browser, pages, name):
         bars, answer = tab.locator("marimo-accordion button"), tab.locator(".paragraph", has_text=words).last
         bars.nth(n_answers - 1).wait_for()
         assert bars.count() == n_answers
+        assert not tab.locator("#cell-setup >> visible=true").count()
+        assert not tab.get_by_text("Run or Edit").locator("visible=true").count()
+        assert not tab.locator(".cm.opacity-20 >> visible=true").count()
+        assert tab.locator(".cm-editor >> visible=true").count()
         assert not answer.is_visible()
         for k in range(n_answers):
             assert bars.nth(k).get_attribute("aria-expanded") == "false"
@@ -104,6 +113,13 @@ def test_a_page_shows_the_lesson_and_reveals_its_answers(browser, pages, name):
         assert answer.is_visible()
         assert fits_a_telephone(tab)
         assert tab.complaints == []
+
+
+def test_the_folder_has_no_file_of_marimos_that_the_pages_do_not_use(pages, folder):
+    assert not list(folder.rglob("*.md"))
+    named = {path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".html"}
+    of_manifest = {Path(icon["src"]).name for icon in json.loads((folder / "manifest.json").read_text())["icons"]}
+    assert named == {"apple-touch-icon.png", "favicon.ico", "manifest.json"} | of_manifest
 
 
 def test_a_lesson_with_a_cell_that_fails_is_not_exported(tmp_path):
