@@ -82,7 +82,7 @@ def test_every_command_runs(tmp_path):
         if words == ["ui"]:  # it ends at Ctrl-C: tests/report/test_mlflow_pages.py
             continue
         ids = iter(sweeps)
-        words = [next(ids) if "RUN_ID" in word else word for word in words if word not in ("[RUN_ID", "...]")]
+        words = [next(ids) if "RUN_ID" in word else word for word in words if word not in ("[RUN_ID", "...]", "[...]")]
         trains = not words or "=" in words[0] or words[0] == "-m"
         small = [word for word in SMALL if word.partition("=")[0] + "=" not in " ".join(words)]
         asked = [*words, *small] if trains and "experiment=" not in " ".join(words) else words

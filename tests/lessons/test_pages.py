@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import os
 import shutil
 import threading
 from contextlib import contextmanager
@@ -102,7 +103,8 @@ def test_a_page_shows_the_lesson_and_reveals_its_answers(browser, pages, name):
         assert not tab.locator("#cell-setup >> visible=true").count()
         assert not tab.get_by_text("Run or Edit").locator("visible=true").count()
         assert not tab.locator(".cm.opacity-20 >> visible=true").count()
-        assert tab.locator(".cm-editor >> visible=true").count()
+        has_code = "\n@app.cell\n" in dict(zip(ANSWERS, exports.LESSONS, strict=True))[name].read_text(encoding="utf8")
+        assert bool(tab.locator(".cm-editor >> visible=true").count()) == has_code
         assert not answer.is_visible()
         for k in range(n_answers):
             assert bars.nth(k).get_attribute("aria-expanded") == "false"
@@ -169,10 +171,11 @@ def alone(tmp_path_factory):
 
 
 def test_the_browser_trains_what_python_trains(browser, alone):
-    """The same costs, whatever the processor; the first curve within ten seconds."""
+    """The same costs, whatever the processor; the first curve within ten seconds, if other programs leave it a core."""
     with opened(browser, alone, "lesson_4_in_the_browser.html") as tab:
         tab.wait_for_selector("body[data-seconds]", timeout=60_000)
-        assert float(tab.locator("body").get_attribute("data-seconds")) < 10
+        shared_by = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+        assert float(tab.locator("body").get_attribute("data-seconds")) < 10 * shared_by
         assert cost(tab) == pytest.approx(training.bands("rings", 4, 0.1, "mean")["median"][-1], rel=1e-6)
         tab.locator("#size").fill("3")
         tab.locator("#rate").fill("1")

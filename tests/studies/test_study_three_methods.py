@@ -28,7 +28,7 @@ def trained() -> tuple[Cell, np.ndarray]:
             "load": {"_target_": "sklearn.datasets.make_blobs", "n_samples": 60, "random_state": 0}, "resample": False,
             "prepare": "auto", "max_categories": 20, "missing_targets": "refuse", "rare_classes": "refuse",
         },
-        "model": {"hidden": [4], "activation": "sigmoid", "initializer": "glorot_normal"},
+        "model": {"hidden": [4], "activation": "sigmoid", "initializer": "glorot_normal", "loss": None},
         "optimizer": {
             "name": "sgd", "weight_decay": 0.0, "clip_norm": None, "momentum": None, "beta1": None, "beta2": None,
             "epsilon": None,
@@ -38,7 +38,7 @@ def trained() -> tuple[Cell, np.ndarray]:
         "target_on": "train", "order": "none", "last_batch": "keep", "seeds": 2, "first_replica": 0,
         "seeds_at_most": 40, "seeds_at_most_seconds": None, "seed": 0, "dtype": "float64",
         "engine": "vectorized", "threads": 1, "diagnostics": "off", "rerun": "missing",
-        "dry_run": False, "cells_per_job": "auto", "size": "full", "study": {},
+        "dry_run": False, "log_model": False, "cells_per_job": "auto", "size": "full", "study": {},
     }  # fmt: skip
     config = config_from(tree)
     own = Cell(config, load(config.dataset))
