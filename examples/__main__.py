@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from examples import exports, handout
@@ -36,6 +37,9 @@ def _made(words: argparse.Namespace) -> list[Path]:
         return [handout.write(words.file)]
     if words.verb == "browser":
         return [exports.browser(words.folder, words.offline)]
+    for library in ("marimo", "nbformat"):
+        if find_spec(library) is None:
+            raise OSError(f'{words.verb}: expected {library} to be installed (pip install -e ".[lessons]")')
     return exports.lessons(words.verb, words.folder)
 
 

@@ -92,3 +92,14 @@ def test_the_page_is_one_and_says_what_the_tables_say(tmp_path, monkeypatch):
     for clock, found in clocks.items():
         assert f"B = {found.batch_size} per {clock[:-1]}" in said
         assert f"{clock}: B = {found.batch_size} in {found.n_lowest} of 10" in said.replace("\n", " ")
+
+
+def test_without_marimo_the_command_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["examples", "html", str(tmp_path / "pages")])
+    monkeypatch.setattr(command, "find_spec", lambda library: None)
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert 'pip install -e ".[lessons]"' in said
+    assert not (tmp_path / "pages").exists()
