@@ -19,21 +19,19 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import env_override, run_job, setup_globals
 from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf import __version__ as omegaconf
-from yaml import YAMLError
 
 from harness.app import filewords
-from harness.app.extensions import Extensions
 from harness.app.hints import unknown_flag
 from harness.app.keys import keys
 from harness.app.nodes import check_override, culprit
 from harness.app.options import FILE, OF_VERBS, PAPER, TABLE, TABLES
 from harness.app.refusals import refusing, several, unreadable
-from harness.config import Config, ConfigError, shipped, study_file, study_names
+from harness.app.sources import Extensions, Studies
+from harness.config import Config, ConfigError, shipped, study_names
 from harness.data import DATASETS
 
 BEHAVIOUR = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}  # Hydra 1.4 has no other
@@ -73,39 +71,6 @@ def _context(loader: Any, config: DictConfig) -> HydraContext:
     from hydra._internal.callbacks import Callbacks
 
     return HydraContext(config_loader=loader, callbacks=Callbacks(config))
-
-
-class Studies(ConfigSource):  # type: ignore[misc]
-    """The group `experiment`: every study under its name, in its small form if the address is studies://small."""
-
-    @staticmethod
-    def scheme() -> str:
-        return "studies"
-
-    def available(self) -> bool:
-        return True
-
-    def is_group(self, config_path: str) -> bool:
-        return config_path in ("", "experiment")
-
-    def is_config(self, config_path: str) -> bool:
-        return config_path.removesuffix(".yaml") in {f"experiment/{name}" for name in study_names()}
-
-    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        kind, names = (ObjectType.CONFIG, study_names()) if config_path else (ObjectType.GROUP, ["experiment"])
-        return names if results_filter in (None, kind) else []
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        name = config_path.removeprefix("experiment/").removesuffix(".yaml")
-        try:
-            study = OmegaConf.load(study_file(name))
-        except YAMLError as error:
-            raise ConfigError(f"experiments/{name}.yaml", "YAML", " ".join(str(error).split())) from error
-        if not isinstance(study, DictConfig):
-            raise ConfigError(f"experiments/{name}.yaml", "`key: value` in each line", OmegaConf.to_container(study))
-        small = study.pop("small", {})
-        config = OmegaConf.merge(study, small) if self.path == "small" else study
-        return ConfigResult(self.provider, self.full_path(), config, header={"package": "_global_"})
 
 
 class SearchPath(SearchPathPlugin):  # type: ignore[misc]

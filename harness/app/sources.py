@@ -1,40 +1,78 @@
-"""The user's datasets and optimisers as options of the groups `dataset` and `optimizer`, as if conf/ had them."""
+"""What Hydra finds besides conf/: the studies, and the user's own datasets and optimisers, as options of groups."""
 
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
-from harness.config import ConfigError
+from harness.config import ConfigError, study_file, study_names
 from harness.data import DATASETS, EXTENSION
 from harness.network import OPTIMIZERS, ExtensionError, Table
 
 TABLES: dict[str, Table[Any]] = {"dataset": DATASETS, "optimizer": OPTIMIZERS}
 
 
-class Extensions(ConfigSource):  # type: ignore[misc]
-    """GROUP/NAME for each of the extensions; what conf/ has is found before."""
+class _Source(ConfigSource):  # type: ignore[misc]
+    """Options of groups under an address of their own."""
 
-    @staticmethod
-    def scheme() -> str:
-        return "extensions"
+    NAME: ClassVar[str]
+    GROUPS: ClassVar[Sequence[str]]
+
+    @classmethod
+    def scheme(cls) -> str:
+        return cls.NAME
+
+    def names(self, group: str) -> list[str]:
+        raise NotImplementedError
 
     def available(self) -> bool:
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return config_path in ("", *TABLES)
+        return config_path in ("", *self.GROUPS)
 
     def is_config(self, config_path: str) -> bool:
         group, _, name = config_path.removesuffix(".yaml").partition("/")
-        return group in TABLES and name in _names(TABLES[group])
+        return group in self.GROUPS and name in self.names(group)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         kind = ObjectType.CONFIG if config_path else ObjectType.GROUP
-        names = _names(TABLES[config_path]) if config_path in TABLES else [] if config_path else [*TABLES]
+        names = self.names(config_path) if config_path in self.GROUPS else [] if config_path else [*self.GROUPS]
         return names if results_filter in (None, kind) else []
+
+
+class Studies(_Source):
+    """The group `experiment`: every study under its name, in its small form if the address is studies://small."""
+
+    NAME, GROUPS = "studies", ("experiment",)
+
+    def names(self, group: str) -> list[str]:
+        return study_names()
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = config_path.removeprefix("experiment/").removesuffix(".yaml")
+        try:
+            study = OmegaConf.load(study_file(name))
+        except YAMLError as error:
+            raise ConfigError(f"experiments/{name}.yaml", "YAML", " ".join(str(error).split())) from error
+        if not isinstance(study, DictConfig):
+            raise ConfigError(f"experiments/{name}.yaml", "`key: value` in each line", OmegaConf.to_container(study))
+        small = study.pop("small", {})
+        config = OmegaConf.merge(study, small) if self.path == "small" else study
+        return ConfigResult(self.provider, self.full_path(), config, header={"package": "_global_"})
+
+
+class Extensions(_Source):
+    """GROUP/NAME for each of the extensions; what conf/ has is found before."""
+
+    NAME, GROUPS = "extensions", tuple(TABLES)
+
+    def names(self, group: str) -> list[str]:
+        return _names(TABLES[group])
 
     def load_config(self, config_path: str) -> ConfigResult:
         group, _, name = config_path.removesuffix(".yaml").partition("/")
