@@ -16,8 +16,8 @@ ON_PAPER = """\
 
 SimpleChains.jl (Elrod, Korsbo, Rackauckas, "Small Network scientific machine learning in Julia is 5x faster than
 PyTorch", the Julia language's blog, 14 April 2022): 4-32-16-4 tanh, squared error, Adam, float32, all 10,000 examples
-in an update, several threads. From the source: about 41 µs per update on an Intel i9-10980XE (18 cores, AVX-512); 0.72 s
-for 10,000 updates on an AMD EPYC 7513 (32 cores, AVX2), which is 72 µs for one;
+in an update, several threads. From the source: about 41 µs per update on an Intel i9-10980XE (18 cores, AVX-512);
+0.72 s for 10,000 updates on an AMD EPYC 7513 (32 cores, AVX2), which is 72 µs for one;
 4.9 and 5.2 s for the first 10,000 updates, of which 90 and 85 % are compilation. PyTorch there: about 1.5 ms, and 68 to
 74 s for 10,000, which is 7 ms for one.
 
