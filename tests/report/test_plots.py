@@ -1,5 +1,7 @@
 """Figures of a cell from hand-written tables, and the names of cells on figures."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report import curves
-from harness.report.layout import LOWEST, save
+from harness.report.layout import LOWEST
 from harness.report.style import short_names
 
 
@@ -149,9 +151,24 @@ def test_no_two_labels_get_one_name(labels):
     assert len(set(zip(labels, names, strict=True))) == len(set(labels)) == len(set(names))
 
 
+FRESH = """
+import sys
+from pathlib import Path
+from harness.report import curves
+from harness.report.layout import save
+from tests.report.test_plots import BATCHES, history
+save(curves.cell_figures(history([[2, 1]]), BATCHES, "title"), Path(sys.argv[1]))
+print("matplotlib.pyplot" in sys.modules)
+"""
+BATCHES = pd.DataFrame({"update": [0, 1], "replica": 0, "batch_cost": [5, 1], "epoch": [0, 0.5]})
+
+
 def test_figures_need_no_display_and_leave_no_state(tmp_path):
-    batches = pd.DataFrame({"update": [0, 1], "replica": 0, "batch_cost": [5, 1], "epoch": [0, 0.5]})
-    save(curves.cell_figures(history([[2, 1]]), batches, "title"), tmp_path / "new")
+    """In a process of its own: whatever else this one has imported is not the figures' doing."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}
+    command = [sys.executable, "-c", FRESH, str(tmp_path / "new")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout == "False\n"
+    assert done.stderr == ""
     for name in ("curves", "batch_costs"):
         assert (tmp_path / "new" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
-    assert "matplotlib.pyplot" not in sys.modules
