@@ -7,7 +7,17 @@ from harness.report.curves import BASELINES, cell_figures
 from harness.report.findings import finding_figures
 from harness.report.headlines import headlines
 from harness.report.layout import log_axis, png, save
-from harness.report.markdown import about_data, code, duration, file_names, harmless, interval, number, shortened
+from harness.report.markdown import (
+    about_data,
+    code,
+    duration,
+    file_names,
+    harmless,
+    interval,
+    number,
+    shortened,
+    verdicts_along,
+)
 from harness.report.notes import note
 from harness.report.own_figures import own_figures
 from harness.report.page import page

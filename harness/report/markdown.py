@@ -3,14 +3,14 @@
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from harness.analysis import MARGIN, Question, Standing, arms_of, seconds_for
 from harness.config import visible
-from harness.inference import Interval
+from harness.inference import Interval, Verdict
 
 COSTS = {"train": "training cost", "validation": "validation cost"}  # by target_on
 FURTHER = {"low": (1 / 3,), "high": (3,), "both": (1 / 3, 3)}  # edge of a grid -> rates to add, relative to the best
@@ -35,6 +35,13 @@ def interval(value: Interval) -> str:
     if np.isnan(value.low):
         return number(value.estimate)
     return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
+
+
+def verdicts_along(parts: Mapping[float, Verdict]) -> str:
+    """1.25 refuted; 2 unresolved; 3 to 5 supported: the verdicts of a rule along its free constant, in its order."""
+    runs = ((found, list(own)) for found, own in itertools.groupby(parts, key=parts.__getitem__))
+    spans = ((found, " to ".join(dict.fromkeys(map(number, (own[0], own[-1]))))) for found, own in runs)
+    return "; ".join(f"{span} {found}" for found, span in spans)
 
 
 def duration(seconds: float) -> str:

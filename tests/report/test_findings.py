@@ -12,6 +12,7 @@ from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
 from harness.report import findings
 from harness.report.findings import finding_figure
+from harness.report.markdown import verdicts_along
 
 TEXTS = {
     "says": "Two is more than one.",
@@ -128,3 +129,15 @@ def test_the_verdict_stands_before_a_claim_in_a_title(found):
 def test_a_judge_is_a_file_beside_the_claims(tmp_path):
     (tmp_path / "mine.py").write_text("def judge(evidence):\n    yield 'a finding'\n", encoding="utf8")
     assert list(judge_of("mine", tmp_path)(None)) == ["a finding"]
+
+
+def test_verdicts_along_a_free_constant_are_told_in_runs():
+    parts = {
+        1.25: Verdict.REFUTED,
+        2: Verdict.UNRESOLVED,
+        3: Verdict.SUPPORTED,
+        4: Verdict.SUPPORTED,
+        5: Verdict.SUPPORTED,
+    }
+    assert verdicts_along(parts) == "1.25 refuted; 2 unresolved; 3 to 5 supported"
+    assert verdicts_along({2: Verdict.REFUTED}) == "2 refuted"
