@@ -72,14 +72,16 @@ class RunWriter:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            if not self.journal.state["ended"]:
-                self._end_with(error) if error else self.finish("FINISHED")
-        except Exception as failed:  # the disk is full: a finished run has all its points
-            self._end_with(failed)
-            raise
-        finally:
-            self.journal.release()
+        """A signal that comes meanwhile waits until the end is written: no other process would write it soon."""
+        with INTERRUPTS.deferred():
+            try:
+                if not self.journal.state["ended"]:
+                    self._end_with(error) if error else self.finish("FINISHED")
+            except Exception as failed:  # the disk is full: a finished run has all its points
+                self._end_with(failed)
+                raise
+            finally:
+                self.journal.release()
 
     def leave_running(self) -> None:
         """Do not end the run when this writer closes: another writer will."""

@@ -95,7 +95,8 @@ def _run(
     folder: Path, words: Sequence[str], environ: Mapping[str, str], file: Path, sabotage: Callable[[], None] | None
 ) -> None:
     os.setsid()
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the faults themselves may run after `nohup`
+    for number in (signal.SIGHUP, signal.SIGINT):  # the faults themselves may run after `nohup`; and until the first
+        signal.signal(number, signal.SIG_DFL)  # line of the harness a signal ends a process without a word
     os.environ.clear()
     os.environ.update(environ)
     os.chdir(folder)

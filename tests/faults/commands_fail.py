@@ -104,7 +104,8 @@ def _interrupted(trial: Trial, number: signal.Signals) -> Tally:
 
 def _ended_in_order(trial: Trial, command: Command, number: signal.Signals) -> Tally:
     """Exit code, no noise, nothing left open; then the repetition."""
-    trial.expect(command.code == INTERRUPTS[number], f"exit code {command.code}: {command.stderr}")
+    in_a_shell = 128 + number if command.code == -number and not command.stderr else command.code
+    trial.expect(in_a_shell == INTERRUPTS[number], f"exit code {command.code}: {command.stderr}")
     trial.expect("Traceback" not in command.stderr, command.stderr)
     trial.nothing_runs()
     statuses = {parent.status for parent in trial.records().parents}

@@ -4,6 +4,8 @@ The store is a stand-in for MLflow's client with the same semantics and planned 
 """
 
 import json
+import os
+import signal
 from contextlib import suppress
 
 import pytest
@@ -14,7 +16,7 @@ from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from harness.store import writer
 from harness.store.connection import UnreachableError
-from harness.store.interrupts import Interrupted
+from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal
 from tests.store.stand_in import AWAY, DIED, DIES, FINE, LOST, KilledError, heard, store, tell
 
@@ -145,6 +147,26 @@ def test_how_a_run_ends(tmp_path, error, status, outcome, plan):
     assert ("traceback.txt" in ended["files"]) == (status == "FAILED")
     if status == "FAILED":
         assert ended["tags"]["error"] == f"{type(error).__name__}: {error}"
+
+
+@pytest.mark.parametrize("name", ["log_batch", "set_terminated"])
+def test_a_signal_while_a_run_ends_waits_until_its_end_is_written(tmp_path, monkeypatch, name):
+    """Points that still wait are delivered first: neither this request nor the next may be the run's last."""
+    told = store(tmp_path)
+    send = getattr(told.client, name)
+
+    def struck(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        return send(*arguments, **options)
+
+    run = told.start("cell", {})
+    monkeypatch.setattr(writer, "FLUSH_SECONDS", 60.0)
+    run.points({"cost/train": 1.0}, 1)
+    monkeypatch.setattr(told.client, name, struck)
+    with pytest.raises(Interrupted), INTERRUPTS, run:
+        pass
+    assert heard(told)["status"] == "FINISHED"
+    assert heard(told)["points"] == [("cost/train", 1, 1.0)]
 
 
 def test_an_interrupt_is_heard_even_if_the_disk_is_full(tmp_path, monkeypatch):
