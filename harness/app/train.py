@@ -124,8 +124,12 @@ def _run_sweep(
     command = shlex.join(["python", "-m", "harness", *words])
     with ExitStack() as quiet:
         context = parent.open_sweep(store, cells, command, rounds.looks if rounds else (), quiet)
-        with store.heartbeat(context.run_id):
-            return _run_open_sweep(composed, cells, rounds, store, context, quiet, result)
+        try:
+            with store.heartbeat(context.run_id):
+                return _run_open_sweep(composed, cells, rounds, store, context, quiet, result)
+        except Interrupted:
+            parent.see_to_its_end(store, context.run_id)
+            raise
 
 
 def _run_open_sweep(

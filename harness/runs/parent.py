@@ -152,6 +152,13 @@ def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -
     return cells, told
 
 
+def see_to_its_end(store: Store, sweep: str) -> None:
+    """After a signal: `close_sweep` has ended the parent, unless a second signal came before or while it began."""
+    with suppress(UnreachableError, OSError):
+        if (run := store.get(sweep)).info.status == "RUNNING":
+            store.mark_killed(run)
+
+
 def _end(parent: RunWriter, status: str) -> None:
     """On a full disk the journal does not take the end: the next start ends the run."""
     try:

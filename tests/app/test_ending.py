@@ -210,3 +210,38 @@ def test_a_signal_between_the_parent_and_its_first_cell_closes_the_parent(where,
     assert done.returncode == 143, done.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         assert database.execute("select status from runs").fetchall() == [("KILLED",)]
+
+
+STRUCK_TWICE = """
+import os, signal, sys
+from harness.runs import parent, recovery
+from harness.training import Stack
+own, struck = Stack.advance, []
+def strike(self, update):
+    os.kill(os.getpid(), signal.SIGINT)
+    return own(self, update)
+def again(*arguments, **options):
+    if not struck:
+        struck.append(os.kill(os.getpid(), signal.SIGINT))
+    return closing(*arguments, **options)
+Stack.advance = strike
+closing = getattr({where}, "{name}")
+setattr({where}, "{name}", again)
+from harness.__main__ import main
+sys.argv = ["harness", "-m", *{words}]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "name"), [("recovery", "drain"), ("parent", "close_sweep"), ("parent", "write_answer")]
+)
+def test_a_second_signal_while_a_sweep_is_closed_leaves_nothing_open(where, name, tmp_path):
+    program = STRUCK_TWICE.format(where=where, name=name, words=TINY)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert {status for (status,) in database.execute("select status from runs")} == {"KILLED"}
