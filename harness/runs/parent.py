@@ -30,7 +30,7 @@ from harness.report import (
 from harness.runs import front, studies
 from harness.runs.cell_files import cell_tables
 from harness.runs.grid import GridCell, data_notes, missing
-from harness.runs.grid_file import read_grid, write_grid
+from harness.runs.grid_file import GRID, read_grid, write_grid
 from harness.runs.jobs import SweepContext
 from harness.runs.loading import load_cells, load_sweep
 from harness.runs.pictures import draw_cell
@@ -123,17 +123,17 @@ def add_cells(store: Store, sweep: str, cells: Sequence[GridCell], new: Sequence
     _add_finished(store, sweep, new)
 
 
-def close_sweep(store: Store, sweep: str, killed: bool, answered: bool = True) -> tuple[list["Run"], Told | None]:
+def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], Told | None]:
     """Write the answer and end the parent; returns the cells, and the answer, None if there is none.
 
-    answered: not for a sweep whose grid the store refuses; `report` answers it once the store has it.
+    A sweep whose grid the store refuses has no answer; `report` writes it once the store has the grid.
     FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
     """
     status, cells, told = "FAILED", list["Run"](), None
     with store.attach(sweep) as parent:
         try:
             cells = store.cells(sweep)
-            if not answered:
+            if not store.has_file(sweep, GRID):
                 return cells, None
             told = write_answer(store, sweep, runs=cells)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}

@@ -168,7 +168,8 @@ class Runs:
     def has_file(self, run_id: str, path: str) -> bool:
         """Whether a file is among a run's artifacts."""
         folder = path.rpartition("/")[0] or None
-        return any(item.path == path for item in query(lambda: self.client.list_artifacts(run_id, folder)))
+        listed = query(lambda: self.client.list_artifacts(run_id, folder))
+        return any(item.path == path and not item.is_dir for item in listed)
 
     def download(self, run: "Run", path: str, to: Path) -> Path:
         """One of a run's files, to be read: where it lies on this machine, else copied into a folder."""

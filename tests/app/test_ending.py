@@ -245,3 +245,30 @@ def test_a_second_signal_while_a_sweep_is_closed_leaves_nothing_open(where, name
     assert "Traceback" not in done.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         assert {status for (status,) in database.execute("select status from runs")} == {"KILLED"}
+
+
+OBSTRUCTED = """
+import sys
+from pathlib import Path
+from harness.runs import timing
+own = timing.measure
+def measure(store, sweep, cells):
+    Path("mlruns/1", sweep, "artifacts", timing.TIMING, "in the way").mkdir(parents=True)
+    return own(store, sweep, cells)
+timing.measure = measure
+from harness.__main__ import main
+sys.argv = ["harness", "-m", *{words}]
+sys.exit(main())
+"""
+
+
+def test_a_sweep_of_which_one_file_is_refused_has_its_answer(tmp_path):
+    program = OBSTRUCTED.format(words=TINY)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1, done.stderr
+    assert "refuses a part of 1 run: artifacts" in done.stderr
+    assert "2 of 2 cells trained" in done.stderr
+    (report,) = tmp_path.glob("mlruns/1/*/artifacts/report.html")
+    assert (report.parent / "grid.json").is_file()
