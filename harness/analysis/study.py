@@ -4,9 +4,10 @@ The claims stand in experiments/NAME.yaml and are stored with the sweep when it 
 afterwards: a judge takes tables and returns findings.
 """
 
+import re
 import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH_SIZE = "batch size (examples)"  # an axis of this name has its ticks at the sizes
+PLAIN = ("question", Verdict.SUPPORTED, Verdict.REFUTED, Verdict.CONDITIONAL)  # texts of a claim in plain words
+REFERENCE = re.compile(r"\b[Aa]s for ([A-Z]\d+(?:\.\w+)?)")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class Claim:
 
     exact: what is compared to the bit or to rounding, which another machine may change: "cells" with each other, or
     "again", cells with a training of the process that judges.
+    plain: "question" -> the claim as a short question; verdict -> its answer in one sentence, which has to be true
+    whatever numbers lead to that verdict. "unresolved" has many reasons, so it has none; a verdict without an answer
+    gets a general one.
     """
 
     id: str
@@ -40,6 +46,7 @@ class Claim:
     supported: str
     refuted: str
     exact: str = ""
+    plain: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ class Finding:
     """The verdict on one claim, and a sentence with its numbers.
 
     effect: the main number with its 95 % interval, in `unit`; None where the claim is exact. replicas: per cell.
-    panels: the figure that shows it.
+    panels: the figure that shows it. rows: the numbers as a table, names of its columns first. plain: the answer in one
+    sentence of plain words, where these runs say more than the claim's own text for the verdict.
     """
 
     claim: str
@@ -106,6 +114,8 @@ class Finding:
     effect: Interval | None = None
     replicas: int = 0
     panels: Sequence[Panel] = ()
+    rows: Sequence[Sequence[str]] = ()
+    plain: str = ""
 
 
 Judge = Callable[[Evidence], Iterable[Finding]]
@@ -113,18 +123,41 @@ Judge = Callable[[Evidence], Iterable[Finding]]
 
 def study_from(tree: Mapping[str, Any]) -> Study:
     """The study that a file of experiments/ describes. Raises ConfigError for a claim that does not say enough."""
-    claims, sentences = {}, [field.name for field in fields(Claim) if field.name not in ("id", "exact")]
+    claims, sentences = {}, [part.name for part in fields(Claim) if part.name not in ("id", "exact", "plain")]
     for key in ("name", "question", "claims"):
         if not tree.get(key):
             raise ConfigError(f"study.{key}", "what experiments/README.md lists", tree.get(key))
     for claim, texts in tree["claims"].items():
         if missing := [text for text in sentences if not (isinstance(texts, Mapping) and texts.get(text))]:
             raise ConfigError(f"study.claims.{claim}", f"a sentence for each of {', '.join(sentences)}", missing)
-        said = {text: " ".join(str(texts[text]).split()) for text in sentences}
+        said = {text: _written_out(str(texts[text]), text, tree["claims"]) for text in sentences}
         if (exact := str(texts.get("exact", ""))) not in ("", "cells", "again"):
             raise ConfigError(f"study.claims.{claim}.exact", "cells | again, or no such key", exact)
-        claims[str(claim)] = Claim(str(claim), **said, exact=exact)
+        claims[str(claim)] = Claim(str(claim), **said, exact=exact, plain=_plain(str(claim), texts.get("plain") or {}))
     return Study(str(tree["name"]), str(tree["question"]), claims, bool(tree.get("timed", False)))
+
+
+def _written_out(text: str, key: str, claims: Mapping[Any, Any]) -> str:
+    """The text on one line; where it says `as for E1`, also what E1 says there: a claim is read alone."""
+    others = {
+        str(claim): " ".join(str(texts[key]).split())
+        for claim, texts in claims.items()
+        if isinstance(texts, Mapping) and texts.get(key)
+    }
+    one_line = " ".join(text.split())
+    whole = REFERENCE.fullmatch(one_line.removesuffix("."))
+    if whole and whole[1] in others:
+        return others[whole[1]]
+    return REFERENCE.sub(
+        lambda at: f"{at[0]} ({others[at[1]].removesuffix('.')})" if at[1] in others else at[0], one_line
+    )
+
+
+def _plain(claim: str, texts: Any) -> dict[str, str]:
+    """Question and answers. Raises ConfigError for a text that is none of them, or empty."""
+    if not isinstance(texts, Mapping) or set(texts) - set(PLAIN) or not all(texts.values()):
+        raise ConfigError(f"study.claims.{claim}.plain", f"a sentence for {' | '.join(PLAIN)}, or no such key", texts)
+    return {str(key): " ".join(str(text).split()) for key, text in texts.items()}
 
 
 def judge_of(study: str, folder: Path) -> Judge:
@@ -158,4 +191,4 @@ def _on_one_machine(claim: Claim, finding: Finding, data: SweepData) -> Finding:
     if not (claim.exact and differing and finding.verdict in (Verdict.REFUTED, Verdict.CONDITIONAL)):
         return finding
     why = f"Not judged: it was trained with different arithmetic ({'; '.join(differing)}). Repeat it with rerun=all."
-    return replace(finding, verdict=Verdict.UNRESOLVED, sentence=f"{finding.sentence} {why}")
+    return replace(finding, verdict=Verdict.UNRESOLVED, sentence=f"{finding.sentence} {why}", plain="")

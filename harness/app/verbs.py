@@ -165,7 +165,7 @@ def _studies(words: Sequence[str]) -> int:
     if failed:
         say(f"Without an answer: {', '.join(failed)}. The same command again trains what is missing.")
     elif everything and size == "full":
-        say(f"Written: {studies.write_page(Store.open(), size, Path.cwd())}")
+        say(f"Written: {studies.write_pages(Store.open(), size, Path.cwd())}")
     print(visible(studies.listing(Store.open() if is_there() else None, size, names), kept="\n"))
     return int(bool(failed))
 

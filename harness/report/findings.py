@@ -1,6 +1,5 @@
-"""The findings of a study in words and figures: for its sweep's note, a file beside it, the page of all studies."""
+"""The findings of a study in words and figures: for its sweep's note, and a file beside it."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -8,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.analysis import BATCH_SIZE, Claim, Finding, Panel, Series, Study
-from harness.inference import Interval
+from harness.inference import Interval, Verdict
 from harness.report.layout import LEFT, batch_axis, empty_axes, log_axis, log_limits, panels
-from harness.report.markdown import code, file_names, harmless, interval, table
+from harness.report.markdown import file_names, harmless, interval, table
 from harness.report.style import COLOURS, MARKS, key, styled
 
 if TYPE_CHECKING:
@@ -23,26 +22,36 @@ ALONG = 12  # marks along a line of many points
 BARS_UP_TO = 20  # points; the limits of more are a band
 BEYOND: dict[str, Any] = {"marker": "^", "mfc": "white", "ms": 8, "ls": ""}  # at the upper edge: +inf
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
-INTRODUCTION = """# Findings
-
-The claims of the two documents that started this project, and claims of the literature on the same questions, each
-tested by runs. `experiments/` says what is measured, and what supports or refutes a claim, before a study runs; the
-verdict is computed from its runs. Intervals are 95 %. Written by `python -m harness studies --all`; one study is
-repeated by the command under its name, and `python -m harness studies` lists the verdicts of your own runs.
-
-Grids, budgets and rules were chosen on pilot runs with root seed 0; the runs shown have other seeds, on which no rule
-was chosen. A machine has no seeds: a result in seconds holds for this machine, within its intervals.
-"""
+GENERAL = {  # answers to a claim that has no text of its own for its verdict
+    Verdict.SUPPORTED: "Yes, in these runs.",
+    Verdict.REFUTED: "No, not in these runs.",
+    Verdict.CONDITIONAL: "In some settings yes, in others no.",
+    Verdict.UNRESOLVED: "These runs do not decide it.",
+}
 
 
 def note(study: Study, findings: Sequence[Finding]) -> str:
     """The head of the sweep's note: the question, and a row for each claim."""
     rows = [
-        (f.claim, f"**{f.verdict}**", f"{study.claims[f.claim].says} {f.sentence}", _effect(f.effect, f.unit))
-        for f in findings
+        (
+            f"{claim.id}: {claim.says}",
+            f"**{f.verdict}**",
+            f"{_own(claim, f)} {f.sentence}".strip(),
+            effect(f.effect, f.unit),
+        )
+        for claim, f in ((study.claims[f.claim], f) for f in findings)
     ]
     lines = table(("claim", "verdict", "what was found", "effect"), rows)
     return harmless(f"**{study.question}**\n\n" + "\n".join(lines))
+
+
+def plain(claim: Claim, finding: Finding) -> str:
+    """The answer in one sentence of plain words: the finding's, the claim's for this verdict, or a general one."""
+    return _own(claim, finding) or GENERAL[finding.verdict]
+
+
+def _own(claim: Claim, finding: Finding) -> str:
+    return finding.plain or claim.plain.get(finding.verdict, "")
 
 
 def sentences(study: Study, findings: Iterable[Finding]) -> list[str]:
@@ -50,75 +59,24 @@ def sentences(study: Study, findings: Iterable[Finding]) -> list[str]:
     return [f"{f.claim} {f.verdict}: {study.claims[f.claim].says} {f.sentence}" for f in findings]
 
 
-def _effect(effect: Interval | None, unit: str) -> str:
+def effect(value: Interval | None, unit: str) -> str:
     """The main number with its interval and unit; nothing for an exact claim without one."""
-    return f"{interval(effect)} {unit}".strip() if effect else ""
+    return f"{interval(value)} {unit}".strip() if value else ""
 
 
 def records(study: Study, findings: Iterable[Finding]) -> dict[str, Any]:
     """Question, claims and findings as plain values, to be kept as a file."""
     rows = []
     for found in findings:
+        claim = study.claims[found.claim]
         limits = (found.effect.estimate, found.effect.low, found.effect.high) if found.effect else ()
-        effect = [float(value) if np.isfinite(value) else str(value) for value in limits] or None
+        numbers = [float(value) if np.isfinite(value) else str(value) for value in limits] or None
         title = f"claim {found.claim}"
-        row = {"claim": asdict(study.claims[found.claim]), "verdict": str(found.verdict), "sentence": found.sentence}
+        row: dict[str, Any] = {"claim": asdict(claim), "verdict": str(found.verdict), "plain": plain(claim, found)}
+        row |= {"sentence": found.sentence, "rows": [list(map(str, values)) for values in found.rows]}
         picture = f"{file_names([title])[title]}.png" if found.panels else None
-        rows.append(row | {"effect": effect, "unit": found.unit, "replicas": found.replicas, "picture": picture})
+        rows.append(row | {"effect": numbers, "unit": found.unit, "replicas": found.replicas, "picture": picture})
     return {"study": study.name, "question": study.question, "findings": rows}
-
-
-def page(studies: Sequence[dict[str, Any]]) -> str:
-    """Markdown of all studies, each as `records` gives it with "command", "cells" and their "seconds" added.
-
-    Pictures are expected below findings/STUDY/.
-    """
-    summary = [
-        (
-            f"[{row['claim']['id']}](#{_anchor(_heading(row['claim'])[4:])})",
-            *map(harmless, (row["claim"]["says"], f"**{row['verdict']}**", _effect_of(row))),
-        )
-        for study in studies
-        for row in study["findings"]
-    ]
-    head = "\n".join(table(("claim", "says", "verdict", "effect"), summary))
-    minutes = sum(study["seconds"] for study in studies) / 60
-    spent = f"training and recording their cells took {minutes:.0f} minutes."
-    counts = f"{len(studies)} studies, {len(summary)} claims; {spent}"
-    return "\n\n".join([INTRODUCTION.strip(), counts, head, *(_section(study) for study in studies)]) + "\n"
-
-
-def _section(study: dict[str, Any]) -> str:
-    spent = f"{study['cells']} cells, {study['seconds'] / 60:.1f} minutes one after the other"
-    head = f"## {harmless(study['question'])}\n\n{code(study['command'])} ({spent})"
-    return "\n\n".join([head, *(_claim(study["study"], row) for row in study["findings"])])
-
-
-def _claim(study: str, row: dict[str, Any]) -> str:
-    claim, shown = Claim(**row["claim"]), _effect_of(row)
-    replicas = f" {row['replicas']} replicas." if row["replicas"] else ""
-    texts = [
-        _heading(row["claim"]),
-        f"**{row['verdict']}.** {row['sentence']}" + (f" Effect: {shown}." if shown else "") + replicas,
-        f"Source: {claim.source}. Measured: {claim.measure} Supported if {claim.supported} Refuted if {claim.refuted}",
-    ]
-    lines = [*map(harmless, texts)]
-    if row["picture"]:
-        lines.append(f"![{claim.id}](findings/{study}/{row['picture'].replace(' ', '%20')})")
-    return "\n\n".join(lines)
-
-
-def _heading(claim: dict[str, Any]) -> str:
-    return f"### {claim['id']}: {claim['says']}"
-
-
-def _anchor(heading: str) -> str:
-    """The address of a heading within its page, as GitHub and MyST make it."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-
-
-def _effect_of(row: dict[str, Any]) -> str:
-    return _effect(Interval(*map(float, row["effect"])) if row["effect"] else None, row["unit"])
 
 
 # Figures
@@ -130,8 +88,9 @@ def finding_figures(study: Study, findings: Iterable[Finding]) -> dict[str, "Fig
 
 
 def caption(study: Study, finding: Finding) -> tuple[str, str]:
-    """Title and note of the figure that shows a finding; the verdict stands before the claim."""
-    return f"{finding.verdict.capitalize()}, {finding.claim}: {study.claims[finding.claim].says}", finding.sentence
+    """Title and note of the figure that shows a finding: its verdict and the claim; what was found."""
+    claim = study.claims[finding.claim]
+    return f"{finding.verdict.capitalize()}: {claim.says}", f"{claim.id}. {_own(claim, finding) or finding.sentence}"
 
 
 @styled()

@@ -93,8 +93,10 @@ def would_tell(question: Question) -> str:
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
     """Lines of a Markdown table; none without rows."""
     columns = list(columns)
-    body = ["| " + " | ".join(str(value).replace("|", r"\|") for value in row) + " |" for row in rows]
-    return ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|", *body] if body else []
+    head, *body = (
+        "| " + " | ".join(str(value).replace("|", r"\|") for value in row) + " |" for row in (columns, *rows)
+    )
+    return [head, "|---" * len(columns) + "|", *body] if body else []
 
 
 def harmless(markdown: str) -> str:

@@ -217,7 +217,7 @@ def claims(study: Study, findings: Sequence[Finding], sweeps: Sequence[str], num
     return tables(
         "claims",
         caption_text(study.question),
-        ("0.5in", "0.9in", "3.1in", "1.9in"),
+        ("2.1in", "0.8in", "2.2in", "1.3in"),
         ("claim", "verdict", "what was found", "effect"),
         [*_claims(study, findings, sweeps, numbers)],
     )
@@ -225,13 +225,13 @@ def claims(study: Study, findings: Sequence[Finding], sweeps: Sequence[str], num
 
 def _claims(study: Study, findings: Sequence[Finding], sweeps: Sequence[str], numbers: Numbers) -> Iterator[Row]:
     for found in findings:
-        says, effect = f"{study.claims[found.claim].says} {found.sentence}", ""
+        claim, effect = f"{found.claim}: {study.claims[found.claim].says}", ""
         if found.effect:
             what = f"claim {found.claim}: effect, {found.unit}"
             effect = numbers.interval(f"Claim{macro_name(found.claim)}Effect", found.effect, what, sweeps)
         yield [
-            cell_text(found.claim),
+            cell_text(claim),
             cell_text(str(found.verdict)),
-            cell_text(says),
+            cell_text(found.sentence),
             f"{effect} {cell_text(found.unit)}",
         ]

@@ -1,4 +1,4 @@
-"""The studies of experiments/: judging one from its runs, listing last verdicts, building the page of findings."""
+"""The studies of experiments/: judging one from its runs, listing last verdicts, building their pages."""
 
 import json
 import re
@@ -14,7 +14,7 @@ import yaml
 
 from harness.analysis import SEED, Answer, Evidence, Finding, Study, SweepData, judge_of, judged, study_from
 from harness.config import ConfigError, judge_file, shipped, study_file, study_names
-from harness.report import findings
+from harness.report import study_pages
 from harness.store import arithmetic, first_line, stored_json, stored_yaml
 
 if TYPE_CHECKING:
@@ -96,26 +96,32 @@ def listing(store: "Store | None", size: str, chosen: Sequence[str]) -> str:
     return "\n\n".join(blocks)
 
 
-def write_page(store: "Store", size: str, root: Path) -> Path:
-    """Rebuild docs/findings.md and its pictures from the newest sweep of every study; returns the page's path."""
+def write_pages(store: "Store", size: str, root: Path) -> Path:
+    """Rebuild docs/findings.md and the page of every study that was run, from its newest sweep; returns the former."""
     page = root / PAGE
-    page.parent.mkdir(exist_ok=True)
+    folder = page.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for name in names():
         run = store.last_study(name, size)
         if run is None or not any(tag.startswith(TAG) for tag in run.data.tags):
             continue
-        folder = page.with_suffix("") / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.png"):
-            old.unlink()
-        parts.append(_part(store, run, folder))
-    page.write_text(findings.page(parts), encoding="utf8")
+        parts.append(_part(store, run, _emptied(folder / name)) | {"study": name})
+        (folder / f"{name}.md").write_text(study_pages.study_page(parts[-1]), encoding="utf8")
+    page.write_text(study_pages.index(parts), encoding="utf8")
     return page
 
 
+def _emptied(folder: Path) -> Path:
+    """The folder, without pictures of earlier findings."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    return folder
+
+
 def _part(store: "Store", run: Any, folder: Path) -> dict[str, Any]:
-    """What `findings.page` says of one sweep; its pictures go into the folder."""
+    """What the pages say of one sweep; its pictures go into the folder."""
     path = store.download(run, FINDINGS, folder)
     part: dict[str, Any] = stored_json(path)
     path.unlink()

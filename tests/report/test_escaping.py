@@ -16,7 +16,7 @@ from harness.api.results import Figures
 from harness.app.command import say
 from harness.config import labels, sweep_label, visible
 from harness.inference import Verdict
-from harness.report import code, figures, file_names, findings, harmless, note, page, png
+from harness.report import code, figures, file_names, findings, harmless, note, page, png, study_pages
 from harness.report.curves import cell_figures
 from harness.report.markdown import rendered
 from harness.report.style import key
@@ -170,16 +170,16 @@ def test_a_command_is_code_whatever_stands_in_it(name):
 
 @EVERY
 def test_claims_and_findings_of_another_hand(name):
-    claim = Claim("C1", *[name] * 6)
+    claim = Claim("C1", *[name] * 5, plain={"supported": name})
     study = Study("made_up", name, {"C1": claim}, False)
-    found = [Finding("C1", Verdict.SUPPORTED, name, unit=name)]
+    found = [Finding("C1", Verdict.SUPPORTED, name, unit=name, rows=[[name], [name]])]
     loads_nothing(as_a_browser_of_runs(findings.note(study, found)))
     record = findings.records(study, found) | {"command": name, "cells": "1", "seconds": 1.0}
-    page = findings.page([record])
-    own = Page(as_a_browser_of_runs(page))
-    assert own.tags & {"script", "img"} == set()
-    elsewhere = [address for address in own.addresses if not address.startswith("#")]  # a heading of the page itself
-    assert [address for address in elsewhere if "evil" in address or "javascript" in address] == []
+    for text in (study_pages.index([record]), study_pages.study_page(record)):
+        own = Page(as_a_browser_of_runs(text))
+        assert own.tags & {"script", "img"} == set()
+        elsewhere = [address for address in own.addresses if not address.startswith("findings/made_up.md#")]
+        assert [address for address in elsewhere if "evil" in address or "javascript" in address] == []
 
 
 # Pictures and files.

@@ -1,6 +1,8 @@
 """From a judge to a note, a file, a picture and a page; and what becomes of a judge that is not thorough."""
 
 import io
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from harness.analysis.study import BATCH_SIZE, Finding, Panel, Series, judge_of,
 from harness.config.schema import ConfigError
 from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
-from harness.report import findings
+from harness.report import findings, study_pages
 from harness.report.findings import finding_figure
 from harness.report.markdown import verdicts_along
 
@@ -77,16 +79,84 @@ def test_a_study_without_a_question_is_refused(key):
         study_from({**TREE, key: None})
 
 
-def test_note_file_and_page_say_the_same(found):
+RUN = {"command": "python -m harness -m experiment=made_up", "cells": "2", "seconds": 90}
+
+
+def test_note_file_and_pages_say_the_same(found):
     study = study_from(TREE)
     text = findings.note(study, found)
-    assert "| A1 | **supported** | Two is more than one. 2 > 1. | 0.5 [0.4, inf] × one |" in text
-    kept = findings.records(study, found)
-    page = findings.page([kept | {"command": "python -m harness -m experiment=made_up", "cells": "2", "seconds": 90}])
+    assert "| A1: Two is more than one. | **supported** | 2 > 1. | 0.5 [0.4, inf] × one |" in text
+    kept = findings.records(study, found) | RUN
+    page = study_pages.study_page(kept)
     assert "(2 cells, 1.5 minutes one after the other)" in page
-    assert "**supported.** 2 > 1. Effect: 0.5 [0.4, inf] × one. 10 replicas." in page
-    assert "![A1](findings/made_up/claim%20A1.png)" in page
-    assert "![A2]" not in page
+    assert "## A1: Two is more than one.\n\n**Supported.** Yes, in these runs.\n\nThe claim: Two is more" in page
+    assert "2 > 1. Effect: 0.5 [0.4, inf] × one. 10 replicas." in page
+    assert "![Supported, A1](made_up/claim%20A1.png)" in page
+    assert "![Refuted, A2]" not in page
+    assert "- Refuted if not.\n- Source: Peano." in page
+    index = study_pages.index([kept])
+    assert "| **[Is it so?](findings/made_up.md)** |  |  |" in index
+    link = "[A1](findings/made_up.md#a1-two-is-more-than-one)"
+    assert f"| Two is more than one. | Yes, in these runs. | **supported** {link} |" in index
+
+
+def test_numbers_of_a_finding_are_a_table_of_its_page(found):
+    rows = [("data", "ratio | [95 %]"), ("digits", "0.5 [0.4, 0.6]")]
+    kept = findings.records(study_from(TREE), [found[0], replace(found[1], rows=rows)]) | RUN
+    assert "\n\n| data | ratio \\| [95 %] |\n|---|---|\n| digits | 0.5 [0.4, 0.6] |\n\n" in study_pages.study_page(kept)
+
+
+def test_a_claim_that_is_as_for_another_says_what_that_says():
+    other = {**TEXTS, "measure": "As for A1, but backwards.", "supported": "As for A1.", "refuted": "as for A9."}
+    claim = study_from({**TREE, "claims": {"A1": {**TEXTS, "measure": "Counting\n  twice."}, "A2": other}}).claims["A2"]
+    assert claim.measure == "As for A1 (Counting twice), but backwards."
+    assert claim.supported == "so."
+    assert claim.refuted == "as for A9."  # there is none
+
+
+PLAIN = {"question": "More?", "supported": "Yes, it is.", "refuted": "No, it is not."}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "own", "answer"),
+    [
+        (Verdict.SUPPORTED, "", "Yes, it is."),
+        (Verdict.REFUTED, "", "No, it is not."),
+        (Verdict.CONDITIONAL, "", "In some settings yes, in others no."),
+        (Verdict.UNRESOLVED, "", "These runs do not decide it."),
+        (Verdict.CONDITIONAL, "For numbers, not for sets.", "For numbers, not for sets."),
+    ],
+)
+def test_an_answer_in_plain_words_is_that_of_the_verdict(verdict, own, answer):
+    study = study_from({**TREE, "claims": {"A1": {**TEXTS, "plain": PLAIN}}})
+    found = [Finding("A1", verdict, "2 > 1.", plain=own)]
+    assert findings.plain(study.claims["A1"], found[0]) == answer
+    kept = findings.records(study, found) | RUN
+    assert f"| More? | {answer} | **{verdict}** [A1](findings/made_up.md#a1-more) |" in study_pages.index([kept])
+    assert f"## A1: More?\n\n**{verdict.capitalize()}.** {answer}" in study_pages.study_page(kept)
+
+
+@pytest.mark.parametrize("texts", [{"unresolved": "Who knows."}, {"yes": "So."}, {"refuted": ""}, "So."])
+def test_an_answer_belongs_to_a_verdict_that_decides(texts):
+    with pytest.raises(ConfigError, match=r"study\.claims\.A1\.plain: expected a sentence for question \|"):
+        study_from({**TREE, "claims": {"A1": {**TEXTS, "plain": texts}}})
+
+
+def test_a_sweep_of_an_older_version_has_general_answers(found):
+    kept = findings.records(study_from(TREE), found) | RUN
+    for row in kept["findings"]:
+        del row["plain"], row["rows"], row["claim"]["plain"]
+    assert "| One is none. | No, not in these runs. | **refuted** [A2]" in study_pages.index([kept])
+    assert "Two is more than one." in study_pages.study_page(kept)
+
+
+def test_studies_come_in_the_order_of_a_beginners_questions():
+    kept = [
+        {"study": name, "question": f"{name}?", "findings": [], **RUN}
+        for name in ("errata", "mine", "three_methods", "a_users")
+    ]
+    found = re.findall(r"findings/(\w+)\.md\)", study_pages.index(kept))
+    assert found == ["three_methods", "errata", "a_users", "mine"]
 
 
 def test_the_figure_shows_what_is_known_and_leaves_out_the_rest(found):
@@ -121,9 +191,10 @@ def test_a_panel_without_a_number_says_so():
 
 
 def test_the_verdict_stands_before_a_claim_in_a_title(found):
-    title, note = findings.caption(study_from(TREE), found[0])
-    assert title == "Refuted, A2: One is none."
-    assert note == "One is one."
+    study = study_from(TREE)
+    assert findings.caption(study, found[0]) == ("Refuted: One is none.", "A2. One is one.")
+    plain = study_from({**TREE, "claims": {"A2": {**TEXTS, "plain": PLAIN}}})
+    assert findings.caption(plain, found[0])[1] == "A2. No, it is not."
 
 
 def test_a_judge_is_a_file_beside_the_claims(tmp_path):

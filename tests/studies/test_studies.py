@@ -177,11 +177,15 @@ def test_the_small_form_ends_with_a_verdict_on_every_claim(project, name, tmp_pa
     for row in found:
         assert not re.search(r"\bnan\b", row["sentence"]), row["sentence"]
         assert row["picture"] is None or f"figures/{row['picture']}" in project.files(sweep, "figures")
-    page = studies.write_page(Store(project.client, sweep.info.experiment_id, tmp_path), "small", tmp_path)
+    index = studies.write_pages(Store(project.client, sweep.info.experiment_id, tmp_path), "small", tmp_path)
+    page = index.with_suffix("") / f"{name}.md"
     text = page.read_text(encoding="utf8")
     for row in found:
-        assert f"{row['claim']['id']}: {row['claim']['says']}" in text
+        assert f"The claim: {row['claim']['says']}" in text
         assert row["sentence"] in text
+        assert f"| {row['plain']} | **{row['verdict']}** [{row['claim']['id']}](findings/{name}.md#" in index.read_text(
+            encoding="utf8"
+        )
     for link in re.findall(r"!\[.*?\]\((.*?)\)", text):
         assert (page.parent / link.replace("%20", " ")).read_bytes().startswith(b"\x89PNG")
 
