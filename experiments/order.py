@@ -53,6 +53,7 @@ def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     small = together(Verdict.UNRESOLVED if edges[name] else lower(found[name]) for name in datasets)
     whole = float(np.max(list(_whole(evidence, cells).values())))
     words = "; ".join(f"{name} {interval(ratio[name])}{edges[name] or _needed(found[name])}" for name in datasets)
+    rows = [(name, interval(ratio[name]), *others) for name, *others in _at_one_rate(evidence, cells, datasets)]
     return Finding(
         "C18",
         all_hold([small, exactly(whole, ROUNDING)]),
@@ -62,6 +63,7 @@ def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
         effect=ratio[datasets[0]],
         replicas=evidence.answer.n_replicas,
         panels=[_rates(cells, datasets[0]), _by_order(evidence, cells)],
+        rows=[("over reshuffled", "sorted, best rates", *(f"{order}, one rate" for order in ORDERS)), *rows],
     )
 
 
@@ -138,6 +140,13 @@ def _by_order(evidence: Evidence, cells: pd.DataFrame) -> Panel:
     return Panel(f"Final cost over that of reshuffled, B={SMALL}", "", "ratio", [*lines, one], log="y", names=orders)
 
 
+def _at_one_rate(evidence: Evidence, cells: pd.DataFrame, datasets: list[str]) -> Iterator[tuple[str, ...]]:
+    """Dataset, and what each order makes of its cost at one rate; empty where it has no cell."""
+    ratios = _ratios(evidence, cells)
+    for name in datasets:
+        yield name, *(interval(ratios[name, order]) if (name, order) in ratios else "" for order in ORDERS)
+
+
 # C19
 
 
@@ -168,19 +177,18 @@ def independent(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     costs = _costs(evidence, cells[cells["diagnostics"] != "full"])
     found = evidence.compare(costs)
     worse = together(lower(comparison) for comparison in found.values())
-    added = measured[measured["order"] == "source"].groupby(["block", "batch_size"])["inflation"].median()
-    words = ", ".join(f"{number(value)} at B={B} in blocks of {L}" for (L, B), value in added.items())
     after = "; ".join(f"{interval(found[B].ratio)} at B={B}" for B in found)
     return Finding(
         "C19",
         all_hold([*laws, worse]),
-        f"In the order of the source a batch's squared distance from the true gradient is {words} times that of "
-        f"independent examples, {interval(held['source'])} × what their correlation predicts; reshuffled it is "
+        "In the order of the source the squared distance of a batch's gradient from the true one is "
+        f"{interval(held['source'])} × what the correlation of its examples predicts; reshuffled it is "
         f"{interval(held['reshuffle'])} × the law of independent ones. Final cost, reshuffled over in order: {after}.",
         unit="× the variance that the correlation predicts, in order",
         effect=held["source"],
         replicas=int(measured.groupby(["block", "batch_size", "order"]).size().min()),
         panels=[_variances(measured), _ends(evidence, cells[cells["diagnostics"] != "full"])],
+        rows=[("batches", "squared distance × that of independent examples", "× the law"), *_by_blocks(measured)],
     )
 
 
@@ -206,6 +214,14 @@ def _costs(evidence: Evidence, cells: pd.DataFrame) -> dict[int, tuple[Array, Ar
         cell = own.set_index("order")["cell"]
         found[int(B)] = (evidence.final_costs[cell["reshuffle"]], evidence.final_costs[cell["source"]])
     return found
+
+
+def _by_blocks(measured: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
+    """Of each batch size, size of blocks and order: medians over the runs."""
+    found = measured.groupby(["batch_size", "block", "order"])[["inflation", "ratio"]].median()
+    for (B, block, order), row in found.iterrows():
+        name = "in order" if order == "source" else "shuffled"
+        yield f"B={B}, blocks of {block}, {name}", number(row["inflation"]), number(row["ratio"])
 
 
 def _variances(measured: pd.DataFrame) -> Panel:

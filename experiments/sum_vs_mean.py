@@ -204,8 +204,8 @@ def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
     """C2: with the learning rate alone."""
     settings = {
         "whole batches of B=64": POWER,
-        "of B=50": OTHER_B,
-        "of B=50 in single precision": SINGLE,
+        "whole batches of B=50": OTHER_B,
+        "those in single precision": SINGLE,
         "a short last batch": KEPT,
         "weight decay": DECAYED[:1],
         "clipping": CLIPPED[:1],
@@ -217,7 +217,23 @@ def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
     }
     words = "; ".join(f"{name} {_size(found, settings[name], verdict)}" for name, verdict in verdicts.items())
     text = f"Relative difference of the final parameters between mean at η and sum at η/B: {words}."
-    return Finding("C2", together(verdicts.values()), text, replicas=replicas, panels=[_table(found)])
+    verdict = together(verdicts.values())
+    plain = _where(found, settings, verdicts) if verdict is Verdict.CONDITIONAL else ""
+    panels, rows = [_table(found)], _numbers(found)
+    return Finding("C2", verdict, text, replicas=replicas, panels=panels, rows=rows, plain=plain)
+
+
+def _where(found: Residuals, settings: Mapping[str, Sequence[Case]], verdicts: Mapping[str, Verdict]) -> str:
+    """In which settings the rate alone makes sum and mean one training, in plain words."""
+    same = [name for name, verdict in verdicts.items() if verdict is Verdict.SUPPORTED]
+    exact = [name for name in same if _worst(found, settings[name]) == 0]
+    parts = {
+        "the same training, to the last bit, with": exact,
+        "the same up to rounding with": [name for name in same if name not in exact],
+        "another training with": [name for name, verdict in verdicts.items() if verdict is Verdict.REFUTED],
+    }
+    words = "; ".join(f"{text} {', '.join(names)}" for text, names in parts.items() if names)
+    return f"Once the learning rate of the sum is divided by B: {words}."
 
 
 def _bound(case: Case) -> float:
@@ -242,6 +258,17 @@ def _table(found: Residuals, cases: Sequence[Case] = LIST, title: str = "How far
     bound = Series("1e-10: more is not rounding", [ROUNDING["float64"]] * 2, [-0.5, len(shown) - 0.5], kind="reference")
     axis = "relative difference of the parameters (1e-18: none, to the bit)"
     return Panel(title, axis, "", [*lines, bound], log="x", names=shown, named="y")
+
+
+def _numbers(found: Residuals) -> list[tuple[str, ...]]:
+    """The same as a table: the largest relative difference of a replica."""
+    datasets = list(dict.fromkeys(name for own in found.values() for name in own))
+    rows = [
+        (case, *(number(own[name].max()) if name in own else "" for name in datasets))
+        for case, own in found.items()
+        if own
+    ]
+    return [("sum with", *(f"from mean at η, {name}" for name in datasets)), *rows]
 
 
 def _power(found: Residuals) -> Finding:

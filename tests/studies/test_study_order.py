@@ -90,6 +90,15 @@ def test_a_best_rate_on_the_edge_makes_no_claim():
     assert "low end" in found.sentence
 
 
+def test_the_table_has_a_row_for_each_dataset_and_a_place_for_each_order():
+    found = judged(shuffled, [*orders("digits"), *orders("wine")])
+    head, *rows = found.rows
+    assert [row[0] for row in rows] == ["digits", "wine"]
+    assert {len(row) for row in rows} == {len(head)}
+    assert rows[0][1].startswith("3 [")  # sorted ends three times as high
+    assert rows[0][2:5] == ("", "", "")  # of no other order is a cell
+
+
 def test_three_replicas_do_not_tell():
     found = judged(shuffled, orders("digits"), n_replicas=3)
     assert found.verdict == Verdict.UNRESOLVED
@@ -111,6 +120,7 @@ def test_three_replicas_do_not_tell():
 def test_correlated_blocks(how, verdict):
     found = judged(independent, blocks(**how))
     assert found.verdict == verdict
+    assert [row[0] for row in found.rows[1:3]] == ["B=8, blocks of 64, shuffled", "B=8, blocks of 64, in order"]
     assert "nan" not in found.sentence
 
 

@@ -92,6 +92,20 @@ def test_what_mathematics_says_is_found(verdicts):
     assert verdicts() == expected
 
 
+def test_the_plain_answer_names_the_settings_that_the_runs_tell_apart(verdicts, whole_list):
+    verdicts()
+    found = {case.name: study.residuals(whole_list, case) for case in study.LIST}
+    same, rounding, another = study._doesnt_matter(found, 3).plain.split("; ")
+    assert same.endswith("the same training, to the last bit, with whole batches of B=64")
+    assert rounding.startswith("the same up to rounding with whole batches of B=50, ")
+    assert another == "another training with a short last batch, weight decay, clipping, adam and rmsprop."
+    head, *rows = study._doesnt_matter(found, 3).rows
+    assert head == ("sum with", "from mean at η, digits")
+    assert ("sgd, B=64: η/B", "0") in rows
+    equal = {name: {"digits": np.zeros(3)} for name in found}
+    assert study._doesnt_matter(equal, 3).plain == ""
+
+
 def test_were_it_all_one_training_the_warnings_would_be_refuted(verdicts):
     found = verdicts(lambda case: 0.0)
     assert {claim for claim, verdict in found.items() if verdict is REFUTED} == {
