@@ -37,7 +37,13 @@ autodoc_member_order = "bysource"
 add_module_names = False
 
 
+VERDICTS = ("supported", "refuted", "conditional", "unresolved")
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("source-read", list_studies)
+    app.connect("doctree-read", colour_verdicts)
+    app.connect("html-page-context", add_filter)
     app.connect("doctree-read", unquote_pictures, priority=100)  # before Sphinx collects the files
     app.connect("doctree-read", copy_from_outside, priority=100)
     app.connect("autodoc-process-docstring", format_docstring)
@@ -59,6 +65,33 @@ def write_mathml(translator: HTML5Translator, node: nodes.math | nodes.math_bloc
     except MathError as error:
         logging.getLogger(__name__).warning("formula: %s: %s", error, node.astext(), location=node)
     raise nodes.SkipNode
+
+
+def list_studies(app: Sphinx, name: str, source: list[str]) -> None:
+    """The pages of studies belong below the page of findings, which GitHub shows without this list."""
+    if name == "findings":
+        studies = sorted(path.stem for path in Path(app.srcdir, name).glob("*.md"))
+        entries = "\n".join(f"{study.replace('_', ' ')} <findings/{study}>" for study in studies)
+        source[0] += f"\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
+
+
+def colour_verdicts(app: Sphinx, page: nodes.document) -> None:
+    """A verdict in bold gets its colour; in a table of answers, a question is as wide as its row."""
+    if not app.env.docname.startswith("findings"):
+        return
+    for word in page.findall(nodes.strong):
+        if (verdict := word.astext().lower().strip(".")) in VERDICTS:
+            word["classes"] += ["verdict", verdict]
+    for first, *others in [row.children for row in page.findall(nodes.row)]:
+        if not any(entry.astext() for entry in others):
+            first["morecols"] = len(others)
+            first.parent["classes"].append("question")
+            first.parent.children[1:] = []
+
+
+def add_filter(app: Sphinx, name: str, template: str, context: dict[str, object], page: nodes.document | None) -> None:
+    if name == "findings":
+        app.add_js_file("findings.js")
 
 
 def unquote_pictures(app: Sphinx, page: nodes.document) -> None:

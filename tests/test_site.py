@@ -82,6 +82,46 @@ def test_a_telephone_shows_all_columns_of_the_findings(site, browser):
     assert 0 < needed <= shown
 
 
+@pytest.mark.slow
+def test_the_answers_are_filtered_by_words_and_verdicts(site, browser):
+    tab = browser.new_page(viewport=SCREEN)
+    tab.goto((site / "findings.html").as_uri())
+    everything = tab.evaluate(ANSWERS)
+    assert len(everything) == int(re.search(r"(\d+) claims", tab.inner_text("article"))[1])
+    for verdict in ("supported", "conditional", "unresolved"):
+        tab.uncheck(f"input[name={verdict}]")
+    refuted = [text for text in everything if "refuted" in text.split("\t")[2]]
+    assert tab.evaluate(ANSWERS) == refuted
+    assert 0 < len(refuted) < len(everything)
+    tab.check("input[name=supported]")
+    tab.fill("input[type=search]", "RESCALED clip")
+    (one,) = tab.evaluate(ANSWERS)
+    assert "C2.clip" in one
+    assert tab.inner_text(".filter output") == f"1 of {len(everything)} answers"
+    (question,) = tab.evaluate(QUESTIONS)  # of other studies nothing is left
+    assert question in tab.inner_text("tr.question:not([hidden])")
+    tab.fill("input[type=search]", "no such word")
+    assert tab.evaluate(ANSWERS) == tab.evaluate(QUESTIONS) == []
+    tab.close()
+
+
+@pytest.mark.slow
+def test_without_scripts_all_answers_are_there_and_verdicts_have_their_colours(site, browser):
+    for scheme in ("light", "dark"):
+        tab = browser.new_page(viewport=SCREEN, java_script_enabled=False, color_scheme=scheme)
+        tab.goto((site / "findings.html").as_uri())
+        assert tab.locator(".filter").count() == 0
+        assert tab.locator("td .verdict").count() == tab.locator("td .verdict:visible").count() > 50
+        words = [
+            tab.locator(f"li .verdict.{verdict}") for verdict in ("supported", "refuted", "conditional", "unresolved")
+        ]
+        colours = {word.evaluate("(one) => getComputedStyle(one).color") for word in words}
+        assert len(colours) == 4
+        tab.close()
+
+
+ANSWERS = """[...document.querySelectorAll("tr:not(.question):not([hidden])")].slice(1).map(row => row.innerText)"""
+QUESTIONS = """[...document.querySelectorAll("tr.question:not([hidden])")].map(row => row.innerText)"""
 DRAWN = """[...document.querySelectorAll("math mfrac")].filter(fraction => {
     const [above, below] = [...fraction.children].map(part => part.getBoundingClientRect());
     return above.height > 0 && above.bottom <= below.top + 2;
