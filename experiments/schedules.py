@@ -212,4 +212,4 @@ def _over_k(dataset: str, found: list[Large]) -> Panel:
         Series("without", k, *quartiles([base, *(one.without for one in own)])),
         Series("with a warm-up", k[1:], *quartiles([one.warmed for one in own])),
     ]
-    return Panel(dataset, "k = B/8 = η/η at B=8", "training cost per example", lines)
+    return Panel(dataset, "k, times batch size and rate of B=8", "training cost per example", lines)
