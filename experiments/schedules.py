@@ -14,7 +14,7 @@ from harness.report import interval, number, verdicts_along
 Array = NDArray[np.floating]
 
 BASE = 8  # batch size from which all begins
-BANDS = (1.02, 1.05, 1.1)  # factors within which two costs are as good as each other
+BANDS = (1.03, 1.05, 1.1)  # factors within which two costs are as good as each other
 LOSS = 1.1  # times the cost of the small batch, above which the linear rule has lost something
 ARMS = ("constant", "lowered rate", "raised batch")
 

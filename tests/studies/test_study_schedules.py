@@ -69,7 +69,7 @@ def test_a_raised_batch_against_a_lowered_rate(how, verdict):
 
 
 def test_the_verdict_along_the_band_is_told():
-    assert "1.02 to 1.05 refuted; 1.1 supported" in verdicts(*three_arms(raised=0.107))["H1"].sentence
+    assert "1.03 to 1.05 refuted; 1.1 supported" in verdicts(*three_arms(raised=0.107))["H1"].sentence
 
 
 def test_settings_may_disagree():
