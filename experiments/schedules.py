@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, costs_at, limits, median_cost, quartiles
-from harness.inference import Interval, Verdict, inside, lower, median_interval, together
+from harness.inference import Comparison, Interval, Verdict, inside, lower, median_interval, together
 from harness.report import interval, number, verdicts_along
 
 Array = NDArray[np.floating]
@@ -162,7 +162,7 @@ def warmed_up(evidence: Evidence) -> Iterator[Finding]:
     kept = {(own.dataset, own.k): _median_ratio(own.warmed, own.base) for own in found}
     lost = {(own.dataset, own.k): int(np.isinf(own.without).sum()) for own in found}
     each = "; ".join(
-        f"{name} k={k}: {_gain(comparison.ratio)}, without it {lost[name, k]} of {len(found[0].base)} diverged"
+        f"{name} k={k}: {_gain(comparison)}, without it {lost[name, k]} of {len(found[0].base)} diverged"
         for (name, k), comparison in comparisons.items()
     )
     yield Finding(
@@ -201,8 +201,10 @@ def _large(evidence: Evidence) -> Iterator[Large]:
             yield Large(str(dataset), round(row.batch_size / base), *arms)
 
 
-def _gain(ratio: Interval) -> str:
-    return interval(ratio) if np.isfinite(ratio.estimate) else "not finite in both"
+def _gain(comparison: Comparison) -> str:
+    """The ratio, or how few replicas diverged in neither arm."""
+    known = np.isfinite([comparison.ratio.low, comparison.ratio.high]).all()
+    return interval(comparison.ratio) if known else f"{comparison.finite} replicas diverged in neither"
 
 
 def _over_k(dataset: str, found: list[Large]) -> Panel:
