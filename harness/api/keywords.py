@@ -59,7 +59,7 @@ def keywords(
     learning_rate_schedule: str = "constant",
     warm_up_epochs: float = 0,
     batch_size_schedule: Literal["constant", "step"] = "constant",
-    milestones: Sequence[int] = (),
+    milestones: Sequence[int] = [],
     milestone_factor: float = 5,
     epochs: int | None = 30,
     updates: int | None = None,

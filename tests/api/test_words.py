@@ -42,6 +42,7 @@ def test_every_setting_of_a_cell_has_a_keyword():
     [
         ({"batch_size": np.int64(8)}, "batch_size", 8),
         ({"learning_rate": np.float64(1e-5)}, "learning_rate", 1e-5),
+        ({"milestones": (2, 4), "batch_size_schedule": "step"}, "milestones", [2, 4]),
         ({"learning_rate": 0.1 + 0.2}, "learning_rate", 0.1 + 0.2),
         ({"hidden": (64, 32)}, "model.hidden", [64, 32]),
         ({"model.hidden": np.array([16])}, "model.hidden", [16]),

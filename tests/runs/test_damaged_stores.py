@@ -136,6 +136,7 @@ GRIDS = {
     "plan/lr_mean": ["x"],
     "plan/sizes": [["a", "b"], [], [4], 5, [4, 0]],
     "plan/loss": ["x", []],
+    "plan/later_sizes": [5, [3], [["x", 2]], [[1, 0]], [[2, 8], [1, 9]], [[1, 2, 3]]],
     "signature": [5, "a\nb"],
     "code": [5, None],
     "data": [[]],
