@@ -64,13 +64,14 @@ def ratio_table(evidence: Evidence, best: "pd.DataFrame", clock: str) -> dict[fl
 def threshold(
     evidence: Evidence, best: "pd.DataFrame", ratios: dict[str, dict[float, Interval]], edges: str, smooth: bool
 ) -> Finding:
-    """C10: whether B=N begins to take too long near 2000 examples, whatever "too long" means. smooth: without a knee."""
+    """C10: whether B=N begins to take too long near 2000 examples, by what too long may be. smooth: without a knee."""
     by_n = ratios["seconds"]
     near = min(by_n, key=lambda N: abs(np.log(N / CLAIMED)))
     verdicts = {factor: inside(crossing(by_n, factor), *NEAR) for factor in TOO_LONG}
-    text = (
-        f"{'There is no threshold, the ratio grows without a knee (N1). ' * smooth}At N={near:g} the whole set takes {interval(by_n[near])} times as long as "
-        f"the best mini-batch; {_from_where(by_n)}. The claim by what is too long, in times: {verdicts_along(verdicts)}."
+    text = "There is no threshold, the ratio grows without a knee (N1). " if smooth else ""
+    text += (
+        f"At N={near:g} the whole set takes {interval(by_n[near])} times as long as the best mini-batch; "
+        f"{_from_where(by_n)}. The claim, by how many times as long is too long: {verdicts_along(verdicts)}."
     )
     if unknown := [N for N in sorted(by_n) if np.isnan(by_n[N].estimate)]:
         text = f"Not every replica reaches the cost at N={', '.join(f'{N:g}' for N in unknown)}."
@@ -198,5 +199,6 @@ def _ratio_panel(ratios: dict[str, dict[float, Interval]], lines: bool = False) 
         at = measured.mean() - np.interp(np.log(sizes), np.log(x), y).mean()
         drawn.append(Series(f"two lines that join at N={BEND}", x, np.exp(y + at), kind="reference"))
     if not lines:
-        drawn += [Series(f"{factor:g} times as long", sizes, [factor] * len(sizes), kind="reference") for factor in TOLD]
+        for factor in TOLD:
+            drawn.append(Series(f"{factor:g} times as long", sizes, [factor] * len(sizes), kind="reference"))
     return Panel("B = N over the best mini-batch", N_AXIS, "ratio", drawn)
