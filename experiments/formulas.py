@@ -4,11 +4,12 @@ Nothing of this needs a training; the sweep has one small cell, because every st
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import Evidence, Finding, Panel, Series
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
 from harness.inference import Verdict, exactly, together
 from harness.network import ACTIVATIONS, LOSSES, MLP, REDUCTIONS, Parameters, inplace_reduce, inplace_sigmoid
 from harness.report import number
@@ -18,6 +19,8 @@ GRADIENT = 1e-7
 STEP = 1e-5  # of the central differences
 KINK = 1e-6  # where two steps give other slopes, as they do across a kink
 VALUE = 1e-6
+COSINE = 1e-12
+SAME = 0.01  # two penalties closer than this are one
 AGAINST, DISTANCE = "Gradient against central differences", "largest distance / largest slope"
 
 
@@ -27,6 +30,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     yield _output_layer(evidence.rng)
     yield _recursion(evidence.rng)
     yield _minimum(evidence.rng)
+    yield _signs(evidence.rng)
+    yield _scikit_learn()
 
 
 # E8 and E9: what can be evaluated at all.
@@ -97,20 +102,23 @@ def _first(z: Array, bad: NDArray[np.bool_]) -> str:
 # C6 to C8: what is right.
 
 
-def networks(rng: np.random.Generator, depths: Sequence[int]) -> Iterator[tuple[MLP, Array, Array]]:
-    """Every activation × cost × number of hidden layers, with eight random examples."""
+def networks(
+    rng: np.random.Generator, depths: Sequence[int], batch_sizes: Sequence[int] = (8,)
+) -> Iterator[tuple[MLP, Array, Array]]:
+    """Every activation × cost × number of hidden layers, with random examples; the batch sizes take turns."""
+    sizes = cycle(batch_sizes)
     for activation in ACTIVATIONS:
         for loss in LOSSES:
             for depth in depths:
-                yield draw(rng, activation, loss, depth)
+                yield draw(rng, activation, loss, depth, next(sizes))
 
 
-def draw(rng: np.random.Generator, activation: str, loss: str, depth: int) -> tuple[MLP, Array, Array]:
+def draw(rng: np.random.Generator, activation: str, loss: str, depth: int, n: int = 8) -> tuple[MLP, Array, Array]:
     sizes = (4, *(5, 4, 3, 3)[:depth], 3)
     params = Parameters.initialized(sizes, "glorot_normal", [rng])
     for b in params.b:
         b[:] = rng.normal(size=b.shape) / 2
-    return MLP(params, activation, loss), rng.normal(size=(8, 4)), np.eye(3)[rng.integers(3, size=8)]
+    return MLP(params, activation, loss), rng.normal(size=(n, 4)), np.eye(3)[rng.integers(3, size=n)]
 
 
 def slopes(network: MLP, X: Array, Y: Array, step: float) -> Array:
@@ -216,3 +224,73 @@ def _scan_of_three(rng: np.random.Generator) -> Array:
     costs_at = LOSSES["softmax_cross_entropy"].costs
     at_target = np.array([costs_at(np.log(y)[None], y[None])[0] for y in targets])
     return np.array([costs_at(np.log(others), np.tile(y, (2000, 1))) for y in targets]) - at_target[:, None]
+
+
+# C3 and C2.sklearn: sums and means of one batch.
+
+
+def _signs(rng: np.random.Generator) -> Finding:
+    """C3: signs and direction of sum and mean of the same per-example gradients."""
+    n_components = n_mixed = n_turned = 0
+    largest, lines = 0.0, {}
+    for network, X, Y in networks(rng, depths=(0, 1, 2, 3), batch_sizes=(3, 50, 64)):
+        each = np.concatenate([network.gradient(X[i : i + 1], Y[i : i + 1]).flat for i in range(len(X))])
+        total, mean = (network.gradient(X, Y).flat[0] for _ in range(2))
+        inplace_reduce(mean[None], "mean", len(X))
+        n_components += total.size
+        n_mixed += int(((each > 0).any(axis=0) & (each < 0).any(axis=0)).sum())
+        n_turned += int((np.sign(total) != np.sign(mean)).sum())
+        largest = max(largest, abs(1 - total @ mean / (np.linalg.norm(total) * np.linalg.norm(mean))))
+        lines[len(X)] = Series(f"B={len(X)}", mean, total, kind="marks")
+    lost = Verdict.SUPPORTED if n_turned or largest > COSINE else Verdict.REFUTED
+    title = "Components of the gradient, one network for each B"
+    return Finding(
+        "C3",
+        lost if n_mixed else Verdict.UNRESOLVED,
+        f"In {n_mixed} of {n_components} components the examples of a batch pull both ways, and in {n_turned} of all "
+        f"components sum and mean differ in sign; the cosine between the two is 1 within {largest:.0e}. Cancelling is "
+        "done by the addition, which both have; a positive factor turns nothing.",
+        panels=[Panel(title, "mean over the examples", "sum over the examples", [*lines.values()], log="")],
+    )
+
+
+def _scikit_learn() -> Finding:
+    """C2.sklearn: λ from one update, ΔW(alpha) − ΔW(0) = −η λ W."""
+    penalties = {size: _penalty(size) for size in (32, 128, 512)}
+    low, high = min(penalties.values()), max(penalties.values())
+    verdict = Verdict.SUPPORTED if high <= (1 + SAME) * low else Verdict.REFUTED
+    words = ", ".join(f"{number(value)} at B={size}" for size, value in penalties.items())
+    text = f"alpha=1 is a weight decay of {words}: alpha/B, since the penalty is divided by the size of the batch."
+    sizes = list(penalties)
+    lines = [
+        Series("measured", sizes, list(penalties.values()), kind="marks"),
+        Series("1/B", sizes, [1 / size for size in sizes], kind="reference"),
+    ]
+    return Finding(
+        "C2.sklearn",
+        verdict,
+        text if verdict is Verdict.REFUTED else f"alpha=1 is a weight decay of {words}.",
+        panels=[Panel("What alpha=1 is", BATCH_SIZE, "weight decay λ", lines)],
+    )
+
+
+def _penalty(batch_size: int) -> float:
+    """The weight decay that alpha=1 is in scikit-learn's classifier, in a batch of so many examples."""
+    from sklearn.neural_network import MLPClassifier
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(batch_size, 4)), np.arange(batch_size) % 2
+    rate = {"tiny": 1e-30, "free": 0.1, "bound": 0.1}
+    W = {}
+    for name, alpha in (("tiny", 0.0), ("free", 0.0), ("bound", 1.0)):
+        network = MLPClassifier(
+            (3,),
+            solver="sgd",
+            momentum=0,
+            alpha=alpha,
+            learning_rate_init=rate[name],
+            batch_size=batch_size,
+            random_state=0,
+        )
+        W[name] = network.partial_fit(X, y, classes=[0, 1]).coefs_[0]
+    return float(np.median((W["free"] - W["bound"]) / (0.1 * W["tiny"])))

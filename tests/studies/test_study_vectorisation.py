@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 JUDGE = judge_of("vectorisation", studies.EXPERIMENTS)
 SIZES = (1, 16, 64, 128, 1024)
 LOOP = dict.fromkeys(SIZES, 30.0)  # µs per example
-FALLS = {1: 30.0, 16: 4.0, 64: 1.15, 128: 1.0, 1024: 0.95}
+FALLS = {1: 30.0, 16: 4.0, 64: 1.2, 128: 1.0, 1024: 0.99}
 RISES = {1: 30.0, 16: 20.0, 64: 9.0, 128: 4.0, 1024: 1.0}
 
 
@@ -40,12 +40,12 @@ def findings(*arguments, **options):
 
 
 def test_a_gain_is_found_and_saturates_before_the_whole_set():
-    found = findings({**FALLS, 1024: 1.0})
+    found = findings(FALLS)
     assert found["C9"].verdict is Verdict.SUPPORTED
     assert found["C9"].effect.estimate == pytest.approx(30, rel=0.05)
     assert found["V1"].verdict is Verdict.REFUTED
     assert (found["V1"].effect.low, found["V1"].effect.high) == (128, 128)
-    assert "rows as they lie: on digits from B=128 [128, 128] of 1024 on (B=64: 1.1" in found["V1"].sentence
+    assert "rows as they lie: on digits from B=128 [128, 128] of 1024 on (B=64: 1." in found["V1"].sentence
 
 
 def test_what_is_nearly_as_fast_decides_where_the_gain_goes_on_by_little():
