@@ -142,14 +142,14 @@ def _in_training(
         return Finding(claim, Verdict.UNRESOLVED, "Printed and derived formula were not both trained.")
     verdict = together(verdicts.values())
     settings = "; ".join(f"{key[1]} at η={key[2]:g} {_what(histories[key], own[key])}{_also(own[key])}" for key in own)
-    off = [steps[key] for key in own]
+    off = " to ".join(dict.fromkeys(number(end) for end in np.quantile([steps[key] for key in own], [0, 1])))
     alike = "Its cost is that of the derived update, though its" if verdict is Verdict.SUPPORTED else "Its"
     first = next(iter(own.values()))
     return Finding(
         claim,
         verdict,
-        f"{alike} first step is off by {number(min(off))} to {number(max(off))} times the derived step. Final cost: "
-        f"{settings}. The claim by the margin: {verdicts_along(verdicts)}.{_price(formula, found, verdict)}",
+        f"{alike} first step is off by {off} times the length of the derived one. Final cost: {settings}. The claim by "
+        f"the margin: {verdicts_along(verdicts)}.{_price(formula, found, verdict)}",
         unit="× the cost of the derived update (first dataset)",
         effect=first.ratio if np.isfinite(first.ratio.low) else None,
         replicas=min(history["replica"].nunique() for history in histories.values()),
@@ -261,6 +261,6 @@ def _scatter(found: Mapping[Key, Comparison], steps: Mapping[Key, float], names:
         lines.append(Series(dataset, [found[key].ratio.estimate for key in own], places, kind="marks"))
     lines.append(Series("the same cost", [1.0, 1.0], [-0.5, len(names) - 0.5], kind="reference"))
     off = {name: min(step for key, step in steps.items() if key[0] == name) for name in names}
-    rows = [f"{name}: step off by {number(off[name])}" for name in names]
+    rows = [f"{name.replace('_', ' ')}: step off by at least {number(off[name])}" for name in names]
     title, axis = "Wrong steps and their costs (diverged: no mark)", "final cost, printed over derived"
     return Panel(title, axis, "", lines, log="x", names=rows, named="y")

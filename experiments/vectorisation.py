@@ -110,7 +110,7 @@ def whole_set_in_one(evidence: Evidence, times: Times) -> Finding:
 def _saturates(
     order: str, tables: "dict[tuple[str, str], pd.DataFrame]", enough: dict[tuple[str, str], Interval]
 ) -> str:
-    """rows as they lie: on wine from B=64 [64, 106] of 106 on (B=64: 1.05 times the best), ..."""
+    """rows as they lie: on wine from B=64 [64, 106] of 106 on (B=64 takes 1.05 times the best), ..."""
     parts = []
     for (dataset, own), table in tables.items():
         if own == order:

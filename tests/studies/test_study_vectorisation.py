@@ -45,7 +45,7 @@ def test_a_gain_is_found_and_saturates_before_the_whole_set():
     assert found["C9"].effect.estimate == pytest.approx(30, rel=0.05)
     assert found["V1"].verdict is Verdict.REFUTED
     assert (found["V1"].effect.low, found["V1"].effect.high) == (128, 128)
-    assert "rows as they lie: on digits from B=128 [128, 128] of 1024 on (B=64: 1." in found["V1"].sentence
+    assert "rows as they lie: on digits from B=128 [128, 128] of 1024 on (B=64 takes 1." in found["V1"].sentence
 
 
 def test_what_is_nearly_as_fast_decides_where_the_gain_goes_on_by_little():
