@@ -90,7 +90,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 def _trained(evidence: Evidence) -> "tuple[dict[Key, pd.DataFrame], dict[Key, float]]":
     """The checkpoints of every cell as it was trained and as each formula trains it; how far first steps are off."""
-    histories, steps = {}, {}
+    histories: dict[Key, pd.DataFrame] = {}
+    steps: dict[Key, float] = {}
     for _, row in evidence.cells.iterrows():
         setting = str(row["dataset"]), float(row["learning_rate"])
         histories[DERIVED, *setting] = evidence.histories[str(row["cell"])]

@@ -199,6 +199,6 @@ def _ratio_panel(ratios: dict[str, dict[float, Interval]], lines: bool = False) 
         at = measured.mean() - np.interp(np.log(sizes), np.log(x), y).mean()
         drawn.append(Series(f"two lines that join at N={BEND}", x, np.exp(y + at), kind="reference"))
     if not lines:
-        for factor in TOLD:
-            drawn.append(Series(f"{factor:g} times as long", sizes, [factor] * len(sizes), kind="reference"))
+        label = f"{', '.join(map(str, TOLD))} times as long"
+        drawn += [Series(label, sizes, [factor] * len(sizes), kind="reference") for factor in TOLD]
     return Panel("B = N over the best mini-batch", N_AXIS, "ratio", drawn)
