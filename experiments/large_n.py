@@ -56,9 +56,10 @@ def ratio_table(evidence: Evidence, best: "pd.DataFrame", clock: str) -> dict[fl
         cell = own.set_index("arm")["cell"]
         if {"B=N", "mini-batch"} <= set(cell.index):
             a, b = (evidence.to_target[cell[arm]][clock] for arm in ("B=N", "mini-batch"))
-            with np.errstate(invalid="ignore"):
-                found[float(N)] = geometric_mean_ratio(np.log(a / b))
-    return {N: ratio if np.isfinite(ratio.estimate) else UNKNOWN for N, ratio in found.items()}
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logs = np.log(a / b)
+            found[float(N)] = geometric_mean_ratio(logs) if np.isfinite(logs).all() else UNKNOWN
+    return found
 
 
 def threshold(

@@ -106,7 +106,7 @@ def _ratios(evidence: Evidence, cells: pd.DataFrame) -> dict[tuple[str, str], In
 def _median_ratio(a: Array, b: Array) -> Interval:
     """Of the replicas that both have; a replica that was lost is +inf in a and 0 in b, and counts."""
     n = min(len(a), len(b))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         ratio = a[:n] / b[:n]
     return median_interval(ratio[~np.isnan(ratio)])
 

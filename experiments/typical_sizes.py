@@ -86,7 +86,7 @@ def regret(seconds: dict[float, Array], n_train: float, n_datasets: int) -> Regr
     if not typical or not others:
         return Regret(np.nan, np.nan, Interval(np.nan, np.nan, np.nan), False)
     a, b = (min(sizes, key=middle.__getitem__) for sizes in (typical, others))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(seconds[a] / seconds[b])[split.report]
     known = np.isfinite(logs).all() and len(logs) >= FEWEST_REPLICAS
     ratio = geometric_mean_ratio(logs) if known else Interval(np.nan, np.nan, np.nan)
