@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, at_the_edge, limits
-from harness.inference import CONFIDENCE, Interval, Verdict, geometric_mean_ratio, inside
-from harness.report import interval, number
+from harness.inference import CONFIDENCE, Interval, Verdict, geometric_mean_ratio, inside, together
+from harness.report import interval, number, verdicts_along
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,18 +17,21 @@ Array = NDArray[np.floating]
 CLAIMED = 2000  # examples
 BEND = 2048  # where the two lines join: the N of the grid that is nearest
 NEAR = (CLAIMED / 2, CLAIMED * 2)  # a threshold in here would be the one that is claimed
-TOO_LONG = 1.25  # times the seconds of the best mini-batch
-KNEE = 0.5  # of a slope: half of the way from no dependence on N to cost in proportion to it
+TOO_LONG = (1.25, 1.5, 2, 3, 4, 5, 7, 10)  # times the seconds of the best mini-batch: nobody says which
+TOLD = (2, 4, 10)  # of these, the ones whose N is told
+KNEE = (1 / 3, 1 / 2, 1)  # rise of a slope: a third, half, all of the way from no dependence on N to proportion
 FEWEST_SPARE = 2  # degrees of freedom of the scatter around the two lines
 N_AXIS = "training examples N"
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     best = best_cells(evidence)
     edges = at_the_edge(best)
     ratios = {clock: ratio_table(evidence, best, clock) for clock in ("seconds", "epochs")}
-    yield threshold(evidence, best, ratios, edges)
-    yield knee(evidence, ratios, edges)
+    bent = knee(evidence, ratios, edges)
+    yield threshold(evidence, best, ratios, edges, smooth=bent.verdict is Verdict.REFUTED)
+    yield bent
 
 
 def best_cells(evidence: Evidence) -> "pd.DataFrame":
@@ -47,34 +50,35 @@ def best_cells(evidence: Evidence) -> "pd.DataFrame":
 
 
 def ratio_table(evidence: Evidence, best: "pd.DataFrame", clock: str) -> dict[float, Interval]:
-    """N -> B=N over the best mini-batch, replica by replica; NaN where half of the pairs or more lack a value."""
+    """N -> B=N over the best mini-batch, replica by replica; NaN where a replica of either misses the cost."""
     found = {}
     for N, own in best.groupby("N"):
         cell = own.set_index("arm")["cell"]
         if {"B=N", "mini-batch"} <= set(cell.index):
             a, b = (evidence.to_target[cell[arm]][clock] for arm in ("B=N", "mini-batch"))
-            reached = np.isfinite(a) & np.isfinite(b)
-            usable = reached if 2 * reached.sum() > len(a) else np.zeros_like(reached)
-            found[float(N)] = geometric_mean_ratio(np.log(a[usable] / b[usable]))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                logs = np.log(a / b)
+            found[float(N)] = geometric_mean_ratio(logs) if np.isfinite(logs).all() else UNKNOWN
     return found
 
 
 def threshold(
-    evidence: Evidence, best: "pd.DataFrame", ratios: dict[str, dict[float, Interval]], edges: str
+    evidence: Evidence, best: "pd.DataFrame", ratios: dict[str, dict[float, Interval]], edges: str, smooth: bool
 ) -> Finding:
-    """C10: from which N on B=N takes too long."""
+    """C10: whether B=N begins to take too long near 2000 examples, by what too long may be. smooth: without a knee."""
     by_n = ratios["seconds"]
-    found = crossing(by_n)
     near = min(by_n, key=lambda N: abs(np.log(N / CLAIMED)))
-    sizes = sorted(by_n)
-    shown = ", ".join(f"{interval(by_n[N])} at N={N:g}" for N in sorted({sizes[0], near, sizes[-1]}))
-    text = f"Batch gradient descent takes as many times as long as the best mini-batch: {shown}; "
-    text += f"more than {TOO_LONG:g} {_from_where(found, sizes)}."
-    if unknown := [N for N in sizes if np.isnan(by_n[N].estimate)]:
-        text = f"Too few replicas reach the cost at N={', '.join(f'{N:g}' for N in unknown)}."
+    verdicts = {factor: inside(crossing(by_n, factor), *NEAR) for factor in TOO_LONG}
+    text = "There is no threshold, the ratio grows without a knee (N1). " if smooth else ""
+    text += (
+        f"At N={near:g} the whole set takes {interval(by_n[near])} times as long as the best mini-batch; "
+        f"{_from_where(by_n)}. The claim, by how many times as long is too long: {verdicts_along(verdicts)}."
+    )
+    if unknown := [N for N in sorted(by_n) if np.isnan(by_n[N].estimate)]:
+        text = f"Not every replica reaches the cost at N={', '.join(f'{N:g}' for N in unknown)}."
     return Finding(
         "C10",
-        Verdict.UNRESOLVED if edges or unknown else inside(found, *NEAR),
+        Verdict.UNRESOLVED if edges or unknown else together(verdicts.values()),
         text + edges,
         unit=f"× the train seconds of the best mini-batch at N={near:g}",
         effect=by_n[near] if np.isfinite(by_n[near].estimate) else None,
@@ -83,18 +87,17 @@ def threshold(
     )
 
 
-def crossing(by_n: dict[float, Interval]) -> Interval:
-    """The N from which on the ratio is TOO_LONG: 0 if it is at every N, inf if not at the largest; NaN if unknown.
+def crossing(by_n: dict[float, Interval], factor: float) -> Interval:
+    """The N from which on the ratio is above factor: 0 if at every N, inf if not at the largest; NaN if unknown.
 
     Its limits are where the upper and the lower limits of the ratios cross.
     """
     sizes = np.array(sorted(by_n))
     curves = (np.array([getattr(by_n[N], name) for N in sizes]) for name in ("estimate", "high", "low"))
-    return Interval(*(_crossing(np.log(sizes), np.log(curve)) for curve in curves))
+    return Interval(*(_crossing(np.log(sizes), np.log(curve), np.log(factor)) for curve in curves))
 
 
-def _crossing(x: Array, y: Array) -> float:
-    level = np.log(TOO_LONG)
+def _crossing(x: Array, y: Array, level: float) -> float:
     if np.isnan(y).any():
         return float("nan")
     below = np.flatnonzero(y <= level)
@@ -106,15 +109,22 @@ def _crossing(x: Array, y: Array) -> float:
     return float(np.exp(x[i] + (level - y[i]) / (y[i + 1] - y[i]) * (x[i + 1] - x[i])))
 
 
-def _from_where(found: Interval, sizes: list[float]) -> str:
+def _from_where(by_n: dict[float, Interval]) -> str:
+    """From which N on it takes 2, 4 and 10 times as long, or that it does so everywhere, or nowhere."""
+    first, last = min(by_n), max(by_n)
+    found = {factor: crossing(by_n, factor) for factor in TOLD}
+    return ", ".join(f"{factor:g} times as long {_starts(place, first, last)}" for factor, place in found.items())
+
+
+def _starts(found: Interval, first: float, last: float) -> str:
     if found.estimate == 0:
-        return f"at every N from {sizes[0]:g} on"
+        return f"at every N from {first:g} on"
     if np.isinf(found.estimate):
-        return f"not up to N={sizes[-1]:g}"
+        return f"not up to N={last:g}"
     if np.isnan(found.low):
         return f"from N={number(found.estimate)} on"
-    low = f"less than {sizes[0]:g}" if found.low == 0 else number(found.low)
-    high = f"more than {sizes[-1]:g}" if np.isinf(found.high) else number(found.high)
+    low = f"less than {first:g}" if found.low == 0 else number(found.low)
+    high = f"more than {last:g}" if np.isinf(found.high) else number(found.high)
     return f"from N={number(found.estimate)} on (between {low} and {high})"
 
 
@@ -122,17 +132,19 @@ def knee(evidence: Evidence, ratios: dict[str, dict[float, Interval]], edges: st
     """N1: whether the slope of the log ratio changes at 2000 examples."""
     bends = {clock: bend(by_n) for clock, by_n in ratios.items()}
     below, change = bends["seconds"]
+    verdicts = {rise: inside(change, rise, np.inf) for rise in KNEE}
     if np.isnan(change.low):
         text = f"{len(ratios['seconds'])} sizes with a ratio are too few for two lines and their scatter."
     else:
         text = (
             f"The ratio of the seconds grows like N^{below:.2f} below N={BEND} and like "
             f"N^{below + change.estimate:.2f} above: the slope changes by {_signed(change)}. In epochs, which no clock "
-            f"can disturb, it changes by {_signed(bends['epochs'][1])}."
+            f"can disturb, it changes by {_signed(bends['epochs'][1])}. The claim by the rise that makes a knee: "
+            f"{verdicts_along(verdicts)}."
         )
     return Finding(
         "N1",
-        Verdict.UNRESOLVED if edges else inside(change, KNEE, np.inf),
+        Verdict.UNRESOLVED if edges else together(verdicts.values()),
         f"{text}{edges}",
         unit=f"change of the slope of log ratio over log N at N={BEND}",
         effect=None if np.isnan(change.low) else change,
@@ -151,7 +163,7 @@ def bend(by_n: dict[float, Interval]) -> tuple[float, Interval]:
     columns = np.stack([np.ones_like(x), x, np.maximum(0, x - np.log(BEND))], axis=1)
     spare = len(x) - 3
     if spare < FEWEST_SPARE or np.isnan(y).any() or np.linalg.matrix_rank(columns) < 3:
-        return np.nan, Interval(np.nan, np.nan, np.nan)
+        return np.nan, UNKNOWN
     from scipy import stats
 
     solution, *_ = np.linalg.lstsq(columns, y, rcond=None)
@@ -188,5 +200,6 @@ def _ratio_panel(ratios: dict[str, dict[float, Interval]], lines: bool = False) 
         at = measured.mean() - np.interp(np.log(sizes), np.log(x), y).mean()
         drawn.append(Series(f"two lines that join at N={BEND}", x, np.exp(y + at), kind="reference"))
     if not lines:
-        drawn.append(Series(f"{TOO_LONG:g}: too long", sizes, [TOO_LONG] * len(sizes), kind="reference"))
+        label = f"{', '.join(map(str, TOLD))} times as long"
+        drawn += [Series(label, sizes, [factor] * len(sizes), kind="reference") for factor in TOLD]
     return Panel("B = N over the best mini-batch", N_AXIS, "ratio", drawn)

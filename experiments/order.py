@@ -14,10 +14,10 @@ from harness.inference import (
     Verdict,
     all_hold,
     exactly,
-    geometric_mean_ratio,
     inside,
     lower,
     mean_interval,
+    median_interval,
     together,
 )
 from harness.report import interval, number
@@ -95,16 +95,22 @@ def _whole(evidence: Evidence, cells: pd.DataFrame) -> dict[str, float]:
 
 
 def _ratios(evidence: Evidence, cells: pd.DataFrame) -> dict[tuple[str, str], Interval]:
-    """(dataset, order) -> final cost over that of reshuffled, at B=8 and the rate at which every order was run."""
+    """(dataset, order) -> median final cost over reshuffled, at B=8 and the rate at which every order was run."""
     found = {}
     for name, own in cells[cells["batch_size"] == SMALL].groupby("dataset", sort=False):
         shared = own.groupby("learning_rate")["order"].nunique()
         at = own[own["learning_rate"] == shared.idxmax()].set_index("order")["cell"]
         for order in (order for order in ORDERS if order in at):
-            a, b = (evidence.final_costs[at[key]] for key in (order, "reshuffle"))
-            usable = np.isfinite(a) & np.isfinite(b)
-            found[str(name), order] = geometric_mean_ratio(np.log(a[usable] / b[usable]))
+            found[str(name), order] = _median_ratio(*(evidence.final_costs[at[key]] for key in (order, "reshuffle")))
     return found
+
+
+def _median_ratio(a: Array, b: Array) -> Interval:
+    """Of the replicas that both have; a replica that was lost is +inf in a and 0 in b, and counts."""
+    n = min(len(a), len(b))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = a[:n] / b[:n]
+    return median_interval(ratio[~np.isnan(ratio)])
 
 
 def _others(evidence: Evidence, cells: pd.DataFrame) -> str:

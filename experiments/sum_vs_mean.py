@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
-from harness.inference import Verdict, exactly, geometric_mean_ratio, together
-from harness.network import ACTIVATIONS, LOSSES, MLP, Parameters, inplace_reduce
+from harness.analysis import Evidence, Finding, Panel, Series
+from harness.inference import Verdict, all_hold, exactly, geometric_mean_ratio, opposite, together
 from harness.report import number
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ Array = NDArray[np.floating]
 ROUNDING = {"float64": 1e-10, "float32": 1e-4}
 VISIBLE = 1e-2  # a relative difference of all parameters, far above rounding
 RAGGED = (1e-3, 1.0)  # "by percents"
-COSINE = 1e-12
-SAME = 0.01  # two penalties closer than this are one
 KNOBS = DECAY, CLIP, EPSILON = ("optimizer.weight_decay", "optimizer.clip_norm", "optimizer.epsilon")
 ALIKE = ("dataset", "optimizer.name", "batch_size", "last_batch", "dtype")
 PLAIN = ("sgd", "momentum", "nesterov")
@@ -67,6 +64,12 @@ NOT_SCALED = [Case("sgd, B=64: η", _plain("sgd", 64), ())]
 LOOPED = [Case("sgd, a loop over the examples: η/B", _plain("sgd", 64), engine="per_example")]
 LOOP = Case("sgd, sum: loop and matrix", {})
 LIST = [*POWER, *OTHER_B, *SINGLE, *LOOPED, *KEPT, *DECAYED, *CLIPPED, *DIVIDED, *UNCHANGED, *SCALED, *NOT_SCALED]
+# what is scaled wrongly, what rightly, and both in words
+TWO_WAYS = {
+    "C2.decay": (DECAYED[:1], DECAYED[1:], "the decay as it is", "the decay times B"),
+    "C2.clip": (CLIPPED[:1], CLIPPED[1:], "the norm as it is", "the norm times B"),
+    "C2.adaptive": (DIVIDED, SCALED, "η/B", "η and epsilon times B"),
+}
 
 Residuals = dict[str, dict[str, Array]]  # name of a case -> dataset -> (R,)
 
@@ -76,19 +79,13 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     replicas = int(evidence.cells["n_replicas"].min())
     yield _sum_of_examples(evidence)
     yield _doesnt_matter(found, replicas)
-    yield _power(found)
-    yield _rounding(found)
-    yield _ragged(evidence, found)
-    yield _two_ways("C2.decay", found, DECAYED[:1], DECAYED[1:], "the decay as it is", "the decay times B")
-    yield _two_ways("C2.clip", found, CLIPPED[:1], CLIPPED[1:], "the norm as it is", "the norm times B")
-    yield _two_ways("C2.adaptive", found, DIVIDED, SCALED, "η/B", "η and epsilon times B")
+    yield _incomplete("C2.power", found, POWER) or _power(found)
+    yield _incomplete("C2.rounding", found, [*OTHER_B, *SINGLE]) or _rounding(found)
+    yield _incomplete("C2.ragged", found, [*KEPT, *POWER[:3]]) or _ragged(found)
+    for claim, (wrong, right, *words) in TWO_WAYS.items():
+        yield _incomplete(claim, found, [*wrong, *right]) or _two_ways(claim, found, wrong, right, *words)
     yield _reported(evidence)
-    yield _scikit_learn()
-    yield _signs(evidence.rng)
-    yield _prose_and_formulas(found)
-
-
-# Pairs of cells.
+    yield _incomplete("C20", found, NOT_SCALED) or _prose_and_formulas(found)
 
 
 def residuals(evidence: Evidence, case: Case) -> dict[str, Array]:
@@ -108,8 +105,11 @@ def relative(one: Array, other: Array) -> Array:
     with np.errstate(all="ignore"):
         size, gap = (np.linalg.norm(V.astype(float), axis=1) for V in (other, one - other))
         found = np.nan_to_num(gap / size, nan=np.inf)
-    same = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
-    return np.where(same, 0.0, found)
+    return np.where(_same(one, other).all(axis=1), 0.0, found)
+
+
+def _same(one: Array, other: Array) -> NDArray[np.bool_]:
+    return np.asarray((one == other) | (np.isnan(one) & np.isnan(other)))
 
 
 def _with_knobs(cells: "pd.DataFrame") -> "pd.DataFrame":
@@ -138,29 +138,13 @@ def _partners(cells: "pd.DataFrame", mean: "pd.Series", case: Case) -> "pd.Serie
     return chosen
 
 
-# From residuals to verdicts.
+def _values(found: Residuals, cases: Sequence[Case]) -> Array:
+    """Of all replicas, datasets and cases; NaN without any."""
+    return np.concatenate([own for case in cases for own in found[case.name].values()] or [np.array([np.nan])])
 
 
 def _worst(found: Residuals, cases: Sequence[Case]) -> float:
-    """The largest of all replicas, datasets and cases; NaN without any."""
-    values = [own.max() for case in cases for own in found[case.name].values()]
-    return float(np.max(values)) if values else float("nan")
-
-
-def _smallest(found: Residuals, cases: Sequence[Case]) -> float:
-    values = [own.min() for case in cases for own in found[case.name].values()]
-    return float(np.min(values)) if values else float("nan")
-
-
-def _above(residual: float, bound: float) -> Verdict:
-    if np.isnan(residual):
-        return Verdict.UNRESOLVED
-    return Verdict.SUPPORTED if residual > bound else Verdict.REFUTED
-
-
-def _both(one: Verdict, other: Verdict) -> Verdict:
-    """A claim of two parts: refuted with either of them."""
-    return Verdict.REFUTED if Verdict.REFUTED in (one, other) else together([one, other])
+    return float(_values(found, cases).max())
 
 
 def _incomplete(claim: str, found: Residuals, cases: Sequence[Case]) -> Finding | None:
@@ -175,8 +159,8 @@ def _said(value: float) -> str:
 
 
 def _range(found: Residuals, cases: Sequence[Case]) -> str:
-    low, high = _smallest(found, cases), _worst(found, cases)
-    return "not measured" if np.isnan(low) else f"{number(low)} to {number(high)}"
+    own = _values(found, cases)
+    return "not measured" if np.isnan(own).any() else f"{number(own.min())} to {number(own.max())}"
 
 
 def _datasets(found: Residuals, cases: Sequence[Case]) -> str:
@@ -196,8 +180,8 @@ def _sum_of_examples(evidence: Evidence) -> Finding:
             own[str(loop["dataset"])] = relative(evidence.weights(loop["cell"]), evidence.weights(matrix))
     worst = max((residual.max() for residual in own.values()), default=float("nan"))
     text = f"One pass over the batch and a loop over its examples end {_said(worst)} apart on {', '.join(own) or '-'}."
-    panel = _table({LOOP.name: own}, [LOOP], "How far a loop over the examples ends from a matrix")
-    return Finding("C1", exactly(worst, ROUNDING["float64"]), text, panels=[panel] if own else [])
+    panels = [_table({LOOP.name: own}, [LOOP], "How far a loop over the examples ends from a matrix")] if own else []
+    return Finding("C1", exactly(worst, ROUNDING["float64"]), text, panels=panels)
 
 
 def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
@@ -212,7 +196,7 @@ def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
         "adam and rmsprop": DIVIDED,
     }
     verdicts = {
-        name: together(exactly(_worst(found, [case]), _bound(case)) for case in cases)
+        name: together(exactly(_worst(found, [case]), ROUNDING[case.where["dtype"]]) for case in cases)
         for name, cases in settings.items()
     }
     words = "; ".join(f"{name} {_size(found, settings[name], verdict)}" for name, verdict in verdicts.items())
@@ -234,10 +218,6 @@ def _where(found: Residuals, settings: Mapping[str, Sequence[Case]], verdicts: M
     }
     words = "; ".join(f"{text} {', '.join(names)}" for text, names in parts.items() if names)
     return f"Once the learning rate of the sum is divided by B: {words}."
-
-
-def _bound(case: Case) -> float:
-    return ROUNDING[case.where["dtype"]]
 
 
 def _size(found: Residuals, cases: Sequence[Case], verdict: Verdict) -> str:
@@ -272,31 +252,23 @@ def _numbers(found: Residuals) -> list[tuple[str, ...]]:
 
 
 def _power(found: Residuals) -> Finding:
-    if lacking := _incomplete("C2.power", found, POWER):
-        return lacking
     worst = _worst(found, POWER)
     text = f"At B=64 sgd, momentum and nesterov differ by {_said(worst)}, on {_datasets(found, POWER)}."
     return Finding("C2.power", exactly(worst, 0.0), text, panels=[_table(found, POWER)])
 
 
 def _rounding(found: Residuals) -> Finding:
-    if lacking := _incomplete("C2.rounding", found, [*OTHER_B, *SINGLE]):
-        return lacking
     double, single = _worst(found, OTHER_B), _worst(found, SINGLE)
-    verdict = _both(exactly(double, ROUNDING["float64"]), exactly(single, ROUNDING["float32"]))
-    text = (
-        f"At B=50 sgd, momentum and nesterov differ by {_said(double)}, on {_datasets(found, OTHER_B)}; in single "
-        f"precision by {_said(single)}."
-    )
+    verdict = all_hold([exactly(double, ROUNDING["float64"]), exactly(single, ROUNDING["float32"])])
+    text = f"At B=50 sgd, momentum and nesterov differ by {_said(double)}, on {_datasets(found, OTHER_B)}; in single "
+    text += f"precision by {_said(single)}."
     return Finding("C2.rounding", verdict, text, panels=[_table(found, [*OTHER_B, *SINGLE])])
 
 
-def _ragged(evidence: Evidence, found: Residuals) -> Finding:
-    if lacking := _incomplete("C2.ragged", found, [*KEPT, *POWER[:3]]):
-        return lacking
-    kept, dropped = (_smallest(found, KEPT), _worst(found, KEPT)), _worst(found, POWER)
-    by_percents = _both(_above(kept[0], RAGGED[0]), exactly(kept[1], RAGGED[1]))
-    verdict = _both(by_percents, exactly(dropped, ROUNDING["float64"]))
+def _ragged(found: Residuals) -> Finding:
+    kept, dropped = _values(found, KEPT), _worst(found, POWER)
+    by_percents = [opposite(exactly(kept.min(), RAGGED[0])), exactly(kept.max(), RAGGED[1])]
+    verdict = all_hold([*by_percents, exactly(dropped, ROUNDING["float64"])])
     own = next(iter(found[KEPT[0].name].values()))
     usable = np.isfinite(own).all() and (own > 0).all()
     return Finding(
@@ -313,133 +285,37 @@ def _ragged(evidence: Evidence, found: Residuals) -> Finding:
 
 def _two_ways(claim: str, found: Residuals, wrong: Sequence[Case], right: Sequence[Case], a: str, b: str) -> Finding:
     """Scaled one way the residual is visible, scaled the other way there is none."""
-    if lacking := _incomplete(claim, found, [*wrong, *right]):
-        return lacking
-    verdict = _both(_above(_smallest(found, wrong), VISIBLE), exactly(_worst(found, right), 0.0))
-    return Finding(
-        claim,
-        verdict,
+    verdict = all_hold([opposite(exactly(_values(found, wrong).min(), VISIBLE)), exactly(_worst(found, right), 0.0)])
+    text = (
         f"With {a} sum and mean end {_range(found, wrong)} apart, relative to the parameters; with {b} "
-        f"{_said(_worst(found, right))}, on {_datasets(found, right)}.",
-        panels=[_table(found, [*wrong, *right])],
+        f"{_said(_worst(found, right))}, on {_datasets(found, right)}."
     )
+    return Finding(claim, verdict, text, panels=[_table(found, [*wrong, *right])])
 
 
 def _reported(evidence: Evidence) -> Finding:
     """C2.cost: everything that a cell reports of two equal trainings."""
     cells = _with_knobs(evidence.cells)
     values = differing = 0
-    for case in POWER[:1]:
-        for _, mean in cells[_of_the_mean(cells, case)].iterrows():
-            for total in cells.loc[_partners(cells, mean, case), "cell"]:
-                for one, other in _reports(evidence, mean["cell"], total):
-                    values += one.size
-                    differing += int((~((one == other) | (np.isnan(one) & np.isnan(other)))).sum())
+    for _, mean in cells[_of_the_mean(cells, POWER[0])].iterrows():
+        for total in cells.loc[_partners(cells, mean, POWER[0]), "cell"]:
+            for one, other in _reports(evidence, mean["cell"], total):
+                values, differing = values + one.size, differing + int((~_same(one, other)).sum())
     text = f"Of {values} values in histories and diagnostics of equivalent trainings {differing} differ."
     return Finding("C2.cost", exactly(differing, 0) if values else Verdict.UNRESOLVED, text)
 
 
-def _reports(evidence: Evidence, one: str, other: str) -> Iterator[tuple[Array, Array]]:
-    for tables in (
-        [evidence.histories[cell][["train_cost", "validation_cost"]] for cell in (one, other)],
-        [evidence.table(cell, "diagnostics.csv") for cell in (one, other)],
-    ):
-        a, b = (table.to_numpy(dtype=float) for table in tables)
-        yield a, b
-
-
-# What needs no sweep.
-
-
-def _scikit_learn() -> Finding:
-    """C2.sklearn: λ from one update, ΔW(alpha) − ΔW(0) = −η λ W."""
-    penalties = {size: _penalty(size) for size in (32, 128, 512)}
-    low, high = min(penalties.values()), max(penalties.values())
-    verdict = Verdict.SUPPORTED if high <= (1 + SAME) * low else Verdict.REFUTED
-    words = ", ".join(f"{number(value)} at B={size}" for size, value in penalties.items())
-    text = f"alpha=1 is a weight decay of {words}: alpha/B, since the penalty is divided by the size of the batch."
-    sizes = list(penalties)
-    lines = [
-        Series("measured", sizes, list(penalties.values()), kind="marks"),
-        Series("1/B", sizes, [1 / size for size in sizes], kind="reference"),
-    ]
-    return Finding(
-        "C2.sklearn",
-        verdict,
-        text if verdict is Verdict.REFUTED else f"alpha=1 is a weight decay of {words}.",
-        panels=[Panel("What alpha=1 is", BATCH_SIZE, "weight decay λ", lines)],
-    )
-
-
-def _penalty(batch_size: int) -> float:
-    """The weight decay that alpha=1 is in scikit-learn's classifier, in a batch of so many examples."""
-    from sklearn.neural_network import MLPClassifier
-
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(batch_size, 4)), np.arange(batch_size) % 2
-    rate = {"tiny": 1e-30, "free": 0.1, "bound": 0.1}
-    W = {}
-    for name, alpha in (("tiny", 0.0), ("free", 0.0), ("bound", 1.0)):
-        network = MLPClassifier(
-            (3,),
-            solver="sgd",
-            momentum=0,
-            alpha=alpha,
-            learning_rate_init=rate[name],
-            batch_size=batch_size,
-            random_state=0,
-        )
-        W[name] = network.partial_fit(X, y, classes=[0, 1]).coefs_[0]
-    return float(np.median((W["free"] - W["bound"]) / (0.1 * W["tiny"])))
-
-
-def _signs(rng: np.random.Generator) -> Finding:
-    """C3: signs and direction of sum and mean of the same per-example gradients."""
-    n_components = n_mixed = n_turned = 0
-    largest, lines = 0.0, {}
-    for network, X, Y in random_networks(rng):
-        each = np.concatenate([network.gradient(X[i : i + 1], Y[i : i + 1]).flat for i in range(len(X))])
-        total, mean = (network.gradient(X, Y).flat[0] for _ in range(2))
-        inplace_reduce(mean[None], "mean", len(X))
-        n_components += total.size
-        n_mixed += int(((each > 0).any(axis=0) & (each < 0).any(axis=0)).sum())
-        n_turned += int((np.sign(total) != np.sign(mean)).sum())
-        largest = max(largest, abs(1 - total @ mean / (np.linalg.norm(total) * np.linalg.norm(mean))))
-        lines[len(X)] = Series(f"B={len(X)}", mean, total, kind="marks")
-    lost = Verdict.SUPPORTED if n_turned or largest > COSINE else Verdict.REFUTED
-    title = "Components of the gradient, one network for each B"
-    return Finding(
-        "C3",
-        lost if n_mixed else Verdict.UNRESOLVED,
-        f"In {n_mixed} of {n_components} components the examples of a batch pull both ways, and in {n_turned} of all "
-        f"components sum and mean differ in sign; the cosine between the two is 1 within {largest:.0e}. Cancelling is "
-        "done by the addition, which both have; a positive factor turns nothing.",
-        panels=[Panel(title, "mean over the examples", "sum over the examples", [*lines.values()], log="")],
-    )
-
-
-def random_networks(rng: np.random.Generator) -> Iterator[tuple[MLP, Array, Array]]:
-    """Every activation × cost × depth, each with a batch of 3, 50 or 64 random examples."""
-    sizes = [(5, 2), (5, 4, 2), (5, 4, 3, 2), (5, 4, 4, 3, 2)]
-    for activation in ACTIVATIONS:
-        for loss in LOSSES:
-            for i, shape in enumerate(sizes):
-                n = (3, 50, 64)[i % 3]
-                params = Parameters.initialized(shape, "glorot_normal", [rng])
-                X, label = rng.normal(size=(n, 5)), rng.integers(2, size=n)
-                yield MLP(params, activation, loss), X, np.eye(2)[label]
+def _reports(evidence: Evidence, *cells: str) -> Iterator[list[Array]]:
+    yield [evidence.histories[cell][["train_cost", "validation_cost"]].to_numpy(dtype=float) for cell in cells]
+    yield [evidence.table(cell, "diagnostics.csv").to_numpy(dtype=float) for cell in cells]
 
 
 def _prose_and_formulas(found: Residuals) -> Finding:
     """C20: at one rate; between rounding and what is visible nothing is concluded."""
-    if lacking := _incomplete("C20", found, NOT_SCALED):
-        return lacking
-    cases, own = NOT_SCALED, found[NOT_SCALED[0].name]
-    parts = [_one_training(residual) for residual in own.values()]
+    parts = [_one_training(residual) for residual in found[NOT_SCALED[0].name].values()]
     text = (
-        f"At one and the same η the sum ends {_range(found, cases)} from the mean, relative to the parameters, on "
-        f"{_datasets(found, cases)}; at η/B {_said(_worst(found, POWER))}. The prose and the formulas agree only "
-        "after the rate is rescaled."
+        f"At one and the same η the sum ends {_range(found, NOT_SCALED)} from the mean, relative to the parameters, on "
+        f"{_datasets(found, NOT_SCALED)}; at η/B {_said(_worst(found, POWER))}."
     )
     return Finding("C20", together(parts), text, panels=[_table(found, [*NOT_SCALED, *POWER[:1]])])
 

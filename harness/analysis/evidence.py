@@ -14,6 +14,7 @@ from harness.analysis.answers import Answer
 from harness.analysis.comparisons import MARGIN
 from harness.analysis.sweep_tables import SweepData
 from harness.inference import Array, Comparison, Interval, compare_family
+from harness.training import block_seconds
 from harness.training import quartiles as quartiles_of
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Evidence:
         if self.data.blocks is None:
             return pd.DataFrame(columns=sorted(set(cells["batch_size"])))
         own = self.data.blocks.merge(cells, left_on="signature", right_on="cell")
-        own["us"] = 1e6 * own["update_seconds"] * own["time/example_us"] / own["time/update_us"]
+        own["us"] = 1e6 * block_seconds(own) * own["time/example_us"] / own["time/update_us"]
         return own.pivot_table(index="block", columns="batch_size", values="us", aggfunc="median").dropna()
 
     def _file(self, cell: str, name: str) -> Path:

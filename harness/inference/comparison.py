@@ -37,6 +37,7 @@ class Comparison:
     seeds_needed: a rough number of replicas that would resolve it at the corrected level; None if it is resolved or
     nothing can be estimated. seeds_hoped: likewise if the mean is at the end of its 95 % interval that is easier to
     resolve. fewest_pairs: that could resolve any comparison of this family; None: no number can.
+    margin: of the equivalence.
     """
 
     ratio: Interval
@@ -50,6 +51,7 @@ class Comparison:
     dropped: int
     diverged: tuple[int, int]
     fewest_pairs: int | None
+    margin: float
 
     @property
     def only_a_tie(self) -> bool:
@@ -96,7 +98,7 @@ def compare_family(
         needed, hoped = more if verdict == "unresolved" else (None, None)
         diverged = int(np.isinf(paired[key][:, 0]).sum()), int(np.isinf(paired[key][:, 1]).sum())
         sizes, ratio = (len(own), len(finite), n_replicas - len(own)), geometric_mean_ratio(finite)
-        found[key] = Comparison(ratio, p, q, verdict, needed, hoped, *sizes, diverged, fewest)
+        found[key] = Comparison(ratio, p, q, verdict, needed, hoped, *sizes, diverged, fewest, margin)
     return found
 
 

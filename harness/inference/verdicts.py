@@ -42,8 +42,16 @@ def lower(comparison: Comparison) -> Verdict:
 
 
 def equal(comparison: Comparison) -> Verdict:
-    """The claim that the arms do not differ by more than the margin that the comparison was made with."""
-    return _decided(comparison, supported_by="equivalent")
+    """The claim that the arms do not differ by more than the margin that the comparison was made with.
+
+    A difference refutes it if the whole interval of the ratio lies outside the margin, or if losses are in it: that
+    costs differ a little is no news, and enough replicas always show it.
+    """
+    verdict, limit = _decided(comparison, supported_by="equivalent"), 1 + comparison.margin
+    known = comparison.finite == comparison.pairs
+    if verdict is Verdict.REFUTED and known and inside(comparison.ratio, 1 / limit, limit) is not Verdict.REFUTED:
+        return Verdict.UNRESOLVED
+    return verdict
 
 
 def _decided(comparison: Comparison, supported_by: str) -> Verdict:

@@ -18,4 +18,4 @@ from harness.training.sets import HELD_OUT, draw_sets
 from harness.training.spread import Latest, curve, quartiles
 from harness.training.stack import Stack
 from harness.training.tables import to_target
-from harness.training.timing import MOST_BLOCKS, pass_seconds, readings, replica_seconds, time_updates
+from harness.training.timing import MOST_BLOCKS, block_seconds, pass_seconds, readings, replica_seconds, time_updates

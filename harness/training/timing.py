@@ -70,14 +70,19 @@ def time_updates(
 
 
 def readings(table: "pd.DataFrame") -> dict[str, Array]:
-    """Signature -> seconds per update of its blocks, (K,), from the table of `time_updates`, of one phase of the cells.
+    """Signature -> seconds per update of its blocks, (K,), of one phase of the cells in the table of `time_updates`."""
+    in_order = table.sort_values("block")
+    seconds = block_seconds(in_order)
+    return {str(key): own.to_numpy(dtype=float) for key, own in seconds.groupby(in_order["signature"])}
+
+
+def block_seconds(table: "pd.DataFrame") -> "pd.Series":
+    """Seconds per update of each row of the table of `time_updates`.
 
     Of an interrupted block the CPU time counts: during the rest of its wall time others had the CPU.
     """
-    in_order = table.sort_values("block")
-    waited = in_order["interrupted"].astype(bool) & (in_order["update_cpu_seconds"] > 0)
-    in_order = in_order.assign(seconds=in_order["update_seconds"].mask(waited, in_order["update_cpu_seconds"]))
-    return {str(key): own.to_numpy(dtype=float) for key, own in in_order.groupby("signature")["seconds"]}
+    waited = table["interrupted"].astype(bool) & (table["update_cpu_seconds"] > 0)
+    return table["update_seconds"].mask(waited, table["update_cpu_seconds"])
 
 
 def replica_seconds(update: Array, replica: NDArray[np.integer], readings: Array) -> Array:

@@ -87,6 +87,15 @@ def test_an_arm_that_diverged_loses_if_that_is_more_than_chance(n, lost_a, lost_
     assert equal(found) is (UNRESOLVED if verdict is UNRESOLVED else REFUTED)
 
 
+def test_a_difference_within_the_margin_does_not_refute_equality():
+    """A ratio of 1.04: enough replicas show that it is not 1, which was not the claim."""
+    found = [compared(1.04, noise=0.02, n=14, seed=seed) for seed in range(REPEATS)]
+    assert sum(one.verdict == "b lower" for one in found) > REPEATS / 4
+    assert not often(sum(equal(one) is REFUTED for one in found), 0.05)
+    assert equal(compared(1.04, noise=0.02, n=100)) is SUPPORTED
+    assert equal(compared(1.2, noise=0.02, n=14)) is REFUTED
+
+
 def test_noise_larger_than_the_margin_settles_nothing():
     noisy = compared(1.0, noise=0.5)
     assert lower(noisy) is equal(noisy) is UNRESOLVED

@@ -46,6 +46,15 @@ def test_times_per_example_come_in_the_blocks_of_the_timing_pass():
     assert of.to_target[of_64]["seconds"] == pytest.approx(of.to_target[of_64]["updates"] * own[:10])
 
 
+def test_of_an_interrupted_block_its_cpu_time_counts():
+    of = evidence(cell(64, update_us=64.0))
+    stopped = of.data.blocks.assign(
+        interrupted=of.data.blocks["block"] == 3, update_seconds=lambda table: table["update_seconds"] * 9
+    )
+    of = Evidence(replace(of.data, blocks=stopped), of.answer, of.download, of.rng)
+    assert of.blocks(of.cells)[64].to_numpy() == pytest.approx([9.0] * 3 + [1.0] + [9.0] * 16)
+
+
 def test_seconds_are_those_of_replicas_that_were_timed_independently():
     of = evidence(cell(64))
     of = Evidence(replace(of.data, blocks=of.data.blocks.query("block < 4")), of.answer, of.download, of.rng)

@@ -38,11 +38,38 @@ def test_a_cost_in_proportion_to_n_has_neither_threshold_nor_knee():
     assert found["N1"].verdict is Verdict.REFUTED
 
 
-def test_a_threshold_with_a_knee_at_2000_is_found():
+def test_a_cost_that_jumps_at_2000_supports_the_threshold_whatever_is_too_long():
+    found = findings(lambda N: 100 if N < 2048 else 2000, sizes=SIZES[::2] + SIZES[3:4])["C10"]
+    assert found.verdict is Verdict.SUPPORTED
+    assert "1.25 to 10 supported" in found.sentence
+
+
+def test_a_steady_growth_hangs_on_what_is_too_long():
+    found = findings(lambda N: 100 * 3.8 * (N / 2048) ** 0.85)
+    assert found["N1"].verdict is Verdict.REFUTED
+    assert found["C10"].verdict is Verdict.CONDITIONAL
+    assert "1.25 to 2 refuted; 3 to 5 supported; 7 to 10 refuted" in found["C10"].sentence
+    assert found["C10"].sentence.startswith("There is no threshold")
+
+
+def test_a_knee_at_2000_is_found_and_is_no_threshold_for_all_constants():
     found = findings(lambda N: 100 * max(1, N / 2048) ** 1.5, sizes=SIZES[::2] + SIZES[3:4])
-    assert found["C10"].verdict is Verdict.SUPPORTED
     assert found["N1"].verdict is Verdict.SUPPORTED
     assert found["N1"].effect.estimate == pytest.approx(1.5, abs=0.1)
+    assert found["C10"].verdict is Verdict.CONDITIONAL
+    assert "There is no threshold" not in found["C10"].sentence
+
+
+@pytest.mark.parametrize("arms", [{"B=N"}, {"mini-batch"}, {"B=N", "mini-batch"}])
+def test_a_replica_that_misses_the_cost_counts(arms):
+    of = sweep(lambda N: 40 + N, sizes=SIZES[:3])
+    arm = of.cells.set_index("cell")["batch_size"].map(lambda B: "mini-batch" if B == 32 else "B=N")
+    for name, own in of.answer.to_target.items():
+        own["seconds"][0] = np.inf if arm[name] in arms else own["seconds"][0]
+    found = {finding.claim: finding for finding in JUDGE(of)}
+    assert {finding.verdict for finding in found.values()} == {Verdict.UNRESOLVED}
+    assert "Not every replica reaches the cost at N=256, 512, 1024" in found["C10"].sentence
+    assert not any("nan" in finding.sentence for finding in found.values())
 
 
 def test_what_never_takes_too_long_refutes_the_threshold():
@@ -63,7 +90,7 @@ def test_a_cost_that_is_not_reached_or_an_edge_leaves_all_open():
 
 def test_where_lines_cross():
     by_n = {N: Interval(N / 1600, N / 2000, N / 1280) for N in (500.0, 1000.0, 2000.0, 4000.0)}
-    found = MODULE["crossing"](by_n)
+    found = MODULE["crossing"](by_n, 1.25)
     assert [found.low, found.estimate, found.high] == pytest.approx([1600, 2000, 2500])
 
 
@@ -75,6 +102,6 @@ def test_scatter_around_a_straight_line_is_rarely_a_knee():
         values = {float(N): float(N / 300 * np.exp(0.1 * rng.normal())) for N in SIZES}
         _, change = MODULE["bend"]({N: Interval(value, value, value) for N, value in values.items()})
         missed += 0 not in change
-        found += change.low > MODULE["KNEE"]
+        found += change.low > min(MODULE["KNEE"])
     assert missed <= 7  # the 99.9 % point of Binomial(40, 0.05)
     assert found == 0

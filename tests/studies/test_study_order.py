@@ -69,6 +69,18 @@ def test_both_claims_are_judged_from_one_sweep():
 # C18
 
 
+def test_lost_replicas_count_in_the_ratio_of_an_order():
+    """Survivors alone would make it 1."""
+    ratio = judge.__globals__["_median_ratio"]
+    cost = np.linspace(1, 2, 12)
+    lost = np.where(np.arange(12) < 7, np.inf, cost)
+    assert ratio(cost, cost).estimate == 1
+    assert ratio(lost, cost).estimate == np.inf
+    assert ratio(cost, lost).estimate == 0
+    assert ratio(lost, lost).estimate == 1  # where both are lost, nothing is known
+    assert ratio(np.concatenate([cost, lost]), cost).high == 1
+
+
 @pytest.mark.parametrize(
     ("how", "verdict"),
     [({}, Verdict.SUPPORTED), ({"worse": 1.0}, Verdict.REFUTED), ({"at_full": 1.1}, Verdict.REFUTED)],

@@ -3,8 +3,9 @@
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
-from synthetic import cell, evidence
+from synthetic import START, cell, evidence
 
 from harness.analysis.study import judge_of
 from harness.config import config_from
@@ -121,8 +122,9 @@ def test_the_time_of_an_update(us, verdict):
 
 
 def test_mini_batches_that_win_on_every_clock_are_found():
-    found = alone("convergence", sweep({1: 0.05, 64: 1e-4, 1024: 0.05}))
+    found = alone("convergence", sweep({1: 0.15, 64: 1e-30, 1024: 0.15}))
     assert found.verdict is Verdict.SUPPORTED
+    assert "0.5 to 0.1 supported" in found.sentence
     assert found.effect.high < 1
 
 
@@ -138,6 +140,29 @@ def test_no_winner_is_made_up_where_a_rate_is_on_the_edge():
     found = alone("convergence", of)
     assert found.verdict is Verdict.UNRESOLVED
     assert "add higher rates" in found.sentence
+
+
+def test_the_verdict_depends_on_the_target_where_it_does():
+    """B=64 is fast at first and gets nowhere near a tenth; the others are even."""
+
+    def falls(first, last):
+        update = np.array([0, 2, 10, 1000, 2000])
+        cost = [START, START * first, START * 0.3, START * last, START * last]
+        about = {"epoch": update / 10, "examples": update, "train_seconds": update / 1e4, "outcome": ""}
+        columns = {"train_cost": cost, "validation_cost": cost, "validation_accuracy": 0.9, **about}
+        return lambda factor: pd.DataFrame({"update": update, **columns}).assign(
+            train_cost=lambda table: table["train_cost"] * np.where(update > 0, factor, 1)
+        )
+
+    ends = {1: (0.9, 0.02), 64: (0.4, 0.08), 1024: (0.9, 0.02)}
+    cells = [
+        cell(B, rate, history=falls(*(own * (1 if rate == 1 else 1.1) for own in ends[B])))
+        for B in ends
+        for rate in (0.1, 1.0, 10.0)
+    ]
+    found = alone("convergence", evidence(*cells, shared=0.01))
+    assert found.verdict is Verdict.CONDITIONAL
+    assert "0.5 supported; 0.2 to 0.1 refuted" in found.sentence
 
 
 def test_without_mini_batches_nothing_is_concluded():

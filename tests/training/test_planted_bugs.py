@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import harness.network.engine
-from experiments import errata, sum_vs_mean
+from experiments import formulas, sum_vs_mean
 from harness.inference.verdicts import Verdict
 from harness.network.engine import Engine, cut, gather
 from harness.network.mlp import MLP
@@ -189,4 +189,4 @@ def test_a_study_refutes_back_propagation_without_biases():
     """C7."""
     with Patch.context() as patch:
         lose_the_bias_gradient(patch)
-        assert errata._recursion(np.random.default_rng(0)).verdict is Verdict.REFUTED
+        assert formulas._recursion(np.random.default_rng(0)).verdict is Verdict.REFUTED

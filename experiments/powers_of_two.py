@@ -1,0 +1,59 @@
+"""Judges powers_of_two: the time per example of a power of two beside that of its neighbours, in turns."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis import Evidence, Finding, Panel, Series, limits
+from harness.inference import Interval, Verdict, geometric_mean_ratio, inside, together
+from harness.report import interval, verdicts_along
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Pair = tuple[int, int]
+FASTER = (0.05, 0.1)  # by how much: nobody says which
+FEWEST_BLOCKS = 8
+POWERS = ((64, 63), (64, 65), (128, 127), (128, 129))  # and the neighbours that they are compared with
+MULTIPLES = ((96, 100),)  # of 32, which is said of the same batch sizes
+
+
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    """C17: times per example of neighbours, block by block."""
+    times = evidence.blocks(evidence.cells)
+    pairs = [pair for pair in (*POWERS, *MULTIPLES) if {*pair} <= {*times}]
+    found = {(a, b): geometric_mean_ratio(np.log(times[a] / times[b])) for a, b in pairs}
+    verdicts = {by: together(inside(found[pair], 0, 1 / (1 + by)) for pair in POWERS if pair in found) for by in FASTER}
+    enough = len(times) >= FEWEST_BLOCKS and {*POWERS} <= {*found}
+    said = ", ".join(f"{a}/{b}: {interval(ratio)}" for (a, b), ratio in found.items())
+    yield Finding(
+        "C17",
+        together(verdicts.values()) if enough else Verdict.UNRESOLVED,
+        f"Ratios of the time per example: {said or 'none'}. {_resolution(times, verdicts)}",
+        unit="× the time per example of B=63 at B=64",
+        effect=found.get(POWERS[0]),
+        replicas=1,
+        panels=[_ratios_panel(found)],
+    )
+
+
+def _resolution(times: "pd.DataFrame", verdicts: dict[float, Verdict]) -> str:
+    """What the readings can tell: how many, how far they scatter, and the claim by what is faster."""
+    if len(times) < FEWEST_BLOCKS:
+        return f"Read in {len(times)} block{'s' * (len(times) != 1)}; to tell takes {FEWEST_BLOCKS}."
+    scatter = float(np.log(times).std(ddof=1).median())
+    return (
+        f"{len(times)} blocks, in which the readings of one size scatter by {100 * scatter:.1f} %. The claim, by the "
+        f"difference that counts as faster: {verdicts_along(verdicts)}."
+    )
+
+
+def _ratios_panel(found: dict[Pair, Interval]) -> Panel:
+    names = [f"{a} / {b}" for a, b in found]
+    ends = [-0.5, len(names) - 0.5]
+    lines = [
+        Series("time per example at one / at the other", range(len(names)), *limits(found.values()), "marks"),
+        *(Series(f"{100 * by:g} % faster", ends, [1 / (1 + by)] * 2, kind="reference") for by in FASTER),
+    ]
+    return Panel("Is a power of two faster than its neighbour?", "batch sizes compared", "ratio", lines, "", names)

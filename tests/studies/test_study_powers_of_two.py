@@ -1,0 +1,56 @@
+"""powers_of_two on readings made by hand: a power of two that is special is found, another one is not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import cell, evidence
+
+from harness.analysis.study import judge_of
+from harness.inference.verdicts import Verdict
+from harness.runs import studies
+
+pytestmark = pytest.mark.slow  # judged many times
+
+JUDGE = judge_of("powers_of_two", studies.EXPERIMENTS)
+TIMED = (63, 64, 65, 96, 100, 127, 128, 129)
+
+
+def finding(power=1.0, scatter=0.03, blocks=32, seed=0, sizes=TIMED):
+    """A table of blocks in place of cells: what `Evidence.blocks` makes of them is tested elsewhere."""
+    rng = np.random.default_rng(seed)
+    of = evidence(cell(64), n_replicas=1)
+    factors = [power if B in (64, 128) else 1.0 for B in sizes]
+    table = pd.DataFrame(factors * np.exp(scatter * rng.normal(size=(blocks, len(sizes)))), columns=sizes)
+    object.__setattr__(of, "blocks", lambda cells: table)
+    (found,) = JUDGE(of)
+    assert "nan" not in found.sentence
+    return found
+
+
+@pytest.mark.parametrize(
+    ("power", "verdict", "words"),
+    [
+        (1.0, Verdict.REFUTED, "0.05 to 0.1 refuted"),
+        (0.8, Verdict.SUPPORTED, "0.05 to 0.1 supported"),
+        (0.93, Verdict.CONDITIONAL, "0.05 supported; 0.1 refuted"),
+        (1.2, Verdict.REFUTED, "0.05 to 0.1 refuted"),
+    ],
+)
+def test_a_power_of_two_is_special_if_it_is(power, verdict, words):
+    found = finding(power, scatter=0.01)
+    assert found.verdict is verdict
+    assert words in found.sentence
+    assert "32 blocks" in found.sentence
+
+
+def test_scattering_or_few_readings_and_missing_sizes_are_not_resolved():
+    assert finding(scatter=0.3).verdict is Verdict.UNRESOLVED
+    assert finding(blocks=7).verdict is Verdict.UNRESOLVED
+    assert finding(sizes=(64, 65)).verdict is Verdict.UNRESOLVED
+    assert finding(sizes=(64,)).verdict is Verdict.UNRESOLVED
+
+
+def test_a_power_of_two_like_any_other_is_never_called_faster():
+    found = [finding(scatter=0.05, seed=seed).verdict for seed in range(30)]
+    assert set(found) <= {Verdict.REFUTED, Verdict.UNRESOLVED}
+    assert found.count(Verdict.REFUTED) > 20
