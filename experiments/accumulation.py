@@ -64,8 +64,8 @@ class ClippedFirst(Accumulated):
 
     def inplace_part(self, n_examples: int) -> None:
         super().inplace_part(n_examples)
-        norms = np.linalg.norm(self.grads.flat, axis=1, keepdims=True)
-        self.grads.flat *= self.optimizer.clip_norm / np.maximum(norms, self.optimizer.clip_norm)
+        clip_norm, norms = self.optimizer.clip_norm or np.inf, np.linalg.norm(self.grads.flat, axis=1, keepdims=True)
+        self.grads.flat *= np.minimum(1, clip_norm / norms)
 
 
 EQUAL = MLP.gradient_into, PARTS

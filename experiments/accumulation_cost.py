@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, at_the_edge, limits
 from harness.inference import Comparison, Interval, Verdict, geometric_mean_ratio, inside, lower, together
 from harness.report import interval, verdicts_along
 from harness.training import readings
 
+Array = NDArray[np.floating]
 TIMED = 512  # batch size at which updates are timed
 MARGINS = (1.05, 1.1, 1.25, 1.5, 2.0)  # times as long
 SHOWN = 8  # number of micro-batches whose ratio is the effect
@@ -67,7 +69,8 @@ def update_after_each(evidence: Evidence) -> Finding:
     about = evidence.cells[["cell", "dataset", "micro_batches"]]
     best = evidence.answer.targets.merge(about, on="cell")
     best = best[best["n_rates"] > 1]
-    arms, tuned = {}, {}
+    arms: dict[tuple[str, str], tuple[Array, Array]] = {}
+    tuned = {}
     for dataset, own in best.groupby("dataset", sort=False):
         cells = {(row.batch_size, row.micro_batches): row.cell for row in own.itertuples()}
         if {EACH, PARTS} <= cells.keys():

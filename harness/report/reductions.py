@@ -186,7 +186,7 @@ def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
         yield f"With N={n_train:g}, {batch}: mean weights its examples {B / short:.3g} times as much."
     if "batch_size_schedule" in cells and (cells["batch_size_schedule"] == "step").any():
         yield "where B grows, lr_mean is that of the first B; at one learning_rate_rule, sum's then grows with B."
-    if "micro_batches" in cells and ((cells["micro_batches"] > 1) & (cells["accumulate"] != "by_examples")).any():
+    if "accumulate" in cells and cells["accumulate"].isin(["sum", "mean_of_means"]).any():
         yield "K micro-batches that are not put together by_examples: ηB/K in place of ηB, where all have B/K examples."
     if (cells["optimizer.weight_decay"].astype(float) > 0).any():
         yield "weight decay is added after the reduction: sum needs decay·B to be the same."

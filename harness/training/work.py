@@ -20,7 +20,7 @@ def work_of(config: Config, plan: Plan) -> Hashable:
     return (
         *(plan.sizes, plan.n_train, plan.batch_size, plan.loss, own_data, config.last_batch, config.order),
         *(config.reduction, config.dtype, config.engine, config.threads, config.model.activation),
-        *(config.micro_batches, config.accumulate),
+        *(config.micro_batches, config.micro_batches > 1 and config.accumulate),
         *(optimizer.name, optimizer.weight_decay > 0, optimizer.clip_norm is not None),
         *(config.learning_rate_schedule, config.warm_up_epochs > 0),
     )

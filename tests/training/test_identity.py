@@ -11,8 +11,9 @@ from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig
 from harness.training import identity
 from harness.training.identity import code_digest, decisive_values, numeric_files, signature
 
+STEP = {"learning_rate_schedule": "step", "milestones": [1]}
 CONFIG = replace(
-    configured(diagnostics="cheap", learning_rate_rule="linear", learning_rate_schedule="step", milestones=[1]),
+    configured(diagnostics="cheap", learning_rate_rule="linear", micro_batches=2, **STEP),
     dataset=DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 2}, 0.2, 0.2, False),
 )
 CHANGES = {
@@ -71,6 +72,7 @@ SAME = {
         {"learning_rate_schedule": "cosine"},
         {"learning_rate_schedule": "cosine", "milestones": [], "milestone_factor": 3},
     ],
+    "a batch in one piece": [{"micro_batches": 1}, {"micro_batches": 1, "accumulate": "sum"}],
 }  # fmt: skip
 
 
