@@ -24,7 +24,7 @@ def timed(longer: dict[int, float], noise: float = 0.01) -> list[dict[str, Any]]
     ]
 
 
-def two_ways(saved: dict[str, float], best: float = 0.5, noise: float = 0.02) -> list[dict[str, Any]]:
+def two_ways(saved: dict[str, float], best: float = 0.5, noise: float = 0.002) -> list[dict[str, Any]]:
     """Batches of 16, and of 64 in four parts, at four rates each. saved: dataset -> how many times fewer epochs."""
     cells = []
     for dataset, times in saved.items():
