@@ -1,7 +1,10 @@
 """accumulation_cost on sweeps made by hand: what is planted is found, what is not is not."""
 
+from functools import partial
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from synthetic import cell, evidence
 
@@ -13,7 +16,7 @@ from harness.runs import studies
 SUPPORTED, REFUTED, UNRESOLVED, CONDITIONAL = (
     Verdict.SUPPORTED, Verdict.REFUTED, Verdict.UNRESOLVED, Verdict.CONDITIONAL,
 )  # fmt: skip
-RATES = (0.25, 0.5, 1.0, 2.0)
+RATES, N = (0.25, 0.5, 1.0, 2.0), 1024
 
 
 def timed(longer: dict[int, float], noise: float = 0.01) -> list[dict[str, Any]]:
@@ -24,15 +27,25 @@ def timed(longer: dict[int, float], noise: float = 0.01) -> list[dict[str, Any]]
     ]
 
 
-def two_ways(saved: dict[str, float], best: float = 0.5, noise: float = 0.002) -> list[dict[str, Any]]:
+def falling(batch_size: int, epochs: float, factor: float) -> pd.DataFrame:
+    """A replica whose cost is a tenth of the initial one after so many epochs, times its factor."""
+    epoch = np.linspace(0, 2 * epochs, 60)
+    cost = 2.0 * 0.1 ** (epoch / (epochs * factor))
+    about = {"train_seconds": 0.0, "validation_cost": cost, "validation_accuracy": 0.9, "outcome": "completed"}
+    return pd.DataFrame(
+        {"update": epoch * N / batch_size, "epoch": epoch, "examples": epoch * N, "train_cost": cost} | about
+    )
+
+
+def two_ways(saved: dict[str, float], best: float = 0.5, noise: float = 0.01) -> list[dict[str, Any]]:
     """Batches of 16, and of 64 in four parts, at four rates each. saved: dataset -> how many times fewer epochs."""
     cells = []
     for dataset, times in saved.items():
         for (B, n), epochs, us in ((study.EACH, 10 / times, 50.0), (study.PARTS, 10.0, 200.0)):
             for rate in RATES:
-                own = {"final": 0.15 if rate == best else 0.19, "n_train": 1024, "dataset": dataset, "noise": noise}
-                updates = int(epochs * 1024 / B)
-                cells.append(cell(B, rate, n_updates=updates, update_us=us, micro_batches=n, block_noise=0.01, **own))
+                history = partial(falling, B, epochs * (1 if rate == best else 1.4))
+                own = {"dataset": dataset, "noise": noise, "update_us": us, "block_noise": 0.01, "n_train": N}
+                cells.append(cell(B, rate, history=history, micro_batches=n, **own))
     return cells
 
 
