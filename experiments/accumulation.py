@@ -26,10 +26,9 @@ MakeEngine = Callable[..., Engine]
 ROUNDING = {"float64": 1e-10, "float32": 1e-4}
 VISIBLE = 1e-3  # a relative difference of all parameters, far above rounding
 LOWEST = 1e-18  # where a figure with a log axis shows zero
-SAME_COST = 0.05
 TOKENS, SHARDS, PARTS = (2, 6, 16, 40), (1, 2, 4, 8), 4
-ALIKE = ["dataset", "batch_size", "last_batch", "order", "dtype", "epochs"]
-ALIKE += ["optimizer.name", "optimizer.weight_decay", "optimizer.clip_norm"]
+ALIKE = ["dataset", "batch_size", "last_batch", "order", "dtype", "epochs", "optimizer.name"]
+ALIKE += ["optimizer.weight_decay", "optimizer.clip_norm"]
 WAYS = {  # reduction, accumulate -> what is put together at which rate
     ("mean", "mean_of_means"): "mean of means at η",
     ("mean", "sum"): "sum of means at η/K",
@@ -68,18 +67,18 @@ class ClippedFirst(Accumulated):
         self.grads.flat *= np.minimum(1, clip_norm / norms)
 
 
-EQUAL = MLP.gradient_into, PARTS
-MISTAKES: dict[str, tuple[MakeEngine, MakeEngine]] = {  # claim -> wrong, right
-    "K3": (partial(Unequal, TOKENS, "mean_of_means"), partial(Unequal, TOKENS, "by_examples")),
-    "K4": (partial(FullCount, *EQUAL, "mean_of_means"), partial(Accumulated, *EQUAL, "by_examples")),
-    "K5": (partial(Unequal, SHARDS, "mean_of_means"), partial(Unequal, SHARDS, "by_examples")),
-    "K6": (partial(ClippedFirst, *EQUAL, "mean_of_means"), partial(Accumulated, *EQUAL, "by_examples")),
-}
-WORDS = {
-    "K3": ("mean of means", "by examples"),
-    "K4": ("divided by the full count", "by examples"),
-    "K5": ("average of averages", "weighed by length"),
-    "K6": ("clipped before", "clipped after"),
+EQUAL, MEANS, RIGHT = (MLP.gradient_into, PARTS), "mean_of_means", "by_examples"
+MISTAKES: dict[str, dict[str, MakeEngine]] = {  # claim -> the mistake, and what repairs it
+    "K3": {"mean of means": partial(Unequal, TOKENS, MEANS), "by examples": partial(Unequal, TOKENS, RIGHT)},
+    "K4": {"divided by K": partial(FullCount, *EQUAL, MEANS), "by examples": partial(Accumulated, *EQUAL, RIGHT)},
+    "K5": {
+        "average of averages": partial(Unequal, SHARDS, MEANS),
+        "weighed by length": partial(Unequal, SHARDS, RIGHT),
+    },
+    "K6": {
+        "clipped before": partial(ClippedFirst, *EQUAL, MEANS),
+        "clipped after": partial(Accumulated, *EQUAL, RIGHT),
+    },
 }
 
 
@@ -132,16 +131,13 @@ def relative(one: Array, other: Array) -> Array:
 def judge(evidence: Evidence) -> Iterator[Finding]:
     tried = {claim: list(_tried(evidence, claim)) for claim in MISTAKES}
     arms = {(claim, one.name): (one.wrong.costs, one.whole.costs) for claim, own in tried.items() for one in own}
-    found = evidence.compare(arms, margin=SAME_COST)
+    found = evidence.compare(arms)
     yield _to_rounding(evidence)
     yield _factors(evidence)
     yield _said("K3", _another_training(tried["K3"]), tried["K3"], found)
     yield _last_window(evidence, tried["K4"], found)
     yield _said("K5", _another_cost(tried["K5"], found), tried["K5"], found)
     yield _said("K6", _another_training(tried["K6"]), tried["K6"], found)
-
-
-# K1, K2: pairs of cells.
 
 
 def _pairs(evidence: Evidence, own: "pd.DataFrame", others: "pd.DataFrame", *same: str) -> dict[str, Array]:
@@ -209,7 +205,7 @@ def _tried(evidence: Evidence, claim: str) -> Iterator[Tried]:
         cell = str(row["cell"])
         whole = Trained(evidence.weights(cell), evidence.final_costs[cell])
         name = str(row["dataset"]) + (RANDOM if (claim, row["order"]) == ("K5", "none") else "")
-        yield Tried(name, whole, *(train(evidence.again(cell), engine) for engine in MISTAKES[claim]))
+        yield Tried(name, whole, *(train(evidence.again(cell), engine) for engine in MISTAKES[claim].values()))
 
 
 def _of_claim(cells: "pd.DataFrame", claim: str) -> "pd.Series":
@@ -246,14 +242,14 @@ def _last_window(evidence: Evidence, tried: Sequence[Tried], found: Found) -> Fi
         return Finding("K4", Verdict.UNRESOLVED, NOTHING)
     to_sum = float(relative(tried[0].wrong.weights, totals[0]).max())
     verdict = all_hold([_another_training(tried), exactly(to_sum, ROUNDING["float64"])])
-    also = f" Divided by the full count they end at most {number(to_sum)} from the sum at η/B."
+    also = f" Divided by K they end at most {number(to_sum)} from the sum at η/B."
     return _said("K4", verdict, tried, found, also)
 
 
 def _said(claim: str, verdict: Verdict, tried: Sequence[Tried], found: Found, also: str = "") -> Finding:
     if not tried:
         return Finding(claim, Verdict.UNRESOLVED, NOTHING)
-    wrong, right = WORDS[claim]
+    wrong, right = MISTAKES[claim]
     parts = [f"{one.name} {number(float(one.off.max()))}, {_cost(found[claim, one.name])}" for one in tried]
     first, left = found[claim, tried[0].name].ratio, max(float(one.left.max()) for one in tried)
     rows = {wrong: {one.name: one.off for one in tried}, right: {one.name: one.left for one in tried}}
@@ -266,7 +262,7 @@ def _said(claim: str, verdict: Verdict, tried: Sequence[Tried], found: Found, al
         effect=first if np.isfinite(first.low) else None,
         replicas=min(len(one.whole.costs) for one in tried),
         panels=[
-            _table(rows, "How far both end from batches in one piece"),
+            _table(rows, "How far both end from batches in one piece", across=True),
             _ratios(wrong, {one.name: found[claim, one.name] for one in tried}),
         ],
     )
@@ -278,18 +274,21 @@ def _cost(comparison: Comparison) -> str:
     return f"{interval(comparison.ratio)} × the cost ({words}{lost})"
 
 
-def _table(rows: Mapping[str, Mapping[str, Array]], title: str) -> Panel:
-    """A row for each name, a mark for each dataset: the largest difference of a replica."""
+def _table(rows: Mapping[str, Mapping[str, Array]], title: str, across: bool = False) -> Panel:
+    """A row (or a column, if across) for each name, a mark for each dataset: the largest difference of a replica."""
     datasets, names = list(dict.fromkeys(name for own in rows.values() for name in own)), list(rows)
-    lines = []
+    lines, turn = [], -1 if across else 1
     for i, dataset in enumerate(datasets):
-        places = [place for place, own in enumerate(rows.values()) if dataset in own]
+        places = np.array([place for place, own in enumerate(rows.values()) if dataset in own])
         worst = [max(LOWEST, float(rows[names[place]][dataset].max())) for place in places]
-        offset = 0.5 * ((i + 0.5) / len(datasets) - 0.5)
-        lines.append(Series(dataset, worst, [place + offset for place in places], kind="marks"))
-    bound = Series("1e-10: more is not rounding", [ROUNDING["float64"]] * 2, [-0.5, len(names) - 0.5], kind="reference")
-    axis = "relative difference of the parameters (1e-18: none)"
-    return Panel(title, axis, "", [*lines, bound], log="x", names=names, named="y")
+        marks = worst, places + 0.5 * ((i + 0.5) / len(datasets) - 0.5)
+        lines.append(Series(dataset, *marks[::turn], kind="marks"))
+    bound = [ROUNDING["float64"]] * 2, [-0.5, len(names) - 0.5]
+    label, axis = "1e-10: more is not rounding (single precision: 1e-4)", "relative difference (1e-18: none)"
+    lines.append(Series(label, *bound[::turn], kind="reference"))
+    if across:
+        return Panel(title, "", axis, lines, log="y", names=names)
+    return Panel(title, axis, "", lines, log="x", names=names, named="y")
 
 
 def _ratios(wrong: str, found: Mapping[str, Comparison]) -> Panel:
@@ -297,4 +296,4 @@ def _ratios(wrong: str, found: Mapping[str, Comparison]) -> Panel:
     known = {name: own.ratio for name, own in found.items() if np.isfinite(own.ratio.estimate)}
     ratios = Series(wrong, range(len(known)), *limits(known.values()), kind="marks")
     one = Series("the same cost", [-0.5, len(known) - 0.5], [1.0, 1.0], kind="reference")
-    return Panel("Final training cost", "", "multiple of that in one piece", [ratios, one], log="y", names=list(known))
+    return Panel("Final training cost", "", "multiple of that in one piece", [ratios, one], log="", names=list(known))

@@ -62,7 +62,9 @@ def verdicts(monkeypatch) -> Any:
     def found(
         mistakes: dict[str, dict[str, float]] | None = None, ratio: float = 1.5, n_replicas: int = R, **off: float
     ) -> dict[str, Verdict]:
-        ways = {id(engine): (claim, i) for claim, both in study.MISTAKES.items() for i, engine in enumerate(both)}
+        ways = {
+            id(engine): (claim, i) for claim, both in study.MISTAKES.items() for i, engine in enumerate(both.values())
+        }
         swept = sweep(off, n_replicas)
         costs = {str(row.dataset): swept.final_costs[row.cell] for row in swept.cells.itertuples()}
 
@@ -130,7 +132,7 @@ def test_noise_is_seldom_a_higher_cost():
         alike = [
             study.Tried(name, *(Trained(THETA, costs) for costs in (*own, own[0]))) for (_, name), own in arms.items()
         ]
-        wrong += study._another_cost(alike, bare.compare(arms, study.SAME_COST)) is SUPPORTED
+        wrong += study._another_cost(alike, bare.compare(arms)) is SUPPORTED
     assert wrong <= 1  # both datasets at once: P < .025² each
 
 
@@ -228,7 +230,7 @@ def test_a_cell_is_trained_by_the_mistake_and_by_its_repair(claim):
     changes = sizes.get(claim, {"batch_size": 32, "optimizer_clip_norm": 0.05}) | {"epochs": 3, "seeds": 3}
     _, flat = run(**changes)
     wrong, right = (
-        study.train(Cell(configured(**changes), draw_dataset()), engine) for engine in study.MISTAKES[claim]
+        study.train(Cell(configured(**changes), draw_dataset()), engine) for engine in study.MISTAKES[claim].values()
     )
     whole = np.concatenate([array.reshape(3, -1) for array in by_layer(flat)], axis=1)
     assert study.relative(right.weights, whole).max() <= 1e-13
