@@ -196,9 +196,6 @@ def _factors(evidence: Evidence) -> Finding:
     )
 
 
-# K3 to K6: a mistake and its repair.
-
-
 def _tried(evidence: Evidence, claim: str) -> Iterator[Tried]:
     cells = evidence.cells[(evidence.cells["micro_batches"] == 1) & (evidence.cells["reduction"] == "mean")]
     for _, row in cells[_of_claim(cells, claim)].sort_values("order", ascending=False, kind="stable").iterrows():
@@ -256,8 +253,8 @@ def _said(claim: str, verdict: Verdict, tried: Sequence[Tried], found: Found, al
     return Finding(
         claim,
         verdict,
-        f"{wrong.capitalize()}: largest difference of the parameters to batches in one piece, and final cost as a "
-        f"multiple of theirs: {'; '.join(parts)}. {right.capitalize()}: a difference of at most {number(left)}.{also}",
+        f"The mistake ({wrong}): largest difference of the parameters to batches in one piece, and final cost as a "
+        f"multiple of theirs: {'; '.join(parts)}. The repair ({right}): a difference of at most {number(left)}.{also}",
         unit=f"× the final cost ({tried[0].name})",
         effect=first if np.isfinite(first.low) else None,
         replicas=min(len(one.whole.costs) for one in tried),
@@ -269,6 +266,8 @@ def _said(claim: str, verdict: Verdict, tried: Sequence[Tried], found: Found, al
 
 
 def _cost(comparison: Comparison) -> str:
+    if np.isnan(comparison.ratio.estimate):
+        return f"no cost to compare (diverged in {comparison.diverged[0]}, in one piece in {comparison.diverged[1]})"
     words = {"a lower": "lower", "b lower": "higher", "equivalent": "within 5 %"}.get(comparison.verdict, "unresolved")
     lost = f", diverged in {comparison.diverged[0]}" if comparison.diverged[0] else ""
     return f"{interval(comparison.ratio)} × the cost ({words}{lost})"
@@ -277,15 +276,16 @@ def _cost(comparison: Comparison) -> str:
 def _table(rows: Mapping[str, Mapping[str, Array]], title: str, across: bool = False) -> Panel:
     """A row (or a column, if across) for each name, a mark for each dataset: the largest difference of a replica."""
     datasets, names = list(dict.fromkeys(name for own in rows.values() for name in own)), list(rows)
-    lines, turn = [], -1 if across else 1
+    lines = []
     for i, dataset in enumerate(datasets):
         places = np.array([place for place, own in enumerate(rows.values()) if dataset in own])
         worst = [max(LOWEST, float(rows[names[place]][dataset].max())) for place in places]
-        marks = worst, places + 0.5 * ((i + 0.5) / len(datasets) - 0.5)
-        lines.append(Series(dataset, *marks[::turn], kind="marks"))
-    bound = [ROUNDING["float64"]] * 2, [-0.5, len(names) - 0.5]
+        places = places + 0.5 * ((i + 0.5) / len(datasets) - 0.5)
+        x, y = (places, worst) if across else (worst, places)
+        lines.append(Series(dataset, x, y, kind="marks"))
+    bound, ends = [ROUNDING["float64"]] * 2, [-0.5, len(names) - 0.5]
     label, axis = "1e-10: more is not rounding (single precision: 1e-4)", "relative difference (1e-18: none)"
-    lines.append(Series(label, *bound[::turn], kind="reference"))
+    lines.append(Series(label, ends if across else bound, bound if across else ends, kind="reference"))
     if across:
         return Panel(title, "", axis, lines, log="y", names=names)
     return Panel(title, axis, "", lines, log="x", names=names, named="y")
