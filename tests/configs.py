@@ -29,6 +29,8 @@ def configured(**changes: Any) -> Config:
         target_on="train",
         order="reshuffle",
         last_batch="keep",
+        micro_batches=1,
+        accumulate="by_examples",
         seeds=4,
         first_replica=0,
         seed=0,

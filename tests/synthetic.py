@@ -135,7 +135,7 @@ def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCe
     history = history.assign(replica=np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
     B, rate, N = own["batch_size"], own["learning_rate"], own["n_train"]
     multiplied = own["reduction"] == "sum" and OPTIMIZERS[own["params"]["optimizer.name"]].grows_with_gradient
-    lr_mean = rate * (B if multiplied else 1)
+    lr_mean = rate * (B if multiplied else 1) * _of_parts(own)
     knobs = {"batch_size": B, "learning_rate": rate, "reduction": own["reduction"], "dataset.name": own["dataset"]}
     values = knobs | own["params"]
     signature = hashlib.sha256(exact_text(values).encode()).hexdigest()[:16]
@@ -153,6 +153,12 @@ def _cell(own: dict[str, Any], common: Any, rng: np.random.Generator) -> SweepCe
         replicas=pd.DataFrame([{"replica": r} | _replica(part, own) for r, part in enumerate(parts)]),
         history=history, run_id=signature,
     )  # fmt: skip
+
+
+def _of_parts(own: dict[str, Any]) -> float:
+    """What micro-batches multiply the mean gradient by."""
+    n_parts, how = own["params"].get("micro_batches", 1), (own["reduction"], own["params"].get("accumulate"))
+    return {("mean", "sum"): n_parts, ("sum", "mean_of_means"): 1 / n_parts}.get(how, 1)
 
 
 def _blocks(own: dict[str, Any], signature: str, n_blocks: int = 20) -> pd.DataFrame:

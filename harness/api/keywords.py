@@ -68,6 +68,8 @@ def keywords(
     target_on: Literal["train", "validation"] = "train",
     order: Literal["reshuffle", "once", "none", "sorted", "source", "replacement"] = "reshuffle",
     last_batch: Literal["keep", "drop"] = "keep",
+    micro_batches: int = 1,
+    accumulate: Literal["by_examples", "mean_of_means", "sum"] = "by_examples",
     seeds: int | Literal["auto"] = 10,
     first_replica: int = 0,
     seeds_at_most: int = 40,

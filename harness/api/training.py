@@ -59,6 +59,7 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     optimizer: sgd, momentum, nesterov, adam or rmsprop, with weight_decay, clip_norm, momentum, beta1, beta2, epsilon;
         None is the value that conf/optimizer has for it.
     order: reshuffle, once, none, sorted, source, replacement. last_batch: keep or drop a short one.
+    micro_batches: that a batch is cut into; accumulate: by_examples, mean_of_means or sum of their reduced gradients.
 
     Budget: training ends with the first of epochs, updates and train_seconds that is spent; None is no limit.
     target: mean cost per example, on target_on (train or validation), at which a replica ends.

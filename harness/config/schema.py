@@ -9,7 +9,16 @@ from typing import Any, NamedTuple
 from harness.config.errors import ConfigError
 from harness.config.names import LEARNING_RATE_RULES, Known, check_extensions
 from harness.config.schedules import check_schedules
-from harness.network import ACTIVATIONS, HYPERPARAMETERS, INITIALIZERS, LOSSES, OPTIMIZERS, REDUCTIONS, SCHEDULES
+from harness.network import (
+    ACCUMULATIONS,
+    ACTIVATIONS,
+    HYPERPARAMETERS,
+    INITIALIZERS,
+    LOSSES,
+    OPTIMIZERS,
+    REDUCTIONS,
+    SCHEDULES,
+)
 
 DIAGNOSTIC_LEVELS = ("off", "cheap", "full")
 
@@ -77,6 +86,8 @@ class Config:
     target_on: str
     order: str
     last_batch: str
+    micro_batches: int
+    accumulate: str
     seeds: int | str
     first_replica: int
     seed: int
@@ -163,6 +174,8 @@ RULES: dict[str, Rule | Known] = {
     "target_on": _one_of("train", "validation"),
     "order": _one_of("reshuffle", "once", "none", "sorted", "source", "replacement"),
     "last_batch": _one_of("keep", "drop"),
+    "micro_batches": COUNT,
+    "accumulate": _one_of(*ACCUMULATIONS),
     **dict.fromkeys(("first_replica", "seed"), Rule(lambda v: _whole(v, 0), "an integer >= 0")),
     "dtype": _one_of("float64", "float32"),
     "engine": Rule(
@@ -200,6 +213,9 @@ def check(config: Config) -> None:
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
     check_schedules(config)
+    if config.micro_batches > 1 and config.engine == "compiled":
+        allowed = "1 with engine=compiled (engine=vectorized cuts a batch into micro-batches)"
+        raise ConfigError("micro_batches", allowed, config.micro_batches)
     _check_replicas(config)
     if config.size == "small" and not config.study:
         raise ConfigError("size", "small together with experiment=NAME only", config.size)

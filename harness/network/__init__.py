@@ -4,6 +4,7 @@ Gradients come out summed over the examples of a batch; `reduction` is the one p
 `Engine.make_updates` the one where gradient, reduction and step make an update. Imports no other room.
 """
 
+from harness.network.accumulation import ACCUMULATIONS, Accumulated
 from harness.network.activations import ACTIVATIONS, Activation, inplace_sigmoid
 from harness.network.engine import Engine, PerExample, Rows, Set, Vectorized, cut, gather, inplace_update
 from harness.network.evaluation import PIECE, balanced_accuracy, baseline, evaluate, score

@@ -34,8 +34,10 @@ def _exact(found: SumOrMean) -> str:
     breaks = {"ε": not grows and "epsilon" in rule.hyperparameters, "weight decay": decay, "clipping": clipping}
     breaks |= {"a batch size that grows": grows and cell.get("batch_size_schedule") == "step"}
     but = " and ".join(name for name, so in breaks.items() if so)
-    same = f"sum at η is mean at η{'B' if grows else ''}"
-    return f"{same} but for {but}, where every batch is full" if but else f"{same} (exact where every batch is full)"
+    in_parts = cell.get("micro_batches", 1) > 1 and cell["accumulate"] != "by_examples"
+    factor, where = ("B/K", "all micro-batches have B/K examples") if in_parts else ("B", "every batch is full")
+    same = f"sum at η is mean at η{factor if grows else ''}"
+    return f"{same} but for {but}, where {where}" if but else f"{same} (exact where {where})"
 
 
 def _measured(found: SumOrMean) -> str:
@@ -184,6 +186,8 @@ def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
         yield f"With N={n_train:g}, {batch}: mean weights its examples {B / short:.3g} times as much."
     if "batch_size_schedule" in cells and (cells["batch_size_schedule"] == "step").any():
         yield "where B grows, lr_mean is that of the first B; at one learning_rate_rule, sum's then grows with B."
+    if "accumulate" in cells and cells["accumulate"].isin(["sum", "mean_of_means"]).any():
+        yield "K micro-batches that are not put together by_examples: ηB/K in place of ηB, where all have B/K examples."
     if (cells["optimizer.weight_decay"].astype(float) > 0).any():
         yield "weight decay is added after the reduction: sum needs decay·B to be the same."
     if cells["optimizer.clip_norm"].notna().any():

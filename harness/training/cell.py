@@ -25,6 +25,7 @@ from harness.network import (
     LOSSES,
     MLP,
     OPTIMIZERS,
+    Accumulated,
     Array,
     Engine,
     Memory,
@@ -135,6 +136,8 @@ def _loss_of(config: Config, dataset: Dataset) -> str:
 
 def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: str) -> Plan:
     batch_size = effective_batch_size(config, n_train)
+    if config.micro_batches > batch_size:
+        raise ConfigError("micro_batches", f"at most {batch_size}, the examples of a batch", config.micro_batches)
     rate = effective_learning_rate(config, batch_size)
     lr_mean = canonical_rate(rate, batch_size, config)
     sizes = (n_inputs, *config.model.hidden, n_outputs)
@@ -154,9 +157,14 @@ def canonical_rate(learning_rate: float, batch_size: int, config: Config) -> flo
     """The rate at which the mean over a batch of B examples makes the updates that config's reduction makes at η.
 
     ηB for a sum, where the step grows with the gradient; η for a sum under adam and rmsprop, whose step does not change
-    when the gradient is multiplied by B (but for epsilon), and for every mean.
+    when the gradient is multiplied by B (but for epsilon), and for every mean. K micro-batches: K times that where the
+    sum of their means is taken, and 1/K of it where the mean of their sums is.
     """
-    return learning_rate * batch_size if _is_multiplied(config) else learning_rate
+    if not OPTIMIZERS[config.optimizer.name].grows_with_gradient:
+        return learning_rate
+    of_parts = {("mean", "sum"): config.micro_batches, ("sum", "mean_of_means"): batch_size / config.micro_batches}
+    multiplied = batch_size if _is_multiplied(config) else 1
+    return learning_rate * of_parts.get((config.reduction, config.accumulate), multiplied)
 
 
 def _is_multiplied(config: Config) -> bool:
@@ -174,7 +182,7 @@ class Cell:
         self.splits, self.sets = draw_sets(config, dataset)
         self.plan = plan_of(config, dataset)
         self.budget = Budget(most_updates(config, self.plan), config.train_seconds)
-        self.engine = _engine(config)
+        self.engine = engine_of(config)
         self.uneven = are_uneven(dataset)
         self._columns = dataset.columns
         self._stacks: list[Stack] = []
@@ -259,12 +267,16 @@ def _groups(config: Config, plan: Plan) -> Iterator[list[int]]:
         yield others[start : start + width]
 
 
-def _engine(config: Config) -> MakeEngine:
+def engine_of(config: Config) -> MakeEngine:
+    """What makes the engine of a stack from its network, optimiser, training set and reduction."""
     if config.engine == "compiled":
         from harness.compiled import Compiled  # slow; and its BLAS must be loaded before it can be pinned
 
         return partial(Compiled, threads=config.threads)
-    return {"vectorized": Vectorized, "per_example": PerExample}[config.engine]
+    engine: type[Engine] = {"vectorized": Vectorized, "per_example": PerExample}[config.engine]
+    if config.micro_batches == 1:
+        return engine
+    return partial(Accumulated, engine.gradient_into, config.micro_batches, config.accumulate)
 
 
 def _observer(config: Config, plan: Plan) -> Observer | None:

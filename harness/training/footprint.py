@@ -13,15 +13,15 @@ def least_bytes(config: Config, plan: Plan) -> int:
     """A lower bound: what is surely there at the same time, when training ends.
 
     Parameters and gradients of all replicas with what the optimiser keeps, the order of their examples, one pass over
-    a batch, and a record for each checkpoint, unless a target or a time ends training before them. Not counted: the
-    data, libraries, temporary arrays.
+    a micro-batch, and a record for each checkpoint, unless a target or a time ends training before them. Not counted:
+    the data, libraries, temporary arrays.
     """
     number, item = int(config.seeds) - config.first_replica, 4 if config.dtype == "float32" else 8
-    kept = 2 + OPTIMIZERS[config.optimizer.name].n_slots
+    kept = 2 + (config.micro_batches > 1) + OPTIMIZERS[config.optimizer.name].n_slots
     parameters = number * Parameters.count(plan.sizes) * kept * item
     order = number * plan.n_train * 8
     layers = sum(plan.sizes[1:]) + sum(plan.sizes[1:-1])
-    batch = plan.largest_batch * layers * item
+    batch = -(-plan.largest_batch // config.micro_batches) * layers * item
     return parameters + order + batch + _n_records(config, plan) * (RECORD_BYTES + number * ENTRY_BYTES)
 
 

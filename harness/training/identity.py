@@ -49,6 +49,7 @@ def _unused(config: Config) -> list[str]:
         ("first_replica",): not config.first_replica,
         ("milestones", "milestone_factor"): not steps,
         ("learning_rate_rule",): not grows or config.learning_rate_rule == "constant",
+        ("accumulate",): config.micro_batches == 1,
     }
     return [key for keys, is_unused in unused.items() if is_unused for key in keys]
 

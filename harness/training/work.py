@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.config import Config, DatasetConfig
 from harness.data import Dataset
-from harness.training.cell import Cell, Plan
+from harness.training.cell import Cell, Plan, engine_of
 
 RATE = 1e-9  # learning rate: weights stay where they are, and their changes do not become denormal numbers
 
@@ -20,6 +20,7 @@ def work_of(config: Config, plan: Plan) -> Hashable:
     return (
         *(plan.sizes, plan.n_train, plan.batch_size, plan.loss, own_data, config.last_batch, config.order),
         *(config.reduction, config.dtype, config.engine, config.threads, config.model.activation),
+        *(config.micro_batches, config.micro_batches > 1 and config.accumulate),
         *(optimizer.name, optimizer.weight_decay > 0, optimizer.clip_norm is not None),
         *(config.learning_rate_schedule, config.warm_up_epochs > 0),
     )
@@ -31,14 +32,14 @@ def _own_data(config: Config) -> bool:
 
 
 def cells_of(works: Mapping[Hashable, tuple[Config, Plan]], load: Callable[[DatasetConfig], Dataset]) -> Iterator[Cell]:
-    """A cell of two replicas for each work; those with one dataset and engine share one split of it."""
+    """A cell of two replicas for each work; those with one dataset share one split of it."""
     shared: dict[str, Cell] = {}
     for config, plan in works.values():
         dataset = replace(config.dataset, resample=_own_data(config))
         own = replace(config, dataset=dataset, seeds=2, first_replica=0, diagnostics="off")
-        key = repr((dataset, config.dtype, config.engine, config.threads))
+        key = repr((dataset, config.dtype))
         if key not in shared:
             shared[key] = Cell(own, load(config.dataset))
         cell = copy(shared[key])
-        cell.config, cell.plan = own, replace(plan, learning_rate=RATE)
+        cell.config, cell.plan, cell.engine = own, replace(plan, learning_rate=RATE), engine_of(own)
         yield cell

@@ -142,6 +142,12 @@ train_seconds=-1
 train_seconds=x
 target=0
 target=x
+micro_batches=0
+micro_batches=1.5
+micro_batches=65
+-m  batch_size=1,64  micro_batches=2
+micro_batches=2  engine=compiled
+accumulate=mean
 seeds=-1
 seeds=1.5
 seeds=null

@@ -327,6 +327,16 @@ def test_what_breaks_the_identity_is_named():
     )
 
 
+def test_micro_batches_that_are_not_put_together_by_examples_have_another_factor():
+    parts = {"micro_batches": 4, "accumulate": "sum"}
+    found = said(*grid(reductions=("sum", "mean"), **parts))[-1]
+    assert found.startswith("Sum or mean: sum at η is mean at ηB/K (exact where all micro-batches have B/K examples)")
+    found = said(*grid(reductions=("sum", "mean"), **parts | {"accumulate": "by_examples"}))[-1]
+    assert found.startswith("Sum or mean: sum at η is mean at ηB (exact where every batch is full)")
+    swept = evidence(*matched((8, 64), **parts))
+    assert "ηB/K in place of ηB" in note(swept.data, swept.answer)
+
+
 def test_a_growing_batch_breaks_the_identity_of_rules_whose_step_grows_with_the_gradient():
     grows = {"batch_size_schedule": "step"}
     assert said(*grid(reductions=("sum", "mean"), **grows))[-1].startswith(

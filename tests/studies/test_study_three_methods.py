@@ -38,6 +38,7 @@ def trained() -> tuple[Cell, np.ndarray]:
         "learning_rate_schedule": "constant", "warm_up_epochs": 0, "batch_size_schedule": "constant",
         "milestones": [], "milestone_factor": 5, "reference_batch_size": 64, "epochs": UPDATES,
         "updates": None, "train_seconds": None, "target": None, "target_on": "train",
+        "micro_batches": 1, "accumulate": "by_examples",
         "order": "none", "last_batch": "keep", "seeds": 2, "first_replica": 0,
         "seeds_at_most": 40, "seeds_at_most_seconds": None, "seed": 0, "dtype": "float64",
         "engine": "vectorized", "threads": 1, "diagnostics": "off", "rerun": "missing",

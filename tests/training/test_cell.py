@@ -10,6 +10,7 @@ import pytest
 from configs import configured
 
 import harness.training.cell
+from harness.config import ConfigError
 from harness.config.schema import DIAGNOSTIC_LEVELS
 from harness.data.datasets import Dataset
 from harness.training import tables
@@ -51,6 +52,7 @@ def start(**changes: Any) -> tuple[Cell, np.ndarray]:
         {"reduction": "sum"},
         {"order": "once"},
         {"last_batch": "drop"},
+        {"micro_batches": 3},
         {"updates": 2},
         {"optimizer_name": "momentum", "optimizer_momentum": 0.9},
         {"engine": "per_example"},
@@ -236,6 +238,35 @@ def test_rates_of_optimisers_whose_step_does_not_grow_with_the_gradient_are_cano
     assert one.tobytes() == other.tobytes()
     assert mean.plan.lr_mean == total.plan.lr_mean == 0.1
     assert mean.plan.lr_per_example == total.plan.lr_per_example == 0.05
+
+
+@pytest.mark.parametrize("engine", ["vectorized", "per_example"])
+@pytest.mark.parametrize(
+    ("reduction", "accumulate", "rate"),
+    [("mean", "mean_of_means", 0.1), ("mean", "sum", 0.05), ("sum", "by_examples", 0.05), ("sum", "sum", 0.05),
+     ("sum", "mean_of_means", 0.1)],
+)  # fmt: skip
+def test_one_canonical_rate_is_one_training_however_micro_batches_are_put_together(reduction, accumulate, rate, engine):
+    """B = 2 of 54 examples in two micro-batches of one: the bits of by_examples, and of its lr_mean."""
+    alike = {"batch_size": 2, "micro_batches": 2, "engine": engine}
+    same, one = run(**alike, accumulate="by_examples")
+    cell, other = run(**alike, reduction=reduction, accumulate=accumulate, learning_rate=rate)
+    assert one.tobytes() == other.tobytes()
+    assert same.plan.lr_mean == cell.plan.lr_mean == 0.1
+    np.testing.assert_allclose(one, run(batch_size=2, engine=engine)[1], rtol=1e-11)
+
+
+@pytest.mark.parametrize(("batch_size", "most"), [(8, 8), ("full", 54), (999, 54)])
+def test_more_micro_batches_than_examples_are_refused(batch_size, most):
+    Cell(configured(batch_size=batch_size, micro_batches=most), draw_dataset())
+    with pytest.raises(ConfigError, match=rf"micro_batches: expected at most {most}, .* got {most + 1}"):
+        Cell(configured(batch_size=batch_size, micro_batches=most + 1), draw_dataset())
+
+
+@NUMBA
+def test_micro_batches_are_refused_where_the_engine_has_none():
+    with pytest.raises(ConfigError, match=r"micro_batches: expected 1 with engine=compiled .*engine=vectorized"):
+        configured(micro_batches=2, engine="compiled")
 
 
 @pytest.mark.parametrize("batch_size", [2, 6])

@@ -33,10 +33,18 @@ def peak_bytes(config):
         {"model_hidden": [400, 400], "epochs": 1, "seeds": 6},
         {"model_hidden": [400, 400], "epochs": 1, "seeds": 6, "optimizer_name": "momentum", "optimizer_momentum": 0.9},
         {"model_hidden": [400, 400], "epochs": 1, "seeds": 6, "dtype": "float32"},
+        {"model_hidden": [400, 400], "epochs": 1, "seeds": 6, "batch_size": "full", "micro_batches": 4},
         {"model_hidden": [2], "epochs": 1500, "seeds": 2, "batch_size": "full"},
         {"model_hidden": [2], "epochs": 1, "seeds": 3000},
     ],
-    ids=["large networks", "with velocities", "in single precision", "many checkpoints", "many replicas"],
+    ids=[
+        "large networks",
+        "with velocities",
+        "in single precision",
+        "in micro-batches",
+        "many checkpoints",
+        "many replicas",
+    ],
 )
 def test_it_is_a_lower_bound(changes):
     config = configured(**changes)

@@ -11,16 +11,18 @@ from harness.config import Config, DatasetConfig, ModelConfig, OptimizerConfig
 from harness.training import identity
 from harness.training.identity import code_digest, decisive_values, numeric_files, signature
 
+STEP = {"learning_rate_schedule": "step", "milestones": [1]}
 CONFIG = replace(
-    configured(diagnostics="cheap", learning_rate_rule="linear", learning_rate_schedule="step", milestones=[1]),
+    configured(diagnostics="cheap", learning_rate_rule="linear", micro_batches=2, **STEP),
     dataset=DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 2}, 0.2, 0.2, False),
 )
 CHANGES = {
     "batch_size": "full", "learning_rate": 0.2, "reduction": "sum", "learning_rate_rule": "sqrt", "epochs": 4,
     "learning_rate_schedule": "linear", "warm_up_epochs": 1, "batch_size_schedule": "step", "milestones": [2],
     "milestone_factor": 2, "reference_batch_size": 2, "updates": 7, "train_seconds": 1.0, "target": 0.1,
-    "target_on": "validation", "order": "once", "last_batch": "drop", "seeds": 3, "first_replica": 1, "seed": 1,
-    "dtype": "float32", "engine": "per_example", "threads": 2, "diagnostics": "full",
+    "target_on": "validation", "order": "once", "last_batch": "drop", "micro_batches": 3, "accumulate": "sum",
+    "seeds": 3, "first_replica": 1, "seed": 1, "dtype": "float32", "engine": "per_example", "threads": 2,
+    "diagnostics": "full",
     "model": ModelConfig([32, 32], "tanh", "glorot_normal"),
     "optimizer": OptimizerConfig("sgd", 0.1, None),
     "dataset": DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 3}, 0.2, 0.2, False),
@@ -70,6 +72,7 @@ SAME = {
         {"learning_rate_schedule": "cosine"},
         {"learning_rate_schedule": "cosine", "milestones": [], "milestone_factor": 3},
     ],
+    "a batch in one piece": [{"micro_batches": 1}, {"micro_batches": 1, "accumulate": "sum"}],
 }  # fmt: skip
 
 

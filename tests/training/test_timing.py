@@ -148,9 +148,11 @@ SAME_WORK = [
     {"learning_rate": 3.0}, {"seed": 7}, {"seeds": 9}, {"epochs": 1}, {"updates": 5}, {"target": 0.1},
     {"target": 0.1, "target_on": "validation"}, {"diagnostics": "full"}, {"model_initializer": "glorot_normal"},
     {"learning_rate_rule": "linear"}, {"reference_batch_size": 2}, {"train_seconds": 1.0}, {"dataset_name": "four"},
+    {"accumulate": "sum"},
 ]  # fmt: skip
 OTHER_WORK = [
     {"batch_size": 9}, {"reduction": "sum"}, {"last_batch": "drop"}, {"order": "none"}, {"dtype": "float32"},
+    {"micro_batches": 2}, {"micro_batches": 2, "accumulate": "sum"},
     {"engine": "per_example"}, {"threads": 2}, {"model_activation": "relu"}, {"model_hidden": [6]},
     {"optimizer_clip_norm": 1.0}, {"optimizer_weight_decay": 0.1}, {"dataset_resample": True},
     {"optimizer_name": "momentum", "optimizer_momentum": 0.9}, {"dataset_test_fraction": 0.4},

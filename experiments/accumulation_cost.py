@@ -1,0 +1,106 @@
+"""Judges accumulation_cost: the time of an update in parts, and updates after every part in place of accumulating."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis import Evidence, Finding, Panel, Series, at_the_edge, limits
+from harness.inference import Comparison, Interval, Verdict, geometric_mean_ratio, inside, lower, together
+from harness.report import interval, verdicts_along
+from harness.training import readings
+
+Array = NDArray[np.floating]
+TIMED = 512  # batch size at which updates are timed
+MARGINS = (1.05, 1.1, 1.25, 1.5, 2.0)  # times as long
+SHOWN = 8  # number of micro-batches whose ratio is the effect
+EACH, PARTS = (16, 1), (64, 4)  # batch size, micro_batches: an update after each of 16 examples, or of four times 16
+CLOCKS = ("epochs", "seconds")
+
+
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    yield as_long(evidence)
+    yield update_after_each(evidence)
+
+
+def as_long(evidence: Evidence) -> Finding:
+    """K7: an update in parts over one in one piece, block by block, at every margin."""
+    ratios = time_ratios(evidence)
+    if not ratios:
+        return Finding("K7", Verdict.UNRESOLVED, "No update in parts was timed beside one in one piece.")
+    along = {margin: together(inside(ratio, 0, margin) for ratio in ratios.values()) for margin in MARGINS}
+    said = ", ".join(f"{interval(ratio)} in {n} of {TIMED / n:g} examples" for n, ratio in ratios.items())
+    shown = SHOWN if SHOWN in ratios else max(ratios)
+    return Finding(
+        "K7",
+        together(along.values()),
+        f"Time of an update over that in one piece: {said}. Along the margin: {verdicts_along(along)}.",
+        unit=f"× the time of an update in one piece ({shown} micro-batches of {TIMED / shown:g})",
+        effect=ratios[shown],
+        replicas=1,
+        panels=[_times(ratios)],
+    )
+
+
+def time_ratios(evidence: Evidence) -> dict[int, Interval]:
+    """Number of micro-batches -> time of an update over that of one in one piece."""
+    blocks, own = evidence.data.blocks, evidence.cells[evidence.cells["batch_size"] == TIMED]
+    seconds = {} if blocks is None else readings(blocks)
+    times = {
+        int(n): seconds[cell] for n, cell in zip(own["micro_batches"], own["cell"], strict=True) if cell in seconds
+    }
+    whole = times.pop(1, np.empty(0))
+    n_blocks = min((len(own) for own in (whole, *times.values())), default=0)
+    ratios = {n: geometric_mean_ratio(np.log(times[n][:n_blocks] / whole[:n_blocks])) for n in sorted(times)}
+    return ratios if n_blocks else {}
+
+
+def _times(ratios: Mapping[int, Interval]) -> Panel:
+    sizes = [TIMED / n for n in ratios]
+    lines = [
+        Series("in parts", sizes, *limits(ratios.values())),
+        Series("as long as in one piece", [min(sizes), TIMED], [1.0, 1.0], kind="reference"),
+    ]
+    return Panel(f"An update of B={TIMED}", "examples of a micro-batch", "time over that in one piece", lines)
+
+
+def update_after_each(evidence: Evidence) -> Finding:
+    """K8: each at its best rate; nothing is said where that lies on the edge of its grid."""
+    about = evidence.cells[["cell", "dataset", "micro_batches"]]
+    best = evidence.answer.targets.merge(about, on="cell")
+    best = best[best["n_rates"] > 1]
+    arms: dict[tuple[str, str], tuple[Array, Array]] = {}
+    tuned = {}
+    for dataset, own in best.groupby("dataset", sort=False):
+        cells = {(row.batch_size, row.micro_batches): row.cell for row in own.itertuples()}
+        if {EACH, PARTS} <= cells.keys():
+            both = [evidence.to_target[cells[way]] for way in (EACH, PARTS)]
+            arms |= {(str(dataset), clock): (both[0][clock], both[1][clock]) for clock in CLOCKS}
+            tuned[str(dataset)] = not (own["edge"] != "").any()
+    if not arms:
+        return Finding("K8", Verdict.UNRESOLVED, "The two ways were not both trained at several rates.")
+    found = evidence.compare(arms)
+    verdicts = [lower(own) if tuned[dataset] else Verdict.UNRESOLVED for (dataset, _), own in found.items()]
+    said = "; ".join(f"{dataset} {clock} {interval(own.ratio)}" for (dataset, clock), own in found.items())
+    (dataset, _), first = next(iter(found.items()))
+    return Finding(
+        "K8",
+        together(verdicts),
+        f"To the target, an update after every micro-batch over accumulating four: {said}.{at_the_edge(best)}",
+        unit=f"× the epochs to target ({dataset})",
+        effect=first.ratio if np.isfinite(first.ratio.low) else None,
+        replicas=min(own.pairs for own in found.values()),
+        panels=[_ways(found, clock) for clock in CLOCKS],
+    )
+
+
+def _ways(found: Mapping[tuple[str, str], Comparison], clock: str) -> Panel:
+    known = {
+        dataset: own.ratio for (dataset, of), own in found.items() if of == clock and np.isfinite(own.ratio.estimate)
+    }
+    lines = [
+        Series("an update after every micro-batch", range(len(known)), *limits(known.values()), kind="marks"),
+        Series("as many as with accumulation", [-0.5, len(known) - 0.5], [1.0, 1.0], kind="reference"),
+    ]
+    name = {"epochs": "Epochs", "seconds": "Train seconds"}[clock]
+    return Panel(f"{name} to target", "", "multiple of accumulation's", lines, log="y", names=list(known))
