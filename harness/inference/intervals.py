@@ -36,6 +36,11 @@ class Interval:
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
 
+def as_ratio(effect: Interval) -> Interval:
+    """exp of an effect and of its limits: the effect lies in [a, b] where this lies in [exp(a), exp(b)]."""
+    return Interval(*(float(np.exp(value)) for value in (effect.estimate, effect.low, effect.high)))
+
+
 def censored(values: ArrayLike) -> Array:
     """The values in float64, with NaN (diverged or not reached) as +inf."""
     values = np.asarray(values, dtype=np.float64)

@@ -44,6 +44,11 @@ def verdicts_along(parts: Mapping[float, Verdict]) -> str:
     return "; ".join(f"{span} {found}" for found, span in spans)
 
 
+def price(found: tuple[float, float] | None) -> str:
+    """About 40 seeds would tell (3 min): what `Evidence.price` found; empty where it is not known."""
+    return f" About {found[0]:.0f} seeds would tell ({duration(found[1])})." if found else ""
+
+
 def duration(seconds: float) -> str:
     """3.2 s, 4 min, 1.5 h."""
     if seconds < 100:
