@@ -45,7 +45,8 @@ class Curve:
     """Updates to target (C, R) of one dataset at batch sizes (C,), best rate each, with the law fitted to them.
 
     R are the replicas that did not choose the rates, if there are enough. slope: of log S over log B up to B = FIRST.
-    plateau: S(N)/S(N/6). misses: S over the law with the replica's own S_min, at each batch size. untold: why none of this is known, in words.
+    plateau: S(N)/S(N/6). misses: S over the law with the replica's own S_min, at each batch size. untold: why none of
+    this is known, in words.
     """
 
     dataset: str

@@ -8,6 +8,7 @@ from scipy import stats
 
 from harness.inference.intervals import (
     Interval,
+    as_ratio,
     geometric_mean_ratio,
     mean_interval,
     median_interval,
@@ -31,6 +32,11 @@ def limits(interval):
 
 
 # geometric mean ratio
+
+
+def test_an_effect_as_a_ratio_lies_in_the_band_of_the_ratios():
+    ratio = as_ratio(Interval(-1.0, -2.0, 0.5))
+    assert [ratio.estimate, *limits(ratio)] == pytest.approx(np.exp([-1.0, -2.0, 0.5]))
 
 
 def test_the_limits_are_students():
