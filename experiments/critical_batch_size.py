@@ -32,9 +32,9 @@ Reached = dict[str, dict[str, Array]]  # cell -> "updates" -> (R,), +inf where t
 
 # Free constants: the value that is stated, and the range over which the verdict is shown.
 FALL, FALLS = 10.0, (5.0, 7.0, 10.0)  # the target is the initial cost over this
-STEEP, STEEPS = 0.15, (0.1, 0.15, 0.2, 0.3)  # distance of the slope from −1
+STEEP, STEEPS = 0.15, (0.15, 0.2, 0.3)  # distance of the slope from −1
 FLAT, FLATS = 0.8, (0.7, 0.75, 0.8)  # S(N)/S(N/6)
-MISS, MISSES = 1.2, (1.1, 1.2, 1.3, 1.5)  # factor between S and the fitted law
+MISS, MISSES = 1.2, (1.2, 1.3, 1.5)  # factor between S and the fitted law
 
 FIRST = 4  # the slope is taken up to this batch size
 APART = 6.0  # the plateau lies between N over this, and N

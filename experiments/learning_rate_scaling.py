@@ -109,7 +109,8 @@ def rule(
         evidence.answer.n_replicas,
         np.exp([power - NEAR[-1], power + NEAR[-1]]),
     )
-    needed = [pairs_to_tell(as_ratio(fit.p), n, *ends) for fit in exponents.values()]
+    known = [fit for fit in fits if fit and fit.status is Status.RESOLVED]
+    needed = [pairs_to_tell(as_ratio(fit.p), n, *ends) for fit in known] if len(known) == len(fits) else []
     return Finding(
         claim,
         verdict,
@@ -192,9 +193,8 @@ def good_ranges(evidence: Evidence, readings: list[Reading]) -> Finding:
     away = {key(own): distances(own, evidence.rng) for own in readings}
     along = {good: narrower(own.values(), LESS) for good, own in found.items()}
     least = {less: narrower(found[GOOD].values(), less) for less in LESSER}
-    to_fail, n = narrower(away.values(), LESS), evidence.answer.n_replicas
+    to_fail, n, stated = narrower(away.values(), LESS), evidence.answer.n_replicas, found[GOOD]
     verdict = together([*along.values(), *least.values(), to_fail])
-    stated = found[GOOD]
     shown = "; ".join(
         f"{' at equal '.join(where)} {_widths(stated[where])}, distance {_slope(away[where])}" for where in away
     )
@@ -281,13 +281,13 @@ def _medians(grid: Grid, rng: np.random.Generator) -> Array:
 
 
 def _widths(own: Range) -> str:
-    sizes = ", ".join(f"{value:.1f} at B={B:g}" for B, value in own.widths.items())
-    return f"{sizes}, slope {_slope(own)}"
+    ends = [f"{own.widths[B]:.1f} at B={B:g}" for B in list(own.widths)[:: max(1, len(own.widths) - 1)]]
+    return f"{' to '.join(ends)}, slope {_slope(own)}"
 
 
 def _slope(own: Range) -> str:
     if own.open_ends:
-        return f"unknown, as the range goes on beyond the grid at {', '.join(own.open_ends)}"
+        return f"unknown (beyond the grid at {', '.join(own.open_ends)})"
     if np.isnan(own.slope.low):
         return "unknown"
     return f"{own.slope.estimate:+.2f} [{own.slope.low:+.2f}, {own.slope.high:+.2f}]"

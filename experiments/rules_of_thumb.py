@@ -80,11 +80,11 @@ def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Map
     return Finding(
         "G1",
         verdict,
-        f"Median cost at equal epochs over that of the tuned rate, with the rate tuned at B={BASE} unscaled / √B / "
-        f"linear - {_shown(found)}. Linear no worse than any other rate up to B_crit/{ABOUT:g}: {each['good']}; "
-        f"worse than tuned from {ABOUT:g} B_crit: {each['beyond']}; unscaled the worst from B={FAR * BASE}: "
-        f"{each['worst']}. Verdict where B_crit is known to so large a factor: {verdicts_along(along)}; where costs so "
-        f"close are equal: {verdicts_along(margins)}.{edge}"
+        "Median cost at equal epochs over that of the tuned rate (tuned: it is that rate), with the rate tuned at "
+        f"B={BASE} unscaled / √B / linear - {_shown(found)}. Linear no worse than any other rate up to "
+        f"B_crit/{ABOUT:g}: {each['good']}; worse than tuned from {ABOUT:g} B_crit: {each['beyond']}; unscaled the worst "
+        f"from B={FAR * BASE}: {each['worst']}. Verdict where B_crit is known to so large a factor: "
+        f"{verdicts_along(along)}; where costs so close are equal: {verdicts_along(margins)}.{edge}"
         + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED and not edges else ""),
         unit="× the cost of the best other rate, linear rule below B_crit" if inner and not edges else "",
         effect=inner[0] if inner and not edges else None,
@@ -153,7 +153,8 @@ def rate_near(grid: Grid, rate: float) -> float:
 
 
 def _shown(found: Found) -> str:
-    return "; ".join(f"{dataset} B={B:g}: {_costs(own)}" for (dataset, B), own in found.items())
+    sizes = {dataset: [B for name, B in found if name == dataset] for dataset, _ in found}
+    return "; ".join(f"{d} " + ", ".join(f"B={B:g}: {_costs(found[d, B])}" for B in own) for d, own in sizes.items())
 
 
 def _costs(own: Choices) -> str:
@@ -163,7 +164,7 @@ def _costs(own: Choices) -> str:
         rate, costs = own.get(name, (np.nan, np.array([np.nan])))
         ratio = float(np.median(costs) / np.median(own["tuned"][1]))
         told = "no cell" if np.isnan(ratio) else number(ratio) if np.isfinite(ratio) else "diverged"
-        words.append("the same rate" if rate == own["tuned"][0] else told)
+        words.append("tuned" if rate == own["tuned"][0] else told)
     return " / ".join(words)
 
 

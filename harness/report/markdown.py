@@ -45,8 +45,9 @@ def verdicts_along(parts: Mapping[float, Verdict]) -> str:
 
 
 def price(found: tuple[float, float] | None) -> str:
-    """About 40 seeds would tell (3 min): what `Evidence.price` found; empty where it is not known."""
-    return f" About {found[0]:.0f} seeds would tell ({duration(found[1])})." if found else ""
+    """With the constants as stated about 40 seeds would tell (3 min): of `Evidence.price`; empty if it is not known."""
+    told = f" With the constants as stated about {found[0]:.0f} seeds would tell" if found else ""
+    return f"{told} ({duration(found[1])})." if found else ""
 
 
 def duration(seconds: float) -> str:

@@ -105,7 +105,7 @@ def test_a_price_is_what_the_dearest_effect_needs():
     data: Any = SimpleNamespace(finished=pd.DataFrame({WALL: [30.0, 30.0]}))
     of = Evidence(data, SimpleNamespace(n_replicas=4), None, np.random.default_rng(0))  # type: ignore[arg-type]
     assert of.price([6, 12], n=4) == (12, 180.0)  # three times the replicas, three times the minute
-    assert price_in_words(of.price([8], n=2)) == " About 16 seeds would tell (4 min)."
+    assert price_in_words(of.price([8], n=2)) == " With the constants as stated about 16 seeds would tell (4 min)."
     assert price_in_words(of.price([6, None], n=4)) == price_in_words(of.price([], n=4)) == ""
 
 

@@ -52,7 +52,7 @@ def test_a_linear_rule_that_holds_up_to_the_bend_and_fails_beyond_is_seen_in_bot
     assert (
         "no worse than any other rate up to B_crit/3: supported; worse than tuned from 3 B_crit: supp" in found.sentence
     )
-    assert "digits B=16: 1.76 / 1.14 / the same rate; digits B=64" in found.sentence
+    assert "B=16: 1.76 / 1.14 / tuned, B=64" in found.sentence
     assert found.verdict is Verdict.CONDITIONAL  # at B = 1024, as far above the best rate as the unscaled one is below
 
 
