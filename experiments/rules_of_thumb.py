@@ -82,8 +82,8 @@ def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Map
         verdict,
         "Median cost at equal epochs over that of the tuned rate (tuned: it is that rate), with the rate tuned at "
         f"B={BASE} unscaled / √B / linear - {_shown(found)}. Linear no worse than any other rate up to "
-        f"B_crit/{ABOUT:g}: {each['good']}; worse than tuned from {ABOUT:g} B_crit: {each['beyond']}; unscaled the worst "
-        f"from B={FAR * BASE}: {each['worst']}. Verdict where B_crit is known to so large a factor: "
+        f"B_crit/{ABOUT:g}: {each['good']}; worse than tuned from {ABOUT:g} B_crit: {each['beyond']}; unscaled the "
+        f"worst from B={FAR * BASE}: {each['worst']}. Verdict where B_crit is known to so large a factor: "
         f"{verdicts_along(along)}; where costs so close are equal: {verdicts_along(margins)}.{edge}"
         + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED and not edges else ""),
         unit="× the cost of the best other rate, linear rule below B_crit" if inner and not edges else "",
