@@ -1,155 +1,205 @@
-"""Judges critical_batch_size: three regimes of updates to target, and the bend against the gradient noise scale."""
+"""Judges critical_batch_size: updates to target fall like 1/B, bend, and stay flat."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, quartiles
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, quartiles, targets_table, updates_to_target
 from harness.inference import (
+    UNKNOWN,
     BatchScaling,
     Interval,
     Status,
     Verdict,
-    exactly,
+    all_hold,
+    as_ratio,
+    fewest_pairs,
     fit_batch_scaling,
-    geometric_mean_ratio,
     inside,
-    percentile_interval,
-    resampled_medians,
+    mean_interval,
+    median_interval,
+    paired_ratio,
+    pairs_to_tell,
+    split_replicas,
     together,
 )
-from harness.report import interval, number
-from harness.training import average_noise_scale
-
-if TYPE_CHECKING:
-    import pandas as pd
+from harness.report import interval, number, price, verdicts_along
 
 Array = NDArray[np.floating]
+Reached = dict[str, dict[str, Array]]  # cell -> "updates" -> (R,), +inf where the target was not reached
 
-SLOPE = (-1.15, -0.85)  # of log S over log B where scaling is perfect
-FLAT, APART = 0.8, 6.0  # S(N) / S(N/6) on the plateau
-REACH = 19.0  # B_crit: the law itself has S(N)/S(N/6) below .8 where N is smaller
-RMS = 0.15  # of the residuals of log S
-AGREES = 3.0  # factor between B_crit and the noise scale
+# Free constants: the value that is stated, and the range over which the verdict is shown.
+FALL, FALLS = 10.0, (5.0, 7.0, 10.0)  # the target is the initial cost over this
+STEEP, STEEPS = 0.15, (0.15, 0.2, 0.3)  # distance of the slope from −1
+FLAT, FLATS = 0.8, (0.7, 0.75, 0.8)  # S(N)/S(N/6)
+MISS, MISSES = 1.2, (1.2, 1.3, 1.5)  # factor between S and the fitted law
+
+FIRST = 4  # the slope is taken up to this batch size
+APART = 6.0  # the plateau lies between N over this, and N
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Updates to target (C, R) of one dataset at batch sizes (C,), best rate each, with the fit through their medians.
+    """Updates to target (C, R) of one dataset at batch sizes (C,), best rate each, with the law fitted to them.
 
-    plateau: S(N)/S(N/6). edges: batch sizes whose best rate lies on the edge of its grid. lost: those at which half of
-    the replicas or more did not reach the target.
+    R are the replicas that did not choose the rates, if there are enough. slope: of log S over log B up to B = FIRST.
+    plateau: S(N)/S(N/6). misses: S over the law with the replica's own S_min, at each batch size. untold: why none of
+    this is known, in words.
     """
 
     dataset: str
     batch_sizes: Array
     updates: Array
     fit: BatchScaling
+    slope: Interval
     plateau: Interval
-    edges: list[str]
-    lost: list[str]
+    misses: list[Interval]
+    untold: str
 
-
-@dataclass(frozen=True, eq=False)
-class Noise:
-    """B_simple of one dataset along the runs up to the target: its time average in each run, and where it was read."""
-
-    dataset: str
-    average: Interval
-    n_runs: int
-    n_left_out: int
-    update: Array
-    middle: Array
+    @property
+    def size(self) -> float:
+        """N over B_crit."""
+        return float(self.batch_sizes[-1] / self.fit.b_crit.estimate)
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
-    curves = list(scaling_curves(evidence))
-    yield three_regimes(curves, evidence.answer.n_replicas)
-    yield bend_and_noise(curves, {own.dataset: own for own in noise_scales(evidence)})
+    yield three_regimes(evidence, {fall: list(scaling_curves(evidence, to_a_part(evidence, fall))) for fall in FALLS})
 
 
-def scaling_curves(evidence: Evidence) -> Iterator[Curve]:
-    """From the cells without full diagnostics."""
-    diagnosed = evidence.cells.loc[evidence.cells["diagnostics"] == "full", "cell"]
-    targets = evidence.answer.targets
-    targets = targets[~targets["cell"].isin(diagnosed) & (targets["reduction"] == "mean")]
-    dataset = evidence.cells.set_index("cell")["dataset"]
+def to_a_part(evidence: Evidence, fall: float) -> Reached:
+    """Updates to the initial cost over `fall`."""
+    goals = {setting: FALL * goal / fall for setting, goal in evidence.answer.targets_at.items()}
+    return updates_to_target(evidence.data.histories, goals, evidence.cells)
+
+
+def scaling_curves(evidence: Evidence, reached: Reached) -> Iterator[Curve]:
+    """Of the mean's cells without full diagnostics."""
+    cells = evidence.cells[(evidence.cells["diagnostics"] != "full") & (evidence.cells["reduction"] == "mean")]
+    targets = targets_table(cells, reached, evidence.rng)
+    dataset = cells.set_index("cell")["dataset"]
     for _, own in targets.sort_values("batch_size").groupby("setting"):
-        sizes = own["batch_size"].to_numpy(dtype=float)
-        updates = np.stack([evidence.to_target[cell]["updates"] for cell in own["cell"]])
-        yield Curve(
-            str(dataset[own["cell"].iloc[0]]),
-            sizes,
-            updates,
-            fit_batch_scaling(sizes, updates, evidence.rng),
-            plateau(sizes, updates, evidence.rng),
-            [f"B={row.batch_size:g} ({row.edge})" for row in own.itertuples() if row.edge],
-            [f"B={B:g}" for B, row in zip(sizes, updates, strict=True) if np.isinf(np.median(row))],
-        )
+        updates = np.stack([reached[cell]["updates"] for cell in own["cell"]])
+        updates = updates[:, split_replicas(updates.shape[1], fewest_pairs(1)).report]
+        edges = [f"B={row.batch_size:g} ({row.edge})" for row in own.itertuples() if row.edge]
+        fit = fit_batch_scaling(own["batch_size"], updates, evidence.rng, own["excess"])
+        yield curve(str(dataset[own["cell"].iloc[0]]), own["batch_size"].to_numpy(dtype=float), updates, fit, edges)
 
 
-def plateau(batch_sizes: Array, updates: Array, rng: np.random.Generator) -> Interval:
-    """S(N)/S(N/6), N the largest batch; S between two batch sizes by a straight line over logs."""
+def curve(dataset: str, sizes: Array, updates: Array, fit: BatchScaling, edges: list[str]) -> Curve:
+    with np.errstate(invalid="ignore"):  # 0 × ∞ where the fit found no bend
+        law = (fit.s_min.estimate * (1 + fit.b_crit.estimate / sizes))[:, None]
+        level = np.exp(np.log(updates / law).mean(axis=0))  # of each replica: its S_min over that of all
+    misses = [paired_ratio(*both) for both in zip(updates, law * np.where(np.isfinite(level), level, 1.0), strict=True)]
+    lost = [f"B={B:g}" for B, own in zip(sizes, updates, strict=True) if np.isinf(np.median(own))]
+    untold = "" if fit.status is Status.RESOLVED else fit.status.text
+    untold = f"half of the replicas or more did not arrive at {', '.join(lost)}" if lost else untold
+    untold = f"the best rate is on the edge of its grid at {', '.join(edges)}; extend it" if edges else untold
+    return Curve(dataset, sizes, updates, fit, first_slope(sizes, updates), plateau(sizes, updates), misses, untold)
+
+
+def first_slope(sizes: Array, updates: Array) -> Interval:
+    """Least-squares slope of log S over log B up to FIRST: of each replica, then their mean (median with losses)."""
+    own = sizes <= FIRST
+    if np.count_nonzero(own) < 2:
+        return UNKNOWN
+    x = np.log(sizes[own] / sizes[0])
+    x = x - x.mean()
     with np.errstate(invalid="ignore"):
-        medians = resampled_medians(np.log(updates), rng)
-        place = np.log(batch_sizes[-1] / APART)
-        i = int(np.clip(np.searchsorted(np.log(batch_sizes), place), 1, len(batch_sizes) - 1))
-        if len(batch_sizes) < 2 or place < np.log(batch_sizes[0]):
-            return Interval(np.nan, np.nan, np.nan)
-        part = (place - np.log(batch_sizes[i - 1])) / np.log(batch_sizes[i] / batch_sizes[i - 1])
-        before = medians[:, i - 1] + part * (medians[:, i] - medians[:, i - 1])
-        ratios = np.exp(medians[:, -1] - before)
-    return percentile_interval(float(ratios[0]), ratios[1:])
+        slopes = x @ np.log(updates[own]) / (x @ x)
+    return mean_interval(slopes) if np.isfinite(slopes).all() else median_interval(slopes)
 
 
-# L3
+def plateau(sizes: Array, updates: Array) -> Interval:
+    """S(N)/S(N/6), N the largest batch; log S between two batch sizes by a straight line over log B."""
+    place = np.log(sizes[-1] / APART)
+    if place < np.log(sizes[0]):
+        return UNKNOWN
+    with np.errstate(invalid="ignore"):
+        before = [np.interp(place, np.log(sizes), np.log(own)) for own in updates.T]
+    return paired_ratio(updates[-1], np.exp(before))
 
 
-def three_regimes(curves: list[Curve], n_replicas: int) -> Finding:
-    verdicts = {own.dataset: regimes(own) for own in curves}
-    shown = "; ".join(_regimes(own, verdicts[own.dataset]) for own in curves)
-    first = curves[0] if curves else None
-    known = first is not None and np.isfinite(first.fit.slope.low)
+def perfect_at_first(own: Curve, steep: float) -> Verdict:
+    return inside(own.slope, -1 - steep, -1 + steep)
+
+
+def flat_at_last(own: Curve, flat: float) -> Verdict | None:
+    """None where the law itself falls further than that between N/APART and N, because N is too near to B_crit."""
+    return inside(own.plateau, flat, np.inf) if own.size >= (APART * flat - 1) / (1 - flat) else None
+
+
+def follows_the_law(own: Curve, miss: float) -> Verdict:
+    return all_hold(inside(each, 1 / miss, miss) for each in own.misses)
+
+
+REGIMES: dict[str, tuple[Callable[[Curve, float], Verdict | None], tuple[float, ...], float]] = {
+    "the slope may be so far from −1": (perfect_at_first, STEEPS, STEEP),
+    "updates at N are to be so large a part of those at N/6": (flat_at_last, FLATS, FLAT),
+    "the law may miss by so large a factor": (follows_the_law, MISSES, MISS),
+}
+
+
+def three_regimes(evidence: Evidence, curves: Mapping[float, list[Curve]]) -> Finding:
+    stated = curves[FALL]
+    along = {
+        words: {value: on_all(stated, holds, value) for value in values}
+        for words, (holds, values, _) in REGIMES.items()
+    }
+    along["the target is so small a part of the initial cost"] = {
+        1 / fall: together(on_all(own, holds, at) for holds, _, at in REGIMES.values()) for fall, own in curves.items()
+    }
+    verdict = together(each for own in along.values() for each in own.values())
+    n = min((own.updates.shape[1] for own in stated), default=0)
+    found = evidence.price([each for own in stated for each in needed(own)], n)
+    first = next((own for own in stated if np.isfinite(own.slope.low)), None)
     return Finding(
         "L3",
-        together(v for own in verdicts.values() for v in own) if curves else Verdict.UNRESOLVED,
-        f"Updates to a tenth of the initial cost - {shown}." if curves else "No cell reached the target.",
-        unit=f"= slope at the smallest batches ({first.dataset})" if first and known else "",
-        effect=first.fit.slope if first and known else None,
-        replicas=n_replicas,
-        panels=[_curve_panel(own) for own in curves],
+        verdict,
+        f"Updates to a tenth of the initial cost - {'; '.join(map(_regimes, stated))}. {_along(along)}"
+        f"{price(found) if verdict is Verdict.UNRESOLVED else ''}"
+        if stated
+        else "No cell reached the target.",
+        unit=f"= slope from B=1 to {FIRST} ({first.dataset})" if first else "",
+        effect=first.slope if first else None,
+        replicas=n,
+        panels=[_curve_panel(own) for own in stated],
     )
 
 
-def regimes(own: Curve) -> list[Verdict]:
-    """Of perfect scaling, of the plateau, and of the bend between them."""
-    if own.edges or own.lost or own.fit.status is not Status.RESOLVED:
-        return [Verdict.UNRESOLVED]
-    flat = inside(own.plateau, FLAT, np.inf) if reaches_plateau(own) else Verdict.UNRESOLVED
-    return [inside(own.fit.slope, *SLOPE), flat, exactly(own.fit.rms, RMS)]
+def on_all(curves: Iterable[Curve], holds: Callable[[Curve, float], Verdict | None], value: float) -> Verdict:
+    """Together on all datasets on which it can be judged."""
+    tried = [Verdict.UNRESOLVED if own.untold else holds(own, value) for own in curves]
+    return together([each for each in tried if each] or [Verdict.UNRESOLVED])
 
 
-def reaches_plateau(own: Curve) -> bool:
-    return bool(own.batch_sizes[-1] >= REACH * own.fit.b_crit.estimate)
+def _along(along: Mapping[str, Mapping[float, Verdict]]) -> str:
+    return " ".join(f"Verdict where {words}: {verdicts_along(own)}." for words, own in along.items())
 
 
-def _regimes(own: Curve, verdicts: list[Verdict]) -> str:
-    if own.edges:
-        return f"{own.dataset}: the best rate is on the edge of its grid at {', '.join(own.edges)}; extend it"
-    if own.lost:
-        return f"{own.dataset}: half of the replicas or more did not arrive at {', '.join(own.lost)}"
-    if own.fit.status is not Status.RESOLVED:
-        return f"{own.dataset}: {own.fit.status.text}"
-    first, second = own.batch_sizes[:2]
-    short = "" if reaches_plateau(own) else f": N is only {own.batch_sizes[-1] / own.fit.b_crit.estimate:.1f} B_crit"
-    perfect, flat, fits = verdicts
+def needed(own: Curve) -> list[int | None]:
+    """How many replicas would tell whether slope, plateau and misses lie inside their stated bands."""
+    if own.untold:
+        return [None]
+    bands = [
+        (as_ratio(own.slope), np.exp(-1 - STEEP), np.exp(-1 + STEEP)),
+        *((each, 1 / MISS, MISS) for each in own.misses),
+    ]
+    bands += [(own.plateau, FLAT, np.inf)] if flat_at_last(own, FLAT) else []
+    return [pairs_to_tell(effect, own.updates.shape[1], *ends) for effect, *ends in bands]
+
+
+def _regimes(own: Curve) -> str:
+    if own.untold:
+        return f"{own.dataset}: {own.untold}"
+    worst = max(range(len(own.misses)), key=lambda i: abs(np.log(own.misses[i].estimate)))
+    short = "" if flat_at_last(own, FLAT) else f", not judged, as N is only {own.size:.1f} B_crit"
     return (
-        f"{own.dataset}: slope {interval(own.fit.slope)} from B={first:g} to {second:g} ({perfect}), "
-        f"S(N)/S(N/{APART:g}) = {interval(own.plateau)} ({flat}{short}), B_crit = {interval(own.fit.b_crit)} examples "
-        f"and S_min = {interval(own.fit.s_min)} updates fit to an rms of {number(own.fit.rms)} ({fits})"
+        f"{own.dataset}: slope {interval(own.slope)} up to B={FIRST}; S(N)/S(N/{APART:g}) = {interval(own.plateau)}"
+        f"{short}; S_min (1 + B_crit/B) with B_crit = {interval(own.fit.b_crit)} examples and S_min = "
+        f"{interval(own.fit.s_min)} updates misses S by × {interval(own.misses[worst])} at B={own.batch_sizes[worst]:g}"
+        f" and by less elsewhere (rms of log S {number(own.fit.rms)})"
     )
 
 
@@ -163,94 +213,3 @@ def _curve_panel(own: Curve) -> Panel:
         lines.append(Series("S_min (1 + B_crit/B)", fine, fitted, kind="reference"))
         lines.append(Series("perfect scaling, 1/B", fine[within], perfect[within], kind="reference"))
     return Panel(own.dataset, BATCH_SIZE, "updates to target", lines)
-
-
-# L4
-
-
-def noise_scales(evidence: Evidence) -> Iterator[Noise]:
-    """Of each dataset, from the cells with exact diagnostics; runs that did not reach the target are left out."""
-    cells = evidence.cells[evidence.cells["diagnostics"] == "full"]
-    for dataset, own in cells.groupby("dataset"):
-        runs, averages = [], []
-        for cell in own["cell"]:
-            table = evidence.table(cell, "diagnostics.csv")
-            table = table[table["update"] <= evidence.to_target[cell]["updates"][0]]
-            arrived = np.isfinite(evidence.to_target[cell]["updates"][0])
-            scale = average_noise_scale(*table[["update", "variance", "squared_norm"]].to_numpy(dtype=float).T)
-            if arrived and np.isfinite(scale):
-                averages.append(scale)
-                runs.append(table)
-        update, middle = _median_run(runs)
-        average = geometric_mean_ratio(np.log(averages))
-        yield Noise(str(dataset), average, len(runs), len(own) - len(runs), update, middle)
-
-
-def _median_run(runs: "list[pd.DataFrame]") -> tuple[Array, Array]:
-    """B_simple at the updates at which more than half of the runs were read, their median."""
-    if not runs:
-        return np.array([]), np.array([])
-    import pandas as pd
-
-    table = pd.concat(runs)
-    ratio = (table["variance"] / table["squared_norm"]).groupby(table["update"])
-    read = ratio.median()[ratio.size() > len(runs) / 2]
-    return read.index.to_numpy(dtype=float), read.to_numpy(dtype=float)
-
-
-def bend_and_noise(curves: list[Curve], noises: dict[str, Noise]) -> Finding:
-    both = [(own, noises[own.dataset]) for own in curves if own.dataset in noises]
-    ratios = {own.dataset: ratio(own, noise) for own, noise in both}
-    verdicts = [inside(found, 1 / AGREES, AGREES) for found in ratios.values()]
-    shown = "; ".join(_both(own, noise, ratios[own.dataset]) for own, noise in both)
-    first = next(iter(ratios), None)
-    known = first is not None and np.isfinite(ratios[first].low)
-    return Finding(
-        "L4",
-        together(verdicts) if verdicts else Verdict.UNRESOLVED,
-        f"B_crit of the updates to target against the time average of B_simple on the way there - {shown}."
-        if both
-        else "No dataset has both a fit and a measured noise scale.",
-        unit=f"= B_crit / B_simple ({first})" if known else "",
-        effect=ratios[first] if first and known else None,
-        replicas=min((noise.n_runs for _, noise in both), default=0),
-        panels=[_both_panel(both), _along_panel([noise for _, noise in both])],
-    )
-
-
-def ratio(own: Curve, noise: Noise) -> Interval:
-    """B_crit over the noise scale, which were measured on different runs: their errors in log add up in squares."""
-    if regimes(own) == [Verdict.UNRESOLVED]:
-        return Interval(np.nan, np.nan, np.nan)
-    bend, average = (np.log([value.estimate, value.low, value.high]) for value in (own.fit.b_crit, noise.average))
-    middle = bend[0] - average[0]
-    below = np.hypot(bend[0] - bend[1], average[2] - average[0])
-    above = np.hypot(bend[2] - bend[0], average[0] - average[1])
-    return Interval(*(float(np.exp(value)) for value in (middle, middle - below, middle + above)))
-
-
-def _both(own: Curve, noise: Noise, found: Interval) -> str:
-    left_out = f" ({noise.n_left_out} more did not reach the target)" if noise.n_left_out else ""
-    if not noise.n_runs:
-        return f"{own.dataset}: no run with a measured noise scale reached the target"
-    measured = f"B_simple = {interval(noise.average)} examples over {noise.n_runs} runs{left_out}"
-    if np.isnan(found.estimate):
-        return f"{own.dataset}: {measured}, but B_crit is not resolved"
-    return f"{own.dataset}: B_crit = {interval(own.fit.b_crit)}, {measured}, ratio {interval(found)}"
-
-
-def _both_panel(both: list[tuple[Curve, Noise]]) -> Panel:
-    names = [own.dataset for own, _ in both]
-    lines = []
-    for label, shift, found in (
-        ("B_crit, fitted", -0.1, [own.fit.b_crit for own, _ in both]),
-        ("B_simple, measured", 0.1, [noise.average for _, noise in both]),
-    ):
-        middle, low, high = ([getattr(value, name) for value in found] for name in ("estimate", "low", "high"))
-        lines.append(Series(label, np.arange(len(names)) + shift, middle, low, high, kind="marks"))
-    return Panel("Bend and noise", "", "examples", lines, log="y", names=names)
-
-
-def _along_panel(noises: list[Noise]) -> Panel:
-    lines = [Series(noise.dataset, noise.update, noise.middle) for noise in noises]
-    return Panel("Noise scale along the runs", "updates", "B_simple (examples)", lines)

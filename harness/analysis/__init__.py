@@ -6,7 +6,7 @@ and loads nothing but the evidence of a study: its judge, and the files of its c
 
 from harness.analysis.answers import SEED, TUNED, Answer, answer
 from harness.analysis.arms import Arm, Tuning
-from harness.analysis.batch_sizes import TARGET_LABELS, targets_table, updates_to_target
+from harness.analysis.batch_sizes import TARGET_LABELS, fits_table, targets_table, updates_to_target
 from harness.analysis.comparisons import CLOCK_COLUMNS, MARGIN, Question, Standing, costs_at, spent
 from harness.analysis.evidence import Evidence, at_the_edge, limits, quartiles
 from harness.analysis.headlines import Headline, Lead

@@ -11,7 +11,9 @@ import yaml
 from numpy.typing import ArrayLike
 
 from harness.analysis.answers import Answer
-from harness.analysis.comparisons import MARGIN
+from harness.analysis.comparisons import MARGIN, costs_when_spent
+from harness.analysis.courses import Courses
+from harness.analysis.parts import WALL
 from harness.analysis.sweep_tables import SweepData
 from harness.inference import Array, Comparison, Interval, compare_family
 from harness.training import block_seconds
@@ -59,6 +61,22 @@ class Evidence:
         """Cell -> the checkpoints of its replicas."""
         return {str(cell): own for cell, own in self.data.histories.groupby("cell", sort=False)}
 
+    def when_spent(self, cells: "pd.DataFrame", column: str) -> tuple[float, dict[str, Array]]:
+        """The most of a clock that each of these cells has spent, and cell -> costs then (`costs_when_spent`)."""
+        return costs_when_spent(cells, self._courses, column, self.data.n_blocks)
+
+    @cached_property
+    def _courses(self) -> Courses:
+        return Courses(self.data.histories)
+
+    @cached_property
+    def critical_sizes(self) -> dict[str, float]:
+        """Dataset -> B_crit, fitted to the updates to target of the mean's cells, where that is resolved."""
+        fits = self.answer.fits
+        fits = fits[(fits["reduction"] == "mean") & fits["resolved"].astype(bool)]
+        dataset = self.cells.drop_duplicates("setting").set_index("setting")["dataset"]
+        return {str(dataset[row.setting]): float(row.b_crit) for row in fits.itertuples()}
+
     def replicas(self, cell: str, column: str) -> Array:
         """A column of replicas.csv of one cell, (R,) in the order of the replicas."""
         own = self.data.replicas[self.data.replicas["cell"] == cell].sort_values("replica")
@@ -93,6 +111,18 @@ class Evidence:
         own = self.data.blocks.merge(cells, left_on="signature", right_on="cell")
         own["us"] = 1e6 * block_seconds(own) * own["time/example_us"] / own["time/update_us"]
         return own.pivot_table(index="block", columns="batch_size", values="us", aggfunc="median").dropna()
+
+    def price(self, pairs: Iterable[int | None], n: int) -> tuple[float, float] | None:
+        """Seeds that would tell, and seconds to train all cells with them; None where no number of them is known.
+
+        pairs: how many each of several effects needs (`pairs_to_tell`, `Comparison.seeds_needed`) that has n of them.
+        """
+        needed = [np.nan if each is None else each for each in pairs]
+        if not needed or np.isnan(needed).any():
+            return None
+        factor = max(needed) / n
+        seconds = float(self.cells[WALL].sum()) if WALL in self.cells else np.nan
+        return factor * self.answer.n_replicas, factor * seconds
 
     def _file(self, cell: str, name: str) -> Path:
         return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)

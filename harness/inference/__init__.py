@@ -11,13 +11,16 @@ from harness.inference.intervals import (
     CONFIDENCE,
     ROUNDING,
     SIGNIFICANCE,
+    UNKNOWN,
     Array,
     Interval,
+    as_ratio,
     censored,
     geometric_mean_ratio,
     mean_interval,
     median_interval,
     median_intervals,
+    paired_ratio,
     percentile_interval,
     proportion,
 )
@@ -32,4 +35,14 @@ from harness.inference.learning_rates import (
 )
 from harness.inference.looks import plan_looks
 from harness.inference.sign_flips import fewest_pairs
-from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together
+from harness.inference.verdicts import (
+    Verdict,
+    all_hold,
+    equal,
+    exactly,
+    inside,
+    lower,
+    opposite,
+    pairs_to_tell,
+    together,
+)

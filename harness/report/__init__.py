@@ -15,6 +15,7 @@ from harness.report.markdown import (
     harmless,
     interval,
     number,
+    price,
     shortened,
     verdicts_along,
 )

@@ -44,6 +44,12 @@ def verdicts_along(parts: Mapping[float, Verdict]) -> str:
     return "; ".join(f"{span} {found}" for found, span in spans)
 
 
+def price(found: tuple[float, float] | None) -> str:
+    """With the constants as stated about 40 seeds would tell (3 min): of `Evidence.price`; empty if it is not known."""
+    told = f" With the constants as stated about {found[0]:.0f} seeds would tell" if found else ""
+    return f"{told} ({duration(found[1])})." if found else ""
+
+
 def duration(seconds: float) -> str:
     """3.2 s, 4 min, 1.5 h."""
     if seconds < 100:

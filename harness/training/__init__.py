@@ -12,7 +12,7 @@ from harness.training.estimate import estimate_seconds
 from harness.training.footprint import least_bytes
 from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, code_of, decisive_values, identify
 from harness.training.loop import Budget, Fingerprint, Record, digest
-from harness.training.noise import average_noise_scale
+from harness.training.noise import average_noise_scale, pooled_noise_scale
 from harness.training.order import Batches
 from harness.training.sets import HELD_OUT, draw_sets
 from harness.training.spread import Latest, curve, quartiles

@@ -5,18 +5,22 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import START, cell, evidence
 
 from harness.analysis.evidence import Evidence, at_the_edge, quartiles
+from harness.analysis.parts import WALL
 from harness.analysis.study import Claim, Finding, Study, judged
 from harness.analysis.timing import ONE_READING
 from harness.app import verbs
 from harness.config import ConfigError
 from harness.inference.verdicts import Verdict
+from harness.report.markdown import price as price_in_words
 from harness.report.notes import note
 from harness.runs import studies
 from harness.store.tracking import Store
@@ -104,6 +108,14 @@ def test_the_note_says_that_cells_were_trained_on_different_machines():
     assert "different arithmetic (cpu: A | B), so bits need not repeat" in note(several.data, several.answer)
     one = on_machines(of, '{"numpy": "2", "cpu": "A"}')
     assert "arithmetic" not in note(one.data, one.answer).split("###")[0]
+
+
+def test_a_price_is_what_the_dearest_effect_needs():
+    data: Any = SimpleNamespace(finished=pd.DataFrame({WALL: [30.0, 30.0]}))
+    of = Evidence(data, SimpleNamespace(n_replicas=4), None, np.random.default_rng(0))  # type: ignore[arg-type]
+    assert of.price([6, 12], n=4) == (12, 180.0)  # three times the replicas, three times the minute
+    assert price_in_words(of.price([8], n=2)) == " With the constants as stated about 16 seeds would tell (4 min)."
+    assert price_in_words(of.price([6, None], n=4)) == price_in_words(of.price([], n=4)) == ""
 
 
 def test_an_edge_says_where_to_extend_the_grid():

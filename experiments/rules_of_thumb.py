@@ -1,0 +1,177 @@
+"""Judges rules_of_thumb: what a learning rate costs that was tuned at a small batch and scaled by a rule."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.analysis import BATCH_SIZE, CLOCK_COLUMNS, Evidence, Finding, Panel, Series, quartiles
+from harness.inference import UNKNOWN, Interval, Verdict, inside, paired_ratio, pairs_to_tell, split_replicas, together
+from harness.report import number, price, verdicts_along
+
+Array = NDArray[np.floating]
+Grid = dict[float, Array]  # lr_mean -> costs (R,)
+Grids = dict[float, Grid]  # B -> its grid
+Choices = dict[str, tuple[float, Array]]  # "tuned", "other" or a rule -> its rate at a batch size, and costs (R,)
+Found = Mapping[tuple[str, float], Choices]  # dataset, B ->
+
+PARTS = ("good", "beyond", "worst")  # of the claim: up to B_crit, beyond it, and about an unscaled rate
+RULES = {"unscaled": 0.0, "√B": 0.5, "linear": 1.0}  # power of B
+BASE = 4  # batch size at which a rule's rate is tuned
+FAR = 16  # times the base, from where an unscaled rate is to be the worst
+ABOUT, ABOUTS = 3.0, (1.5, 2.0, 3.0, 5.0)  # factor to which B_crit is known: within it nothing is judged
+CLOSE, CLOSES = 0.05, (0.02, 0.05, 0.1, 0.2)  # costs this close count as equal
+HALF_STEP = 1.01 * np.log(2) / 4  # of grids whose rates go in steps of √2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The cells of one dataset after as many epochs."""
+
+    dataset: str
+    epochs: float
+    grids: Grids
+
+
+@dataclass(frozen=True)
+class Held:
+    """That a ratio of costs is at most so high, as a part of the claim says."""
+
+    part: str
+    ratio: Interval
+    highest: float
+
+
+def judge(evidence: Evidence) -> Iterator[Finding]:
+    yield rules_against_tuning(evidence, list(read(evidence)), evidence.critical_sizes)
+
+
+def read(evidence: Evidence) -> Iterator[Reading]:
+    """For each dataset: costs of the mean's cells at the most epochs that all have trained that did not diverge."""
+    mean = evidence.cells[evidence.cells["reduction"] == "mean"]
+    for dataset, own in mean.groupby("dataset"):
+        budget, costs = evidence.when_spent(own, CLOCK_COLUMNS["epochs"])
+        grids: Grids = {float(B): {} for B in sorted(set(own["batch_size"]))}
+        for row in own[own["cell"].isin(costs)].sort_values("lr_mean").itertuples():
+            grids[float(row.batch_size)][float(row.lr_mean)] = costs[str(row.cell)]
+        if costs:
+            yield Reading(str(dataset), budget, grids)
+
+
+def best_rate(grid: Mapping[float, Array]) -> float:
+    """The rate with the lowest median cost; the lowest rate if none has a finite one."""
+    medians = {rate: float(np.median(costs)) for rate, costs in grid.items()}
+    return min(medians, key=lambda rate: (medians[rate], rate))
+
+
+def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Mapping[str, float]) -> Finding:
+    based = [own for own in readings if BASE in own.grids]
+    found = {(own.dataset, B): rule_costs(own.grids, B) for own in based for B in own.grids if B > BASE}
+    edges = [f"{own.dataset} B={B:g}" for own in readings for B in own.grids if B >= BASE and on_edge(own.grids[B])]
+    stated = held(found, bends, ABOUT, CLOSE)
+    along = {about: together(parts_of(held(found, bends, about, CLOSE)).values()) for about in ABOUTS}
+    margins = {close: together(parts_of(held(found, bends, ABOUT, close)).values()) for close in CLOSES}
+    verdict = Verdict.UNRESOLVED if edges else together([*along.values(), *margins.values()])
+    each, inner = parts_of(stated), [one.ratio for one in stated if one.part == "good" and np.isfinite(one.ratio.low)]
+    n = min((len(costs) for own in found.values() for _, costs in own.values()), default=0)
+    needed = [pairs_to_tell(one.ratio, n, 0, one.highest) for one in stated]
+    edge = f" On the edge of its grid: the best rate of {', '.join(edges)}; extend it." if edges else ""
+    return Finding(
+        "G1",
+        verdict,
+        "Median cost at equal epochs over that of the tuned rate (tuned: it is that rate), with the rate tuned at "
+        f"B={BASE} unscaled / √B / linear - {_shown(found)}. Linear no worse than any other rate up to "
+        f"B_crit/{ABOUT:g}: {each['good']}; worse than tuned from {ABOUT:g} B_crit: {each['beyond']}; unscaled the "
+        f"worst from B={FAR * BASE}: {each['worst']}. Verdict where B_crit is known to so large a factor: "
+        f"{verdicts_along(along)}; where costs so close are equal: {verdicts_along(margins)}.{edge}"
+        + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED and not edges else ""),
+        unit="× the cost of the best other rate, linear rule below B_crit" if inner and not edges else "",
+        effect=inner[0] if inner and not edges else None,
+        replicas=n,
+        panels=[_rule_panel(own, found) for own in readings],
+    )
+
+
+def held(
+    found: Mapping[tuple[str, float], Choices], bends: Mapping[str, float], about: float, close: float
+) -> list[Held]:
+    """What the claim says of every batch size, at one value of both constants."""
+    return [
+        Held(part, paired_ratio(own[a][1], own[b][1]) if a in own and b in own else UNKNOWN, highest)
+        for (dataset, B), own in found.items()
+        for part, a, b, highest in claimed(B, bends.get(dataset, np.nan), about, close)
+    ]
+
+
+def claimed(batch_size: float, bend: float, about: float, close: float) -> Iterator[tuple[str, str, str, float]]:
+    """What the claim says of a batch size: the part, two arms, and what the ratio of their costs is at most."""
+    if batch_size <= bend / about:
+        yield "good", "linear", "other", 1 + close
+    if batch_size >= bend * about:
+        yield "beyond", "tuned", "linear", 1 / (1 + close)
+    if batch_size >= FAR * BASE:
+        yield "worst", "√B", "unscaled", 1 / (1 + close)
+        yield "worst", "linear", "unscaled", 1 / (1 + close)
+
+
+def parts_of(said: list[Held]) -> dict[str, Verdict]:
+    verdicts = {part: [inside(one.ratio, 0, one.highest) for one in said if one.part == part] for part in PARTS}
+    return {part: together(own or [Verdict.UNRESOLVED]) for part, own in verdicts.items()}
+
+
+def on_edge(grid: Grid) -> bool:
+    """Whether the best rate has no neighbour on one side."""
+    return len(grid) > 1 and best_rate(grid) in (min(grid), max(grid))
+
+
+def rule_costs(grids: Grids, B: float) -> Choices:
+    """Rate and costs at B of "tuned", of each rule, and of "other", the best rate but that of the linear rule.
+
+    Rates are chosen on the first half of the replicas; costs are those of the other half. A rule whose rate has no cell
+    is left out.
+    """
+    split = split_replicas(len(next(iter(grids[B].values()))), 1)
+    chose = {size: {rate: costs[split.selection] for rate, costs in grids[size].items()} for size in (BASE, B)}
+    base = best_rate(chose[BASE])
+    rates = {"tuned": best_rate(chose[B])}
+    rates |= {name: rate_near(grids[B], base * (B / BASE) ** power) for name, power in RULES.items()}
+    others = {rate: costs for rate, costs in chose[B].items() if rate != rates["linear"]}
+    rates["other"] = best_rate(others) if others else np.nan
+    known = {name: rate for name, rate in rates.items() if not np.isnan(rate)}
+    lost = np.full(len(split.report), np.inf)
+    return {name: (rate, grids[B][rate][split.report] if rate in grids[B] else lost) for name, rate in known.items()}
+
+
+def rate_near(grid: Grid, rate: float) -> float:
+    """The nearest rate of the grid; inf above one at which half of the replicas diverged; NaN: no such."""
+    nearest = min(grid, key=lambda own: abs(np.log(own / rate)))
+    if abs(np.log(nearest / rate)) <= HALF_STEP:
+        return nearest
+    lost = [own for own, costs in grid.items() if own < rate and np.isinf(np.median(costs))]
+    return np.inf if lost else np.nan
+
+
+def _shown(found: Found) -> str:
+    sizes = {dataset: [B for name, B in found if name == dataset] for dataset, _ in found}
+    return "; ".join(f"{d} " + ", ".join(f"B={B:g}: {_costs(found[d, B])}" for B in own) for d, own in sizes.items())
+
+
+def _costs(own: Choices) -> str:
+    """Median cost of each rule over that of the tuned rate, or that it is the tuned rate."""
+    words = []
+    for name in RULES:
+        rate, costs = own.get(name, (np.nan, np.array([np.nan])))
+        ratio = float(np.median(costs) / np.median(own["tuned"][1]))
+        told = "no cell" if np.isnan(ratio) else number(ratio) if np.isfinite(ratio) else "diverged"
+        words.append("tuned" if rate == own["tuned"][0] else told)
+    return " / ".join(words)
+
+
+def _rule_panel(own: Reading, found: Found) -> Panel:
+    costs = {B: choices for (dataset, B), choices in found.items() if dataset == own.dataset}
+    lines = []
+    for name in ("tuned", *RULES):
+        at = {B: choices[name][1] for B, choices in costs.items() if name in choices}
+        lines.append(Series(name, list(at), *quartiles(at.values())))
+    return Panel(f"{own.dataset}, {own.epochs:g} epochs", BATCH_SIZE, "training cost", lines)

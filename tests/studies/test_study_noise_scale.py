@@ -1,0 +1,101 @@
+"""The judge of noise_scale where the critical batch size and the noise scale are planted."""
+
+from functools import cache
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import START, cell, evidence
+
+from harness.analysis.study import judge_of
+from harness.inference.intervals import Interval
+from harness.inference.verdicts import Verdict
+from harness.runs.studies import EXPERIMENTS
+
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
+judge = judge_of("noise_scale", EXPERIMENTS)
+module = SimpleNamespace(**judge.__globals__)  # type: ignore[attr-defined]
+
+SIZES = (1, 4, 64, 256, 1024)
+B_CRIT = 20
+
+
+def fall(S, batch_size):
+    """factor -> checkpoints of a replica that needs S updates to a tenth of its cost."""
+
+    def history(factor):
+        update = np.unique(np.concatenate([[0], np.geomspace(1, 20 * S, 25).round()]))
+        cost = START / (1 + 9 * update / (S * factor))
+        columns = {"update": update, "epoch": update * batch_size / 1024, "train_seconds": 1e-4 * update}
+        columns |= {"train_cost": cost, "validation_cost": cost, "validation_accuracy": 0.9}
+        return pd.DataFrame(columns).assign(outcome=[""] * (len(update) - 1) + ["completed"])
+
+    return history
+
+
+def looked_into(seed, b_simple=B_CRIT, of_batches=1.0, late=50.0):
+    """A cell with exact diagnostics: the noise scale is `b_simple` up to the target, then `late` times that."""
+    update = np.array([1.0, 10.0, 20.0, 40.0, 80.0])
+    scale = b_simple * (1 + 0.05 * seed) * np.array([1, 1, 1, 1, late])
+    table = pd.DataFrame({"update": update, "variance": scale, "squared_norm": 1.0})
+    table = table.assign(batch_variance=of_batches * table["variance"], batch_squared_norm=1.0)
+    return cell(16, 0.1, seed=seed, history=fall(60, 16), files={"diagnostics.csv": table}, diagnostics="full")
+
+
+@cache
+def found(runs=3, **planted):
+    cells = [looked_into(seed, **planted) for seed in range(runs)]
+    for B in SIZES:
+        for rate in (0.8, 1, 1.25):
+            S = 20 * (1 + B_CRIT / B) * (1 + np.log(rate) ** 2)
+            cells.append(cell(B, 0.1 * rate, history=fall(S, B), diagnostics="cheap"))
+    (finding,) = judge(evidence(*cells, n_replicas=6, shared=0.02))
+    return finding
+
+
+def test_a_noise_scale_at_the_bend_is_found_in_each_way():
+    finding = found()
+    assert finding.verdict is Verdict.SUPPORTED
+    assert finding.effect.estimate == pytest.approx(1 / 1.05, rel=0.15)
+    assert "nan" not in finding.sentence
+
+
+def test_a_noise_scale_elsewhere_refutes():
+    assert found(b_simple=20 * B_CRIT).verdict is Verdict.REFUTED
+
+
+def test_a_noise_scale_that_is_near_by_one_factor_and_far_by_another_is_conditional():
+    """2.4 times the bend: within a factor of 3 and 5, not of 1.5 and 2."""
+    finding = found(b_simple=2.4 * B_CRIT)
+    assert "1.5 to 2 refuted; 3 to 5 supported" in finding.sentence
+    assert finding.verdict is Verdict.CONDITIONAL
+
+
+def test_ways_to_average_that_disagree_are_conditional():
+    finding = found(of_batches=30.0)
+    assert "the same of batches agrees within so large a factor: 1.5 to 5 refuted" in finding.sentence
+    assert finding.verdict is Verdict.CONDITIONAL
+
+
+def test_the_pooled_scale_weighs_the_early_updates_more_where_gradients_shrink():
+    table = pd.DataFrame({"update": [1.0, 2.0], "variance": [8.0, 8.0], "squared_norm": [4.0, 1.0]})
+    assert module.WAYS["exact"](table) == pytest.approx((2 + 8) / 2)
+    assert module.WAYS["pooled"](table) == pytest.approx(16 / 5)
+
+
+def test_without_runs_that_were_looked_into_nothing_is_said_of_noise():
+    alone = found(runs=0)
+    assert alone.verdict is Verdict.UNRESOLVED
+    assert "No dataset" in alone.sentence
+
+
+def test_the_noise_after_the_target_does_not_count():
+    """It is fifty times as large at update 80; the target is reached after 60 or so."""
+    assert found().panels[1].lines[0].x.max() == 40
+
+
+def test_errors_of_bend_and_noise_add_up_in_squares():
+    ratio = module.ratio(Interval(100, 50, 200), Interval(100, 50, 200))
+    assert [ratio.estimate, ratio.low, ratio.high] == pytest.approx([1, 2 ** -(2**0.5), 2 ** (2**0.5)])
