@@ -18,6 +18,7 @@ from harness.inference.intervals import (
     mean_interval,
     median_interval,
     median_intervals,
+    paired_ratio,
     percentile_interval,
     proportion,
 )

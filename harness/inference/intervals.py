@@ -53,6 +53,22 @@ def geometric_mean_ratio(log_ratios: ArrayLike) -> Interval:
         return Interval(*(float(np.exp(value)) for value in (mean.estimate, mean.low, mean.high)))
 
 
+def paired_ratio(a: ArrayLike, b: ArrayLike) -> Interval:
+    """a/b of arms (R,) of the same replicas, +inf (or NaN) where a replica was lost: what a band is held against.
+
+    Without losses that of `geometric_mean_ratio`. With losses the median of the pairs, and order statistics as limits:
+    a loss is as far out as can be against its arm, and a pair that lost both as far out on both sides. NaN limits of
+    fewer than six pairs then, because order statistics of five do not reach 95 %.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = censored(a) / censored(b)
+    if (np.isfinite(ratios) & (ratios > 0)).all():
+        return geometric_mean_ratio(np.log(ratios))
+    low, high = (median_interval(np.where(np.isnan(ratios), end, ratios)) for end in (0.0, np.inf))
+    middle = median_interval(ratios[~np.isnan(ratios)]).estimate
+    return Interval(middle, *((low.low, high.high) if low.confidence >= CONFIDENCE else (np.nan, np.nan)))
+
+
 def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> Interval:
     """The mean of values (n,) with Student's limits; NaN limits of fewer than three values, or if one is not finite."""
     from scipy import stats

@@ -11,6 +11,7 @@ from harness.inference.intervals import (
     geometric_mean_ratio,
     mean_interval,
     median_interval,
+    paired_ratio,
     percentile_interval,
     proportion,
 )
@@ -100,6 +101,38 @@ def test_no_failure_in_n_has_a_closed_form():
     assert proportion(0, 7).high == pytest.approx(1 - 0.025 ** (1 / 7))
     assert proportion(3, 12).estimate == 0.25
     assert np.isnan(proportion(0, 0).estimate)
+
+
+# ratios of pairs
+
+
+def test_without_losses_it_is_the_geometric_mean():
+    a, b = np.exp(rng(2).normal(size=(2, 9)))
+    assert paired_ratio(a, b) == geometric_mean_ratio(np.log(a / b))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([1, 2, 3, 4, 5, INF], [1] * 6, (3.5, 1, INF)),
+        ([1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, NAN], (2.5, 0, 5)),
+        ([1, 2, 3, 4, 5, INF], [1, 1, 1, 1, 1, INF], (3, 0, INF)),  # both lost: it may have been anything
+        ([1, 1, 1] + [INF] * 9, [1, 1, 1] + [INF] * 9, (1, 0, INF)),
+        ([1, 2, 3, 4, INF], [1] * 5, (3, NAN, NAN)),  # five order statistics do not reach 95 %
+        ([INF] * 6, [INF] * 6, (NAN, 0, INF)),
+    ],
+)
+def test_losses_count_against_their_arm(a, b, expected):
+    found = paired_ratio(a, b)
+    np.testing.assert_allclose((found.estimate, *limits(found)), expected)
+
+
+def test_with_losses_the_true_median_is_held_as_often_as_promised():
+    generator, held = rng(3), 0
+    for _ in range(400):
+        ratios = np.exp(0.3 + 0.2 * generator.standard_t(2, size=12))
+        held += np.exp(0.3) in paired_ratio(np.where(ratios > np.quantile(ratios, 0.9), INF, ratios), np.ones(12))
+    assert held >= 370  # 95 % of 400 less three standard deviations is 367
 
 
 @pytest.mark.parametrize(
