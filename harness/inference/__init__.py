@@ -33,4 +33,14 @@ from harness.inference.learning_rates import (
 )
 from harness.inference.looks import plan_looks
 from harness.inference.sign_flips import fewest_pairs
-from harness.inference.verdicts import Verdict, all_hold, equal, exactly, inside, lower, opposite, together
+from harness.inference.verdicts import (
+    Verdict,
+    all_hold,
+    equal,
+    exactly,
+    inside,
+    lower,
+    opposite,
+    pairs_to_tell,
+    together,
+)

@@ -4,6 +4,7 @@ A test that found no difference leaves a claim unresolved: only equivalence with
 means "no difference".
 """
 
+import math
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -34,6 +35,19 @@ def inside(effect: Interval, low: float, high: float) -> Verdict:
     if low <= effect.low and effect.high <= high:
         return Verdict.SUPPORTED
     return Verdict.REFUTED if effect.high < low or high < effect.low else Verdict.UNRESOLVED
+
+
+def pairs_to_tell(ratio: Interval, n_pairs: int, low: float, high: float) -> int | None:
+    """About how many pairs would make `inside` decide on this ratio, if its estimate is right; None if nothing tells.
+
+    Limits approach the estimate like 1/√n; they have to come nearer to it, in factors, than the nearer end of the band.
+    """
+    ends = [end for end in (low, high) if 0 < end < np.inf]
+    if not (ratio.low > 0 and ratio.high < np.inf and ratio.estimate > 0 and ends):  # NaN, too
+        return None
+    reach = np.log(ratio.high / ratio.low) / 2
+    distance = min(abs(np.log(ratio.estimate / end)) for end in ends)
+    return math.ceil(n_pairs * max(1.0, (reach / distance) ** 2)) if distance > 0 else None
 
 
 def lower(comparison: Comparison) -> Verdict:

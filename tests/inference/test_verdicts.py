@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from harness.inference.comparison import compare_family
 from harness.inference.intervals import Interval, geometric_mean_ratio
-from harness.inference.verdicts import Verdict, equal, exactly, inside, lower, opposite, together
+from harness.inference.verdicts import Verdict, equal, exactly, inside, lower, opposite, pairs_to_tell, together
 
 SUPPORTED, REFUTED, CONDITIONAL, UNRESOLVED = Verdict
 NAN = np.nan
@@ -146,3 +146,32 @@ def test_the_negation_of_a_claim():
 
 def test_nothing_is_nothing():
     assert together([]) is UNRESOLVED
+
+
+@pytest.mark.parametrize(
+    ("ratio", "n", "expected"),
+    [
+        (Interval(1, 0.8, 1.25), 10, 50),  # log 1.25 / log 1.1 squared is 5.48
+        (Interval(1.2, 1.0, 1.44), 10, 44),
+        (Interval(1, 0.99, 1.01), 10, 10),  # it decides as it is
+        (Interval(1.1, 1.0, 1.2), 10, None),  # on the very end
+        (Interval(1, 0, np.inf), 10, None),
+        (Interval(1, NAN, NAN), 10, None),
+    ],
+)
+def test_the_pairs_that_would_tell(ratio, n, expected):
+    found = pairs_to_tell(ratio, n, 1 / 1.1, 1.1)
+    assert found == (None if expected is None else pytest.approx(expected, rel=0.15))
+
+
+def test_so_many_pairs_do_tell():
+    few = paired(11, seed=1)
+    assert inside(few, 0.95, np.inf) is UNRESOLVED
+    n = pairs_to_tell(few, 11, 0.95, np.inf)
+    low, high = (few.estimate * (end / few.estimate) ** np.sqrt(11 / n) for end in (few.low, few.high))
+    assert inside(Interval(few.estimate, low, high), 0.95, np.inf) is not UNRESOLVED
+
+
+def paired(n, seed):
+    a, b = pairs(1.0, n=n, noise=0.2, seed=seed)
+    return geometric_mean_ratio(np.log(a / b))
