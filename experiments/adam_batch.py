@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis import (
-    BATCH_SIZE,
     MARGIN,
     Evidence,
     Finding,
     Panel,
     Ratio,
     Series,
-    at_the_edge,
     costs_at,
     limits,
     median_cost,
@@ -71,7 +69,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 class Arm:
     """A way to train at one batch size, at its best rate: final costs (R,), of which the first half chose it.
 
-    edge: where its grid has to be extended, as a sentence.
+    edge: where its grid has to be extended, as of `BestRate`.
     """
 
     costs: Array
@@ -86,13 +84,14 @@ def best_arms(evidence: Evidence, cells: "pd.DataFrame") -> Arms:
     found: Arms = {}
     for _, row in evidence.answer.best.merge(about, on="cell").iterrows():
         name = str(row["optimizer.name"])
-        key = str(row["dataset"]), float(row["batch_size"]), name, _beta2(row) if name == "adam" else 0.0
-        found[key] = Arm(evidence.final_costs[row["cell"]], at_the_edge(row.to_frame().T))
+        key = (
+            str(row["dataset"]),
+            float(row["batch_size"]),
+            name,
+            float(row["optimizer.beta2"]) if name == "adam" else 0.0,
+        )
+        found[key] = Arm(evidence.final_costs[row["cell"]], str(row["edge"]))
     return found
-
-
-def _beta2(row: "pd.Series") -> float:
-    return float(row["optimizer.beta2"])
 
 
 def beta2_at(batch_size: float, base: float, rule: str) -> float:
@@ -115,29 +114,35 @@ def _alike(beta2: float, other: float) -> bool:
 
 def half_life(arms: Arms) -> Finding:
     """A2: cost with the half-life fixed over cost with β2 fixed, at every batch size below the reference."""
-    found: dict[float, dict[tuple[str, float], Ratio]] = {base: {} for base in BASES}
-    for dataset, B in dict.fromkeys(key[:2] for key in arms if key[1] < REFERENCE):
-        for base in BASES:
-            scaled, fixed = (adam_arm(arms, dataset, B, base, rule) for rule in (HALF_LIFE, FIXED))
-            if scaled and fixed:
-                found[base][dataset, B] = _over(scaled, fixed)
-    parts = {base: together(one.inside(*LOWER) for one in own.values()) for base, own in found.items() if own}
+    found = {base: own for base in BASES if (own := _both_rules(arms, base))}
+    if not found:
+        return Finding("A2", Verdict.UNRESOLVED, "Adam was not trained with both rules for β2.")
+    parts = {base: together(one.inside(*LOWER) for one in own.values()) for base, own in found.items()}
     words = "; ".join(
         f"β2 = {base:g} at B={REFERENCE}: " + ", ".join(f"{_at(key)} {held(one, LOWER)}" for key, one in own.items())
         for base, own in found.items()
-        if own
     )
-    smallest = min((key for key in found[BASES[0]]), key=lambda key: key[1], default=None)
+    base, own = next(iter(found.items()))
+    smallest = min(own, key=lambda key: key[1])
     return Finding(
         "A2",
-        together(parts.values()) if parts else Verdict.UNRESOLVED,
+        together(parts.values()),
         f"Cost with the half-life of β2 fixed in examples over that with β2 fixed, each at its best rate - "
-        f"{words or 'not measured'}. By β2 at B={REFERENCE}: {verdicts_along(parts)}.",
-        unit=f"× the cost with β2 = {BASES[0]:g} ({_at(smallest)})" if smallest else "",
-        effect=found[BASES[0]][smallest].effect if smallest else None,
-        replicas=min((one.pairs for own in found.values() for one in own.values()), default=0),
-        panels=[_by_size(arms, dataset) for dataset in dict.fromkeys(key[0] for key in arms)],
+        f"{words}. By β2 at B={REFERENCE}: {verdicts_along(parts)}.",
+        unit=f"× the cost with β2 = {base:g} ({_at(smallest)})",
+        effect=own[smallest].effect,
+        replicas=min(one.pairs for own in found.values() for one in own.values()),
+        panels=[_ratios(found)],
     )
+
+
+def _both_rules(arms: Arms, base: float) -> dict[tuple[str, float], Ratio]:
+    found = {}
+    for dataset, B in dict.fromkeys(key[:2] for key in arms if key[1] < REFERENCE):
+        scaled, fixed = (adam_arm(arms, dataset, B, base, rule) for rule in (HALF_LIFE, FIXED))
+        if scaled and fixed:
+            found[dataset, B] = _over(scaled, fixed)
+    return found
 
 
 def plain_descent(evidence: Evidence, arms: Arms, cells: "pd.DataFrame") -> Finding:
@@ -145,47 +150,51 @@ def plain_descent(evidence: Evidence, arms: Arms, cells: "pd.DataFrame") -> Find
     found: dict[tuple[str, float, str], Ratio] = {}
     for dataset, B, name, beta2 in arms:
         for rule in (FIXED, HALF_LIFE) if name == "sgd" else ():
-            adam = adam_arm(arms, dataset, B, BETA2, rule)
-            if adam and (B < REFERENCE or rule == FIXED):
+            if (adam := adam_arm(arms, dataset, B, BETA2, rule)) and (B < REFERENCE or rule == FIXED):
                 found[dataset, B, rule] = _over(arms[dataset, B, name, beta2], adam)
     single = {key: one for key, one in found.items() if key[1] == 1}
-    parts = {more: together(one.inside(0, 1 + more) for one in single.values()) for more in AS_GOOD} if single else {}
+    if not single:
+        return Finding("A3", Verdict.UNRESOLVED, "Not both of gradient descent and Adam were trained at B=1.")
+    parts = {more: together(one.inside(0, 1 + more) for one in single.values()) for more in AS_GOOD}
     bands = [(0.0, 1 + more) for more in AS_GOOD]
     words = "; ".join(
         f"{_at(key[:2])}, {key[2]} fixed, {held(one, *(bands if key[1] == 1 else []))}"
         for key, one in sorted(found.items(), key=lambda item: item[0][1])
     )
-    first = next(iter(single), None)
+    first = next(iter(single))
     return Finding(
         "A3",
-        together(parts.values()) if parts else Verdict.UNRESOLVED,
-        f"Cost of gradient descent without momentum over that of Adam, each at its best rate: {words or 'not measured'}"
-        f". As good if higher by at most this part, at B=1: {verdicts_along(parts)}.",
-        unit=f"× the cost of Adam ({_at(first[:2])})" if first else "",
-        effect=single[first].effect if first else None,
-        replicas=min((one.pairs for one in single.values()), default=0),
+        together(parts.values()),
+        f"Cost of gradient descent without momentum over that of Adam, each at its best rate: {words}. "
+        f"As good if higher by at most this part, at B=1: {verdicts_along(parts)}.",
+        unit=f"× the cost of Adam ({_at(first[:2])})",
+        effect=single[first].effect,
+        replicas=min(one.pairs for one in single.values()),
         panels=[_by_rate(evidence, cells, str(dataset)) for dataset in dict.fromkeys(cells["dataset"])],
     )
 
 
 def _over(a: Arm, b: Arm) -> Ratio:
     split = split_replicas(min(len(a.costs), len(b.costs)), fewest_pairs(1))
-    return ratio_of(a.costs, b.costs, split, (a.edge or b.edge).strip(" ."))
+    edges = [f"of the {name} arm" for name, arm in (("first", a), ("second", b)) if arm.edge]
+    why = f"the best rate {' and '.join(edges)} lies on the edge of its grid, extend it" if edges else ""
+    return ratio_of(a.costs, b.costs, split, why)
 
 
 def _at(key: tuple[str, float]) -> str:
     return f"{key[0]} B={key[1]:g}"
 
 
-def _by_size(arms: Arms, dataset: str) -> Panel:
-    sizes = sorted({key[1] for key in arms if key[0] == dataset})
+def _ratios(found: dict[float, dict[tuple[str, float], Ratio]]) -> Panel:
+    keys = list(dict.fromkeys(key for own in found.values() for key in own))
     lines = []
-    for base in BASES:
-        for rule in (HALF_LIFE, FIXED):
-            own = {B: arm for B in sizes if (arm := adam_arm(arms, dataset, B, base, rule))}
-            found = limits(median_interval(arm.costs) for arm in own.values())
-            lines.append(Series(f"{rule} fixed, β2 = {base:g} at B={REFERENCE}", list(own), *found))
-    return Panel(f"{dataset}: final cost at the best rate", BATCH_SIZE, "training cost per example", lines)
+    for i, (base, own) in enumerate(found.items()):
+        places = [keys.index(key) + 0.16 * (i - 0.5) for key in own]
+        shown = limits(one.limits for one in own.values())
+        lines.append(Series(f"β2 = {base:g} at B={REFERENCE}", places, *shown, kind="marks"))
+    lines.append(Series("5 % lower", [-0.5, len(keys) - 0.5], [LOWER[1]] * 2, kind="reference"))
+    title = "Half-life fixed over β2 fixed"
+    return Panel(title, "", "ratio of training costs", lines, log="y", names=[_at(key) for key in keys])
 
 
 def _by_rate(evidence: Evidence, cells: "pd.DataFrame", dataset: str) -> Panel:
@@ -204,7 +213,7 @@ def _by_rate(evidence: Evidence, cells: "pd.DataFrame", dataset: str) -> Panel:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A cell scaled from the base: its ratio to the base's cost at equal examples, at PARTS of the run."""
+    """A cell scaled from the base, and its costs over those of the base at PARTS of the run."""
 
     dataset: str
     base_rate: float
@@ -220,7 +229,12 @@ class Curve:
 
     @property
     def worst(self) -> Interval:
+        """Where the curves are furthest apart; a ratio that is not known counts as that."""
         return max(self.ratios, key=lambda ratio: np.nan_to_num(abs(np.log(ratio.estimate)), nan=np.inf))
+
+
+def _distance(curve: Curve) -> float:
+    return abs(float(np.log(curve.worst.estimate)))
 
 
 def curves_of(evidence: Evidence, cells: "pd.DataFrame") -> dict[str, list[Curve]]:
@@ -249,21 +263,17 @@ def _curve(evidence: Evidence, base: "pd.Series", row: "pd.Series") -> Curve:
     budget = min(spent(history, "examples") for history in histories)
     costs = [[costs_at(history, "examples", part * budget) for part in PARTS] for history in histories]
     ratios = tuple(paired_ratio(a, b) for a, b in zip(*costs, strict=True))
-    about = str(row["dataset"]), float(base["learning_rate"]), float(row["batch_size"]), names[1], names[0]
-    return Curve(*about, ratios, len(costs[0][0]))
+    about = str(row["dataset"]), float(base["learning_rate"]), float(row["batch_size"])
+    return Curve(*about, names[1], names[0], ratios, len(costs[0][0]))
 
 
 def one_curve(evidence: Evidence, claim: str, found: dict[str, list[Curve]]) -> Finding:
-    curves = found[claim]
-    if not curves:
+    if not (curves := found[claim]):
         return Finding(claim, Verdict.UNRESOLVED, "Adam was not trained at batch sizes that this rule leads to.")
     parts = {margin: together(curve.one(margin) for curve in curves) for margin in SAME}
-    words = "; ".join(
-        f"{dataset} " + ", ".join(_worst(own, B) for B in sorted({curve.batch_size for curve in own}))
-        for dataset in dict.fromkeys(curve.dataset for curve in curves)
-        for own in [[curve for curve in curves if curve.dataset == dataset]]
-    )
-    most = max(curves, key=lambda curve: abs(np.log(curve.worst.estimate)))
+    places = dict.fromkeys((curve.dataset, curve.batch_size) for curve in curves)
+    words = "; ".join(_worst([curve for curve in curves if (curve.dataset, curve.batch_size) == at]) for at in places)
+    most = max(curves, key=_distance)
     return Finding(
         claim,
         together(parts.values()),
@@ -276,13 +286,10 @@ def one_curve(evidence: Evidence, claim: str, found: dict[str, list[Curve]]) -> 
     )
 
 
-def _worst(curves: list[Curve], batch_size: float) -> str:
-    rates = ", ".join(
-        f"{interval(curve.worst)} from η = {number(curve.base_rate)}"
-        for curve in curves
-        if curve.batch_size == batch_size
-    )
-    return f"B={batch_size:g} {rates}"
+def _worst(curves: list[Curve]) -> str:
+    """Of curves that differ in the base's rate only, that which is furthest from its base."""
+    most = max(curves, key=_distance)
+    return f"{_at((most.dataset, most.batch_size))} {interval(most.worst)} (from η = {number(most.base_rate)})"
 
 
 def _along(evidence: Evidence, curves: list[Curve], dataset: str) -> Panel:
@@ -292,6 +299,5 @@ def _along(evidence: Evidence, curves: list[Curve], dataset: str) -> Panel:
     shown = [curve for curve in own if curve.base_rate == rate]
     arms = {BASE: shown[0].base} | {int(curve.batch_size): curve.cell for curve in shown}
     lines = [median_cost(evidence.histories[arms[B]], f"B={B}") for B in sorted(arms)]
-    return Panel(
-        f"{dataset}, from η = {number(rate)} at B={BASE}", "epochs", "training cost per example", lines, log="y"
-    )
+    title = f"{dataset}, from η = {number(rate)} at B={BASE}"
+    return Panel(title, "epochs", "training cost per example", lines, log="y")
