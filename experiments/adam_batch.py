@@ -138,7 +138,7 @@ def half_life(arms: Arms) -> Finding:
 
 def _both_rules(arms: Arms, base: float) -> dict[tuple[str, float], Ratio]:
     found = {}
-    for dataset, B in dict.fromkeys(key[:2] for key in arms if key[1] < REFERENCE):
+    for dataset, B in sorted({key[:2] for key in arms if key[1] < REFERENCE}):
         scaled, fixed = (adam_arm(arms, dataset, B, base, rule) for rule in (HALF_LIFE, FIXED))
         if scaled and fixed:
             found[dataset, B] = _over(scaled, fixed)
@@ -161,14 +161,14 @@ def plain_descent(evidence: Evidence, arms: Arms, cells: "pd.DataFrame") -> Find
         f"{_at(key[:2])}, {key[2]} fixed, {held(one, *(bands if key[1] == 1 else []))}"
         for key, one in sorted(found.items(), key=lambda item: item[0][1])
     )
-    first = next(iter(single))
+    first, ratio = next(iter(single.items()))
     return Finding(
         "A3",
         together(parts.values()),
         f"Cost of gradient descent without momentum over that of Adam, each at its best rate: {words}. "
         f"As good if higher by at most this part, at B=1: {verdicts_along(parts)}.",
         unit=f"× the cost of Adam ({_at(first[:2])})",
-        effect=single[first].effect,
+        effect=ratio.effect,
         replicas=min(one.pairs for one in single.values()),
         panels=[_by_rate(evidence, cells, str(dataset)) for dataset in dict.fromkeys(cells["dataset"])],
     )
@@ -176,8 +176,7 @@ def plain_descent(evidence: Evidence, arms: Arms, cells: "pd.DataFrame") -> Find
 
 def _over(a: Arm, b: Arm) -> Ratio:
     split = split_replicas(min(len(a.costs), len(b.costs)), fewest_pairs(1))
-    edges = [f"of the {name} arm" for name, arm in (("first", a), ("second", b)) if arm.edge]
-    why = f"the best rate {' and '.join(edges)} lies on the edge of its grid, extend it" if edges else ""
+    why = "a best rate lies on the edge of its grid, extend it" if a.edge or b.edge else ""
     return ratio_of(a.costs, b.costs, split, why)
 
 
@@ -199,11 +198,10 @@ def _ratios(found: dict[float, dict[tuple[str, float], Ratio]]) -> Panel:
 
 def _by_rate(evidence: Evidence, cells: "pd.DataFrame", dataset: str) -> Panel:
     """At B=1: what each optimiser costs at each of its rates."""
-    own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == 1)].sort_values("learning_rate")
-    lines = []
+    own, lines = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == 1)].sort_values("learning_rate"), []
     for (name, beta2), at in own.groupby(["optimizer.name", own["optimizer.beta2"].astype(float)], dropna=False):
-        found = limits(median_interval(evidence.final_costs[cell]) for cell in at["cell"])
         label = "plain descent" if name == "sgd" else f"Adam, 1 − β2 = {number(1 - beta2)}"
+        found = limits(median_interval(evidence.final_costs[cell]) for cell in at["cell"])
         lines.append(Series(label, at["learning_rate"], *found))
     return Panel(f"{dataset}, B=1", "learning rate", "training cost per example", lines)
 
@@ -252,8 +250,7 @@ def curves_of(evidence: Evidence, cells: "pd.DataFrame") -> dict[str, list[Curve
 
 def is_scaled(row: "pd.Series") -> bool:
     """Whether 1 − β1 and 1 − β2 are κ times those of the base (epsilon, over √κ, is too small to matter)."""
-    kappa = float(row["batch_size"]) / BASE
-    decays = {"optimizer.beta1": BETA1, "optimizer.beta2": BETA2}
+    kappa, decays = float(row["batch_size"]) / BASE, {"optimizer.beta1": BETA1, "optimizer.beta2": BETA2}
     return all(np.isclose(1 - float(row[key]), kappa * (1 - decay)) for key, decay in decays.items())
 
 

@@ -38,9 +38,9 @@ def interval(value: Interval) -> str:
 
 
 def held(ratio: Ratio, *bands: tuple[float, float]) -> str:
-    """A ratio with its limits and, where it is open whether it lies in one of these bands, what would tell."""
-    seeds = max((ratio.seeds_to_tell(*band) or 0 for band in bands), default=0)
-    why = ratio.edge or (f"about {seeds} seeds would tell" if seeds else "")
+    """A ratio with its limits and, where it is open whether it lies in one of these bands, what would tell more."""
+    needed = [seeds for band in bands if (seeds := ratio.seeds_to_tell(*band))]
+    why = ratio.edge or (f"about {min(needed)} seeds would tell more" if needed else "")
     return interval(ratio.limits) + (f" ({why})" if why else "")
 
 
