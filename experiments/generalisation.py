@@ -7,13 +7,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, quartiles
-from harness.inference import Comparison, Split, Verdict, censored, fewest_pairs, lower, split_replicas, together
-from harness.report import interval, number
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Ratio, Series, quartiles
+from harness.inference import (
+    Comparison,
+    Split,
+    Verdict,
+    censored,
+    fewest_pairs,
+    lower,
+    paired_ratio,
+    split_replicas,
+    together,
+)
+from harness.report import held, interval, number, verdicts_along
 
 Array = NDArray[np.floating]
 
-MARGIN = 0.01  # of the accuracy
+MARGINS = (0.01, 0.02)  # an accuracy lower by this part is as good
 REFERENCE = 8  # the batch size that larger ones are held against
 ROBUST, OTHER = 4, 256  # the batch sizes of L10
 
@@ -29,37 +39,37 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -> Finding:
     """L5: every batch size at its best rate, where the training cost crosses the target."""
-    groups = {(str(name), int(B)): own for (name, B), own in cells.groupby(["dataset", "batch_size"])}
-    larger = [key for key in groups if key[1] > REFERENCE]
-    split = split_replicas(evidence.answer.n_replicas, fewest_pairs(len(larger)))
-    tuned = {key: _tuned(evidence, own, split) for key, own in groups.items()}
-    inverse = {key: 1 / np.where(one.accuracy > 0, one.accuracy, np.nan) for key, one in tuned.items()}  # NaN: lost
-    arms = {key: (inverse[key[0], REFERENCE], inverse[key]) for key in larger}
-    found = evidence.compare(arms, margin=MARGIN)
-    verdicts = {
-        key: Verdict.UNRESOLVED if tuned[key].edge or tuned[key[0], REFERENCE].edge else as_good(found[key])
-        for key in larger
-    }
+    tuned = {(str(name), int(B)): _tuned(evidence, own) for (name, B), own in cells.groupby(["dataset", "batch_size"])}
+    found = {key: _accuracy_ratio(tuned[key], tuned[key[0], REFERENCE]) for key in tuned if key[1] > REFERENCE}
+    parts = {margin: together(own.inside(1 - margin, np.inf) for own in found.values()) for margin in MARGINS}
     words = "; ".join(
         f"{name} (cost {number(tuned[name, REFERENCE].target)}): "
-        + ", ".join(f"B={B} {_said(found[name, B])}" for other, B in larger if other == name)
-        for name in dict.fromkeys(name for name, _ in larger)
+        + ", ".join(f"B={B} {_said(found[name, B], tuned[name, B])}" for other, B in found if other == name)
+        for name in dict.fromkeys(name for name, _ in found)
     )
-    edges = [f"{name} at B={B} ({one.edge}, {number(one.rate)})" for (name, B), one in tuned.items() if one.edge]
-    extend = f" Best at the edge of its rates, extend them: {', '.join(edges)}." if edges else ""
+    last = next(reversed(found))
     return Finding(
         "L5",
-        together(verdicts.values()),
-        f"Held-out accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}.{extend}"
-        f"{_untuned(evidence, others)}",
-        unit=f"× the accuracy of B={REFERENCE}, at B={larger[-1][1]} ({larger[-1][0]})",
-        effect=found[larger[-1]].ratio,
-        replicas=evidence.answer.n_replicas,
+        together(parts.values()),
+        f"Held-out accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}. As good is lower by at "
+        f"most this part: {verdicts_along(parts)}.{_untuned(evidence, others)}",
+        unit=f"× the accuracy of B={REFERENCE}, at B={last[1]} ({last[0]})",
+        effect=found[last].effect,
+        replicas=min(own.n_replicas for own in found.values()),
         panels=[
             _accuracies(tuned),
             *(_by_rate_at_one_cost(evidence, cells, str(n)) for n in cells["dataset"].unique()[:2]),
         ],
     )
+
+
+def _accuracy_ratio(larger: "Tuned", reference: "Tuned") -> Ratio:
+    """Accuracy of the larger batch over that of the reference; a replica that missed the target counts as lost."""
+    inverse = [1 / np.where(one.accuracy > 0, one.accuracy, np.nan) for one in (reference, larger)]
+    edge = next(
+        (f"best at the {one.edge} edge of its rates, extend them" for one in (larger, reference) if one.edge), ""
+    )
+    return Ratio(paired_ratio(*inverse), len(larger.accuracy), larger.n_replicas, edge)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,38 +83,26 @@ class Tuned:
     edge: str
     target: float
     accuracy: Array
+    n_replicas: int
 
 
-def _tuned(evidence: Evidence, cells: pd.DataFrame, split: Split) -> Tuned:
+def _tuned(evidence: Evidence, cells: pd.DataFrame) -> Tuned:
     own = cells.sort_values("learning_rate")
+    split = _split(evidence, cells)
     costs = [censored(_where_it_crosses(evidence, cell, "validation_cost")) for cell in own["cell"]]
     i = int(np.argmin([np.median(cost[split.selection]) for cost in costs]))
     chosen = own.iloc[i]
     accuracy = _where_it_crosses(evidence, chosen["cell"], "validation_accuracy")[split.report]
-    return Tuned(float(chosen["learning_rate"]), _edge(i, len(own)), float(chosen["target"]), accuracy)
+    return Tuned(float(chosen["learning_rate"]), _edge(i, len(own)), float(chosen["target"]), accuracy, len(costs[i]))
 
 
 def _edge(i: int, n: int) -> str:
     return "" if 0 < i < n - 1 else "low" if i == 0 else "high"
 
 
-def as_good(comparison: Comparison) -> Verdict:
-    """The claim that a, an accuracy, is not lower than b by the margin: non-inferiority; open if one missed the target.
-
-    All comparisons have to support it, so none needs an adjusted p for that; one that refutes it does.
-    """
-    worse = comparison.verdict == "a lower" and comparison.ratio.high < 1 - MARGIN
-    kept = comparison.ratio.low >= 1 - MARGIN and comparison.finite == comparison.pairs
-    return Verdict.REFUTED if worse else Verdict.SUPPORTED if kept else Verdict.UNRESOLVED
-
-
-def seeds_to_tell(comparison: Comparison) -> str:
-    """How many replicas would bring the interval's lower limit above the margin, if the estimate is right."""
-    ratio, margin = comparison.ratio, np.log(1 - MARGIN)
-    if as_good(comparison) is not Verdict.UNRESOLVED or not np.log(ratio.estimate) > margin or not ratio.low > 0:
-        return ""
-    needed = comparison.finite * (np.log(ratio.estimate / ratio.low) / (np.log(ratio.estimate) - margin)) ** 2
-    return f", about {2 * max(6, int(np.ceil(needed)))} seeds would tell"  # one half of them chooses the rate
+def _split(evidence: Evidence, cells: pd.DataFrame, n_comparisons: int = 1) -> Split:
+    n_replicas = min(len(evidence.final_costs[cell]) for cell in cells["cell"])
+    return split_replicas(n_replicas, fewest_pairs(n_comparisons))
 
 
 def _where_it_crosses(evidence: Evidence, cell: str, column: str) -> Array:
@@ -115,22 +113,18 @@ def _where_it_crosses(evidence: Evidence, cell: str, column: str) -> Array:
     return np.where(np.isfinite(updates), found, np.nan)
 
 
-def _said(comparison: Comparison) -> str:
-    if not comparison.finite:
-        return "not reached"
-    words = {Verdict.SUPPORTED: "as good", Verdict.REFUTED: "worse"}
-    lost = comparison.pairs + comparison.dropped - comparison.finite
-    missed = f", not reached in {lost} pairs" if lost else ""
-    said = words.get(as_good(comparison), f"unresolved{seeds_to_tell(comparison)}")
-    return f"{interval(comparison.ratio)} ({said}{missed})"
+def _said(ratio: Ratio, tuned: Tuned) -> str:
+    missed = int(np.isnan(tuned.accuracy).sum())
+    also = f", not reached by {missed} of {len(tuned.accuracy)}" if missed else ""
+    return held(ratio, *((1 - margin, np.inf) for margin in MARGINS)) + also
 
 
 def _untuned(evidence: Evidence, cells: pd.DataFrame) -> str:
     """At equal epochs and the small batch's best rate: what tuning is for."""
-    parts, split = [], split_replicas(evidence.answer.n_replicas, fewest_pairs(1))
+    parts = []
     for name, own in cells.groupby("dataset", sort=False):
-        small, large = (own[own["batch_size"] == B] for B in (ROBUST, OTHER))
-        chosen = _best(evidence, small, split)
+        small, large = _sizes(own)
+        chosen = _best(evidence, small, _split(evidence, own))
         same = large[np.isclose(large["learning_rate"], chosen.rate)]
         if len(same):
             a, b = (_median_accuracy(evidence, cell) for cell in (same["cell"].iloc[0], chosen.cell))
@@ -197,6 +191,10 @@ def _best(evidence: Evidence, cells: pd.DataFrame, split: Split) -> Chosen:
     return Chosen(float(rates[i]), names[i], edge, penalty)
 
 
+def _sizes(cells: pd.DataFrame) -> list[pd.DataFrame]:
+    return [cells[cells["batch_size"] == B] for B in (ROBUST, OTHER)]
+
+
 def _cost(evidence: Evidence, cell: str, part: str) -> Array:
     """Final cost of a part (R,), at most that of the network before it was trained: so of a replica that diverged."""
     diverged = np.isinf(evidence.final_costs[cell])
@@ -207,9 +205,9 @@ def _cost(evidence: Evidence, cell: str, part: str) -> Array:
 
 def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     """L10: what the neighbours of the best rate cost, of a small batch over a large one."""
-    split = split_replicas(evidence.answer.n_replicas, fewest_pairs(cells["dataset"].nunique()))
+    n_datasets = cells["dataset"].nunique()
     chosen = {
-        str(name): [_best(evidence, own[own["batch_size"] == B], split) for B in (ROBUST, OTHER)]
+        str(name): [_best(evidence, at, _split(evidence, own, n_datasets)) for at in _sizes(own)]
         for name, own in cells.groupby("dataset", sort=False)
     }
     arms = {}
@@ -226,7 +224,7 @@ def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
         f"{words}.",
         unit=f"× the penalty of B={OTHER}, of B={ROBUST} ({first})" if first else "",
         effect=found[first].ratio if first else None,
-        replicas=evidence.answer.n_replicas,
+        replicas=min((comparison.pairs for comparison in found.values()), default=0),
         panels=[_by_rate(evidence, cells, name) for name in chosen],
     )
 

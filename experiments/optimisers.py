@@ -1,13 +1,37 @@
 """Judges optimisers: updates with and without momentum, Adam's best rates, Adam on sums and on means."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, median_cost, targets_table, updates_to_target
-from harness.inference import Comparison, Exponent, Status, Verdict, equal, lower, opposite, together
-from harness.report import interval, number
+from harness.analysis import (
+    BATCH_SIZE,
+    MARGIN,
+    Evidence,
+    Finding,
+    Panel,
+    Ratio,
+    Series,
+    median_cost,
+    ratio_of,
+    targets_table,
+    updates_to_target,
+)
+from harness.inference import (
+    Exponent,
+    Interval,
+    Status,
+    Verdict,
+    all_hold,
+    fewest_pairs,
+    inside,
+    paired_ratio,
+    split_replicas,
+    together,
+)
+from harness.report import held, interval, number, verdicts_along
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,8 +39,10 @@ if TYPE_CHECKING:
 GOALS = {"digits": 0.02, "breast_cancer": 0.04, "classification": 0.3}  # cost per example
 RULES = ("sgd", "momentum")
 SMALL = 4.0
-CLOSE = 0.2  # updates within 20 % count as the same at the small batch size
-EPSILONS = {"L2.reduction": 1e-8, "L2.epsilon": 0.01}
+SAVED = (0.1, 0.15, 0.2, 0.25)  # to save is to need so many fewer updates, as a part of those without momentum
+NEAR = (0.15, 0.2, 0.25)  # an exponent so far from 1/2 is still that of the square root
+MARGINS = (0.01, 0.02, MARGIN, 0.1)  # costs this close count as equal
+DEFAULT = 1e-8  # epsilon
 SIDES = {"low": "lower", "high": "higher", "both": "lower and higher"}
 
 
@@ -30,27 +56,23 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 
 def momentum(evidence: Evidence) -> Finding:
-    """At its best rate each, at the smallest and at the largest batch size."""
+    """Judged at the smallest and at the largest batch size, shown at all."""
     best, reached = best_rates(evidence)
-    arms = {}
+    found: dict[str, dict[float, Ratio]] = {}
     for (dataset, B), own in best.groupby(["dataset", "batch_size"]):
-        cell = own.set_index("optimizer.name")["cell"]
-        if set(RULES) <= set(cell.index):
-            arms[str(dataset), float(B)] = (reached[cell["momentum"]]["updates"], reached[cell["sgd"]]["updates"])
-    found = evidence.compare(arms, margin=CLOSE)
-    datasets = dict.fromkeys(dataset for dataset, _ in found)
-    parts = [_large_only({B: c for (name, B), c in found.items() if name == dataset}) for dataset in datasets]
-    words = "; ".join(f"{dataset} at B={B:g} {_ratio(comparison)}" for (dataset, B), comparison in found.items())
-    edges = _edges(best)
-    verdict = Verdict.UNRESOLVED if edges or not parts else together(parts)
-    largest = [comparison for (_, B), comparison in found.items() if B > SMALL][-1:]
+        rows = {str(row["optimizer.name"]): row for _, row in own.iterrows()}
+        if set(RULES) <= set(rows):
+            found.setdefault(str(dataset), {})[float(B)] = _ratio([rows[rule] for rule in RULES], reached)
+    parts = {saved: together([large_only(sizes, saved) for sizes in found.values()]) for saved in SAVED}
+    first = next((sizes[max(sizes)] for name, sizes in found.items() if name == "digits"), None)
     return Finding(
         "L7",
-        verdict,
-        f"Updates with momentum over updates without, to a fixed cost: {words or 'not measured'}.{edges}",
-        unit=f"× the updates without momentum ({next(reversed(found))[0]}, B=N)" if found else "",
-        effect=largest[0].ratio if largest and np.isfinite(largest[0].ratio.low) else None,
-        replicas=min((c.pairs for c in found.values()), default=0),
+        together(parts.values()),
+        f"Updates with momentum over updates without, to a fixed cost: {_ratios(found) or 'not measured'}. Where to "
+        f"save is to need so many fewer, as a part: {verdicts_along(parts)}.",
+        unit="× the updates without momentum (digits, B=N)" if first else "",
+        effect=first.effect if first else None,
+        replicas=min((own.pairs for sizes in found.values() for own in sizes.values()), default=0),
         panels=[_updates(best, str(dataset)) for dataset in dict.fromkeys(best["dataset"])],
     )
 
@@ -66,27 +88,28 @@ def best_rates(evidence: Evidence) -> "tuple[pd.DataFrame, dict[str, dict[str, n
     return best.merge(named, on="cell", how="left"), reached
 
 
-def _large_only(by_size: dict[float, Comparison]) -> Verdict:
-    """None saved at the smallest batch size and some at the largest; unresolved without either."""
-    if min(by_size) != SMALL or len(by_size) < 2:
+def _ratio(rows: "list[pd.Series]", reached: dict[str, dict[str, np.ndarray]]) -> Ratio:
+    """rows: without and with momentum."""
+    plain, moved = (reached[row["cell"]]["updates"] for row in rows)
+    edges = [f"{row['optimizer.name']} {SIDES[row['edge']]}" for row in rows if row["edge"]]
+    why = f"a best rate lies on the edge of its grid, add rates: {', '.join(edges)}" if edges else ""
+    return ratio_of(moved, plain, split_replicas(min(len(plain), len(moved)), fewest_pairs(1)), why)
+
+
+def large_only(sizes: Mapping[float, Ratio], saved: float) -> Verdict:
+    """Nothing is saved at the smallest batch size, and something at the largest; unresolved without either."""
+    if SMALL not in sizes or len(sizes) < 2:
         return Verdict.UNRESOLVED
-    saves, does_not = lower(by_size[max(by_size)]), opposite(lower(by_size[SMALL]))
-    return Verdict.REFUTED if Verdict.REFUTED in (saves, does_not) else together([saves, does_not])
+    return all_hold([sizes[SMALL].inside(1 - saved, np.inf), sizes[max(sizes)].inside(0, 1 - saved)])
 
 
-def _ratio(comparison: Comparison) -> str:
-    words = {"a lower": "fewer", "b lower": "more", "equivalent": "the same within 20 %"}
-    ratio = interval(comparison.ratio) if comparison.finite else "not reached by both"
-    return f"{ratio} ({words.get(comparison.verdict, comparison.verdict)})"
-
-
-def _edges(best: "pd.DataFrame") -> str:
-    lost = best[(best["edge"] != "")]
-    sides = [
-        f"{row['dataset']} {row['optimizer.name']} B={row['batch_size']:g} {SIDES[row['edge']]}"
-        for _, row in lost.iterrows()
-    ]
-    return f" A best rate lies on the edge of its grid; add rates: {', '.join(sides)}." if sides else ""
+def _ratios(found: Mapping[str, Mapping[float, Ratio]]) -> str:
+    bands = [(1 - saved, np.inf) for saved in SAVED]
+    return "; ".join(
+        f"{name} "
+        + ", ".join(f"{held(own, *(bands if B in (SMALL, max(sizes)) else []))} at B={B:g}" for B, own in sizes.items())
+        for name, sizes in found.items()
+    )
 
 
 def _updates(best: "pd.DataFrame", dataset: str) -> Panel:
@@ -98,7 +121,7 @@ def _updates(best: "pd.DataFrame", dataset: str) -> Panel:
     return Panel(f"{dataset}: updates to a cost of {GOALS[dataset]:g}", BATCH_SIZE, "updates", lines)
 
 
-# L2: Adam's best rate.
+# A1: Adam's best rate.
 
 
 def square_root(evidence: Evidence) -> Finding:
@@ -112,23 +135,29 @@ def square_root(evidence: Evidence) -> Finding:
         if (str(setting), "mean") in evidence.answer.exponents
     }
     if not found:
-        return Finding("L2", Verdict.UNRESOLVED, "Adam was not trained at several batch sizes and learning rates.")
+        return Finding("A1", Verdict.UNRESOLVED, "Adam was not trained at several batch sizes and learning rates.")
+    parts = {limit: together(near_root(exponent, limit) for exponent in found.values()) for limit in NEAR}
     words = "; ".join(f"{dataset} p = {interval(e.p)}{_status(e)}" for dataset, e in found.items())
     first = next(iter(found.values()))
     return Finding(
-        "L2",
-        together(Verdict(e.verdicts["sqrt"]) for e in found.values()),
-        f"Best learning rate of Adam ∝ B^p: {words}.",
-        unit="(exponent, first dataset)",
+        "A1",
+        together(parts.values()),
+        f"Best learning rate of Adam ∝ B^p: {words}. Where p may be so far from 1/2: {verdicts_along(parts)}.",
+        unit="= p (first dataset)",
         effect=first.p if np.isfinite(first.p.low) else None,
         replicas=int(chosen["n_replicas"].min()),
         panels=[_best(found)],
     )
 
 
+def near_root(exponent: Exponent, limit: float) -> Verdict:
+    resolved = exponent.status is Status.RESOLVED
+    return inside(exponent.p, 0.5 - limit, 0.5 + limit) if resolved else Verdict.UNRESOLVED
+
+
 def _status(exponent: Exponent) -> str:
     if exponent.status is Status.RESOLVED:
-        return f", so √B is {exponent.verdicts['sqrt']}"
+        return ""
     at = f", at B={', '.join(f'{B:g}' for B in exponent.at_edge)}" if exponent.at_edge else ""
     return f" ({exponent.status.text}{at})"
 
@@ -142,53 +171,81 @@ def _best(found: dict[str, Exponent]) -> Panel:
     return Panel("Adam's best learning rate after ten epochs", BATCH_SIZE, "learning rate", lines)
 
 
-# Adam on sums and on means.
+# A1.reduction, A1.epsilon: Adam on sums and on means.
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A sum and a mean that differ in nothing else: their cells, the cost of the sum over that of the mean."""
+
+    total: str
+    mean: str
+    ratio: Interval
+
+    def equal(self, margin: float) -> Verdict:
+        return inside(self.ratio, 1 / (1 + margin), 1 + margin)
 
 
 def reductions(evidence: Evidence) -> Iterator[Finding]:
+    pairs = _pairs(evidence)
+    default = {dataset: own for (dataset, epsilon), own in pairs.items() if epsilon == DEFAULT}
+    margins = {margin: together(own.equal(margin) for own in default.values()) for margin in MARGINS}
+    along = f" Where costs so close count as equal: {verdicts_along(margins)}."
+    yield _reduction(evidence, "A1.reduction", {DEFAULT: default}, margins, along)
+    larger = dict[float, dict[str, Pair]]()
+    for (dataset, epsilon), own in pairs.items():
+        if epsilon > DEFAULT:
+            larger.setdefault(epsilon, {})[dataset] = own
+    epsilons = {epsilon: together(own.equal(MARGIN) for own in larger[epsilon].values()) for epsilon in sorted(larger)}
+    along = f" Within {MARGIN:.0%}, by epsilon: {verdicts_along(epsilons)}."
+    yield _reduction(evidence, "A1.epsilon", {epsilon: larger[epsilon] for epsilon in epsilons}, epsilons, along)
+
+
+def _pairs(evidence: Evidence) -> dict[tuple[str, float], Pair]:
+    """(dataset, epsilon) -> its sum and its mean."""
     cells = evidence.cells
     own = cells[(cells["optimizer.name"] == "adam") & (cells["last_batch"] == "drop")]
-    epsilon = own["optimizer.epsilon"].astype(float) if len(own) else own["cell"]
     cell = {
-        (str(row["dataset"]), float(epsilon[i]), str(row["reduction"])): str(row["cell"]) for i, row in own.iterrows()
+        (str(row["dataset"]), float(row["optimizer.epsilon"]), str(row["reduction"])): str(row["cell"])
+        for _, row in own.iterrows()
     }
-    arms = {
-        (dataset, value): (evidence.final_costs[total], evidence.final_costs[cell[dataset, value, "mean"]])
-        for (dataset, value, reduction), total in cell.items()
-        if reduction == "sum" and (dataset, value, "mean") in cell
-    }
-    found = evidence.compare(arms)
-    for claim, value in EPSILONS.items():
-        yield _reduction(claim, value, evidence, cell, {d: c for (d, e), c in found.items() if e == value})
+    both = ((key[:2], total, cell.get((*key[:2], "mean"))) for key, total in cell.items() if key[2] == "sum")
+    costs = evidence.final_costs
+    return {key: Pair(total, mean, paired_ratio(costs[total], costs[mean])) for key, total, mean in both if mean}
 
 
 def _reduction(
-    claim: str,
-    epsilon: float,
-    evidence: Evidence,
-    cell: dict[tuple[str, float, str], str],
-    found: dict[str, Comparison],
+    evidence: Evidence, claim: str, pairs: dict[float, dict[str, Pair]], parts: dict[float, Verdict], along: str
 ) -> Finding:
-    if not found:
-        return Finding(claim, Verdict.UNRESOLVED, f"Adam was not trained on sums and means with epsilon {epsilon:g}.")
-    words = []
-    for dataset, comparison in found.items():
-        total, mean = (evidence.weights(cell[dataset, epsilon, reduction]) for reduction in ("sum", "mean"))
-        gap = float((np.linalg.norm(total - mean, axis=1) / np.linalg.norm(mean, axis=1)).max())
-        words.append(f"{dataset} {interval(comparison.ratio)}, parameters up to {number(gap)} apart (relative)")
-    first = next(iter(found.values()))
+    """pairs: by epsilon and dataset. parts: the verdicts along the free constant."""
+    known = [(epsilon, dataset, own) for epsilon, by_name in pairs.items() for dataset, own in by_name.items()]
+    if not known:
+        return Finding(claim, Verdict.UNRESOLVED, "Adam was not trained on sums and means with such an epsilon.")
+    words = "; ".join(
+        f"at epsilon {number(epsilon)} " + ", ".join(f"{name} {_apart(evidence, own)}" for name, own in by_name.items())
+        for epsilon, by_name in pairs.items()
+    )
+    _, first, effect = known[-1] if claim == "A1.epsilon" else known[0]
     return Finding(
         claim,
-        together(equal(comparison) for comparison in found.values()),
-        f"Cost of the sum over that of the mean at one learning rate and epsilon {epsilon:g}: {'; '.join(words)}.",
-        unit="× the cost of the mean (first dataset)",
-        effect=first.ratio if np.isfinite(first.ratio.low) else None,
-        replicas=min(c.pairs for c in found.values()),
-        panels=[_curves(evidence, cell, dataset, epsilon) for dataset in found],
+        together(parts.values()),
+        f"Cost of the sum over that of the mean at one learning rate: {words}.{along}",
+        unit=f"× the cost of the mean ({first})",
+        effect=effect.ratio if np.isfinite(effect.ratio.low) else None,
+        replicas=min(len(evidence.final_costs[own.mean]) for _, _, own in known),
+        panels=[_curves(evidence, own, f"{name}, epsilon {number(epsilon)}") for epsilon, name, own in known[-3:]],
     )
 
 
-def _curves(evidence: Evidence, cell: dict[tuple[str, float, str], str], dataset: str, epsilon: float) -> Panel:
-    arms = {reduction: evidence.histories[cell[dataset, epsilon, reduction]] for reduction in ("mean", "sum")}
-    lines = [median_cost(history, reduction) for reduction, history in arms.items()]
-    return Panel(f"{dataset}, epsilon {epsilon:g}", "epochs", "training cost per example", lines, log="y")
+def _apart(evidence: Evidence, pair: Pair) -> str:
+    """With the distance of the parameters, relative to those of the mean: of the median replica, and the largest."""
+    total, mean = evidence.weights(pair.total), evidence.weights(pair.mean)
+    gaps = np.linalg.norm(total - mean, axis=1) / np.linalg.norm(mean, axis=1)
+    middle, most = (number(float(gap)) for gap in (np.median(gaps), gaps.max()))
+    return f"{interval(pair.ratio)} (parameters {middle} apart, at most {most})"
+
+
+def _curves(evidence: Evidence, pair: Pair, title: str) -> Panel:
+    arms = {"mean": pair.mean, "sum": pair.total}
+    lines = [median_cost(evidence.histories[cell], reduction) for reduction, cell in arms.items()]
+    return Panel(title, "epochs", "training cost per example", lines, log="y")

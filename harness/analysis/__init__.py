@@ -14,6 +14,7 @@ from harness.analysis.improvement import Improvement
 from harness.analysis.more_replicas import Need, arms_of, needs, seconds_for
 from harness.analysis.parts import WALL, joined
 from harness.analysis.planned import n_comparisons, too_few_seeds
+from harness.analysis.ratios import Ratio, ratio_of
 from harness.analysis.reductions import Pair, SumOrMean
 from harness.analysis.study import (
     BATCH_SIZE,

@@ -13,6 +13,7 @@ from harness.report.markdown import (
     duration,
     file_names,
     harmless,
+    held,
     interval,
     number,
     price,

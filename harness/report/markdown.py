@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis import MARGIN, Question, Standing, arms_of, seconds_for
+from harness.analysis import MARGIN, Question, Ratio, Standing, arms_of, seconds_for
 from harness.config import visible
 from harness.inference import Interval, Verdict
 
@@ -35,6 +35,13 @@ def interval(value: Interval) -> str:
     if np.isnan(value.low):
         return number(value.estimate)
     return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
+
+
+def held(ratio: Ratio, *bands: tuple[float, float]) -> str:
+    """A ratio with its limits and, where it is open whether it lies in one of these bands, what would tell more."""
+    needed = [seeds for band in bands if (seeds := ratio.seeds_to_tell(*band))]
+    why = ratio.edge or (f"about {min(needed)} seeds would tell more" if needed else "")
+    return interval(ratio.limits) + (f" ({why})" if why else "")
 
 
 def verdicts_along(parts: Mapping[float, Verdict]) -> str:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from synthetic import cell, evidence
 
+from harness.analysis import Ratio
 from harness.analysis.study import BATCH_SIZE, Finding, Panel, Series, judge_of, judged, study_from
 from harness.config.schema import ConfigError
 from harness.inference.intervals import Interval
 from harness.inference.verdicts import Verdict
 from harness.report import findings, study_pages
 from harness.report.findings import finding_figure
-from harness.report.markdown import verdicts_along
+from harness.report.markdown import held, verdicts_along
 
 TEXTS = {
     "says": "Two is more than one.",
@@ -212,3 +213,22 @@ def test_verdicts_along_a_free_constant_are_told_in_runs():
     }
     assert verdicts_along(parts) == "1.25 refuted; 2 unresolved; 3 to 5 supported"
     assert verdicts_along({2: Verdict.REFUTED}) == "2 refuted"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "bands", "said"),
+    [
+        (Ratio(Interval(1, 0.8, 1.25), 10, 20), [(0.9, 1.1)], "1 [0.8, 1.25] (about 110 seeds would tell more)"),
+        (
+            Ratio(Interval(1, 0.8, 1.25), 10, 10),
+            [(0.9, 1.1), (0.5, 2)],
+            "1 [0.8, 1.25] (about 55 seeds would tell more)",
+        ),
+        (Ratio(Interval(1, 0.99, 1.01), 10, 20), [(0.9, 1.1)], "1 [0.99, 1.01]"),
+        (Ratio(Interval(1, 0.8, 1.25), 10, 20, "extend it"), [(0.9, 1.1)], "1 [0.8, 1.25] (extend it)"),
+        (Ratio(Interval(1, 0.8, 1.25), 10, 20), [], "1 [0.8, 1.25]"),
+    ],
+    ids=["open", "one of two bands", "decided", "edge", "shown only"],
+)
+def test_a_ratio_says_what_would_tell_more(ratio, bands, said):
+    assert held(ratio, *bands) == said
