@@ -202,10 +202,10 @@ def one_gradient(evidence: Evidence) -> Finding:
     return Finding(
         "C12",
         all_hold([together(distances.values()), together(laws.values())]),
-        "‖g_1 − G‖/‖G‖, median of a run, first over the measured updates, ten in each decade, so that early updates count "
-        f"more, then with every update of the run counting alike: {words}. One example's gradient is far from the true "
-        f"one, if far begins at {verdicts_along(distances)}; the law of sampling without replacement holds within a "
-        f"factor of {verdicts_along(laws)}.",
+        "‖g_1 − G‖/‖G‖, median of a run, first over the measured updates, ten in each decade, so that early updates "
+        f"count more, then with every update of the run counting alike: {words}. One example's gradient is far from "
+        f"the true one, if far begins at {verdicts_along(distances)}; the law of sampling without replacement holds "
+        f"within a factor of {verdicts_along(laws)}.",
         unit=f"× ‖G‖, median distance over the measured updates, B=1 ({datasets[0]})",
         effect=far[datasets[0], "far"],
         replicas=int(ones.size().min()),
