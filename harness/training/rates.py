@@ -30,7 +30,7 @@ class Rates:
         return config.learning_rate_schedule == "constant" and not config.warm_up_epochs and not grows
 
     def factors(self, update: int, n: int) -> Array:
-        """Of n updates of one epoch, after so many, (n,). Raises ConfigError for a schedule that gives no factors."""
+        """Of n updates of one epoch, after so many, (n,). Raises ConfigError for a schedule that gives none."""
         config, phase = self.config, self.passes.phase_at(update)
         updates = np.arange(update, update + n)
         n_epochs = np.inf if self.n_updates is None else float(self.passes.epoch(self.n_updates))
@@ -52,7 +52,7 @@ class Rates:
         found = np.asarray(SCHEDULES[name](at), dtype=float)
         if found.shape != at.epoch.shape or not (np.isfinite(found) & (found >= 0)).all():
             allowed = f"{name} to return a finite factor >= 0 for each of {len(at.epoch)} updates"
-            raise ConfigError("learning_rate_schedule", allowed, found if found.ndim else float(found))
+            raise ConfigError("learning_rate_schedule", allowed, " ".join(str(found).split())[:100])
         return found
 
     def _warm_up(self, updates: Indices) -> Array | float:
