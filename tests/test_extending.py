@@ -46,9 +46,11 @@ def signature(*words):
 
 def test_the_page_has_a_file_and_a_command_for_everything_in_its_table():
     kinds = set(re.findall(r"^\| [\w ]+ \| `extensions/(\w+)/NAME.py`", PAGE, re.MULTILINE))
-    assert kinds == {"activations", "losses", "optimizers", "learning_rate_rules", "datasets", "figures"}
+    assert kinds == {
+        "activations", "losses", "optimizers", "learning_rate_rules", "schedules", "datasets", "figures",
+    }  # fmt: skip
     assert kinds == {name.split("/")[1] for name in FILES if name.startswith("extensions/")}
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9
 
 
 @pytest.mark.slow
@@ -65,7 +67,7 @@ def test_every_command_of_the_page_runs(folder, project):
         assert "left out" not in said, said
     cells, sweeps = own.runs("cell"), own.runs("sweep")
     named = {value for run in cells for value in run.data.params.values()}
-    assert {"leaky_relu", "log_cosh", "signum", "spirals"} <= named
+    assert {"leaky_relu", "log_cosh", "signum", "quadratic", "spirals"} <= named
     assert {run.data.params["learning_rate"] for run in cells if run.data.params["batch_size"] == "8"} > {"0.05"}
     assert "figures/spread.png" in own.files(sweeps[-2], "figures")
     assert sweeps[-1].data.tags["study"] == "leaky"
@@ -80,6 +82,7 @@ def test_every_command_of_the_page_runs(folder, project):
         ("activations/leaky_relu", ["model.activation=leaky_relu", "dataset=iris"]),
         ("losses/log_cosh", ["model.loss=log_cosh", "dataset=diabetes"]),
         ("optimizers/signum", ["optimizer=signum", "dataset=iris"]),
+        ("schedules/quadratic", ["learning_rate_schedule=quadratic", "dataset=iris"]),
     ],
 )
 def test_a_changed_extension_is_another_cell(folder, kind, words):
@@ -144,6 +147,36 @@ def test_a_rule_that_is_no_finite_number_is_refused_with_its_value(folder, value
     form = "bad to be a number between -100 and 100, the exponent of B / reference_batch_size"
     with pytest.raises(ConfigError, match=f"expected {form}, got {eval(value)}"):
         one("learning_rate_rule=bad")
+
+
+def test_a_schedule_is_for_every_engine(folder):
+    """It runs before an update, not in it: the engines make the same of it."""
+    import harness.network
+
+    words = ["dataset=iris", "learning_rate_schedule=quadratic", "warm_up_epochs=1", "epochs=4", "seeds=2"]
+    found = []
+    for engine in ("vectorized", "per_example"):
+        config = one(*words, f"engine={engine}")
+        cell = Cell(config, load(config.dataset))
+        list(cell.train())
+        found.append(cell.result().parameters.flat)
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
+    at = harness.network.Moments(np.arange(3), np.array([0.0, 2.0, 4.0]), 4.0, 90, 0.0, (), 5.0)
+    assert harness.network.SCHEDULES["quadratic"](at).tolist() == [1, 0.25, 0]
+
+
+def test_a_schedule_that_raises_fails_its_cell_and_one_without_factors_is_refused(folder, project):
+    schedules = folder / "extensions" / "schedules"
+    (schedules / "raises.py").write_text("def raises(at):\n    return 1 / 0\n")
+    (schedules / "falls.py").write_text("def falls(at):\n    return -at.epoch - 1\n")
+    own = type(project)(folder, "schedule", project.capsys)
+    for name, code, line in (
+        ("raises", 1, "learning_rate_schedule: extensions/schedules/raises.py, line 2: ZeroDivisionError: division"),
+        ("falls", 2, "learning_rate_schedule: expected falls to return a finite factor >= 0 for each of 1 update"),
+    ):
+        ended, said = own.run(f"learning_rate_schedule={name}", "dataset=iris", *SMALL)
+        assert (ended, line in said) == (code, True), said
+        assert "Traceback" not in said
 
 
 def test_what_a_dataset_may_be_given_is_its_own(folder):

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.inference import Array
 from harness.training import quartiles, readings, replica_seconds, tables
@@ -23,7 +24,8 @@ def usable(blocks: "pd.DataFrame | None", finished: Sequence[str]) -> bool:
     """Whether a table of `harness.training.time_updates` has several blocks of each finished cell."""
     if blocks is None or not {*COLUMNS} <= {*blocks.columns} or not finished:
         return False
-    count = blocks.groupby("signature")["block"].nunique().reindex(list(finished), fill_value=0)
+    count = _with_phases(blocks).groupby(["signature", "phase"])["block"].nunique()
+    count = count.groupby("signature").min().reindex(list(finished), fill_value=0)
     seconds = blocks["update_seconds"]
     return bool((count >= FEWEST).all() and ((seconds > 0) & np.isfinite(seconds)).all())
 
@@ -44,25 +46,42 @@ def interruption(blocks: "pd.DataFrame") -> str:
 
 def timed(cells: "Sequence[SweepCell]", blocks: "pd.DataFrame") -> "list[SweepCell]":
     """The cells with measured seconds in place of those of the clock of replica 0."""
-    known = readings(blocks)
-    return [_timed(cell, known[cell.identity.signature]) if cell.history is not None else cell for cell in cells]
+    known = [readings(own) for _, own in _with_phases(blocks).groupby("phase")]
+    return [
+        _timed(cell, [phase[name] for phase in known if (name := cell.identity.signature) in phase])
+        if cell.history is not None
+        else cell
+        for cell in cells
+    ]
 
 
-def _timed(cell: "SweepCell", own: Array) -> "SweepCell":
-    """own (K,): seconds per update of the cell's blocks. Every time of the cell is a number of updates times these."""
+def _with_phases(blocks: "pd.DataFrame") -> "pd.DataFrame":
+    """Tables of former versions, when no batch size grew, have no such column."""
+    return blocks if "phase" in blocks else blocks.assign(phase=0)
+
+
+def _timed(cell: "SweepCell", own: Sequence[Array]) -> "SweepCell":
+    """own: for each batch size (K,), seconds per update of its blocks. All times are updates times these."""
     assert cell.history is not None
     assert cell.replicas is not None
-    history, replicas = cell.history, cell.replicas
-    history = history.assign(train_seconds=replica_seconds(history["update"], history["replica"], own))
+    history, replicas, passes = cell.history, cell.replicas, cell.identity.plan.passes
+
+    def seconds(update: Array, replica: NDArray[np.integer]) -> Array:
+        parts = zip(passes.by_phase(np.asarray(update)), own, strict=True)
+        return np.sum([replica_seconds(n, replica, phase) for n, phase in parts], axis=0)
+
+    history = history.assign(train_seconds=seconds(history["update"], history["replica"]))
     last = history[history["replica"] == 0].iloc[-1]
     summary = dict(cell.summary)
     if last["update"]:
-        spread = quartiles(own)
+        n_blocks = min(map(len, own))
+        shares = np.array(passes.by_phase(last["update"])) / last["update"]
+        spread = quartiles(np.sum([share * phase[:n_blocks] for share, phase in zip(shares, own, strict=True)], axis=0))
         summary |= tables.update_times(1e6 * spread, last["examples"] / last["update"])
         summary["time/train_seconds"] = float(last["update"] * spread[1])
     if "to_target_updates" in replicas:
-        seconds = replica_seconds(replicas["to_target_updates"], replicas["replica"], own)
-        replicas = replicas.assign(to_target_seconds=seconds)
+        to_target = seconds(replicas["to_target_updates"], replicas["replica"])
+        replicas = replicas.assign(to_target_seconds=to_target)
         if "to_target/seconds" in summary:
-            summary["to_target/seconds"] = float(quartiles(seconds)[1])
+            summary["to_target/seconds"] = float(quartiles(to_target)[1])
     return replace(cell, history=history, replicas=replicas, summary=summary)

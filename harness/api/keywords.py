@@ -56,6 +56,11 @@ def keywords(
     reduction: Literal["mean", "sum"] = "mean",
     learning_rate_rule: Literal["constant", "linear", "sqrt"] = "constant",
     reference_batch_size: int = 64,
+    learning_rate_schedule: str = "constant",
+    warm_up_epochs: float = 0,
+    batch_size_schedule: Literal["constant", "step"] = "constant",
+    milestones: Sequence[int] = (),
+    milestone_factor: float = 5,
     epochs: int | None = 30,
     updates: int | None = None,
     train_seconds: float | None = None,
@@ -131,7 +136,7 @@ def _values(key: str, values: Any) -> list[Any]:
 
 
 def _single(key: str, value: Any) -> Any:
-    may_be_list = key == "model.hidden" or ("." in key and key not in FULL_NAMES.values())
+    may_be_list = key in ("model.hidden", "milestones") or ("." in key and key not in FULL_NAMES.values())
     if (isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0) and not may_be_list:
         raise ConfigError(key, "one value (harness.sweep trains a cell for each of several)", value)
     return value

@@ -16,7 +16,7 @@ from harness.analysis import DATA_NOTES, LOOKS, SEED, WALL, SweepCell, SweepData
 from harness.api.keywords import Data, Grid, full_name, keywords, with_grid_and_keywords, with_keywords, words_of
 from harness.api.results import Result, Sweep, result_of
 from harness.app import configurations
-from harness.config import Config, ConfigError, DatasetConfig, check, check_together, sweep_label
+from harness.config import Config, ConfigError, DatasetConfig, check, check_together, clipping, sweep_label
 from harness.data import Dataset, Doubt, TableOptions, check_parts, in_memory
 from harness.runs import GridCell, Rounds, SweepProgress, grid, load_dataset, weights
 from harness.store import arithmetic
@@ -53,6 +53,9 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     batch_size: examples per update, or "full". reduction: mean or sum over them. learning_rate: multiplies the reduced
         gradient. learning_rate_rule: constant, linear or sqrt in batch_size / reference_batch_size, of that rate: so
         linear for a mean is constant for a sum.
+    learning_rate_schedule: constant, step, cosine, linear or inverse: how the rate falls while training goes on.
+        warm_up_epochs: during which it rises to its full value. batch_size_schedule: constant or step. A step, at each
+        epoch of milestones, divides the rate, or multiplies the batch size, by milestone_factor.
     optimizer: sgd, momentum, nesterov, adam or rmsprop, with weight_decay, clip_norm, momentum, beta1, beta2, epsilon;
         None is the value that conf/optimizer has for it.
     order: reshuffle, once, none, sorted, source, replacement. last_batch: keep or drop a short one.
@@ -241,9 +244,9 @@ def _refuse(more: tuple[object, ...], usage: str) -> None:
 
 
 def _warn_of_clipped(cells: Sequence[GridCell]) -> None:
-    for size, n_train in dict.fromkeys((cell.config.batch_size, cell.identity.plan.n_train) for cell in cells):
-        if size != "full" and int(size) > n_train:
-            warnings.warn(f"batch_size={size} is larger than N={n_train}: clipped to N", stacklevel=3)
+    for said in dict.fromkeys(clipping(cell.config, cell.identity.plan.n_train) for cell in cells):
+        if said:
+            warnings.warn(said, stacklevel=3)
 
 
 def _warn_of_data(cells: Sequence[GridCell]) -> None:

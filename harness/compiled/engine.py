@@ -50,12 +50,13 @@ class Compiled(Engine):
         self._spaces: list[Workspace] = []
         self._bind()
 
-    def make_updates(self, rows: Rows, batch_size: int) -> None:
+    def make_updates(self, rows: Rows, batch_size: int, factors: Array | None = None) -> None:
+        factors = np.ones(1) if factors is None else factors
         n_examples = rows.stop - rows.start if isinstance(rows, slice) else rows.shape[1]
         if batch_size != self._batch_size:
             setup = self.network, self.optimizer, batch_size, self.reduction
             self._batch_size, self._spaces = batch_size, [Workspace(*setup) for _ in self._replicas[: self.threads]]
-        self._each(len(self._spaces), partial(self._train_share, rows, n_examples))
+        self._each(len(self._spaces), partial(self._train_share, rows, n_examples, factors))
         self.optimizer.n_steps += -(-n_examples // batch_size)
 
     def warm_up(self, batch_size: int) -> None:
@@ -87,7 +88,7 @@ class Compiled(Engine):
         constants = [getattr(rule, name, 0.0) for name in STEP_CONSTANTS]
         self._replicas = []
         for r, moving in enumerate(zip(self.network.params.flat, *rule.slots, strict=True)):
-            rates = np.array([rule.eta[r if len(rule.eta) > 1 else 0, 0], *constants])
+            rates = np.array([rule.rate[r if len(rule.rate) > 1 else 0, 0], *constants])
             self._replicas.append((moving, rates, flat_rows(X, r, dtype), flat_rows(Y, r, dtype)))
 
     def _each(self, n: int, work: Callable[[int], T]) -> list[T]:
@@ -98,20 +99,21 @@ class Compiled(Engine):
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(work, range(n)))
 
-    def _train_share(self, rows: Rows, n_examples: int, thread: int) -> None:
+    def _train_share(self, rows: Rows, n_examples: int, factors: Array, thread: int) -> None:
         """The replicas of one thread, one after the other in its workspace."""
         rule, space, sizes = self.optimizer, self._spaces[thread], self.network.params.sizes
         for r in range(thread, len(self._replicas), self.threads):
             moving, rates, X, Y = self._replicas[r]
+            etas = rates[0] * factors
             if isinstance(rows, slice):
                 X, Y, order = X[rows.start * sizes[0] :], Y[rows.start * sizes[-1] :], np.empty(0, np.intp)
             else:
                 order = np.ascontiguousarray(rows[r])
             space.copy(moving, back=False)
             if space.is_single:
-                single_updates(*space.constant, rates[0], X, Y, order, n_examples)
+                single_updates(*space.constant, etas, X, Y, order, n_examples)
             else:
-                updates(*space.constant, rates, rule.n_steps, X, Y, order, n_examples)
+                updates(*space.constant, etas, rates[1:], rule.n_steps, X, Y, order, n_examples)
             space.copy(moving, back=True)
 
 

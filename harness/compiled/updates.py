@@ -33,12 +33,12 @@ def inplace_clip(g: Any, clip_norm: float) -> None:
 
 
 @compiled
-def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rates: Any, t: int) -> None:
-    """One step of the rule `code`; rates: η, μ, β1, β2, ε. t counts updates from 1."""
+def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rate: float, rates: Any, t: int) -> None:
+    """One step of the rule `code`; rate: η; rates: μ, β1, β2, ε. t counts updates from 1."""
     number = theta.dtype.type
-    eta, mu, epsilon = number(rates[0]), number(rates[1]), number(rates[4])
-    beta1, beta2 = number(rates[2]), number(rates[3])
-    rest1, rest2 = number(1 - rates[2]), number(1 - rates[3])
+    eta, mu, epsilon = number(rate), number(rates[0]), number(rates[3])
+    beta1, beta2 = number(rates[1]), number(rates[2])
+    rest1, rest2 = number(1 - rates[1]), number(1 - rates[2])
     if code == 0:  # θ <- θ − η g
         for i in range(g.size):
             theta[i] -= eta * g[i]
@@ -51,7 +51,7 @@ def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rates: An
             slot[i] = mu * slot[i] - eta * g[i]
             theta[i] += mu * slot[i] - eta * g[i]
     elif code == 3:  # m <- β1 m + (1 − β1) g; v <- β2 v + (1 − β2) g²; θ <- θ − η √(1 − β2ᵗ)/(1 − β1ᵗ) · m / (√v + ε)
-        correction = np.sqrt(1 - rates[3] ** t) / (1 - rates[2] ** t)
+        correction = np.sqrt(1 - rates[2] ** t) / (1 - rates[1] ** t)
         corrected = eta * number(correction)
         for i in range(g.size):
             slot[i] = beta1 * slot[i] + rest1 * g[i]
@@ -134,14 +134,16 @@ def inplace_step_and_forward(
 
 @entry_point
 def single_updates(
-    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, A: Any, deltas: Any, rate: float,
+    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, A: Any, deltas: Any, etas: Any,
     X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
-    """One replica through n_examples, of the numbers in rows or, without any, in order; see `add_gradients`."""
-    eta = theta.dtype.type(rate)
+    """One replica through n_examples, of the numbers in rows or, without any, in order; see `add_gradients`.
+
+    etas: η of each update, or one for all.
+    """
     last, D, K = sizes.size - 1, sizes[0], sizes[sizes.size - 1]
     for i in range(n_examples):
-        number = rows[i] if rows.size else i
+        number, eta = rows[i] if rows.size else i, theta.dtype.type(etas[min(i, etas.size - 1)])
         W, z = forward_from(2 if i else 1, theta, sizes, widths, activation, products, 1, X, number * D, A)
         inplace_delta(loss, between(A, z, z + widths[last]), 1, widths[last], Y, number * K, K)
         delta, d = A, z
@@ -164,14 +166,14 @@ def single_updates(
 def updates(
     theta: Any, g: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, sizes: Any, widths: Any, activation: Any,
     loss: Any, products: Any, rule: int, mean: bool, batch_size: int, piece: int, A: Any, deltas: Any, transposed: Any,
-    X_here: Any, Y_here: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
+    X_here: Any, Y_here: Any, etas: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
 
-    mean: the reduction. piece: examples whose gradients are computed at a time. rows: the examples in their order;
-    empty when X and Y begin with them and lie in order.
+    mean: the reduction. piece: examples whose gradients are computed at a time. etas: η of each update, or one for all.
+    rows: the examples in their order; empty when X and Y begin with them and lie in order.
     """
-    D, K = sizes[0], sizes[sizes.size - 1]
+    D, K, first = sizes[0], sizes[sizes.size - 1], t
     for start in range(0, n_examples, batch_size):
         stop = min(start + batch_size, n_examples)
         for i in range(g.size):
@@ -197,7 +199,7 @@ def updates(
             inplace_clip(g, clip_norm)
         for i in range(decay.size):
             g[i] += decay[i] * theta[i]
-        inplace_step(rule, theta, g, slot, slot2, rates, t)
+        inplace_step(rule, theta, g, slot, slot2, etas[min(t - first, etas.size) - 1], rates, t)
 
 
 @entry_point

@@ -7,8 +7,9 @@ names of what there is.
 from harness.config.errors import ConfigError
 from harness.config.folders import judge_file, shipped, study_file, study_names
 from harness.config.labels import KNOBS, Values, exact_text, labels, sweep_label, texts, varied_keys, visible
-from harness.config.names import digests, fault_of_extension
+from harness.config.names import LEARNING_RATE_RULES, digests, fault_of_extension
 from harness.config.nearest import did_you_mean, nearest
+from harness.config.schedules import batch_sizes, clipping
 from harness.config.schema import (
     RULES,
     Config,

@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from harness.config.errors import ConfigError
-from harness.network import ACTIVATIONS, FOLDER, LOSSES, OPTIMIZERS, ExtensionError, Table, in_a_line, raised_by
+from harness.network import (
+    ACTIVATIONS,
+    FOLDER,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    ExtensionError,
+    Table,
+    in_a_line,
+    raised_by,
+)
 
 LEARNING_RATE_RULES: Table[float] = Table(  # exponent of B / reference_batch_size
     "learning_rate_rules",
@@ -18,8 +28,10 @@ TABLES: dict[str, Table[Any]] = {
     "model.loss": LOSSES,
     "optimizer.name": OPTIMIZERS,
     "learning_rate_rule": LEARNING_RATE_RULES,
+    "learning_rate_schedule": SCHEDULES,
 }
-IN_CODE = ("model.activation", "model.loss", "optimizer.name")  # whose code computes numbers; a rule is a number
+ENGINES = ("model.activation", "model.loss", "optimizer.name")  # whose code runs inside an engine
+IN_CODE = (*ENGINES, "learning_rate_schedule")  # whose code computes numbers; a rule is a number
 IN_MODELS = ("model.activation", "model.loss")  # whose equations a logged model and engine=per_example have again
 
 
@@ -45,7 +57,9 @@ def check_extensions(values: Mapping[str, Any]) -> None:
     own = {key: values[key] for key in IN_CODE if (name := values[key]) is not None and name not in TABLES[key]}
     for key, name in own.items():
         _check(key, TABLES[key], name)
-        if values["engine"] == "compiled" or (values["engine"] == "per_example" and key in IN_MODELS):
+        if (values["engine"] == "compiled" and key in ENGINES) or (
+            values["engine"] == "per_example" and key in IN_MODELS
+        ):
             allowed = f"vectorized, because the other engines have no code for {key}={name}, an extension"
             raise ConfigError("engine", allowed, values["engine"])
         if values["log_model"] and key in IN_MODELS:
@@ -72,5 +86,7 @@ def _check(key: str, table: Table[Any], name: str | None) -> None:
 
 def digests(values: Mapping[str, Any]) -> list[str]:
     """The digests of the extensions whose code computes numbers, of the flat configuration."""
-    found = {key: TABLES[key].digest(name) for key in IN_CODE if (name := values.get(key)) is not None}
+    grows = values.get("batch_size_schedule", "constant") != "constant"  # then a rule is applied during training
+    keys = (*IN_CODE, *(["learning_rate_rule"] if grows else []))
+    found = {key: TABLES[key].digest(name) for key in keys if (name := values.get(key)) is not None}
     return [f"{key} {digest}" for key, digest in found.items() if digest]

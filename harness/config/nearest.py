@@ -10,7 +10,10 @@ OTHERS = {  # words of other libraries, and the last part of the key here
     "max_iter": "epochs", "steps": "updates", "iterations": "updates", "random_state": "seed", "replicas": "seeds",
     "runs": "seeds", "layers": "hidden", "units": "hidden", "hidden_layer_sizes": "hidden", "l2": "weight_decay",
     "test_size": "test_fraction", "test": "test_fraction", "precision": "dtype", "shuffle": "order",
-    "launcher": "hydra/launcher", "n_jobs": "hydra/launcher", "jobs": "hydra/launcher", "workers": "hydra/launcher",
+    "lr_schedule": "learning_rate_schedule", "lr_scheduler": "learning_rate_schedule", "gamma": "milestone_factor",
+    "scheduler": "learning_rate_schedule", "schedule": "learning_rate_schedule", "warmup": "warm_up_epochs",
+    "warmup_epochs": "warm_up_epochs", "launcher": "hydra/launcher", "n_jobs": "hydra/launcher",
+    "jobs": "hydra/launcher", "workers": "hydra/launcher",
 }  # fmt: skip
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from harness.config.errors import ConfigError
 from harness.config.names import LEARNING_RATE_RULES, Known, check_extensions
-from harness.network import ACTIVATIONS, HYPERPARAMETERS, INITIALIZERS, LOSSES, OPTIMIZERS, REDUCTIONS
+from harness.config.schedules import check_schedules
+from harness.network import ACTIVATIONS, HYPERPARAMETERS, INITIALIZERS, LOSSES, OPTIMIZERS, REDUCTIONS, SCHEDULES
 
 DIAGNOSTIC_LEVELS = ("off", "cheap", "full")
 
@@ -64,6 +65,11 @@ class Config:
     reduction: str
     learning_rate_rule: str
     reference_batch_size: int
+    learning_rate_schedule: str
+    warm_up_epochs: float
+    batch_size_schedule: str
+    milestones: list[int]
+    milestone_factor: float
     epochs: int | None
     updates: int | None
     train_seconds: float | None
@@ -142,6 +148,14 @@ RULES: dict[str, Rule | Known] = {
     "learning_rate": POSITIVE,
     "reduction": _one_of(*REDUCTIONS),
     "learning_rate_rule": Known(LEARNING_RATE_RULES),
+    "learning_rate_schedule": Known(SCHEDULES),
+    "warm_up_epochs": Rule(lambda v: _number(v) and v >= 0, "a finite number >= 0"),
+    "batch_size_schedule": _one_of("constant", "step"),
+    "milestones": Rule(
+        lambda v: isinstance(v, list) and all(map(_whole, v)) and sorted(set(v)) == v,
+        "a list of epochs, ascending integers >= 1, or []",
+    ),
+    "milestone_factor": POSITIVE,
     **dict.fromkeys(("reference_batch_size", "threads", "seeds_at_most"), COUNT),
     **dict.fromkeys(("epochs", "updates"), _optional(COUNT)),
     **dict.fromkeys(("train_seconds", "target", "seeds_at_most_seconds"), _optional(POSITIVE)),
@@ -185,6 +199,7 @@ def check(config: Config) -> None:
             raise ConfigError(f"optimizer.{key}", f"{allowed}, because optimizer={name} {does} it", value)
     if config.epochs is None and config.updates is None and config.train_seconds is None:
         raise ConfigError("epochs", "a budget: at least one of epochs, updates, train_seconds", None)
+    check_schedules(config)
     _check_replicas(config)
     if config.size == "small" and not config.study:
         raise ConfigError("size", "small together with experiment=NAME only", config.size)

@@ -14,3 +14,4 @@ from harness.network.mlp import MLP
 from harness.network.optimizers import HYPERPARAMETERS, OPTIMIZERS, SGD, Adam, Momentum, Nesterov, Optimizer, RMSProp
 from harness.network.parameters import INITIALIZERS, Array, Indices, Parameters
 from harness.network.reduction import REDUCTIONS, inplace_reduce
+from harness.network.schedules import ENDING, SCHEDULES, Moments

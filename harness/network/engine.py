@@ -31,10 +31,15 @@ class Engine:
         self.train_set = train_set
         self.grads = network.params.empty_like()
 
-    def make_updates(self, rows: Rows, batch_size: int) -> None:
-        """One update for each batch of these rows of the training set; the last batch may be short."""
+    def make_updates(self, rows: Rows, batch_size: int, factors: Array | None = None) -> None:
+        """One update for each batch of these rows of the training set; the last batch may be short.
+
+        factors (n,): of the learning rate at each update, by a schedule; None: it stays as it is.
+        """
         X, Y = self.train_set
-        for batch, n_examples in cut(rows, batch_size):
+        for i, (batch, n_examples) in enumerate(cut(rows, batch_size)):
+            if factors is not None:
+                self.optimizer.scale(factors[i])
             self.gradient_into(self.network, self.grads, gather(X, batch), gather(Y, batch))
             inplace_reduce(self.grads.flat, self.reduction, n_examples)
             self.optimizer.inplace_step(self.network.params.flat, self.grads.flat)

@@ -37,11 +37,17 @@ class Optimizer:
         if not isinstance(params, Parameters):
             raise TypeError(f"{type(self).__name__} takes Parameters, got {type(params).__name__}: write mlp.params")
         flat = params.flat
-        self.eta = np.array(self.learning_rate, dtype=flat.dtype).reshape(-1, 1)
+        self.rate = np.array(self.learning_rate, dtype=np.float64).reshape(-1, 1)
+        self.eta, self.factor = self.rate.astype(flat.dtype), 1.0
         self.decay = _decay_vector(params, self.weight_decay) if self.weight_decay else None
         self.slots = [np.zeros_like(flat) for _ in range(self.n_slots)]
         self.scratch = np.empty_like(flat)
         self.n_steps = 0
+
+    def scale(self, factor: float) -> None:
+        """Give the following steps the learning rate times a schedule's factor. State keeps what it has of former η."""
+        if factor != self.factor:
+            self.eta, self.factor = (self.rate * factor).astype(self.eta.dtype), factor
 
     def inplace_step(self, theta: Array, grads: Array) -> None:
         """One update of theta (R, P) from the reduced gradient grads (R, P); grads is destroyed."""
@@ -56,7 +62,7 @@ class Optimizer:
     def select(self, keep: Indices) -> None:
         """Forget every network of the stack but `keep`."""
         if len(self.eta) > 1:
-            self.eta = self.eta[keep]
+            self.rate, self.eta = self.rate[keep], self.eta[keep]
         self.slots = [slot[keep] for slot in self.slots]
         self.scratch = self.scratch[keep]
 
@@ -89,7 +95,11 @@ class SGD(Optimizer):
 
 @dataclass(eq=False)
 class Momentum(Optimizer):
-    """v <- μ v − η g; θ <- θ + v (Polyak 1964, heavy ball)."""
+    """v <- μ v − η g; θ <- θ + v (Polyak 1964, heavy ball).
+
+    v holds η: after a change of η, earlier gradients count with the rate of their own update (scikit-learn does the
+    same). Frameworks that keep η out of v change the weight of all of them at once.
+    """
 
     momentum: float = 0.9
 

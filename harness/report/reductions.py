@@ -32,6 +32,7 @@ def _exact(found: SumOrMean) -> str:
     grows = rule.grows_with_gradient
     decay, clipping = (float(cell[f"optimizer.{key}"] or 0) > 0 for key in ("weight_decay", "clip_norm"))
     breaks = {"ε": not grows and "epsilon" in rule.hyperparameters, "weight decay": decay, "clipping": clipping}
+    breaks |= {"a batch size that grows": grows and cell.get("batch_size_schedule") == "step"}
     but = " and ".join(name for name, so in breaks.items() if so)
     same = f"sum at η is mean at η{'B' if grows else ''}"
     return f"{same} but for {but}, where every batch is full" if but else f"{same} (exact where every batch is full)"
@@ -181,6 +182,8 @@ def _in_exact_arithmetic(cells: "pd.DataFrame") -> Iterator[str]:
         short = n_train % B
         batch = f"B={B:.0f} leaves a last batch of {short:g}"
         yield f"With N={n_train:g}, {batch}: mean weights its examples {B / short:.3g} times as much."
+    if "batch_size_schedule" in cells and (cells["batch_size_schedule"] == "step").any():
+        yield "where B grows, lr_mean is that of the first B; at one learning_rate_rule, sum's then grows with B."
     if (cells["optimizer.weight_decay"].astype(float) > 0).any():
         yield "weight decay is added after the reduction: sum needs decay·B to be the same."
     if cells["optimizer.clip_norm"].notna().any():

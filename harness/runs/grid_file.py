@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,9 @@ def read_grid(store: Store, sweep: "Run") -> dict[str, Identity]:
 def _identity(values: dict[str, Any], plan: dict[str, Any], **about: Any) -> Identity:
     if lacking := {"dataset.name", *KNOBS} - values.keys():
         raise LookupError(*sorted(lacking))
-    found = Identity(values=values, plan=Plan(**{**plan, "sizes": tuple(plan["sizes"])}), **about)
+    later = tuple((epoch, size) for epoch, size in plan.get("later_sizes", []))
+    sizes = tuple(plan["sizes"])
+    found = Identity(values=values, plan=Plan(**{**plan, "sizes": sizes, "later_sizes": later}), **about)
     if not all(isinstance(text, str) and re.fullmatch(r"\w{1,64}", text, re.ASCII) for text in about.values()):
         raise ValueError(f"{', '.join(about)}: expected letters and digits")
     _check_values(values)
@@ -78,6 +81,9 @@ def _check_plan(plan: Plan) -> None:
     wrong += [key for key in (*RATES, "rate_factor") if not _is_rate(getattr(plan, key))]
     if len(plan.sizes) < 2 or not all(map(_is_count, plan.sizes)):
         wrong.append("sizes")
+    epochs = [epoch for epoch, _ in plan.later_sizes]
+    if not all(map(_is_count, chain(*plan.later_sizes))) or sorted(set(epochs)) != epochs:
+        wrong.append("later_sizes")
     if not LOSSES.knows(plan.loss):
         wrong.append("loss")
     if wrong:

@@ -151,7 +151,7 @@ class SweepProgress(_Live):
 
 def _state(plan: Plan, record: Record, cost: float) -> str:
     """Of one width: the bar has the rest of a narrow terminal, and would jump."""
-    return f"epoch {record.update / plan.updates_per_epoch:.4g}  cost {cost:.3g}".ljust(25)
+    return f"epoch {plan.passes.epoch(record.update):.4g}  cost {cost:.3g}".ljust(25)
 
 
 def _cost(latest: Latest, record: Record) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from harness import __version__
-from harness.config import Config, ConfigError, DatasetConfig, flatten, labels
+from harness.config import Config, ConfigError, DatasetConfig, clipping, flatten, labels
 from harness.data import Dataset, load, load_stored
 from harness.network import Parameters
 from harness.report import BASELINES, about_data, harmless, number
@@ -148,8 +148,9 @@ def params(config: Config, plan: "Plan") -> dict[str, Any]:
 
 
 def _warn_if_clipped(config: Config, plan: "Plan", run: "RunWriter", progress: CellProgress) -> None:
+    if said := clipping(config, plan.n_train):
+        progress.warn(said)
     if config.batch_size != "full" and int(config.batch_size) > plan.n_train:
-        progress.warn(f"batch_size={config.batch_size} is larger than N={plan.n_train}: clipped to N")
         run.tags({"batch_size_requested": str(config.batch_size)})
 
 

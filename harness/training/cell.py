@@ -15,6 +15,7 @@ from harness.config import (
     Config,
     ConfigError,
     OptimizerConfig,
+    batch_sizes,
     effective_batch_size,
     effective_learning_rate,
     learning_rate_factor,
@@ -39,7 +40,8 @@ from harness.training.checkpoints import Target
 from harness.training.clock import pinned_blas
 from harness.training.diagnostics import OBSERVERS, Observer
 from harness.training.loop import Budget, Record, train
-from harness.training.order import Batches, updates_per_epoch
+from harness.training.order import Batches, Passes
+from harness.training.rates import Rates
 from harness.training.sets import HELD_OUT, PRESORTED, draw_sets, set_of, streams
 from harness.training.stack import Stack
 
@@ -53,7 +55,11 @@ UNEVEN = 1.5  # above it, accuracy is mostly about the most frequent class
 
 @dataclass(frozen=True)
 class Plan:
-    """What the configuration comes to on this data: sizes in examples, rates in the cell's own units."""
+    """What the configuration comes to on this data: sizes in examples, rates in the cell's own units.
+
+    Where the batch size grows, batch_size and updates_per_epoch are those of the first epoch; rates are those of the
+    first batch size, before a schedule or a warm-up multiplies them.
+    """
 
     n_train: int
     batch_size: int
@@ -65,6 +71,23 @@ class Plan:
     lr_mean: float  # the rate with which a mean makes the same updates, see `canonical_rate`
     lr_per_example: float  # lr_mean / B
     rate_factor: float = 1.0  # learning_rate over the key of that name, see `learning_rate_factor`
+    later_sizes: tuple[tuple[int, int], ...] = ()  # epoch, batch size from its beginning on
+
+    @property
+    def passes(self) -> Passes:
+        return Passes(self.n_train, self.last_batch, [(0, self.batch_size), *self.later_sizes])
+
+    @property
+    def largest_batch(self) -> int:
+        return max(self.batch_size, *(size for _, size in self.later_sizes), 1)
+
+    def constant_sizes(self) -> "list[Plan]":
+        """Of each phase of a growing batch, a plan whose batches have that size throughout."""
+        phases = self.passes.phases
+        return [
+            replace(self, batch_size=phase.batch_size, updates_per_epoch=phase.per_epoch, later_sizes=())
+            for phase in phases
+        ]
 
 
 @dataclass
@@ -115,9 +138,16 @@ def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: 
     rate = effective_learning_rate(config, batch_size)
     lr_mean = canonical_rate(rate, batch_size, config)
     sizes = (n_inputs, *config.model.hidden, n_outputs)
-    per_epoch = updates_per_epoch(n_train, batch_size, config.last_batch)
+    asked = batch_sizes(config, batch_size, n_train)
+    per_epoch = Passes(n_train, config.last_batch, asked).updates(1)
     rates = lr_mean, lr_mean / batch_size, learning_rate_factor(config, batch_size)
-    return Plan(n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss, *rates)
+    return Plan(n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss, *rates, tuple(asked[1:]))
+
+
+def most_updates(config: Config, plan: Plan) -> int | None:
+    """The updates of the budget; None where only seconds end training."""
+    limits = config.updates, config.epochs and plan.passes.updates(config.epochs)
+    return min(filter(None, limits), default=None)
 
 
 def canonical_rate(learning_rate: float, batch_size: int, config: Config) -> float:
@@ -126,8 +156,11 @@ def canonical_rate(learning_rate: float, batch_size: int, config: Config) -> flo
     ηB for a sum, where the step grows with the gradient; η for a sum under adam and rmsprop, whose step does not change
     when the gradient is multiplied by B (but for epsilon), and for every mean.
     """
-    multiplied = config.reduction == "sum" and OPTIMIZERS[config.optimizer.name].grows_with_gradient
-    return learning_rate * batch_size if multiplied else learning_rate
+    return learning_rate * batch_size if _is_multiplied(config) else learning_rate
+
+
+def _is_multiplied(config: Config) -> bool:
+    return config.reduction == "sum" and OPTIMIZERS[config.optimizer.name].grows_with_gradient
 
 
 class Cell:
@@ -140,8 +173,7 @@ class Cell:
         self.config = config = with_task(config, dataset)
         self.splits, self.sets = draw_sets(config, dataset)
         self.plan = plan_of(config, dataset)
-        limits = config.updates, config.epochs and config.epochs * self.plan.updates_per_epoch
-        self.budget = Budget(min(filter(None, limits), default=None), config.train_seconds)
+        self.budget = Budget(most_updates(config, self.plan), config.train_seconds)
         self.engine = _engine(config)
         self.uneven = are_uneven(dataset)
         self._columns = dataset.columns
@@ -155,13 +187,14 @@ class Cell:
         with pinned_blas(config.threads):
             self._stacks, self._records = list(self.stacks()), []
             self._stacks[0].warm_up()
-            for record in train(self._stacks, self.plan.updates_per_epoch, self.budget, target):
+            for record in train(self._stacks, self.budget, target):
                 self._records.append(record)
                 yield record
 
     def stacks(self) -> Iterator[Stack]:
         """New stacks of all replicas as they are before the first update: the first alone, then the others."""
         config, plan, memory = self.config, self.plan, Memory()  # of passes over batches: all stacks share it
+        rates = Rates(config, plan.passes, most_updates(config, plan), plan.lr_mean, _is_multiplied(config))
         for replicas in _groups(config, plan):
             seeds = [streams(config.seed, replica) for replica in replicas]
             weights, orders = [default_rng(own.weights) for own in seeds], [default_rng(own.order) for own in seeds]
@@ -172,8 +205,9 @@ class Cell:
             yield Stack(
                 replicas,
                 self.engine(network, optimizer, self._set("train", replicas), config.reduction),
-                Batches(plan.n_train, plan.batch_size, order, config.last_batch, orders),
+                Batches(plan.n_train, plan.batch_size, order, config.last_batch, orders, plan.later_sizes),
                 self._set("validation", replicas),
+                rates=None if rates.are_constant else rates,
                 observer=_observer(config, plan) if replicas == [config.first_replica] else None,
                 record_batch_costs=replicas == [config.first_replica],
             )
@@ -217,7 +251,7 @@ def are_uneven(dataset: Dataset) -> bool:
 def _groups(config: Config, plan: Plan) -> Iterator[list[int]]:
     """The first replica alone, then the others in stacks small enough for the cache."""
     n_params = Parameters.count(plan.sizes)
-    per_replica = (3 * n_params + plan.batch_size * (plan.sizes[0] + 2 * sum(plan.sizes[1:]))) * 8
+    per_replica = (3 * n_params + plan.largest_batch * (plan.sizes[0] + 2 * sum(plan.sizes[1:]))) * 8
     width = max(1, CACHE_BYTES // per_replica)
     first, *others = config.replicas
     yield [first]

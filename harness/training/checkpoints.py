@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.network import Array, Indices
+from harness.training.order import Passes
 
 CHECKPOINTS_PER_DECADE = 10
 DIVERGED_AT = 10  # times the initial cost ...
@@ -29,9 +30,9 @@ def is_geometric(update: int, per_decade: int = CHECKPOINTS_PER_DECADE) -> bool:
     return update > 0 and next_geometric(update - 1, per_decade) == update
 
 
-def next_checkpoint(update: int, updates_per_epoch: int) -> int:
+def next_checkpoint(update: int, passes: Passes) -> int:
     """The next geometric update or end of an epoch, whichever comes first."""
-    return min(next_geometric(update, CHECKPOINTS_PER_DECADE), (update // updates_per_epoch + 1) * updates_per_epoch)
+    return min(next_geometric(update, CHECKPOINTS_PER_DECADE), passes.end_after(update))
 
 
 class Outcome(StrEnum):

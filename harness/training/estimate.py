@@ -4,16 +4,18 @@ The cell itself, and its randomness, are left as they are.
 """
 
 from collections.abc import Callable
+from copy import copy
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.network import gather
-from harness.training.cell import Cell
+from harness.training.cell import Cell, Plan
 from harness.training.checkpoints import CHECKPOINTS_PER_DECADE, next_geometric
 from harness.training.clock import pinned_blas
-from harness.training.diagnostics import Observer
+from harness.training.diagnostics import OBSERVERS, Observer
+from harness.training.order import Passes
 from harness.training.stack import Stack
 
 # Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
@@ -52,33 +54,46 @@ def estimate_seconds(cell: Cell, patience: float) -> float:
 def training_seconds(cell: Cell, patience: float) -> tuple[float, Work]:
     """The part of it that iterating over `cell.train()` takes, and how often training does what takes time.
 
-    (updates × its rate + checkpoints × its rate) over all stacks, + batch costs and observations of replica 0. The
-    stacks of the other replicas have one width, but for the last: one is timed for all, by the replica.
+    (updates × their rate + checkpoints × their rate) over all stacks, + batch costs and observations of replica 0.
+    Updates have a rate for each batch size; all else has that of the first.
     """
-    stacks = cell.stacks()
+    rates = [_replica_rates(cell, plan, patience / len(cell.plan.passes.phases)) for plan in cell.plan.constant_sizes()]
+    first, others = rates[0]
+    affordable = np.inf if cell.budget.seconds is None else max(1.0, cell.budget.seconds / first.update)
+    n_updates = int(min(affordable, cell.budget.updates or np.inf))
+    work = count_work(n_updates, cell.plan.passes, OBSERVERS.get(cell.config.diagnostics))
+    shares = zip(cell.plan.passes.by_phase(n_updates), rates, strict=True)
+    training = sum(n * (alone.update + together.update) for n, (alone, together) in shares)
+    seconds = work.checkpoints * (first.checkpoint + others.checkpoint) + work.batch_costs * first.batch_cost
+    return training + seconds + work.observations * first.observation, work
+
+
+def _replica_rates(cell: Cell, plan: Plan, patience: float) -> tuple[Rates, Rates]:
+    """Of replica 0, and of all other replicas together, at a plan of one batch size.
+
+    Their stacks have one width, but for the last: one is timed for all, by the replica.
+    """
+    part = copy(cell)
+    part.plan = plan
+    stacks = part.stacks()
     timed, second = next(stacks), next(stacks, None)
-    observer = timed.observer
     with pinned_blas(cell.config.threads):
         first = _rates(timed, patience / 2)
         others = _rates(second, patience / 2) if second else first
-    affordable = np.inf if cell.budget.seconds is None else max(1.0, cell.budget.seconds / first.update)
-    n_updates = int(min(affordable, cell.budget.updates or np.inf))
-    work = count_work(n_updates, cell.plan.updates_per_epoch, observer)
     n_others = (len(cell.config.replicas) - 1) / len(second.replicas) if second else 0.0
-    alone = sum(n * seconds for n, seconds in zip(work, first, strict=True))
-    return alone + n_others * (work.updates * others.update + work.checkpoints * others.checkpoint), work
+    return first, Rates(*(n_others * seconds for seconds in others))
 
 
-def count_work(n_updates: int, updates_per_epoch: int, observer: Observer | None) -> Work:
+def count_work(n_updates: int, passes: Passes, observer: Observer | type[Observer] | None) -> Work:
     """What so many updates of `loop.train` come with, without a loop over the updates.
 
     Checkpoints: update 0, the geometric ones, the end of every epoch, the last update.
     """
     geometric = _grid(n_updates, CHECKPOINTS_PER_DECADE) | {n_updates}
-    within_epochs = sum(update % updates_per_epoch != 0 for update in geometric)
+    within_epochs = sum(passes.updates(passes.epochs_done(update)) != update for update in geometric)
     return Work(
         updates=n_updates,
-        checkpoints=1 + within_epochs + n_updates // updates_per_epoch,
+        checkpoints=1 + within_epochs + passes.epochs_done(n_updates),
         batch_costs=1 + len(_grid(n_updates - 1, (observer or Observer).batch_costs_per_decade)),
         observations=len(_grid(n_updates, observer.per_decade)) if observer else 0,
     )

@@ -2,7 +2,7 @@
 
 from harness.config import Config
 from harness.network import OPTIMIZERS, Parameters
-from harness.training.cell import Plan
+from harness.training.cell import Plan, most_updates
 from harness.training.estimate import count_work
 
 RECORD_BYTES = 600  # of a checkpoint: four arrays, three lists, what holds them
@@ -21,12 +21,10 @@ def least_bytes(config: Config, plan: Plan) -> int:
     parameters = number * Parameters.count(plan.sizes) * kept * item
     order = number * plan.n_train * 8
     layers = sum(plan.sizes[1:]) + sum(plan.sizes[1:-1])
-    batch = plan.batch_size * layers * item
+    batch = plan.largest_batch * layers * item
     return parameters + order + batch + _n_records(config, plan) * (RECORD_BYTES + number * ENTRY_BYTES)
 
 
 def _n_records(config: Config, plan: Plan) -> int:
-    limits = config.updates, config.epochs and config.epochs * plan.updates_per_epoch
-    n_updates = min(filter(None, limits), default=0)
     open_end = config.target is not None or config.train_seconds is not None
-    return 0 if open_end else count_work(n_updates, plan.updates_per_epoch, None).checkpoints
+    return 0 if open_end else count_work(most_updates(config, plan) or 0, plan.passes, None).checkpoints

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.config import Config, Values, digests, effective_batch_size, effective_learning_rate, flatten
 from harness.data import Dataset
+from harness.network import SCHEDULES
 from harness.training.cell import Plan, plan_of, with_task
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -19,11 +20,11 @@ NO_NUMBERS = (  # but for these: they compute none
 AUTO = ("seeds_at_most", "seeds_at_most_seconds")
 # Keys that change nothing in what a run holds.
 WITHOUT_EFFECT = ("study", "size", "rerun", "dry_run", "cells_per_job", "log_model", *AUTO)
-NOT_DECISIVE = (*WITHOUT_EFFECT, "learning_rate_rule", "reference_batch_size")  # the last two are in the learning rate
+NOT_DECISIVE = (*WITHOUT_EFFECT, "reference_batch_size")  # the last is in the learning rate
 
 
 def decisive_values(config: Config, n_train: int) -> Values:
-    """The flat configuration of a cell without NOT_DECISIVE, a first_replica of 0 and a loss of null.
+    """The flat configuration of a cell without NOT_DECISIVE, a first_replica of 0, a loss of null and `_unused` keys.
 
     Batch size (examples) and learning rate are the effective ones. So `full`, N and sizes above N are one cell, and so
     are learning rates that a rule scales to the same number. Not merged, because cells are compared with those that
@@ -33,11 +34,23 @@ def decisive_values(config: Config, n_train: int) -> Values:
     batch_size = effective_batch_size(config, n_train)
     rate = effective_learning_rate(config, batch_size)
     values = {key: value for key, value in asdict(config).items() if key not in NOT_DECISIVE}
-    if not config.first_replica:
-        del values["first_replica"]
+    for key in _unused(config):
+        del values[key]
     if config.model.loss is None:
         del values["model"]["loss"]
     return flatten(values) | {"batch_size": batch_size, "learning_rate": rate}
+
+
+def _unused(config: Config) -> list[str]:
+    """Keys whose value the training of this cell never asks for. A rule is in the learning rate, unless B grows."""
+    grows, schedule = config.batch_size_schedule != "constant", config.learning_rate_schedule
+    steps = grows or schedule == "step" or schedule not in SCHEDULES  # an extension may have milestones
+    unused = {
+        ("first_replica",): not config.first_replica,
+        ("milestones", "milestone_factor"): not steps,
+        ("learning_rate_rule",): not grows,
+    }
+    return [key for keys, is_unused in unused.items() if is_unused for key in keys]
 
 
 def signature(values: Values, data_digest: str) -> str:

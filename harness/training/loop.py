@@ -16,6 +16,7 @@ import numpy as np
 from harness.network import Array, Indices, Set
 from harness.training.checkpoints import Outcome, StoppingRule, Target, is_geometric, next_checkpoint
 from harness.training.diagnostics import Diagnostics
+from harness.training.order import Passes
 from harness.training.stack import BatchCost, Stack
 
 
@@ -52,13 +53,13 @@ class Record:
     fingerprints: list[Fingerprint] = field(default_factory=list)  # of all replicas at geometric updates, or that ended
 
 
-def train(stacks: list[Stack], per_epoch: int, budget: Budget, target: Target | None = None) -> Iterator[Record]:
+def train(stacks: list[Stack], budget: Budget, target: Target | None = None) -> Iterator[Record]:
     """Train until the budget is spent or every replica has ended; yields a record at update 0 and each checkpoint.
 
-    stacks: the first is one replica, whose clock counts. per_epoch: updates. A replica's last record has its outcome.
+    stacks: the first is one replica, whose clock counts. A replica's last record has its outcome.
     """
     stopping_rule = StoppingRule(1 + max(stack.replicas[-1] for stack in stacks), target)
-    time = TimeBudget(stacks[0], budget.seconds)
+    time, passes = TimeBudget(stacks[0], budget.seconds), stacks[0].batches.passes
     update = 0
     while stacks:
         batch_costs: list[BatchCost] = []
@@ -73,7 +74,7 @@ def train(stacks: list[Stack], per_epoch: int, budget: Budget, target: Target | 
         for stack in stacks:
             stack.retire(ended)
         stacks = [stack for stack in stacks if len(stack.replicas)]
-        update = _next_update(update, per_epoch, budget, time)
+        update = _next_update(update, passes, budget, time)
 
 
 class TimeBudget:
@@ -100,9 +101,9 @@ class TimeBudget:
         return max(update + 1, int(self.limit / (self.seconds / self.update))) if self.update else update + 1
 
 
-def _next_update(update: int, per_epoch: int, budget: Budget, time: TimeBudget) -> int:
+def _next_update(update: int, passes: Passes, budget: Budget, time: TimeBudget) -> int:
     extra = (extra for extra in budget.extra_checkpoints if extra > update)
-    return min(next_checkpoint(update, per_epoch), time.last_update(update), budget.updates or sys.maxsize, *extra)
+    return min(next_checkpoint(update, passes), time.last_update(update), budget.updates or sys.maxsize, *extra)
 
 
 def _measured(stacks: list[Stack], update: int, seconds: float, stopping_rule: StoppingRule, spent: bool) -> Record:

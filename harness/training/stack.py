@@ -9,20 +9,24 @@ from harness.training.checkpoints import is_geometric, next_geometric
 from harness.training.clock import Clock
 from harness.training.diagnostics import Diagnostics, Observer
 from harness.training.order import Batches
+from harness.training.rates import Rates
 
 BatchCost = tuple[int, int, float]  # update, replica, mean cost of the batch before that update
 
 
 class Stack:
-    """An engine for the networks of some replicas, the order of their batches, and (of one replica) an observer."""
+    """An engine for the networks of some replicas, the order of their batches, and (of one replica) an observer.
+
+    rates: those of the updates, where they change.
+    """
 
     def __init__(
         self, replicas: Sequence[int], engine: Engine, batches: Batches, validation_set: Set,
-        observer: Observer | None = None, record_batch_costs: bool = True,
+        observer: Observer | None = None, record_batch_costs: bool = True, rates: Rates | None = None,
     ) -> None:  # fmt: skip
         self.replicas = np.asarray(replicas)
         self.engine, self.batches, self.validation_set = engine, batches, validation_set
-        self.observer = observer
+        self.observer, self.rates = observer, rates
         self._cost_due = 0 if record_batch_costs else -1  # the next update whose batch's cost is recorded
         self._costs_per_decade = (observer or Observer).batch_costs_per_decade
         self.diagnostics: Diagnostics | None = None  # of the update that the last `advance` ended with
@@ -37,7 +41,8 @@ class Stack:
     def warm_up(self) -> None:
         """Touch the code and the memory of one update without moving anything."""
         with np.errstate(all="ignore"):  # as in `advance`
-            self.engine.warm_up(self.batches.batch_size)
+            for phase in reversed(self.batches.passes.phases):  # the first size last: it is used next
+                self.engine.warm_up(phase.batch_size)
 
     def advance(self, to_update: int) -> list[BatchCost]:
         """Train until `to_update` updates are done; returns the batch costs recorded on the way, off the clock.
@@ -60,9 +65,12 @@ class Stack:
                 if cost_is_due:
                     batch_costs += self._batch_costs(rows)
                 if observer and self.update == last:
+                    if self.rates:
+                        observer.learning_rate = self.rates.lr_mean_at(self.update)
                     observer.before_update(self.network, *self._first_batch(rows), self.engine.train_set)
                 with self.clock:
-                    self.engine.make_updates(rows, self.batches.batch_size)
+                    factors = self.rates.factors(self.update, n_updates) if self.rates else None
+                    self.engine.make_updates(rows, self.batches.batch_size, factors)
                 self.update += n_updates
             self.diagnostics = observer.after_update(self.network) if observer else None
         return batch_costs

@@ -17,7 +17,6 @@ from harness.training.checkpoints import SUSTAINED, Outcome
 from harness.training.diagnostics import Diagnostics
 from harness.training.loop import Fingerprint, Record
 from harness.training.noise import average_noise_scale, pooled_noise_scale
-from harness.training.order import examples_seen
 from harness.training.spread import WORST, quartiles
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def history(result: CellResult, config: Config) -> "pd.DataFrame":
 
 def _examples(plan: Plan, update: Any) -> Any:
     """Examples seen by one update, or by each of an array."""
-    return examples_seen(update, plan.n_train, plan.batch_size, plan.last_batch)
+    return plan.passes.examples(update)
 
 
 def batch_costs(result: CellResult) -> "pd.DataFrame":

@@ -45,25 +45,32 @@ def time_updates(
     cells: by signature. seconds: wall time of the measurement; estimates and first blocks are made whatever they take,
     and cells whose single updates take long have fewer blocks (at least 5, if time allows). rng: order of the blocks.
 
-    One row per cell and block, block from 0: signature, work (cells that share a measurement have the same number),
-    block, updates, update_seconds, update_cpu_seconds (both per update; CPU time of the process when the cell has
-    several threads, else of the thread that trains), interrupted (in all tries).
+    One row per cell, phase and block, block from 0: signature, phase (from 0, of the batch sizes of the cell; 0 unless
+    it grows), work (cells that share a measurement have the same number), block, updates, update_seconds,
+    update_cpu_seconds (both per update; CPU time of the process when the cell has several threads, else of the thread
+    that trains), interrupted (in all tries).
     """
     import pandas as pd
 
-    works = {work_of(*cell): cell for cell in cells.values()}
+    phases = [
+        (signature, phase, config, plan)
+        for signature, (config, whole) in cells.items()
+        for phase, plan in enumerate(whole.constant_sizes())
+    ]
+    works = {work_of(config, plan): (config, plan) for _, _, config, plan in phases}
     number = {work: i for i, work in enumerate(works)}
     n_blocks = max((config.replicas.stop for config, _ in cells.values()), default=0)
     timers = [Timer(cell) for cell in cells_of(works, load)]
     measured = Turns(timers, int(np.clip(n_blocks, FEWEST_BLOCKS, MOST_BLOCKS)), seconds).measure(rng)
     rows = [(w, k, b.updates, b.seconds / b.updates, b.cpu_seconds / b.updates, b.interrupted) for w, k, b in measured]
     columns = ["work", "block", "updates", "update_seconds", "update_cpu_seconds", "interrupted"]
-    owners = [(signature, number[work_of(*cell)]) for signature, cell in cells.items()]
-    return pd.DataFrame(owners, columns=["signature", "work"]).merge(pd.DataFrame(rows, columns=columns), on="work")
+    owners = [(signature, phase, number[work_of(config, plan)]) for signature, phase, config, plan in phases]
+    owned = pd.DataFrame(owners, columns=["signature", "phase", "work"])
+    return owned.merge(pd.DataFrame(rows, columns=columns), on="work")
 
 
 def readings(table: "pd.DataFrame") -> dict[str, Array]:
-    """Signature -> seconds per update of its blocks, (K,), from the table of `time_updates`.
+    """Signature -> seconds per update of its blocks, (K,), from the table of `time_updates`, of one phase of the cells.
 
     Of an interrupted block the CPU time counts: during the rest of its wall time others had the CPU.
     """

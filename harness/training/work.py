@@ -14,13 +14,14 @@ RATE = 1e-9  # learning rate: weights stay where they are, and their changes do 
 def work_of(config: Config, plan: Plan) -> Hashable:
     """All that the time of an update depends on; cells that have it in common share one measurement.
 
-    They may differ in rates, seeds, budgets, targets, and in the values of X.
+    They may differ in rates, seeds, budgets, targets, and in the values of X. plan: of one batch size.
     """
     optimizer, own_data = config.optimizer, _own_data(config)
     return (
         *(plan.sizes, plan.n_train, plan.batch_size, plan.loss, own_data, config.last_batch, config.order),
         *(config.reduction, config.dtype, config.engine, config.threads, config.model.activation),
         *(optimizer.name, optimizer.weight_decay > 0, optimizer.clip_norm is not None),
+        *(config.learning_rate_schedule, config.warm_up_epochs > 0),
     )
 
 

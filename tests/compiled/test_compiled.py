@@ -126,7 +126,7 @@ def test_single_precision(make_stack, optimizer):
 def history(stack: Stack, n_updates: int = 40) -> dict[int, tuple]:
     """Every checkpoint's numbers and the final weights of each replica, without what is looked at beside them."""
     points: dict[int, list] = {int(r): [] for r in stack.replicas}
-    for record in train([stack], 10, Budget(updates=n_updates)):
+    for record in train([stack], Budget(updates=n_updates)):
         for i, r in enumerate(record.replica):
             numbers = record.train_cost[i], record.validation_cost[i], record.validation_score[i]
             points[int(r)].append((record.update, *map(repr, numbers), record.outcome[i]))
@@ -212,7 +212,7 @@ def test_survivors_do_not_notice_that_others_diverged(make_stack, own_data):
 def test_looks_at_single_batches_are_those_of_the_vectorized_engine(make_stack):
     """Batch costs of every update that is due and the figures of the observer: the batch is the one then used."""
     stacks = [make_stack(engine, (0,), watched=True, level="full") for engine in (Compiled, Vectorized)]
-    own, vectorized = ([*train([stack], 10, Budget(updates=300))] for stack in stacks)
+    own, vectorized = ([*train([stack], Budget(updates=300))] for stack in stacks)
     for one, other in zip(own, vectorized, strict=True):
         assert [cost[:2] for cost in one.batch_costs] == [cost[:2] for cost in other.batch_costs]
         np.testing.assert_allclose([c for *_, c in one.batch_costs], [c for *_, c in other.batch_costs], rtol=1e-8)

@@ -223,7 +223,7 @@ def records(draw_examples, draw_network, reduction, batch_size, rate):
     order = Batches(N, batch_size, "reshuffle", "keep", [np.random.default_rng(8)])
     engine = Vectorized(network, OPTIMIZERS["sgd"](network.params, rate), examples, reduction)
     stack = Stack([0], engine, order, examples)
-    return list(train([stack], N // batch_size, Budget(updates=40)))
+    return list(train([stack], Budget(updates=40)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 64, N])

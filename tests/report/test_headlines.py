@@ -327,6 +327,15 @@ def test_what_breaks_the_identity_is_named():
     )
 
 
+def test_a_growing_batch_breaks_the_identity_of_rules_whose_step_grows_with_the_gradient():
+    grows = {"batch_size_schedule": "step"}
+    assert said(*grid(reductions=("sum", "mean"), **grows))[-1].startswith(
+        "Sum or mean: sum at η is mean at ηB but for a batch size that grows, where every batch is full"
+    )
+    cells = grid(reductions=("sum", "mean"), **ADAM, **grows)
+    assert said(*cells)[-1].startswith("Sum or mean: sum at η is mean at η but for ε, where")
+
+
 @pytest.mark.parametrize(
     ("needed", "words"),
     [

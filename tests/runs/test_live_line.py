@@ -10,6 +10,7 @@ import numpy as np
 from harness.runs.forecast import Forecast
 from harness.runs.progress import CellProgress
 from harness.training import Budget, Record
+from harness.training.order import Passes
 
 
 class Terminal(io.StringIO):
@@ -22,7 +23,7 @@ def test_the_bar_of_a_narrow_terminal_keeps_its_width(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
-    plan, one = SimpleNamespace(updates_per_epoch=23), np.zeros(1, dtype=int)
+    plan, one = SimpleNamespace(passes=Passes(23, "keep", [(0, 1)])), np.zeros(1, dtype=int)
     with CellProgress(
         "digits B=512 η=0.1 mean", 0, 3, live=True, forecast=Forecast({"a": 12.0, "b": 9.0}), cell="a"
     ) as shown:

@@ -31,6 +31,7 @@ from harness.training.checkpoints import next_checkpoint
 from harness.training.clock import pinned_blas
 from harness.training.identity import code_digest
 from harness.training.loop import Budget
+from harness.training.order import Passes
 
 
 @lru_cache
@@ -149,7 +150,7 @@ def test_a_budget_in_seconds_is_repeated_as_its_updates(store):
 def test_the_checkpoints_of_a_budget_in_seconds_are_repeated_too(store):
     """The clock chose 9, off every grid: a replica at its target at 8 and 9 ended there, and must do so again."""
     budget = Budget(updates=11, extra_checkpoints=(9,))
-    assert next_checkpoint(8, 12) == 10
+    assert next_checkpoint(8, Passes(90, "keep", [(0, 8)])) == 10
     history = pd.read_csv(store.record(composed(), "first", budget) / "history.csv")
     costs = history.pivot(index="update", columns="replica", values="train_cost")
     leader = costs.loc[8].idxmin()

@@ -40,7 +40,7 @@ def make_stack(draw_examples, draw_network) -> Callable[..., Stack]:
 
 
 def observed(stack: Stack, n_updates: int) -> dict[int, Diagnostics]:
-    records = train([stack], 7, Budget(updates=n_updates))
+    records = train([stack], Budget(updates=n_updates))
     return {record.update: record.diagnostics for record in records if record.diagnostics}
 
 
@@ -128,7 +128,7 @@ def test_looking_changes_no_bit_of_the_training(make_stack, batch_size, dtype):
     ends, costs = set(), set()
     for level in ("off", *OBSERVERS):
         stack = make_stack(level, batch_size, "momentum", dtype)
-        records = list(train([stack], 7, Budget(updates=40)))
+        records = list(train([stack], Budget(updates=40)))
         ends.add(stack.final[0].tobytes())
         costs.add(tuple(float(record.train_cost[0]) for record in records))
         assert stack.engine.train_set[0].dtype == stack.network.params.flat.dtype == dtype

@@ -12,7 +12,10 @@ from harness.training.cell import Cell
 from harness.training.diagnostics import Observer
 from harness.training.estimate import CELL_SECONDS, Rates, Work, count_work, estimate_seconds, training_seconds
 from harness.training.loop import Record
+from harness.training.order import Passes
 from harness.training.stack import Stack
+
+PASSES = Passes(90, "keep", [(0, 8)])  # of iris: 12 updates an epoch
 
 
 def composed(*words: str) -> Cell:
@@ -63,7 +66,7 @@ def test_what_training_does_is_counted_right(words):
 def test_counting_does_not_take_as_long_as_training():
     """A hundred million epochs: their ends, and a few hundred geometric updates."""
     epochs = 10**8
-    work = count_work(12 * epochs, 12, None)
+    work = count_work(12 * epochs, PASSES, None)
     assert work.updates == 12 * epochs
     assert epochs < work.checkpoints < epochs + 100
     assert work.batch_costs < 10 * 300
@@ -72,7 +75,7 @@ def test_counting_does_not_take_as_long_as_training():
 
 def test_an_observer_counts_by_its_own_grid():
     observer = Observer(90, 0.1, np.random.SeedSequence(0))
-    assert count_work(100, 12, observer).observations == len({round(10 ** (k / 5)) for k in range(11)})
+    assert count_work(100, PASSES, observer).observations == len({round(10 ** (k / 5)) for k in range(11)})
 
 
 @pytest.mark.usefixtures("known_rates")

@@ -12,14 +12,15 @@ from harness.training import identity
 from harness.training.identity import code_digest, decisive_values, numeric_files, signature
 
 CONFIG = replace(
-    configured(diagnostics="cheap", learning_rate_rule="linear"),
+    configured(diagnostics="cheap", learning_rate_rule="linear", learning_rate_schedule="step", milestones=[1]),
     dataset=DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 2}, 0.2, 0.2, False),
 )
 CHANGES = {
     "batch_size": "full", "learning_rate": 0.2, "reduction": "sum", "learning_rate_rule": "sqrt", "epochs": 4,
-    "reference_batch_size": 2, "updates": 7, "train_seconds": 1.0, "target": 0.1, "target_on": "validation",
-    "order": "once", "last_batch": "drop", "seeds": 3, "first_replica": 1, "seed": 1, "dtype": "float32",
-    "engine": "per_example", "threads": 2, "diagnostics": "full",
+    "learning_rate_schedule": "linear", "warm_up_epochs": 1, "batch_size_schedule": "step", "milestones": [2],
+    "milestone_factor": 2, "reference_batch_size": 2, "updates": 7, "train_seconds": 1.0, "target": 0.1,
+    "target_on": "validation", "order": "once", "last_batch": "drop", "seeds": 3, "first_replica": 1, "seed": 1,
+    "dtype": "float32", "engine": "per_example", "threads": 2, "diagnostics": "full",
     "model": ModelConfig([32, 32], "tanh", "glorot_normal"),
     "optimizer": OptimizerConfig("sgd", 0.1, None),
     "dataset": DatasetConfig("digits", "classification", {"_target_": "f", "a": 1, "b": 3}, 0.2, 0.2, False),
@@ -65,12 +66,25 @@ SAME = {
     "no rule, no reference": [
         {"learning_rate_rule": "constant"}, {"learning_rate_rule": "constant", "reference_batch_size": 2},
     ],
+    "no step, no milestones": [
+        {"learning_rate_schedule": "cosine"},
+        {"learning_rate_schedule": "cosine", "milestones": [], "milestone_factor": 3},
+    ],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("ways", SAME.values(), ids=SAME)
 def test_two_ways_of_asking_for_one_thing_share_a_signature(ways):
     assert len({sign(replace(CONFIG, **way)) for way in ways}) == 1
+
+
+def test_a_rule_is_decisive_where_the_batch_size_grows():
+    """At the first batch size both rates are 0.1; later they are not."""
+    grows = replace(CONFIG, batch_size_schedule="step", batch_size=64)
+    one, other = (replace(grows, learning_rate_rule=rule) for rule in ("constant", "linear"))
+    assert decisive_values(one, N)["learning_rate"] == decisive_values(other, N)["learning_rate"]
+    assert sign(one) != sign(other)
+    assert sign(replace(one, batch_size_schedule="constant")) == sign(replace(other, batch_size_schedule="constant"))
 
 
 @dataclass

@@ -43,7 +43,7 @@ def divide_by_the_nominal_size(patch: Patch) -> None:
 def decay_inside_the_sum(patch: Patch) -> None:
     """The penalty added to the summed gradient, so that the mean divides it by B too."""
 
-    def make_updates(self, rows, batch_size):
+    def make_updates(self, rows, batch_size, factors=None):
         network, grads, optimizer, (X, Y) = self.network, self.grads, self.optimizer, self.train_set
         decay, optimizer.decay = optimizer.decay, None
         for batch, n_examples in cut(rows, batch_size):

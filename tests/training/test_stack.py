@@ -48,7 +48,7 @@ def histories(draw_examples, draw_network):
         stack = Stack(members, Vectorized(network, rule, train_set, reduction), cut, validation_set)
         points = {r: [] for r in replicas}
         budget = Budget(updates=70 if batch_size == 1 else 16)  # beyond the first epoch
-        for record in train([stack], -(-N // batch_size), budget, target):
+        for record in train([stack], budget, target):
             for update, member, cost in record.batch_costs:
                 points[replicas[member]].append((update, repr(cost)))
             for i, member in enumerate(record.replica):

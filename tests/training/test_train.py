@@ -31,7 +31,7 @@ from harness.training.checkpoints import (
 )
 from harness.training.diagnostics import FullObserver, Observer
 from harness.training.loop import Budget, train
-from harness.training.order import Batches, updates_per_epoch
+from harness.training.order import Batches, Passes, updates_per_epoch
 from harness.training.stack import Stack
 
 N, BATCH_SIZE, PER_EPOCH = 50, 8, 7
@@ -105,7 +105,7 @@ def test_geometric_checkpoints_have_the_same_relative_resolution_everywhere():
 @settings(deadline=None)
 @given(st.integers(0, 10**5), st.integers(1, 5000))
 def test_no_checkpoint_skips_the_end_of_an_epoch(update, per_epoch):
-    later = next_checkpoint(update, per_epoch)
+    later = next_checkpoint(update, Passes(per_epoch, "keep", [(0, 1)]))
     assert later > update
     assert all(u % per_epoch for u in range(update + 1, later))
 
@@ -113,7 +113,7 @@ def test_no_checkpoint_skips_the_end_of_an_epoch(update, per_epoch):
 @pytest.mark.parametrize("batch_size", [1, 8, N])
 def test_records_come_at_zero_at_geometric_updates_at_each_epoch_and_at_the_end(make_stack, batch_size):
     per_epoch, last = updates_per_epoch(N, batch_size, "keep"), 117
-    records = list(train([make_stack(batch_size=batch_size)], per_epoch, Budget(updates=last)))
+    records = list(train([make_stack(batch_size=batch_size)], Budget(updates=last)))
     expected = {0, last} | {u for u in range(1, last) if is_geometric(u, 10) or u % per_epoch == 0}
     assert [record.update for record in records] == sorted(expected)
 
@@ -121,7 +121,7 @@ def test_records_come_at_zero_at_geometric_updates_at_each_epoch_and_at_the_end(
 def test_a_record_is_what_evaluation_says_of_the_parameters_at_that_update(make_stack):
     """Looking changes nothing: a stack advanced in one go has the parameters and costs of the last record."""
     watched, unwatched = make_stack((0, 1, 2)), make_stack((0, 1, 2))
-    *_, record = train([watched], PER_EPOCH, Budget(updates=30))
+    *_, record = train([watched], Budget(updates=30))
     unwatched.advance(30)
     train_cost, _ = evaluate(unwatched.network, *unwatched.engine.train_set)
     validation_cost, score = evaluate(unwatched.network, *unwatched.validation_set)
@@ -144,7 +144,7 @@ def test_budget_in_updates_is_spent_exactly(make_stack, last):
         network.gradient_into(*args)
 
     stacks = [make_stack((0,), gradient_into=counted), make_stack((1, 2), gradient_into=counted)]
-    *before, record = train(stacks, PER_EPOCH, Budget(updates=last))
+    *before, record = train(stacks, Budget(updates=last))
     assert record.update == last
     assert record.outcome == 3 * [Outcome.COMPLETED]
     assert all(outcome is None for earlier in before for outcome in earlier.outcome)
@@ -156,7 +156,7 @@ def test_budget_in_seconds_is_that_of_replica_zero_and_the_others_do_as_many_upd
     """Replica 0 needs 2 s for an update, the others 1000 s each: they are off the clock."""
     alone = make_stack((0,), gradient_into=ticker.tick(2.0, MLP.gradient_into))
     others = make_stack((1, 2), gradient_into=ticker.tick(1000.0, MLP.gradient_into))
-    records = list(train([alone, others], PER_EPOCH, Budget(seconds=86.0)))
+    records = list(train([alone, others], Budget(seconds=86.0)))
     assert (alone.update, others.update, records[-1].update) == (43, 43, 43)
     assert [record.train_seconds for record in records] == [2.0 * record.update for record in records]
     assert records[-1].outcome == 3 * [Outcome.COMPLETED]
@@ -168,7 +168,7 @@ def test_budget_in_seconds_is_that_of_replica_zero_and_the_others_do_as_many_upd
 )
 def test_the_first_budget_that_is_spent_ends_training(make_stack, ticker, budget, last):
     stack = make_stack(gradient_into=ticker.tick(2.0, MLP.gradient_into))
-    *_, record = train([stack], PER_EPOCH, budget)
+    *_, record = train([stack], budget)
     assert record.update == stack.update == last
 
 
@@ -176,7 +176,7 @@ def test_a_budget_in_seconds_goes_on_at_the_last_rate_when_replica_zero_has_ende
     """Its pace, 2 s per update, is extrapolated, so the others stop where they would have stopped."""
     alone = make_stack((0,), rate=1e300, gradient_into=ticker.tick(2.0, MLP.gradient_into))
     others = make_stack((1, 2), gradient_into=ticker.tick(1000.0, MLP.gradient_into))
-    records = list(train([alone, others], PER_EPOCH, Budget(seconds=86.0)))
+    records = list(train([alone, others], Budget(seconds=86.0)))
     assert alone.update < 10
     assert others.update == 43
     assert records[-1].replica.tolist() == [1, 2]
@@ -248,7 +248,7 @@ def test_without_an_update_of_replica_zero_no_seconds_can_be_spent(make_stack, t
     """It starts with weights that are not finite: the others end at once, unless it is updates that count."""
     alone, others = make_stack((0,)), make_stack((1, 2), gradient_into=ticker.tick(1.0, MLP.gradient_into))
     alone.network.params.flat[:] = np.nan
-    first, *_, record = train([alone, others], PER_EPOCH, budget)
+    first, *_, record = train([alone, others], budget)
     assert first.outcome == [D, None, None]
     assert (record.update, record.train_seconds, record.replica.tolist()) == (last, 0.0, [1, 2])
     assert record.outcome == 2 * [Outcome.COMPLETED]
@@ -257,11 +257,11 @@ def test_without_an_update_of_replica_zero_no_seconds_can_be_spent(make_stack, t
 @pytest.mark.parametrize("on", ["train", "validation"])
 def test_training_ends_at_the_second_checkpoint_at_or_below_the_target(make_stack, on):
     """The free run says where that is; the other replicas of the stack go on until they get there too."""
-    free = list(train([make_stack((0, 1))], PER_EPOCH, Budget(updates=200)))
+    free = list(train([make_stack((0, 1))], Budget(updates=200)))
     curves = np.array([record.train_cost if on == "train" else record.validation_cost for record in free])
     target = float(curves[len(curves) // 2].max())
     ends = {}
-    for record in train([make_stack((0, 1))], PER_EPOCH, Budget(updates=200), Target(target, on)):
+    for record in train([make_stack((0, 1))], Budget(updates=200), Target(target, on)):
         ends |= {int(r): (record.update, o) for r, o in zip(record.replica, record.outcome, strict=True) if o}
     for r, curve in enumerate(curves.T):
         under = curve <= target
@@ -273,7 +273,7 @@ def test_training_ends_at_the_second_checkpoint_at_or_below_the_target(make_stac
 def test_divergence_is_silent_and_leaves_the_others_alone(make_stack, loss):
     """No warning (they are errors here), no value that is not finite in the costs of those who go on."""
     stacks = [make_stack((0,), rate=1e200, loss=loss), make_stack((1, 2, 3), rate=(0.1, 1e200, 0.1), loss=loss)]
-    records = list(train(stacks, PER_EPOCH, Budget(updates=40)))
+    records = list(train(stacks, Budget(updates=40)))
     ends = {int(r): o for rec in records for r, o in zip(rec.replica, rec.outcome, strict=True) if o}
     assert ends == {0: D, 1: Outcome.COMPLETED, 2: D, 3: Outcome.COMPLETED}
     assert records[-1].replica.tolist() == [1, 3]
@@ -285,7 +285,7 @@ def test_divergence_is_silent_and_leaves_the_others_alone(make_stack, loss):
 
 def test_a_slow_divergence_ends_by_the_rule_of_ten(make_stack):
     """A learning rate a little above 2/λ: still finite, and over ten times the first cost at two checkpoints."""
-    records = list(train([make_stack(rate=1.5, loss="half_squared_error", batch_size=N)], 1, Budget(updates=3000)))
+    records = list(train([make_stack(rate=1.5, loss="half_squared_error", batch_size=N)], Budget(updates=3000)))
     costs = [record.train_cost[0] for record in records]
     assert records[-1].outcome == [D]
     assert np.isfinite(costs).all()
@@ -294,7 +294,7 @@ def test_a_slow_divergence_ends_by_the_rule_of_ten(make_stack):
 
 
 def test_nobody_left_ends_training_before_the_budget(make_stack):
-    *_, record = train([make_stack((0, 1), rate=1e300)], PER_EPOCH, Budget(updates=10**9))
+    *_, record = train([make_stack((0, 1), rate=1e300)], Budget(updates=10**9))
     assert record.update < 100
     assert record.outcome == [D, D]
 
@@ -323,7 +323,7 @@ def test_an_update_is_five_calls_deep(make_stack):
         return product(*arrays)
 
     stack.network.params.product = spied
-    list(train([stack], PER_EPOCH, Budget(updates=3)))
+    list(train([stack], Budget(updates=3)))
     updating = {path for path in paths if path[0] == "advance" and "make_updates" in path}
     assert updating == {("advance", "make_updates", "gradient_into", step) for step in ("_forward", "_backward")}
 
@@ -355,7 +355,7 @@ def test_batch_costs_are_those_of_the_batch_before_its_update(make_stack):
         network.gradient_into(grads, X, Y)
 
     stack = make_stack((0, 1), gradient_into=spied)
-    records = train([stack], PER_EPOCH, Budget(updates=30))
+    records = train([stack], Budget(updates=30))
     recorded = [cost for record in records for cost in record.batch_costs]
     assert [(u, r) for u, r, _ in recorded] == [(u, r) for u in range(30) for r in (0, 1)]
     for update, r, cost in recorded:
@@ -366,7 +366,7 @@ def test_batch_costs_are_those_of_the_batch_before_its_update(make_stack):
 def test_batch_costs_are_thinned_geometrically_and_come_with_the_next_record(make_stack):
     stack = make_stack()
     before, recorded = 0, []
-    for record in train([stack], PER_EPOCH, Budget(updates=1500)):
+    for record in train([stack], Budget(updates=1500)):
         assert all(before <= update < record.update for update, _, _ in record.batch_costs)
         recorded += [update for update, _, _ in record.batch_costs]
         before = record.update
@@ -375,13 +375,13 @@ def test_batch_costs_are_thinned_geometrically_and_come_with_the_next_record(mak
 
 def test_a_full_observer_has_the_cost_of_every_batch(make_stack):
     stack = make_stack(observer=FullObserver(N, 0.1, np.random.SeedSequence(0)))
-    records = train([stack], PER_EPOCH, Budget(updates=1500))
+    records = train([stack], Budget(updates=1500))
     assert [update for record in records for update, *_ in record.batch_costs] == list(range(1500))
 
 
 def test_batch_costs_can_be_left_out_without_changing_the_training(make_stack):
     stacks = [make_stack(record_batch_costs=choice) for choice in (True, False)]
-    records = [list(train([stack], PER_EPOCH, Budget(updates=30))) for stack in stacks]
+    records = [list(train([stack], Budget(updates=30))) for stack in stacks]
     assert [len(list(chain(*(record.batch_costs for record in rs)))) for rs in records] == [30, 0]
     assert stacks[0].final[0].tobytes() == stacks[1].final[0].tobytes()
 
@@ -398,7 +398,7 @@ def test_the_clock_runs_while_updating_and_for_nothing_else(make_stack, ticker, 
     stack = make_stack(gradient_into=ticker.tick(1.0, MLP.gradient_into), observer=observer)
     stack.batches.take = ticker.tick(10.0, stack.batches.take)
     monkeypatch.setattr(stack.network, "costs", ticker.tick(1e6, stack.network.costs))
-    for record in train([stack], PER_EPOCH, Budget(updates=40)):
+    for record in train([stack], Budget(updates=40)):
         ticker.now += 1e6
         assert record.train_seconds == 11.0 * record.update
 
@@ -410,7 +410,7 @@ def test_the_warm_up_moves_nothing_and_is_not_on_the_clock(make_stack, ticker):
     assert ticker.now == 1.0
     assert (stack.clock.seconds, stack.update) == (0.0, 0)
     assert (stack.network.params.flat == before).all()
-    warm, cold = ([*train([s], PER_EPOCH, Budget(updates=9))][-1].train_cost for s in (stack, make_stack()))
+    warm, cold = ([*train([s], Budget(updates=9))][-1].train_cost for s in (stack, make_stack()))
     assert (warm == cold).all()
 
 
@@ -427,6 +427,6 @@ def test_the_clock_that_counts_is_real(make_stack):
     from time import perf_counter
 
     start = perf_counter()
-    seconds = [record.train_seconds for record in train([make_stack()], PER_EPOCH, Budget(updates=40))]
+    seconds = [record.train_seconds for record in train([make_stack()], Budget(updates=40))]
     assert seconds == sorted(seconds)
     assert 0 == seconds[0] < seconds[-1] < perf_counter() - start
