@@ -164,11 +164,20 @@ class Reached:
 def reach(evidence: Evidence, cells: "pd.DataFrame", loss: float) -> Reached:
     N, histories = whole(cells), evidence.data.histories
     goals = dict.fromkeys(cells["setting"], loss)
-    values = updates_to_target(histories[histories["cell"].isin(cells["cell"])], goals, cells)
+    found = updates_to_target(histories[histories["cell"].isin(cells["cell"])], goals, cells)
+    values = {cell: _whole_updates(own) for cell, own in found.items()}
     best = targets_table(cells, values, np.random.default_rng(0))
     printed = {float(B): str(at_rate(cells, B, rate)["cell"]) for B, rate in {**PRINTED, N: PRINTED_FULL}.items()}
     tuned = dict(zip(best["batch_size"].astype(float), best["cell"], strict=True))
     return Reached(values, {"printed": printed, "tuned": tuned}, at_the_edge(best))
+
+
+def _whole_updates(own: dict[str, Array]) -> dict[str, Array]:
+    """The same with updates rounded up: batch gradient descent takes one or two, and no update can be halved."""
+    updates = own["updates"]
+    with np.errstate(invalid="ignore"):
+        factor = np.where(np.isfinite(updates), np.ceil(updates) / updates, 1)
+    return {clock: values * factor for clock, values in own.items()}
 
 
 def times_to_a_loss(evidence: Evidence, cells: "pd.DataFrame") -> Iterator[Finding]:
