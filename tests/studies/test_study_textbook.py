@@ -46,14 +46,21 @@ def cell(B, rate, fall, epochs=None, us=None, floor=LEAST, weights=None):
     )  # fmt: skip
 
 
-def cells(fall=FALL, us=US, best=1, floor=LEAST):
-    """Four batch sizes at three rates, of which number `best` falls fastest, and B=10 once more for four epochs."""
+def cells(fall=FALL, us=US, best=1, floor=LEAST, gathered=1.2):
+    """Four batch sizes at three rates, of which number `best` falls fastest, and B=10 once more for four epochs.
+
+    gathered: how many times longer an update takes that gathers the whole set.
+    """
     made = [
         cell(B, rate, fall[B] * (1 if i == best else 1.4), us=us, floor=floor if B == N else LEAST)
         for B, rates in RATES.items()
         for i, rate in enumerate(rates)
     ]
-    return [*made, cell(10, 0.02, fall[10], epochs=4, us=us)]
+    drawn = synthetic.cell(
+        N, 0.5, dataset="airfoil_like", n_train=N, order="replacement", update_us=us[N] * gathered, block_noise=0.01,
+        history=history(N, 10, fall[N]),
+    )  # fmt: skip
+    return [*made, cell(10, 0.02, fall[10], epochs=4, us=us), drawn]
 
 
 def findings(*made):
@@ -64,7 +71,13 @@ def findings(*made):
 
 def alone(function, made):
     evidence = synthetic.evidence(*made, n_replicas=20, shared=0.02, answered=False)
-    return own[function](evidence, evidence.cells)
+    return own[function](evidence, evidence.cells[evidence.cells["order"] != "replacement"])
+
+
+def split(made):
+    evidence = synthetic.evidence(*made, n_replicas=20, shared=0.02, answered=False)
+    drawn = evidence.cells["order"] == "replacement"
+    return evidence, evidence.cells[~drawn], own["loading"](evidence, evidence.cells[drawn])
 
 
 def test_every_claim_has_a_finding_that_can_be_read():
@@ -74,15 +87,15 @@ def test_every_claim_has_a_finding_that_can_be_read():
 
 
 @pytest.mark.parametrize(
-    ("us", "verdict"),
+    ("us", "gathered", "verdict"),
     [
-        ({N: 400.0, 1: 10.0, 10: 11.0, 100: 12.0}, Verdict.SUPPORTED),
-        ({N: 40.0, 1: 10.0, 10: 11.0, 100: 12.0}, Verdict.CONDITIONAL),  # faster than B=1 and 10, slower than B=N
-        ({N: 150.0, 1: 0.1, 10: 1.0, 100: 10.0}, Verdict.REFUTED),  # no difference: the null case
+        ({N: 400.0, 1: 10.0, 10: 11.0, 100: 12.0}, 1.2, Verdict.SUPPORTED),
+        ({N: 40.0, 1: 10.0, 10: 11.0, 100: 12.0}, 1.2, Verdict.CONDITIONAL),  # faster than B=1 and 10, slower than B=N
+        ({N: 150.0, 1: 0.1, 10: 1.0, 100: 10.0}, 1.0, Verdict.REFUTED),  # no difference: the null case
     ],
 )
-def test_the_time_of_an_epoch(us, verdict):
-    assert alone("time_of_an_epoch", cells(us=us)).verdict == verdict
+def test_the_time_of_an_epoch(us, gathered, verdict):
+    assert own["time_of_an_epoch"](*split(cells(us=us, gathered=gathered))).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -101,10 +114,8 @@ def test_progress(fall, floor, verdict):
 
 
 def times(**how):
-    evidence = synthetic.evidence(*cells(**how), n_replicas=20, shared=0.02, answered=False)
-    return {
-        found.claim: found for found in own["times_to_a_loss"](evidence, evidence.cells[evidence.cells["epochs"] != 4])
-    }
+    evidence, chapter, loaded = split(cells(**how))
+    return {one.claim: one for one in own["times_to_a_loss"](evidence, chapter[chapter["epochs"] != 4], loaded)}
 
 
 def test_fewer_examples_and_more_time_are_found():
@@ -123,6 +134,11 @@ def test_where_nothing_differs_nothing_is_found():
         ({"fall": FALL | {1: 3.0}}, "D3", Verdict.REFUTED),  # more examples
         ({"us": US | {N: 40000.0}}, "D3", Verdict.REFUTED),  # and less time
         ({"us": US | {N: 400.0}}, "D4", Verdict.SUPPORTED),
+        (
+            {"us": US | {N: 4.0}, "gathered": 100.0},
+            "D4",
+            Verdict.CONDITIONAL,
+        ),  # whether the whole set is gathered decides
         ({"us": US | {N: 4.0}}, "D4", Verdict.REFUTED),  # the whole set is faster
     ],
 )
