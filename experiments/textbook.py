@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.floating]
+Found = dict[tuple[str, str], Comparison]  # ("printed" | "tuned", what is asked) -> answer
 
 PRINTED = {1: 0.005, 10: 0.05, 100: 0.4}  # B -> the chapter's rate
 PRINTED_FULL = 1.0  # of B=N
@@ -47,11 +48,8 @@ STALLED, LAST = 6, 10  # updates
 SAME = (0.01, 0.02, 0.05, 0.1)  # relative differences of costs, below which two curves may be called identical
 DRAWN = "replacement"  # the order of the cell with B=N whose rows are drawn and gathered
 FASTER = 0.95  # a ratio of times below which one is faster
-FRAMEWORKS = {  # the rate that is typed, and the gradient of its loss over that of ½ (ŷ − y)²
-    "MXNet": (0.05, 1),  # L2Loss, divided by B in trainer.step
-    "TensorFlow": (0.05, 2),  # MeanSquaredError
-    "PyTorch": (0.01, 2),  # MSELoss, then mean()
-}
+# The rate that is typed, and the gradient of L2Loss, MeanSquaredError and MSELoss over that of ½ (ŷ − y)²
+FRAMEWORKS = {"MXNet": (0.05, 1), "TensorFlow": (0.05, 2), "PyTorch": (0.01, 2)}
 REPEATED, LONGER = 10, 4  # the batch size of their run, and the epochs of PyTorch's
 
 
@@ -83,10 +81,7 @@ def whole(cells: "pd.DataFrame") -> float:
 
 
 def loading(evidence: Evidence, drawn: "pd.DataFrame") -> Array:
-    """(K,): what an update of B=N takes in each block that draws and gathers its rows, over one that does not.
-
-    A whole set is trained as it lies. The chapter's loader shuffles and gathers it like any other batch.
-    """
+    """(K,): time of an update of B=N that gathers its rows, as the chapter's loader does, over one that does not."""
     N = whole(drawn)
     plain = evidence.cells[(evidence.cells["batch_size"] == N) & (evidence.cells["order"] != DRAWN)]
     with_rows, without = evidence.blocks(drawn), evidence.blocks(plain)
@@ -127,7 +122,7 @@ def progress(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
     little = {limit: inside(share, 0, limit) for limit in LITTLE}
     stalls = inside(gain, -np.inf, GAIN)
     sharpness = float(evidence.table(printed["cell"], "diagnostics.csv")["eta_lambda_max"].median())
-    runs = [_by_update(evidence, at_rate(cells, N, rate)) for rate in (PRINTED_FULL / 2, PRINTED_FULL)]
+    runs = [_line(evidence, one["cell"], f"η={one['learning_rate']:g}", "update") for one in (other, printed)]
     return Finding(
         "D2",
         all_hold([together(little.values()), stalls]),
@@ -149,11 +144,10 @@ def _covered(history: "pd.DataFrame", lowest: Array, update: int) -> Array:
     return (start - cost.loc[update].to_numpy()) / (start - lowest)
 
 
-def _by_update(evidence: Evidence, cell: "pd.Series") -> Series:
-    own = curve(evidence.histories[cell["cell"]], "train_cost")
-    own = own[own["update"] <= LAST]
-    label = f"η={cell['learning_rate']:g}"
-    return Series(label, own["update"], own["median"], own["q25"], own["q75"])
+def _line(evidence: Evidence, cell: str, label: str, column: str, unit: float = 1) -> Series:
+    """Median and quartiles of the training cost of a cell over a column of its history, after the first update."""
+    own = curve(evidence.histories[cell], "train_cost").iloc[1:]
+    return Series(label, own[column] / unit, own["median"], own["q25"], own["q75"])
 
 
 # D3, D4
@@ -229,9 +223,7 @@ def times_to_a_loss(evidence: Evidence, cells: "pd.DataFrame", loaded: Array) ->
         )
 
 
-def _compared(
-    evidence: Evidence, reached: Reached, asked: Mapping[str, tuple[float, float, str]]
-) -> dict[tuple[str, str], Comparison]:
+def _compared(evidence: Evidence, reached: Reached, asked: Mapping[str, tuple[float, float, str]]) -> Found:
     n = evidence.data.n_blocks
     arms = {
         (how, text): (reached.of(how, a, clock, n), reached.of(how, b, clock, n))
@@ -241,7 +233,7 @@ def _compared(
     return evidence.compare(arms)
 
 
-def _parts(found: dict[tuple[str, str], Comparison], edges: str) -> Verdict:
+def _parts(found: Found, edges: str) -> Verdict:
     """At one loss: both parts have to hold, as printed and tuned; tuned rates at an edge make no claim.
 
     The second part is that with the whole set as it lies, and gathered.
@@ -253,7 +245,7 @@ def _parts(found: dict[tuple[str, str], Comparison], edges: str) -> Verdict:
     return together((verdicts | ({"tuned": Verdict.UNRESOLVED} if edges else {})).values())
 
 
-def _told(found: Mapping[float, dict[tuple[str, str], Comparison]], how: str, text: str) -> str:
+def _told(found: Mapping[float, Found], how: str, text: str) -> str:
     ratios = [own[how, text] for own in found.values()]
     values = " / ".join(number(own.ratio.estimate) if own.finite else "(not reached)" for own in ratios)
     return f"{text}, {how}: {values} ({together(map(lower, ratios))})"
@@ -263,9 +255,8 @@ def _seconds(evidence: Evidence, reached: Reached, cells: "pd.DataFrame", how: s
     """The chapter's figure: loss over seconds."""
     about, lines = cells.set_index("cell"), []
     for B, cell in reached.arms[how].items():
-        own = curve(evidence.histories[cell], "train_cost").iloc[1:]
         label = "B=N" if whole(cells) == B else f"B={B:g}"
-        lines.append(Series(label, 1000 * own["train_seconds"], own["median"], own["q25"], own["q75"]))
+        lines.append(_line(evidence, cell, label, "train_seconds", 1e-3))
     rates = ", ".join(f"{about.loc[cell, 'learning_rate']:g}" for cell in reached.arms[how].values())
     title = f"{how.capitalize()} rates ({rates})"
     return Panel(title, "train time (ms)", "½ (ŷ − y)² per example", lines, log="x")
@@ -285,11 +276,7 @@ def identical_behaviour(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
         f"of it, the weights at the end by {number(far[name])} of their norm"
         for name in apart
     )
-    lines = []
-    for name, cell in of.items():
-        own = curve(evidence.histories[cell], "train_cost")
-        label = f"{name}, {effective_rate(name):g}"
-        lines.append(Series(label, own["epoch"], own["median"], own["q25"], own["q75"]))
+    lines = [_line(evidence, cell, f"{name}, {effective_rate(name):g}", "epoch") for name, cell in of.items()]
     return Finding(
         "D5",
         together(along.values()),
@@ -305,8 +292,7 @@ def identical_behaviour(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
 def _apart(evidence: Evidence, cell: str, other: str) -> Array:
     """(R,): the largest |a/b − 1| of the training costs at one update, as long as both train."""
     a, b = (evidence.histories[one].set_index(["replica", "update"])["train_cost"] for one in (cell, other))
-    ratio = (a / b).dropna()
-    return (ratio - 1).abs().groupby("replica").max().to_numpy()
+    return (a / b - 1).dropna().abs().groupby("replica").max().to_numpy()
 
 
 def _distance(a: Array, b: Array) -> Array:
