@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 Found = dict[tuple[str, str], Comparison]  # ("printed" | "tuned", what is asked) -> answer
 
-PRINTED = {1: 0.005, 10: 0.05, 100: 0.4}  # B -> the chapter's rate
+PRINTED: dict[float, float] = {1: 0.005, 10: 0.05, 100: 0.4}  # B -> the chapter's rate
 PRINTED_FULL = 1.0  # of B=N
 LOSSES = (0.3, 0.28, 0.27, 0.26)  # from 0.5; least squares has 0.24
 LITTLE = (0.5, 0.8, 0.9)  # shares of the way to the lowest cost, below which somebody may call progress little
