@@ -28,8 +28,12 @@ def sweep(dataset, batch=1.0, best=True):
     ]
 
 
-def judged(*plans, n_replicas=10, seed=0, accuracies=None):
-    """plans: (B, rate, dataset, epochs to a tenth of the cost), which replicas have but for 1 %."""
+def judged(*plans, n_replicas=10, seed=0, accuracies=None, scatter=0.0, diverged=None, slow=1.0):
+    """plans: (B, rate, dataset, epochs to a tenth of the cost), which replicas have but for 1 %.
+
+    accuracies: B -> what is added to its accuracy. scatter: of the accuracies. diverged: B -> replicas that did.
+    slow: how many times more epochs B = 1 takes once it has a tenth of the cost.
+    """
     cells = [
         synthetic.cell(B, rate, "sum", dataset=dataset, n_train=N, n_updates=EPOCHS * N // B)
         for B, rate, dataset, _ in plans
@@ -42,10 +46,17 @@ def judged(*plans, n_replicas=10, seed=0, accuracies=None):
         for r in range(n_replicas):
             own = (dataset_of == dataset) & (table["batch_size"] == B) & (table["learning_rate"] == rate)
             own &= table["replica"] == r
-            table.loc[own, "train_cost"] = 10 ** (-table.loc[own, "epoch"] / (epochs * np.exp(0.01 * rng.normal())))
+            tenths = table.loc[own, "epoch"] / (epochs * np.exp(0.01 * rng.normal()))
+            late = (tenths - 1).clip(lower=0) * (1 - 1 / slow if B == 1 else 0)
+            table.loc[own, "train_cost"] = 10 ** (late - tenths)
     for B, shift in (accuracies or {}).items():
         own = evidence.data.replicas["batch_size"] == B
         evidence.data.replicas.loc[own, "best_validation_accuracy"] += shift
+    replicas = evidence.data.replicas
+    replicas["best_validation_accuracy"] += scatter * rng.normal(size=len(replicas))
+    for B, n in (diverged or {}).items():
+        for cell in evidence.cells.loc[evidence.cells["batch_size"] == B, "cell"]:
+            evidence.final_costs[cell][:n] = np.inf
     (found,) = judge(evidence)
     return found
 
@@ -67,6 +78,39 @@ def test_accuracy_may_be_the_price():
     found = judged(*sweep("iris", 3.0), accuracies={1: -0.05})
     assert found.verdict == Verdict.CONDITIONAL
     assert "on-line lower" in found.sentence
+
+
+def test_a_wide_interval_of_accuracies_supports_nothing():
+    found = judged(*sweep("iris", 3.0), accuracies={1: -0.02}, scatter=0.08)
+    assert found.verdict == Verdict.UNRESOLVED
+    assert "no difference shown" in found.sentence
+
+
+def test_the_accuracy_that_may_be_lost_decides():
+    found = judged(*sweep("iris", 3.0), accuracies={1: -0.023})
+    assert found.verdict == Verdict.CONDITIONAL
+    assert "0.02 refuted; 0.03 to 0.05 supported" in found.sentence
+
+
+def test_a_higher_accuracy_is_told():
+    found = judged(*sweep("iris", 3.0), accuracies={1: 0.05})
+    assert found.verdict == Verdict.SUPPORTED
+    assert "More than equal: on-line is more accurate on iris." in found.sentence
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(1, Verdict.UNRESOLVED), (128, Verdict.SUPPORTED)])
+def test_losses_count_against_the_arm_that_has_them(lost, verdict):
+    """Nine of ten trainings of one arm diverge: the pair that is left does not decide."""
+    found = judged(*sweep("iris", 3.0), diverged={lost: 9})
+    assert found.verdict == verdict if lost == N else found.verdict != Verdict.SUPPORTED
+    assert f"9 of 10 trainings of {'on-line' if lost == 1 else 'batch'} diverged" in found.sentence
+
+
+def test_the_share_to_be_reached_decides_where_it_does():
+    """On-line is ahead at first, and behind in the end."""
+    found = judged(*sweep("iris", 3.0), slow=20.0)
+    assert found.verdict == Verdict.CONDITIONAL
+    assert "0.2 to 0.1 supported; 0.05 refuted" in found.sentence
 
 
 def test_a_best_rate_on_the_edge_makes_no_claim():
