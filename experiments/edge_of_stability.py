@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limits
-from harness.inference import Interval, Verdict, all_hold, inside, median_interval, together
+from harness.inference import Interval, Verdict, all_hold, inside, mean_interval, together
 from harness.report import interval, number, verdicts_along
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.floating]
 
 EDGE = 2.0  # of η λ_max
-MARGINS = (0.05, 0.1, 0.15, 0.25)  # of 2: what "about" means
+ABOUT = (0.1, 0.15, 0.2, 0.25)  # of 2: what "about 2" means
+BELOW = (0.0, 0.05, 0.1)  # of 2: what "below 2" means
 LATE = 0.25  # the level is read in the updates after this part of a run
 SMALL = 1 / 8  # of N, at most: the sizes that S3 is about
 
@@ -26,8 +27,9 @@ SMALL = 1 / 8  # of N, at most: the sizes that S3 is about
 class Arm:
     """η λ_max of the runs of one problem, rate and batch size.
 
-    start: at the first update. level: late in the run. peak: the largest value that was measured. Level and peak of a
-    run that diverged are +inf. update, middle: the median over the runs at each measured update.
+    Means over the runs. start: at the first update. level: late in the run. peak: the largest value that was measured.
+    Level and peak are infinite, without limits, if a run diverged. update, middle: the median over the runs at
+    each measured update.
     """
 
     problem: str
@@ -62,15 +64,15 @@ def arms_of(evidence: Evidence) -> Iterator[Arm]:
         starts = [table["eta_lambda_max"].iloc[0] for table in tables]
         levels = [np.inf if gone else level_of(table) for table, gone in zip(tables, lost, strict=True)]
         peaks = [np.inf if gone else table["eta_lambda_max"].max() for table, gone in zip(tables, lost, strict=True)]
-        found = [median_interval(values) for values in (starts, levels, peaks)]
+        found = [mean_interval(values) for values in (starts, levels, peaks)]
         about = str(problem), float(rate), float(B), float(own["n_train"].iloc[0])
         yield Arm(*about, *found, len(own), *_median_run(tables))
 
 
 def level_of(table: "pd.DataFrame") -> float:
-    """Median of η λ_max over the measured updates after the first quarter of the run."""
+    """Mean of η λ_max over the measured updates after the first quarter of the run."""
     late = table.loc[table["update"] > LATE * table["update"].max(), "eta_lambda_max"]
-    return float(late.median())
+    return float(late.mean())
 
 
 def _median_run(tables: "list[pd.DataFrame]") -> tuple[Array, Array]:
@@ -80,23 +82,18 @@ def _median_run(tables: "list[pd.DataFrame]") -> tuple[Array, Array]:
     return found.index.to_numpy(dtype=float), found.to_numpy(dtype=float)
 
 
-def sure(own: Interval) -> Interval:
-    """Limits that do not cover the median in 95 % (of fewer than six runs) are no limits."""
-    return own if own.confidence >= 0.95 else Interval(own.estimate, np.nan, np.nan)
-
-
 # S2
 
 
 def rises_and_stays(arm: Arm, margin: float) -> Verdict:
     """η λ_max starts below the band around 2 and ends inside it."""
     low, high = EDGE * (1 - margin), EDGE * (1 + margin)
-    return all_hold([inside(sure(arm.start), 0, low), inside(sure(arm.level), low, high)])
+    return all_hold([inside(arm.start, 0, low), inside(arm.level, low, high)])
 
 
 def full_batch(arms: list[Arm]) -> Finding:
-    along = {margin: together(rises_and_stays(arm, margin) for arm in arms) for margin in MARGINS}
-    each = {arm.name: _along({m: rises_and_stays(arm, m) for m in MARGINS}) for arm in arms}
+    along = {margin: together(rises_and_stays(arm, margin) for arm in arms) for margin in ABOUT}
+    each = {arm.name: _along({m: rises_and_stays(arm, m) for m in ABOUT}) for arm in arms}
     shown = "; ".join(
         f"{arm.name}: from {number(arm.start.estimate)} to {interval(arm.level)} ({each[arm.name]})" for arm in arms
     )
@@ -108,12 +105,12 @@ def full_batch(arms: list[Arm]) -> Finding:
 
 
 def stays_below(arm: Arm, margin: float) -> Verdict:
-    """η λ_max is below the band around 2 at every update that was measured."""
-    return inside(sure(arm.peak), 0, EDGE * (1 - margin))
+    """η λ_max is below 2, by the margin, at every update that was measured."""
+    return inside(arm.peak, 0, EDGE * (1 - margin))
 
 
 def small_batches(arms: list[Arm], every: list[Arm]) -> Finding:
-    along = {margin: together(stays_below(arm, margin) for arm in arms) for margin in MARGINS}
+    along = {margin: together(stays_below(arm, margin) for arm in arms) for margin in BELOW}
     shown = "; ".join(f"{arm.name}, B={arm.batch_size:g}: {interval(arm.peak)}" for arm in arms)
     said = f"The largest η λ_max of a run, B at most N/{1 / SMALL:g} - {shown}. Below: {_along(along)}."
     return _finding("S3", together(along.values()), said, arms, [arm.peak for arm in arms], list(_peaks(every)))
