@@ -14,10 +14,10 @@ from harness.inference import (
     Interval,
     Verdict,
     all_hold,
+    crossing,
     geometric_mean_ratio,
     inside,
     percentile_interval,
-    resampled_medians,
     together,
 )
 from harness.report import interval, verdicts_along
@@ -40,7 +40,7 @@ class Curve:
     """Progress per example of the smallest batch over that of each size: sizes (C,), draws (K + 1, C).
 
     Progress: the fall of the log cost over the same examples, the best of a size's learning rates; +inf: none. draws:
-    of the medians over all replicas, then over replicas drawn anew, the same ones for every curve.
+    of the means over all replicas, then over replicas drawn anew, the same ones for every curve.
     """
 
     sizes: Array
@@ -58,20 +58,6 @@ class Curve:
         return (crossing(self.sizes, self.draws, 1 + slower) - self.sizes[0]) / slower
 
 
-def crossing(sizes: Array, ratios: Array, level: float) -> Array:
-    """(K,): where each row of ratios (K, C) is above the level for the first time, by a straight line; +inf: nowhere.
-
-    The size before the first ratio that is infinite.
-    """
-    above, row = ratios > level, np.arange(len(ratios))
-    after = np.clip(above.argmax(axis=1), 1, len(sizes) - 1)
-    low, high = ratios[row, after - 1], ratios[row, after]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.clip((level - low) / (high - low), 0, 1)
-    found = sizes[after - 1] + part * (sizes[after] - sizes[after - 1])
-    return np.where(above.any(axis=1), found, np.inf)
-
-
 def log_costs(history: "pd.DataFrame", epoch: float) -> Array:
     """(R,): log of the training costs after so many epochs; +inf of a replica that has diverged before."""
     found = np.full(history["replica"].nunique(), np.inf)
@@ -83,7 +69,7 @@ def log_costs(history: "pd.DataFrame", epoch: float) -> Array:
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     seed = int(evidence.rng.integers(2**32))
-    steps = [json.loads(str(own)) for own in evidence.cells["milestones"]]
+    steps = [json.loads(own) if isinstance(own, str) and own else [] for own in evidence.cells["milestones"]]
     cells = evidence.cells.assign(steps=steps, n_steps=[len(own) for own in steps])
     looked_at = {str(name): own for name, own in cells[cells["diagnostics"] == "full"].groupby("dataset")}
     trained = {str(name): own for name, own in cells[cells["diagnostics"] != "full"].groupby("dataset")}
@@ -93,8 +79,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     yield growing_batches(evidence, trained)
 
 
-def horizon(epoch: int) -> int:
-    return max(1, epoch)  # epochs until the costs are compared: as many as there were before
+def horizon(epoch: int) -> float:
+    return epoch or 1 / 8  # epochs until the costs are compared: as many as there were before
 
 
 def arms_of(own: "pd.DataFrame") -> dict[int, dict[float, list[str]]]:
@@ -119,7 +105,9 @@ def branches(evidence: Evidence, own: "pd.DataFrame", seed: int) -> dict[int, Cu
         end, cells = epoch + horizon(epoch), [cell for own in by_size.values() for cell in own]
         after = {cell: log_costs(evidence.histories[cell], end) for cell in cells}
         progress = [[before - after[cell] for cell in by_size[size]] for size in sorted(by_size)]
-        best = [resampled_medians(np.array(rows), np.random.default_rng(seed)).max(axis=1) for rows in progress]
+        n = len(before)
+        picks = np.vstack([np.arange(n), np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))])
+        best = [np.array(rows)[:, picks].mean(axis=-1).max(axis=0) for rows in progress]
         with np.errstate(divide="ignore", invalid="ignore"):
             draws = np.stack([np.where(row > 0, best[0] / row, np.inf) for row in best], axis=1)
         found[epoch] = Curve(np.array(sorted(by_size)), draws)
