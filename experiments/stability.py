@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
 from harness.inference import RESAMPLES, Interval, Verdict, inside, percentile_interval, proportion, together
-from harness.report import interval, number
+from harness.report import interval, number, verdicts_along
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,19 +18,43 @@ Array = NDArray[np.floating]
 Key = tuple[str, str, float]  # problem, reduction, batch size
 
 SINGLE, MINI = 1.0, 64.0
-HALF = 0.5
-EXACT = (0.9, 1.1)  # of 2/λ_max
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The free constants of C15.
+
+    share: a rate is unstable if more than this share of the trainings diverge. times: a training has diverged at so
+    many times its initial cost. spread: costs spread less if B=64 has at most so many times the spread of B=1.
+    """
+
+    share: float = 0.5
+    times: float = 10.0
+    spread: float = 1.0
+
+
+USUAL = Rule()
+RULES = {
+    "A rate is unstable if more than this share diverge": {x: Rule(share=x) for x in (0.25, 0.5, 0.75)},
+    "A training has diverged at so many times its initial cost": {x: Rule(times=x) for x in (2.0, 5.0, 10.0)},
+    "Less spread is at most so many times that of B=1": {x: Rule(spread=x) for x in (0.5, 0.8, 1.0)},
+}
+BANDS = {  # claim -> what its constant is, and by its values the band of the frontier over 2/λ_max
+    "S1": ("Within so much of 2/λ_max", {x: (1 - x, 1 + x) for x in (0.02, 0.05, 0.1, 0.25)}),
+    "S1.network": ("Within so large a factor of 2/λ_max", {x: (1 / x, x) for x in (1.1, 1.25, 1.5, 2.0)}),
+}
 
 
 @dataclass(frozen=True)
 class Frontier:
-    """Rates in the cell's own units, ascending, with the fraction diverged at each.
+    """Rates in the cell's own units, ascending, with the cell and the fraction diverged at each.
 
-    stable: the largest rate at which, and at all below, surely less than half diverge; unstable: the smallest at which
-    surely more than half do. NaN: no such rate on the grid.
+    stable: the largest rate at which, and at all below, surely less than a share diverge; unstable: the smallest at
+    which surely more than that do. NaN: no such rate on the grid.
     """
 
     rates: list[float]
+    cells: list[str]
     diverged: list[Interval]
     stable: float
     unstable: float
@@ -43,13 +67,11 @@ class Frontier:
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
-    frontiers = dict(sorted(frontiers_of(evidence), key=lambda item: (item[0][0].endswith("network"), item[0])))
     limits = sharpness_limits(evidence)
+    frontiers = frontiers_of(evidence)
     yield mini_batches(evidence, frontiers, limits)
-    yield batch_descent(evidence, frontiers, limits)
-
-
-# Frontiers
+    yield batch_descent("S1", evidence, frontiers, limits)
+    yield batch_descent("S1.network", evidence, frontiers, limits)
 
 
 def problem_of(cells: "pd.DataFrame") -> "pd.Series[str]":
@@ -58,25 +80,36 @@ def problem_of(cells: "pd.DataFrame") -> "pd.Series[str]":
     return cells["dataset"] + " " + kind
 
 
-def frontiers_of(evidence: Evidence) -> Iterator[tuple[Key, Frontier]]:
+def frontiers_of(evidence: Evidence, rule: Rule = USUAL) -> dict[Key, Frontier]:
+    """Linear problems first."""
     cells = evidence.cells[evidence.cells["diagnostics"] != "full"]
     cells = cells.assign(problem=problem_of(cells)).sort_values("learning_rate")
+    found = {}
     for (problem, reduction, B), own in cells.groupby(["problem", "reduction", "batch_size"], sort=False):
-        counted = zip(own["n_diverged"], own["n_replicas"], strict=True)
-        shares = [proportion(int(k), int(n)) for k, n in counted]
+        lost = [diverged(evidence.histories[cell], rule.times) for cell in own["cell"]]
+        shares = [proportion(k, int(n)) for k, n in zip(lost, own["n_replicas"], strict=True)]
         rates = [float(rate) for rate in own["learning_rate"]]
-        found = Frontier(rates, shares, *bracket(rates, shares), float(own["n_train"].iloc[0]))
-        yield (str(problem), str(reduction), float(B)), found
+        limits, N = bracket(rates, shares, rule.share), float(own["n_train"].iloc[0])
+        found[str(problem), str(reduction), float(B)] = Frontier(rates, list(own["cell"]), shares, *limits, N)
+    return dict(sorted(found.items(), key=lambda item: (item[0][0].endswith("network"), item[0])))
 
 
-def bracket(rates: list[float], diverged: list[Interval]) -> tuple[float, float]:
+def diverged(history: "pd.DataFrame", times: float) -> int:
+    """Replicas that diverged, or whose cost was above `times` its initial value at two checkpoints in a row."""
+    replica = history["replica"]
+    over = history["train_cost"] > times * history.groupby("replica")["train_cost"].transform("first")
+    twice = over & over.groupby(replica).shift(fill_value=False)
+    return int(replica[twice | (history["outcome"] == "diverged")].nunique())
+
+
+def bracket(rates: list[float], diverged: list[Interval], share: float) -> tuple[float, float]:
     """(stable, unstable) as of `Frontier`."""
     stable = np.nan
-    for rate, share in zip(rates, diverged, strict=True):
-        if share.high >= HALF:
+    for rate, own in zip(rates, diverged, strict=True):
+        if own.high >= share:
             break
         stable = rate
-    unstable = [rate for rate, share in zip(rates, diverged, strict=True) if share.low > HALF]
+    unstable = [rate for rate, own in zip(rates, diverged, strict=True) if own.low > share]
     return stable, min(unstable, default=np.nan)
 
 
@@ -95,33 +128,42 @@ def sharpness_limits(evidence: Evidence) -> dict[str, float]:
 
 
 def mini_batches(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, float]) -> Finding:
-    """B=64 against B=1: where they diverge under either reduction, and how their costs spread."""
+    """B=64 against B=1: where they diverge under either reduction, and how their costs spread; by all rules."""
     problems = list(dict.fromkeys(problem for problem, _, _ in frontiers))
-    verdicts, said, growths = [], [], []
-    for problem in problems:
-        words = []
-        for reduction in ("mean", "sum"):
-            pair = [frontiers.get((problem, reduction, B)) for B in (SINGLE, MINI)]
-            if pair[0] and pair[1]:
-                verdicts.append(rises(pair[0], pair[1]))
-                growths.append((problem, reduction, growth(pair[0], pair[1])))
-                words.append(f"{reduction} {_path(frontiers, problem, reduction)}{_clearly(verdicts[-1])}")
-        spread, rate = spread_ratio(evidence, frontiers, problem)
-        verdicts.append(inside(spread, 0, 1))
-        if np.isfinite(spread.low):
-            words.append(f"spread of the final cost at rate {rate:g}, B=64 over B=1: {interval(spread)}")
-        said.append(f"{problem}: {'; '.join(words) or 'nothing to compare'}")
-    first = growths[0] if growths else None
-    known = first is not None and np.isfinite([first[2].low, first[2].high]).all()
+    along = {
+        constant: {x: more_stable(evidence, frontiers_of(evidence, rule), rule) for x, rule in rules.items()}
+        for constant, rules in RULES.items()
+    }
+    pairs = {f"{p}, {r}": pair_of(frontiers, p, r) for p in problems for r in ("mean", "sum")}
+    growths = {name: growth(*pair) for name, pair in pairs.items() if pair}
+    first = next((name for name, found in growths.items() if np.isfinite([found.low, found.high]).all()), None)
+    said = ". ".join(f"{problem}: {_problem(evidence, frontiers, problem)}" for problem in problems)
+    rules = ". ".join(f"{constant}: {verdicts_along(found)}" for constant, found in along.items())
     return Finding(
         "C15",
-        together(verdicts) if verdicts else Verdict.UNRESOLVED,
-        f"Largest stable / smallest diverging rate - {'. '.join(said)}.",
-        unit=f"× the largest stable rate of B=1 ({first[0]}, {first[1]})" if first and known else "",
-        effect=first[2] if first and known else None,
+        together(verdict for found in along.values() for verdict in found.values()),
+        f"Largest stable / smallest diverging rate - {said}. {rules}.",
+        unit=f"× the largest stable rate of B=1 ({first})" if first else "",
+        effect=growths[first] if first else None,
         replicas=evidence.answer.n_replicas,
         panels=[_frontier_panel(frontiers, problem, limits) for problem in problems],
     )
+
+
+def more_stable(evidence: Evidence, frontiers: Mapping[Key, Frontier], rule: Rule) -> Verdict:
+    """The verdict of one rule, over all problems, reductions and both measures."""
+    parts = []
+    for problem in dict.fromkeys(problem for problem, _, _ in frontiers):
+        pairs = [pair_of(frontiers, problem, reduction) for reduction in ("mean", "sum")]
+        parts += [rises(*pair) for pair in pairs if pair]
+        parts.append(inside(spread_ratio(evidence, frontiers, problem)[0], 0, rule.spread))
+    return together(parts)
+
+
+def pair_of(frontiers: Mapping[Key, Frontier], problem: str, reduction: str) -> tuple[Frontier, Frontier] | None:
+    """The frontiers of B=1 and of B=64, if the grid has both."""
+    single, mini = (frontiers.get((problem, reduction, B)) for B in (SINGLE, MINI))
+    return (single, mini) if single and mini else None
 
 
 def rises(single: Frontier, mini: Frontier) -> Verdict:
@@ -139,26 +181,33 @@ def growth(single: Frontier, mini: Frontier) -> Interval:
 
 def spread_ratio(evidence: Evidence, frontiers: Mapping[Key, Frontier], problem: str) -> tuple[Interval, float]:
     """Standard deviation of the final cost at B=64 over that at B=1, resampling replicas, and the rate where."""
-    unknown = Interval(np.nan, np.nan, np.nan), np.nan
-    pair = [frontiers.get((problem, "mean", B)) for B in (SINGLE, MINI)]
-    if not (pair[0] and pair[1]):
-        return unknown
-    rates = [rate for rate in pair[0].rates if rate in pair[1].rates and rate <= min(pair[0].stable, pair[1].stable)]
-    if not rates:
-        return unknown
-    costs = [evidence.final_costs[_cell(evidence, problem, B, max(rates))] for B in (MINI, SINGLE)]
-    draws = evidence.rng.integers(len(costs[0]), size=(RESAMPLES, len(costs[0])))
-    draws = np.vstack([np.arange(len(costs[0])), draws])
+    pair = pair_of(frontiers, problem, "mean")
+    both = set.intersection(*(set(own.rates) for own in pair)) if pair else set()
+    rates = [rate for rate in both if pair and rate <= min(own.stable for own in pair)]
+    if not (pair and rates):
+        return Interval(np.nan, np.nan, np.nan), np.nan
+    single, mini = (evidence.final_costs[own.cells[own.rates.index(max(rates))]] for own in pair)
+    draws = np.vstack([np.arange(len(mini)), evidence.rng.integers(len(mini), size=(RESAMPLES, len(mini)))])
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = np.divide(*(own[draws].std(axis=1) for own in costs))
+        ratios = spread_of(mini[draws]) / spread_of(single[draws])
     return percentile_interval(float(ratios[0]), ratios[1:]), max(rates)
 
 
-def _cell(evidence: Evidence, problem: str, batch_size: float, rate: float) -> str:
-    cells = evidence.cells[evidence.cells["diagnostics"] != "full"]
-    mine = (problem_of(cells) == problem) & (cells["reduction"] == "mean")
-    mine &= (cells["batch_size"] == batch_size) & (cells["learning_rate"] == rate)
-    return str(cells.loc[mine, "cell"].iloc[0])
+def spread_of(costs: Array) -> Array:
+    """Standard deviation of each row; infinite where a training was lost."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(costs.std(axis=1), nan=np.inf)
+
+
+def _problem(evidence: Evidence, frontiers: Mapping[Key, Frontier], problem: str) -> str:
+    words = []
+    for reduction in ("mean", "sum"):
+        if pair := pair_of(frontiers, problem, reduction):
+            words.append(f"{reduction} {_path(frontiers, problem, reduction)}{_clearly(rises(*pair))}")
+    spread, rate = spread_ratio(evidence, frontiers, problem)
+    if np.isfinite(spread.low):
+        words.append(f"spread of the final cost at rate {rate:g}, B=64 over B=1: {interval(spread)}")
+    return "; ".join(words) or "nothing to compare"
 
 
 def _path(frontiers: Mapping[Key, Frontier], problem: str, reduction: str) -> str:
@@ -191,23 +240,36 @@ def _frontier_panel(frontiers: Mapping[Key, Frontier], problem: str, limits: Map
 # S1
 
 
-def batch_descent(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, float]) -> Finding:
-    """The frontier at B=N over 2/λ_max, problem by problem."""
-    whole = {p: f for (p, reduction, B), f in frontiers.items() if reduction == "mean" and f.n_train == B}
-    ratios = {
-        problem: Interval(*(limit / limits[problem] for limit in _limits(found.bracket)))
-        for problem, found in whole.items()
-        if problem in limits
-    }
-    verdicts = [reaches(found) for found in ratios.values()]
-    shown = "; ".join(
-        f"{problem}: 2/λ_max = {number(limits[problem])}, {_times(found)}" for problem, found in ratios.items()
-    )
+def at_full_batch(frontiers: Mapping[Key, Frontier], limits: Mapping[str, float], kind: str) -> dict[str, Interval]:
+    """Problem -> the bracket of the frontier at B=N under mean, over 2/λ_max."""
+    found = {}
+    for (problem, reduction, B), own in frontiers.items():
+        if reduction == "mean" and own.n_train == B and problem in limits and problem.endswith(kind):
+            found[problem] = Interval(*(x / limits[problem] for x in (own.bracket.estimate, own.stable, own.unstable)))
+    return found
+
+
+def reaches(ratio: Interval, low: float, high: float) -> Verdict:
+    """Whether the frontier lies in the band; it does not if training is stable above it, or diverges below it."""
+    if ratio.low > high or ratio.high < low:
+        return Verdict.REFUTED
+    return inside(ratio, low, high)
+
+
+def batch_descent(
+    claim: str, evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, float]
+) -> Finding:
+    """The frontier at B=N over 2/λ_max, problem by problem, in all bands of the claim."""
+    (constant, bands), ratios = BANDS[claim], at_full_batch(frontiers, limits, "linear" if claim == "S1" else "network")
+    if not ratios:
+        return Finding(claim, Verdict.UNRESOLVED, "No sharpness was measured at B=N.")
+    along = {x: together(reaches(found, *band) for found in ratios.values()) for x, band in bands.items()}
+    shown = "; ".join(f"{name}: 2/λ_max = {number(limits[name])}, {_times(found)}" for name, found in ratios.items())
     first = next((name for name, found in ratios.items() if np.isfinite([found.low, found.high]).all()), None)
     return Finding(
-        "S1",
-        together(verdicts) if verdicts else Verdict.UNRESOLVED,
-        f"The whole training set in one batch - {shown}." if ratios else "No sharpness was measured at B=N.",
+        claim,
+        together(along.values()),
+        f"The whole training set in one batch - {shown}. {constant}: {verdicts_along(along)}.",
         unit=f"× 2/λ_max ({first})" if first else "",
         effect=ratios[first] if first else None,
         replicas=evidence.answer.n_replicas,
@@ -216,29 +278,21 @@ def batch_descent(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits:
 
 
 def _times(ratio: Interval) -> str:
-    stable = f"stable at {number(ratio.low)} times that" if np.isfinite(ratio.low) else "stable nowhere on the grid"
-    wild = f"diverging at {number(ratio.high)} times" if np.isfinite(ratio.high) else "diverging nowhere on the grid"
+    stable = f"stable at {ratio.low:.4g} times that" if np.isfinite(ratio.low) else "stable nowhere on the grid"
+    wild = f"diverging at {ratio.high:.4g} times" if np.isfinite(ratio.high) else "diverging nowhere on the grid"
     return f"{stable}, {wild}"
 
 
-def _limits(found: Interval) -> tuple[float, float, float]:
-    return found.estimate, found.low, found.high
-
-
-def reaches(ratio: Interval) -> Verdict:
-    """Whether the frontier lies at 2/λ_max; it does not if training is stable well above, or diverges well below."""
-    if ratio.low > EXACT[1] or ratio.high < EXACT[0]:
-        return Verdict.REFUTED
-    return inside(ratio, *EXACT)
-
-
 def _fraction_panel(frontiers: Mapping[Key, Frontier], problem: str, limit: float) -> Panel:
-    lines = []
+    lines, linear = [], problem.endswith("linear")  # whose rates at B=N are a fine grid: it is shown alone
     for (p, reduction, B), found in sorted(frontiers.items()):
-        if p == problem and reduction == "mean":
+        if p == problem and reduction == "mean" and (found.n_train == B or not linear):
             shares = found.diverged
             low, high = [share.low for share in shares], [share.high for share in shares]
             x = np.array(found.rates) / limit
-            label = "B=N" if found.n_train == B else f"B={B:g}"
-            lines.append(Series(label, x, [share.estimate for share in shares], low, high))
-    return Panel(problem, "learning rate of the mean × λ_max / 2", "fraction diverged", lines, log="x")
+            lines.append(
+                Series("B=N" if found.n_train == B else f"B={B:g}", x, [share.estimate for share in shares], low, high)
+            )
+    lines.append(Series("2/λ_max at the start", [1, 1], [0, 1], kind="reference"))
+    log = "" if linear else "x"
+    return Panel(problem, "learning rate of the mean × λ_max / 2", "fraction diverged", lines, log)

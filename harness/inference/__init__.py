@@ -5,7 +5,15 @@ and needs none of them.
 """
 
 from harness.inference.comparison import Comparison, compare_family
-from harness.inference.fits import RESAMPLES, BatchScaling, Status, fit_batch_scaling, grid_excess, resampled_medians
+from harness.inference.fits import (
+    RESAMPLES,
+    BatchScaling,
+    Status,
+    crossing,
+    fit_batch_scaling,
+    grid_excess,
+    resampled_medians,
+)
 from harness.inference.intervals import (
     CENTRAL,
     CONFIDENCE,

@@ -20,29 +20,30 @@ module = SimpleNamespace(**judge.__globals__)  # type: ignore[attr-defined]
 N = 1024
 LAMBDA = 2.0
 REPEATS = 40
+FINE = (0.985, 0.995, 1.005, 1.015)  # times 2/λ_max
 
 
-def found(limit, sum_limit=None, mini_noise=0.02, at_n=(0.97, 1.03), looked_into=True, sizes=(1, 64)):
+def found(limit, sum_limit=None, mini_noise=0.02, at_n=FINE, looked_into=True, sizes=(1, 64), hidden="[]"):
     """limit, sum_limit: B -> the rate, in the cell's own units, above which a training diverges."""
     cells = []
     for B in sizes:
         noise = mini_noise if B == 64 else 0.2
         for rate in (0.06, 0.5, 1.5):
-            cells.append(made(B, rate, "mean", None if rate > limit(B) else 0.1, noise))
+            cells.append(made(B, rate, "mean", None if rate > limit(B) else 0.1, noise, hidden))
         for rate in (0.01, 0.2, 0.8, 3) if sum_limit else ():
-            cells.append(made(B, rate, "sum", None if rate > sum_limit(B) else 0.1, noise))
+            cells.append(made(B, rate, "sum", None if rate > sum_limit(B) else 0.1, noise, hidden))
     for rate in at_n:
-        cells.append(made(N, rate * 2 / LAMBDA, "mean", None if rate > limit(N) * LAMBDA / 2 else 0.1, 0.02))
+        final = None if rate > limit(N) * LAMBDA / 2 else 0.1
+        cells.append(made(N, rate * 2 / LAMBDA, "mean", final, 0.02, hidden))
     if looked_into:
         table = pd.DataFrame({"update": [1.0, 2.0], "lambda_max": [LAMBDA, 3 * LAMBDA]})
-        files = {"diagnostics.csv": table}
-        params = {"model.hidden": "[]", "diagnostics": "full"}
-        cells.append(cell(N, 0.1, dataset="diabetes", n_train=N, files=files, **params))
-    return {finding.claim: finding for finding in judge(evidence(*cells, shared=0.0))}
+        params = {"model.hidden": hidden, "diagnostics": "full", "files": {"diagnostics.csv": table}}
+        cells.append(cell(N, 0.1, dataset="diabetes", n_train=N, **params))
+    return {finding.claim: finding for finding in judge(evidence(*cells, shared=0.0, n_replicas=14, answered=False))}
 
 
-def made(B, rate, reduction, final, noise):
-    params = {"model.hidden": "[]", "diagnostics": "cheap"}
+def made(B, rate, reduction, final, noise, hidden):
+    params = {"model.hidden": hidden, "diagnostics": "cheap"}
     return cell(B, rate, reduction, "diabetes", n_train=N, final=final, noise=noise, **params)
 
 
@@ -71,8 +72,35 @@ def test_a_rate_that_does_not_change_is_not_called_higher():
     assert "not told apart" in equal["C15"].sentence
 
 
-def test_a_training_that_is_stable_far_above_the_limit_refutes_it():
-    assert found(lambda B: 3.0, at_n=(0.97, 1.03, 1.9, 4))["S1"].verdict is Verdict.REFUTED
+def test_a_training_that_is_stable_far_above_the_limit_refutes_it_for_networks_and_quadratic_costs_alike():
+    linear, network = (found(lambda B: 3.0, at_n=(*FINE, 2.5, 4), hidden=hidden) for hidden in ("[]", "[32]"))
+    assert (linear["S1"].verdict, linear["S1.network"].verdict) == (Verdict.REFUTED, Verdict.UNRESOLVED)
+    assert (network["S1"].verdict, network["S1.network"].verdict) == (Verdict.UNRESOLVED, Verdict.REFUTED)
+
+
+def test_a_coarse_grid_decides_the_wide_bands_only():
+    coarse = found(rising, at_n=(0.93, 1.03))["S1"]
+    assert coarse.verdict is Verdict.UNRESOLVED
+    assert "0.02 to 0.05 unresolved; 0.1 to 0.25 supported" in coarse.sentence
+    assert "0.02 to 0.25 supported" in found(rising)["S1"].sentence
+
+
+def test_a_network_that_is_stable_somewhat_above_the_limit_depends_on_what_near_means():
+    near = found(lambda B: 1.35, at_n=(0.9, 1.3, 1.4), hidden="[32]")["S1.network"]
+    assert near.verdict is Verdict.CONDITIONAL
+    assert "1.1 to 1.25 refuted; 1.5 to 2 supported" in near.sentence
+
+
+def test_the_share_that_must_diverge_is_counted_for_each_rule():
+    history = pd.DataFrame({"replica": [0] * 3 + [1] * 3, "train_cost": [1, 3, 4, 1, 3, 1], "outcome": ""})
+    assert [module.diverged(history, times) for times in (2, 5)] == [1, 0]
+    history.loc[5, "outcome"] = "diverged"
+    assert [module.diverged(history, times) for times in (2, 5)] == [2, 1]
+
+
+def test_a_lost_training_spreads_infinitely():
+    costs = np.array([[1.0, 1.0, 3.0], [1.0, np.inf, 1.0]])
+    assert module.spread_of(costs).tolist() == [costs[0].std(), np.inf]
 
 
 def test_where_nothing_diverges_or_no_sharpness_was_measured_nothing_is_claimed():
@@ -86,7 +114,7 @@ def test_where_nothing_diverges_or_no_sharpness_was_measured_nothing_is_claimed(
 
 def test_a_rate_at_which_half_diverge_is_neither_stable_nor_unstable():
     shares = [proportion(k, 10) for k in (0, 1, 5, 10)]
-    assert module.bracket([1.0, 2.0, 3.0, 4.0], shares) == (2.0, 4.0)
+    assert module.bracket([1.0, 2.0, 3.0, 4.0], shares, 0.5) == (2.0, 4.0)
 
 
 def test_a_frontier_that_does_not_move_is_seldom_seen_to_move():
@@ -102,4 +130,4 @@ def test_a_frontier_that_does_not_move_is_seldom_seen_to_move():
 
 def _frontier(rates, counts):
     shares = [proportion(int(k), 10) for k in counts]
-    return module.Frontier(list(rates), shares, *module.bracket(list(rates), shares), N)
+    return module.Frontier(list(rates), [], shares, *module.bracket(list(rates), shares, 0.5), N)

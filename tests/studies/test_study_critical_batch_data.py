@@ -1,0 +1,68 @@
+"""The judge of critical_batch_data on trainings whose B_noise depends on data, on width, or on neither."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import cell, evidence
+
+from harness.analysis.study import judge_of
+from harness.inference.verdicts import Verdict
+from harness.runs.studies import EXPERIMENTS
+
+pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
+
+judge = judge_of("critical_batch_data", EXPERIMENTS)
+
+N = 4096
+EXAMPLES = np.unique(np.concatenate([[0], np.geomspace(16, 2 * N, 400)]))
+RATES = (0.1, 0.2, 0.4)
+
+
+def history(noise, width, batch_size, slower):
+    """One replica: log cost falls by 1/(1 + B/B_noise) per 1000 examples, B_noise as when so many were seen."""
+    pace = 1 / (1 + batch_size / noise(EXAMPLES, width)) / slower
+    cost = np.exp(-np.concatenate([[0], np.cumsum(pace[:-1] * np.diff(EXAMPLES))]) / 1000)
+    about = {"train_seconds": EXAMPLES, "validation_cost": cost, "validation_accuracy": 0.9, "outcome": ""}
+    update = EXAMPLES / batch_size
+
+    def made(factor):
+        epoch = {"update": update, "epoch": EXAMPLES / N, "examples": EXAMPLES}
+        return pd.DataFrame({**epoch, "train_cost": factor * cost, **about})
+
+    return made
+
+
+def judged(noise, best=0.2, sizes=(4, 16, 64, 256), n_replicas=12):
+    cells = []
+    for width in (8, 64):
+        for B in sizes:
+            for rate in RATES:
+                made = history(noise, width, B, 1 if rate == best else 1.5)
+                params = {"model.hidden": f"[{width}]", "history": made}
+                cells.append(cell(B, rate, n_train=N, noise=1e-4, **params))
+    found = {f.claim: f for f in judge(evidence(*cells, shared=0.0, answered=False, n_replicas=n_replicas))}
+    assert not any("nan" in finding.sentence for finding in found.values())
+    return found
+
+
+def test_a_critical_size_that_grows_with_data_alone_is_found_so():
+    found = judged(lambda examples, width: 16 * (1 + examples / 100))
+    assert (found["B4"].verdict, found["B5"].verdict) == (Verdict.SUPPORTED, Verdict.SUPPORTED)
+
+
+def test_a_critical_size_that_grows_with_the_width_alone_is_found_so():
+    found = judged(lambda examples, width: np.full_like(examples, 4.0 * width))
+    assert (found["B4"].verdict, found["B5"].verdict) == (Verdict.REFUTED, Verdict.REFUTED)
+
+
+def test_a_critical_size_that_stays_is_found_to_stay_and_has_its_size():
+    found = judged(lambda examples, width: np.full_like(examples, 64.0))
+    assert (found["B4"].verdict, found["B5"].verdict) == (Verdict.REFUTED, Verdict.SUPPORTED)
+    assert found["B4"].effect.estimate == pytest.approx(1, rel=0.05)
+    assert "width 8, 2048 examples: 17.6" in found["B4"].sentence  # 4 + 0.2 (64 + 4)
+
+
+def test_a_best_rate_on_the_edge_of_its_grid_concludes_nothing():
+    found = judged(lambda examples, width: np.full_like(examples, 64.0), best=0.4)
+    assert {finding.verdict for finding in found.values()} == {Verdict.UNRESOLVED}
+    assert "edge of its grid at B=4, B=16, B=64" in found["B4"].sentence
