@@ -41,7 +41,8 @@ def held(ratio: Ratio, *bands: tuple[float, float]) -> str:
     """A ratio with its limits and, where it is open whether it lies in one of these bands, what would tell more."""
     needed = [seeds for band in bands if (seeds := ratio.seeds_to_tell(*band))]
     why = ratio.edge or (f"about {min(needed)} seeds would tell more" if needed else "")
-    return interval(ratio.limits) + (f" ({why})" if why else "")
+    known = "unknown" if np.isnan(ratio.limits.estimate) else interval(ratio.limits)
+    return known + (f" ({why})" if why else "")
 
 
 def verdicts_along(parts: Mapping[float, Verdict]) -> str:

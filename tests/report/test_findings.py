@@ -227,8 +227,9 @@ def test_verdicts_along_a_free_constant_are_told_in_runs():
         (Ratio(Interval(1, 0.99, 1.01), 10, 20), [(0.9, 1.1)], "1 [0.99, 1.01]"),
         (Ratio(Interval(1, 0.8, 1.25), 10, 20, "extend it"), [(0.9, 1.1)], "1 [0.8, 1.25] (extend it)"),
         (Ratio(Interval(1, 0.8, 1.25), 10, 20), [], "1 [0.8, 1.25]"),
+        (Ratio(Interval(np.nan, 0, np.inf), 10, 20), [(0.9, 1.1)], "unknown"),
     ],
-    ids=["open", "one of two bands", "decided", "edge", "shown only"],
+    ids=["open", "one of two bands", "decided", "edge", "shown only", "both lost"],
 )
 def test_a_ratio_says_what_would_tell_more(ratio, bands, said):
     assert held(ratio, *bands) == said
