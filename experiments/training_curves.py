@@ -44,7 +44,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     yield three_methods(evidence, evidence.cells[blog])
 
 
-# K1 to K4
+# T1 to T4
 
 
 def strategies(evidence: Evidence, cells: "pd.DataFrame") -> Iterator[Finding]:
@@ -84,9 +84,9 @@ def strategies(evidence: Evidence, cells: "pd.DataFrame") -> Iterator[Finding]:
             panels=panels,
         )
 
-    yield finding("K1", {"momentum": "constant", "nesterov": "constant"}, curves)
-    yield finding("K2", {"momentum": "adam"}, rates, negated=True)
-    yield finding("K3", {"constant": "inverse scaling"}, rates)
+    yield finding("T1", {"momentum": "constant", "nesterov": "constant"}, curves)
+    yield finding("T2", {"momentum": "adam"}, rates, negated=True)
+    yield finding("T3", {"constant": "inverse scaling"}, rates)
     yield one_run(costs["printed"], curves)
 
 
@@ -130,7 +130,7 @@ def _ratios(found: Mapping[tuple[str, str], Comparison], pairs: Mapping[str, str
 
 
 def one_run(costs: Mapping[str, Costs], panels: list[Panel]) -> Finding:
-    """K4: in how many replicas the strategy is lowest that is so most often."""
+    """T4: in how many replicas the strategy is lowest that is so most often."""
     winners = {name: _winners(own) for name, own in costs.items()}
     shares: dict[str, Interval] = {}
     for name, own in winners.items():
@@ -142,7 +142,7 @@ def one_run(costs: Mapping[str, Costs], panels: list[Panel]) -> Finding:
     )
     first = next(iter(shares))
     return Finding(
-        "K4",
+        "T4",
         together(along.values()),
         f"The lowest final training cost has, on {words}. That one run is enough, along the share of runs that must "
         f"show the usual winner: {verdicts_along(along)}.",
@@ -178,7 +178,7 @@ def _rates(evidence: Evidence, cells: "pd.DataFrame") -> list[Panel]:
     return panels
 
 
-# B1
+# T5
 
 
 def three_methods(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
@@ -202,7 +202,7 @@ def three_methods(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
         for how, own in told[BUDGETS[-1]].items()
     )
     return Finding(
-        "B1",
+        "T5",
         together(along.values()),
         f"Training costs after the budget that the three have in common (= within 5 %, ? not told apart) - {words}. "
         f"That the order by epochs is that of every clock, along the share of the budget: {verdicts_along(along)}."

@@ -249,8 +249,8 @@ def _remount(trial: Trial, options: str) -> None:
 
 @fault("the disk is full during the sweep; later there is room again")
 def full_disk(trial: Trial) -> Tally:
-    empty = trial.reference.empty_store.stat().st_size / 2**20
-    with small_disk(trial.folder, empty + trial.rng.uniform(0.2, 3.5)):
+    empty, whole = (sum(file.stat().st_size for file in folder.rglob("*")) for folder in trial.reference.folders)
+    with small_disk(trial.folder, (empty + trial.rng.uniform(0.05, 0.9) * (whole - empty)) / 2**20):
         command = trial.with_store().start()
         code = command.wait()
         trial.expect(code in (1, 2), f"exit code {code}: {command.stderr}")

@@ -39,6 +39,12 @@ def test_a_study_fixes_what_would_support_and_refute_every_claim(name):
     assert study.claims
 
 
+def test_a_claim_has_one_name_over_all_studies_and_its_question_and_answers_are_said_in_plain_words():
+    claims = [claim for name in NAMES for claim in studies.definition(name).claims.values()]
+    assert len({claim.id for claim in claims}) == len(claims)
+    assert [claim.id for claim in claims if not {"question", "supported", "refuted"} <= set(claim.plain)] == []
+
+
 def test_times_per_example_come_in_the_blocks_of_the_timing_pass():
     of = evidence(*(cell(B, update_us=B * (1.0 + B / 1000), block_noise=0.1) for B in (64, 32)))
     table, of_64 = of.blocks(of.cells), of.cells.set_index("batch_size")["cell"][64]

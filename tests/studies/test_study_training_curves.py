@@ -80,36 +80,36 @@ def blog(cells):
 
 def test_every_claim_has_a_finding_that_can_be_read():
     every = {finding.claim: finding for finding in judge(evidence([*strategies(), *methods()]))}
-    assert every.keys() == {"K1", "K2", "K3", "K4", "B1"}
+    assert every.keys() == {"T1", "T2", "T3", "T4", "T5"}
     assert not any("nan" in finding.sentence for finding in every.values())
 
 
 def test_what_the_picture_suggests_is_found_where_it_is_planted():
     verdicts = {claim: finding.verdict for claim, finding in found(strategies()).items()}
-    assert verdicts == dict.fromkeys(("K1", "K2", "K3", "K4"), Verdict.SUPPORTED)
+    assert verdicts == dict.fromkeys(("T1", "T2", "T3", "T4"), Verdict.SUPPORTED)
 
 
 def test_where_all_strategies_are_equal_none_is_better():
-    """The null case. Adam is then as low as momentum, which is what K2 asks for."""
+    """The null case. Adam is then as low as momentum, which is what T2 asks for."""
     verdicts = {claim: one.verdict for claim, one in found(strategies(dict.fromkeys(RULES, 0.1))).items()}
-    assert (verdicts["K1"], verdicts["K2"], verdicts["K3"]) == (Verdict.REFUTED, Verdict.SUPPORTED, Verdict.REFUTED)
-    assert verdicts["K4"] != Verdict.SUPPORTED
+    assert (verdicts["T1"], verdicts["T2"], verdicts["T3"]) == (Verdict.REFUTED, Verdict.SUPPORTED, Verdict.REFUTED)
+    assert verdicts["T4"] != Verdict.SUPPORTED
 
 
 def test_the_other_way_round_is_found_too():
     costs = {"constant": 0.1, "momentum": 0.3, "nesterov": 0.3, "adam": 0.9, "inverse scaling": 0.05}
     verdicts = {claim: one.verdict for claim, one in found(strategies(costs)).items()}
-    assert {verdicts[claim] for claim in ("K1", "K2", "K3")} == {Verdict.REFUTED}
+    assert {verdicts[claim] for claim in ("T1", "T2", "T3")} == {Verdict.REFUTED}
 
 
 def test_data_sets_may_disagree():
     turned = AS_PICTURED | {"constant": 0.01}
     cells = [*strategies(datasets=["iris"]), *strategies(turned, datasets=["moons"])]
-    assert found(cells)["K1"].verdict == Verdict.CONDITIONAL
+    assert found(cells)["T1"].verdict == Verdict.CONDITIONAL
 
 
 def test_tuned_rates_on_the_edge_make_no_claim():
-    finding = found(strategies(best=2))["K1"]
+    finding = found(strategies(best=2))["T1"]
     assert finding.verdict == Verdict.UNRESOLVED
     assert "add higher rates" in finding.sentence
 
@@ -117,7 +117,7 @@ def test_tuned_rates_on_the_edge_make_no_claim():
 def test_a_close_race_is_not_told_by_one_run():
     """Five strategies that replicas confuse."""
     close = dict.fromkeys(RULES, 0.1)
-    finding = found(strategies(close, noise=0.3))["K4"]
+    finding = found(strategies(close, noise=0.3))["T4"]
     assert finding.verdict != Verdict.SUPPORTED
     assert "of 20" in finding.sentence
 
