@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,14 +121,12 @@ def critical_of(curve: Curve, slower: float = SHOWN) -> Interval:
 
 
 def along_training(curves: Mapping[str, dict[int, Curve]], n_replicas: int) -> Finding:
-    growth = {x: {name: _growth(own, x) for name, own in curves.items()} for x in SLOWER}
+    growth = {x: dict(pair for name, own in curves.items() for pair in _growth(name, own, x)) for x in SLOWER}
     along = {x: together(inside(found, GROWS, np.inf) for found in own.values()) for x, own in growth.items()}
-    shown = "; ".join(
-        f"{name}: {_path(own)}, a ratio of {_examples(growth[SHOWN][name])}" for name, own in curves.items()
-    )
+    shown = "; ".join(f"{name}: {_path(own)}" for name, own in curves.items())
     said = f"B_crit in examples, where progress is {SHOWN:.0%} slower - {shown}. Slower by: {verdicts_along(along)}."
     panels = [_branch_panel(name, own) for name, own in curves.items()]
-    return _finding("B1", along, said, growth[SHOWN], "the B_crit of the first branch, at the last", n_replicas, panels)
+    return _finding("B1", along, said, growth[SHOWN], "the B_crit of the branch before", n_replicas, panels)
 
 
 def _branch_panel(name: str, curves: Mapping[int, Curve]) -> Panel:
@@ -137,11 +136,12 @@ def _branch_panel(name: str, curves: Mapping[int, Curve]) -> Panel:
     return Panel(name, BATCH_SIZE, "progress of the smallest / progress", lines)
 
 
-def _growth(curves: Mapping[int, Curve], slower: float) -> Interval:
-    first, last = (curves[epoch].critical(slower) for epoch in (min(curves), max(curves)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = last / first
-    return percentile_interval(float(ratios[0]), ratios[1:])
+def _growth(name: str, curves: Mapping[int, Curve], slower: float) -> Iterator[tuple[str, Interval]]:
+    """B_crit of each branch over that of the branch before."""
+    for before, after in pairwise(curves):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratios = curves[after].critical(slower) / curves[before].critical(slower)
+        yield f"{name}, after {after} epochs", percentile_interval(float(ratios[0]), ratios[1:])
 
 
 def _path(curves: Mapping[int, Curve]) -> str:
