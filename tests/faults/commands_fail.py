@@ -249,7 +249,8 @@ def _remount(trial: Trial, options: str) -> None:
 
 @fault("the disk is full during the sweep; later there is room again")
 def full_disk(trial: Trial) -> Tally:
-    empty, whole = (sum(file.stat().st_size for file in folder.rglob("*")) for folder in trial.reference.folders)
+    empty = trial.reference.empty_store.stat().st_size
+    whole = sum(file.stat().st_size for file in trial.reference.folder.rglob("*"))
     with small_disk(trial.folder, (empty + trial.rng.uniform(0.05, 0.9) * (whole - empty)) / 2**20):
         command = trial.with_store().start()
         code = command.wait()
