@@ -257,8 +257,8 @@ def growing(evidence: Evidence, own: "pd.DataFrame") -> Growing:
     history = evidence.histories[arms[1][0]]
     end, updates = float(history["epoch"].max()), float(history["update"].max())
     logs = [min((log_costs(evidence.histories[cell], end) for cell in arm), key=np.median) for arm in arms]
-    ratios = [geometric_mean_ratio(found - logs[0]) for found in logs[1:]]
-    return Growing(*ratios, 1 - updates * small / (end * row["n_train"]), len(logs[0]))
+    more, large = (geometric_mean_ratio(found - logs[0]) for found in logs[1:])
+    return Growing(more, large, 1 - updates * small / (end * row["n_train"]), len(logs[0]))
 
 
 def growing_batches(evidence: Evidence, trained: Mapping[str, "pd.DataFrame"]) -> Finding:

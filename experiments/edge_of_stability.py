@@ -64,9 +64,9 @@ def arms_of(evidence: Evidence) -> Iterator[Arm]:
         starts = [table["eta_lambda_max"].iloc[0] for table in tables]
         levels = [np.inf if gone else level_of(table) for table, gone in zip(tables, lost, strict=True)]
         peaks = [np.inf if gone else table["eta_lambda_max"].max() for table, gone in zip(tables, lost, strict=True)]
-        found = [mean_interval(values) for values in (starts, levels, peaks)]
+        start, level, peak = (mean_interval(values) for values in (starts, levels, peaks))
         about = str(problem), float(rate), float(B), float(own["n_train"].iloc[0])
-        yield Arm(*about, *found, len(own), *_median_run(tables))
+        yield Arm(*about, start, level, peak, len(own), *_median_run(tables))
 
 
 def level_of(table: "pd.DataFrame") -> float:
