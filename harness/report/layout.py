@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEFT, RIGHT, BETWEEN = 0.95, 0.3, 0.92  # inches beside the panels, and between them for the numbers of an axis
+LEFT, RIGHT, BETWEEN = 1.02, 0.3, 0.98  # inches beside the panels, and between them for the numbers of an axis
 LOWEST = 1e-12  # cost on a log axis: rounding errors lie below
 MOST_SETTINGS = 6
 SETTING = 34  # letters of its name in a line
