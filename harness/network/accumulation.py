@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.network.engine import Engine, GradientInto, Rows, gather
-from harness.network.parameters import Indices
+from harness.network.engine import Engine, GradientInto, Rows, cut, gather
+from harness.network.parameters import Array, Indices
 from harness.network.reduction import inplace_reduce
 
 ACCUMULATIONS = ("by_examples", "mean_of_means", "sum")
@@ -50,7 +50,15 @@ class Accumulated(Engine):
             else:
                 yield batch[:, start:stop], stop - start
 
+    def make_updates(self, rows: Rows, batch_size: int, factors: Array | None = None) -> None:
+        for i, (batch, n_examples) in enumerate(cut(rows, batch_size)):
+            if factors is not None:
+                self.optimizer.scale(factors[i])
+            self.inplace_gradient(batch, n_examples, batch_size)
+            self.optimizer.inplace_step(self.network.params.flat, self.grads.flat)
+
     def inplace_gradient(self, batch: Rows, n_examples: int, batch_size: int) -> None:
+        """grads <- the reduced gradient of a batch; batch_size: examples of a batch that is not short."""
         X, Y = self.train_set
         self.total[:] = 0
         n_parts = 0

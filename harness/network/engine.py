@@ -37,17 +37,13 @@ class Engine:
 
         factors (n,): of the learning rate at each update, by a schedule; None: it stays as it is.
         """
+        X, Y = self.train_set
         for i, (batch, n_examples) in enumerate(cut(rows, batch_size)):
             if factors is not None:
                 self.optimizer.scale(factors[i])
-            self.inplace_gradient(batch, n_examples, batch_size)
+            self.gradient_into(self.network, self.grads, gather(X, batch), gather(Y, batch))
+            inplace_reduce(self.grads.flat, self.reduction, n_examples)
             self.optimizer.inplace_step(self.network.params.flat, self.grads.flat)
-
-    def inplace_gradient(self, batch: Rows, n_examples: int, batch_size: int) -> None:
-        """grads <- the reduced gradient of a batch; batch_size: examples of a batch that is not short."""
-        X, Y = self.train_set
-        self.gradient_into(self.network, self.grads, gather(X, batch), gather(Y, batch))
-        inplace_reduce(self.grads.flat, self.reduction, n_examples)
 
     def warm_up(self, batch_size: int) -> None:
         """Touch the code and the memory of an update without moving anything."""

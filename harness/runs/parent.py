@@ -155,8 +155,7 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], To
 def see_to_its_end(store: Store, sweep: str) -> None:
     """After a signal: `close_sweep` has ended the parent, unless a second signal came before or while it began."""
     with suppress(UnreachableError, OSError):
-        if (run := store.get(sweep)).info.status == "RUNNING":
-            store.mark_killed(run)
+        store.mark_killed(store.get(sweep))
 
 
 def _end(parent: RunWriter, status: str) -> None:

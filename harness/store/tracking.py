@@ -112,7 +112,12 @@ class Store(Runs):
                 writer.deliver(OUTAGE_SECONDS)
 
     def mark_killed(self, run: "Run") -> None:
-        """End a run as KILLED in place of its process, which is dead or does not answer."""
+        """End a run as KILLED in place of its process, which is dead or does not answer.
+
+        It may have ended between the search that found it open and its death: asked again, nothing changes any more.
+        """
+        if query(lambda: self.client.get_run(run.info.run_id)).info.status != "RUNNING":
+            return
         with self.attach(run.info.run_id) as writer:
             writer.finish("KILLED", outcome=claims.KILLED, **{claims.CLOSED_BY: described(process_tags())})
 

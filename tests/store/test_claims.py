@@ -221,6 +221,14 @@ def closed(store, run):
     assert claims.CLOSED_BY in store.get(run.run_id).data.tags
 
 
+def test_a_run_that_ended_after_it_was_found_open_stays_as_it_ended(store):
+    with store.start("cell", CELL) as run:
+        found_open = store.get(run.run_id)
+    store.mark_killed(found_open)
+    assert statuses(store) == ["FINISHED"]
+    assert claims.CLOSED_BY not in store.get(run.run_id).data.tags
+
+
 def test_a_run_that_was_taken_over_ends_as_superseded(store, old):
     with claim(store) as first:
         closed(store, first)
