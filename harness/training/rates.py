@@ -1,6 +1,7 @@
 """The learning rate at each update: that of the cell times a schedule, a warm-up, and a rule for a batch that grows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Rates:
         return np.minimum(1, np.asarray(self.passes.epoch(updates + 1)) / self.config.warm_up_epochs)
 
 
-def _numbers(given: object) -> Array:
+def _numbers(given: Any) -> Array:
     """As real numbers; NaN for what is none."""
     try:
         return np.asarray(given, dtype=float) if np.isrealobj(given) else np.array(np.nan)
