@@ -9,7 +9,7 @@ from harness.config.folders import judge_file, shipped, study_file, study_names
 from harness.config.labels import KNOBS, Values, exact_text, labels, sweep_label, texts, varied_keys, visible
 from harness.config.names import LEARNING_RATE_RULES, digests, fault_of_extension
 from harness.config.nearest import did_you_mean, nearest
-from harness.config.schedules import batch_sizes, clipping
+from harness.config.schedules import batch_sizes, check_within, clipping
 from harness.config.schema import (
     RULES,
     Config,

@@ -21,14 +21,15 @@ def check_schedules(config: "Config") -> None:
         allowed = f"a number of epochs or updates, because learning_rate_schedule={config.learning_rate_schedule} falls"
         raise ConfigError("epochs", f"{allowed} until the end of training", None)
     if config.epochs is not None:
-        _check_within(config, config.epochs)
+        check_within(config, config.epochs, f"epochs={config.epochs}")
 
 
-def _check_within(config: "Config", epochs: int) -> None:
-    if late := [epoch for epoch in config.milestones if epoch >= epochs]:
-        raise ConfigError("milestones", f"epochs below epochs={epochs}, at which training ends", late[0])
-    if config.warm_up_epochs > epochs:
-        raise ConfigError("warm_up_epochs", f"at most epochs={epochs}", config.warm_up_epochs)
+def check_within(config: "Config", n_epochs: float, budget: str) -> None:
+    """Raises ConfigError for a step or a full rate that training, of so many epochs by this budget, never reaches."""
+    if late := [epoch for epoch in config.milestones if epoch >= n_epochs]:
+        raise ConfigError("milestones", f"epochs below {budget}, at which training ends", late[0])
+    if config.warm_up_epochs > n_epochs:
+        raise ConfigError("warm_up_epochs", f"at most {budget}", config.warm_up_epochs)
 
 
 def batch_sizes(config: "Config", first: int, n_train: int) -> list[tuple[int, int]]:
@@ -48,8 +49,10 @@ def clipping(config: "Config", n_train: int) -> str:
     if config.batch_size == "full" or int(config.batch_size) > n_train:
         return "" if config.batch_size == "full" else f"batch_size={config.batch_size}{_larger(n_train)}"
     steps = len(config.milestones) if config.batch_size_schedule == "step" else 0
-    last = int(config.batch_size) * int(config.milestone_factor) ** steps
-    return f"batch_size_schedule=step: {last}{_larger(n_train)}" if last > n_train else ""
+    if int(config.batch_size) * int(config.milestone_factor) ** steps <= n_train:
+        return ""
+    last = f"{config.batch_size} × {config.milestone_factor:g}" + (f"^{steps}" if steps > 1 else "")
+    return f"batch_size_schedule=step: {last}{_larger(n_train)}"
 
 
 def _larger(n_train: int) -> str:

@@ -5,6 +5,7 @@ sizes have the same rate after the same examples.
 """
 
 from collections.abc import Callable
+from inspect import signature
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,12 @@ class Moments(NamedTuple):
 
     @property
     def part(self) -> Array:
-        """(n,): which part of the time from the end of the warm-up to the end of the budget is over, 0 to 1."""
+        """(n,): which part of the time from the end of the warm-up to the end of the budget is over, 0 to 1.
+
+        Raises ValueError where the end is not known.
+        """
+        if np.isinf(self.n_epochs):
+            raise ValueError("part needs a budget of epochs or updates: with train_seconds alone no end is known")
         fall = max(self.n_epochs - self.warm_up, np.finfo(float).tiny)
         return np.clip((self.epoch - self.warm_up) / fall, 0, 1)
 
@@ -62,10 +68,23 @@ def inverse(at: Moments) -> Array:
     return 1 / np.sqrt(np.floor(at.epoch) * at.n_examples + 1)
 
 
+def _takes_moments(thing: object) -> bool:
+    """Whether it can be called with one value."""
+    if not callable(thing):
+        return False
+    try:
+        signature(thing).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # machine code, which does not say what it takes
+        pass
+    return True
+
+
 ENDING = ("cosine", "linear")  # fall to 0 at the end of the budget, which must be known
 SCHEDULES: Table[Schedule] = Table(
     "schedules",
     {"constant": constant, "step": step, "cosine": cosine, "linear": linear, "inverse": inverse},
-    callable,
+    _takes_moments,
     "a function of Moments that returns a factor of the learning rate for each update",
 )

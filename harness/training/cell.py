@@ -16,6 +16,7 @@ from harness.config import (
     ConfigError,
     OptimizerConfig,
     batch_sizes,
+    check_within,
     effective_batch_size,
     effective_learning_rate,
     learning_rate_factor,
@@ -142,9 +143,12 @@ def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: 
     lr_mean = canonical_rate(rate, batch_size, config)
     sizes = (n_inputs, *config.model.hidden, n_outputs)
     asked = batch_sizes(config, batch_size, n_train)
-    per_epoch = Passes(n_train, config.last_batch, asked).updates(1)
+    passes = Passes(n_train, config.last_batch, asked)
+    if config.updates is not None:
+        n_epochs = float(passes.epoch(config.updates))
+        check_within(config, n_epochs, f"{n_epochs:.6g}, the epochs of updates={config.updates} at B={batch_size}")
     rates = lr_mean, lr_mean / batch_size, learning_rate_factor(config, batch_size)
-    return Plan(n_train, batch_size, rate, config.last_batch, per_epoch, sizes, loss, *rates, tuple(asked[1:]))
+    return Plan(n_train, batch_size, rate, config.last_batch, passes.updates(1), sizes, loss, *rates, tuple(asked[1:]))
 
 
 def most_updates(config: Config, plan: Plan) -> int | None:

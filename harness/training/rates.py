@@ -1,6 +1,7 @@
 """The learning rate at each update: that of the cell times a schedule, a warm-up, and a rule for a batch that grows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,10 +50,11 @@ class Rates:
 
     def _scheduled(self, at: Moments) -> Array:
         name = self.config.learning_rate_schedule
-        found = np.asarray(SCHEDULES[name](at), dtype=float)
+        given = SCHEDULES[name](at)
+        found = _numbers(given)
         if found.shape != at.epoch.shape or not (np.isfinite(found) & (found >= 0)).all():
             allowed = f"{name} to return a finite factor >= 0 for each of {len(at.epoch)} updates"
-            raise ConfigError("learning_rate_schedule", allowed, " ".join(str(found).split())[:100])
+            raise ConfigError("learning_rate_schedule", allowed, " ".join(str(given).split())[:100])
         return found
 
     def _warm_up(self, updates: Indices) -> Array | float:
@@ -60,3 +62,11 @@ class Rates:
         if not self.config.warm_up_epochs:
             return 1.0
         return np.minimum(1, np.asarray(self.passes.epoch(updates + 1)) / self.config.warm_up_epochs)
+
+
+def _numbers(given: Any) -> Array:
+    """As real numbers; NaN for what is none."""
+    try:
+        return np.asarray(given, dtype=float) if np.isrealobj(given) else np.array(np.nan)
+    except (TypeError, ValueError):
+        return np.array(np.nan)

@@ -35,4 +35,4 @@ def test_a_sweep_of_growing_batches_is_recorded_timed_found_and_verified(project
 def test_a_batch_that_would_grow_beyond_the_set_is_told(project):
     code, said = project.run("batch_size=64", "batch_size_schedule=step", *TINY)
     assert code == 0, said
-    assert "batch_size_schedule=step: 192 is larger than N=90: clipped to N" in said
+    assert "batch_size_schedule=step: 64 × 3 is larger than N=90: clipped to N" in said

@@ -365,11 +365,45 @@ def test_a_schedule_begins_at_the_full_rate_and_never_rises(name):
     assert (factors[-1] < 1) == (name != "constant")
 
 
-@pytest.mark.parametrize("found", [np.nan, -1.0, np.inf, np.zeros((2, 2)), "wrong"])
+@pytest.mark.parametrize("found", [np.nan, -1.0, np.inf, 1j, np.zeros((2, 2)), [1, [2, 3]], None, {}, "wrong"])
 def test_a_schedule_that_gives_no_factors_is_refused_where_it_is_asked(monkeypatch, found):
     monkeypatch.setitem(SCHEDULES, "odd", lambda at: np.full(at.epoch.shape, found) if np.isscalar(found) else found)
-    with pytest.raises(ValueError, match=r"learning_rate_schedule|could not convert"):
+    with pytest.raises(ConfigError, match="learning_rate_schedule: expected odd to return a finite factor") as refused:
         trained(learning_rate_schedule="odd")
+    assert "\n" not in str(refused.value)
+
+
+def test_no_part_of_the_time_is_over_where_the_end_is_not_known():
+    at = Moments(np.arange(3), np.arange(3.0), np.inf, 54, 0.0, (), 2.0)
+    with pytest.raises(ValueError, match="part needs a budget of epochs or updates"):
+        _ = at.part
+
+
+@pytest.mark.parametrize("text", ["lambda: 1", "lambda at, more: 1", "0.5"])
+def test_an_extension_that_takes_no_moments_is_refused_before_training(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (folder := tmp_path / "extensions" / "schedules").mkdir(parents=True)
+    (folder / "odd.py").write_text(f"odd = {text}\n")
+    with pytest.raises(ConfigError, match=r"schedules/odd.py: expected odd to be a function of Moments"):
+        linear(learning_rate_schedule="odd")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate_schedule": "step", "milestones": [2, 3]}, "milestones: expected epochs below 3, the epochs"),
+        ({**GROWING, "milestones": [2, 5]}, "milestones: expected epochs below 4, the epochs of updates="),
+        ({"warm_up_epochs": 3.5}, "warm_up_epochs: expected at most 3, the epochs of updates="),
+    ],
+)
+def test_what_a_budget_of_updates_never_reaches_is_refused(changes, message):
+    size = 9 if "batch_size_schedule" not in changes else 18  # batches of 54: 6 an epoch, or 3, which become 1
+    n_updates = 18 if size == 9 else 3 + 3 + 1 + 1
+    with pytest.raises(ConfigError) as refused:
+        Cell(linear(epochs=None, updates=n_updates, batch_size=size, **changes), DATASET)
+    assert str(refused.value).startswith(message)
+    within = {"milestones": [2], "warm_up_epochs": 3} | {"batch_size_schedule": "step"}
+    assert Cell(linear(epochs=None, updates=n_updates, batch_size=size, **within), DATASET)
 
 
 @pytest.mark.parametrize(
