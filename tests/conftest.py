@@ -3,6 +3,7 @@
 The fixtures are functions that draw from a seed, so a test says which problem it wants and gets the same one each time.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,16 @@ def short_timing_pass() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.training.timing.BLOCK_SECONDS", 1e-3)
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a test leaves there, as a store that is opened in its process does, is no business of the next one."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def _draw_examples(
