@@ -228,7 +228,8 @@ def _another_cost(tried: Sequence[Tried], found: Found) -> Verdict:
     """K5: whether the cost is higher where shards differ in what they contain."""
     higher = {"b lower": Verdict.SUPPORTED, "unresolved": Verdict.UNRESOLVED}
     differing = [found["K5", own.name].verdict for own in tried if RANDOM not in own.name]
-    return all_hold([*(higher.get(word, Verdict.REFUTED) for word in differing), *_repaired(tried)])
+    costs = all_hold(higher.get(word, Verdict.REFUTED) for word in differing)
+    return all_hold([costs, *_repaired(tried)])
 
 
 def _last_window(evidence: Evidence, tried: Sequence[Tried], found: Found) -> Finding:

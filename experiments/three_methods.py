@@ -167,7 +167,7 @@ def convergence(evidence: Evidence) -> Finding:
         f"is the target: {verdicts_along(verdicts)}.",
         unit="× the updates of B=1 (first dataset)",
         effect=shown if shown and np.isfinite(shown.estimate) else None,
-        replicas=int(evidence.answer.n_replicas),
+        replicas=min((len(own["updates"]) for own in reached.values()), default=0),
         panels=[_to_target(reached, best, clock) for clock in TARGET_LABELS],
     )
 
