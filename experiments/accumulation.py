@@ -4,25 +4,23 @@ The sweep trains whole batches and the right accumulation; the judge trains each
 same splits, weights and orders.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import Evidence, Finding, Panel, Series, limits
+from harness.analysis import Evidence, Finding, MakeEngine, Panel, Series, Trained, limits, relative, train_again
 from harness.inference import Comparison, Verdict, all_hold, exactly, opposite
-from harness.network import MLP, Accumulated, Engine, inplace_reduce
+from harness.network import MLP, Accumulated, Parameters, inplace_reduce
 from harness.report import interval, number
-from harness.training import Cell, Outcome, tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.floating]
 Found = Mapping[tuple[str, str], Comparison]  # claim, name -> cost of the mistake against that in one piece
-MakeEngine = Callable[..., Engine]
 ROUNDING = {"float64": 1e-10, "float32": 1e-4}
 VISIBLE = 1e-3  # a relative difference of all parameters, far above rounding
 LOWEST = 1e-18  # where a figure with a log axis shows zero
@@ -37,9 +35,6 @@ WAYS = {  # reduction, accumulate -> what is put together at which rate
 RANDOM, NOTHING = ", random shards", "No cell was trained for it."
 
 
-# The mistakes, and the right way beside each.
-
-
 class Unequal(Accumulated):
     """Micro-batches whose lengths are in given proportions."""
 
@@ -49,6 +44,37 @@ class Unequal(Accumulated):
 
     def edges(self, batch_size: int) -> list[int]:
         return [int(end) for end in self.ends * batch_size // self.ends[-1]]
+
+
+class Tokens(Accumulated):
+    """Each example has a number of tokens, the last column of Y; means are over tokens, of a part or of the batch."""
+
+    def __init__(self, micro_batches: int, accumulate: str, *parts: Any) -> None:
+        network, optimizer, (X, Y), reduction = parts
+        counts = np.broadcast_to(np.resize(TOKENS, (Y.shape[-2], 1)), (*Y.shape[:-1], 1))
+        of_tokens = X, np.concatenate([Y, counts.astype(Y.dtype)], axis=-1)
+        super().__init__(self.weighted, micro_batches, accumulate, network, optimizer, of_tokens, reduction)
+        self.n_tokens = np.zeros(1)  # of the batch so far
+
+    def weighted(self, network: MLP, grads: Parameters, X: Array, Y: Array) -> None:
+        """grads <- Σ_i n_i ∇e_i over the examples i of a part, n_i their tokens."""
+        loss = network.loss
+
+        def inplace_delta(Z: Array, Y: Array) -> None:
+            loss.inplace_delta(Z, Y[..., :-1])
+            Z *= Y[..., -1:]
+
+        network.loss = loss._replace(inplace_delta=inplace_delta)
+        network.gradient_into(grads, X, Y)
+        network.loss, self.n_part = loss, Y[..., -1:].sum(axis=-2)
+
+    def inplace_part(self, n_examples: int) -> None:
+        self.n_tokens = self.n_tokens + self.n_part
+        self.grads.flat /= 1 if self.accumulate == RIGHT else self.n_part
+
+    def inplace_whole(self, n_parts: int, n_examples: int) -> None:
+        self.total /= self.n_tokens if self.accumulate == RIGHT else n_parts
+        self.n_tokens = np.zeros(1)
 
 
 class FullCount(Accumulated):
@@ -69,28 +95,18 @@ class ClippedFirst(Accumulated):
 
 EQUAL, MEANS, RIGHT = (MLP.gradient_into, PARTS), "mean_of_means", "by_examples"
 MISTAKES: dict[str, dict[str, MakeEngine]] = {  # claim -> the mistake, and what repairs it
-    "K3": {"mean of means": partial(Unequal, TOKENS, MEANS), "by examples": partial(Unequal, TOKENS, RIGHT)},
+    "K3": {"mean of means": partial(Unequal, TOKENS, MEANS), "by count": partial(Unequal, TOKENS, RIGHT)},
     "K4": {"divided by K": partial(FullCount, *EQUAL, MEANS), "by examples": partial(Accumulated, *EQUAL, RIGHT)},
-    "K5": {
-        "average of averages": partial(Unequal, SHARDS, MEANS),
-        "weighed by length": partial(Unequal, SHARDS, RIGHT),
-    },
-    "K6": {
-        "clipped before": partial(ClippedFirst, *EQUAL, MEANS),
-        "clipped after": partial(Accumulated, *EQUAL, RIGHT),
-    },
+    "K5": {"mean of means": partial(Unequal, SHARDS, MEANS), "weighed by length": partial(Unequal, SHARDS, RIGHT)},
+    "K6": {"clipped first": partial(ClippedFirst, *EQUAL, MEANS), "clipped after": partial(Accumulated, *EQUAL, RIGHT)},
 }
 
-
-class Trained(NamedTuple):
-    """Final parameters (R, P) in the order of `Evidence.weights`, and final training costs (R,), +inf if diverged."""
-
-    weights: Array
-    costs: Array
+# K3 with tokens: in one piece, the mistake, the repair
+BY_TOKENS = [partial(Tokens, 1, RIGHT), partial(Tokens, PARTS, MEANS), partial(Tokens, PARTS, RIGHT)]
 
 
 class Tried(NamedTuple):
-    """A mistake on one dataset: a cell that the sweep trained, in one piece, and both ways to compute it in parts."""
+    """A mistake on one dataset: a cell that was trained in one piece, and both ways to compute it in parts."""
 
     name: str
     whole: Trained
@@ -106,26 +122,6 @@ class Tried(NamedTuple):
     def left(self) -> Array:
         """The same of the right way."""
         return relative(self.right.weights, self.whole.weights)
-
-
-def train(cell: Cell, engine: MakeEngine) -> Trained:
-    """The cell, trained by another engine."""
-    cell.engine = engine
-    for _ in cell.train():
-        pass
-    params = (result := cell.result()).parameters
-    weights = [array.reshape(len(params.flat), -1) for array in (*params.W, *params.b)]
-    last = tables.history(result, cell.config).groupby("replica").tail(1).sort_values("replica")
-    costs = last["train_cost"].where(last["outcome"] != Outcome.DIVERGED, np.inf).fillna(np.inf)
-    return Trained(np.concatenate(weights, axis=1), costs.to_numpy(dtype=float))
-
-
-def relative(one: Array, other: Array) -> Array:
-    """‖one − other‖/‖other‖ of each row; 0 for the same bits, inf where nothing finite can be said."""
-    with np.errstate(all="ignore"):
-        size, gap = (np.linalg.norm(V.astype(float), axis=1) for V in (other, one - other))
-        found = np.nan_to_num(gap / size, nan=np.inf)
-    return np.where((one == other).all(axis=1), 0.0, found)
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -202,7 +198,9 @@ def _tried(evidence: Evidence, claim: str) -> Iterator[Tried]:
         cell = str(row["cell"])
         whole = Trained(evidence.weights(cell), evidence.final_costs[cell])
         name = str(row["dataset"]) + (RANDOM if (claim, row["order"]) == ("K5", "none") else "")
-        yield Tried(name, whole, *(train(evidence.again(cell), engine) for engine in MISTAKES[claim].values()))
+        yield Tried(name, whole, *(train_again(evidence.again(cell), engine) for engine in MISTAKES[claim].values()))
+        if claim == "K3":
+            yield Tried(f"{name}, tokens", *(train_again(evidence.again(cell), engine) for engine in BY_TOKENS))
 
 
 def _of_claim(cells: "pd.DataFrame", claim: str) -> "pd.Series":
@@ -228,7 +226,8 @@ def _another_cost(tried: Sequence[Tried], found: Found) -> Verdict:
     """K5: whether the cost is higher where shards differ in what they contain."""
     higher = {"b lower": Verdict.SUPPORTED, "unresolved": Verdict.UNRESOLVED}
     differing = [found["K5", own.name].verdict for own in tried if RANDOM not in own.name]
-    return all_hold([*(higher.get(word, Verdict.REFUTED) for word in differing), *_repaired(tried)])
+    costs = all_hold(higher.get(word, Verdict.REFUTED) for word in differing)
+    return all_hold([costs, *_repaired(tried)])
 
 
 def _last_window(evidence: Evidence, tried: Sequence[Tried], found: Found) -> Finding:

@@ -65,7 +65,7 @@ def _times(ratios: Mapping[int, Interval]) -> Panel:
 
 
 def update_after_each(evidence: Evidence) -> Finding:
-    """K8: each at its best rate; nothing is said where that lies on the edge of its grid."""
+    """K8: each at its best rate, on the replicas that did not choose it; nothing is said where that lies on an edge."""
     about = evidence.cells[["cell", "dataset", "micro_batches"]]
     best = evidence.answer.targets.merge(about, on="cell")
     best = best[best["n_rates"] > 1]
@@ -74,8 +74,9 @@ def update_after_each(evidence: Evidence) -> Finding:
     for dataset, own in best.groupby("dataset", sort=False):
         cells = {(row.batch_size, row.micro_batches): row.cell for row in own.itertuples()}
         if {EACH, PARTS} <= cells.keys():
-            both = [evidence.to_target[cells[way]] for way in (EACH, PARTS)]
-            arms |= {(str(dataset), clock): (both[0][clock], both[1][clock]) for clock in CLOCKS}
+            each, parts = (evidence.answer.to_target[cells[way]] for way in (EACH, PARTS))
+            for clock in CLOCKS:
+                arms[str(dataset), clock] = evidence.reported(each, clock), evidence.reported(parts, clock)
             tuned[str(dataset)] = not (own["edge"] != "").any()
     if not arms:
         return Finding("K8", Verdict.UNRESOLVED, "The two ways were not both trained at several rates.")

@@ -1,7 +1,6 @@
 """Judges order: what shuffling is worth, and what correlated examples do to a batch without it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,8 @@ from harness.inference import (
     lower,
     mean_interval,
     median_interval,
+    paired_ratio,
+    reported,
     together,
 )
 from harness.report import interval, number
@@ -29,7 +30,8 @@ ROUNDING = 1e-6  # relative difference of costs at B=N that a different order of
 LAW = 1.25  # factor within which the laws have to hold
 CORRELATION = 0.5  # of two examples of a block, as order.yaml has it
 KEPT = 0.8  # share of a block's examples that are in the training part
-ORDERS = ("once", "none", "replacement", "sorted")  # against reshuffle
+UNSHUFFLED = {"sorted": "sorted by label", "source": "in the order of the file"}
+ORDERS = ("once", "none", "replacement", *UNSHUFFLED)  # against reshuffle
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -42,40 +44,49 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 
 def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
-    """C18: sorted against reshuffled where batches are small, and where the batch is the whole set."""
+    """C18: unshuffled against reshuffled where batches are small, and where the batch is the whole set."""
     best = evidence.answer.best.merge(cells[["cell", "dataset", "order"]], on="cell")
     chosen = best[best["batch_size"] == SMALL].set_index(["dataset", "order"])
     datasets = list(dict.fromkeys(cells["dataset"]))
-    cost = {key: evidence.final_costs[cell] for key, cell in chosen["cell"].items()}
-    found = evidence.compare({name: (cost[name, "reshuffle"], cost[name, "sorted"]) for name in datasets})
-    ratio = {name: _inverse(comparison.ratio) for name, comparison in found.items()}
-    edges = {name: _edges(chosen.loc[name]) for name in datasets}
-    small = together(Verdict.UNRESOLVED if edges[name] else lower(found[name]) for name in datasets)
+    keys = [(name, order) for order in UNSHUFFLED for name in datasets if (name, order) in chosen.index]
+    cost = {key: reported(evidence.final_costs[cell]) for key, cell in chosen["cell"].items()}
+    found = evidence.compare({(name, order): (cost[name, "reshuffle"], cost[name, order]) for name, order in keys})
+    ratio = {(name, order): paired_ratio(cost[name, order], cost[name, "reshuffle"]) for name, order in keys}
+    edges = {(name, order): _edges(chosen.loc[name].loc[[order, "reshuffle"]]) for name, order in keys}
+    small = together(Verdict.UNRESOLVED if edges[key] else lower(found[key]) for key in keys)
     whole = float(np.max(list(_whole(evidence, cells).values())))
-    words = "; ".join(f"{name} {interval(ratio[name])}{edges[name] or _needed(found[name])}" for name in datasets)
-    rows = [(name, interval(ratio[name]), *others) for name, *others in _at_one_rate(evidence, cells, datasets)]
+    words = {key: f"{key[0]} {interval(ratio[key])}{edges[key] or _needed(found[key])}" for key in keys}
+    said = ". ".join(
+        f"{name.capitalize()} over reshuffled: {'; '.join(words[key] for key in keys if key[1] == order)}"
+        for order, name in UNSHUFFLED.items()
+        if any(key[1] == order for key in keys)
+    )
+    rows = [
+        (name, *(interval(ratio[name, order]) if (name, order) in ratio else "" for order in UNSHUFFLED), *others)
+        for name, *others in _at_one_rate(evidence, cells, datasets)
+    ]
     return Finding(
         "C18",
         all_hold([small, exactly(whole, ROUNDING)]),
-        f"Final cost at B={SMALL}, sorted by label over reshuffled, each at its best rate: {words}."
-        f"{_others(evidence, cells)} At B=N the two differ by at most {whole:.0e}, relatively.",
-        unit=f"× the final cost of reshuffled examples at B={SMALL} ({datasets[0]})",
-        effect=ratio[datasets[0]],
-        replicas=evidence.answer.n_replicas,
+        f"Final cost at B={SMALL}, each at its best rate. {said}.{_others(evidence, cells)} At B=N they differ by at "
+        f"most {whole:.0e}, relatively.",
+        unit=f"× the final cost of reshuffled examples at B={SMALL} ({', '.join(keys[0])})",
+        effect=ratio[keys[0]] if np.isfinite(ratio[keys[0]].high) else None,
+        replicas=min(found[key].pairs for key in keys),
         panels=[_rates(cells, datasets[0]), _by_order(evidence, cells)],
-        rows=[("over reshuffled", "sorted, best rates", *(f"{order}, one rate" for order in ORDERS)), *rows],
+        rows=[
+            ("over reshuffled", *(f"{order}, best rates" for order in UNSHUFFLED), *(f"{o}, one rate" for o in ORDERS)),
+            *rows,
+        ],
     )
-
-
-def _inverse(ratio: Interval) -> Interval:
-    return replace(ratio, estimate=1 / ratio.estimate, low=1 / ratio.high, high=1 / ratio.low)
 
 
 def _edges(chosen: pd.DataFrame) -> str:
     """What to extend, in words, if a best rate of the orders compared is the last of its grid."""
-    rows = [chosen.loc[order] for order in ("sorted", "reshuffle")]
     at = [
-        f"{row['edge']} end, {number(row['learning_rate'])}, of the rates for {row.name}" for row in rows if row["edge"]
+        f"{row['edge']} end, {number(row['learning_rate'])}, of the rates for {order}"
+        for order, row in chosen.iterrows()
+        if row["edge"]
     ]
     return f" (best at the {' and at the '.join(at)}: extend them)" if at else ""
 
@@ -85,12 +96,13 @@ def _needed(comparison: Comparison) -> str:
 
 
 def _whole(evidence: Evidence, cells: pd.DataFrame) -> dict[str, float]:
-    """Dataset -> largest relative difference of final costs at B=N between sorted and reshuffled."""
+    """Dataset -> largest relative difference of final costs at B=N between unshuffled and reshuffled."""
     found = {}
     for name, own in cells[cells["batch_size"] == cells["n_train"]].groupby("dataset"):
         cell = own.set_index("order")["cell"]
-        a, b = (evidence.final_costs[cell[order]] for order in ("sorted", "reshuffle"))
-        found[str(name)] = float(np.max(np.abs(a - b) / b))
+        b = evidence.final_costs[cell["reshuffle"]]
+        others = [evidence.final_costs[cell[order]] for order in UNSHUFFLED if order in cell]
+        found[str(name)] = float(np.max([np.abs(a - b) / b for a in others]))
     return found
 
 
@@ -116,17 +128,17 @@ def _median_ratio(a: Array, b: Array) -> Interval:
 def _others(evidence: Evidence, cells: pd.DataFrame) -> str:
     """What the orders that are neither make of it, in the first dataset that has them."""
     ratios = _ratios(evidence, cells)
-    shown = [key for key in ratios if key[1] not in ("sorted",)]
+    shown = [key for key in ratios if key[1] not in UNSHUFFLED]
     if not shown:
         return ""
     words = ", ".join(f"{order} {interval(ratios[name, order])}" for name, order in shown if name == shown[0][0])
-    return f" At one rate on {shown[0][0]}, over reshuffled: {words}."
+    return f" At one rate on {shown[0][0]}, over reshuffled: {words} (none: in the random order of the split)."
 
 
 def _rates(cells: pd.DataFrame, dataset: str) -> Panel:
     own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == SMALL)].sort_values("learning_rate")
     lines = []
-    for order in ("reshuffle", "sorted"):
+    for order in ("reshuffle", *UNSHUFFLED):
         at = own[own["order"] == order]
         lines.append(Series(order, at["learning_rate"], at["score"], at["q25"], at["q75"]))
     return Panel(f"Final cost, {dataset}, B={SMALL}", "learning rate", "training cost per example", lines)

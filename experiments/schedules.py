@@ -8,14 +8,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, costs_at, limits, median_cost, quartiles
-from harness.inference import Comparison, Interval, Verdict, inside, lower, median_interval, together
+from harness.inference import Interval, Verdict, all_hold, exactly, inside, lower, paired_ratio, together
 from harness.report import interval, number, verdicts_along
 
 Array = NDArray[np.floating]
 
 BASE = 8  # batch size from which all begins
 BANDS = (1.03, 1.05, 1.1)  # factors within which two costs are as good as each other
-LOSS = 1.1  # times the cost of the small batch, above which the linear rule has lost something
+LOSSES = (1.05, 1.1, 1.25, 1.5, 2)  # times the cost of the small batch, above which the linear rule fails: nobody says
 ARMS = ("constant", "lowered rate", "raised batch")
 
 
@@ -57,25 +57,32 @@ def _arm(cell: pd.Series) -> str:
 
 
 def raised(claim: str, evidence: Evidence, settings: list[Setting]) -> Finding:
-    """Raised batches against lowered rates, where lowering changes anything."""
+    """Raised batches against lowered rates, where it pays to lower the rate."""
     ratios = {own.name: _ratios(evidence, own) for own in settings}
     gains = {own.name: _ratio(evidence, own, "constant", own.ends[-1]) for own in settings}
-    telling = [name for name, gain in gains.items() if inside(gain, 1 / BANDS[-1], BANDS[-1]) == Verdict.REFUTED]
-    along = {band: together(_within(ratios[name], band) for name in telling) for band in BANDS} if telling else {}
-    widest = max((found for name in telling for found in ratios[name]), key=_off, default=None)
-    saved = "; ".join(f"{own.name} {_updates(evidence, own)}" for own in settings if own.name in telling)
-    alike = [name for name in gains if name not in telling]
+    telling = [own for own in settings if inside(gains[own.name], BANDS[-1], np.inf) is Verdict.SUPPORTED]
+    along = {band: together(_within(ratios[own.name], band) for own in telling) for band in BANDS} if telling else {}
+    updates = {own.name: _updates(evidence, own) for own in telling}
+    fewer = exactly(sum(raised_ >= lowered for raised_, lowered in updates.values()), 0)
+    widest = max((found for own in telling for found in ratios[own.name]), key=_off, default=None)
+    told = {
+        name: f"{name} {_words(max(ratios[name], key=_off))}, with a constant rate {_words(gain)}"
+        for name, gain in gains.items()
+    }
+    pays = "; ".join(f"{told[name]}, {a} in place of {b} updates" for name, (a, b) in updates.items())
+    others = "; ".join(text for name, text in told.items() if name not in updates)
     return Finding(
         claim,
-        together(along.values()) if along else Verdict.UNRESOLVED,
-        (f"Cost with the batch raised over that with the rate lowered, farthest from 1: {interval(widest)}. "
-         f"Verdicts along the band: {verdicts_along(along)}. Updates: {saved}." if widest else "")
-        + (f" Lowering the rate changes too little to tell anything on {', '.join(alike)}." if alike else ""),
+        all_hold([together(along.values()), fewer]) if telling else Verdict.UNRESOLVED,
+        "Cost with the batch raised over that with the rate lowered, farthest from 1, where it pays to lower the rate: "
+        f"{pays or 'nowhere'}."
+        + (f" Along the band: {verdicts_along(along)}." if along else "")
+        + (f" Not judged, as it does not pay there: {others}." if others else ""),
         unit="× the cost with the rate lowered (the setting that is farthest off)" if widest else "",
         effect=widest,
         replicas=evidence.answer.n_replicas,
-        panels=[*_curves(evidence, settings[-1]), _all_ratios(ratios, gains)] if settings else [],
-    )  # fmt: skip
+        panels=[*_curves(evidence, (telling or settings)[-1]), _all_ratios(ratios, gains)] if settings else [],
+    )
 
 
 def _ratios(evidence: Evidence, setting: Setting) -> list[Interval]:
@@ -85,32 +92,31 @@ def _ratios(evidence: Evidence, setting: Setting) -> list[Interval]:
 def _ratio(evidence: Evidence, setting: Setting, arm: str, epoch: int) -> Interval:
     """Cost of the arm over that with the rate lowered, at the end of an epoch."""
     costs = [_costs(evidence, setting.cells[name], epoch) for name in (arm, "lowered rate")]
-    return _median_ratio(*costs)
+    return paired_ratio(*costs)
 
 
 def _costs(evidence: Evidence, cell: pd.Series, epoch: int) -> Array:
     return np.asarray(costs_at(evidence.histories[cell["cell"]], "epoch", epoch), dtype=float)
 
 
-def _median_ratio(one: Array, other: Array) -> Interval:
-    """Of replicas, with the 95 % limits; a replica that is lost in either arm counts against the first."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return median_interval(np.where(np.isfinite(one) & np.isfinite(other), one / other, np.inf))
-
-
 def _within(ratios: list[Interval], band: float) -> Verdict:
-    return together(inside(ratio, 1 / band, band) for ratio in ratios)
+    return all_hold(inside(ratio, 1 / band, band) for ratio in ratios)
 
 
 def _off(ratio: Interval) -> float:
-    return float(np.abs(np.log([ratio.low, ratio.high])).max())
+    with np.errstate(divide="ignore"):
+        return float(np.abs(np.log([ratio.low, ratio.high])).max())
 
 
-def _updates(evidence: Evidence, setting: Setting) -> str:
-    lowered, raised_ = (
-        int(evidence.histories[setting.cells[arm]["cell"]]["update"].max()) for arm in ("lowered rate", "raised batch")
-    )
-    return f"{raised_} in place of {lowered}"
+def _words(ratio: Interval) -> str:
+    return "(lost in both)" if np.isnan(ratio.estimate) else interval(ratio)
+
+
+def _updates(evidence: Evidence, setting: Setting) -> tuple[int, int]:
+    """With the batch raised, and with the rate lowered."""
+    cells = (setting.cells[arm]["cell"] for arm in ("raised batch", "lowered rate"))
+    raised_, lowered = (int(evidence.histories[cell]["update"].max()) for cell in cells)
+    return raised_, lowered
 
 
 def _curves(evidence: Evidence, setting: Setting) -> Iterator[Panel]:
@@ -152,39 +158,51 @@ class Large:
     warmed: Array
     base: Array
 
+    @property
+    def name(self) -> str:
+        return f"{self.dataset} k={self.k}"
+
 
 def warmed_up(evidence: Evidence) -> Iterator[Finding]:
     found = list(_large(evidence))
     if not found:
         yield from (Finding(claim, Verdict.UNRESOLVED, "No cell with a warm-up.") for claim in ("H2", "H2.cost"))
         return
-    comparisons = evidence.compare({(own.dataset, own.k): (own.warmed, own.without) for own in found})
-    kept = {(own.dataset, own.k): _median_ratio(own.warmed, own.base) for own in found}
-    lost = {(own.dataset, own.k): int(np.isinf(own.without).sum()) for own in found}
-    each = "; ".join(
-        f"{name} k={k}: {_gain(comparison)}, without it {lost[name, k]} of {len(found[0].base)} diverged"
-        for (name, k), comparison in comparisons.items()
-    )
+    compared = evidence.compare({own.name: (own.warmed, own.without) for own in found})
+    price = {own.name: paired_ratio(own.without, own.base) for own in found}
+    failing = {
+        loss: [name for name in price if inside(price[name], loss, np.inf) is Verdict.SUPPORTED] for loss in LOSSES
+    }
+    along = {loss: together(lower(compared[name]) for name in names) for loss, names in failing.items() if names}
+    fine = [name for name in price if name not in failing[LOSSES[0]]]
+    shown = {own.name: paired_ratio(own.warmed, own.without) for own in found if own.name not in fine}
+    effect = next(((name, ratio) for name, ratio in shown.items() if _known(ratio)), None)
     yield Finding(
         "H2",
-        together(lower(comparison) for comparison in comparisons.values()),
-        f"Final cost at the linear rule's rate, with a warm-up over without: {each}.",
-        unit=f"× the final cost without a warm-up ({found[0].dataset}, k={found[0].k})",
-        effect=comparisons[found[0].dataset, found[0].k].ratio,
+        together(along.values()),
+        "Final cost at the linear rule's rate, with a warm-up over without: "
+        f"{'; '.join(_gain(own, shown[own.name]) for own in found if own.name in shown) or 'it fails nowhere'}."
+        + (f" By how many times the small batch's cost is a failure: {verdicts_along(along)}." if along else "")
+        + (f" Not judged, as it does not surely fail there without one: {', '.join(fine)}." if fine else ""),
+        unit=f"× the final cost without a warm-up ({effect[0]})" if effect else "",
+        effect=effect[1] if effect else None,
         replicas=evidence.answer.n_replicas,
         panels=[_over_k(own, found) for own in dict.fromkeys(one.dataset for one in found)],
     )
-    names, title = [f"{name} k={k}" for name, k in kept], f"Final cost over that at B={BASE}"
+    kept = {own.name: paired_ratio(own.warmed, own.base) for own in found}
+    costs = {loss: together(inside(ratio, 0, loss) for ratio in kept.values()) for loss in LOSSES}
+    title, (first, ratio) = f"Final cost over that at B={BASE}", next(iter(kept.items()))
     yield Finding(
         "H2.cost",
-        together(inside(ratio, 0, LOSS) for ratio in kept.values()),
+        together(costs.values()),
         "Final cost with a warm-up over that of the small batch: "
-        + "; ".join(f"{name} {interval(ratio)}" for name, ratio in zip(names, kept.values(), strict=True)) + ".",
-        unit=f"× the final cost at B={BASE} ({found[0].dataset}, k={found[0].k})",
-        effect=kept[found[0].dataset, found[0].k],
+        + "; ".join(f"{name} {interval(ratio)}" for name, ratio in kept.items())
+        + f". The claim, by the ratio that is a loss: {verdicts_along(costs)}.",
+        unit=f"× the final cost at B={BASE} ({first})",
+        effect=ratio,
         replicas=evidence.answer.n_replicas,
-        panels=[_beside(title, names, {"with a warm-up": list(kept.values())}, (LOSS,))],
-    )  # fmt: skip
+        panels=[_beside(title, list(kept), {"with a warm-up": list(kept.values())}, (LOSSES[0], LOSSES[-1]))],
+    )
 
 
 def _large(evidence: Evidence) -> Iterator[Large]:
@@ -201,10 +219,15 @@ def _large(evidence: Evidence) -> Iterator[Large]:
             yield Large(str(dataset), round(row.batch_size / base), *arms)
 
 
-def _gain(comparison: Comparison) -> str:
-    """The ratio, or how few replicas diverged in neither arm."""
-    known = np.isfinite([comparison.ratio.low, comparison.ratio.high]).all()
-    return interval(comparison.ratio) if known else f"{comparison.finite} replicas diverged in neither"
+def _gain(own: Large, ratio: Interval) -> str:
+    """The ratio, if it is finite, and how many diverged."""
+    warmed, without = (int(np.isinf(costs).sum()) for costs in (own.warmed, own.without))
+    lost = f"{warmed} diverged, without one {without}, of {len(own.base)}" if warmed or without else ""
+    return f"{own.name} {', '.join(part for part in (interval(ratio) if _known(ratio) else '', lost) if part)}"
+
+
+def _known(ratio: Interval) -> bool:
+    return ratio.low > 0 and ratio.high < np.inf
 
 
 def _over_k(dataset: str, found: list[Large]) -> Panel:

@@ -167,21 +167,26 @@ def convergence(evidence: Evidence) -> Finding:
         f"is the target: {verdicts_along(verdicts)}.",
         unit="× the updates of B=1 (first dataset)",
         effect=shown if shown and np.isfinite(shown.estimate) else None,
-        replicas=int(evidence.answer.n_replicas),
+        replicas=min((len(own["updates"]) for own in reached.values()), default=0),
         panels=[_to_target(reached, best, clock) for clock in TARGET_LABELS],
     )
 
 
 def _to(evidence: Evidence, share: float) -> "tuple[pd.DataFrame, Reached]":
-    """The best cells to this share of the initial cost, of those that were shuffled, and what all cells need to it."""
+    """The best cells to this share of the initial cost, of those that were shuffled, and what they need to it.
+
+    On the replicas that did not choose the rate.
+    """
     data, goals = evidence.data, {name: goal * share / SHARES[-1] for name, goal in evidence.answer.targets_at.items()}
-    best, reached = evidence.answer.targets, evidence.to_target
+    best, reached = evidence.answer.targets, evidence.answer.to_target
     if share != SHARES[-1]:
         reached = updates_to_target(data.histories, goals, data.finished)
         best = targets_table(data.finished, reached, evidence.rng, data.n_blocks)
-        reached = {cell: own | {"seconds": own["seconds"][: data.n_blocks]} for cell, own in reached.items()}
     best = best.join(evidence.cells.set_index("cell")[["dataset", "n_train", "order"]], on="cell")
-    return best[best["order"] == "reshuffle"], reached
+    best = best[best["order"] == "reshuffle"]
+    return best, {
+        cell: {clock: evidence.reported(reached[cell], clock) for clock in TARGET_LABELS} for cell in best["cell"]
+    }
 
 
 def _compared(evidence: Evidence, best: "pd.DataFrame", reached: Reached) -> tuple[Compared, str]:

@@ -30,4 +30,5 @@ from harness.analysis.study import (
 )
 from harness.analysis.sweep_tables import DATA_NOTES, LOOKS, SweepCell, SweepData, sweep_data
 from harness.analysis.timing import BLOCKS, interruption, usable
+from harness.analysis.trained import MakeEngine, Trained, relative, train_again
 from harness.analysis.variance import Shares

@@ -15,7 +15,7 @@ from harness.analysis.comparisons import MARGIN, costs_when_spent
 from harness.analysis.courses import Courses
 from harness.analysis.parts import WALL
 from harness.analysis.sweep_tables import SweepData
-from harness.inference import Array, Comparison, Interval, compare_family
+from harness.inference import Array, Comparison, Interval, compare_family, reported
 from harness.training import block_seconds
 from harness.training import quartiles as quartiles_of
 
@@ -55,6 +55,11 @@ class Evidence:
         """
         n = self.data.n_blocks
         return {cell: own | {"seconds": own["seconds"][:n]} for cell, own in self.answer.to_target.items()}
+
+    def reported(self, reached: Mapping[str, Array], clock: str) -> Array:
+        """What one cell of `Answer.to_target` needs on a clock, of the replicas that did not choose its rate."""
+        own = reported(reached[clock])
+        return own[: self.data.n_blocks] if clock == "seconds" else own
 
     @cached_property
     def histories(self) -> "dict[str, pd.DataFrame]":

@@ -32,6 +32,7 @@ from harness.inference.learning_rates import (
     Split,
     best_learning_rate,
     edge_of,
+    reported,
     scaling_exponent,
     split_replicas,
 )

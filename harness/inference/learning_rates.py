@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.inference import fits
 from harness.inference.fits import Status
 from harness.inference.intervals import CENTRAL, ROUNDING, UNKNOWN, Array, Interval, censored, median_interval
+from harness.inference.sign_flips import fewest_pairs
 from harness.inference.subsets import FEWEST_REPLICAS, copies, subset_interval, subset_middles
 
 Indices = NDArray[np.intp]
@@ -69,6 +70,11 @@ def split_replicas(n: int, fewest: int | None) -> Split:
     if fewest is None or n < 2 * fewest:
         return Split(everyone, everyone, False)
     return Split(everyone[: n // 2], everyone[n // 2 :], True)
+
+
+def reported(values: Array) -> Array:
+    """Of values (R,) those of the replicas that report where others, if there are enough, chose a rate."""
+    return values[split_replicas(len(values), fewest_pairs(1)).report]
 
 
 def _table(costs: Mapping[float, ArrayLike]) -> Array:

@@ -109,5 +109,6 @@ def unresolvable(cells: Sequence[GridCell], looks: Sequence[int] = ()) -> str:
     if not missing(cells):
         return ""
     count = n_comparisons([cell.identity.values for cell in cells])
-    seeds = looks[-1] if looks else min(len(cell.config.replicas) for cell in cells)
+    n_replicas = sorted(len(cell.config.replicas) for cell in cells)
+    seeds = looks[-1] if looks else n_replicas[-2:][0]  # the most pairs that two cells can have
     return too_few_seeds(count, seeds, at_most=True)

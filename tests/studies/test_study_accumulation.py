@@ -9,7 +9,7 @@ import pytest
 from synthetic import cell, evidence
 
 from experiments import accumulation as study
-from experiments.accumulation import Accumulated, ClippedFirst, FullCount, Trained, Unequal
+from experiments.accumulation import Accumulated, ClippedFirst, FullCount, Tokens, Trained, Unequal
 from harness.analysis.study import judged
 from harness.inference import Verdict
 from harness.network import MLP, SGD, Engine, Parameters
@@ -65,15 +65,18 @@ def verdicts(monkeypatch) -> Any:
         ways = {
             id(engine): (claim, i) for claim, both in study.MISTAKES.items() for i, engine in enumerate(both.values())
         }
+        ways |= {id(engine): ("K3", (None, 0, 1)[i]) for i, engine in enumerate(study.BY_TOKENS)}
         swept = sweep(off, n_replicas)
         costs = {str(row.dataset): swept.final_costs[row.cell] for row in swept.cells.itertuples()}
 
         def train(name: tuple[str, str], engine: Any) -> Trained:
             claim, i = ways[id(engine)]
+            if i is None:
+                return Trained(THETA, costs[name[0]])
             far = {**EXACT, **(mistakes or {}).get(claim, {})}[("wrong", "right")[i]]
             return Trained(THETA * (1 + far), costs[name[0]] * (1.0 if i or name[1] == "none" else ratio))
 
-        monkeypatch.setattr(study, "train", train)
+        monkeypatch.setattr(study, "train_again", train)
         findings = judged(studies.definition("accumulation"), study.judge, swept)
         assert not any("nan" in finding.sentence for finding in findings)
         return {finding.claim: finding.verdict for finding in findings}
@@ -110,6 +113,14 @@ def study_claims() -> tuple[str, ...]:
 def test_a_mistake_that_does_not_show_or_is_not_repaired_refutes(verdicts, claim, far):
     """The null: what is called a mistake is the same training."""
     assert verdicts({claim: far})[claim] is REFUTED
+
+
+def test_random_shards_alone_tell_nothing_about_cost():
+    """The repair holds, but whether the cost is higher was asked nowhere."""
+    costs = np.ones(R)
+    alone = [study.Tried("digits" + study.RANDOM, *[Trained(THETA, costs)] * 3)]
+    found = evidence(one("digits"), answered=False).compare({("K5", alone[0].name): (costs, costs)})
+    assert study._another_cost(alone, found) is UNRESOLVED
 
 
 def test_an_average_of_averages_at_the_same_cost_refutes(verdicts):
@@ -154,6 +165,33 @@ EDGES = {  # of a whole batch of 64, and of the last one, of 32
 def clipped(g: list[float]) -> list[float]:
     norm = math.sqrt(sum(v * v for v in g))
     return [v * min(1.0, CLIP / norm) for v in g]
+
+
+def of_tokens(rule: str, tokens: list[int], means: list[list[float]], ends: list[int]) -> list[float]:
+    """One gradient: of each part the mean over its tokens, put together by their numbers or not."""
+    sizes = [sum(tokens[begin:stop]) for begin, stop in pairwise(ends)]
+    parts = [
+        [sum(tokens[i] * means[i][j] for i in range(begin, stop)) / size for j in range(D + 1)]
+        for (begin, stop), size in zip(pairwise(ends), sizes, strict=True)
+    ]
+    return put_together(rule, parts, sizes)
+
+
+@pytest.mark.parametrize(("micro_batches", "rule"), [(1, "by_examples"), (4, "by_examples"), (4, "mean_of_means")])
+@pytest.mark.parametrize("n_stack", [1, 2])
+def test_tokens_weigh_examples_as_loops_do(micro_batches, rule, n_stack):
+    rng = np.random.default_rng(5)
+    X, Y = rng.normal(size=(N, D)), rng.integers(2, size=(N, 1)).astype(float)
+    params = Parameters.initialized((D, 1), "glorot_normal", [np.random.default_rng(r) for r in range(n_stack)])
+    w, tokens = [*params.W[0][-1, :, 0].tolist(), params.b[0][-1, 0, 0].item()], np.resize(study.TOKENS, N).tolist()
+    engine = Tokens(micro_batches, rule, MLP(params, "identity", LOSS), SGD(params, RATE), (X, Y), "mean")
+    for start, n in ((0, 64), (64, 32)):
+        each = [literal_gradient(w, X[start + i].tolist(), Y[start + i, 0]) for i in range(n)]
+        ends = list(range(0, n + 1, 64 // micro_batches)) if micro_batches > 1 else [0, n]
+        g = of_tokens(rule, tokens[start : start + n], each, ends)
+        w = [v - RATE * slope for v, slope in zip(w, g, strict=True)]
+    engine.make_updates(slice(0, N), B)
+    np.testing.assert_allclose(params.flat[-1], w, rtol=1e-12)
 
 
 def put_together(rule: str, means: list[list[float]], sizes: list[int]) -> list[float]:
@@ -230,7 +268,8 @@ def test_a_cell_is_trained_by_the_mistake_and_by_its_repair(claim):
     changes = sizes.get(claim, {"batch_size": 32, "optimizer_clip_norm": 0.05}) | {"epochs": 3, "seeds": 3}
     _, flat = run(**changes)
     wrong, right = (
-        study.train(Cell(configured(**changes), draw_dataset()), engine) for engine in study.MISTAKES[claim].values()
+        study.train_again(Cell(configured(**changes), draw_dataset()), engine)
+        for engine in study.MISTAKES[claim].values()
     )
     whole = np.concatenate([array.reshape(3, -1) for array in by_layer(flat)], axis=1)
     assert study.relative(right.weights, whole).max() <= 1e-13

@@ -90,6 +90,18 @@ def test_a_best_rate_on_the_edge_makes_no_claim():
     assert verdicts(*two_ways({"digits": 4.0, "wine": 3.0}, best=RATES[-1]))["K8"] is UNRESOLVED
 
 
+@pytest.mark.parametrize("half", [slice(0, 8), slice(8, 16)])
+def test_replicas_that_choose_a_rate_do_not_report_it(half):
+    """Half of the replicas are lucky with an update after every part; with the others it takes as many."""
+    swept = evidence(*two_ways({"digits": 1.0, "wine": 1.0}), n_replicas=16, answered=False)
+    for row in swept.cells[swept.cells["batch_size"] == study.EACH[0]].itertuples():
+        for values in swept.answer.to_target[row.cell].values():
+            values[half] *= 0.01
+    found = {finding.claim: finding for finding in study.judge(swept)}["K8"]
+    assert found.verdict is (REFUTED if half.start == 0 else SUPPORTED)
+    assert found.replicas == 8
+
+
 def test_three_replicas_decide_nothing_about_epochs():
     assert verdicts(*two_ways({"digits": 4.0, "wine": 3.0}), n_replicas=3)["K8"] is UNRESOLVED
 

@@ -16,7 +16,7 @@ SIZES = [256 * 2**k for k in range(9)]
 MODULE = JUDGE.__globals__
 
 
-def sweep(us_per_update, sizes=SIZES, final=0.05):
+def sweep(us_per_update, sizes=SIZES, final=0.05, n_replicas=6):
     """us_per_update: N -> µs of an update at B=N; a mini-batch takes as many updates, of 100 µs each."""
     cells = []
     for N in sizes:
@@ -24,7 +24,7 @@ def sweep(us_per_update, sizes=SIZES, final=0.05):
             about = {"n_train": N, "dataset.load.n_samples": N, "n_updates": 60, "final": final * factor}
             cells.append(cell(32, rate, update_us=100.0, **about))
             cells.append(cell(N, rate, update_us=us_per_update(N), **about))
-    return evidence(*cells, n_replicas=6)
+    return evidence(*cells, n_replicas=n_replicas)
 
 
 def findings(*arguments, **options):
@@ -35,6 +35,7 @@ def test_a_cost_in_proportion_to_n_has_neither_threshold_nor_knee():
     found = findings(lambda N: 40 + N, sizes=SIZES[::2] + SIZES[1:2])
     assert found["C10"].verdict is Verdict.REFUTED
     assert "at every N from 256 on" in found["C10"].sentence
+    assert "times as long as B=32;" in found["C10"].sentence
     assert found["N1"].verdict is Verdict.REFUTED
 
 
@@ -70,6 +71,16 @@ def test_a_replica_that_misses_the_cost_counts(arms):
     assert {finding.verdict for finding in found.values()} == {Verdict.UNRESOLVED}
     assert "Not every replica reaches the cost at N=256, 512, 1024" in found["C10"].sentence
     assert not any("nan" in finding.sentence for finding in found.values())
+
+
+@pytest.mark.parametrize(("half", "verdict"), [(slice(0, 6), Verdict.REFUTED), (slice(6, 12), Verdict.SUPPORTED)])
+def test_replicas_that_choose_a_rate_do_not_report_it(half, verdict):
+    """A jump at 2000 examples in one half of the replicas only."""
+    of = sweep(lambda N: 100, sizes=SIZES[::2] + SIZES[3:4], n_replicas=12)
+    for row in of.cells[of.cells["batch_size"] >= 2048].itertuples():
+        of.answer.to_target[row.cell]["seconds"][half] *= 20
+    found = {finding.claim: finding for finding in JUDGE(of)}["C10"]
+    assert (found.verdict, found.replicas) == (verdict, 6)
 
 
 def test_what_never_takes_too_long_refutes_the_threshold():

@@ -23,10 +23,14 @@ N = 640
 RATES = {0.1: 0.3, 0.3: 0.1, 1: 0.2}  # rate -> final cost
 
 
-def orders(dataset, worse=3.0, at_full=1.0, best=0.3):
-    """Reshuffled and sorted at three rates and at B=N; worse: sorted over reshuffled at B=8."""
+def orders(dataset, worse=3.0, at_full=1.0, best=0.3, source=None):
+    """Unshuffled and reshuffled at three rates and at B=N; worse, source: sorted, and as in the file, over reshuffled.
+
+    source: at B=8; None: it was not trained.
+    """
     cells = []
-    for order, factor in (("reshuffle", 1.0), ("sorted", worse)):
+    factors = {"reshuffle": 1.0, "sorted": worse} | ({} if source is None else {"source": source})
+    for order, factor in factors.items():
         for rate, final in RATES.items():
             made = final * factor if best in RATES else rate * factor
             cells.append(arm(8, rate, dataset, order, made))
@@ -94,6 +98,28 @@ def test_shuffling(how, verdict):
 def test_datasets_may_disagree():
     found = judged(shuffled, [*orders("digits"), *orders("wine", worse=1.0)])
     assert found.verdict == Verdict.CONDITIONAL
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict"), [(2.0, Verdict.SUPPORTED), (1.0, Verdict.CONDITIONAL), (0.5, Verdict.CONDITIONAL)]
+)
+def test_orders_may_disagree(source, verdict):
+    """Sorted examples have to be shuffled; those in the order of the file perhaps not."""
+    found = judged(shuffled, [*orders("digits", source=source), *orders("wine", source=source)])
+    assert found.verdict == verdict
+    assert "In the order of the file over reshuffled: digits " in found.sentence
+
+
+@pytest.mark.parametrize(("half", "verdict"), [(slice(0, 8), Verdict.REFUTED), (slice(8, 16), Verdict.SUPPORTED)])
+def test_replicas_that_choose_a_rate_do_not_report_it(half, verdict):
+    """Reshuffled is lucky on one half of the replicas only."""
+    evidence = synthetic.evidence(*orders("digits", worse=1.0), n_replicas=16, answered=False)
+    for row in evidence.cells[
+        evidence.cells["order"].eq("reshuffle") & evidence.cells["batch_size"].eq(8)
+    ].itertuples():
+        evidence.final_costs[row.cell][half] *= 0.1
+    found = shuffled(evidence, evidence.cells)
+    assert (found.verdict, found.replicas) == (verdict, 8)
 
 
 def test_a_best_rate_on_the_edge_makes_no_claim():

@@ -4,7 +4,7 @@ import pytest
 import synthetic
 
 from harness.analysis.study import judge_of
-from harness.inference.verdicts import Verdict
+from harness.inference import Interval, Verdict
 from harness.runs.studies import EXPERIMENTS
 
 judge = judge_of("schedules", EXPERIMENTS)
@@ -16,13 +16,13 @@ def cell(B, rate, dataset, final, noise=0.002, **params):
     return synthetic.cell(B, rate, dataset=dataset, final=final, noise=noise, **(keys | params))
 
 
-def three_arms(raised=0.1, constant=0.2, dataset="digits", rate=0.3, lowered=0.1, **params):
-    """Final costs of the arms, in cells of ten epochs."""
+def three_arms(raised=0.1, constant=0.2, dataset="digits", rate=0.3, lowered=0.1, updates=1279, **params):
+    """Final costs of the arms, in cells of ten epochs. updates: with the batch raised, of 1280."""
     steps = {"milestones": [5, 8], "milestone_factor": 5, **params}
     return [
         cell(8, rate, dataset, constant, **params),
         cell(8, rate, dataset, lowered, learning_rate_schedule="step", **steps),
-        cell(8, rate, dataset, raised, batch_size_schedule="step", **steps),
+        cell(8, rate, dataset, raised, batch_size_schedule="step", n_updates=updates, **steps),
     ]
 
 
@@ -50,7 +50,11 @@ def verdicts(*cells, n_replicas=16):
     ("how", "verdict"),
     [
         ({}, Verdict.SUPPORTED),
-        ({"constant": 0.05}, Verdict.SUPPORTED),  # lowering the rate may also do harm: raising does the same harm
+        ({"constant": 0.05}, Verdict.UNRESOLVED),  # lowering the rate does harm
+        ({"constant": 0.05, "raised": 0.2}, Verdict.UNRESOLVED),
+        ({"constant": None}, Verdict.SUPPORTED),
+        ({"lowered": None, "raised": None}, Verdict.UNRESOLVED),
+        ({"updates": 1280}, Verdict.REFUTED),
         ({"raised": 0.13}, Verdict.REFUTED),
         ({"raised": 0.07}, Verdict.REFUTED),
         ({"raised": None}, Verdict.REFUTED),
@@ -81,7 +85,15 @@ def test_settings_may_disagree():
 def test_a_setting_that_tells_nothing_is_named_and_left_out():
     found = verdicts(*three_arms(), *three_arms(constant=0.1, raised=0.2, dataset="wine"))["H1"]
     assert found.verdict == Verdict.SUPPORTED
-    assert found.sentence.endswith("Lowering the rate changes too little to tell anything on wine η=0.3.")
+    assert "Not judged, as it does not pay there: wine η=0.3" in found.sentence
+
+
+def test_one_period_in_which_they_differ_refutes_a_setting():
+    """The other may be too uncertain to tell."""
+    within, ratio = judge.__globals__["_within"], Interval
+    assert within([ratio(1.08, 1.07, 1.09), ratio(1.05, 1.0, 1.1)], 1.05) is Verdict.REFUTED
+    assert within([ratio(1.0, 0.99, 1.01), ratio(1.05, 1.0, 1.1)], 1.05) is Verdict.UNRESOLVED
+    assert within([ratio(1.0, 0.99, 1.01)] * 2, 1.05) is Verdict.SUPPORTED
 
 
 def test_adam_is_a_claim_of_its_own():
@@ -101,10 +113,13 @@ def test_two_replicas_do_not_tell():
     [
         ({}, Verdict.SUPPORTED, Verdict.SUPPORTED),
         ({"without": 0.3}, Verdict.SUPPORTED, Verdict.SUPPORTED),
-        ({"without": 0.1}, Verdict.REFUTED, Verdict.SUPPORTED),  # nothing that a warm-up could mend
-        ({"without": 0.05}, Verdict.REFUTED, Verdict.SUPPORTED),
-        ({"warmed": 0.2}, Verdict.SUPPORTED, Verdict.REFUTED),
-        ({"without": 0.1, "warmed": None}, Verdict.REFUTED, Verdict.REFUTED),
+        ({"without": 0.1}, Verdict.UNRESOLVED, Verdict.SUPPORTED),  # no failure that a warm-up could mend
+        ({"without": 0.05}, Verdict.UNRESOLVED, Verdict.SUPPORTED),
+        ({"without": 0.1, "warmed": None}, Verdict.UNRESOLVED, Verdict.REFUTED),
+        ({"warmed": 0.25}, Verdict.SUPPORTED, Verdict.REFUTED),
+        ({"warmed": 0.115}, Verdict.SUPPORTED, Verdict.CONDITIONAL),  # 1.15 times: by what is a loss
+        ({"without": 0.3, "warmed": 0.3}, Verdict.REFUTED, Verdict.REFUTED),  # the null: it fails with one, too
+        ({"without": 0.3, "warmed": 0.4}, Verdict.REFUTED, Verdict.REFUTED),
         ({"without": None, "warmed": None}, Verdict.UNRESOLVED, Verdict.REFUTED),
         ({"without": 0.11, "noise": 0.5}, Verdict.UNRESOLVED, Verdict.UNRESOLVED),
     ],
@@ -113,6 +128,18 @@ def test_two_replicas_do_not_tell():
 def test_a_warm_up_and_the_linear_rule(how, verdict, cost):
     found = verdicts(*warm(**how))
     assert (found["H2"].verdict, found["H2.cost"].verdict) == (verdict, cost)
+
+
+def test_only_where_it_fails_is_a_warm_up_judged():
+    found = verdicts(*warm(), *warm(k=32, without=0.1, warmed=0.3)[1:])["H2"]
+    assert found.verdict is Verdict.SUPPORTED
+    assert found.sentence.endswith("Not judged, as it does not surely fail there without one: digits k=32.")
+
+
+def test_divergence_is_told_by_its_numbers():
+    found = verdicts(*warm(without=None))["H2"]
+    assert "digits k=8 0 diverged, without one 16, of 16" in found.sentence
+    assert found.effect is None
 
 
 def test_batches_may_disagree():

@@ -58,7 +58,7 @@ NOTHING: dict[int, float] = {}
 US = {1: 40.0, 64: 100.0, 1024: 900.0}
 
 
-def sweep(finals=EVEN, off=0.0, drawn=0.1, us=US, rates=(0.1, 1.0, 10.0)):
+def sweep(finals=EVEN, off=0.0, drawn=0.1, us=US, rates=(0.1, 1.0, 10.0), n_replicas=10):
     """Three batch sizes at their rates; finals: B -> final cost at rate 1; us: B -> µs per update.
 
     off, drawn: how much the parameters at B=N are off, and differ with replacement.
@@ -72,7 +72,7 @@ def sweep(finals=EVEN, off=0.0, drawn=0.1, us=US, rates=(0.1, 1.0, 10.0)):
         own, weights = trained()
         files = {"weights.npz": weights + change, "cell": own}
         cells.append(cell(1024, 2.0, order=order, files=files))
-    return evidence(*cells)
+    return evidence(*cells, n_replicas=n_replicas)
 
 
 def findings(of):
@@ -133,6 +133,24 @@ def test_the_verdict_depends_on_the_clock_where_it_does():
     found = alone("convergence", sweep())  # fewer updates than B=1, but more epochs
     assert found.verdict is Verdict.CONDITIONAL
     assert "in updates" in found.sentence
+
+
+@pytest.mark.parametrize(("half", "verdict"), [(slice(0, 8), Verdict.REFUTED), (slice(8, 16), Verdict.SUPPORTED)])
+def test_replicas_that_choose_a_rate_do_not_report_it(half, verdict):
+    """B=64 is lucky on one half of the replicas; on the other it needs more than B=1, on every clock."""
+    of = sweep({1: 0.05, 64: 0.05}, n_replicas=16, us={1: 1.0, 64: 640.0, 1024: 900.0})
+    found = {}
+    for share in (0.5, 0.1):
+        best, reached = JUDGE.__globals__["_to"](of, share)
+        assert {len(values) for own in reached.values() for values in own.values()} == {8}
+        found[share] = best
+    for row in of.cells[of.cells["batch_size"] == 64].itertuples():
+        for values in of.answer.to_target[row.cell].values():
+            values[:] *= 50
+            values[half] *= 1e-6
+    best, reached = JUDGE.__globals__["_to"](of, 0.1)
+    compared, edges = JUDGE.__globals__["_compared"](of, best, reached)
+    assert JUDGE.__globals__["_verdict"](compared, edges) is verdict
 
 
 def test_no_winner_is_made_up_where_a_rate_is_on_the_edge():
