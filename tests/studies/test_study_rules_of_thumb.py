@@ -120,7 +120,10 @@ def test_an_edge_between_the_bounds_on_b_crit_is_read_by_no_part():
 
 def test_an_edge_leaves_open_the_part_that_reads_it_and_no_other():
     found = on_edge(8.0)
-    assert "no worse than any other rate up to B_crit/3: unresolved; worse than tuned from 3 B_crit: supp" in found.sentence
+    assert (
+        "no worse than any other rate up to B_crit/3: unresolved; worse than tuned from 3 B_crit: supp"
+        in found.sentence
+    )
     assert "not judged: the best rate of digits B=8; extend it" in found.sentence
 
 
