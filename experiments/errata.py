@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.analysis import Evidence, Finding, Panel, Series, median_cost
 from harness.inference import Comparison, Verdict, equal, opposite, together
 from harness.network import MLP, Engine, Parameters
-from harness.report import interval, number, verdicts_along
+from harness.report import interval, number, price, verdicts_along
 from harness.training import Cell, Outcome, tables
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     histories, steps = _trained(evidence)
     found = {margin: _compared(evidence, histories, margin) for margin in MARGINS}
     for claim, formula in CLAIMS.items():
-        yield _in_training(claim, formula, histories, steps, found)
+        yield _in_training(evidence, claim, formula, histories, steps, found)
     yield _in_the_cost(found, steps)
 
 
@@ -131,6 +131,7 @@ def _compared(evidence: Evidence, histories: "Mapping[Key, pd.DataFrame]", margi
 
 
 def _in_training(
+    evidence: Evidence,
     claim: str,
     formula: str,
     histories: "Mapping[Key, pd.DataFrame]",
@@ -146,11 +147,12 @@ def _in_training(
     off = " to ".join(dict.fromkeys(number(end) for end in np.quantile([steps[key] for key in own], [0, 1])))
     alike = "Its cost is that of the derived update, though its" if verdict is Verdict.SUPPORTED else "Its"
     first = next(iter(own.values()))
+    cost = _price(evidence, formula, found) if verdict is Verdict.UNRESOLVED else ""
     return Finding(
         claim,
         verdict,
         f"{alike} first step is off by {off} times the length of the derived one. Final cost: {settings}. The claim by "
-        f"the margin: {verdicts_along(verdicts)}.{_price(formula, found, verdict)}",
+        f"the margin: {verdicts_along(verdicts)}.{cost}",
         unit="× the cost of the derived update (first dataset)",
         effect=first.ratio if np.isfinite(first.ratio.low) else None,
         replicas=min(history["replica"].nunique() for history in histories.values()),
@@ -162,13 +164,16 @@ def _of(formula: str, found: Mapping[Key, Comparison]) -> dict[Key, Comparison]:
     return {key: comparison for key, comparison in found.items() if key[0] == formula}
 
 
-def _price(formula: str, found: Mapping[float, Mapping[Key, Comparison]], verdict: Verdict) -> str:
-    """How many seeds would tell where the claim is unresolved."""
-    every = [comparison for by_key in found.values() for comparison in _of(formula, by_key).values()]
-    needed = [
-        seeds for comparison in every if equal(comparison) is Verdict.UNRESOLVED and (seeds := _seeds(comparison))
-    ]
-    return f" About {max(needed)} seeds would tell." if verdict is Verdict.UNRESOLVED and needed else ""
+def _price(evidence: Evidence, formula: str, found: Mapping[float, Mapping[Key, Comparison]]) -> str:
+    """Seeds that would tell, and the time of all trainings of the datasets that need them: by each formula, too."""
+    every = [pair for by_key in found.values() for pair in _of(formula, by_key).items()]
+    needed = {key: seeds for key, one in every if equal(one) is Verdict.UNRESOLVED and (seeds := _seeds(one))}
+    dear = max(needed, key=needed.__getitem__, default=None)
+    if dear is None:
+        return ""
+    n = max(one.pairs + one.dropped for key, one in every if key == dear)
+    found_price = evidence.price([needed[dear]], n, evidence.cells[evidence.cells["dataset"] == dear[1]])
+    return price(found_price and (found_price[0], found_price[1] * (1 + len(MISPRINTS))))
 
 
 def _seeds(comparison: Comparison) -> int | None:

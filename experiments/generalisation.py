@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Ratio, Series, quartiles
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Ratio, Series, quartiles, updates_to_target
 from harness.inference import (
     Comparison,
     Split,
@@ -19,13 +19,19 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import held, interval, number, verdicts_along
+from harness.report import held, interval, number, price, verdicts_along
 
 Array = NDArray[np.floating]
+Reached = dict[str, dict[str, Array]]  # cell -> updates, epochs and seconds to a target (R,), +inf where it was missed
+Open = tuple[
+    str, int | None, int
+]  # a comparison that is: its dataset, the replicas that would tell, and those there are
 
 MARGINS = (0.01, 0.02)  # an accuracy lower by this part is as good
+EASIER = (1.0, 1.25, 1.5)  # times the target at which a training stops: it passes all of them
 REFERENCE = 8  # the batch size that larger ones are held against
 ROBUST, OTHER = 4, 256  # the batch sizes of L10
+STEPS = {1: 2.0, 2: 4.0}  # of its grids, and the factor by which a rate is then off
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -39,9 +45,26 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -> Finding:
     """L5: every batch size at its best rate, where the training cost crosses the target."""
-    tuned = {(str(name), int(B)): _tuned(evidence, own) for (name, B), own in cells.groupby(["dataset", "batch_size"])}
-    found = {key: _accuracy_ratio(tuned[key], tuned[key[0], REFERENCE]) for key in tuned if key[1] > REFERENCE}
-    parts = {margin: together(own.inside(1 - margin, np.inf) for own in found.values()) for margin in MARGINS}
+    by_target = {times: tuned_at(evidence, cells, times) for times in EASIER}
+    ratios = {
+        times: {key: _accuracy_ratio(own[key], own[key[0], REFERENCE]) for key in own if key[1] > REFERENCE}
+        for times, own in by_target.items()
+    }
+    good = [
+        (times, margin, name, ratio, ratio.inside(1 - margin, np.inf))
+        for times, own in ratios.items()
+        for margin in MARGINS
+        for (name, _), ratio in own.items()
+    ]
+    margins = {margin: together(verdict for _, at, *_, verdict in good if at == margin) for margin in MARGINS}
+    targets = {times: together(verdict for at, *_, verdict in good if at == times) for times in EASIER}
+    still_open = [
+        (name, ratio.seeds_to_tell(1 - margin, np.inf), ratio.n_replicas)
+        for _, margin, name, ratio, verdict in good
+        if verdict is Verdict.UNRESOLVED
+    ]
+    verdict = together(verdict for *_, verdict in good)
+    tuned, found = by_target[EASIER[0]], ratios[EASIER[0]]
     words = "; ".join(
         f"{name} (cost {number(tuned[name, REFERENCE].target)}): "
         + ", ".join(f"B={B} {_said(found[name, B], tuned[name, B])}" for other, B in found if other == name)
@@ -50,9 +73,10 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
     last = next(reversed(found))
     return Finding(
         "L5",
-        together(parts.values()),
+        verdict,
         f"Held-out accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}. As good is lower by at "
-        f"most this part: {verdicts_along(parts)}.{_untuned(evidence, others)}",
+        f"most this part: {verdicts_along(margins)}. Where the trainings are compared at so many times that cost: "
+        f"{verdicts_along(targets)}.{_price(evidence, cells, verdict, still_open)}{_untuned(evidence, others)}",
         unit=f"× the accuracy of B={REFERENCE}, at B={last[1]} ({last[0]})",
         effect=found[last].effect,
         replicas=min(own.n_replicas for own in found.values()),
@@ -63,12 +87,27 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
     )
 
 
+def tuned_at(evidence: Evidence, cells: pd.DataFrame, times: float) -> "dict[tuple[str, int], Tuned]":
+    """Dataset and batch size -> its best rate where the training cost is so many times the target."""
+    histories = evidence.data.histories
+    goals = times * cells.drop_duplicates("setting").set_index("setting")["target"]
+    reached = updates_to_target(histories[histories["cell"].isin(cells["cell"])], goals.to_dict(), cells)
+    grids = cells.groupby(["dataset", "batch_size"])
+    return {(str(name), int(B)): _tuned(evidence, own, reached) for (name, B), own in grids}
+
+
+def _price(evidence: Evidence, cells: pd.DataFrame, verdict: Verdict, still_open: list[Open]) -> str:
+    """Of the dearest of the comparisons that are open; nothing where one of them has no price."""
+    found = [evidence.price([needed], n, cells[cells["dataset"] == name]) for name, needed, n in still_open]
+    known = [each for each in found if each]
+    return price(max(known)) if verdict is Verdict.UNRESOLVED and known and len(known) == len(found) else ""
+
+
 def _accuracy_ratio(larger: "Tuned", reference: "Tuned") -> Ratio:
     """Accuracy of the larger batch over that of the reference; a replica that missed the target counts as lost."""
     inverse = [1 / np.where(one.accuracy > 0, one.accuracy, np.nan) for one in (reference, larger)]
-    edge = next(
-        (f"best at the {one.edge} edge of its rates, extend them" for one in (larger, reference) if one.edge), ""
-    )
+    edges = [one.edge for one in (larger, reference) if one.edge]
+    edge = f"best at the {edges[0]} edge of its rates, extend them" if edges else ""
     return Ratio(paired_ratio(*inverse), len(larger.accuracy), larger.n_replicas, edge)
 
 
@@ -86,13 +125,13 @@ class Tuned:
     n_replicas: int
 
 
-def _tuned(evidence: Evidence, cells: pd.DataFrame) -> Tuned:
+def _tuned(evidence: Evidence, cells: pd.DataFrame, reached: Reached) -> Tuned:
     own = cells.sort_values("learning_rate")
     split = _split(evidence, cells)
-    costs = [censored(_where_it_crosses(evidence, cell, "validation_cost")) for cell in own["cell"]]
+    costs = [censored(_where_it_crosses(evidence, reached, cell, "validation_cost")) for cell in own["cell"]]
     i = int(np.argmin([np.median(cost[split.selection]) for cost in costs]))
     chosen = own.iloc[i]
-    accuracy = _where_it_crosses(evidence, chosen["cell"], "validation_accuracy")[split.report]
+    accuracy = _where_it_crosses(evidence, reached, chosen["cell"], "validation_accuracy")[split.report]
     return Tuned(float(chosen["learning_rate"]), _edge(i, len(own)), float(chosen["target"]), accuracy, len(costs[i]))
 
 
@@ -105,9 +144,9 @@ def _split(evidence: Evidence, cells: pd.DataFrame, n_comparisons: int = 1) -> S
     return split_replicas(n_replicas, fewest_pairs(n_comparisons))
 
 
-def _where_it_crosses(evidence: Evidence, cell: str, column: str) -> Array:
-    """A column of the history (R,) at the update that `to_target` names; NaN of replicas that did not reach it."""
-    updates = evidence.to_target[cell]["updates"]
+def _where_it_crosses(evidence: Evidence, reached: Reached, cell: str, column: str) -> Array:
+    """A column of the history (R,) at the update that reached the target; NaN of replicas that did not come there."""
+    updates = reached[cell]["updates"]
     own = evidence.histories[cell].groupby("replica")
     found = [np.interp(at, h["update"], h[column]) for at, (_, h) in zip(updates, own, strict=True)]
     return np.where(np.isfinite(updates), found, np.nan)
@@ -128,13 +167,8 @@ def _untuned(evidence: Evidence, cells: pd.DataFrame) -> str:
         same = large[np.isclose(large["learning_rate"], chosen.rate)]
         if len(same):
             a, b = (_median_accuracy(evidence, cell) for cell in (same["cell"].iloc[0], chosen.cell))
-            parts.append(f"{name} {a} against {b}")
-    if not parts:
-        return ""
-    return (
-        f" Untuned, at equal epochs and the rate that is best for B={ROBUST}, B={OTHER} has the accuracy "
-        f"{', '.join(parts)} of B={ROBUST}."
-    )
+            parts.append(f"{name} B={OTHER} {a}, B={ROBUST} {b}")
+    return f" Untuned, with the rate that is best for B={ROBUST}, at equal epochs: {', '.join(parts)}." if parts else ""
 
 
 def _median_accuracy(evidence: Evidence, cell: str) -> str:
@@ -156,7 +190,7 @@ def _by_rate_at_one_cost(evidence: Evidence, cells: pd.DataFrame, dataset: str) 
     lines = []
     own = cells[cells["dataset"] == dataset].sort_values(["batch_size", "learning_rate"])
     for B, at in own.groupby("batch_size"):
-        accuracy = [_where_it_crosses(evidence, cell, "validation_accuracy") for cell in at["cell"]]
+        accuracy = [_where_it_crosses(evidence, evidence.to_target, cell, "validation_accuracy") for cell in at["cell"]]
         name = "B=N" if at["n_train"].iloc[0] == B else f"B={B:g}"
         lines.append(Series(name, at["learning_rate"], *quartiles(accuracy)))
     return Panel(f"The same, all rates, {dataset}", "learning rate", "held-out accuracy", lines, log="x")
@@ -169,26 +203,26 @@ def _by_rate_at_one_cost(evidence: Evidence, cells: pd.DataFrame, dataset: str) 
 class Chosen:
     """The best rate of a batch size, by the validation cost of the choosing replicas.
 
-    penalty: of the reporting replicas, test cost at its neighbours over that at the rate, geometric mean; None on an
-    edge of the grid.
+    penalties: steps of the grid -> of the reporting replicas, geometric mean of the test costs so far below and above
+    over that at the rate; without steps that leave the grid.
     """
 
     rate: float
     cell: str
-    edge: str
-    penalty: Array | None
+    penalties: dict[int, Array]
 
 
 def _best(evidence: Evidence, cells: pd.DataFrame, split: Split) -> Chosen:
     own = cells.sort_values("learning_rate")
-    names, rates = list(own["cell"]), list(own["learning_rate"])
+    names = list(own["cell"])
     validation = [np.median(_cost(evidence, cell, "validation")[split.selection]) for cell in names]
     i = int(np.argmin(validation))
-    edge, penalty = _edge(i, len(names)), None
-    if not edge:
-        below, at, above = (np.log(_cost(evidence, names[j], "test")[split.report]) for j in (i - 1, i, i + 1))
-        penalty = np.exp((below + above) / 2 - at)
-    return Chosen(float(rates[i]), names[i], edge, penalty)
+    penalties = {}
+    for steps in STEPS:
+        if steps <= i < len(names) - steps:
+            below, at, above = (np.log(_cost(evidence, names[i + j], "test")[split.report]) for j in (-steps, 0, steps))
+            penalties[steps] = np.exp((below + above) / 2 - at)
+    return Chosen(float(own["learning_rate"].iloc[i]), names[i], penalties)
 
 
 def _sizes(cells: pd.DataFrame) -> list[pd.DataFrame]:
@@ -210,18 +244,24 @@ def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
         str(name): [_best(evidence, at, _split(evidence, own, n_datasets)) for at in _sizes(own)]
         for name, own in cells.groupby("dataset", sort=False)
     }
-    arms = {}
-    for name, (small, large) in chosen.items():
-        if small.penalty is not None and large.penalty is not None:
-            arms[name] = (small.penalty, large.penalty)
-    found = evidence.compare(arms)
+    every = {factor: evidence.compare(_arms(chosen, steps)) for steps, factor in STEPS.items()}
+    verdicts = {
+        (factor, name): lower(own[name]) if name in own else Verdict.UNRESOLVED
+        for factor, own in every.items()
+        for name in chosen
+    }
+    along = {factor: together(verdicts[factor, name] for name in chosen) for factor in every}
+    verdict, found = together(verdicts.values()), every[STEPS[1]]
+    compared = [pair for own in every.values() for pair in own.items()]
+    still_open = [(name, c.seeds_needed, c.pairs + c.dropped) for name, c in compared if c.verdict == "unresolved"]
     words = "; ".join(_penalties(name, pair, found.get(name)) for name, pair in chosen.items())
     first = next((name for name, comparison in found.items() if comparison.finite), None)
     return Finding(
         "L10",
-        together(lower(found[name]) if name in found else Verdict.UNRESOLVED for name in chosen),
+        verdict,
         f"Test cost at twice and half the best rate over that at it, B={ROBUST} against B={OTHER}, equal epochs: "
-        f"{words}.",
+        f"{words}. Off by so large a factor: {verdicts_along(along)}.{_missing(chosen)}"
+        f"{_price(evidence, cells, verdict, still_open)}",
         unit=f"× the penalty of B={OTHER}, of B={ROBUST} ({first})" if first else "",
         effect=found[first].ratio if first else None,
         replicas=min((comparison.pairs for comparison in found.values()), default=0),
@@ -229,18 +269,24 @@ def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     )
 
 
+def _arms(chosen: dict[str, list[Chosen]], steps: int) -> dict[str, tuple[Array, Array]]:
+    pairs = {name: [one.penalties[steps] for one in pair if steps in one.penalties] for name, pair in chosen.items()}
+    return {name: (own[0], own[1]) for name, own in pairs.items() if len(own) == 2}
+
+
+def _missing(chosen: dict[str, list[Chosen]]) -> str:
+    """Where the grid ends too early for the larger factor."""
+    every = [(name, B, pair[i]) for name, pair in chosen.items() for i, B in enumerate((ROBUST, OTHER))]
+    lost = [f"{name} B={B} (best at {number(one.rate)})" for name, B, one in every if max(STEPS) not in one.penalties]
+    return f" No rate is {max(STEPS.values()):g} times off for {', '.join(lost)}: extend the grid." if lost else ""
+
+
 def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None) -> str:
     if comparison is None:
-        at = [
-            f"B={B} is best at the {one.edge} end of its rates, {number(one.rate)}"
-            for B, one in zip((ROBUST, OTHER), pair, strict=True)
-            if one.edge
-        ]
-        return f"{name}: {' and '.join(at)}, extend them"
-    small, large = (number(float(np.median(one.penalty))) for one in pair if one.penalty is not None)
+        return f"{name} not known"
+    small, large = (number(float(np.median(one.penalties[1]))) for one in pair)
     words = {"equivalent": "equal within 5 %", "a lower": f"B={ROBUST} is more robust", "b lower": f"B={OTHER} is"}
-    needed = f", about {comparison.seeds_needed} seeds would tell" if comparison.seeds_needed else ""
-    said = words.get(comparison.verdict, f"unresolved{needed}")
+    said = words.get(comparison.verdict, comparison.verdict)
     ratio = interval(comparison.ratio) if comparison.finite else "not comparable"
     return f"{name} {small} against {large}, ratio {ratio} ({said})"
 

@@ -8,16 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limits
-from harness.inference import (
-    SIGNIFICANCE,
-    Interval,
-    Verdict,
-    all_hold,
-    geometric_mean_ratio,
-    inside,
-    mean_interval,
-    together,
-)
+from harness.inference import SIGNIFICANCE, Interval, all_hold, geometric_mean_ratio, inside, mean_interval, together
 from harness.report import interval, number, verdicts_along
 
 Array = NDArray[np.floating]
@@ -198,7 +189,7 @@ def one_gradient(evidence: Evidence) -> Finding:
         for name in datasets
     )
     distances = {limit: together(inside(value, limit, np.inf) for value in far.values()) for limit in FAR}
-    laws = {factor: together(_holds(value, factor) for value in ratios.values()) for factor in LAW}
+    laws = {factor: together(inside(value, 1 / factor, factor) for value in ratios.values()) for factor in LAW}
     return Finding(
         "C12",
         all_hold([together(distances.values()), together(laws.values())]),
@@ -216,12 +207,6 @@ def one_gradient(evidence: Evidence) -> Finding:
             _cosines(measured, datasets),
         ],
     )
-
-
-def _holds(ratio: Interval, factor: float) -> Verdict:
-    """Within the factor but without 1: the law holds to some per cent, and not exactly."""
-    verdict = inside(ratio, 1 / factor, factor)
-    return Verdict.CONDITIONAL if verdict is Verdict.SUPPORTED and 1 not in ratio else verdict
 
 
 def _distances(evidence: Evidence, cell: pd.Series) -> dict[str, object]:

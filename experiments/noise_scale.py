@@ -21,6 +21,7 @@ Ratios = dict[tuple[str, str, str], Interval]  # dataset, way, setting -> B_crit
 
 # Free constants: the value that is stated, and the range over which the verdict is shown.
 FALL, FALLS = 10.0, (5.0, 7.0, 10.0)  # the target is the initial cost over this
+MOST_LOST = 0.25  # of the runs, that did not reach the target
 AGREES, AGREE = 3.0, (1.5, 2.0, 3.0, 5.0)  # factor between B_crit and the noise scale
 
 
@@ -68,12 +69,19 @@ def critical_sizes(evidence: Evidence, reached: Reached) -> dict[str, Interval]:
 
 
 def noise_scales(evidence: Evidence, reached: Reached, tables: "Mapping[str, pd.DataFrame]") -> Iterator[Noise]:
-    """Of each dataset, batch size and rate; runs that did not reach the target are left out."""
+    """Of each dataset, batch size and rate; runs that did not reach the target are left out.
+
+    If more than a quarter are, those that did reach it do not speak for the others: the scales are unknown.
+    """
     cells = evidence.cells[evidence.cells["cell"].isin(tables)]
     for (dataset, B, rate), own in cells.groupby(["dataset", "batch_size", "lr_mean"]):
         ends = {cell: float(reached[cell]["updates"][0]) for cell in own["cell"]}
         runs = [tables[cell][tables[cell]["update"] <= end] for cell, end in ends.items() if np.isfinite(end)]
-        scales = {way: geometric_mean_ratio(np.log([measure(run) for run in runs])) for way, measure in WAYS.items()}
+        few = len(runs) < (1 - MOST_LOST) * len(own)
+        scales = {
+            way: UNKNOWN if few else geometric_mean_ratio(np.log([measure(run) for run in runs]))
+            for way, measure in WAYS.items()
+        }
         yield Noise(str(dataset), f"B={B:g}, η={rate:g}", scales, len(runs), len(own) - len(runs), *_median_run(runs))
 
 

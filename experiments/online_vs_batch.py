@@ -64,7 +64,8 @@ def fewer_epochs(evidence: Evidence) -> Finding:
         _verdict(together(fewer.values()), together(kept.values())),
         f"Epochs to a tenth of the initial cost, on-line over batch, each at its best rate: {words}. "
         f"Along the share of the initial cost that is to be reached, fewer epochs are: {verdicts_along(fewer)}. Along "
-        f"the share of the accuracy that may be lost, no loss is: {verdicts_along(kept)}.{_more_accurate(accuracy)}",
+        f"the share of the accuracy that may be lost, no loss is: {verdicts_along(kept)}."
+        f"{_more_accurate(arms, accuracy)}",
         unit=f"× the epochs of batch training ({first})",
         effect=found[MAIN][first].ratio,
         replicas=evidence.answer.n_replicas,
@@ -123,7 +124,8 @@ def _inverse(arm: Arm) -> Array:
 def _told(arms: tuple[Arm, Arm], epochs: Comparison, accuracy: Comparison) -> str:
     """One dataset: the ratio of epochs with both medians, what diverged, both accuracies with their ratio."""
     medians, middles = (" against ".join(map(of, arms)) for of in (_median, _middle))
-    ratio = f"{_of_finite(accuracy)} × that of batch ({WORDS[accuracy.verdict]}{_diverged(arms)})"
+    lost = _diverged(arms)
+    ratio = f"{_of_finite(accuracy)} × that of batch ({WORDS[accuracy.verdict]}{'; ' if lost else ''}{lost})"
     return f"{_ratio(epochs)} ({medians} epochs{_edges(arms)}), accuracy {middles}, {ratio}"
 
 
@@ -139,7 +141,8 @@ def _middle(arm: Arm) -> str:
 
 def _ratio(epochs: Comparison) -> str:
     missed = sum(epochs.diverged)
-    return _of_finite(epochs) + (f", {missed} trainings did not reach it" if missed and epochs.finite else "")
+    trainings = "1 training" if missed == 1 else f"{missed} trainings"
+    return _of_finite(epochs) + (f", {trainings} did not reach it" if missed and epochs.finite else "")
 
 
 def _of_finite(comparison: Comparison) -> str:
@@ -159,13 +162,17 @@ def _diverged(arms: tuple[Arm, Arm]) -> str:
     counts = [
         (name, int(np.isnan(arm.accuracy).sum()), len(arm.accuracy)) for name, arm in zip(ARMS, arms, strict=True)
     ]
-    return "".join(f"; {lost} of {n} trainings of {name} diverged" for name, lost, n in counts if lost)
+    return "; ".join(f"{lost} of {n} trainings of {name} diverged" for name, lost, n in counts if lost)
 
 
-def _more_accurate(accuracy: dict[str, Comparison]) -> str:
-    """Where the accuracies differ, which the claim's source says they do not."""
+def _more_accurate(arms: Arms, accuracy: dict[str, Comparison]) -> str:
+    """Where the accuracies differ, which the claim's source says they do not; a training that diverged has none."""
     higher = [name for name, found in accuracy.items() if found.verdict == "b lower"]
-    return f" More than equal: on-line is more accurate on {', '.join(higher)}." if higher else ""
+    also = {
+        name: f" ({lost}, which counts as less accurate)" if (lost := _diverged(arms[name])) else "" for name in higher
+    }
+    words = ", ".join(f"{name}{also[name]}" for name in higher)
+    return f" More than equal: on-line is more accurate on {words}." if higher else ""
 
 
 def _by_dataset(arms: dict[str, tuple[Arm, Arm]], column: str) -> list[Series]:

@@ -68,15 +68,19 @@ def best_rate(grid: Mapping[float, Array]) -> float:
 def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Mapping[str, float]) -> Finding:
     based = [own for own in readings if BASE in own.grids]
     found = {(own.dataset, B): rule_costs(own.grids, B) for own in based for B in own.grids if B > BASE}
-    edges = [f"{own.dataset} B={B:g}" for own in readings for B in own.grids if B >= BASE and on_edge(own.grids[B])]
-    stated = held(found, bends, ABOUT, CLOSE)
-    along = {about: together(parts_of(held(found, bends, about, CLOSE)).values()) for about in ABOUTS}
-    margins = {close: together(parts_of(held(found, bends, ABOUT, close)).values()) for close in CLOSES}
-    verdict = Verdict.UNRESOLVED if edges else together([*along.values(), *margins.values()])
+    edges = {(own.dataset, B) for own in readings for B in own.grids if B >= BASE and on_edge(own.grids[B])}
+    arms = {key: tuned(choices, *(at in edges for at in ((key[0], BASE), key))) for key, choices in found.items()}
+    stated = held(arms, bends, ABOUT, CLOSE)
+    along = {about: together(parts_of(held(arms, bends, about, CLOSE)).values()) for about in ABOUTS}
+    margins = {close: together(parts_of(held(arms, bends, ABOUT, close)).values()) for close in CLOSES}
+    verdict = together([*along.values(), *margins.values()])
+    read = sorted(
+        f"{dataset} B={B:g}" for dataset, B in edges if B == BASE or tuning_counts(B, bends.get(dataset, np.nan))
+    )
     each, inner = parts_of(stated), [one.ratio for one in stated if one.part == "good" and np.isfinite(one.ratio.low)]
     n = min((len(costs) for own in found.values() for _, costs in own.values()), default=0)
     needed = [pairs_to_tell(one.ratio, n, 0, one.highest) for one in stated]
-    edge = f" On the edge of its grid: the best rate of {', '.join(edges)}; extend it." if edges else ""
+    edge = f" On the edge of its grid, so not judged: the best rate of {', '.join(read)}; extend it." if read else ""
     return Finding(
         "G1",
         verdict,
@@ -85,9 +89,9 @@ def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Map
         f"B_crit/{ABOUT:g}: {each['good']}; worse than tuned from {ABOUT:g} B_crit: {each['beyond']}; unscaled the "
         f"worst from B={FAR * BASE}: {each['worst']}. Verdict where B_crit is known to so large a factor: "
         f"{verdicts_along(along)}; where costs so close are equal: {verdicts_along(margins)}.{edge}"
-        + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED and not edges else ""),
-        unit="× the cost of the best other rate, linear rule below B_crit" if inner and not edges else "",
-        effect=inner[0] if inner and not edges else None,
+        + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED else ""),
+        unit="× the cost of the best other rate, linear rule below B_crit" if inner else "",
+        effect=inner[0] if inner else None,
         replicas=n,
         panels=[_rule_panel(own, found) for own in readings],
     )
@@ -113,6 +117,17 @@ def claimed(batch_size: float, bend: float, about: float, close: float) -> Itera
     if batch_size >= FAR * BASE:
         yield "worst", "√B", "unscaled", 1 / (1 + close)
         yield "worst", "linear", "unscaled", 1 / (1 + close)
+
+
+def tuned(choices: Choices, base_on_edge: bool, on_edge: bool) -> Choices:
+    """The arms that may be judged: without a best rate of the base no rule has a rate."""
+    lost = RULES.keys() if base_on_edge else ("tuned", "other") if on_edge else ()
+    return {name: own for name, own in choices.items() if name not in lost}
+
+
+def tuning_counts(batch_size: float, bend: float) -> bool:
+    """Whether the claim holds any rule against tuned rates of this batch size."""
+    return any(part != "worst" for about in ABOUTS for part, *_ in claimed(batch_size, bend, about, CLOSE))
 
 
 def parts_of(said: list[Held]) -> dict[str, Verdict]:

@@ -7,14 +7,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, at_the_edge, limits
+from harness.analysis import (
+    BATCH_SIZE,
+    Evidence,
+    Finding,
+    Panel,
+    Series,
+    at_the_edge,
+    limits,
+    targets_table,
+    updates_to_target,
+)
 from harness.inference import (
+    UNKNOWN,
     Interval,
     Verdict,
     fewest_pairs,
-    geometric_mean_ratio,
     inside,
     median_interval,
+    paired_ratio,
     split_replicas,
     together,
 )
@@ -24,8 +35,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.floating]
+Seconds = dict[float, Array]  # batch size -> (R,)
+Reached = dict[str, dict[str, Array]]  # cell -> "seconds" -> (R,), +inf where the target was missed
 TYPICAL = (64, 512)
 COSTS = (1.1, 1.25, 1.5)  # times the seconds of the best other size, which may still be called fastest
+SHARES = (0.3, 0.2, 0.1)  # of the initial cost, that may be asked for: every training passes them on its way
 FEWEST_REPLICAS = 5
 
 
@@ -49,19 +63,21 @@ class Regret:
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """C16: on each dataset, the regret of the typical sizes."""
-    about = evidence.cells.set_index("cell")[["dataset", "n_train"]]
-    best = evidence.answer.targets.join(about, on="cell").sort_values("batch_size")
-    seconds = {str(name): _seconds(evidence, own) for name, own in best.groupby("dataset", sort=False)}
-    n_train = best.groupby("dataset")["n_train"].max()
-    found = {name: regret(own, float(n_train[name]), len(seconds)) for name, own in seconds.items()}
-    verdicts = {cost: together(one.verdict(cost) for one in found.values()) for cost in COSTS}
-    edges, shown = at_the_edge(best), next(iter(found.values()))
+    by_share = {share: to_a_share(evidence, share) for share in SHARES}
+    seconds, found, _ = by_share[SHARES[-1]]
+    verdicts = {cost: _everywhere(found, cost) for cost in COSTS}
+    shares = {
+        share: Verdict.UNRESOLVED if at_edge else together(_everywhere(own, cost) for cost in COSTS)
+        for share, (_, own, at_edge) in by_share.items()
+    }
+    shown, edges = next(iter(found.values())), "".join(dict.fromkeys(own[2] for own in by_share.values()))
     few = " Too few replicas to tell how sure that is." if np.isnan(shown.ratio.low) else ""
     yield Finding(
         "C16",
-        Verdict.UNRESOLVED if edges else together(verdicts.values()),
+        together(shares.values()),
         f"Seconds to a tenth of the initial cost: {'; '.join(_said(name, one) for name, one in found.items())}. The "
-        f"claim, by how many times as long is still fastest: {verdicts_along(verdicts)}.{few}{edges}",
+        f"claim, by how many times as long is still fastest: {verdicts_along(verdicts)}; by the share of the initial "
+        f"cost that is to be reached: {verdicts_along(shares)}.{few}{edges}",
         unit=f"× the train seconds of the best other size, at the best of 64 to 512 ({next(iter(found))})",
         effect=shown.ratio if np.isfinite(shown.ratio.estimate) else None,
         replicas=int(evidence.answer.n_replicas),
@@ -69,27 +85,41 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     )
 
 
-def _seconds(evidence: Evidence, best: "pd.DataFrame") -> dict[float, Array]:
+def to_a_share(evidence: Evidence, share: float) -> tuple[dict[str, Seconds], dict[str, Regret], str]:
+    """Seconds and regret of each dataset to this share of the initial cost; which best rates lie on an edge."""
+    goals = {setting: goal * share / SHARES[-1] for setting, goal in evidence.answer.targets_at.items()}
+    reached = updates_to_target(evidence.data.histories, goals, evidence.cells)
+    best = targets_table(evidence.cells, reached, evidence.rng)
+    about = evidence.cells.set_index("cell")[["dataset", "n_train"]]
+    rows = best.join(about, on="cell").sort_values("batch_size").groupby("dataset", sort=False)
+    seconds = {str(name): _seconds(reached, own, evidence.data.n_blocks) for name, own in rows}
+    found = {str(name): regret(seconds[str(name)], float(own["n_train"].max()), len(seconds)) for name, own in rows}
+    return seconds, found, at_the_edge(best)
+
+
+def _everywhere(found: dict[str, Regret], cost: float) -> Verdict:
+    return together(one.verdict(cost) for one in found.values())
+
+
+def _seconds(reached: Reached, best: "pd.DataFrame", n_blocks: int | None) -> Seconds:
     """B -> seconds to target (R,), each replica with its own block of the clock; +inf where it was not reached."""
-    return {float(row.batch_size): evidence.to_target[row.cell]["seconds"] for row in best.itertuples()}
+    return {float(row.batch_size): reached[str(row.cell)]["seconds"][:n_blocks] for row in best.itertuples()}
 
 
-def regret(seconds: dict[float, Array], n_train: float, n_datasets: int) -> Regret:
+def regret(seconds: Seconds, n_train: float, n_datasets: int) -> Regret:
     """The first half of the replicas chooses the two sizes, the other compares them. The whole set is no typical size.
 
-    The ratio is unknown if a replica misses the target at one of them, and for fewer than five replicas.
+    A replica that misses the target counts against its size. The ratio is unknown for fewer than five replicas.
     """
     split = split_replicas(len(next(iter(seconds.values()))), fewest_pairs(n_datasets))
     middle = {B: float(np.median(own[split.selection])) for B, own in seconds.items()}
     typical = [B for B in seconds if TYPICAL[0] <= B <= TYPICAL[1] and n_train > B]
     others = [B for B in seconds if B not in typical]
     if not typical or not others:
-        return Regret(np.nan, np.nan, Interval(np.nan, np.nan, np.nan), False)
+        return Regret(np.nan, np.nan, UNKNOWN, False)
     a, b = (min(sizes, key=middle.__getitem__) for sizes in (typical, others))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(seconds[a] / seconds[b])[split.report]
-    known = np.isfinite(logs).all() and len(logs) >= FEWEST_REPLICAS
-    ratio = geometric_mean_ratio(logs) if known else Interval(np.nan, np.nan, np.nan)
+    known = len(split.report) >= FEWEST_REPLICAS
+    ratio = paired_ratio(seconds[a][split.report], seconds[b][split.report]) if known else UNKNOWN
     return Regret(a, b, ratio, b == min(seconds))
 
 
@@ -97,12 +127,12 @@ def _said(dataset: str, found: Regret) -> str:
     """digits B=128 takes 0.9 [0.85, 0.95] times as long as B=32, the best outside 64 to 512"""
     if np.isnan(found.typical):
         return f"{dataset} has no size to compare with"
-    known = np.isfinite(found.ratio.low)
+    known = not np.isnan(found.ratio.estimate)
     takes = f"takes {interval(found.ratio)} times as long as" if known else "cannot be compared with"
     smallest = " (the smallest that was tried)" if found.smallest else ""
     return f"{dataset} B={found.typical:g} {takes} B={found.other:g}, the best outside 64 to 512{smallest}"
 
 
-def _seconds_panel(seconds: dict[str, dict[float, Array]]) -> Panel:
+def _seconds_panel(seconds: dict[str, Seconds]) -> Panel:
     lines = [Series(name, list(own), *limits(map(median_interval, own.values()))) for name, own in seconds.items()]
     return Panel("To a tenth of the initial cost", BATCH_SIZE, "train seconds", lines)

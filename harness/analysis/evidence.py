@@ -126,17 +126,21 @@ class Evidence:
         own["us"] = 1e6 * block_seconds(own) * own["time/example_us"] / own["time/update_us"]
         return own.pivot_table(index="block", columns="batch_size", values="us", aggfunc="median").dropna()
 
-    def price(self, pairs: Iterable[int | None], n: int) -> tuple[float, float] | None:
-        """Seeds that would tell, and seconds to train all cells with them; None where no number of them is known.
+    def price(
+        self, pairs: Iterable[int | None], n: int, cells: "pd.DataFrame | None" = None
+    ) -> tuple[float, float] | None:
+        """Seeds that would tell, and seconds to train these cells (None: all) with them; None: no number is known.
 
         pairs: how many each of several effects needs (`pairs_to_tell`, `Comparison.seeds_needed`) that has n of them.
         """
+        own = self.cells if cells is None else cells
         needed = [np.nan if each is None else each for each in pairs]
         if not needed or np.isnan(needed).any():
             return None
         factor = max(needed) / n
-        seconds = float(self.cells[WALL].sum()) if WALL in self.cells else np.nan
-        return factor * self.answer.n_replicas, factor * seconds
+        seconds = float(own[WALL].sum()) if WALL in own else np.nan
+        replicas = self.answer.n_replicas if cells is None else int(own["n_replicas"].max())
+        return factor * replicas, factor * seconds
 
     def _file(self, cell: str, name: str) -> Path:
         return self.download(str(self.cells.set_index("cell").loc[cell, "run_id"]), name)

@@ -61,8 +61,10 @@ def verdicts_along(parts: Mapping[float, Verdict]) -> str:
 
 def price(found: tuple[float, float] | None) -> str:
     """With the constants as stated about 40 seeds would tell (3 min): of `Evidence.price`; empty if it is not known."""
-    told = f" With the constants as stated about {found[0]:.0f} seeds would tell" if found else ""
-    return f"{told} ({duration(found[1])})." if found else ""
+    if not found:
+        return ""
+    spent = f" ({duration(found[1])})" if np.isfinite(found[1]) else ""
+    return f" With the constants as stated about {found[0]:.0f} seeds would tell{spent}."
 
 
 def duration(seconds: float) -> str:

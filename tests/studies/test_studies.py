@@ -45,6 +45,32 @@ def test_a_claim_has_one_name_over_all_studies_and_its_question_and_answers_are_
     assert [claim.id for claim in claims if not {"question", "supported", "refuted"} <= set(claim.plain)] == []
 
 
+def papers_without_a_mark(source):
+    """Of each paper, `Name 2003`, it is said how much of it was read: before the next one, or of both at once."""
+    after = re.split(r"[\w.] (?:19|20)\d\d\b(?!\.\d)", source)[1:]
+    both = re.search(r"both (from memory|read)", source)
+    return [text for text in after if not both and not re.search(r"\bread\b|from memory", text)]
+
+
+@pytest.mark.parametrize(
+    ("source", "n"),
+    [
+        ("Wilson & Martinez 2003: fewer epochs", 1),
+        ("Goyal et al. 2017 (abstract read); Hoffer et al. 2017", 1),
+        ("McCandlish et al. 2018; doubted by Merrill et al. 2025 (abstract read)", 1),
+        ("Krizhevsky 2014; Hoffer et al. 2017 (both from memory)", 0),
+        ("blog: it takes too long when m > 2000", 0),
+    ],
+)
+def test_a_paper_without_a_mark_is_found(source, n):
+    assert len(papers_without_a_mark(source)) == n
+
+
+def test_of_every_paper_it_is_said_how_much_of_it_was_read():
+    sources = {claim.id: claim.source for name in NAMES for claim in studies.definition(name).claims.values()}
+    assert [claim for claim, source in sources.items() if papers_without_a_mark(source)] == []
+
+
 def test_times_per_example_come_in_the_blocks_of_the_timing_pass():
     of = evidence(*(cell(B, update_us=B * (1.0 + B / 1000), block_noise=0.1) for B in (64, 32)))
     table, of_64 = of.blocks(of.cells), of.cells.set_index("batch_size")["cell"][64]

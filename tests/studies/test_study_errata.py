@@ -120,8 +120,8 @@ def test_equal_costs_are_seldom_called_different():
 
 def test_the_seeds_of_the_study_can_resolve_its_family():
     study_file = yaml.safe_load((studies.EXPERIMENTS / "errata.yaml").read_text(encoding="utf8"))
-    (grid,) = study_file["study"]["grids"]
-    settings = len(grid["dataset"].split(",")) * len(grid["learning_rate"].split(","))
+    grids = study_file["study"]["grids"]
+    settings = sum(len(grid["dataset"].split(",")) * len(grid["learning_rate"].split(",")) for grid in grids)
     fewest = fewest_pairs(settings * len(MISPRINTS))
     assert fewest == 11
     assert study_file["seeds"] >= fewest

@@ -35,18 +35,19 @@ def fall(S, batch_size):
     return history
 
 
-def looked_into(seed, b_simple=B_CRIT, of_batches=1.0, late=50.0):
+def looked_into(seed, b_simple=B_CRIT, of_batches=1.0, late=50.0, reaches=True):
     """A cell with exact diagnostics: the noise scale is `b_simple` up to the target, then `late` times that."""
     update = np.array([1.0, 10.0, 20.0, 40.0, 80.0])
     scale = b_simple * (1 + 0.05 * seed) * np.array([1, 1, 1, 1, late])
     table = pd.DataFrame({"update": update, "variance": scale, "squared_norm": 1.0})
     table = table.assign(batch_variance=of_batches * table["variance"], batch_squared_norm=1.0)
-    return cell(16, 0.1, seed=seed, history=fall(60, 16), files={"diagnostics.csv": table}, diagnostics="full")
+    history = fall(60, 16) if reaches else lambda factor: fall(60, 16)(factor).assign(train_cost=0.9 * START)
+    return cell(16, 0.1, seed=seed, history=history, files={"diagnostics.csv": table}, diagnostics="full")
 
 
 @cache
-def found(runs=3, **planted):
-    cells = [looked_into(seed, **planted) for seed in range(runs)]
+def found(runs=3, lost=0, **planted):
+    cells = [looked_into(seed, reaches=seed >= lost, **planted) for seed in range(runs)]
     for B in SIZES:
         for rate in (0.8, 1, 1.25):
             S = 20 * (1 + B_CRIT / B) * (1 + np.log(rate) ** 2)
@@ -89,6 +90,13 @@ def test_without_runs_that_were_looked_into_nothing_is_said_of_noise():
     alone = found(runs=0)
     assert alone.verdict is Verdict.UNRESOLVED
     assert "No dataset" in alone.sentence
+
+
+@pytest.mark.parametrize(("lost", "verdict"), [(1, Verdict.SUPPORTED), (2, Verdict.UNRESOLVED)])
+def test_trainings_that_reach_the_target_do_not_speak_for_many_that_do_not(lost, verdict):
+    finding = found(runs=4, lost=lost)
+    assert finding.verdict is verdict
+    assert f"({lost} more did not reach the target)" in finding.sentence
 
 
 def test_the_noise_after_the_target_does_not_count():

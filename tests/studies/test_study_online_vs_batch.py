@@ -106,6 +106,18 @@ def test_losses_count_against_the_arm_that_has_them(lost, verdict):
     assert f"9 of 10 trainings of {'on-line' if lost == 1 else 'batch'} diverged" in found.sentence
 
 
+def test_a_higher_accuracy_names_the_trainings_that_diverged():
+    found = judged(*sweep("iris", 3.0), diverged={N: 9})
+    assert (
+        "more accurate on iris (9 of 10 trainings of batch diverged, which counts as less accurate)" in found.sentence
+    )
+
+
+def test_one_training_is_not_called_trainings():
+    epochs = compare_family({0: (np.r_[np.ones(7), np.inf], np.full(8, 2.0))}, 0.05)[0]
+    assert judge.__globals__["_ratio"](epochs).endswith(", 1 training did not reach it")
+
+
 def test_the_share_to_be_reached_decides_where_it_does():
     """On-line is ahead at first, and behind in the end."""
     found = judged(*sweep("iris", 3.0), slow=20.0)

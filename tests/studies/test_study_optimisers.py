@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import cell, evidence
 
@@ -70,6 +71,25 @@ def test_a_saving_that_is_one_by_some_limits_only_is_conditional():
     verdict, sentence = momentum_verdict(0.005, 0.00408)
     assert verdict == CONDITIONAL
     assert re.search(r"0.1( to 0.15)? supported; .*0.25 refuted", sentence)
+
+
+def test_a_saving_that_comes_late_is_conditional_on_the_cost_to_be_reached():
+    """At B=N momentum is level with plain descent down to 1.75 times the goal, and there far ahead at once."""
+
+    def late(factor):
+        update = np.unique(np.concatenate([[0], np.geomspace(1, 4000, 400).round()]))
+        cost = 2.0 * (0.005 * factor / 2.0) ** (np.log1p(update) / np.log1p(4000))
+        ahead = np.where(cost < 0.035, 0.3 * cost, cost)
+        table = pd.DataFrame({"update": update, "epoch": update, "examples": update, "train_seconds": update})
+        return table.assign(train_cost=ahead, validation_cost=ahead, validation_accuracy=0.9, outcome="")
+
+    made = []
+    for B in (4, N):
+        made += rule("sgd", B, [0.012, 0.005, 0.012]) + rule("momentum", B, [0.012, 0.005, 0.012], first_rate=0.01)
+    made[-2]["history"] = late
+    found = study.momentum(evidence(*made, answered=False))
+    assert found.verdict is CONDITIONAL
+    assert re.search(r"to so many times that cost: 1 supported; .*2 refuted", found.sentence)
 
 
 def test_a_best_rate_on_the_edge_is_unresolved_and_says_where_to_go():
@@ -160,7 +180,7 @@ def test_an_epsilon_that_matters_is_told_from_one_that_does_not():
 
 
 def test_the_epsilons_that_matter_are_named():
-    found = list(study.reductions(evidence(*sums_and_means({1e-8: 1.0, 1e-4: 1.0, 0.01: 0.5}))))[1]
+    found = list(study.reductions(evidence(*sums_and_means({1e-8: 1.0, 1e-4: 1.0, 0.01: 0.5}, noise=0.001))))[1]
     assert found.verdict is CONDITIONAL
     assert "0.0001 supported; 0.01 refuted" in found.sentence
 
@@ -171,6 +191,12 @@ def test_costs_that_scatter_widely_leave_the_reduction_unresolved():
 
 def test_a_difference_between_the_margins_makes_the_reduction_conditional_on_them():
     assert reduction_verdicts({1e-8: 1.04}, noise=0.002)["A1.reduction"] is CONDITIONAL
+
+
+def test_a_difference_between_the_margins_makes_the_epsilon_conditional_on_them():
+    found = list(study.reductions(evidence(*sums_and_means({1e-4: 1.04}, noise=0.002))))[1]
+    assert found.verdict is CONDITIONAL
+    assert "Where costs so close count as equal: 0.01 to 0.02 refuted; 0.05 to 0.1 supported" in found.sentence
 
 
 def test_equal_reductions_are_seldom_called_different():

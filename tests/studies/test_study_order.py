@@ -16,8 +16,8 @@ from harness.runs.studies import EXPERIMENTS
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
 judge = judge_of("order", EXPERIMENTS)
-inflation, apart, shuffled, independent, LAW, KEPT, CORRELATION = (
-    judge.__globals__[name] for name in ("inflation", "apart", "shuffled", "independent", "LAW", "KEPT", "CORRELATION")
+inflation, apart, shuffled, independent, LAWS, KEPT, CORRELATION = (
+    judge.__globals__[name] for name in ("inflation", "apart", "shuffled", "independent", "LAWS", "KEPT", "CORRELATION")
 )
 N = 640
 RATES = {0.1: 0.3, 0.3: 0.1, 1: 0.2}  # rate -> final cost
@@ -149,7 +149,8 @@ def test_three_replicas_do_not_tell():
     ("how", "verdict"),
     [
         ({}, Verdict.SUPPORTED),
-        ({"law": 1.6}, Verdict.REFUTED),
+        ({"law": 2.0}, Verdict.REFUTED),
+        ({"law": 1.36}, Verdict.CONDITIONAL),  # the factor that is asked for decides
         ({"shuffled": 2.0}, Verdict.REFUTED),
         ({"harm": 1.0}, Verdict.REFUTED),
         ({"n_runs": 1}, Verdict.UNRESOLVED),
@@ -191,8 +192,9 @@ def test_updates_apart():
 def test_a_true_law_is_seldom_called_broken():
     rng = np.random.default_rng(0)
     runs = rng.chisquare(3, size=(400, 12, 20)).mean(axis=-1) / 3
-    refuted = sum(inside(mean_interval(row), 1 / LAW, LAW) == Verdict.REFUTED for row in runs)
-    off = sum(inside(mean_interval(row), 1 / LAW, LAW) == Verdict.SUPPORTED for row in 1.25 * runs)
+    law = LAWS[1]
+    refuted = sum(inside(mean_interval(row), 1 / law, law) == Verdict.REFUTED for row in runs)
+    off = sum(inside(mean_interval(row), 1 / law, law) == Verdict.SUPPORTED for row in law * runs)
     assert refuted == 0
     assert off <= stats.binom.ppf(0.999, 400, 0.025)
 

@@ -78,8 +78,8 @@ def test_rates_are_chosen_and_compared_on_disjoint_halves():
 
 
 def test_noise_alone_makes_no_rule_worse():
-    """Costs do not depend on the rate: linear is as good as any, and nothing else of the claim holds."""
-    found = rules(reading(ceiling, curvature=0.0))
+    """Costs hardly depend on the rate: linear is as good as any, and nothing else of the claim holds."""
+    found = rules(reading(ceiling, curvature=0.002))
     assert "up to B_crit/3: supported; worse than tuned from 3 B_crit: refuted" in found.sentence
     assert "unscaled the worst from B=64: refuted" in found.sentence
 
@@ -102,6 +102,33 @@ def test_a_best_rate_on_the_edge_of_its_grid_makes_no_claim():
     found = rules(reading(lambda B: 10.0, steps=range(-4, 1)))
     assert found.verdict is Verdict.UNRESOLVED
     assert "edge" in found.sentence
+
+
+def on_edge(*sizes):
+    """The best rate of these batch sizes is the lowest of their grid."""
+    of = reading(ceiling)
+    of.grids.update({B: {r: own for r, own in of.grids[B].items() if r >= ceiling(B) * 0.99} for B in sizes})
+    return rules(of)
+
+
+def test_an_edge_between_the_bounds_on_b_crit_is_read_by_no_part():
+    """B_crit is 50: within a factor of 1.5, the narrowest that is tried, nothing is judged."""
+    found = on_edge(64.0)
+    assert found.verdict is Verdict.CONDITIONAL
+    assert "edge" not in found.sentence
+
+
+def test_an_edge_leaves_open_the_part_that_reads_it_and_no_other():
+    found = on_edge(8.0)
+    assert (
+        "no worse than any other rate up to B_crit/3: unresolved; worse than tuned from 3 B_crit: supp"
+        in found.sentence
+    )
+    assert "not judged: the best rate of digits B=8; extend it" in found.sentence
+
+
+def test_an_edge_of_the_base_leaves_everything_open():
+    assert on_edge(4.0).verdict is Verdict.UNRESOLVED
 
 
 def test_above_a_rate_that_diverged_a_rule_counts_as_diverged_and_elsewhere_it_has_no_cell():

@@ -92,6 +92,7 @@ def test_every_claim_has_a_finding_that_can_be_read():
         ({N: 400.0, 1: 10.0, 10: 11.0, 100: 12.0}, 1.2, Verdict.SUPPORTED),
         ({N: 40.0, 1: 10.0, 10: 11.0, 100: 12.0}, 1.2, Verdict.CONDITIONAL),  # faster than B=1 and 10, slower than B=N
         ({N: 150.0, 1: 0.1, 10: 1.0, 100: 10.0}, 1.0, Verdict.REFUTED),  # no difference: the null case
+        ({N: 170.0, 1: 0.114, 10: 1.14, 100: 10.0}, 1.0, Verdict.CONDITIONAL),  # 12 % faster: the limit decides
     ],
 )
 def test_the_time_of_an_epoch(us, gathered, verdict):
@@ -104,7 +105,8 @@ def test_the_time_of_an_epoch(us, gathered, verdict):
         (0.5, 0.45, Verdict.SUPPORTED),  # it comes down by a fifth of the way, and stays there
         (0.5, 0.325, Verdict.CONDITIONAL),  # by two thirds: where little ends decides
         (1.0, LEAST, Verdict.REFUTED),  # nearly all of the way
-        (100.0, LEAST, Verdict.REFUTED),  # little, and it does not stall
+        (30.0, LEAST, Verdict.REFUTED),  # little, and it does not stall
+        (2.7, 0.47, Verdict.CONDITIONAL),  # little, and what counts as standing still decides
     ],
 )
 def test_progress(fall, floor, verdict):
@@ -150,6 +152,27 @@ def test_a_tuned_rate_on_the_edge_makes_no_claim():
     found = times(best=2)
     assert found["D3"].verdict == Verdict.UNRESOLVED
     assert "add higher rates" in found["D3"].sentence
+
+
+def with_an_edge(B, us):
+    """The best rate of a batch size is the highest of its grid, those of the others are in the middle."""
+    middle, edge = (cells(us=us, best=best) for best in (1, 2))
+    made = [high if high["batch_size"] == B else one for one, high in zip(middle, edge, strict=True)]
+    evidence, chapter, loaded = split(made)
+    found = own["times_to_a_loss"](evidence, chapter[chapter["epochs"] != 4], loaded)
+    return {one.claim: one for one in found}
+
+
+@pytest.mark.parametrize(("B", "open_to"), [(10, {"D4"}), (N, {"D3", "D4"})])
+def test_an_edge_voids_only_what_is_held_against_its_batch_size(B, open_to):
+    found = with_an_edge(B, US | {N: 400.0})
+    assert {claim for claim, one in found.items() if one.verdict == Verdict.UNRESOLVED} == open_to
+
+
+def test_an_edge_of_one_part_does_not_hide_that_the_other_fails():
+    found = with_an_edge(10, US | {N: 4.0})["D4"]
+    assert found.verdict == Verdict.REFUTED
+    assert "B=10: add higher rates" in found.sentence
 
 
 def frameworks(change, weights=None):
