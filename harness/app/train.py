@@ -189,7 +189,7 @@ def _run_open_sweep(
                     say("writing the answer")
                 if not killed:
                     sharing.adopt(cells, store, context.run_id, say)
-                runs, told = parent.close_sweep(store, context.run_id, killed)
+                runs, told = parent.close_sweep(store, context.run_id, killed, context.run_id in refused)
                 code = _tell_end(cells, runs, context.run_id, time.perf_counter() - started)
                 code = int(code or told is None or (told.data.cells["status"] != "FINISHED").any())  # unreadable ones
                 tell_sentences([disturbed] if disturbed else [])

@@ -123,17 +123,18 @@ def add_cells(store: Store, sweep: str, cells: Sequence[GridCell], new: Sequence
     _add_finished(store, sweep, new)
 
 
-def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], Told | None]:
+def close_sweep(store: Store, sweep: str, killed: bool, refused: bool = False) -> tuple[list["Run"], Told | None]:
     """Write the answer and end the parent; returns the cells, and the answer, None if there is none.
 
-    A sweep whose grid the store refuses has no answer; `report` writes it once the store has the grid.
+    refused: the store does not take a part of the parent. If that is its grid, there is no answer; `report` writes it
+    once the store has the grid.
     FINISHED with all cells; else KILLED or, if no signal explains it, FAILED, as when the answer itself fails.
     """
     status, cells, told = "FAILED", list["Run"](), None
     with store.attach(sweep) as parent:
         try:
             cells = store.cells(sweep)
-            if not store.has_file(sweep, GRID):
+            if refused and not _has_grid(store, sweep):
                 return cells, None
             told = write_answer(store, sweep, runs=cells)
             finished = {cell.data.tags["signature"] for cell in cells if cell.info.status == "FINISHED"}
@@ -150,6 +151,13 @@ def close_sweep(store: Store, sweep: str, killed: bool) -> tuple[list["Run"], To
         finally:
             _end(parent, status)
     return cells, told
+
+
+def _has_grid(store: Store, sweep: str) -> bool:
+    """False also where the files of a run cannot even be listed, as without the library for their place."""
+    with suppress(Exception):
+        return store.has_file(sweep, GRID)
+    return False
 
 
 def see_to_its_end(store: Store, sweep: str) -> None:

@@ -97,7 +97,7 @@ def recover(store: Store, say: Say) -> Delivery:
     if orphaned := store.orphaned_runs():
         say(f"open runs that no process trains any more, closed now: {len(orphaned)}")
     for sweep in close_orphaned_cells(store, delivered.refused_runs):
-        close_sweep(store, sweep.info.run_id, killed=True)
+        close_sweep(store, sweep.info.run_id, killed=True, refused=sweep.info.run_id in delivered.refused_runs)
     return delivered
 
 

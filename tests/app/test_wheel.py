@@ -121,7 +121,8 @@ def test_a_study_of_the_current_folder_is_found(run, tmp_path):
 def test_bash_completes_the_command(run):
     complete = 'COMP_LINE="harness $1"; COMP_CWORD=1; hydra_bash_completion; echo "${COMPREPLY[@]}"'
     script = f'eval "$(harness -sc install=bash)"; {complete}'
-    assert run("bash", "-c", script, "bash", "learning_r").split() == ["learning_rate=", "learning_rate_rule="]
+    keys = [f"learning_rate{key}=" for key in ("", "_rule", "_schedule")]
+    assert run("bash", "-c", script, "bash", "learning_r").split() == keys
     assert "dataset=digits" in run("bash", "-c", script, "bash", "dataset=d").split()
     assert "experiment=three_methods" in run("bash", "-c", script, "bash", "experiment=th").split()
     assert run("bash", "-c", script, "bash", "ver").split() == ["verify"]
