@@ -51,18 +51,19 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
         for times, own in by_target.items()
     }
     good = [
-        (times, margin, name, ratio, ratio.inside(1 - margin, np.inf))
+        (times, margin, key, ratio, ratio.inside(1 - margin, np.inf))
         for times, own in ratios.items()
         for margin in MARGINS
-        for (name, _), ratio in own.items()
+        for key, ratio in own.items()
     ]
     margins = {margin: together(verdict for _, at, *_, verdict in good if at == margin) for margin in MARGINS}
     targets = {times: together(verdict for at, *_, verdict in good if at == times) for times in EASIER}
     still_open = [
         (name, ratio.seeds_to_tell(1 - margin, np.inf), ratio.n_replicas)
-        for _, margin, name, ratio, verdict in good
+        for _, margin, (name, _), ratio, verdict in good
         if verdict is Verdict.UNRESOLVED
     ]
+    edges = [f"{name} B={B} at {t:g} times, {r.edge}" for t, _, (name, B), r, _ in good if r.edge and t > EASIER[0]]
     verdict = together(verdict for *_, verdict in good)
     tuned, found = by_target[EASIER[0]], ratios[EASIER[0]]
     words = "; ".join(
@@ -70,20 +71,18 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
         + ", ".join(f"B={B} {_said(found[name, B], tuned[name, B])}" for other, B in found if other == name)
         for name in dict.fromkeys(name for name, _ in found)
     )
-    last = next(reversed(found))
+    last, shown = next(reversed(found)), cells["dataset"].unique()[:2]
     return Finding(
         "L5",
         verdict,
         f"Held-out accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}. As good is lower by at "
         f"most this part: {verdicts_along(margins)}. Where the trainings are compared at so many times that cost: "
-        f"{verdicts_along(targets)}.{_price(evidence, cells, verdict, still_open)}{_untuned(evidence, others)}",
+        f"{verdicts_along(targets)}{''.join(f'; {text}' for text in dict.fromkeys(edges))}."
+        f"{_price(evidence, cells, verdict, still_open)}{_untuned(evidence, others)}",
         unit=f"× the accuracy of B={REFERENCE}, at B={last[1]} ({last[0]})",
         effect=found[last].effect,
         replicas=min(own.n_replicas for own in found.values()),
-        panels=[
-            _accuracies(tuned),
-            *(_by_rate_at_one_cost(evidence, cells, str(n)) for n in cells["dataset"].unique()[:2]),
-        ],
+        panels=[_accuracies(tuned), *(_by_rate_at_one_cost(evidence, cells, str(name)) for name in shown)],
     )
 
 
@@ -239,9 +238,8 @@ def _cost(evidence: Evidence, cell: str, part: str) -> Array:
 
 def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     """L10: what the neighbours of the best rate cost, of a small batch over a large one."""
-    n_datasets = cells["dataset"].nunique()
     chosen = {
-        str(name): [_best(evidence, at, _split(evidence, own, n_datasets)) for at in _sizes(own)]
+        str(name): [_best(evidence, at, _split(evidence, own, cells["dataset"].nunique())) for at in _sizes(own)]
         for name, own in cells.groupby("dataset", sort=False)
     }
     every = {factor: evidence.compare(_arms(chosen, steps)) for steps, factor in STEPS.items()}

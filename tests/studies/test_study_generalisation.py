@@ -96,6 +96,17 @@ def test_a_best_rate_on_the_edge_makes_no_claim(best):
     assert "extend" in found.sentence
 
 
+def test_an_edge_at_an_easier_cost_only_is_named():
+    """Above the target the lowest rate has the lowest held-out cost."""
+    evidence = made(stopped("wine", n_updates=400))
+    table = evidence.data.histories
+    above = (table["batch_size"] == 64) & (table["train_cost"] > 1.15 * TARGET)
+    table.loc[above, "validation_cost"] = table["learning_rate"]
+    found = at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
+    assert found.verdict == Verdict.UNRESOLVED
+    assert "1 supported; 1.25 to 1.5 unresolved; wine B=64 at 1.25 times, best at the low edge" in found.sentence
+
+
 def test_the_accuracy_is_that_at_the_crossing_not_that_at_the_end():
     """Whoever overshoots the target has trained longer."""
     evidence = made(stopped("wine"))
