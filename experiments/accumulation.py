@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, MakeEngine, Panel, Series, Trained, limits, relative, train_again
 from harness.inference import Comparison, Verdict, all_hold, exactly, opposite
-from harness.network import MLP, Accumulated, Parameters, inplace_reduce
+from harness.network import MLP, Accumulated, Parameters, Rows, gather, inplace_reduce
 from harness.report import interval, number
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ WAYS = {  # reduction, accumulate -> what is put together at which rate
     ("mean", "sum"): "sum of means at η/K",
     ("sum", "mean_of_means"): "mean of sums at ηK/B",
 }
-RANDOM, NOTHING = ", random shards", "No cell was trained for it."
+RANDOM, NOTHING, MEANS, RIGHT = ", random shards", "No cell was trained for it.", "mean_of_means", "by_examples"
 
 
 class Unequal(Accumulated):
@@ -47,30 +47,35 @@ class Unequal(Accumulated):
 
 
 class Tokens(Accumulated):
-    """Each example has a number of tokens, the last column of Y; means are over tokens, of a part or of the batch."""
+    """Each example of the training set has a number of tokens; means are over tokens, of a part or of the batch."""
 
     def __init__(self, micro_batches: int, accumulate: str, *parts: Any) -> None:
-        network, optimizer, (X, Y), reduction = parts
-        counts = np.broadcast_to(np.resize(TOKENS, (Y.shape[-2], 1)), (*Y.shape[:-1], 1))
-        of_tokens = X, np.concatenate([Y, counts.astype(Y.dtype)], axis=-1)
-        super().__init__(self.weighted, micro_batches, accumulate, network, optimizer, of_tokens, reduction)
+        super().__init__(self.weighted, micro_batches, accumulate, *parts)
+        self.tokens = np.resize(TOKENS, (self.train_set[1].shape[-2], 1))
+        self.part: Array = np.ones((1, 1))  # tokens of the examples of this part
         self.n_tokens = np.zeros(1)  # of the batch so far
+
+    def micro_batches_of(self, *batch: Any) -> Iterator[tuple[Rows, int]]:
+        for rows, n_examples in super().micro_batches_of(*batch):
+            self.part = gather(self.tokens, rows)
+            yield rows, n_examples
 
     def weighted(self, network: MLP, grads: Parameters, X: Array, Y: Array) -> None:
         """grads <- Σ_i n_i ∇e_i over the examples i of a part, n_i their tokens."""
         loss = network.loss
 
         def inplace_delta(Z: Array, Y: Array) -> None:
-            loss.inplace_delta(Z, Y[..., :-1])
-            Z *= Y[..., -1:]
+            loss.inplace_delta(Z, Y)
+            stack = Z.reshape(-1, *Z.shape[-2:])
+            stack *= self.part
 
         network.loss = loss._replace(inplace_delta=inplace_delta)
         network.gradient_into(grads, X, Y)
-        network.loss, self.n_part = loss, Y[..., -1:].sum(axis=-2)
+        network.loss = loss
 
     def inplace_part(self, n_examples: int) -> None:
-        self.n_tokens = self.n_tokens + self.n_part
-        self.grads.flat /= 1 if self.accumulate == RIGHT else self.n_part
+        self.n_tokens = self.n_tokens + self.part.sum(axis=-2)
+        self.grads.flat /= 1 if self.accumulate == RIGHT else self.part.sum(axis=-2)
 
     def inplace_whole(self, n_parts: int, n_examples: int) -> None:
         self.total /= self.n_tokens if self.accumulate == RIGHT else n_parts
@@ -93,7 +98,7 @@ class ClippedFirst(Accumulated):
         self.grads.flat *= np.minimum(1, clip_norm / norms)
 
 
-EQUAL, MEANS, RIGHT = (MLP.gradient_into, PARTS), "mean_of_means", "by_examples"
+EQUAL = MLP.gradient_into, PARTS
 MISTAKES: dict[str, dict[str, MakeEngine]] = {  # claim -> the mistake, and what repairs it
     "K3": {"mean of means": partial(Unequal, TOKENS, MEANS), "by count": partial(Unequal, TOKENS, RIGHT)},
     "K4": {"divided by K": partial(FullCount, *EQUAL, MEANS), "by examples": partial(Accumulated, *EQUAL, RIGHT)},

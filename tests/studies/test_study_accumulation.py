@@ -278,6 +278,18 @@ def test_a_cell_is_trained_by_the_mistake_and_by_its_repair(claim):
     assert (wrong.costs != right.costs).all()
 
 
+def test_a_cell_is_trained_with_tokens():
+    """In one piece and in parts to rounding, and not as examples that all weigh as much."""
+    changes: dict[str, Any] = {"batch_size": 32, "epochs": 3, "seeds": 3}
+    whole, wrong, right = (
+        study.train_again(Cell(configured(**changes), draw_dataset()), way) for way in study.BY_TOKENS
+    )
+    plain = np.concatenate([array.reshape(3, -1) for array in by_layer(run(**changes)[1])], axis=1)
+    assert study.relative(right.weights, whole.weights).max() <= 1e-13
+    assert study.relative(wrong.weights, whole.weights).min() > 1e-4
+    assert study.relative(plain, whole.weights).min() > 1e-4
+
+
 def by_layer(flat: np.ndarray) -> list[np.ndarray]:
     """W0, W1, b0, b1 of the network of `configured`: 4 inputs, 5 hidden units, 3 classes."""
     params = Parameters((4, 5, 3), flat)
