@@ -3,8 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +11,25 @@ from numpy.typing import NDArray
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limits
 from harness.inference import (
     RESAMPLES,
+    SCALING_POWERS,
     Interval,
+    Slowdown,
+    Split,
     Verdict,
     all_hold,
-    crossing,
+    bounded_interval,
+    edge_of,
+    fewest_pairs,
     geometric_mean_ratio,
     inside,
+    paired_ratio,
+    pairs_to_tell,
     percentile_interval,
+    ratio_of_bounds,
+    split_replicas,
     together,
 )
-from harness.report import interval, verdicts_along
+from harness.report import bounds, interval, price, verdicts_along
 from harness.training import average_noise_scale
 
 if TYPE_CHECKING:
@@ -31,53 +39,39 @@ Array = NDArray[np.floating]
 
 SLOWER = (0.1, 0.2, 0.5, 1.0)  # per example than the smallest batch: where a size is critical
 SHOWN = 0.2
-GROWS = 1.25  # times as large
+GROWS = (1.25, 1.5, 2.0)  # times as large
 FACTORS = (2.0, 3.0, 4.0)  # between B_crit and a noise scale that tells it
+AT_EDGE = "best rate on the edge of its grid"
 WORSE = (0.05, 0.1, 0.25)  # of the final cost
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Progress per example of the smallest batch over that of each size: sizes (C,), draws (K + 1, C).
-
-    Progress: the fall of the log cost over the same examples, the best of a size's learning rates; +inf: none. draws:
-    of the means over all replicas, then over replicas drawn anew, the same ones for every curve.
-    """
-
-    sizes: Array
-    draws: Array
-
-    @property
-    def ratios(self) -> list[Interval]:
-        return [percentile_interval(float(own[0]), own[1:]) for own in self.draws.T]
-
-    def critical(self, slower: float) -> Array:
-        """(K + 1,): B_crit as (B − B_0) / slower, B where progress per example is so much slower; +inf: nowhere.
-
-        The law of McCandlish et al. is progress ∝ 1/(1 + B/B_noise): then it is B_noise + B_0 whatever `slower` is.
-        """
-        return (crossing(self.sizes, self.draws, 1 + slower) - self.sizes[0]) / slower
-
-
-def log_costs(history: "pd.DataFrame", epoch: float) -> Array:
-    """(R,): log of the training costs after so many epochs; +inf of a replica that has diverged before."""
-    found = np.full(history["replica"].nunique(), np.inf)
-    for replica, own in history.groupby("replica"):
-        if own["epoch"].iloc[-1] >= epoch and own["outcome"].iloc[-1] != "diverged":
-            found[replica] = np.interp(epoch, own["epoch"], np.log(own["train_cost"]))
-    return found
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     seed = int(evidence.rng.integers(2**32))
     steps = [json.loads(own) if isinstance(own, str) and own else [] for own in evidence.cells["milestones"]]
     cells = evidence.cells.assign(steps=steps, n_steps=[len(own) for own in steps])
+    cells["rate_after"] = [rate_after(row) for row in cells.to_dict("records")]
     looked_at = {str(name): own for name, own in cells[cells["diagnostics"] == "full"].groupby("dataset")}
     trained = {str(name): own for name, own in cells[cells["diagnostics"] != "full"].groupby("dataset")}
-    curves = {name: branches(evidence, own, seed) for name, own in trained.items()}
-    yield along_training(curves, evidence.answer.n_replicas)
-    yield against_noise(evidence, curves, looked_at)
-    yield growing_batches(evidence, trained)
+    split = split_replicas(evidence.answer.n_replicas, fewest_pairs(1))
+    curves = {name: branches(evidence, own, split, seed) for name, own in trained.items()}
+    yield along_training(evidence, curves, len(split.report))
+    yield against_noise(evidence, curves, looked_at, len(split.report))
+    yield growing_batches(evidence, trained, split)
+
+
+def rate_after(row: Mapping[str, Any]) -> float:
+    """The learning rate after the last milestone, of the rate's or of the batch size's schedule."""
+    power = SCALING_POWERS.get(row.get("learning_rate_rule", ""), 0) * (row["batch_size_schedule"] == "step")
+    power -= row.get("learning_rate_schedule") == "step"
+    return float(row["learning_rate"] * row["milestone_factor"] ** (power * row["n_steps"]))
+
+
+def critical(curve: Slowdown, slower: float = SHOWN) -> Array:
+    """(2, K + 1): bounds of B_crit, (B − B_0) / slower of the B where progress per example is so much slower.
+
+    The law of McCandlish et al. is progress ∝ 1/(1 + B/B_noise): then it is B_noise + B_0 whatever `slower` is.
+    """
+    return (curve.crossing(1 + slower) - curve.sizes[0]) / slower
 
 
 def horizon(epoch: int) -> float:
@@ -85,80 +79,91 @@ def horizon(epoch: int) -> float:
 
 
 def arms_of(own: "pd.DataFrame") -> dict[int, dict[float, list[str]]]:
-    """Epoch of the branch -> batch size after it -> its cells, of different rates. Epoch 0: cells without a branch."""
+    """Epoch of the branch -> batch size after it -> its cells by rate. Epoch 0: cells without a branch.
+
+    Without the sizes that the examples until the costs are compared are no whole number of updates of.
+    """
     found: dict[int, dict[float, list[str]]] = {}
-    for row in own[own["n_steps"] < 2].to_dict("records"):
+    for row in own[own["n_steps"] < 2].sort_values("rate_after").to_dict("records"):
         epoch, grows = (*row["steps"], 0)[0], row["batch_size_schedule"] == "step"
         size = float(row["batch_size"] * (row["milestone_factor"] if grows else 1))
-        found.setdefault(epoch, {}).setdefault(size, []).append(row["cell"])
+        if horizon(epoch) * row["n_train"] % size == 0:
+            found.setdefault(epoch, {}).setdefault(size, []).append(row["cell"])
     return dict(sorted(found.items()))
 
 
-def branches(evidence: Evidence, own: "pd.DataFrame", seed: int) -> dict[int, Curve]:
+def branches(evidence: Evidence, own: "pd.DataFrame", split: Split, seed: int) -> dict[int, Slowdown]:
     """Epoch of the branch -> its curve. The trunk keeps the rate that the branches leave with."""
-    arms, found = arms_of(own), {}
-    rates = own.loc[own["n_steps"] == 1, "learning_rate"]
+    found, rates = {}, own.loc[own["n_steps"] == 1, "learning_rate"]
     trunk = own[(own["n_steps"] == 0) & own["learning_rate"].isin(rates)].sort_values("batch_size").iloc[0]
-    base, keeps = float(trunk["batch_size"]), str(trunk["cell"])
-    for epoch, sizes in arms.items():
-        by_size = {**sizes, base: [*sizes.get(base, []), keeps]}
-        before = log_costs(evidence.histories[keeps], epoch)
-        end, cells = epoch + horizon(epoch), [cell for own in by_size.values() for cell in own]
-        after = {cell: log_costs(evidence.histories[cell], end) for cell in cells}
-        progress = [[before - after[cell] for cell in by_size[size]] for size in sorted(by_size)]
-        n = len(before)
-        picks = np.vstack([np.arange(n), np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))])
-        best = [np.array(rows)[:, picks].mean(axis=-1).max(axis=0) for rows in progress]
+    after = dict(zip(own["cell"], own["rate_after"], strict=True))
+    for epoch, sizes in arms_of(own).items():
+        if epoch:
+            sizes[trunk["batch_size"]] = sorted([*sizes.get(trunk["batch_size"], []), trunk["cell"]], key=after.get)
+        before = evidence.log_costs(trunk["cell"], epoch)
+        end, best, at_edge = epoch + horizon(epoch), [], []
+        for _, arm in sorted(sizes.items()):
+            progress = np.array([before - evidence.log_costs(cell, end) for cell in arm])
+            place = int(progress[:, split.selection].mean(axis=1).argmax())
+            best.append(progress[place])
+            at_edge.append(edge_of(place, len(arm)) != "")
+        n = len(split.report)
+        again = np.random.default_rng(seed).integers(n, size=(RESAMPLES, n))
+        means = np.array(best)[:, split.report[np.vstack([np.arange(n), again])]].mean(axis=-1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            draws = np.stack([np.where(row > 0, best[0] / row, np.inf) for row in best], axis=1)
-        found[epoch] = Curve(np.array(sorted(by_size)), draws)
+            draws = np.where(means[0] > 0, np.where(means > 0, means[0] / means, np.inf), np.nan).T
+        found[epoch] = Slowdown(np.array(sorted(sizes)), draws, np.array(at_edge))
     return found
 
 
-def critical_of(curve: Curve, slower: float = SHOWN) -> Interval:
-    found = curve.critical(slower)
-    return percentile_interval(float(found[0]), found[1:])
-
-
-def along_training(curves: Mapping[str, dict[int, Curve]], n_replicas: int) -> Finding:
-    growth = {x: dict(pair for name, own in curves.items() for pair in _growth(name, own, x)) for x in SLOWER}
-    along = {x: together(inside(found, GROWS, np.inf) for found in own.values()) for x, own in growth.items()}
-    shown = "; ".join(f"{name}: {_path(own)}" for name, own in curves.items())
-    said = f"B_crit in examples, where progress is {SHOWN:.0%} slower - {shown}. Slower by: {verdicts_along(along)}."
+def along_training(evidence: Evidence, curves: Mapping[str, dict[int, Slowdown]], n: int) -> Finding:
+    growth = {x: {name: _growth(own, x) for name, own in curves.items()} for x in SLOWER}
+    shown = list(growth[SHOWN].values())
+    slower = {x: together(inside(found, GROWS[0], np.inf) for found in own.values()) for x, own in growth.items()}
+    times = {x: together(inside(found, x, np.inf) for found in shown) for x in GROWS}
+    told = "; ".join(
+        f"{name}: {_path(own)}; last over first {bounds(growth[SHOWN][name])}" for name, own in curves.items()
+    )
+    said = (
+        f"B_crit in examples, where progress is {SHOWN:.0%} slower - {told}. {GROWS[0]:g} times as large, slower by: "
+        f"{verdicts_along(slower)}. At {SHOWN:.0%}, times as large: {verdicts_along(times)}."
+    )
     panels = [_branch_panel(name, own) for name, own in curves.items()]
-    return _finding("B1", along, said, growth[SHOWN], "the B_crit of the branch before", n_replicas, panels)
+    verdict = together([*slower.values(), *times.values()])
+    cost = price(evidence.price([pairs_to_tell(found, n, GROWS[0], np.inf) for found in shown], n))
+    said += cost if verdict is Verdict.UNRESOLVED else ""
+    return _finding("B1", verdict, said, growth[SHOWN], "the first B_crit", n, panels)
 
 
-def _branch_panel(name: str, curves: Mapping[int, Curve]) -> Panel:
+def _branch_panel(name: str, curves: Mapping[int, Slowdown]) -> Panel:
     lines = [Series(f"after {epoch} epochs", own.sizes, *limits(own.ratios)) for epoch, own in curves.items()]
     ends = curves[min(curves)].sizes[[0, -1]]
     lines.append(Series(f"{SHOWN:.0%} slower", ends, [1 + SHOWN, 1 + SHOWN], kind="reference"))
     return Panel(name, BATCH_SIZE, "progress of the smallest / progress", lines)
 
 
-def _growth(name: str, curves: Mapping[int, Curve], slower: float) -> Iterator[tuple[str, Interval]]:
-    """B_crit of each branch over that of the branch before."""
-    for before, after in pairwise(curves):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratios = curves[after].critical(slower) / curves[before].critical(slower)
-        yield f"{name}, after {after} epochs", percentile_interval(float(ratios[0]), ratios[1:])
+def _growth(curves: Mapping[int, Slowdown], slower: float) -> Interval:
+    """B_crit of the last branch over that of the first."""
+    first, *_, last = (critical(own, slower) for own in curves.values())
+    return bounded_interval(ratio_of_bounds(last, first))
 
 
-def _path(curves: Mapping[int, Curve]) -> str:
-    return ", ".join(f"{_examples(critical_of(curve))} after {epoch} epochs" for epoch, curve in curves.items())
+def _path(curves: Mapping[int, Slowdown]) -> str:
+    return ", ".join(f"{_at(curve)} after {epoch} epochs" for epoch, curve in curves.items())
 
 
-def _examples(value: Interval) -> str:
-    return "not known" if np.isnan([value.estimate, value.low]).any() else interval(value)
+def _at(curve: Slowdown) -> str:
+    edges = curve.edges(1 + SHOWN)
+    return bounds(bounded_interval(critical(curve))) + (f" ({AT_EDGE} at {', '.join(edges)})" if edges else "")
 
 
 def _finding(
-    claim: str, along: Mapping[float, Verdict], said: str, effects: Mapping[str, Interval], unit: str, replicas: int,
+    claim: str, verdict: Verdict, said: str, effects: Mapping[str, Interval], unit: str, replicas: int,
     panels: list[Panel],
 ) -> Finding:  # fmt: skip
     first = next((name for name, found in effects.items() if np.isfinite([found.low, found.high]).all()), None)
     effect, unit = (effects[first], f"× {unit} ({first})") if first else (None, "")
-    return Finding(claim, together(along.values()), said, unit, effect, replicas, panels)
+    return Finding(claim, verdict, said, unit, effect, replicas, panels)
 
 
 def noise_in(evidence: Evidence, cells: "pd.DataFrame", start: float, end: float) -> dict[str, Interval]:
@@ -196,7 +201,7 @@ def over(a: Interval, b: Interval) -> Interval:
 
 
 def against_noise(
-    evidence: Evidence, curves: Mapping[str, dict[int, Curve]], looked_at: Mapping[str, "pd.DataFrame"]
+    evidence: Evidence, curves: Mapping[str, dict[int, Slowdown]], looked_at: Mapping[str, "pd.DataFrame"], n: int
 ) -> Finding:
     noise = {
         (name, epoch): noise_in(evidence, looked_at[name], epoch, epoch + horizon(epoch))
@@ -205,27 +210,27 @@ def against_noise(
         for epoch in own
     }
     ratios = {
-        (*key, scale): over(critical_of(curves[key[0]][key[1]]), value)
+        (*key, scale): over(bounded_interval(critical(curves[key[0]][key[1]])), value)
         for key, own in noise.items()
         for scale, value in own.items()
     }
     along = {x: together(inside(found, 1 / x, x) for found in ratios.values()) for x in FACTORS}
     shown = "; ".join(
-        f"{name} after {epoch} epochs: {_examples(ratios[name, epoch, 'exact'])} × the exact one, "
-        f"{_examples(ratios[name, epoch, 'pooled'])} × the pooled one"
+        f"{name} after {epoch} epochs: {bounds(ratios[name, epoch, 'exact'])} × the exact one, "
+        f"{bounds(ratios[name, epoch, 'pooled'])} × the pooled one"
         for name, epoch in noise
     )
     said = f"B_crit where progress is {SHOWN:.0%} slower, over B_simple - {shown}. Factor: {verdicts_along(along)}."
     effects = {f"{name} after {epoch} epochs": own for (name, epoch, scale), own in ratios.items() if scale == "exact"}
     panels = [_noise_panel(name, curves[name], noise) for name in curves if name in looked_at]
-    return _finding("B2", along, said, effects, "the exact noise scale", evidence.answer.n_replicas, panels)
+    return _finding("B2", together(along.values()), said, effects, "the exact noise scale", n, panels)
 
 
 def _noise_panel(
-    name: str, curves: Mapping[int, Curve], noise: Mapping[tuple[str, int], Mapping[str, Interval]]
+    name: str, curves: Mapping[int, Slowdown], noise: Mapping[tuple[str, int], Mapping[str, Interval]]
 ) -> Panel:
     x = [epoch + horizon(epoch) / 2 for epoch in curves]
-    lines = [Series("B_crit by branching", x, *limits(map(critical_of, curves.values())))]
+    lines = [Series("B_crit by branching", x, *limits(bounded_interval(critical(own)) for own in curves.values()))]
     for scale in ("exact", "pooled"):
         lines.append(Series(f"B_simple, {scale}", x, *limits(noise[name, epoch][scale] for epoch in curves)))
     return Panel(name, "epochs", "examples", lines)
@@ -235,40 +240,54 @@ def _noise_panel(
 class Growing:
     """Final costs over those of the smallest batch throughout: of the batch that grows, of its last size throughout.
 
-    saved: share of the updates that the growing batch does not make.
+    saved: share of the updates that the growing batch does not make. edges: arms whose best rate is on one.
     """
 
     grown: Interval
     large: Interval
     saved: float
-    n_replicas: int
+    edges: list[str]
 
     def holds(self, margin: float) -> Verdict:
         """The growing batch costs no more, up to the margin, and the large one more than that."""
-        return all_hold([inside(self.grown, 0, 1 + margin), inside(self.large, 1 + margin, np.inf)])
+        parts = [inside(self.grown, 0, 1 + margin), inside(self.large, 1 + margin, np.inf)]
+        return Verdict.UNRESOLVED if self.edges else all_hold(parts)
 
 
-def growing(evidence: Evidence, own: "pd.DataFrame") -> Growing:
-    """The best of the rates of each arm."""
-    grown, whole = own[own["n_steps"] > 1], arms_of(own)[0]
+def growing(evidence: Evidence, own: "pd.DataFrame", split: Split) -> Growing:
+    """Each arm at the rate, and the growing one at the rule, that is best on the replicas that do not report."""
+    grown, constant = own[own["n_steps"] > 1], own[own["n_steps"] == 0]
     row = grown.iloc[0]
-    small = float(row["batch_size"])
-    arms = whole[small], list(grown["cell"]), whole[small * row["milestone_factor"] ** len(row["steps"])]
-    history = evidence.histories[arms[1][0]]
+    sizes = float(row["batch_size"]), float(row["batch_size"] * row["milestone_factor"] ** len(row["steps"]))
+    small, large = (constant[constant["batch_size"] == B] for B in sizes)
+    history = evidence.histories[row["cell"]]
     end, updates = float(history["epoch"].max()), float(history["update"].max())
-    logs = [min((log_costs(evidence.histories[cell], end) for cell in arm), key=np.median) for arm in arms]
-    more, large = (geometric_mean_ratio(found - logs[0]) for found in logs[1:])
-    return Growing(more, large, 1 - updates * small / (end * row["n_train"]), len(logs[0]))
+    arms = {f"B={sizes[0]:g}": small, "the growing batch": grown, f"B={sizes[1]:g}": large}
+    best = {name: best_of(evidence, arm, end, split) for name, arm in arms.items()}
+    costs = [np.exp(found[split.report]) for found, _ in best.values()]
+    edges = [f"{name}: {edge}" for name, (_, edge) in best.items() if edge]
+    return Growing(
+        *(paired_ratio(found, costs[0]) for found in costs[1:]), 1 - updates * sizes[0] / (end * row["n_train"]), edges
+    )
 
 
-def growing_batches(evidence: Evidence, trained: Mapping[str, "pd.DataFrame"]) -> Finding:
-    arms = {name: growing(evidence, own) for name, own in trained.items() if own["n_steps"].max() > 1}
+def best_of(evidence: Evidence, arm: "pd.DataFrame", end: float, split: Split) -> tuple[Array, str]:
+    """(R,) log costs of the cell that is best on the replicas that choose; which edge of its rule's rates it is on."""
+    logs = {cell: evidence.log_costs(cell, end) for cell in arm["cell"]}
+    best = min(logs, key=lambda cell: np.median(logs[cell][split.selection]))
+    rises = arm.set_index("cell").eval("rate_after / learning_rate")  # by its rule
+    rates = list(arm[np.isclose(rises, rises[best])].sort_values("learning_rate")["cell"])
+    return logs[best], edge_of(rates.index(best), len(rates))
+
+
+def growing_batches(evidence: Evidence, trained: Mapping[str, "pd.DataFrame"], split: Split) -> Finding:
+    arms = {name: growing(evidence, own, split) for name, own in trained.items() if own["n_steps"].max() > 1}
     if not arms:
         return Finding("B3", Verdict.UNRESOLVED, "No batch that grows in steps.")
     along = {margin: together(own.holds(margin) for own in arms.values()) for margin in WORSE}
     shown = "; ".join(
         f"{name}: {own.saved:.0%} fewer updates, {interval(own.grown)} × the cost; its last size from the start "
-        f"{interval(own.large)} ×"
+        f"{interval(own.large)} ×" + (f" ({AT_EDGE}: {', '.join(own.edges)})" if own.edges else "")
         for name, own in arms.items()
     )
     said = f"A batch that grows, against the smallest throughout - {shown}. Not worse by: {verdicts_along(along)}."
@@ -279,5 +298,5 @@ def growing_batches(evidence: Evidence, trained: Mapping[str, "pd.DataFrame"]) -
         Series("smallest", [-0.5, len(arms) - 0.5], [1, 1], kind="reference"),
     ]
     panel = Panel("Final training cost", "", "× that of the smallest batch", lines, log="y", names=list(arms))
-    unit, replicas = f"× the final cost of the smallest batch ({first})", min(own.n_replicas for own in arms.values())
-    return Finding("B3", together(along.values()), said, unit, arms[first].grown, replicas, [panel])
+    unit = f"× the final cost of the smallest batch ({first})"
+    return Finding("B3", together(along.values()), said, unit, arms[first].grown, len(split.report), [panel])

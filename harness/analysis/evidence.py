@@ -65,6 +65,15 @@ class Evidence:
         """The most of a clock that each of these cells has spent, and cell -> costs then (`costs_when_spent`)."""
         return costs_when_spent(cells, self._courses, column, self.data.n_blocks)
 
+    def log_costs(self, cell: str, epoch: float) -> Array:
+        """(R,): log of the training costs after so many epochs; +inf of a replica that ended or diverged before."""
+        history = self.histories[cell]
+        found = np.full(history["replica"].nunique(), np.inf)
+        for replica, own in history.groupby("replica"):
+            if own["epoch"].iloc[-1] >= epoch and own["outcome"].iloc[-1] != "diverged":
+                found[replica] = np.interp(epoch, own["epoch"], np.log(own["train_cost"]))
+        return found
+
     @cached_property
     def _courses(self) -> Courses:
         return Courses(self.data.histories)

@@ -5,15 +5,8 @@ and needs none of them.
 """
 
 from harness.inference.comparison import Comparison, compare_family
-from harness.inference.fits import (
-    RESAMPLES,
-    BatchScaling,
-    Status,
-    crossing,
-    fit_batch_scaling,
-    grid_excess,
-    resampled_medians,
-)
+from harness.inference.crossings import Slowdown, bounded_interval, crossing, ratio_of_bounds
+from harness.inference.fits import RESAMPLES, BatchScaling, Status, fit_batch_scaling, grid_excess, resampled_medians
 from harness.inference.intervals import (
     CENTRAL,
     CONFIDENCE,
@@ -33,6 +26,7 @@ from harness.inference.intervals import (
     proportion,
 )
 from harness.inference.learning_rates import (
+    SCALING_POWERS,
     BestRate,
     Exponent,
     Split,

@@ -77,20 +77,6 @@ def vertex(x: Array, y: Array) -> tuple[Array, Flags]:
     return np.where(smooth, place, x[lowest]), smooth
 
 
-def crossing(sizes: Array, ratios: Array, level: float) -> Array:
-    """(K,): where each row of ratios (K, C) over sizes (C,) is first above the level, by straight lines; +inf: nowhere.
-
-    Where a ratio is infinite, the size before it.
-    """
-    above, row = ratios > level, np.arange(len(ratios))
-    after = np.clip(above.argmax(axis=1), 1, len(sizes) - 1)
-    low, high = ratios[row, after - 1], ratios[row, after]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.where(low > level, 0, np.clip((level - low) / (high - low), 0, 1))
-    found = sizes[after - 1] + part * (sizes[after] - sizes[after - 1])
-    return np.where(above.any(axis=1), found, np.inf)
-
-
 @dataclass(frozen=True)
 class BatchScaling:
     """S(B) = S_min (1 + B_crit/B): s_min in updates, b_crit in examples.

@@ -9,6 +9,7 @@ from harness.report.headlines import headlines
 from harness.report.layout import log_axis, png, save
 from harness.report.markdown import (
     about_data,
+    bounds,
     code,
     duration,
     file_names,

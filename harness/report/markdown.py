@@ -37,6 +37,13 @@ def interval(value: Interval) -> str:
     return f"{number(value.estimate)} [{number(value.low)}, {number(value.high)}]"
 
 
+def bounds(value: Interval) -> str:
+    """An interval of which the upper end may be open, or nothing known."""
+    if np.isnan([value.estimate, value.low]).any():
+        return "not known"
+    return f"at least {number(value.low)}" if np.isinf(value.high) else interval(value)
+
+
 def held(ratio: Ratio, *bands: tuple[float, float]) -> str:
     """A ratio with its limits and, where it is open whether it lies in one of these bands, what would tell more."""
     needed = [seeds for band in bands if (seeds := ratio.seeds_to_tell(*band))]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from harness.inference.fits import Status, crossing, fit_batch_scaling, grid_excess, resampled_medians, vertex
+from harness.inference.fits import Status, fit_batch_scaling, grid_excess, resampled_medians, vertex
 from harness.inference.intervals import Interval
 from harness.inference.learning_rates import (
     SCALING_POWERS,
@@ -490,10 +490,3 @@ def test_other_exponents_and_grids_are_covered_too(power, step, shape):
 def test_a_target_that_is_reached_at_once_bounds_nothing_and_warns_of_nothing():
     updates = np.array([[0.0, 5, np.inf], [0, 4, 3], [7, 8, 9]])
     assert grid_excess(np.log([0.1, 0.3, 1]), updates, 1) == np.inf
-
-
-def test_a_level_is_crossed_on_a_straight_line_and_not_beyond_what_is_known():
-    ratios = np.array(
-        [[1.0, 1.1, 1.3, np.inf], [1.0, 1.0, 1.0, 1.0], [1.0, np.inf, np.inf, np.inf], [2.0, 2.0, 1.0, 1.0]]
-    )
-    assert crossing(np.array([4.0, 8.0, 16.0, 32.0]), ratios, 1.2).tolist() == pytest.approx([12, np.inf, 4, 4])

@@ -32,12 +32,13 @@ def history(noise, width, batch_size, slower):
     return made
 
 
-def judged(noise, best=0.2, sizes=(4, 16, 64, 256), n_replicas=12):
+def judged(noise, best=0.2, sizes=(4, 16, 32, 64, 256), n_replicas=12, highest=None):
+    """highest: the best rate of all sizes but the smallest, unless it is `best`."""
     cells = []
     for width in (8, 64):
         for B in sizes:
             for rate in RATES:
-                made = history(noise, width, B, 1 if rate == best else 1.5)
+                made = history(noise, width, B, 1 if rate == ((B > 4 and highest) or best) else 1.5)
                 params = {"model.hidden": f"[{width}]", "history": made}
                 cells.append(cell(B, rate, n_train=N, noise=1e-4, **params))
     found = {f.claim: f for f in judge(evidence(*cells, shared=0.0, answered=False, n_replicas=n_replicas))}
@@ -51,7 +52,7 @@ def test_a_critical_size_that_grows_with_data_alone_is_found_so():
 
 
 def test_a_critical_size_that_grows_with_the_width_alone_is_found_so():
-    found = judged(lambda examples, width: np.full_like(examples, 4.0 * width))
+    found = judged(lambda examples, width: np.full_like(examples, 2.0 * width))
     assert (found["B4"].verdict, found["B5"].verdict) == (Verdict.REFUTED, Verdict.REFUTED)
 
 
@@ -65,4 +66,24 @@ def test_a_critical_size_that_stays_is_found_to_stay_and_has_its_size():
 def test_a_best_rate_on_the_edge_of_its_grid_concludes_nothing():
     found = judged(lambda examples, width: np.full_like(examples, 64.0), best=0.4)
     assert {finding.verdict for finding in found.values()} == {Verdict.UNRESOLVED}
-    assert "edge of its grid at B=4, B=16, B=64" in found["B4"].sentence
+    assert "edge of its grid at B=4, B=16, B=32" in found["B4"].sentence
+
+
+def test_beyond_the_largest_size_the_growth_is_bounded_from_below():
+    """B_crit is 18 at first and beyond 32, the largest size, later: at least 1.7 times as large, and open how much."""
+    found = judged(lambda examples, width: np.where(examples < 300, 64.0, 1e6), sizes=(4, 16, 32))
+    assert "width 8, 2048 examples: at least 32" in found["B4"].sentence
+    assert "width 8: at least 1.7" in found["B4"].sentence
+    assert "1.25 to 1.5 supported; 2 unresolved" in found["B4"].sentence
+
+
+def test_a_size_that_comes_to_no_target_has_its_edge_where_its_cost_is_lowest():
+    """From B=16 on nothing gets there, and the highest rate comes nearest: a higher one might."""
+    never = lambda examples, width: np.full_like(examples, 1.0)  # noqa: E731 - B=4 needs 5 times as much as B → 0
+    found = judged(never, highest=0.4)
+    assert "edge of its grid at B=16" in found["B4"].sentence
+    assert found["B4"].verdict is Verdict.UNRESOLVED
+
+
+def test_the_replicas_that_report_are_counted():
+    assert judged(lambda examples, width: np.full_like(examples, 64.0), n_replicas=16)["B4"].replicas == 8

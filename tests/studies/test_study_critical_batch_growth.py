@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from synthetic import cell, evidence
 
+from harness.analysis.evidence import Evidence
 from harness.analysis.study import judge_of
+from harness.inference.learning_rates import split_replicas
 from harness.inference.verdicts import Verdict
 from harness.runs.studies import EXPERIMENTS
 
@@ -28,11 +30,12 @@ def constant(epoch):
     return np.full_like(epoch, 64.0)
 
 
-def history(noise, n_epochs, batch_size):
-    """One replica: log cost falls by SPEED / (1 + B/B_noise) an epoch. batch_size: epoch -> B."""
+def history(noise, n_epochs, batch_size, slower):
+    """One replica: log cost falls by SPEED / (1 + B/B_noise) / slower an epoch. batch_size, slower: of the epoch."""
     epoch = np.arange(0, n_epochs + STEP / 2, STEP)
     size = batch_size(epoch)
-    fall = np.concatenate([[0], np.cumsum(STEP * SPEED / (1 + size / noise(epoch)))[:-1]])
+    fall = STEP * SPEED / (1 + size / noise(epoch)) / slower(epoch)
+    fall = np.concatenate([[0], np.cumsum(fall)[:-1]])
     update = np.concatenate([[0], np.cumsum(STEP * N / size)[:-1]])
     cost = np.exp(-fall)
 
@@ -49,17 +52,19 @@ def sized(steps, factor):
     return lambda epoch: BASE * float(factor) ** np.searchsorted(steps, epoch, side="right")
 
 
-def branch(noise, steps, factor, n_epochs, batch_size=BASE):
+def branch(noise, steps, factor, n_epochs, batch_size=BASE, rate=0.1, slower=1.0, **schedules):
+    """slower: how many times, after the first step."""
     params = {
         "milestones": str(list(steps)) if steps else None,
         "milestone_factor": factor,
         "epochs": n_epochs,
         "diagnostics": "cheap",
     }
-    params["batch_size_schedule"] = "step" if steps else "constant"
-    sizes = sized(steps, factor) if steps else lambda epoch: np.full_like(epoch, float(batch_size))
-    made = history(noise, n_epochs, sizes)
-    return cell(batch_size, 0.1, n_train=N, noise=1e-3, history=made, **params)
+    params |= {"batch_size_schedule": "step" if steps else "constant", **schedules}
+    grows = params["batch_size_schedule"] == "step"
+    sizes = sized(steps, factor) if grows else lambda epoch: np.full_like(epoch, float(batch_size))
+    made = history(noise, n_epochs, sizes, lambda epoch: np.where(epoch >= (*steps, 0)[0], slower, 1.0))
+    return cell(batch_size, rate, n_train=N, noise=1e-3, history=made, **params)
 
 
 def looked_into(noise, times, batch_size, seed):
@@ -73,17 +78,24 @@ def looked_into(noise, times, batch_size, seed):
     return cell(batch_size, 0.1, n_train=N, files={"diagnostics.csv": table}, **params)
 
 
-def planted(noise, times=1.0):
-    cells = [branch(noise, (), 2, 16 if B == BASE else 8, B) for B in (4, 8, 16, 32, 64, 128, 256)]
-    cells += [branch(noise, (e,), m, end) for e, end in BRANCHES.items() for m in (2, 4, 8, 16, 32, 64)]
-    cells += [branch(noise, (1, 2, 4), 2, 8)]
+def planted(noise, times=1.0, best=0.1):
+    """The rate `best` and the rule sqrt are right: all others are slower."""
+    rates = [(rate, 1.0 if rate == best else 1.5) for rate in (0.05, 0.1, 0.2)]
+    cells = [branch(noise, (), 2, 16 if B == BASE else 8, B, *one) for B in (4, 8, 32, 128, 512) for one in rates]
+    for e, end in BRANCHES.items():
+        trunk = {"batch_size_schedule": "constant", "learning_rate_schedule": "step"}
+        cells += [branch(noise, (e,), factor, end, slower=1.5, **trunk) for factor in (0.5, 2)]
+        for rule, slower in (("constant", 1.5), ("sqrt", 1.0), ("linear", 1.5)):
+            cells += [branch(noise, (e,), m, end, slower=slower, learning_rate_rule=rule) for m in (2, 8, 32, 128)]
+    cells += [branch(noise, (1, 2, 4), 2, 8, BASE, *one, learning_rate_rule="sqrt") for one in rates]
     cells += [looked_into(noise, times, B, seed) for B in (4, 32) for seed in range(6)]
     return cells
 
 
-def judged(noise, times=1.0):
-    cells = planted(noise, times)
-    found = {finding.claim: finding for finding in judge(evidence(*cells, shared=0.0, answered=False))}
+def judged(noise, times=1.0, *more, best=0.1):
+    cells = [*planted(noise, times, best), *more]
+    found = evidence(*cells, shared=0.0, answered=False, n_replicas=12)
+    found = {finding.claim: finding for finding in judge(found)}
     assert not any("nan" in finding.sentence for finding in found.values())
     return found
 
@@ -124,14 +136,55 @@ def test_where_every_size_is_large_a_growing_batch_costs():
 def test_a_replica_that_ended_early_or_diverged_has_no_cost():
     own = pd.DataFrame({"replica": 0, "epoch": [0.0, 1.0, 2.0], "train_cost": [1.0, 0.5, 0.25], "outcome": ""})
     lost = own.assign(replica=2, outcome=["", "", "diverged"])
-    found = module.log_costs(pd.concat([own, own.iloc[:2].assign(replica=1), lost]), 2)
+    rows = pd.concat([own, own.iloc[:2].assign(replica=1), lost])
+    found = Evidence.log_costs(SimpleNamespace(histories={"it": rows}), "it", 2)  # type: ignore[arg-type]
     assert found.tolist() == [np.log(0.25), np.inf, np.inf]
 
 
 def test_the_best_of_a_size_s_rates_counts():
     """A branch whose rate is too large, beside one that is right, changes nothing."""
-    one = {finding.claim: finding for finding in judge(evidence(*planted(constant), shared=0.0, answered=False))}
-    slow = branch(lambda epoch: np.full_like(epoch, 1.0), (4,), 8, 13)
-    slow["learning_rate"] = 0.2
-    two = {finding.claim: finding for finding in judge(evidence(*planted(constant), slow, shared=0.0, answered=False))}
+    one = judged(constant)
+    two = judged(constant, 1.0, branch(lambda epoch: np.full_like(epoch, 1.0), (4,), 8, 13, rate=0.2))
     assert two["B1"].effect.estimate == pytest.approx(one["B1"].effect.estimate, rel=0.02)
+
+
+def test_a_noise_scale_that_rises_and_falls_again_has_not_grown():
+    found = judged(lambda epoch: np.where((epoch >= 1) & (epoch < 4), 64.0, 16.0))["B1"]
+    assert found.verdict is Verdict.REFUTED
+    assert found.effect.estimate == pytest.approx(1, rel=0.1)
+
+
+def test_a_size_at_which_no_rate_makes_progress_gives_limits_and_not_a_point():
+    """From B=8 on the cost rises at first, least at the middle rate: B_crit is between 0 and (8 − 4) / 0.2."""
+    rates = ((0.05, -1.0), (0.1, -2.0), (0.2, -1.0))
+    stuck = [branch(constant, (), 2, 8, B, rate, slower=how) for B in (8, 32, 128) for rate, how in rates]
+    cells = [own for own in planted(constant) if own["params"]["milestones"] or own["batch_size"] == BASE]
+    own = {finding.claim: finding for finding in judge(evidence(*cells, *stuck, shared=0.0, answered=False))}
+    assert "10 [0, 20] after 0 epochs" in own["B1"].sentence
+
+
+def test_a_best_rate_on_the_edge_of_its_grid_concludes_nothing():
+    found = judged(constant, best=0.2)
+    assert "edge of its grid at B=4" in found["B1"].sentence
+    assert (found["B1"].verdict, found["B3"].verdict) == (Verdict.UNRESOLVED, Verdict.UNRESOLVED)
+    assert "edge of its grid: B=4: high, the growing batch: high, B=32: high" in found["B3"].sentence
+
+
+def test_a_size_of_which_the_first_examples_are_no_whole_update_is_left_out():
+    cells = evidence(*planted(constant), shared=0.0, answered=False).cells.assign(n_steps=0)
+    arms = module.arms_of(cells.assign(steps=[[]] * len(cells), rate_after=0.1))
+    assert sorted(arms[0]) == [4, 8, 32, 128]  # an eighth of an epoch is 128 examples
+
+
+def test_one_lost_replica_does_not_hide_three_times_the_cost():
+    own = {B: np.full(12, np.log(cost)) for B, cost in ((4, 1.0), (32, 3.0), (8, 3.0))}
+    own[32][7] = np.inf
+    frame = pd.DataFrame(
+        {"cell": [4, 8, 32], "batch_size": [4, 4, 32], "n_steps": [0, 3, 0], "steps": [[], [1, 2, 4], []]}
+    )
+    frame = frame.assign(milestone_factor=2, n_train=N, learning_rate=0.1, rate_after=0.1)
+    history = pd.DataFrame({"epoch": [8.0], "update": [100.0]})
+    given = SimpleNamespace(histories={8: history}, log_costs=lambda name, epoch: own[name])
+    found = module.growing(given, frame, split_replicas(12, 6))
+    assert found.large.low == pytest.approx(3)
+    assert found.edges  # a single rate
