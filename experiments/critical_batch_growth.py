@@ -39,6 +39,7 @@ Array = NDArray[np.floating]
 
 SLOWER = (0.1, 0.2, 0.5, 1.0)  # per example than the smallest batch: where a size is critical
 SHOWN = 0.2
+FIRST = 1 / 8  # epochs until costs are compared at the start; later, as many as there were before
 GROWS = (1.25, 1.5, 2.0)  # times as large
 FACTORS = (2.0, 3.0, 4.0)  # between B_crit and a noise scale that tells it
 AT_EDGE = "best rate on the edge of its grid"
@@ -74,10 +75,6 @@ def critical(curve: Slowdown, slower: float = SHOWN) -> Array:
     return (curve.crossing(1 + slower) - curve.sizes[0]) / slower
 
 
-def horizon(epoch: int) -> float:
-    return epoch or 1 / 8  # epochs until the costs are compared: as many as there were before
-
-
 def arms_of(own: "pd.DataFrame") -> dict[int, dict[float, list[str]]]:
     """Epoch of the branch -> batch size after it -> its cells by rate. Epoch 0: cells without a branch.
 
@@ -87,7 +84,7 @@ def arms_of(own: "pd.DataFrame") -> dict[int, dict[float, list[str]]]:
     for row in own[own["n_steps"] < 2].sort_values("rate_after").to_dict("records"):
         epoch, grows = (*row["steps"], 0)[0], row["batch_size_schedule"] == "step"
         size = float(row["batch_size"] * (row["milestone_factor"] if grows else 1))
-        if horizon(epoch) * row["n_train"] % size == 0:
+        if (epoch or FIRST) * row["n_train"] % size == 0:
             found.setdefault(epoch, {}).setdefault(size, []).append(row["cell"])
     return dict(sorted(found.items()))
 
@@ -101,7 +98,7 @@ def branches(evidence: Evidence, own: "pd.DataFrame", split: Split, seed: int) -
         if epoch:
             sizes[trunk["batch_size"]] = sorted([*sizes.get(trunk["batch_size"], []), trunk["cell"]], key=after.get)
         before = evidence.log_costs(trunk["cell"], epoch)
-        end, best, at_edge = epoch + horizon(epoch), [], []
+        end, best, at_edge = epoch + (epoch or FIRST), [], []
         for _, arm in sorted(sizes.items()):
             progress = np.array([before - evidence.log_costs(cell, end) for cell in arm])
             place = int(progress[:, split.selection].mean(axis=1).argmax())
@@ -204,7 +201,7 @@ def against_noise(
     evidence: Evidence, curves: Mapping[str, dict[int, Slowdown]], looked_at: Mapping[str, "pd.DataFrame"], n: int
 ) -> Finding:
     noise = {
-        (name, epoch): noise_in(evidence, looked_at[name], epoch, epoch + horizon(epoch))
+        (name, epoch): noise_in(evidence, looked_at[name], epoch, epoch + (epoch or FIRST))
         for name, own in curves.items()
         if name in looked_at
         for epoch in own
@@ -229,7 +226,7 @@ def against_noise(
 def _noise_panel(
     name: str, curves: Mapping[int, Slowdown], noise: Mapping[tuple[str, int], Mapping[str, Interval]]
 ) -> Panel:
-    x = [epoch + horizon(epoch) / 2 for epoch in curves]
+    x = [epoch + (epoch or FIRST) / 2 for epoch in curves]
     lines = [Series("B_crit by branching", x, *limits(bounded_interval(critical(own)) for own in curves.values()))]
     for scale in ("exact", "pooled"):
         lines.append(Series(f"B_simple, {scale}", x, *limits(noise[name, epoch][scale] for epoch in curves)))
@@ -266,9 +263,8 @@ def growing(evidence: Evidence, own: "pd.DataFrame", split: Split) -> Growing:
     best = {name: best_of(evidence, arm, end, split) for name, arm in arms.items()}
     costs = [np.exp(found[split.report]) for found, _ in best.values()]
     edges = [f"{name}: {edge}" for name, (_, edge) in best.items() if edge]
-    return Growing(
-        *(paired_ratio(found, costs[0]) for found in costs[1:]), 1 - updates * sizes[0] / (end * row["n_train"]), edges
-    )
+    saved = 1 - updates * sizes[0] / (end * row["n_train"])
+    return Growing(*(paired_ratio(found, costs[0]) for found in costs[1:]), saved, edges)
 
 
 def best_of(evidence: Evidence, arm: "pd.DataFrame", end: float, split: Split) -> tuple[Array, str]:

@@ -1,51 +1,76 @@
 """Judges edge_of_stability: whether sharpness rises to 2/η at B=N and stays there, and stays below at small B."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limits
-from harness.inference import Interval, Verdict, all_hold, inside, mean_interval, together
-from harness.report import interval, number, verdicts_along
-
-if TYPE_CHECKING:
-    import pandas as pd
+from harness.inference import UNKNOWN, Interval, Verdict, all_hold, inside, mean_interval, together
+from harness.report import bounds, number, verdicts_along
 
 Array = NDArray[np.floating]
 
 EDGE = 2.0  # of η λ_max
 ABOUT = (0.1, 0.15, 0.2, 0.25)  # of 2: what "about 2" means
 BELOW = (0.0, 0.05, 0.1)  # of 2: what "below 2" means
-LATE = 0.25  # the level is read in the updates after this part of a run
+SHOWN = 0.2  # the band around 2 for which the verdict is also told along what follows
+START = 0.1  # of 2: how far below it a run has to begin, so that it can rise to it
+LATE = (0.25, 0.1, 0.5)  # the updates after this part of a run are read; the first one unless said otherwise
+LENGTHS = (1.0, 0.75, 0.5)  # of a run, as if it ended there
+FEWEST_RUNS = 6  # if all of them are below 2, so is the median run: 1 - 2 × 0.5^6 is above 95 %
 SMALL = 1 / 8  # of N, at most: the sizes that S3 is about
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """η λ_max of the runs of one problem, rate and batch size.
-
-    Means over the runs. start: at the first update. level: late in the run. peak: the largest value that was measured.
-    Level and peak are infinite, without limits, if a run diverged. update, middle: the median over the runs at
-    each measured update.
-    """
+    """η λ_max of the runs of one problem, rate and batch size: updates and values of each. lost: one diverged."""
 
     problem: str
     rate: float
     batch_size: float
     n_train: float
-    start: Interval
-    level: Interval
-    peak: Interval
-    n_runs: int
-    update: Array
-    middle: Array
+    runs: list[tuple[Array, Array]]
+    lost: bool
 
     @property
     def name(self) -> str:
         return f"{self.problem}, η={self.rate:g}"
+
+    @property
+    def start(self) -> Interval:
+        """Mean over the runs, at the first update."""
+        return mean_interval([values[0] for _, values in self.runs])
+
+    def late(self, part: float = LATE[0], length: float = LENGTHS[0]) -> list[Array]:
+        """Of each run, the values that were measured after this part of so long a run."""
+        ends = [length * update[-1] for update, _ in self.runs]
+        return [
+            values[(update > part * end) & (update <= end)]
+            for (update, values), end in zip(self.runs, ends, strict=True)
+        ]
+
+    def level(self, part: float = LATE[0], length: float = LENGTHS[0]) -> Interval:
+        """Mean over the runs of their mean late values; unknown if a run diverged."""
+        return UNKNOWN if self.lost else mean_interval([own.mean() for own in self.late(part, length)])
+
+    def peaks(self, part: float = LATE[0], length: float = LENGTHS[0]) -> Array:
+        """The largest late value of each run."""
+        return np.array([own.max() for own in self.late(part, length)])
+
+    @property
+    def highest(self) -> float:
+        """The largest value of a whole run, mean over the runs."""
+        return float(np.mean([values.max() for _, values in self.runs]))
+
+    @property
+    def middle(self) -> tuple[Array, Array]:
+        """Each measured update, and the median over the runs there."""
+        import pandas as pd
+
+        found = pd.concat([pd.Series(values, index=update) for update, values in self.runs]).groupby(level=0).median()
+        return found.index.to_numpy(dtype=float), found.to_numpy(dtype=float)
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -57,67 +82,75 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 
 def arms_of(evidence: Evidence) -> Iterator[Arm]:
-    cells = evidence.cells
-    for (problem, B, rate), own in cells.groupby(["dataset", "batch_size", "learning_rate"], sort=False):
+    for (problem, B, rate), own in evidence.cells.groupby(["dataset", "batch_size", "learning_rate"], sort=False):
         tables = [evidence.table(cell, "diagnostics.csv").sort_values("update") for cell in own["cell"]]
-        lost = [bool((evidence.histories[cell]["outcome"] == "diverged").any()) for cell in own["cell"]]
-        starts = [table["eta_lambda_max"].iloc[0] for table in tables]
-        levels = [np.inf if gone else level_of(table) for table, gone in zip(tables, lost, strict=True)]
-        peaks = [np.inf if gone else table["eta_lambda_max"].max() for table, gone in zip(tables, lost, strict=True)]
-        start, level, peak = (mean_interval(values) for values in (starts, levels, peaks))
-        about = str(problem), float(rate), float(B), float(own["n_train"].iloc[0])
-        yield Arm(*about, start, level, peak, len(own), *_median_run(tables))
+        runs = [
+            (table["update"].to_numpy(dtype=float), table["eta_lambda_max"].to_numpy(dtype=float)) for table in tables
+        ]
+        lost = any((evidence.histories[cell]["outcome"] == "diverged").any() for cell in own["cell"])
+        yield Arm(str(problem), float(rate), float(B), float(own["n_train"].iloc[0]), runs, lost)
 
 
-def level_of(table: "pd.DataFrame") -> float:
-    """Mean of η λ_max over the measured updates after the first quarter of the run."""
-    late = table.loc[table["update"] > LATE * table["update"].max(), "eta_lambda_max"]
-    return float(late.mean())
+Rule = Callable[..., Verdict]  # of an arm, a margin, the part of a run after which it is read, and its length
 
 
-def _median_run(tables: "list[pd.DataFrame]") -> tuple[Array, Array]:
-    import pandas as pd
-
-    found = pd.concat(tables).groupby("update")["eta_lambda_max"].median()
-    return found.index.to_numpy(dtype=float), found.to_numpy(dtype=float)
+def along(arms: list[Arm], rule: Rule, margins: tuple[float, ...], shown: float) -> tuple[Verdict, str]:
+    """The verdict over all arms and constants, and the verdicts along each."""
+    by_margin = {x: together(rule(arm, x) for arm in arms) for x in margins}
+    by_start = {x: together(rule(arm, shown, x) for arm in arms) for x in sorted(LATE)}
+    by_length = {x: together(rule(arm, shown, LATE[0], x) for arm in arms) for x in sorted(LENGTHS)}
+    said = (
+        f"by a margin of {verdicts_along(by_margin)}. With a margin of {shown:g}, read after this part of a run: "
+        f"{verdicts_along(by_start)}; as if it ended after this part: {verdicts_along(by_length)}"
+    )
+    return together([*by_margin.values(), *by_start.values(), *by_length.values()]), said
 
 
 # S2
 
 
-def rises_and_stays(arm: Arm, margin: float) -> Verdict:
-    """η λ_max starts below the band around 2 and ends inside it."""
+def rises_and_stays(arm: Arm, margin: float, part: float = LATE[0], length: float = LENGTHS[0]) -> Verdict:
+    """η λ_max starts below 2 and ends inside the band around it."""
     low, high = EDGE * (1 - margin), EDGE * (1 + margin)
-    return all_hold([inside(arm.start, 0, low), inside(arm.level, low, high)])
+    return all_hold([inside(arm.start, 0, EDGE * (1 - START)), inside(arm.level(part, length), low, high)])
 
 
 def full_batch(arms: list[Arm]) -> Finding:
-    along = {margin: together(rises_and_stays(arm, margin) for arm in arms) for margin in ABOUT}
-    each = {arm.name: _along({m: rises_and_stays(arm, m) for m in ABOUT}) for arm in arms}
+    verdict, told = along(arms, rises_and_stays, ABOUT, SHOWN)
+    each = {arm.name: verdicts_along({m: rises_and_stays(arm, m) for m in ABOUT}) for arm in arms}
     shown = "; ".join(
-        f"{arm.name}: from {number(arm.start.estimate)} to {interval(arm.level)} ({each[arm.name]})" for arm in arms
+        f"{arm.name}: from {number(arm.start.estimate)} to {bounds(arm.level())}, the largest on the way "
+        f"{number(arm.highest)} (by a margin of {each[arm.name]})"
+        for arm in arms
     )
-    said = f"η λ_max at B=N, at the start and after the first quarter of a run - {shown}. About: {_along(along)}."
-    return _finding("S2", together(along.values()), said, arms, [arm.level for arm in arms], _courses(arms))
+    said = f"η λ_max at B=N, at the start and after the first quarter of a run - {shown}. About 2 {told}."
+    return _finding("S2", verdict, said, arms, [arm.level() for arm in arms], _courses(arms))
 
 
 # S3
 
 
-def stays_below(arm: Arm, margin: float) -> Verdict:
-    """η λ_max is below 2, by the margin, at every update that was measured."""
-    return inside(arm.peak, 0, EDGE * (1 - margin))
+def stays_below(arm: Arm, margin: float, part: float = LATE[0], length: float = LENGTHS[0]) -> Verdict:
+    """η λ_max is below 2, by the margin, at every late update of every run; conditional if in some runs only."""
+    if arm.lost or len(arm.runs) < FEWEST_RUNS:
+        return Verdict.UNRESOLVED
+    below = arm.peaks(part, length) < EDGE * (1 - margin)
+    return together(Verdict.SUPPORTED if own else Verdict.REFUTED for own in below)
 
 
 def small_batches(arms: list[Arm], every: list[Arm]) -> Finding:
-    along = {margin: together(stays_below(arm, margin) for arm in arms) for margin in BELOW}
-    shown = "; ".join(f"{arm.name}, B={arm.batch_size:g}: {interval(arm.peak)}" for arm in arms)
-    said = f"The largest η λ_max of a run, B at most N/{1 / SMALL:g} - {shown}. Below: {_along(along)}."
-    return _finding("S3", together(along.values()), said, arms, [arm.peak for arm in arms], list(_peaks(every)))
+    verdict, told = along(arms, stays_below, BELOW, BELOW[0])
+    shown = "; ".join(
+        f"{arm.name}, B={arm.batch_size:g}: {(arm.peaks() >= EDGE).sum()} of {len(arm.runs)} runs pass 2, "
+        f"largest {bounds(peak_of(arm))}"
+        for arm in arms
+    )
+    said = f"η λ_max after the first quarter of a run, B at most N/{1 / SMALL:g} - {shown}. Below 2 {told}."
+    return _finding("S3", verdict, said, arms, [peak_of(arm) for arm in arms], list(_peaks(every)))
 
 
-def _along(verdicts: dict[float, Verdict]) -> str:
-    return f"by a margin of {verdicts_along(verdicts)}"
+def peak_of(arm: Arm) -> Interval:
+    return UNKNOWN if arm.lost else mean_interval(arm.peaks())
 
 
 def _finding(
@@ -126,7 +159,7 @@ def _finding(
     if not arms:
         return Finding(claim, Verdict.UNRESOLVED, "No run of this size was measured.")
     unit = f"= η λ_max ({arms[0].name}, B={arms[0].batch_size:g})"
-    return Finding(claim, verdict, said, unit, values[0], min(arm.n_runs for arm in arms), panels)
+    return Finding(claim, verdict, said, unit, values[0], min(len(arm.runs) for arm in arms), panels)
 
 
 def _by_problem(arms: Iterable[Arm]) -> dict[str, list[Arm]]:
@@ -139,8 +172,8 @@ def _by_problem(arms: Iterable[Arm]) -> dict[str, list[Arm]]:
 def _courses(arms: list[Arm]) -> list[Panel]:
     panels = []
     for problem, own in _by_problem(arms).items():
-        lines = [Series(_rank(i), arm.update, arm.middle) for i, arm in enumerate(own)]
-        ends = [min(arm.update[0] for arm in own), max(arm.update[-1] for arm in own)]
+        lines = [Series(_rank(i), *arm.middle) for i, arm in enumerate(own)]
+        ends = [min(arm.runs[0][0][0] for arm in own), max(arm.runs[0][0][-1] for arm in own)]
         rates = ", ".join(f"{arm.rate:g}" for arm in own)
         lines.append(Series("2", ends, [EDGE, EDGE], kind="reference"))
         panels.append(Panel(f"{problem}, B=N, η = {rates}", "updates", "η λ_max (median run)", lines, log="x"))
@@ -157,7 +190,7 @@ def _peaks(arms: list[Arm]) -> Iterator[Panel]:
         for i, rate in enumerate(sorted({arm.rate for arm in own})):
             line = sorted((arm for arm in own if arm.rate == rate), key=lambda arm: arm.batch_size)
             sizes = [arm.batch_size for arm in line]
-            lines.append(Series(_rank(i), sizes, *limits(arm.peak for arm in line)))
+            lines.append(Series(_rank(i), sizes, *limits(map(peak_of, line))))
         ends = [min(arm.batch_size for arm in own), max(arm.batch_size for arm in own)]
         lines.append(Series("2", ends, [EDGE, EDGE], kind="reference"))
-        yield Panel(problem, BATCH_SIZE, "largest η λ_max of a run", lines, log="x")
+        yield Panel(problem, BATCH_SIZE, "largest late η λ_max of a run", lines, log="x")

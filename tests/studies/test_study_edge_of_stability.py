@@ -17,23 +17,28 @@ N, UPDATES = 256, np.unique(np.geomspace(1, 2000, 34).round())
 STARTS = {"diabetes": 0.6, "friedman": 0.9}
 
 
-def runs(dataset, B, end, start=None, n_runs=8, spread=0.01, lost=0):
-    """Runs whose η λ_max goes from `start` to `end` in the first 100 updates; the first `lost` of them diverge."""
+def runs(dataset, B, end, start=None, n_runs=8, spread=0.01, lost=0, last=None, later=None):
+    """Runs whose η λ_max goes from `start` to `end` in the first 100 updates; the first `lost` of them diverge.
+
+    last: where the last run goes instead. From update 900 on all go on to `later`, unless that is None.
+    """
     rng = np.random.default_rng(B)
     for seed in range(n_runs):
         part = np.clip(np.log(UPDATES) / np.log(100), 0, 1)
         first = STARTS[dataset] if start is None else start
-        values = (first + part * (end - first)) * np.exp(spread * rng.normal(size=len(UPDATES)))
+        goal = last if last is not None and seed == n_runs - 1 else end
+        goals = np.where(UPDATES > 900, goal if later is None else later, goal)
+        values = (first + part * (goals - first)) * np.exp(spread * rng.normal(size=len(UPDATES)))
         files = {"diagnostics.csv": pd.DataFrame({"update": UPDATES, "eta_lambda_max": values})}
         final = None if seed < lost else 0.1
         yield cell(B, 0.1, dataset=dataset, n_train=N, files=files, final=final, seeds=1, seed=seed)
 
 
-def judged(full=2.0, small=0.9, middle=1.4, other=None, **how):
-    """other: what the second problem's η λ_max goes to at B=N, unless as on the first."""
+def judged(full=2.0, small=0.9, middle=1.4, other=None, little=None, **how):
+    """other: what the second problem's η λ_max goes to at B=N, unless as on the first. little: of the runs of B=8."""
     cells = []
     for dataset, end in (("diabetes", full), ("friedman", full if other is None else other)):
-        cells += [*runs(dataset, N, end, **how), *runs(dataset, 32, middle), *runs(dataset, 8, small)]
+        cells += [*runs(dataset, N, end, **how), *runs(dataset, 32, middle), *runs(dataset, 8, small, **(little or {}))]
     return {finding.claim: finding for finding in judge(evidence(*cells, shared=0.0, answered=False))}
 
 
@@ -83,3 +88,34 @@ def test_without_a_run_at_full_batch_nothing_is_concluded():
     cells = [*runs("diabetes", 64, 1.0)]
     found = list(judge(evidence(*cells, shared=0.0, answered=False)))
     assert {own.verdict for own in found} == {Verdict.UNRESOLVED}
+
+
+def test_where_a_run_at_a_small_batch_begins_says_nothing_of_where_it_stays():
+    assert judged(little={"start": 2.6})["S3"].verdict is Verdict.SUPPORTED
+
+
+def test_one_run_of_six_that_passes_two_is_no_run_below_it():
+    """Peaks of 1, 1, 1, 1, 1 and 2.4: their mean is below 2, with its whole interval."""
+    found = judged(small=1.0, little={"last": 2.4, "n_runs": 6, "spread": 0.0})["S3"]
+    assert found.verdict is Verdict.CONDITIONAL
+    assert "B=8: 1 of 6 runs pass 2" in found.sentence
+    assert "B=32: 0 of 8 runs pass 2" in found.sentence
+
+
+def test_five_runs_below_two_are_too_few_for_that():
+    assert judged(little={"n_runs": 5})["S3"].verdict is Verdict.UNRESOLVED
+
+
+def test_a_level_that_is_left_again_depends_on_the_part_that_is_read():
+    found = judged(later=0.5)["S2"]
+    assert found.verdict is Verdict.CONDITIONAL
+    assert "read after this part of a run: 0.1 to 0.5 refuted; as if it ended after this part: 0.5" in found.sentence
+
+
+def test_a_peak_on_the_way_is_told():
+    assert "the largest on the way 2.0" in judged()["S2"].sentence
+
+
+def test_a_wide_band_is_no_reason_for_a_start_in_it():
+    """1.7 is within 20 % of 2: where the band is wide, too, a run from 1.7 to 2 has risen."""
+    assert judged(start=1.7)["S2"].verdict is Verdict.SUPPORTED
