@@ -140,13 +140,14 @@ def stays_below(arm: Arm, margin: float, part: float = LATE[0], length: float = 
 
 def small_batches(arms: list[Arm], every: list[Arm]) -> Finding:
     verdict, told = along(arms, stays_below, BELOW, BELOW[0])
-    shown = "; ".join(
-        f"{arm.name}, B={arm.batch_size:g}: {(arm.peaks() >= EDGE).sum()} of {len(arm.runs)} runs pass 2, "
-        f"largest {bounds(peak_of(arm))}"
-        for arm in arms
-    )
+    shown = "; ".join(f"{arm.name}, B={arm.batch_size:g}: {_passing(arm)}" for arm in arms)
     said = f"η λ_max after the first quarter of a run, B at most N/{1 / SMALL:g} - {shown}. Below 2 {told}."
     return _finding("S3", verdict, said, arms, [peak_of(arm) for arm in arms], list(_peaks(every)))
+
+
+def _passing(arm: Arm) -> str:
+    passing = f"{(arm.peaks() >= EDGE).sum()} of {len(arm.runs)} runs pass 2, largest {bounds(peak_of(arm))}"
+    return "a run diverged" if arm.lost else passing
 
 
 def peak_of(arm: Arm) -> Interval:

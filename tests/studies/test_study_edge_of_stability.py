@@ -119,3 +119,9 @@ def test_a_peak_on_the_way_is_told():
 def test_a_wide_band_is_no_reason_for_a_start_in_it():
     """1.7 is within 20 % of 2: where the band is wide, too, a run from 1.7 to 2 has risen."""
     assert judged(start=1.7)["S2"].verdict is Verdict.SUPPORTED
+
+
+def test_a_small_batch_at_which_a_run_diverges_is_said_and_concludes_nothing():
+    found = judged(little={"lost": 1})["S3"]
+    assert found.verdict is Verdict.UNRESOLVED
+    assert "diabetes, η=0.1, B=8: a run diverged" in found.sentence
