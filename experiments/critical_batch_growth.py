@@ -96,7 +96,9 @@ def branches(evidence: Evidence, own: "pd.DataFrame", split: Split, seed: int) -
     after = dict(zip(own["cell"], own["rate_after"], strict=True))
     for epoch, sizes in arms_of(own).items():
         if epoch:
-            sizes[trunk["batch_size"]] = sorted([*sizes.get(trunk["batch_size"], []), trunk["cell"]], key=after.get)
+            sizes[trunk["batch_size"]] = sorted(
+                [*sizes.get(trunk["batch_size"], []), trunk["cell"]], key=after.__getitem__
+            )
         before = evidence.log_costs(trunk["cell"], epoch)
         end, best, at_edge = epoch + (epoch or FIRST), [], []
         for _, arm in sorted(sizes.items()):
@@ -263,8 +265,8 @@ def growing(evidence: Evidence, own: "pd.DataFrame", split: Split) -> Growing:
     best = {name: best_of(evidence, arm, end, split) for name, arm in arms.items()}
     costs = [np.exp(found[split.report]) for found, _ in best.values()]
     edges = [f"{name}: {edge}" for name, (_, edge) in best.items() if edge]
-    saved = 1 - updates * sizes[0] / (end * row["n_train"])
-    return Growing(*(paired_ratio(found, costs[0]) for found in costs[1:]), saved, edges)
+    ratios = [paired_ratio(found, costs[0]) for found in costs[1:]]
+    return Growing(ratios[0], ratios[1], 1 - updates * sizes[0] / (end * row["n_train"]), edges)
 
 
 def best_of(evidence: Evidence, arm: "pd.DataFrame", end: float, split: Split) -> tuple[Array, str]:
