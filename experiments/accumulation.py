@@ -52,8 +52,7 @@ class Tokens(Accumulated):
     def __init__(self, micro_batches: int, accumulate: str, *parts: Any) -> None:
         super().__init__(self.weighted, micro_batches, accumulate, *parts)
         self.tokens = np.resize(TOKENS, (self.train_set[1].shape[-2], 1))
-        self.part: Array = np.ones((1, 1))  # tokens of the examples of this part
-        self.n_tokens = np.zeros(1)  # of the batch so far
+        self.part, self.n_tokens = gather(self.tokens, slice(0, 1)), np.zeros(1)  # of a part, of the batch so far
 
     def micro_batches_of(self, *batch: Any) -> Iterator[tuple[Rows, int]]:
         for rows, n_examples in super().micro_batches_of(*batch):
@@ -66,8 +65,7 @@ class Tokens(Accumulated):
 
         def inplace_delta(Z: Array, Y: Array) -> None:
             loss.inplace_delta(Z, Y)
-            stack = Z.reshape(-1, *Z.shape[-2:])
-            stack *= self.part
+            np.multiply(stack := Z.reshape(-1, *Z.shape[-2:]), self.part, stack)
 
         network.loss = loss._replace(inplace_delta=inplace_delta)
         network.gradient_into(grads, X, Y)
@@ -230,9 +228,8 @@ def _repaired(tried: Sequence[Tried]) -> list[Verdict]:
 def _another_cost(tried: Sequence[Tried], found: Found) -> Verdict:
     """K5: whether the cost is higher where shards differ in what they contain."""
     higher = {"b lower": Verdict.SUPPORTED, "unresolved": Verdict.UNRESOLVED}
-    differing = [found["K5", own.name].verdict for own in tried if RANDOM not in own.name]
-    costs = all_hold(higher.get(word, Verdict.REFUTED) for word in differing)
-    return all_hold([costs, *_repaired(tried)])
+    words = (found["K5", own.name].verdict for own in tried if RANDOM not in own.name)
+    return all_hold([all_hold(higher.get(word, Verdict.REFUTED) for word in words), *_repaired(tried)])
 
 
 def _last_window(evidence: Evidence, tried: Sequence[Tried], found: Found) -> Finding:
