@@ -3,6 +3,7 @@
 Cells have common random numbers: replica r has the same split, initial weights and order of examples in every cell.
 """
 
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -145,7 +146,7 @@ def plan_for(config: Config, n_train: int, n_inputs: int, n_outputs: int, loss: 
     asked = batch_sizes(config, batch_size, n_train)
     passes = Passes(n_train, config.last_batch, asked)
     if config.updates is not None:
-        n_epochs = float(passes.epoch(config.updates))
+        n_epochs = float(passes.epoch(min(config.updates, sys.maxsize)))  # NumPy counts no further
         check_within(config, n_epochs, f"{n_epochs:.6g}, the epochs of updates={config.updates} at B={batch_size}")
     rates = lr_mean, lr_mean / batch_size, learning_rate_factor(config, batch_size)
     return Plan(n_train, batch_size, rate, config.last_batch, passes.updates(1), sizes, loss, *rates, tuple(asked[1:]))
