@@ -126,7 +126,12 @@ def _log_files(client: "MlflowClient", run_id: str, folder: Path) -> None:
         client.log_artifacts(run_id, str(folder))
         return
     places = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
-    if failures := [error for place in places for error in _log_place(client, run_id, folder, place)]:
+    failures = list[Exception]()
+    for place in places:
+        failures += _log_place(client, run_id, folder, place)
+        if failures and not connection.is_answer(failures[-1]):
+            break  # each further one may wait as long for an answer
+    if failures:
         raise failures[0]
 
 
@@ -140,7 +145,7 @@ def _log_place(client: "MlflowClient", run_id: str, folder: Path, place: Path) -
         except Exception as error:  # of any store: one file may be too large, and the others not
             yield error
             if not connection.is_answer(error):
-                break  # each further one may wait as long for an answer
+                return
     listed = {item.path: item.file_size for item in client.list_artifacts(run_id, inside)} if sent else {}
     for file in sent:
         path = file.relative_to(folder).as_posix()

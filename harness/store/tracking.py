@@ -50,6 +50,7 @@ class Store(Runs):
     def __init__(self, client: "MlflowClient", experiment_id: str, undelivered: Path) -> None:
         super().__init__(client, experiment_id)
         self.undelivered = undelivered
+        self._before: RunWriter | None = None  # of the run that was started last
 
     @classmethod
     def open(cls, experiment_id: str | None = None) -> "Store":
@@ -86,7 +87,7 @@ class Store(Runs):
         """
         claimed = {claims.CLAIM: claims.WANTED, "claimed": claims.clock()} if claim else {}
         state = {"store": self.uri, "ended": False, **claimed}
-        writer = RunWriter(Journal.create(self.undelivered, **state), self.client)
+        self._before = writer = RunWriter(Journal.create(self.undelivered, **state), self.client, before=self._before)
         own = {**connection.run_tags(parent), **process_tags(), claims.HEARTBEAT: claims.heartbeat()}
         try:
             writer.create(self.experiment_id, name, {**own, **tags})

@@ -41,15 +41,21 @@ REFUSAL_SECONDS = 20.0
 class RunWriter:
     """Writes one run through its journal. As a context manager it ends the run: FINISHED, FAILED or KILLED.
 
-    training: it waits, so a request has less time. seconds: wall time spent in here. unreachable: why the last attempt
-    to deliver failed, if it did.
+    training: it waits, so a request has less time. before: wrote the run before this one; if the store kept it waiting
+    for nothing, this one does not ask at once. seconds: wall time spent in here. unreachable: why the last attempt to
+    deliver failed, if it did.
     """
 
-    def __init__(self, journal: Journal, client: "MlflowClient", training: bool = True) -> None:
+    def __init__(
+        self, journal: Journal, client: "MlflowClient", training: bool = True, before: "RunWriter | None" = None
+    ) -> None:
         self.journal, self._client, self._training = journal, client, training
         self.seconds = 0.0
         self.unreachable: UnreachableError | None = None
         self._pause, self._next_attempt, self._delivered_at = 0.0, 0.0, time.monotonic()
+        self._rest = 0.0  # the time until which a store that hung is not asked, by this run or the next
+        if before and before.unreachable:
+            self.unreachable, self._rest, self._next_attempt = before.unreachable, before._rest, before._rest
 
     @property
     def run_id(self) -> str | None:
@@ -246,8 +252,10 @@ class RunWriter:
         """Until the next attempt, if the last one, which began then, has left something."""
         now = self._delivered_at = time.monotonic()
         if self.trouble:
-            self._pause = float(np.clip(max(2 * self._pause, PAUSE_PER_ATTEMPT * (now - begun)), *PAUSE_SECONDS))
-            self._next_attempt = now + self._pause
+            least, most = PAUSE_SECONDS
+            rest = min(PAUSE_PER_ATTEMPT * (now - begun), most)
+            self._pause = float(np.clip(2 * self._pause, max(rest, least), most))
+            self._rest, self._next_attempt = now + rest, now + self._pause
         else:
             self._pause = 0.0
 

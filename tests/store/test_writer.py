@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from harness.store import writer
+from harness.store import delivery, writer
 from harness.store.connection import UnreachableError
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal
@@ -305,6 +305,49 @@ def test_while_the_store_is_away_nobody_asks_it_all_the_time(tmp_path, monkeypat
         pass
     told.deliver_waiting()
     assert len(heard(told)["points"]) == 300
+
+
+def test_the_next_run_does_not_ask_a_store_that_kept_the_last_one_waiting(tmp_path, monkeypatch):
+    """Each question to a store that hangs costs seconds of training, whichever run asks it."""
+    monkeypatch.setattr(writer, "PAUSE_SECONDS", (1.0, 30.0))
+    now = [0.0]
+    monkeypatch.setattr(writer.time, "monotonic", lambda: now[0])
+    told, attempts = store(tmp_path), []
+
+    def hang(*unused):
+        now[0] += 5.0
+        attempts.append(now[0])
+        raise ConnectionError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(told.client, "create_run", hang)
+        for _ in range(5):
+            with told.start("cell", {}) as run:
+                assert run.unreachable
+        assert len(attempts) == 1
+        now[0] += 4 * 5.0
+    with told.start("cell", {}) as run:
+        assert run.run_id
+    told.deliver_waiting()
+    assert len(told.client.runs) == 6
+
+
+def test_files_in_several_folders_wait_once_for_a_server_that_does_not_answer(tmp_path):
+    asked = []
+
+    class Hanging:
+        tracking_uri = "http://store"
+
+        def log_artifact(self, *call):
+            asked.append(call)
+            raise ConnectionError("no answer")
+
+    for name in ("a.txt", "plots/b.txt", "weights/c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ConnectionError):
+        delivery._log_files(Hanging(), "run", tmp_path)
+    assert len(asked) == 1
 
 
 def test_a_table_is_announced_to_the_ui(tmp_path):
