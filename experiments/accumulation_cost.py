@@ -16,6 +16,8 @@ MARGINS = (1.05, 1.1, 1.25, 1.5, 2.0)  # times as long
 SHOWN = 8  # number of micro-batches whose ratio is the effect
 EACH, PARTS = (16, 1), (64, 4)  # batch size, micro_batches: an update after each of 16 examples, or of four times 16
 CLOCKS = ("epochs", "seconds")
+TARGETS = (1.0, 1.5, 2.0)  # times a tenth of the initial cost: on the way to it every run passes these
+Arms = dict[tuple[str, str], tuple[Array, Array]]
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -66,11 +68,30 @@ def _times(ratios: Mapping[int, Interval]) -> Panel:
 
 def update_after_each(evidence: Evidence) -> Finding:
     """K8: each at its best rate, on the replicas that did not choose it; nothing is said where that lies on an edge."""
-    about = evidence.cells[["cell", "dataset", "micro_batches"]]
-    best = evidence.answer.targets.merge(about, on="cell")
+    along = {times: earlier(evidence.at_target(times)) for times in TARGETS}
+    found, edge = along[1.0][1:]
+    if not found:
+        return Finding("K8", Verdict.UNRESOLVED, "The two ways were not both trained at several rates.")
+    verdicts = {times: verdict for times, (verdict, *_) in along.items()}
+    said = "; ".join(f"{dataset} {clock} {interval(own.ratio)}" for (dataset, clock), own in found.items())
+    (dataset, _), first = next(iter(found.items()))
+    return Finding(
+        "K8",
+        together(verdicts.values()),
+        f"To the target, an update after every micro-batch over accumulating four: {said}.{edge} By the target, in "
+        f"multiples of a tenth of the initial cost: {verdicts_along(verdicts)}.",
+        unit=f"× the epochs to target ({dataset})",
+        effect=first.ratio if np.isfinite(first.ratio.low) else None,
+        replicas=min(own.pairs for own in found.values()),
+        panels=[_ways(found, clock) for clock in CLOCKS],
+    )
+
+
+def earlier(evidence: Evidence) -> tuple[Verdict, dict[tuple[str, str], Comparison], str]:
+    """The verdict at one target, its comparisons by dataset and clock, and which best rates lie on an edge."""
+    best = evidence.answer.targets.merge(evidence.cells[["cell", "dataset", "micro_batches"]], on="cell")
     best = best[best["n_rates"] > 1]
-    arms: dict[tuple[str, str], tuple[Array, Array]] = {}
-    tuned = {}
+    arms, tuned = Arms(), {}
     for dataset, own in best.groupby("dataset", sort=False):
         cells = {(row.batch_size, row.micro_batches): row.cell for row in own.itertuples()}
         if {EACH, PARTS} <= cells.keys():
@@ -78,21 +99,9 @@ def update_after_each(evidence: Evidence) -> Finding:
             for clock in CLOCKS:
                 arms[str(dataset), clock] = evidence.reported(each, clock), evidence.reported(parts, clock)
             tuned[str(dataset)] = not (own["edge"] != "").any()
-    if not arms:
-        return Finding("K8", Verdict.UNRESOLVED, "The two ways were not both trained at several rates.")
     found = evidence.compare(arms)
     verdicts = [lower(own) if tuned[dataset] else Verdict.UNRESOLVED for (dataset, _), own in found.items()]
-    said = "; ".join(f"{dataset} {clock} {interval(own.ratio)}" for (dataset, clock), own in found.items())
-    (dataset, _), first = next(iter(found.items()))
-    return Finding(
-        "K8",
-        together(verdicts),
-        f"To the target, an update after every micro-batch over accumulating four: {said}.{at_the_edge(best)}",
-        unit=f"× the epochs to target ({dataset})",
-        effect=first.ratio if np.isfinite(first.ratio.low) else None,
-        replicas=min(own.pairs for own in found.values()),
-        panels=[_ways(found, clock) for clock in CLOCKS],
-    )
+    return together(verdicts), found, at_the_edge(best)
 
 
 def _ways(found: Mapping[tuple[str, str], Comparison], clock: str) -> Panel:

@@ -90,8 +90,9 @@ def made(*cells: dict[str, Any], n_replicas: int = 10, shared: float = 0.1, seed
 class Rates:
     """Of an answer, what judges ask for most, when they do."""
 
-    def __init__(self, data: SweepData) -> None:
-        self.data, self.final_costs, self.rng = data, final_costs(data.replicas), np.random.default_rng(SEED)
+    def __init__(self, data: SweepData, times: float = 1.0) -> None:
+        self.data, self.times, self.final_costs = data, times, final_costs(data.replicas)
+        self.rng = np.random.default_rng(SEED)
         self.n_replicas = max(len(row) for row in self.final_costs.values())
 
     @cached_property
@@ -100,7 +101,8 @@ class Rates:
 
     @cached_property
     def targets_at(self) -> dict[str, float]:
-        return target_costs(self.data.cells, self.data.histories)[0]
+        goals, _ = target_costs(self.data.cells, self.data.histories)
+        return {setting: self.times * goal for setting, goal in goals.items()}
 
     @cached_property
     def to_target(self) -> dict[str, dict[str, Any]]:
@@ -117,6 +119,11 @@ class Files(Evidence):
     def __init__(self, data: Any, answer: Any, download: Any, rng: Any, files: dict[str, dict[str, Any]]) -> None:
         super().__init__(data, answer, download, rng)
         object.__setattr__(self, "files", files)
+
+    def at_target(self, times: float) -> Evidence:
+        if times == 1 or not isinstance(self.answer, Rates):
+            return super().at_target(times)
+        return Files(self.data, Rates(self.data, times), self.download, self.rng, self.files)  # type: ignore[attr-defined]
 
     def table(self, cell: str, name: str) -> pd.DataFrame:
         return self.files[cell][name]  # type: ignore[attr-defined]

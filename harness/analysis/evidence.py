@@ -1,7 +1,7 @@
 """What the judge of a study is given: the sweep's tables, its answer, and the files of its cells."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +11,7 @@ import yaml
 from numpy.typing import ArrayLike
 
 from harness.analysis.answers import Answer
+from harness.analysis.batch_sizes import targets_table, to_goals
 from harness.analysis.comparisons import MARGIN, costs_when_spent
 from harness.analysis.courses import Courses
 from harness.analysis.parts import WALL
@@ -55,6 +56,16 @@ class Evidence:
         """
         n = self.data.n_blocks
         return {cell: own | {"seconds": own["seconds"][:n]} for cell, own in self.answer.to_target.items()}
+
+    def at_target(self, times: float) -> "Evidence":
+        """The same at so many times the target of each setting: `Answer.to_target` and `Answer.targets` are new."""
+        if times == 1:
+            return self
+        goals = {setting: times * cost for setting, cost in self.answer.targets_at.items()}
+        reached = to_goals(self._courses, goals, self.cells)
+        targets = targets_table(self.cells, reached, self.rng, self.data.n_blocks)
+        own = replace(self.answer, targets_at=goals, to_target=reached, targets=targets)
+        return Evidence(self.data, own, self.download, self.rng)
 
     def reported(self, reached: Mapping[str, Array], clock: str) -> Array:
         """What one cell of `Answer.to_target` needs on a clock, of the replicas that did not choose its rate."""

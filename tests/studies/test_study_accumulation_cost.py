@@ -90,9 +90,26 @@ def test_a_best_rate_on_the_edge_makes_no_claim():
     assert verdicts(*two_ways({"digits": 4.0, "wine": 3.0}, best=RATES[-1]))["K8"] is UNRESOLVED
 
 
+def test_a_verdict_that_hangs_on_the_target_is_conditional():
+    """An update after every part falls late and steeply: behind at two tenths of the initial cost, ahead at one."""
+    cells = two_ways({"digits": 1.0, "wine": 1.0})
+    for own in cells[: len(RATES)] + cells[2 * len(RATES) : 3 * len(RATES)]:
+        usual = own["history"]
+
+        def late(factor, usual=usual):
+            part = usual(1.0)["epoch"] / usual(1.0)["epoch"].max() * 2 / (0.8 * factor)
+            return usual(1.0).assign(train_cost=2.0 * np.exp(-(part**8)))
+
+        own["history"] = late
+    found = {finding.claim: finding for finding in study.judge(evidence(*cells, answered=False))}["K8"]
+    assert found.verdict is CONDITIONAL
+    assert found.sentence.endswith("in multiples of a tenth of the initial cost: 1 supported; 1.5 to 2 refuted.")
+
+
 @pytest.mark.parametrize("half", [slice(0, 8), slice(8, 16)])
-def test_replicas_that_choose_a_rate_do_not_report_it(half):
+def test_replicas_that_choose_a_rate_do_not_report_it(half, monkeypatch):
     """Half of the replicas are lucky with an update after every part; with the others it takes as many."""
+    monkeypatch.setattr(study, "TARGETS", (1.0,))
     swept = evidence(*two_ways({"digits": 1.0, "wine": 1.0}), n_replicas=16, answered=False)
     for row in swept.cells[swept.cells["batch_size"] == study.EACH[0]].itertuples():
         for values in swept.answer.to_target[row.cell].values():

@@ -51,6 +51,17 @@ def test_a_steady_growth_hangs_on_what_is_too_long():
     assert found["C10"].verdict is Verdict.CONDITIONAL
     assert "1.25 to 2 refuted; 3 to 5 supported; 7 to 10 refuted" in found["C10"].sentence
     assert found["C10"].sentence.startswith("There is no threshold")
+    assert "by the target, in multiples of the cost: 1 to 2 conditional." in found["C10"].sentence
+
+
+def test_a_threshold_that_only_one_target_shows_is_conditional():
+    """Above 2000 examples B=N reaches the easier target as early as a mini-batch, and the target itself late."""
+    of = sweep(lambda N: 100, sizes=SIZES[::2] + SIZES[3:4])
+    for row in of.cells[of.cells["batch_size"] >= 2048].itertuples():
+        of.answer.to_target[row.cell]["seconds"] *= 20
+    found = {finding.claim: finding for finding in JUDGE(of)}["C10"]
+    assert found.verdict is Verdict.CONDITIONAL
+    assert "in multiples of the cost: 1 supported; 1.25 to 2 refuted." in found.sentence
 
 
 def test_a_knee_at_2000_is_found_and_is_no_threshold_for_all_constants():
@@ -74,8 +85,9 @@ def test_a_replica_that_misses_the_cost_counts(arms):
 
 
 @pytest.mark.parametrize(("half", "verdict"), [(slice(0, 6), Verdict.REFUTED), (slice(6, 12), Verdict.SUPPORTED)])
-def test_replicas_that_choose_a_rate_do_not_report_it(half, verdict):
+def test_replicas_that_choose_a_rate_do_not_report_it(half, verdict, monkeypatch):
     """A jump at 2000 examples in one half of the replicas only."""
+    monkeypatch.setitem(MODULE, "TARGETS", (1.0,))
     of = sweep(lambda N: 100, sizes=SIZES[::2] + SIZES[3:4], n_replicas=12)
     for row in of.cells[of.cells["batch_size"] >= 2048].itertuples():
         of.answer.to_target[row.cell]["seconds"][half] *= 20
