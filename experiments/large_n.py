@@ -106,8 +106,8 @@ def threshold(
     text = "There is no threshold, the ratio grows without a knee (N1). " if smooth else ""
     text += (
         f"At N={near:g} the whole set takes {interval(by_n[near])} times as long as {other}; "
-        f"{_from_where(by_n)}. The claim, by how many times as long is too long: {verdicts_along(thresholds(by_n))}; by "
-        f"the target, in multiples of the cost: {verdicts_along(targets)}."
+        f"{_from_where(by_n)}. The claim, by how many times as long is too long: {verdicts_along(thresholds(by_n))}; "
+        f"by the target, in multiples of the cost: {verdicts_along(targets)}."
     )
     if unknown := [N for N in sorted(by_n) if np.isnan(by_n[N].estimate)]:
         text = f"Not every replica reaches the cost at N={', '.join(f'{N:g}' for N in unknown)}."
