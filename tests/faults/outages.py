@@ -35,7 +35,7 @@ def server_away(trial: ServerTrial, site: Site) -> Tally:
 
 @fault("the server accepts requests and does not answer for 20 s", group="server")
 def server_hangs(trial: ServerTrial, site: Site) -> Tally:
-    return _outage(trial, site, "hang", longest=12.0)
+    return _outage(trial, site, "hang", longest=15.0)  # two requests of 5 s each, and what lies between two cells
 
 
 @fault("one request in five is answered with 500 or 502, or not at all", group="server")
