@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from harness.network.mlp import MLP
 from harness.network.parameters import Parameters
+from harness.store.outage import OUTAGE
 from harness.training.clock import pinned_blas
 
 Array = NDArray[np.floating]
@@ -47,6 +48,7 @@ def short_timing_pass() -> Iterator[None]:
 def own_environment() -> Iterator[None]:
     """What a test leaves there, as a store that is opened in its process does, is no business of the next one."""
     before = dict(os.environ)
+    OUTAGE.ends()
     yield
     for name in os.environ.keys() - before.keys():
         del os.environ[name]

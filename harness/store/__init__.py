@@ -6,19 +6,12 @@ The home of MLflow and psutil. Knows runs and their cells, not how a sweep is tr
 
 from harness.store.bulk import Bulk, NewRun, add_run
 from harness.store.claims import LeaseWatch, TakenError
-from harness.store.connection import (
-    COMMIT_TAG,
-    OUTAGE_SECONDS,
-    UnreachableError,
-    note_tags,
-    print_failure,
-    query,
-    set_defaults,
-)
+from harness.store.connection import COMMIT_TAG, UnreachableError, note_tags, print_failure, query, set_defaults
 from harness.store.forms import odd_tag
 from harness.store.interrupts import INTERRUPTS, Interrupted, when_continued
 from harness.store.models import save_model
 from harness.store.opening import check_exists, check_here, holds_journals, is_there
+from harness.store.outage import OUTAGE_SECONDS
 from harness.store.pages import serving
 from harness.store.processes import described
 from harness.store.provenance import ARITHMETIC, arithmetic, commit, environment, uncommitted_diff

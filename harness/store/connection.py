@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from harness.config import ConfigError, fault_of_extension, visible
 from harness.store import opening, places
 from harness.store.charts import cost_charts
+from harness.store.outage import OUTAGE, OUTAGE_SECONDS
 from harness.store.redaction import print_traceback, redacted
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ LOCKED = "database is locked"  # what SQLite says, after some seconds
 NULL = "cannot be None"  # what MLflow says of a row that lacks a value: asking again does not help
 LOCKED_PAUSE = 0.2  # seconds, besides those that SQLite waits itself
 LOCKED_SECONDS = 120.0  # that another command may take to open, or to make, the same store
-OUTAGE_SECONDS = 60.0  # that a query, or the end of a sweep, waits for a store that does not answer
 COMMIT_TAG = "mlflow.source.git.commit"  # the UI shows it as the run's version
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 DEFAULTS = {  # of MLflow's own variables. It would retry for minutes while training waits; our journals retry instead
@@ -214,24 +214,31 @@ def print_failure(what: str, error: BaseException) -> None:
 
 
 def query(question: Callable[[], T], refusals: Collection[str] = REFUSALS) -> T:
-    """The answer, asking again for up to OUTAGE_SECONDS. Raises UnreachableError after that, a refusal at once.
+    """The answer, asking again while the `Outage` may last. Raises UnreachableError after that, a refusal at once.
 
     Raises ConfigError for a row that MLflow cannot read.
     """
-    deadline = time.monotonic() + OUTAGE_SECONDS
+    from mlflow.exceptions import MlflowException
+
+    asked = time.monotonic()
     while True:
         try:
             with unreachable_errors(refusals):
-                return question()
+                answer = question()
+            OUTAGE.ends()
+            return answer
         except RefusedError:
             raise
         except UnreachableError as error:
             if NULL in str(error):
                 allowed = "runs that MLflow can read (a row of its database lacks a value: restore it, or the database)"
                 raise ConfigError("store", allowed, str(error)) from error
-            if time.monotonic() > deadline:
+            if OUTAGE.left(asked) < 0:
                 raise
             time.sleep(1.0)
+        except MlflowException:  # it answers with a refusal
+            OUTAGE.ends()
+            raise
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from harness.store import claims, connection, hosts, opening, places
 from harness.store.bulk import Bulk
-from harness.store.connection import OUTAGE_SECONDS, RefusedError, UnreachableError, query, reason
+from harness.store.connection import RefusedError, UnreachableError, query, reason
 from harness.store.delivery import end_provisionally
 from harness.store.journal import Journal
+from harness.store.outage import OUTAGE_SECONDS
 from harness.store.pages import UI, report_place
 from harness.store.processes import described, process_tags
 from harness.store.searching import FEW, Runs, of_sweep, sweep_tag

@@ -21,6 +21,7 @@ from harness.store.connection import UnreachableError, reason
 from harness.store.delivery import TRAINING_TIMEOUT, send
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal
+from harness.store.outage import OUTAGE
 from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
@@ -201,7 +202,8 @@ class RunWriter:
         self._write("finish", status=status, time=_now())
 
     def deliver(self, wait_seconds: float = 0.0, refusal_seconds: float = REFUSAL_SECONDS) -> bool:
-        """Deliver what waits, trying again for so many seconds, and for fewer if a part is refused and nothing moves.
+        """Deliver what waits, trying again for so many seconds, and for fewer in an `Outage` in which the process has
+        waited before, or if a part is refused and nothing moves.
 
         Returns whether the store is there: all is delivered but for what it refuses.
         """
@@ -211,8 +213,12 @@ class RunWriter:
             with self.timed():
                 self._try_to_deliver()
             moved = moved if self.journal.n_left() == before else time.monotonic()
-            end = begun + wait_seconds
-            left = (end if self.unreachable else min(end, moved + refusal_seconds)) - time.monotonic()
+            left = begun + wait_seconds - time.monotonic()
+            if self.unreachable:
+                left = min(left, OUTAGE.left(begun))
+            else:
+                OUTAGE.ends()
+                left = min(left, moved + refusal_seconds - time.monotonic())
             if left <= 0 or not (self.unreachable or self.journal.held):
                 return self.unreachable is None
             time.sleep(min(PAUSE_SECONDS[0], left))
