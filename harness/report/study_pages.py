@@ -44,11 +44,16 @@ Intervals are 95 %. All holds for what was run: small networks on small data.
 `python -m harness studies --all` runs all studies and writes these pages; `python -m harness studies` lists the
 verdicts of your own runs."""
 
+CHANGED = "[Verdicts that were other ones before](findings/changed.md), and why."
+
 BACK = "[All findings](../findings.md)"
 
 
-def index(studies: Sequence[Record]) -> str:
-    """Markdown of the questions and answers; the pages of the studies are expected below findings/."""
+def index(studies: Sequence[Record], changed: bool = False) -> str:
+    """Markdown of the questions and answers; the pages of the studies are expected below findings/.
+
+    changed: there, too, is changed.md, on the verdicts of earlier rules and runs.
+    """
     rows = [row for study in sorted(studies, key=_place) for row in _answers(study)]
     n_claims = sum(len(study["findings"]) for study in studies)
     minutes = sum(study["seconds"] for study in studies) / 60
@@ -56,7 +61,7 @@ def index(studies: Sequence[Record]) -> str:
         f"{len(studies)} studies, {n_claims} claims; training and recording their cells took {minutes:.0f} minutes."
     )
     lines = "\n".join(table(("question", "answer", "verdict"), rows))
-    return "\n\n".join(part for part in (INTRODUCTION, counts, lines, ENDING) if part) + "\n"
+    return "\n\n".join(part for part in (INTRODUCTION, counts, CHANGED * changed, lines, ENDING) if part) + "\n"
 
 
 def _place(study: Record) -> tuple[int, str]:

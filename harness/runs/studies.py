@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXPERIMENTS = shipped("experiments")
 PAGE = Path("docs") / "findings.md"  # below the folder that the command runs in
+CHANGED = "changed.md"  # beside the pages of the studies, if somebody has written it
 CLAIMS = "study.yaml"  # on the sweep: question and claims as they were when it began
 FINDINGS = "findings.json"  # likewise: what was found
 PICTURE = re.compile(r"claim [\w .,=\[\]-]+\.png")
@@ -108,7 +109,7 @@ def write_pages(store: "Store", size: str, root: Path) -> Path:
             continue
         parts.append(_part(store, run, _emptied(folder / name)) | {"study": name})
         (folder / f"{name}.md").write_text(study_pages.study_page(parts[-1]), encoding="utf8")
-    page.write_text(study_pages.index(parts), encoding="utf8")
+    page.write_text(study_pages.index(parts, changed=(folder / CHANGED).is_file()), encoding="utf8")
     return page
 
 

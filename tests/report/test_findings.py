@@ -96,6 +96,8 @@ def test_note_file_and_pages_say_the_same(found):
     assert "![Refuted, A2]" not in page
     assert "- Refuted if not.\n- Source: Peano." in page
     index = study_pages.index([kept])
+    assert "changed.md" not in index
+    assert "](findings/changed.md)" in study_pages.index([kept], changed=True)
     assert "| **[Is it so?](findings/made_up.md)** |  |  |" in index
     link = "[A1](findings/made_up.md#a1-two-is-more-than-one)"
     assert f"| Two is more than one. | Yes, in these runs. | **supported** {link} |" in index
