@@ -171,10 +171,14 @@ def _told(dataset: str, bend: Interval, noises: Iterable[Noise], ratios: Ratios)
         return f"{dataset}: B_crit is not resolved"
     if not n_runs:
         return f"{dataset}: no run with a measured noise scale reached the target"
-    found = {way: [interval(r) for key, r in ratios.items() if key[:2] == (dataset, way)] for way in WAYS}
+    found = {way: [_said(r) for key, r in ratios.items() if key[:2] == (dataset, way)] for way in WAYS}
     ways = "; ".join(f"{WORDS[way]} {', '.join(own)}" for way, own in found.items())
     settings = "; ".join(noise.setting for noise in mine)
     return f"{dataset}: B_crit = {interval(bend)}, {n_runs} runs{left_out} with {settings}: {ways}"
+
+
+def _said(found: Interval) -> str:
+    return "not known" if np.isnan(found.estimate) else interval(found)
 
 
 def _scales_panel(dataset: str, bend: Interval, noises: Iterable[Noise]) -> Panel:
