@@ -1,5 +1,6 @@
 """Judges stability: the largest stable rate over batch sizes under both reductions, and against 2/λ_max."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -129,7 +130,7 @@ def sharpness_limits(evidence: Evidence) -> dict[str, float]:
 
 def mini_batches(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, float]) -> Finding:
     """B=64 against B=1: where they diverge under either reduction, and how their costs spread; by all rules."""
-    problems = list(dict.fromkeys(problem for problem, _, _ in frontiers))
+    problems = compared(frontiers)
     along = {
         constant: {x: more_stable(evidence, frontiers_of(evidence, rule), rule) for x, rule in rules.items()}
         for constant, rules in RULES.items()
@@ -150,10 +151,16 @@ def mini_batches(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: 
     )
 
 
+def compared(frontiers: Mapping[Key, Frontier]) -> list[str]:
+    """The problems that were trained with more than one batch size."""
+    sizes = Counter(problem for problem, _ in dict.fromkeys((problem, B) for problem, _, B in frontiers))
+    return [problem for problem, n in sizes.items() if n > 1]
+
+
 def more_stable(evidence: Evidence, frontiers: Mapping[Key, Frontier], rule: Rule) -> Verdict:
     """The verdict of one rule, over all problems, reductions and both measures."""
     parts = []
-    for problem in dict.fromkeys(problem for problem, _, _ in frontiers):
+    for problem in compared(frontiers):
         pairs = [pair_of(frontiers, problem, reduction) for reduction in ("mean", "sum")]
         parts += [rises(*pair) for pair in pairs if pair]
         parts.append(inside(spread_ratio(evidence, frontiers, problem)[0], 0, rule.spread))

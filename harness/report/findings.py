@@ -88,9 +88,10 @@ def finding_figures(study: Study, findings: Iterable[Finding]) -> dict[str, "Fig
 
 
 def caption(study: Study, finding: Finding) -> tuple[str, str]:
-    """Title and note of the figure that shows a finding: its verdict and the claim; what was found."""
+    """Title and note of the figure that shows a finding: its verdict and the claim; what was found, in few words."""
     claim = study.claims[finding.claim]
-    return f"{finding.verdict.capitalize()}: {claim.says}", f"{claim.id}. {_own(claim, finding) or finding.sentence}"
+    found = plain(claim, finding) if claim.plain else finding.sentence
+    return f"{finding.verdict.capitalize()}: {claim.says}", f"{claim.id}. {found}"
 
 
 @styled()
