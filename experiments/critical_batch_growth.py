@@ -247,10 +247,12 @@ class Growing:
     saved: float
     edges: list[str]
 
-    def holds(self, margin: float) -> Verdict:
+    def parts(self, margin: float) -> list[tuple[Interval, float, float]]:
         """The growing batch costs no more, up to the margin, and the large one more than that."""
-        parts = [inside(self.grown, 0, 1 + margin), inside(self.large, 1 + margin, np.inf)]
-        return Verdict.UNRESOLVED if self.edges else all_hold(parts)
+        return [(self.grown, 0, 1 + margin), (self.large, 1 + margin, np.inf)]
+
+    def holds(self, margin: float) -> Verdict:
+        return Verdict.UNRESOLVED if self.edges else all_hold(inside(*part) for part in self.parts(margin))
 
 
 def growing(evidence: Evidence, own: "pd.DataFrame", split: Split) -> Growing:
@@ -289,6 +291,11 @@ def growing_batches(evidence: Evidence, trained: Mapping[str, "pd.DataFrame"], s
         for name, own in arms.items()
     )
     said = f"A batch that grows, against the smallest throughout - {shown}. Not worse by: {verdicts_along(along)}."
+    n, verdict = len(split.report), together(along.values())
+    if verdict is Verdict.UNRESOLVED and not any(own.edges for own in arms.values()):
+        still = [margin for margin in WORSE if along[margin] is verdict]
+        parts = [part for own in arms.values() for margin in still for part in own.parts(margin)]
+        said += price(evidence.price([pairs_to_tell(found, n, *band) for found, *band in parts], n))
     places, (first, *_) = np.arange(len(arms)), arms
     lines = [
         Series("grows", places - 0.1, *limits(own.grown for own in arms.values()), kind="marks"),
@@ -297,4 +304,4 @@ def growing_batches(evidence: Evidence, trained: Mapping[str, "pd.DataFrame"], s
     ]
     panel = Panel("Final training cost", "", "× that of the smallest batch", lines, log="y", names=list(arms))
     unit = f"× the final cost of the smallest batch ({first})"
-    return Finding("B3", together(along.values()), said, unit, arms[first].grown, len(split.report), [panel])
+    return Finding("B3", verdict, said, unit, arms[first].grown, n, [panel])
