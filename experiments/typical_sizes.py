@@ -26,10 +26,11 @@ from harness.inference import (
     inside,
     median_interval,
     paired_ratio,
+    pairs_to_tell,
     split_replicas,
     together,
 )
-from harness.report import interval, verdicts_along
+from harness.report import interval, price, verdicts_along
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +49,14 @@ class Regret:
     """The best typical size and the best other one, and the seconds of the first over those of the second.
 
     smallest: whether the best other one is the smallest size that was tried, so that a smaller one may be faster.
+    pairs: how many replicas compare them.
     """
 
     typical: float
     other: float
     ratio: Interval
     smallest: bool
+    pairs: int
 
     def verdict(self, cost: float) -> Verdict:
         """The claim that a typical size takes at most `cost` times as long as any other."""
@@ -72,12 +75,15 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     }
     shown, edges = next(iter(found.values())), "".join(dict.fromkeys(own[2] for own in by_share.values()))
     few = " Too few replicas to tell how sure that is." if np.isnan(shown.ratio.low) else ""
+    verdict, pairs = together(shares.values()), min(one.pairs for one in found.values())
+    needed = [pairs_to_tell(one.ratio, one.pairs, 0, COSTS[0]) for one in found.values()]
+    cost = price(evidence.price(needed, pairs)) if verdict is Verdict.UNRESOLVED and pairs else ""
     yield Finding(
         "C16",
-        together(shares.values()),
+        verdict,
         f"Seconds to a tenth of the initial cost: {'; '.join(_said(name, one) for name, one in found.items())}. The "
         f"claim, by how many times as long is still fastest: {verdicts_along(verdicts)}; by the share of the initial "
-        f"cost that is to be reached: {verdicts_along(shares)}.{few}{edges}",
+        f"cost that is to be reached: {verdicts_along(shares)}.{few}{edges}{cost}",
         unit=f"× the train seconds of the best other size, at the best of 64 to 512 ({next(iter(found))})",
         effect=shown.ratio if np.isfinite(shown.ratio.estimate) else None,
         replicas=int(evidence.answer.n_replicas),
@@ -116,11 +122,11 @@ def regret(seconds: Seconds, n_train: float, n_datasets: int) -> Regret:
     typical = [B for B in seconds if TYPICAL[0] <= B <= TYPICAL[1] and n_train > B]
     others = [B for B in seconds if B not in typical]
     if not typical or not others:
-        return Regret(np.nan, np.nan, UNKNOWN, False)
+        return Regret(np.nan, np.nan, UNKNOWN, False, 0)
     a, b = (min(sizes, key=middle.__getitem__) for sizes in (typical, others))
     known = len(split.report) >= FEWEST_REPLICAS
     ratio = paired_ratio(seconds[a][split.report], seconds[b][split.report]) if known else UNKNOWN
-    return Regret(a, b, ratio, b == min(seconds))
+    return Regret(a, b, ratio, b == min(seconds), len(split.report))
 
 
 def _said(dataset: str, found: Regret) -> str:
