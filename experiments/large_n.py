@@ -17,7 +17,7 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import interval, number, verdicts_along
+from harness.report import duration, interval, number, verdicts_along
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     best = best_cells(evidence)
     edges = at_the_edge(best)
     ratios = {clock: ratio_table(evidence, best, clock) for clock in ("seconds", "epochs")}
-    bent = knee(ratios, edges, int(best["n_replicas"].min()))
+    bent = knee(evidence, ratios, edges, int(best["n_replicas"].min()))
     targets = {times: at_one_target(evidence.at_target(times)) for times in TARGETS}
     yield threshold(evidence, best, ratios, targets, edges, smooth=bent.verdict is Verdict.REFUTED)
     yield bent
@@ -171,7 +171,7 @@ def _starts(found: Interval, first: float, last: float) -> str:
     return f"from N={number(found.estimate)} on (between {low} and {high})"
 
 
-def knee(ratios: dict[str, dict[float, Interval]], edges: str, n_replicas: int) -> Finding:
+def knee(evidence: Evidence, ratios: dict[str, dict[float, Interval]], edges: str, n_replicas: int) -> Finding:
     """N1: whether the slope of the log ratio changes at 2000 examples."""
     bends = {clock: bend(by_n) for clock, by_n in ratios.items()}
     below, change = bends["seconds"]
@@ -183,7 +183,7 @@ def knee(ratios: dict[str, dict[float, Interval]], edges: str, n_replicas: int) 
             f"The ratio of the seconds grows like N^{below:.2f} below N={BEND} and like "
             f"N^{below + change.estimate:.2f} above: the slope changes by {_signed(change)}. In epochs, which no clock "
             f"can disturb, it changes by {_signed(bends['epochs'][1])}. The claim by the rise that makes a knee: "
-            f"{verdicts_along(verdicts)}."
+            f"{verdicts_along(verdicts)}.{_price(evidence, change, verdicts, len(ratios['seconds']))}"
         )
     return Finding(
         "N1",
@@ -194,6 +194,16 @@ def knee(ratios: dict[str, dict[float, Interval]], edges: str, n_replicas: int) 
         replicas=n_replicas,
         panels=[_ratio_panel(ratios, lines=True)],
     )
+
+
+def _price(evidence: Evidence, change: Interval, verdicts: dict[float, Verdict], n_sizes: int) -> str:
+    """How many N would tell, and how long their cells train, if the estimate is right: limits go like 1/√n."""
+    still = [abs(change.estimate - rise) for rise, verdict in verdicts.items() if verdict is Verdict.UNRESOLVED]
+    if not still or min(still) == 0:
+        return ""
+    times = max(1.0, ((change.high - change.low) / 2 / min(still)) ** 2)
+    seconds = times * float(evidence.cells["time/wall_seconds"].sum()) if "time/wall_seconds" in evidence.cells else 0.0
+    return f" About {np.ceil(n_sizes * times):.0f} sizes would tell{f' ({duration(seconds)})' if seconds else ''}."
 
 
 def bend(by_n: dict[float, Interval]) -> tuple[float, Interval]:

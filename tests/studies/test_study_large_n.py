@@ -117,6 +117,14 @@ def test_where_lines_cross():
     assert [found.low, found.estimate, found.high] == pytest.approx([1600, 2000, 2500])
 
 
+def test_an_open_knee_tells_how_many_sizes_would_close_it():
+    """The limits reach 0.15 to either side, and 1/3 is 0.133 away: 15 (0.15/0.133)² sizes."""
+    open_at_a_third = {1 / 3: Verdict.UNRESOLVED, 0.5: Verdict.REFUTED}
+    of = sweep(lambda N: N, sizes=SIZES[:2])
+    assert MODULE["_price"](of, Interval(0.2, 0.05, 0.35), open_at_a_third, 15).startswith(" About 19 sizes would tell")
+    assert MODULE["_price"](of, Interval(0.2, 0.05, 0.35), {0.5: Verdict.REFUTED}, 15) == ""
+
+
 def test_scatter_around_a_straight_line_is_rarely_a_knee():
     """No change of slope: its interval misses 0 in about 5 % of repeats, and none is found."""
     rng = np.random.default_rng(0)
