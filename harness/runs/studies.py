@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -122,17 +123,12 @@ def _emptied(folder: Path) -> Path:
 
 
 def _part(store: "Store", run: Any, folder: Path) -> dict[str, Any]:
-    """What the pages say of one sweep; its pictures go into the folder."""
-    path = store.download(run, FINDINGS, folder)
-    part: dict[str, Any] = stored_json(path)
-    path.unlink()
-    for row in part["findings"]:
-        if row["picture"] and not PICTURE.fullmatch(row["picture"]):
-            raise ConfigError(FINDINGS, "names of pictures as this version writes them", row["picture"])
-        if row["picture"]:
-            store.download(run, f"figures/{row['picture']}", folder).rename(folder / row["picture"])
-    figures = folder / "figures"
-    if figures.exists():
-        figures.rmdir()
+    """What the pages say of one sweep. Copies of its pictures go into the folder: a download may be the original."""
+    with tempfile.TemporaryDirectory() as scratch:
+        part: dict[str, Any] = stored_json(store.download(run, FINDINGS, Path(scratch)))
+        for name in [row["picture"] for row in part["findings"] if row["picture"]]:
+            if not PICTURE.fullmatch(name):
+                raise ConfigError(FINDINGS, "names of pictures as this version writes them", name)
+            shutil.copyfile(store.download(run, f"figures/{name}", Path(scratch)), folder / name)
     spent = sum(cell.data.metrics.get("time/wall_seconds", 0.0) for cell in store.cells(run.info.run_id))
     return part | {"command": run.data.tags["command"], "cells": run.data.tags["cells"], "seconds": spent}

@@ -172,7 +172,7 @@ class Runs:
         return any(item.path == path and not item.is_dir for item in listed)
 
     def download(self, run: "Run", path: str, to: Path) -> Path:
-        """One of a run's files, to be read: where it lies on this machine, else copied into a folder."""
+        """One of a run's files, only to be read: the original if it is on this machine, else a copy in a folder."""
         folder = path_of(run.info.artifact_uri)
         if folder and os.path.isfile(own := Path(folder, path)):
             return own

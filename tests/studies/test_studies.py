@@ -230,7 +230,13 @@ def test_the_small_form_ends_with_a_verdict_on_every_claim(project, name, tmp_pa
     for row in found:
         assert not re.search(r"\bnan\b", row["sentence"]), row["sentence"]
         assert row["picture"] is None or f"figures/{row['picture']}" in project.files(sweep, "figures")
-    index = studies.write_pages(Store(project.client, sweep.info.experiment_id, tmp_path), "small", tmp_path)
+    kept = project.files(sweep)
+    store = Store(project.client, sweep.info.experiment_id, tmp_path)
+    index = studies.write_pages(store, "small", tmp_path)
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert project.files(sweep) == kept  # pages take copies
+    assert studies.write_pages(store, "small", tmp_path) == index
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == written
     page = index.with_suffix("") / f"{name}.md"
     text = page.read_text(encoding="utf8")
     for row in found:
