@@ -26,10 +26,10 @@ def add_copies(words: Sequence[str]) -> int:
     trained = {(run.data.params["batch_size"], run.data.params["reduction"]): run for run in store.cells_and_sweeps()
                if run.data.tags["kind"] == "cell"}  # fmt: skip
     missing = grid.missing(grid.look_up(cells, store))
-    with Bulk.of(store) as tables:
-        assert tables is not None
-        root = Path(str(tables.root()))
-        tables.write(_copies(missing, trained, tables, root))
+    tables = Bulk.of(store.client.tracking_uri)
+    assert tables is not None
+    root = Path(str(tables.root(store.experiment_id)))
+    tables.write(_copies(missing, trained, tables, root))
     return len(missing)
 
 
@@ -58,7 +58,8 @@ def _with_values(run: "Run", cell: GridCell) -> NewRun:
     run_id = uuid.uuid4().hex
     place = run.info.artifact_uri.replace(run.info.run_id, run_id)
     info = run.info
-    return NewRun(run_id, cell.label, "", info.status, info.start_time, info.end_time, place, tags, params, [])
+    times = info.start_time, info.end_time
+    return NewRun(run_id, info.experiment_id, cell.label, "", info.status, *times, place, tags, params, [])
 
 
 def _link_files(of: Path, to: Path) -> None:

@@ -46,8 +46,8 @@ def pack(store: Store, words: Sequence[str], path: Path, say: Callable[[str], No
 
 
 def _write(store: Store, runs: "Sequence[Run]", path: Path) -> None:
-    with _scratch(path.absolute().parent) as folder, Bulk.of(store) as tables:
-        files: dict[str, Path] = {}
+    tables, files = Bulk.of(store.client.tracking_uri), dict[str, Path]()
+    with _scratch(path.absolute().parent) as folder:
         packed = (_packed(store, run, tables, folder, files) for run in runs)
         write_archive(path, folder, packed, files)
 

@@ -98,13 +98,13 @@ def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 def _add(archive: Archive, store: Store, new: Sequence[PackedRun], ids: dict[str, str]) -> None:
     """Adds their ids in this store to `ids`."""
-    with Bulk.of(store) as tables:
-        root = tables.root() if tables else None
-        if tables and root:
-            ids |= _new_ids(tables, new)
-            _write_tables(archive, tables, Path(root), new, ids)
-        else:
-            _send(archive, store, new, ids)
+    tables = Bulk.of(store.client.tracking_uri)
+    root = tables.root(store.experiment_id) if tables else None
+    if tables and root:
+        ids |= _new_ids(tables, new)
+        _write_tables(archive, store, tables, Path(root), new, ids)
+    else:
+        _send(archive, store, new, ids)
 
 
 def _known(store: Store) -> "dict[str, Run]":
@@ -179,7 +179,7 @@ def _extract(archive: Archive, run: PackedRun, folder: Path, ids: Ids) -> None:
 # Into a SQLite store
 
 
-def _write_tables(archive: Archive, tables: Bulk, root: Path, new: Sequence[PackedRun], ids: Ids) -> None:
+def _write_tables(archive: Archive, store: Store, tables: Bulk, root: Path, new: Sequence[PackedRun], ids: Ids) -> None:
     """Files first, then all runs in one transaction: a kill before its end leaves folders that no run names."""
     wanted = {run.id for run in new}
     for run in new:
@@ -188,16 +188,15 @@ def _write_tables(archive: Archive, tables: Bulk, root: Path, new: Sequence[Pack
         _extract(archive, run, root / ids[run.id] / "artifacts", ids)
     if hasattr(os, "sync"):
         os.sync()
-    rows = ((_row(run, root, ids), points) for run, points in archive.stream() if run.id in wanted)
+    rows = ((_row(run, store.experiment_id, root, ids), points) for run, points in archive.stream() if run.id in wanted)
     tables.write(rows)
 
 
-def _row(run: PackedRun, root: Path, ids: Ids) -> NewRun:
+def _row(run: PackedRun, experiment: str, root: Path, ids: Ids) -> NewRun:
     tags, own = _tags(run, ids), ids[run.id]
     uri = places.place(str(root / own / "artifacts"))
-    return NewRun(
-        own, run.name, tags["mlflow.user"], run.status, run.start, run.end, uri, tags, run.params, run.datasets
-    )
+    info = run.name, tags["mlflow.user"], run.status, run.start, run.end
+    return NewRun(own, experiment, *info, uri, tags, run.params, run.datasets)
 
 
 # Through MLflow's client
@@ -215,7 +214,7 @@ def _send(archive: Archive, store: Store, new: Sequence[PackedRun], ids: dict[st
             folder = Path(scratch, run.id)
             _extract(archive, run, folder, ids)
             own = ids.get(run.id) or store.create_as(run.origin, run.name, run.start)
-            add_run(store, own, _row(run, folder, {**ids, run.id: own}), points, folder)
+            add_run(store, own, _row(run, store.experiment_id, folder, {**ids, run.id: own}), points, folder)
             shutil.rmtree(folder, ignore_errors=True)
 
         missing = ((run, [point for some in points for point in some]) for run, points in archive.stream())

@@ -1,10 +1,13 @@
-"""Many runs at once, straight from and to the tables of a database: MLflow's client takes 50 to 100 ms for each run.
+"""Rows straight from and to the tables of a SQLite store: MLflow's client takes 50 to 100 ms for each run.
 
-Used for the points of runs that are packed, and for runs that are unpacked into a SQLite store: one transaction, so
-that a kill leaves all of them or none. tests/runs/test_archive.py compares what the client then reads. Where MLflow's
-tables are not as expected, or the store is a server, `Bulk.of` gives None and the client does it.
+Used for what a run in training logs, for the points of runs that are packed, and for runs that are unpacked: each call
+is one transaction, so that a kill leaves all of it or nothing. tests/store/test_bulk.py and tests/runs/test_archive.py
+compare what MLflow's client then reads. Where MLflow's tables are not as expected, or the store is a server, there is
+no Bulk, and the client does it.
 """
 
+import math
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +22,7 @@ from harness.store.places import path_of
 
 if TYPE_CHECKING:
     import sqlalchemy
+    from mlflow.entities import Metric, Param, RunTag
 
     from harness.store.tracking import Store
 
@@ -28,6 +32,16 @@ ORDER = ("key", "step", "timestamp", "value")  # of points
 MAX_POINTS, MAX_ITEMS = 1000, 100  # in one list; parameters or tags in one call
 CACHE_KIBIBYTES = 1 << 18  # of the database's pages while runs are written; SQLite's own 2 MiB are read again and again
 DATASET = ("name", "digest", "source_type", "source", "schema", "profile")  # fields of MLflow's Dataset
+PLAIN_KEY = re.compile(r"\w[\w. -]{,99}(/\w[\w. -]{,99})?")  # of those that MLflow takes as they are
+# What is done with a row that is there: of a tag, of a parameter or point, of a last point
+NEW_VALUE = "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value"
+AS_IT_IS = "ON CONFLICT DO NOTHING"
+LATER = """ON CONFLICT (key, run_uuid) DO UPDATE
+    SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
+    WHERE (excluded.step, excluded.timestamp, excluded.value)
+        > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"""
+MAX_TEXT = 5000  # characters of a value that MLflow takes as it is; it cuts longer ones, or refuses them
+RENAMES = "mlflow.runName"  # the tag that is a column of the run, too
 WRITTEN: dict[str, tuple[str, ...]] = {  # the columns that rows are written to; all others must take none
     "runs": ("run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id", "status", "start_time",
              "end_time", "source_version", "lifecycle_stage", "artifact_uri", "experiment_id"),
@@ -46,6 +60,7 @@ class NewRun(NamedTuple):
     """A run that has ended, to be written. datasets: MLflow's fields and `context`; user: who writes it."""
 
     id: str
+    experiment: str
     name: str
     user: str
     status: str
@@ -58,54 +73,81 @@ class NewRun(NamedTuple):
 
 
 class Bulk:
-    """The tables of a store that is a database; its places of artifacts begin with `root`, a local path."""
+    """The tables of a store that is a SQLite database. It keeps no connection open."""
 
-    def __init__(self, engine: "sqlalchemy.Engine", tables: "Mapping[str, sqlalchemy.Table]", experiment: int) -> None:
-        self._engine, self._tables, self.experiment = engine, tables, experiment
+    def __init__(self, engine: "sqlalchemy.Engine") -> None:
+        self._engine = engine
 
     @classmethod
-    @contextmanager
-    def of(cls, store: "Store") -> Iterator["Self | None"]:
+    def of(cls, uri: str) -> "Self | None":
         """None unless the store is a SQLite database with the tables of WRITTEN."""
         import sqlalchemy
 
-        if not store.client.tracking_uri.startswith("sqlite:"):
-            yield None
-            return
-        engine = sqlalchemy.create_engine(store.client.tracking_uri, poolclass=sqlalchemy.NullPool)
+        if not uri.startswith("sqlite:"):
+            return None
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
         try:
-            tables = {name: sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=engine) for name in WRITTEN}
-            fits = all(_fits(tables[name], columns) for name, columns in WRITTEN.items())
+            with engine.connect() as connection:
+                return cls(engine) if all(_fits(connection, *item) for item in WRITTEN.items()) else None
         except sqlalchemy.exc.SQLAlchemyError:
-            fits = False
-        try:
-            yield cls(engine, tables, int(store.experiment_id)) if fits else None
-        finally:
-            engine.dispose()
+            return None
 
-    def root(self) -> str | None:
-        """The local folder below which the artifacts of the experiment lie; None if they lie elsewhere."""
+    def log(
+        self, run_id: str, metrics: "Sequence[Metric]", params: "Sequence[Param]", tags: "Sequence[RunTag]"
+    ) -> bool:
+        """As MLflow's log_batch does; False, and nothing is written, for what MLflow may change or refuse.
+
+        So also where the database does not take it: MLflow tries again, and says why. Done twice, it has the effect of
+        once.
+        """
         import sqlalchemy
 
-        question = sqlalchemy.text("SELECT artifact_location FROM experiments WHERE experiment_id = :id")
+        texts = [*params, *tags]
+        if not (all(map(_is_plain, texts)) and all(math.isfinite(one.value) and _is_key(one.key) for one in metrics)):
+            return False
+        points = [(one.key, one.value, one.timestamp, one.step) for one in metrics]
+        try:
+            with self._engine.connect() as connection, connection.begin() as transaction:
+                self._write_points(connection, run_id, [points])
+                self._insert(connection, "tags", *((one.key, one.value, run_id) for one in tags), conflict=NEW_VALUE)
+                self._insert(connection, "params", *((one.key, one.value, run_id) for one in params), conflict=AS_IT_IS)
+                if self._is_active(connection, run_id) and self._has_params(connection, run_id, params):
+                    return True
+                transaction.rollback()
+        except (sqlalchemy.exc.SQLAlchemyError, OverflowError, UnicodeError):
+            pass
+        return False
+
+    def _is_active(self, connection: "sqlalchemy.Connection", run_id: str) -> bool:
+        question = "SELECT lifecycle_stage FROM runs WHERE run_uuid = ?"
+        return connection.exec_driver_sql(question, (run_id,)).scalar() == "active"
+
+    def _has_params(self, connection: "sqlalchemy.Connection", run_id: str, params: "Sequence[Param]") -> bool:
+        """Whether they have these values: MLflow refuses to change one."""
+        if not params:
+            return True
+        question = "SELECT key, value FROM params WHERE run_uuid = ?"
+        known = {row[0]: row[1] for row in connection.exec_driver_sql(question, (run_id,))}
+        return all(known[one.key] == one.value for one in params)
+
+    def root(self, experiment: str) -> str | None:
+        """The local folder below which the artifacts of the experiment lie; None if they lie elsewhere."""
+        question = "SELECT artifact_location FROM experiments WHERE experiment_id = ?"
         with self._engine.connect() as connection:
-            return path_of(str(connection.execute(question, {"id": self.experiment}).scalar() or ""))
+            return path_of(str(connection.exec_driver_sql(question, (int(experiment),)).scalar() or ""))
 
     def points(self, run_id: str) -> Iterator[list[Point]]:
         """Every point of a run, in ORDER."""
-        table = self._tables["metrics"]
-        columns = [table.c[name] for name in ("key", "value", "timestamp", "step")]
-        question = table.select().with_only_columns(*columns).where(table.c.run_uuid == run_id, ~table.c.is_nan)
+        question = f"""SELECT key, value, timestamp, step FROM metrics WHERE run_uuid = ? AND NOT is_nan
+                       ORDER BY {", ".join(ORDER)}"""
         with self._engine.connect() as connection:
-            found = connection.execute(question.order_by(*(table.c[name] for name in ORDER)))
-            for some in found.partitions(MAX_POINTS):
+            for some in connection.exec_driver_sql(question, (run_id,)).partitions(MAX_POINTS):
                 yield [tuple(row) for row in some]
 
     def ids_in_use(self, ids: Iterable[str]) -> set[str]:
         """Those of these ids that a run has, in any experiment, or deleted."""
-        table = self._tables["runs"]
         with self._engine.connect() as connection:
-            every = {row[0] for row in connection.execute(table.select().with_only_columns(table.c.run_uuid))}
+            every = {row[0] for row in connection.exec_driver_sql("SELECT run_uuid FROM runs")}
         return every & set(ids)
 
     def write(self, runs: Iterable[tuple[NewRun, Iterable[Sequence[Point]]]]) -> None:
@@ -125,62 +167,74 @@ class Bulk:
         """Set a tag of many runs, all or none. Raises UnreachableError if the database does not take it."""
         import sqlalchemy
 
-        tags = self._tables["tags"]
         try:
             with self._engine.begin() as connection:
-                has = tags.select().with_only_columns(tags.c.run_uuid).where(tags.c.key == key, tags.c.value == value)
-                known = {row[0] for row in connection.execute(has)}
-                self._insert(connection, "tags", *((key, value, run_id) for run_id in run_ids if run_id not in known))
+                self._insert(connection, "tags", *((key, value, run_id) for run_id in run_ids), conflict=NEW_VALUE)
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise UnreachableError(reason(error)) from error
 
-    def _insert(self, connection: "sqlalchemy.Connection", table: str, *rows: tuple[Any, ...]) -> None:
-        """As the driver takes it: SQLAlchemy's own form costs more time than the database."""
+    def _insert(
+        self, connection: "sqlalchemy.Connection", table: str, *rows: tuple[Any, ...], conflict: str = ""
+    ) -> None:
+        """As the driver takes it: SQLAlchemy's own form costs more time than the database.
+
+        conflict: what is done with a row that is there.
+        """
         if rows:
             names = ", ".join(f'"{name}"' for name in WRITTEN[table])
             signs = ", ".join("?" * len(WRITTEN[table]))
-            connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({signs})", list(rows))
+            connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({signs}) {conflict}", list(rows))
 
     def _write_run(self, connection: "sqlalchemy.Connection", run: NewRun) -> None:
         row = (run.id, run.name, "UNKNOWN", "", "", run.user, run.status, run.start, run.end, "", "active")
-        self._insert(connection, "runs", (*row, run.artifact_uri, self.experiment))
+        self._insert(connection, "runs", (*row, run.artifact_uri, int(run.experiment)))
         tags = {**{hidden(key): value for key, value in run.tags.items()}, "mlflow.runName": run.name}
         self._insert(connection, "tags", *((key, value, run.id) for key, value in tags.items()))
         self._insert(connection, "params", *((key, value, run.id) for key, value in run.params.items()))
-        for source, dataset in {self._dataset(connection, dataset): dataset for dataset in run.datasets}.items():
+        for source, dataset in {self._dataset(connection, run, one): one for one in run.datasets}.items():
             link = uuid.uuid4().hex
             self._insert(connection, "inputs", (link, "DATASET", source, "RUN", run.id, 0))
             self._insert(connection, "input_tags", (link, CONTEXT, dataset["context"]))
 
-    def _dataset(self, connection: "sqlalchemy.Connection", dataset: Mapping[str, str | None]) -> str:
+    def _dataset(self, connection: "sqlalchemy.Connection", run: NewRun, dataset: Mapping[str, str | None]) -> str:
         """The id of the dataset, which is written if the experiment does not have it."""
-        table, new = self._tables["datasets"], uuid.uuid4().hex
-        same = [table.c[name] == dataset[name] for name in ("name", "digest")]
-        question = table.select().with_only_columns(table.c.dataset_uuid)
-        found = connection.execute(question.where(table.c.experiment_id == self.experiment, *same)).scalar()
+        question = "SELECT dataset_uuid FROM datasets WHERE experiment_id = ? AND name = ? AND digest = ?"
+        same, new = (int(run.experiment), dataset["name"], dataset["digest"]), uuid.uuid4().hex
+        found = connection.exec_driver_sql(question, same).scalar()
         if found is None:
             fields = (dataset[name] for name in DATASET)
-            self._insert(connection, "datasets", (new, self.experiment, *fields))
+            self._insert(connection, "datasets", (new, int(run.experiment), *fields))
         return str(found or new)
 
     def _write_points(
         self, connection: "sqlalchemy.Connection", run_id: str, chunks: Iterable[Sequence[Point]]
     ) -> None:
-        """The last point of a key is the one of the greatest step, then time, then value, as in MLflow's own store."""
+        """A point that is there already stays one. The last point of a key is the one of the greatest step, then time,
+        then value, as in MLflow's own store.
+        """
         last: dict[str, tuple[int, int, float]] = {}
         for points in chunks:
             rows = ((key, value, time, run_id, step, False) for key, value, time, step in points)
-            self._insert(connection, "metrics", *rows)
+            self._insert(connection, "metrics", *rows, conflict=AS_IT_IS)
             for key, value, time, step in points:
                 last[key] = max(last.get(key, (step, time, value)), (step, time, value))
         lasts = ((key, value, time, step, False, run_id) for key, (step, time, value) in last.items())
-        self._insert(connection, "latest_metrics", *lasts)
+        self._insert(connection, "latest_metrics", *lasts, conflict=LATER)
 
 
-def _fits(table: "sqlalchemy.Table", columns: Sequence[str]) -> bool:
+def _is_plain(text: "Param | RunTag") -> bool:
+    return _is_key(text.key) and isinstance(text.value, str) and len(text.value) <= MAX_TEXT
+
+
+def _is_key(key: str) -> bool:
+    return key != RENAMES and PLAIN_KEY.fullmatch(key) is not None
+
+
+def _fits(connection: "sqlalchemy.Connection", table: str, columns: Sequence[str]) -> bool:
     """Whether a row of these columns can be written."""
-    needed = {c.name for c in table.columns if not c.nullable and c.server_default is None}
-    return needed <= set(columns) <= set(table.columns.keys())
+    there = connection.exec_driver_sql(f"PRAGMA table_info({table})").all()
+    needed = {name for _, name, _, must_have_value, default, _ in there if must_have_value and default is None}
+    return needed <= set(columns) <= {row[1] for row in there}
 
 
 @contextmanager

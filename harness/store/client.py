@@ -6,14 +6,16 @@ imported where a store is opened.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlflow.entities import RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
+from harness.store.bulk import Bulk
 from harness.store.journal_files import below, put
 from harness.store.names import hidden, plain
 from harness.store.places import path_of
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 class Client(MlflowClient):  # type: ignore[misc]
     """The calls that write or read tags of runs, or write files."""
+
+    @cached_property
+    def _bulk(self) -> Bulk | None:
+        return Bulk.of(self.tracking_uri)
 
     _last = ("", "")  # id and place of files of the run that was created, or given files, last
 
@@ -60,9 +66,19 @@ class Client(MlflowClient):  # type: ignore[misc]
             self._last = run_id, str(self.get_run(run_id).info.artifact_uri)
         return self._last[1]
 
-    def log_batch(self, run_id: str, *args: Any, tags: Sequence[RunTag] = (), **options: Any) -> Any:
+    def log_batch(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric] = (),
+        params: Sequence[Param] = (),
+        tags: Sequence[RunTag] = (),
+        **options: Any,
+    ) -> Any:
+        """As MLflow does, in one transaction in place of four where that is possible."""
         own = [RunTag(hidden(tag.key), tag.value) for tag in tags]
-        return super().log_batch(run_id, *args, tags=own, **options)
+        if not options and self._bulk and self._bulk.log(run_id, metrics, params, own):
+            return None
+        return super().log_batch(run_id, metrics, params, own, **options)
 
     def set_tag(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> Any:
         return super().set_tag(run_id, hidden(key), value, synchronous)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -129,10 +129,9 @@ class Store(Runs):
 
     def add_all_to_sweep(self, run_ids: Sequence[str], sweep: str) -> None:
         """The same for many, in one transaction where the store is a SQLite database."""
-        with Bulk.of(self) if len(run_ids) > FEW else nullcontext() as tables:
-            if tables:
-                tables.tag(run_ids, sweep_tag(sweep), "yes")
-                return
+        if len(run_ids) > FEW and (tables := Bulk.of(self.client.tracking_uri)):
+            tables.tag(run_ids, sweep_tag(sweep), "yes")
+            return
         for run_id in run_ids:
             self.add_to_sweep(run_id, sweep)
 

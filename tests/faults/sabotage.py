@@ -52,9 +52,9 @@ def in_the_answer() -> None:
 
 def in_logging() -> None:
     """MLflow's client raises what no store says, at the first points of the cell of B=16."""
-    from mlflow.tracking import MlflowClient
+    from harness.store.client import Client
 
-    log_batch, broken_runs = MlflowClient.log_batch, set()
+    log_batch, broken_runs = Client.log_batch, set()
 
     def broken(client, run_id, metrics=(), params=(), tags=(), **options):
         if any(param.key == "batch_size" and param.value == "16" for param in params):
@@ -63,7 +63,7 @@ def in_logging() -> None:
             raise RuntimeError(MESSAGE)
         return log_batch(client, run_id, metrics, params, tags, **options)
 
-    MlflowClient.log_batch = broken
+    Client.log_batch = broken
 
 
 def by_exit() -> None:
@@ -257,16 +257,17 @@ class Refusing:
     def __call__(self) -> None:
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import ErrorCode
-        from mlflow.tracking import MlflowClient
 
-        log_batch = MlflowClient.log_batch
+        from harness.store.client import Client
+
+        log_batch = Client.log_batch
 
         def refusing(client, run_id, **words):
             if self.until_gone.exists() and words.get(self.argument):
                 raise MlflowException(self.message, error_code=ErrorCode.Value(self.code))
             return log_batch(client, run_id, **words)
 
-        MlflowClient.log_batch = refusing
+        Client.log_batch = refusing
 
 
 def without_files() -> None:

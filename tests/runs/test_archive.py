@@ -114,12 +114,7 @@ def _described(client, run, ids):
 
 def through_the_client(patch):
     """As with a server, which gives new ids."""
-
-    @contextmanager
-    def none(store):
-        yield None
-
-    patch.setattr(Bulk, "of", none)
+    patch.setattr(Bulk, "of", lambda uri: None)
 
 
 @pytest.mark.parametrize("client", [False, True], ids=["tables", "client"])
@@ -565,14 +560,14 @@ def test_tables_of_another_form_are_left_to_the_client(made, target):
     """A column that must have a value, and of which this version knows nothing."""
     import sqlite3
 
-    with opened(target) as store, Bulk.of(store) as tables:
-        assert tables is not None
+    with opened(target) as store:
+        assert Bulk.of(store.client.tracking_uri) is not None
     with sqlite3.connect(target / "mlflow.db") as database:
         database.execute("CREATE TABLE tags2 (key TEXT, value TEXT, run_uuid TEXT, new TEXT NOT NULL)")
         database.execute("ALTER TABLE tags RENAME TO tags_old")
         database.execute("ALTER TABLE tags2 RENAME TO tags")
-    with opened(target) as store, Bulk.of(store) as tables:
-        assert tables is None
+    with opened(target) as store:
+        assert Bulk.of(store.client.tracking_uri) is None
 
 
 # Any text

@@ -1,0 +1,129 @@
+"""What a run logs into a SQLite store by its tables, beside what MLflow's own client makes of the same calls."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from harness.store.bulk import Bulk
+from harness.store.client import Client
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client.create_experiment("here", f"{folder}/runs")
+    return folder
+
+
+@pytest.fixture
+def uri(folder):
+    return f"sqlite:///{folder}/mlflow.db"
+
+
+def new_run(client):
+    return client.create_run(client.get_experiment_by_name("here").experiment_id, 1).info.run_id
+
+
+def contents(client, run_id):
+    """All that MLflow reads back of a run."""
+    run = client.get_run(run_id)
+    history = {
+        key: sorted((one.step, one.timestamp, one.value) for one in client.get_metric_history(run_id, key))
+        for key in run.data.metrics
+    }
+    tags = {key: text for key, text in run.data.tags.items() if key != "mlflow.runName"}
+    return run.data.metrics, run.data.params, tags, history
+
+
+KEYS = st.sampled_from(["cost", "time/train seconds", "a.b-c", "validation/score"])
+VALUES = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-5, 5)
+BATCH = st.tuples(
+    st.lists(st.builds(Metric, KEYS, VALUES, st.integers(0, 3), st.integers(0, 2)), max_size=6),
+    st.dictionaries(st.sampled_from(["B", "η", "reduction"]), st.just("0.1"), max_size=3),
+    st.dictionaries(st.sampled_from(["outcome", "mlflow.note.content", "journal"]), st.text("aé\n ", max_size=9)),
+)
+
+
+@given(batches=st.lists(BATCH, max_size=4), again=st.booleans())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_run_reads_as_if_mlflow_had_written_it(uri, batches, again):
+    ours, theirs, bulk = MlflowClient(uri), MlflowClient(uri), Bulk.of(uri)
+    own, other = new_run(ours), new_run(theirs)
+    for metrics, params, tags in batches:
+        items = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
+        for _ in range(1 + again):
+            assert bulk.log(own, metrics, *items)
+        theirs.log_batch(other, metrics, *items)
+    assert contents(ours, own) == contents(theirs, other)
+
+
+LEFT = {
+    "a long parameter": ([], [Param("a", "x" * 6001)], []),
+    "a long tag": ([], [], [RunTag("a", "x" * 8001)]),
+    "a name that is a path": ([Metric("../a", 1.0, 0, 0)], [], []),
+    "a name with two slashes": ([], [Param("a//b", "1")], []),
+    "no number": ([Metric("a", float("nan"), 0, 0)], [], []),
+    "infinite": ([Metric("a", float("inf"), 0, 0)], [], []),
+    "the run's name": ([], [], [RunTag("mlflow.runName", "new")]),
+    "a step beyond the database": ([Metric("a", 1.0, 0, 2**70)], [], []),
+    "no text": ([], [], [RunTag("a", "\ud800")]),
+    "another value of a parameter": ([Metric("a", 1.0, 0, 0)], [Param("there", "2")], [RunTag("a", "1")]),
+}
+
+
+@pytest.mark.parametrize("what", LEFT)
+def test_what_mlflow_changes_or_refuses_is_left_to_it(uri, what):
+    client, bulk = MlflowClient(uri), Bulk.of(uri)
+    run_id = new_run(client)
+    client.log_batch(run_id, params=[Param("there", "1")])
+    before = contents(client, run_id)
+    assert not bulk.log(run_id, *LEFT[what])
+    assert contents(client, run_id) == before
+
+
+def test_a_run_that_is_deleted_or_unknown_is_refused_by_mlflow(uri):
+    client = Client(uri)
+    run_id = new_run(client)
+    client.delete_run(run_id)
+    for gone in (run_id, "0" * 32):
+        with pytest.raises(MlflowException, match=r"deleted|not found"):
+            client.log_batch(gone, [Metric("a", 1.0, 0, 0)])
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        count = "SELECT count(*) FROM metrics WHERE run_uuid IN (?, ?)"
+        assert database.execute(count, (run_id, "0" * 32)).fetchone() == (0,)
+
+
+def test_the_client_writes_by_the_tables_and_hides_bookkeeping(uri, monkeypatch):
+    client = Client(uri)
+    run_id = new_run(client)
+    with monkeypatch.context() as patch:
+        patch.delattr(MlflowClient, "log_batch")
+        client.log_batch(run_id, [Metric("a", 1.0, 0, 0)], tags=[RunTag("journal", "x"), RunTag("kind", "cell")])
+    tags = MlflowClient(uri).get_run(run_id).data.tags
+    assert (tags["mlflow.harness.journal"], tags["kind"]) == ("x", "cell")
+
+
+def test_what_the_database_does_not_take_is_left_to_mlflow(tmp_path, folder, uri):
+    """Locked by another program; the wait is SQLite's, shortened here."""
+    import sqlalchemy
+
+    bulk, run_id = Bulk.of(uri), new_run(MlflowClient(uri))
+    bulk._engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args={"timeout": 0.1})
+    with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not bulk.log(run_id, [Metric("a", 1.0, 0, 0)], [], [])
+    assert bulk.log(run_id, [Metric("a", 1.0, 0, 0)], [], [])
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:1", "postgresql://nobody@nowhere/none", "sqlite:////nowhere/none.db"]
+)
+def test_any_other_store_has_none(uri):
+    assert Bulk.of(uri) is None
