@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limits
 from harness.inference import UNKNOWN, Interval, Verdict, all_hold, inside, mean_interval, together
 from harness.report import bounds, number, verdicts_along
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.floating]
 
@@ -44,12 +48,13 @@ class Arm:
         return mean_interval([values[0] for _, values in self.runs])
 
     def late(self, part: float = LATE[0], length: float = LENGTHS[0]) -> list[Array]:
-        """Of each run, the values that were measured after this part of so long a run."""
+        """Of each run, the values that were measured after this part of so long a run; NaN if there is none."""
         ends = [length * update[-1] for update, _ in self.runs]
-        return [
+        late = [
             values[(update > part * end) & (update <= end)]
             for (update, values), end in zip(self.runs, ends, strict=True)
         ]
+        return [own if own.size else np.array([np.nan]) for own in late]
 
     def level(self, part: float = LATE[0], length: float = LENGTHS[0]) -> Interval:
         """Mean over the runs of their mean late values; unknown if a run diverged."""
@@ -83,12 +88,17 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 def arms_of(evidence: Evidence) -> Iterator[Arm]:
     for (problem, B, rate), own in evidence.cells.groupby(["dataset", "batch_size", "learning_rate"], sort=False):
-        tables = [evidence.table(cell, "diagnostics.csv").sort_values("update") for cell in own["cell"]]
+        tables = [_measured(evidence.table(cell, "diagnostics.csv")) for cell in own["cell"]]
         runs = [
             (table["update"].to_numpy(dtype=float), table["eta_lambda_max"].to_numpy(dtype=float)) for table in tables
         ]
         lost = any((evidence.histories[cell]["outcome"] == "diverged").any() for cell in own["cell"])
         yield Arm(str(problem), float(rate), float(B), float(own["n_train"].iloc[0]), runs, lost)
+
+
+def _measured(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The updates at which the power iteration has settled."""
+    return table.dropna(subset=["eta_lambda_max"]).sort_values("update")
 
 
 Rule = Callable[..., Verdict]  # of an arm, a margin, the part of a run after which it is read, and its length
@@ -132,10 +142,10 @@ def full_batch(arms: list[Arm]) -> Finding:
 
 def stays_below(arm: Arm, margin: float, part: float = LATE[0], length: float = LENGTHS[0]) -> Verdict:
     """η λ_max is below 2, by the margin, at every late update of every run; conditional if in some runs only."""
-    if arm.lost or len(arm.runs) < FEWEST_RUNS:
+    peaks = arm.peaks(part, length)
+    if arm.lost or len(arm.runs) < FEWEST_RUNS or np.isnan(peaks).any():
         return Verdict.UNRESOLVED
-    below = arm.peaks(part, length) < EDGE * (1 - margin)
-    return together(Verdict.SUPPORTED if own else Verdict.REFUTED for own in below)
+    return together(Verdict.SUPPORTED if own else Verdict.REFUTED for own in peaks < EDGE * (1 - margin))
 
 
 def small_batches(arms: list[Arm], every: list[Arm]) -> Finding:

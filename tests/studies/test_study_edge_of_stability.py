@@ -17,10 +17,11 @@ N, UPDATES = 256, np.unique(np.geomspace(1, 2000, 34).round())
 STARTS = {"diabetes": 0.6, "friedman": 0.9}
 
 
-def runs(dataset, B, end, start=None, n_runs=8, spread=0.01, lost=0, last=None, later=None):
+def runs(dataset, B, end, start=None, n_runs=8, spread=0.01, lost=0, last=None, later=None, unsettled=()):
     """Runs whose η λ_max goes from `start` to `end` in the first 100 updates; the first `lost` of them diverge.
 
-    last: where the last run goes instead. From update 900 on all go on to `later`, unless that is None.
+    last: where the last run goes instead. From update 900 on all go on to `later`, unless that is None. unsettled:
+    of the first run, the places in UPDATES at which the power iteration did not settle.
     """
     rng = np.random.default_rng(B)
     for seed in range(n_runs):
@@ -29,6 +30,7 @@ def runs(dataset, B, end, start=None, n_runs=8, spread=0.01, lost=0, last=None, 
         goal = last if last is not None and seed == n_runs - 1 else end
         goals = np.where(UPDATES > 900, goal if later is None else later, goal)
         values = (first + part * (goals - first)) * np.exp(spread * rng.normal(size=len(UPDATES)))
+        values[list(unsettled) if seed == 0 else []] = np.nan
         files = {"diagnostics.csv": pd.DataFrame({"update": UPDATES, "eta_lambda_max": values})}
         final = None if seed < lost else 0.1
         yield cell(B, 0.1, dataset=dataset, n_train=N, files=files, final=final, seeds=1, seed=seed)
@@ -48,6 +50,18 @@ def test_sharpness_that_rises_to_the_edge_and_stays_is_found_there():
     assert found["S2"].effect.estimate == pytest.approx(2, rel=0.01)
     assert "by a margin of 0.1 to 0.25 supported" in found["S2"].sentence
     assert [len(found[claim].panels) for claim in ("S2", "S3")] == [2, 2]
+
+
+def test_a_value_that_did_not_settle_is_left_out():
+    found = judged(unsettled=[-2], little={"unsettled": [-3]})
+    assert (found["S2"].verdict, found["S3"].verdict) == (Verdict.SUPPORTED, Verdict.SUPPORTED)
+    assert "nan" not in found["S2"].sentence + found["S3"].sentence
+
+
+def test_a_run_whose_late_values_did_not_settle_decides_nothing():
+    late = np.flatnonzero(UPDATES > 180)
+    found = judged(unsettled=late[:-1], little={"unsettled": late[:-1]})
+    assert Verdict.UNRESOLVED in (found["S2"].verdict, found["S3"].verdict)
 
 
 def test_sharpness_that_stays_where_it_started_is_at_no_edge():
