@@ -40,6 +40,7 @@ Array = NDArray[np.floating]
 SLOWER = (0.1, 0.2, 0.5, 1.0)  # per example than the smallest batch: where a size is critical
 SHOWN = 0.2
 FIRST = 1 / 8  # epochs until costs are compared at the start; later, as many as there were before
+STARTS = (FIRST, 1 / 4, 1 / 2, 1.0)  # the same, tried: B_crit at the start depends on how long it is looked at
 GROWS = (1.25, 1.5, 2.0)  # times as large
 FACTORS = (2.0, 3.0, 4.0)  # between B_crit and a noise scale that tells it
 AT_EDGE = "best rate on the edge of its grid"
@@ -55,7 +56,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     trained = {str(name): own for name, own in cells[cells["diagnostics"] != "full"].groupby("dataset")}
     split = split_replicas(evidence.answer.n_replicas, fewest_pairs(1))
     curves = {name: branches(evidence, own, split, seed) for name, own in trained.items()}
-    yield along_training(evidence, curves, len(split.report))
+    starts = {x: {name: branches(evidence, own, split, seed, x) for name, own in trained.items()} for x in STARTS}
+    yield along_training(evidence, starts, len(split.report))
     yield against_noise(evidence, curves, looked_at, len(split.report))
     yield growing_batches(evidence, trained, split)
 
@@ -75,7 +77,7 @@ def critical(curve: Slowdown, slower: float = SHOWN) -> Array:
     return (curve.crossing(1 + slower) - curve.sizes[0]) / slower
 
 
-def arms_of(own: "pd.DataFrame") -> dict[int, dict[float, list[str]]]:
+def arms_of(own: "pd.DataFrame", start: float = FIRST) -> dict[int, dict[float, list[str]]]:
     """Epoch of the branch -> batch size after it -> its cells by rate. Epoch 0: cells without a branch.
 
     Without the sizes that the examples until the costs are compared are no whole number of updates of.
@@ -84,23 +86,25 @@ def arms_of(own: "pd.DataFrame") -> dict[int, dict[float, list[str]]]:
     for row in own[own["n_steps"] < 2].sort_values("rate_after").to_dict("records"):
         epoch, grows = (*row["steps"], 0)[0], row["batch_size_schedule"] == "step"
         size = float(row["batch_size"] * (row["milestone_factor"] if grows else 1))
-        if (epoch or FIRST) * row["n_train"] % size == 0:
+        if (epoch or start) * row["n_train"] % size == 0:
             found.setdefault(epoch, {}).setdefault(size, []).append(row["cell"])
     return dict(sorted(found.items()))
 
 
-def branches(evidence: Evidence, own: "pd.DataFrame", split: Split, seed: int) -> dict[int, Slowdown]:
-    """Epoch of the branch -> its curve. The trunk keeps the rate that the branches leave with."""
+def branches(
+    evidence: Evidence, own: "pd.DataFrame", split: Split, seed: int, start: float = FIRST
+) -> dict[int, Slowdown]:
+    """Epoch of the branch -> its curve. The trunk keeps the rate that the branches leave with. start: as FIRST."""
     found, rates = {}, own.loc[own["n_steps"] == 1, "learning_rate"]
     trunk = own[(own["n_steps"] == 0) & own["learning_rate"].isin(rates)].sort_values("batch_size").iloc[0]
     after = dict(zip(own["cell"], own["rate_after"], strict=True))
-    for epoch, sizes in arms_of(own).items():
+    for epoch, sizes in arms_of(own, start).items():
         if epoch:
             sizes[trunk["batch_size"]] = sorted(
                 [*sizes.get(trunk["batch_size"], []), trunk["cell"]], key=after.__getitem__
             )
         before = evidence.log_costs(trunk["cell"], epoch)
-        end, best, at_edge = epoch + (epoch or FIRST), [], []
+        end, best, at_edge = epoch + (epoch or start), [], []
         for _, arm in sorted(sizes.items()):
             progress = np.array([before - evidence.log_costs(cell, end) for cell in arm])
             place = int(progress[:, split.selection].mean(axis=1).argmax())
@@ -115,20 +119,28 @@ def branches(evidence: Evidence, own: "pd.DataFrame", split: Split, seed: int) -
     return found
 
 
-def along_training(evidence: Evidence, curves: Mapping[str, dict[int, Slowdown]], n: int) -> Finding:
+def along_training(evidence: Evidence, starts: Mapping[float, dict[str, dict[int, Slowdown]]], n: int) -> Finding:
+    """starts: epochs until costs are compared at the start -> dataset -> `branches`."""
+    curves = starts[FIRST]
     growth = {x: {name: _growth(own, x) for name, own in curves.items()} for x in SLOWER}
     shown = list(growth[SHOWN].values())
     slower = {x: together(inside(found, GROWS[0], np.inf) for found in own.values()) for x, own in growth.items()}
     times = {x: together(inside(found, x, np.inf) for found in shown) for x in GROWS}
+    looked = {
+        x: together(inside(_growth(own, SHOWN), GROWS[0], np.inf) for own in s.values()) for x, s in starts.items()
+    }
     told = "; ".join(
-        f"{name}: {_path(own)}; last over first {bounds(growth[SHOWN][name])}" for name, own in curves.items()
+        f"{name}: {_path(own)}; last over first {bounds(growth[SHOWN][name])}; the first over "
+        f"{', '.join(f'{x:g} epochs {_at(s[name][0])}' for x, s in starts.items() if x != FIRST)}"
+        for name, own in curves.items()
     )
     said = (
         f"B_crit in examples, where progress is {SHOWN:.0%} slower - {told}. {GROWS[0]:g} times as large, slower by: "
-        f"{verdicts_along(slower)}. At {SHOWN:.0%}, times as large: {verdicts_along(times)}."
+        f"{verdicts_along(slower)}. At {SHOWN:.0%}, times as large: {verdicts_along(times)}; by the epochs over "
+        f"which the first is compared: {verdicts_along(looked)}."
     )
     panels = [_branch_panel(name, own) for name, own in curves.items()]
-    verdict = together([*slower.values(), *times.values()])
+    verdict = together([*slower.values(), *times.values(), *looked.values()])
     cost = price(evidence.price([pairs_to_tell(found, n, GROWS[0], np.inf) for found in shown], n))
     said += cost if verdict is Verdict.UNRESOLVED else ""
     return _finding("B1", verdict, said, growth[SHOWN], "the first B_crit", n, panels)

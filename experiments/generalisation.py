@@ -252,13 +252,17 @@ def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     verdict, found = together(verdicts.values()), every[STEPS[1]]
     compared = [pair for own in every.values() for pair in own.items()]
     still_open = [(name, c.seeds_needed, c.pairs + c.dropped) for name, c in compared if c.verdict == "unresolved"]
-    words = "; ".join(_penalties(name, pair, found.get(name)) for name, pair in chosen.items())
+    words = {
+        factor: "; ".join(_penalties(name, pair, every[factor].get(name), steps) for name, pair in chosen.items())
+        for steps, factor in STEPS.items()
+    }
     first = next((name for name, comparison in found.items() if comparison.finite), None)
     return Finding(
         "L10",
         verdict,
-        f"Test cost at twice and half the best rate over that at it, B={ROBUST} against B={OTHER}, equal epochs: "
-        f"{words}. Off by so large a factor: {verdicts_along(along)}.{_missing(chosen)}"
+        f"Test cost off the best rate over that at it, B={ROBUST} against B={OTHER}, equal epochs - "
+        f"{'. '.join(f'Off by a factor of {factor:g}: {own}' for factor, own in words.items())}. By the factor: "
+        f"{verdicts_along(along)}.{_missing(chosen)}"
         f"{_price(evidence, cells, verdict, still_open)}",
         unit=f"× the penalty of B={OTHER}, of B={ROBUST} ({first})" if first else "",
         effect=found[first].ratio if first else None,
@@ -279,10 +283,10 @@ def _missing(chosen: dict[str, list[Chosen]]) -> str:
     return f" No rate is {max(STEPS.values()):g} times off for {', '.join(lost)}: extend the grid." if lost else ""
 
 
-def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None) -> str:
+def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None, steps: int) -> str:
     if comparison is None:
         return f"{name} not known"
-    small, large = (number(float(np.median(one.penalties[1]))) for one in pair)
+    small, large = (number(float(np.median(one.penalties[steps]))) for one in pair)
     words = {"equivalent": "equal within 5 %", "a lower": f"B={ROBUST} is more robust", "b lower": f"B={OTHER} is"}
     said = words.get(comparison.verdict, comparison.verdict)
     ratio = interval(comparison.ratio) if comparison.finite else "not comparable"

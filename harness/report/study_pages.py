@@ -84,10 +84,14 @@ def study_page(study: Record) -> str:
     return "\n\n".join([*head, *(part for row in study["findings"] for part in _finding(study["study"], row))]) + "\n"
 
 
+def _of_replicas(n: int | None) -> str:
+    return f" {n} replica{'s' * (n != 1)}." if n else ""
+
+
 def _finding(study: str, row: Row) -> Iterator[str]:
     """Question, answer, claim, figure, sentence, numbers, rule and source."""
     claim = Claim(**row["claim"])
-    shown, replicas = _effect_of(row), f" {row['replicas']} replicas." if row["replicas"] else ""
+    shown, replicas = _effect_of(row), _of_replicas(row["replicas"])
     yield harmless(f"## {_heading(row)}")
     yield harmless(f"**{row['verdict'].capitalize()}.** {_answer(row)}")
     yield harmless(f"The claim: {claim.says}")

@@ -114,6 +114,13 @@ def test_a_noise_scale_that_stays_is_not_found_to_grow_and_has_its_size():
     assert found["B2"].effect.estimate == pytest.approx((64 + BASE) / 64, rel=0.1)
 
 
+def test_a_first_moment_that_differs_is_no_growth_along_training():
+    """B_noise is as large at 1/2 of the first epoch as at the end: it depends on what is called the start."""
+    found = judged(lambda epoch: np.where(epoch < 1 / 8, 4.0, 64.0))["B1"]
+    assert found.verdict is Verdict.CONDITIONAL
+    assert "supported; 1 refuted" in found.sentence
+
+
 def test_a_noise_scale_ten_times_as_large_does_not_tell():
     assert judged(rising, times=10)["B2"].verdict is Verdict.REFUTED
     assert judged(rising, times=3)["B2"].verdict is Verdict.CONDITIONAL
