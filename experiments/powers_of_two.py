@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis import Evidence, Finding, Panel, Series, limits
-from harness.inference import Interval, Verdict, geometric_mean_ratio, inside, together
+from harness.inference import Interval, Verdict, geometric_mean_ratio, inside, pairs_to_tell, together
 from harness.report import interval, verdicts_along
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     yield Finding(
         "C17",
         together(verdicts.values()) if enough else Verdict.UNRESOLVED,
-        f"Ratios of the time per example: {said or 'none'}. {_resolution(times, verdicts)}",
+        f"Ratios of the time per example: {said or 'none'}. {_resolution(times, verdicts)}"
+        f"{_price(found, verdicts, times)}",
         unit="× the time per example of B=63 at B=64",
         effect=found.get(POWERS[0]),
         replicas=1,
@@ -47,6 +48,21 @@ def _resolution(times: "pd.DataFrame", verdicts: dict[float, Verdict]) -> str:
         f"{len(times)} blocks, in which the readings of one size scatter by {100 * scatter:.1f} %. The claim, by the "
         f"difference that counts as faster: {verdicts_along(verdicts)}."
     )
+
+
+def _price(found: dict[Pair, Interval], verdicts: dict[float, Verdict], times: "pd.DataFrame") -> str:
+    """How many blocks would tell, if the ratios are right; none if the claim is decided, or if none would."""
+    if together(verdicts.values()) is not Verdict.UNRESOLVED:
+        return ""
+    bands = [
+        (found[pair], 0, 1 / (1 + by))
+        for by, verdict in verdicts.items()
+        for pair in POWERS
+        if verdict is Verdict.UNRESOLVED and pair in found
+    ]
+    needed = [pairs_to_tell(ratio, len(times), *band) for ratio, *band in bands]
+    known = [n for n in needed if n is not None]
+    return f" About {max(known)} blocks would tell." if known and len(known) == len(needed) else ""
 
 
 def _ratios_panel(found: dict[Pair, Interval]) -> Panel:

@@ -1,5 +1,7 @@
 """powers_of_two on readings made by hand: a power of two that is special is found, another one is not."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,3 +56,11 @@ def test_a_power_of_two_like_any_other_is_never_called_faster():
     found = [finding(scatter=0.05, seed=seed).verdict for seed in range(30)]
     assert set(found) <= {Verdict.REFUTED, Verdict.UNRESOLVED}
     assert found.count(Verdict.REFUTED) > 20
+
+
+def test_what_is_open_says_how_many_blocks_would_tell():
+    open_ = finding(scatter=0.3)
+    (needed,) = re.findall(r"About (\d+) blocks would tell", open_.sentence)
+    assert open_.verdict is Verdict.UNRESOLVED
+    assert int(needed) > 32
+    assert "would tell" not in finding(scatter=0.01).sentence
