@@ -8,6 +8,7 @@ no Bulk, and the client does it.
 
 import math
 import re
+import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -80,12 +81,18 @@ class Bulk:
 
     @classmethod
     def of(cls, uri: str) -> "Self | None":
-        """None unless the store is a SQLite database with the tables of WRITTEN."""
+        """None unless the store is a SQLite database with the tables of WRITTEN. One that is gone is not made anew."""
         import sqlalchemy
 
         if not uri.startswith("sqlite:"):
             return None
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+        url = sqlalchemy.make_url(uri)
+        if url.query or not url.database:
+            return None
+        place = f"{Path(url.database).absolute().as_uri()}?mode=rw"
+        engine = sqlalchemy.create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(place, uri=True), poolclass=sqlalchemy.NullPool
+        )
         try:
             with engine.connect() as connection:
                 return cls(engine) if all(_fits(connection, *item) for item in WRITTEN.items()) else None

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 class Client(MlflowClient):  # type: ignore[misc]
     """The calls that write or read tags of runs, or write files."""
 
+    _last = ("", "")  # id and place of files of the run that was created, or given files, last
+
     @cached_property
     def _bulk(self) -> Bulk | None:
         return Bulk.of(self.tracking_uri)
-
-    _last = ("", "")  # id and place of files of the run that was created, or given files, last
 
     def create_run(
         self,
@@ -74,7 +74,7 @@ class Client(MlflowClient):  # type: ignore[misc]
         tags: Sequence[RunTag] = (),
         **options: Any,
     ) -> Any:
-        """As MLflow does, in one transaction in place of four where that is possible."""
+        """As MLflow does; where that is possible, in one transaction in place of one for each kind of items."""
         own = [RunTag(hidden(tag.key), tag.value) for tag in tags]
         if not options and self._bulk and self._bulk.log(run_id, metrics, params, own):
             return None

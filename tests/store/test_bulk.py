@@ -122,6 +122,18 @@ def test_what_the_database_does_not_take_is_left_to_mlflow(tmp_path, folder, uri
     assert bulk.log(run_id, [Metric("a", 1.0, 0, 0)], [], [])
 
 
+def test_a_database_that_is_gone_is_not_made_anew(tmp_path):
+    path = tmp_path / "a b.db"
+    client = MlflowClient(f"sqlite:///{path}")
+    client.create_experiment("here")
+    bulk = Bulk.of(f"sqlite:///{path}")
+    assert bulk.log(new_run(client), [Metric("a", 1.0, 0, 0)], [], [])
+    path.unlink()
+    assert not bulk.log("0" * 32, [Metric("a", 1.0, 0, 0)], [], [])
+    assert Bulk.of(f"sqlite:///{path}") is None
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     "uri", ["http://127.0.0.1:1", "postgresql://nobody@nowhere/none", "sqlite:////nowhere/none.db"]
 )
