@@ -55,8 +55,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     looked_at = {str(name): own for name, own in cells[cells["diagnostics"] == "full"].groupby("dataset")}
     trained = {str(name): own for name, own in cells[cells["diagnostics"] != "full"].groupby("dataset")}
     split = split_replicas(evidence.answer.n_replicas, fewest_pairs(1))
-    curves = {name: branches(evidence, own, split, seed) for name, own in trained.items()}
     starts = {x: {name: branches(evidence, own, split, seed, x) for name, own in trained.items()} for x in STARTS}
+    curves = starts[FIRST]
     yield along_training(evidence, starts, len(split.report))
     yield against_noise(evidence, curves, looked_at, len(split.report))
     yield growing_batches(evidence, trained, split)

@@ -287,7 +287,11 @@ def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None, ste
     if comparison is None:
         return f"{name} not known"
     small, large = (number(float(np.median(one.penalties[steps]))) for one in pair)
-    words = {"equivalent": "equal within 5 %", "a lower": f"B={ROBUST} is more robust", "b lower": f"B={OTHER} is"}
+    words = {
+        "equivalent": "equal within 5 %",
+        "a lower": f"B={ROBUST} is more robust",
+        "b lower": f"B={OTHER} is more robust",
+    }
     said = words.get(comparison.verdict, comparison.verdict)
     ratio = interval(comparison.ratio) if comparison.finite else "not comparable"
     return f"{name} {small} against {large}, ratio {ratio} ({said})"

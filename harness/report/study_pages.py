@@ -29,8 +29,8 @@ INTRODUCTION = """# Findings
 What people say about batch size, learning rate, and sum or mean, and what runs of this harness say to it. Behind each
 answer stand a claim with its source, what would support or refute it, the numbers and a figure: follow its link.
 
-- **supported**: the runs show what the study asked for before it ran.
-- **refuted**: the runs show what the study said would refute the claim; that no difference was seen is not enough.
+- **supported**: the runs show what the study asks for.
+- **refuted**: the runs show what the study says would refute the claim; that no difference was seen is not enough.
 - **conditional**: it holds in some settings (data, batch size, clock, a constant) and fails in others.
 - **unresolved**: these runs do not decide it."""
 
