@@ -97,7 +97,7 @@ def arms_of(evidence: Evidence) -> Iterator[Arm]:
 
 
 def _measured(table: "pd.DataFrame") -> "pd.DataFrame":
-    """The updates at which the power iteration has settled."""
+    """The updates at which λ_max was found."""
     return table.dropna(subset=["eta_lambda_max"]).sort_values("update")
 
 

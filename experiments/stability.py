@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
-from harness.inference import RESAMPLES, Interval, Verdict, inside, percentile_interval, proportion, together
+from harness.inference import (
+    CONFIDENCE,
+    RESAMPLES,
+    Interval,
+    Verdict,
+    inside,
+    median_interval,
+    percentile_interval,
+    proportion,
+    together,
+)
 from harness.report import interval, number, verdicts_along
 
 if TYPE_CHECKING:
@@ -114,21 +124,29 @@ def bracket(rates: list[float], diverged: list[Interval], share: float) -> tuple
     return stable, min(unstable, default=np.nan)
 
 
-def sharpness_limits(evidence: Evidence) -> dict[str, float]:
-    """Problem -> 2/λ_max of the training cost before the first update."""
+def sharpness_limits(evidence: Evidence) -> dict[str, Interval]:
+    """Problem -> 2/λ_max of the training cost before the first update, median over the trainings looked into.
+
+    Its limits are those of the median. A quadratic cost has one λ_max wherever the weights are: one training tells it.
+    """
     looked_at = evidence.cells[evidence.cells["diagnostics"] == "full"]
-    limits = {}
+    measured: dict[str, list[float]] = {}
     for problem, cell in zip(problem_of(looked_at), looked_at["cell"], strict=True):
         first = evidence.table(cell, "diagnostics.csv").sort_values("update").iloc[0]
         if first["lambda_max"] > 0:
-            limits[str(problem)] = 2 / float(first["lambda_max"])
-    return limits
+            measured.setdefault(str(problem), []).append(2 / float(first["lambda_max"]))
+    found = {problem: median_interval(values) for problem, values in measured.items()}
+    return {
+        problem: own
+        for problem, own in found.items()
+        if own.confidence >= CONFIDENCE or len(measured[problem]) == 1 and problem.endswith("linear")
+    }
 
 
 # C15
 
 
-def mini_batches(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, float]) -> Finding:
+def mini_batches(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, Interval]) -> Finding:
     """B=64 against B=1: where they diverge under either reduction, and how their costs spread; by all rules."""
     problems = compared(frontiers)
     along = {
@@ -233,26 +251,28 @@ def _clearly(verdict: Verdict) -> str:
     return {Verdict.SUPPORTED: " (B=64 higher)", Verdict.REFUTED: " (B=64 lower)"}.get(verdict, " (not told apart)")
 
 
-def _frontier_panel(frontiers: Mapping[Key, Frontier], problem: str, limits: Mapping[str, float]) -> Panel:
+def _frontier_panel(frontiers: Mapping[Key, Frontier], problem: str, limits: Mapping[str, Interval]) -> Panel:
     lines, sizes = [], [B for p, _, B in frontiers if p == problem]
     for reduction in ("mean", "sum"):
         own = {B: f.bracket for (p, r, B), f in sorted(frontiers.items()) if (p, r) == (problem, reduction)}
         middle, low, high = ([getattr(b, name) for b in own.values()] for name in ("estimate", "low", "high"))
         lines.append(Series(reduction, list(own), middle, low, high))
     if problem in limits:
-        lines.append(Series("2/λ_max at the start", [min(sizes), max(sizes)], [limits[problem]] * 2, kind="reference"))
+        ends, limit = [min(sizes), max(sizes)], limits[problem].estimate
+        lines.append(Series("2/λ_max at the start", ends, [limit, limit], kind="reference"))
     return Panel(problem, BATCH_SIZE, "learning rate, stable below", lines)
 
 
 # S1
 
 
-def at_full_batch(frontiers: Mapping[Key, Frontier], limits: Mapping[str, float], kind: str) -> dict[str, Interval]:
+def at_full_batch(frontiers: Mapping[Key, Frontier], limits: Mapping[str, Interval], kind: str) -> dict[str, Interval]:
     """Problem -> the bracket of the frontier at B=N under mean, over 2/λ_max."""
     found = {}
     for (problem, reduction, B), own in frontiers.items():
         if reduction == "mean" and own.n_train == B and problem in limits and problem.endswith(kind):
-            found[problem] = Interval(*(x / limits[problem] for x in (own.bracket.estimate, own.stable, own.unstable)))
+            at, limit = own.bracket, limits[problem]
+            found[problem] = Interval(at.estimate / limit.estimate, at.low / limit.high, at.high / limit.low)
     return found
 
 
@@ -264,14 +284,14 @@ def reaches(ratio: Interval, low: float, high: float) -> Verdict:
 
 
 def batch_descent(
-    claim: str, evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, float]
+    claim: str, evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: Mapping[str, Interval]
 ) -> Finding:
     """The frontier at B=N over 2/λ_max, problem by problem, in all bands of the claim."""
     (constant, bands), ratios = BANDS[claim], at_full_batch(frontiers, limits, "linear" if claim == "S1" else "network")
     if not ratios:
         return Finding(claim, Verdict.UNRESOLVED, "No sharpness was measured at B=N.")
     along = {x: together(reaches(found, *band) for found in ratios.values()) for x, band in bands.items()}
-    shown = "; ".join(f"{name}: 2/λ_max = {number(limits[name])}, {_times(found)}" for name, found in ratios.items())
+    shown = "; ".join(f"{name}: 2/λ_max = {_limit(limits[name])}, {_times(found)}" for name, found in ratios.items())
     first = next((name for name, found in ratios.items() if np.isfinite([found.low, found.high]).all()), None)
     return Finding(
         claim,
@@ -284,19 +304,23 @@ def batch_descent(
     )
 
 
+def _limit(limit: Interval) -> str:
+    return number(limit.estimate) if limit.low == limit.high else interval(limit)
+
+
 def _times(ratio: Interval) -> str:
     stable = f"stable at {ratio.low:.4g} times that" if np.isfinite(ratio.low) else "stable nowhere on the grid"
     wild = f"diverging at {ratio.high:.4g} times" if np.isfinite(ratio.high) else "diverging nowhere on the grid"
     return f"{stable}, {wild}"
 
 
-def _fraction_panel(frontiers: Mapping[Key, Frontier], problem: str, limit: float) -> Panel:
+def _fraction_panel(frontiers: Mapping[Key, Frontier], problem: str, limit: Interval) -> Panel:
     lines, linear = [], problem.endswith("linear")  # whose rates at B=N are a fine grid: it is shown alone
     for (p, reduction, B), found in sorted(frontiers.items()):
         if p == problem and reduction == "mean" and (found.n_train == B or not linear):
             shares = found.diverged
             low, high = [share.low for share in shares], [share.high for share in shares]
-            x = np.array(found.rates) / limit
+            x = np.array(found.rates) / limit.estimate
             lines.append(
                 Series("B=N" if found.n_train == B else f"B={B:g}", x, [share.estimate for share in shares], low, high)
             )

@@ -75,7 +75,7 @@ class Observer:
 class FullObserver(Observer):
     """Holds the batch's gradient against that of the whole training set, and measures the sharpness there.
 
-    The power iteration starts from the same random vector each time: the sharpness depends on the weights alone.
+    Lanczos' method starts from the same random vector each time: the sharpness depends on the weights alone.
     """
 
     per_decade = 10

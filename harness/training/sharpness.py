@@ -11,8 +11,9 @@ from numpy.random import Generator
 from harness.network import MLP, Array, Parameters
 
 STEP = 1e-5  # of the central difference, times 1 + ‖θ‖
-TOLERANCE = 0.01  # of the residual ‖Hv − λv‖, relative to λ; the error of λ itself is of second order in it
-MAX_PRODUCTS = 100
+TOLERANCE = 1e-3  # of the residual ‖Hv − λv‖, relative to λ; the error of λ itself is of second order in it
+VECTORS = 20  # that Lanczos' method keeps
+RESTARTS = 10  # with about as many products each
 MAX_EXAMPLES = 4096  # a larger training set is represented by so many of its examples
 
 
@@ -37,39 +38,37 @@ def mean_hessian(network: MLP, X: Array, Y: Array) -> Callable[[Array], Array]:
 def largest_eigenvalue(product: Callable[[Array], Array], size: int, rng: Generator) -> float:
     """The largest (not the largest in absolute value) eigenvalue of a symmetric matrix known by its products, or NaN.
 
-    Power iteration finds the largest in absolute value. If that is negative, or if two of opposite signs keep it from
-    settling, it is repeated on H + ρI, ρ = ‖Hv‖, which has none below zero. NaN is what has not settled after
-    MAX_PRODUCTS: it would be a lower bound only, which says nothing of η λ_max < 2.
+    By Lanczos' method, ARPACK's. Power iteration would do with close eigenvalues (those of inputs that are hardly
+    correlated) what it must not: stop with a small residual at a mixture of them, some per cent below the largest.
+    NaN where a product is not finite, and what has not converged after RESTARTS: it would be a lower bound only,
+    which says nothing of η λ_max < 2.
     """
-    start = rng.normal(size=size)
-    value, radius, converged = _power_iteration(product, start)
-    if (converged and value >= 0) or not np.isfinite(value):
-        return value
-    value, _, converged = _power_iteration(product, start, shift=radius)
-    return value if converged else np.nan
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-
-def _power_iteration(product: Callable[[Array], Array], start: Array, shift: float = 0.0) -> tuple[float, float, bool]:
-    """v <- Mv / ‖Mv‖, M = H + shift I, until ‖Hv − λv‖ <= TOLERANCE |λ|: (λ = vᵀHv, ‖Hv‖, whether it converged).
-
-    The tolerance is relative to λ, not to λ + shift: a start in the null space of H would pass for converged.
-    """
-    vector = start / np.linalg.norm(start)
-    for _ in range(MAX_PRODUCTS):
+    def finite(vector: Array) -> Array:
         image = product(vector)
-        value, radius = float(vector @ image), float(np.linalg.norm(image))
-        residual = float(np.linalg.norm(image - value * vector))
-        if residual <= TOLERANCE * abs(value) or not radius > 0:  # a NaN ends it as well
-            return value, radius, True
-        image = image + shift * vector
-        vector = image / np.linalg.norm(image)
-    return value, radius, False
+        if not np.isfinite(image).all():
+            raise FloatingPointError
+        return image
+
+    start = rng.normal(size=size)
+    matrix = LinearOperator((size, size), matvec=finite, dtype=np.float64)
+    try:
+        if not finite(start).any():  # ARPACK refuses a matrix of zeros
+            return 0.0
+        if size <= VECTORS:
+            return float(np.linalg.eigvalsh(np.array([finite(e) for e in np.eye(size)]))[-1])
+        (value,) = eigsh(matrix, 1, which="LA", v0=start, ncv=VECTORS, maxiter=RESTARTS, tol=TOLERANCE,
+                         return_eigenvectors=False)  # fmt: skip
+    except (ArpackError, FloatingPointError):  # of ARPACK's the usual one is that it has not converged
+        return np.nan
+    return float(value)
 
 
 def sharpness(network: MLP, X: Array, Y: Array, rng: Generator) -> float:
     """λ_max of the mean cost of X (N, D) or (1, N, D) at the parameters of the stack's first network.
 
-    NaN where the weights overflow, and where the power iteration has not settled.
+    NaN where the weights overflow, and where Lanczos' method has not converged.
     Of more than MAX_EXAMPLES examples, that many are drawn: an rng in the same state draws the same ones.
     The optimiser's weight decay, which adds to the curvature, is no part of the cost.
     """

@@ -21,7 +21,7 @@ def runs(dataset, B, end, start=None, n_runs=8, spread=0.01, lost=0, last=None, 
     """Runs whose η λ_max goes from `start` to `end` in the first 100 updates; the first `lost` of them diverge.
 
     last: where the last run goes instead. From update 900 on all go on to `later`, unless that is None. unsettled:
-    of the first run, the places in UPDATES at which the power iteration did not settle.
+    of the first run, the places in UPDATES at which λ_max was not found.
     """
     rng = np.random.default_rng(B)
     for seed in range(n_runs):
@@ -52,13 +52,13 @@ def test_sharpness_that_rises_to_the_edge_and_stays_is_found_there():
     assert [len(found[claim].panels) for claim in ("S2", "S3")] == [2, 2]
 
 
-def test_a_value_that_did_not_settle_is_left_out():
+def test_a_value_that_was_not_found_is_left_out():
     found = judged(unsettled=[-2], little={"unsettled": [-3]})
     assert (found["S2"].verdict, found["S3"].verdict) == (Verdict.SUPPORTED, Verdict.SUPPORTED)
     assert "nan" not in found["S2"].sentence + found["S3"].sentence
 
 
-def test_a_run_whose_late_values_did_not_settle_decides_nothing():
+def test_a_run_whose_late_values_was_not_found_decides_nothing():
     late = np.flatnonzero(UPDATES > 180)
     found = judged(unsettled=late[:-1], little={"unsettled": late[:-1]})
     assert (found["S2"].verdict, found["S3"].verdict) == (Verdict.UNRESOLVED, Verdict.UNRESOLVED)

@@ -23,8 +23,11 @@ REPEATS = 40
 FINE = (0.985, 0.995, 1.005, 1.015)  # times 2/λ_max
 
 
-def found(limit, sum_limit=None, mini_noise=0.02, at_n=FINE, looked_into=True, sizes=(1, 64), hidden="[]"):
-    """limit, sum_limit: B -> the rate, in the cell's own units, above which a training diverges."""
+def found(limit, sum_limit=None, mini_noise=0.02, at_n=FINE, looked_into=1, sizes=(1, 64), hidden="[]", spread=0.0):
+    """limit, sum_limit: B -> the rate, in the cell's own units, above which a training diverges.
+
+    looked_into: how many trainings; their λ_max are up to ±spread around LAMBDA.
+    """
     cells = []
     for B in sizes:
         noise = mini_noise if B == 64 else 0.2
@@ -35,9 +38,9 @@ def found(limit, sum_limit=None, mini_noise=0.02, at_n=FINE, looked_into=True, s
     for rate in at_n:
         final = None if rate > limit(N) * LAMBDA / 2 else 0.1
         cells.append(made(N, rate * 2 / LAMBDA, "mean", final, 0.02, hidden))
-    if looked_into:
-        table = pd.DataFrame({"update": [1.0, 2.0], "lambda_max": [LAMBDA, 3 * LAMBDA]})
-        params = {"model.hidden": hidden, "diagnostics": "full", "files": {"diagnostics.csv": table}}
+    for seed, factor in enumerate(np.linspace(1 - spread, 1 + spread, looked_into)):
+        table = pd.DataFrame({"update": [1.0, 2.0], "lambda_max": [factor * LAMBDA, 3 * LAMBDA]})
+        params = {"model.hidden": hidden, "diagnostics": "full", "files": {"diagnostics.csv": table}, "seed": seed}
         cells.append(cell(N, 0.1, dataset="diabetes", n_train=N, **params))
     return {finding.claim: finding for finding in judge(evidence(*cells, shared=0.0, n_replicas=14, answered=False))}
 
@@ -73,7 +76,9 @@ def test_a_rate_that_does_not_change_is_not_called_higher():
 
 
 def test_a_training_that_is_stable_far_above_the_limit_refutes_it_for_networks_and_quadratic_costs_alike():
-    linear, network = (found(lambda B: 3.0, at_n=(*FINE, 2.5, 4), hidden=hidden) for hidden in ("[]", "[32]"))
+    linear, network = (
+        found(lambda B: 3.0, at_n=(*FINE, 2.5, 4), hidden=hidden, looked_into=8) for hidden in ("[]", "[32]")
+    )
     assert (linear["S1"].verdict, linear["S1.network"].verdict) == (Verdict.REFUTED, Verdict.UNRESOLVED)
     assert (network["S1"].verdict, network["S1.network"].verdict) == (Verdict.UNRESOLVED, Verdict.REFUTED)
 
@@ -86,9 +91,19 @@ def test_a_coarse_grid_decides_the_wide_bands_only():
 
 
 def test_a_network_that_is_stable_somewhat_above_the_limit_depends_on_what_near_means():
-    near = found(lambda B: 1.35, at_n=(0.9, 1.3, 1.4), hidden="[32]")["S1.network"]
+    near = found(lambda B: 1.35, at_n=(0.9, 1.3, 1.4), hidden="[32]", looked_into=8)["S1.network"]
     assert near.verdict is Verdict.CONDITIONAL
     assert "1.1 to 1.25 refuted; 1.5 to 2 supported" in near.sentence
+
+
+def test_a_limit_that_differs_between_trainings_is_known_as_well_as_its_median():
+    """Of eight values the outermost are the limits of the median; one alone says nothing of another network's."""
+    scattered = found(rising, looked_into=8, spread=0.08, hidden="[32]")["S1.network"]
+    assert scattered.effect.low == pytest.approx(0.995 * 0.92)
+    assert scattered.effect.high == pytest.approx(1.005 * 1.08)
+    assert "1.1 to 2 supported" in scattered.sentence
+    assert found(rising, looked_into=1, hidden="[32]")["S1.network"].verdict is Verdict.UNRESOLVED
+    assert found(rising, looked_into=8, spread=0.08)["S1"].sentence.count("0.02 to 0.05 unresolved") == 1
 
 
 def test_the_share_that_must_diverge_is_counted_for_each_rule():
@@ -107,7 +122,7 @@ def test_where_nothing_diverges_or_no_sharpness_was_measured_nothing_is_claimed(
     calm = found(lambda B: 9.0)
     assert calm["S1"].verdict is Verdict.UNRESOLVED
     assert "none on the grid" in calm["C15"].sentence
-    blind = found(rising, looked_into=False)
+    blind = found(rising, looked_into=0)
     assert blind["S1"].verdict is Verdict.UNRESOLVED
     assert not any("nan" in finding.sentence for finding in (*calm.values(), *blind.values()))
 
