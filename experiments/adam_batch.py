@@ -270,12 +270,17 @@ def one_curve(evidence: Evidence, claim: str, found: dict[str, list[Curve]]) -> 
     parts = {margin: together(curve.one(margin) for curve in curves) for margin in SAME}
     places = dict.fromkeys((curve.dataset, curve.batch_size) for curve in curves)
     words = "; ".join(_worst([curve for curve in curves if (curve.dataset, curve.batch_size) == at]) for at in places)
-    most = max(curves, key=_distance)
+    most, near = max(curves, key=_distance), max(SAME)
+    same = [
+        f"{_at((own.dataset, own.batch_size))} (from η = {number(own.base_rate)})"
+        for own in curves
+        if own.one(near) is Verdict.SUPPORTED
+    ]
     return Finding(
         claim,
         together(parts.values()),
         f"Cost over that of B={BASE} at equal examples, where they are furthest apart: {words}. Where curves so close "
-        f"are one: {verdicts_along(parts)}.",
+        f"are one: {verdicts_along(parts)}. Nowhere further apart than {near:.0%}: {', '.join(same) or 'none'}.",
         unit=f"× the cost of B={BASE} ({_at((most.dataset, most.batch_size))}, η = {number(most.base_rate)})",
         effect=most.worst if np.isfinite(most.worst.low) else None,
         replicas=min(curve.pairs for curve in curves),

@@ -1,8 +1,7 @@
-"""Judges critical_batch_growth: B_crit by branching along training, against noise scales; a batch that grows."""
+"""Judges critical_batch_growth: B_crit by branching along training, against noise scales."""
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +15,18 @@ from harness.inference import (
     Slowdown,
     Split,
     Verdict,
-    all_hold,
     bounded_interval,
     edge_of,
     fewest_pairs,
     geometric_mean_ratio,
     inside,
-    paired_ratio,
     pairs_to_tell,
     percentile_interval,
     ratio_of_bounds,
     split_replicas,
     together,
 )
-from harness.report import bounds, interval, price, verdicts_along
+from harness.report import bounds, price, verdicts_along
 from harness.training import average_noise_scale
 
 if TYPE_CHECKING:
@@ -44,7 +41,6 @@ STARTS = (FIRST, 1 / 4, 1 / 2, 1.0)  # the same, tried: B_crit at the start depe
 GROWS = (1.25, 1.5, 2.0)  # times as large
 FACTORS = (2.0, 3.0, 4.0)  # between B_crit and a noise scale that tells it
 AT_EDGE = "best rate on the edge of its grid"
-WORSE = (0.05, 0.1, 0.25)  # of the final cost
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -56,10 +52,8 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     trained = {str(name): own for name, own in cells[cells["diagnostics"] != "full"].groupby("dataset")}
     split = split_replicas(evidence.answer.n_replicas, fewest_pairs(1))
     starts = {x: {name: branches(evidence, own, split, seed, x) for name, own in trained.items()} for x in STARTS}
-    curves = starts[FIRST]
     yield along_training(evidence, starts, len(split.report))
-    yield against_noise(evidence, curves, looked_at, len(split.report))
-    yield growing_batches(evidence, trained, split)
+    yield against_noise(evidence, starts, looked_at, len(split.report))
 
 
 def rate_after(row: Mapping[str, Any]) -> float:
@@ -178,11 +172,16 @@ def _finding(
 
 
 def noise_in(evidence: Evidence, cells: "pd.DataFrame", start: float, end: float) -> dict[str, Interval]:
-    """Between two epochs: the exact noise scale in runs of the smallest batch, pooled in runs of the largest."""
+    """Between two epochs: the exact noise scale in runs of the smallest batch, pooled in runs of the largest.
+
+    Of the runs that have not diverged until the last update that is measured there: the others have no noise.
+    """
     exact, spread, squared = [], [], []
     for row in cells.itertuples():
         table, per_epoch = evidence.table(row.cell, "diagnostics.csv"), row.n_train / row.batch_size
         own = table[(table["update"] > start * per_epoch) & (table["update"] <= end * per_epoch)]
+        if not len(own) or not own["squared_norm"].iloc[-1] > 0:
+            continue
         if row.batch_size == cells["batch_size"].min():
             columns = own[["update", "variance", "squared_norm"]].to_numpy(dtype=float).T
             exact.append(average_noise_scale(columns[0] - start * per_epoch, *columns[1:]))
@@ -198,7 +197,7 @@ def noise_in(evidence: Evidence, cells: "pd.DataFrame", start: float, end: float
 def pooled(evidence: Evidence, spread: Array, squared: Array) -> Interval:
     """Mean of S over mean of ‖G‖², both estimated from batches (runs,); +inf where the latter is not positive."""
     draws = np.vstack([np.arange(len(spread)), evidence.rng.integers(len(spread), size=(RESAMPLES, len(spread)))])
-    above, below = np.nanmean(spread[draws], axis=1), np.nanmean(squared[draws], axis=1)
+    above, below = spread[draws].mean(axis=1), squared[draws].mean(axis=1)
     ratios = np.where(below > 0, above / np.where(below > 0, below, 1), np.inf)
     return percentile_interval(float(ratios[0]), ratios[1:])
 
@@ -212,29 +211,54 @@ def over(a: Interval, b: Interval) -> Interval:
 
 
 def against_noise(
-    evidence: Evidence, curves: Mapping[str, dict[int, Slowdown]], looked_at: Mapping[str, "pd.DataFrame"], n: int
+    evidence: Evidence,
+    starts: Mapping[float, dict[str, dict[int, Slowdown]]],
+    looked_at: Mapping[str, "pd.DataFrame"],
+    n: int,
 ) -> Finding:
+    """starts: as of `along_training`."""
+    curves = {name: own for name, own in starts[FIRST].items() if name in looked_at}
     noise = {
         (name, epoch): noise_in(evidence, looked_at[name], epoch, epoch + (epoch or FIRST))
         for name, own in curves.items()
-        if name in looked_at
         for epoch in own
     }
-    ratios = {
-        (*key, scale): over(bounded_interval(critical(curves[key[0]][key[1]])), value)
-        for key, own in noise.items()
-        for scale, value in own.items()
+    ratios = {key: _over_noise(curves[key[0]][key[1]], own) for key, own in noise.items()}
+    every = [ratio for own in ratios.values() for ratio in own.values()]
+    along = {x: together(inside(found, 1 / x, x) for found in every) for x in FACTORS}
+    at_start = {
+        x: {name: _over_noise(own[name][0], noise_in(evidence, looked_at[name], 0, x)) for name in curves}
+        for x, own in starts.items()
     }
-    along = {x: together(inside(found, 1 / x, x) for found in ratios.values()) for x in FACTORS}
+    factor = FACTORS[-1]
+    looked = {
+        x: together(inside(ratio, 1 / factor, factor) for both in own.values() for ratio in both.values())
+        for x, own in at_start.items()
+    }
     shown = "; ".join(
-        f"{name} after {epoch} epochs: {bounds(ratios[name, epoch, 'exact'])} × the exact one, "
-        f"{bounds(ratios[name, epoch, 'pooled'])} × the pooled one"
-        for name, epoch in noise
+        f"{name}: "
+        + ", ".join(f"{_told(ratios[name, epoch])} after {epoch} epochs" for epoch in curves[name])
+        + "; of the start, over "
+        + ", ".join(f"{x:g} epochs {_told(own[name])}" for x, own in at_start.items() if x != FIRST)
+        for name in curves
     )
-    said = f"B_crit where progress is {SHOWN:.0%} slower, over B_simple - {shown}. Factor: {verdicts_along(along)}."
-    effects = {f"{name} after {epoch} epochs": own for (name, epoch, scale), own in ratios.items() if scale == "exact"}
-    panels = [_noise_panel(name, curves[name], noise) for name in curves if name in looked_at]
-    return _finding("B2", together(along.values()), said, effects, "the exact noise scale", n, panels)
+    said = (
+        f"B_crit where progress is {SHOWN:.0%} slower, over B_simple, exact and pooled - {shown}. Factor: "
+        f"{verdicts_along(along)}; of {factor:g}, by the epochs of the start: {verdicts_along(looked)}."
+    )
+    effects = {f"{name} after {epoch} epochs": own["exact"] for (name, epoch), own in ratios.items()}
+    panels = [_noise_panel(name, own, noise) for name, own in curves.items()]
+    verdict = together([*along.values(), *looked.values()])
+    return _finding("B2", verdict, said, effects, "the exact noise scale", n, panels)
+
+
+def _over_noise(curve: Slowdown, noise: Mapping[str, Interval]) -> dict[str, Interval]:
+    """B_crit over each of the noise scales."""
+    return {scale: over(bounded_interval(critical(curve)), value) for scale, value in noise.items()}
+
+
+def _told(ratios: Mapping[str, Interval]) -> str:
+    return f"{bounds(ratios['exact'])} and {bounds(ratios['pooled'])}"
 
 
 def _noise_panel(
@@ -245,75 +269,3 @@ def _noise_panel(
     for scale in ("exact", "pooled"):
         lines.append(Series(f"B_simple, {scale}", x, *limits(noise[name, epoch][scale] for epoch in curves)))
     return Panel(name, "epochs", "examples", lines)
-
-
-@dataclass(frozen=True)
-class Growing:
-    """Final costs over those of the smallest batch throughout: of the batch that grows, of its last size throughout.
-
-    saved: share of the updates that the growing batch does not make. edges: arms whose best rate is on one.
-    """
-
-    grown: Interval
-    large: Interval
-    saved: float
-    edges: list[str]
-
-    def parts(self, margin: float) -> list[tuple[Interval, float, float]]:
-        """The growing batch costs no more, up to the margin, and the large one more than that."""
-        return [(self.grown, 0, 1 + margin), (self.large, 1 + margin, np.inf)]
-
-    def holds(self, margin: float) -> Verdict:
-        return Verdict.UNRESOLVED if self.edges else all_hold(inside(*part) for part in self.parts(margin))
-
-
-def growing(evidence: Evidence, own: "pd.DataFrame", split: Split) -> Growing:
-    """Each arm at the rate, and the growing one at the rule, that is best on the replicas that do not report."""
-    grown, constant = own[own["n_steps"] > 1], own[own["n_steps"] == 0]
-    row = grown.iloc[0]
-    sizes = float(row["batch_size"]), float(row["batch_size"] * row["milestone_factor"] ** len(row["steps"]))
-    small, large = (constant[constant["batch_size"] == B] for B in sizes)
-    history = evidence.histories[row["cell"]]
-    end, updates = float(history["epoch"].max()), float(history["update"].max())
-    arms = {f"B={sizes[0]:g}": small, "the growing batch": grown, f"B={sizes[1]:g}": large}
-    best = {name: best_of(evidence, arm, end, split) for name, arm in arms.items()}
-    costs = [np.exp(found[split.report]) for found, _ in best.values()]
-    edges = [f"{name}: {edge}" for name, (_, edge) in best.items() if edge]
-    ratios = [paired_ratio(found, costs[0]) for found in costs[1:]]
-    return Growing(ratios[0], ratios[1], 1 - updates * sizes[0] / (end * row["n_train"]), edges)
-
-
-def best_of(evidence: Evidence, arm: "pd.DataFrame", end: float, split: Split) -> tuple[Array, str]:
-    """(R,) log costs of the cell that is best on the replicas that choose; which edge of its rule's rates it is on."""
-    logs = {cell: evidence.log_costs(cell, end) for cell in arm["cell"]}
-    best = min(logs, key=lambda cell: np.median(logs[cell][split.selection]))
-    rises = arm.set_index("cell").eval("rate_after / learning_rate")  # by its rule
-    rates = list(arm[np.isclose(rises, rises[best])].sort_values("learning_rate")["cell"])
-    return logs[best], edge_of(rates.index(best), len(rates))
-
-
-def growing_batches(evidence: Evidence, trained: Mapping[str, "pd.DataFrame"], split: Split) -> Finding:
-    arms = {name: growing(evidence, own, split) for name, own in trained.items() if own["n_steps"].max() > 1}
-    if not arms:
-        return Finding("B3", Verdict.UNRESOLVED, "No batch that grows in steps.")
-    along = {margin: together(own.holds(margin) for own in arms.values()) for margin in WORSE}
-    shown = "; ".join(
-        f"{name}: {own.saved:.0%} fewer updates, {interval(own.grown)} × the cost; its last size from the start "
-        f"{interval(own.large)} ×" + (f" ({AT_EDGE}: {', '.join(own.edges)})" if own.edges else "")
-        for name, own in arms.items()
-    )
-    said = f"A batch that grows, against the smallest throughout - {shown}. Not worse by: {verdicts_along(along)}."
-    n, verdict = len(split.report), together(along.values())
-    if verdict is Verdict.UNRESOLVED and not any(own.edges for own in arms.values()):
-        still = [margin for margin in WORSE if along[margin] is verdict]
-        parts = [part for own in arms.values() for margin in still for part in own.parts(margin)]
-        said += price(evidence.price([pairs_to_tell(found, n, *band) for found, *band in parts], n))
-    places, (first, *_) = np.arange(len(arms)), arms
-    lines = [
-        Series("grows", places - 0.1, *limits(own.grown for own in arms.values()), kind="marks"),
-        Series("largest from the start", places + 0.1, *limits(own.large for own in arms.values()), kind="marks"),
-        Series("smallest", [-0.5, len(arms) - 0.5], [1, 1], kind="reference"),
-    ]
-    panel = Panel("Final training cost", "", "× that of the smallest batch", lines, log="y", names=list(arms))
-    unit = f"× the final cost of the smallest batch ({first})"
-    return Finding("B3", verdict, said, unit, arms[first].grown, n, [panel])

@@ -189,7 +189,7 @@ def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
     settings = {
         "whole batches of B=64": POWER,
         "whole batches of B=50": OTHER_B,
-        "those in single precision": SINGLE,
+        "whole batches of B=50 in single precision": SINGLE,
         "a short last batch": KEPT,
         "weight decay": DECAYED[:1],
         "clipping": CLIPPED[:1],

@@ -120,12 +120,12 @@ def _arms(costs: Mapping[str, Costs], pairs: Mapping[str, str]) -> dict[tuple[st
 
 
 def _ratios(found: Mapping[tuple[str, str], Comparison], pairs: Mapping[str, str]) -> str:
-    """momentum 0.1 / 0.2 / 0.3 / 0.4 × constant on iris / digits / circles / moons."""
+    """momentum 0.1 / 0.2 / 0.3 / 0.4 × constant on circles / digits / iris / moons."""
     parts = []
     for a, b in pairs.items():
         own = {name: one.ratio.estimate for (name, key), one in found.items() if key == a}
-        values = " / ".join(number(value) if np.isfinite(value) else "(all lost)" for value in own.values())
-        parts.append(f"{a} {values} × {b} on {' / '.join(own)}")
+        values = " / ".join(number(own[name]) if np.isfinite(own[name]) else "(all lost)" for name in sorted(own))
+        parts.append(f"{a} {values} × {b} on {' / '.join(sorted(own))}")
     return ", ".join(parts)
 
 

@@ -20,8 +20,8 @@ ORDER = (
     "sum_vs_mean", "accumulation", "accumulation_cost", "three_methods", "typical_sizes", "powers_of_two", "large_n",
     "vectorisation", "order", "noise", "online_vs_batch", "learning_rate_scaling", "rules_of_thumb", "schedules",
     "stability", "edge_of_stability", "critical_batch_size", "noise_scale", "critical_batch_growth",
-    "critical_batch_data", "generalisation", "optimisers", "adam_batch", "textbook", "training_curves", "errata",
-    "formulas",
+    "critical_batch_data", "batch_warm_up", "generalisation", "optimisers", "adam_batch", "textbook", "training_curves",
+    "errata", "formulas",
 )  # fmt: skip
 
 INTRODUCTION = """# Findings
