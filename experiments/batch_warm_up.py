@@ -75,15 +75,15 @@ def best_of(evidence: Evidence, arm: "pd.DataFrame", end: float, split: Split) -
     """(R,) log costs of the cell that is best on the replicas that choose; which edge of its rule's rates it is on."""
     logs = {cell: evidence.log_costs(cell, end) for cell in arm["cell"]}
     best = min(logs, key=lambda cell: np.median(logs[cell][split.selection]))
-    rules = arm.set_index("cell")["learning_rate_rule"]
-    rates = list(arm[(rules == rules[best]).to_numpy()].sort_values("learning_rate")["cell"])
+    rule = dict(zip(arm["cell"], arm["rule"], strict=True))[best]
+    rates = list(arm[arm["rule"] == rule].sort_values("learning_rate")["cell"])
     return logs[best], edge_of(rates.index(best), len(rates))
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     split = split_replicas(evidence.answer.n_replicas, fewest_pairs(1))
-    by_name = evidence.cells.groupby("dataset", sort=False)
-    arms = {str(name): growing(evidence, own, split) for name, own in by_name}
+    cells = evidence.cells.assign(rule=evidence.cells["learning_rate_rule"].fillna("constant"))
+    arms = {str(name): growing(evidence, own, split) for name, own in cells.groupby("dataset", sort=False)}
     along = {margin: together(own.holds(margin) for own in arms.values()) for margin in WORSE}
     shown = "; ".join(
         f"{name}: {own.saved:.0%} fewer updates, {interval(own.grown)} × the cost; its last size from the start "

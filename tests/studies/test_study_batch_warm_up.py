@@ -59,7 +59,7 @@ def test_one_lost_replica_does_not_hide_three_times_the_cost():
     frame = pd.DataFrame(
         {"cell": [4, 8, 32], "batch_size": [4, 4, 32], "batch_size_schedule": ["constant", "step", "constant"]}
     )
-    about = {"milestones": "[1, 2, 4]", "milestone_factor": 2, "learning_rate_rule": "constant"}
+    about = {"milestones": "[1, 2, 4]", "milestone_factor": 2, "rule": "constant"}
     frame = frame.assign(n_train=N, learning_rate=0.1, **about)
     history = pd.DataFrame({"epoch": [8.0], "update": [100.0]})
     given = SimpleNamespace(histories={8: history}, log_costs=lambda name, epoch: own[name])
