@@ -26,6 +26,7 @@ MEASURES = {
 MOST_POINTS = 48  # of a curve
 MOST_CELLS = 300  # whose curves a page holds; of more, those at the best rates
 NAME = 60  # letters
+COLOURED = ("batch_size", "setting", "learning_rate")  # the first that varies is what colours tell apart
 
 
 def chart_data(data: SweepData, found: Answer) -> dict[str, Any]:
@@ -34,13 +35,15 @@ def chart_data(data: SweepData, found: Answer) -> dict[str, Any]:
     drawn = cells if len(cells) <= MOST_CELLS else cells[cells["cell"].isin(best)].head(MOST_CELLS)
     histories = data.histories[data.histories["cell"].isin(drawn["cell"])]
     settings = list(dict.fromkeys(cells["setting"]))
+    coloured = next((key for key in COLOURED if cells[key].nunique() > 1), COLOURED[-1])
     return {
         "cells": [_cell(row, row.cell in best) for row in cells.itertuples()],
         "curves": {str(cell): _curve(own) for cell, own in histories.groupby("cell", sort=False)},
         "settings": dict(zip(settings, short_names(settings, NAME), strict=True)),
         "clocks": {key: name for key, name in CLOCK_LABELS.items() if key != "train_seconds" or _timed(data)},
         "measures": {key: name for key, name in MEASURES.items() if key in histories},
-        "palette": {str(n): [_hex(colour) for colour in palette(n)] for n in range(1, _most_colours(cells) + 1)},
+        "coloured": coloured,
+        "palette": [_hex(colour) for colour in palette(cells[coloured].nunique())],
         "edge": _rounded(edge_of(histories.groupby("cell")["train_cost"].first())) if len(histories) else 1.0,
         "varied": [key for key in KNOBS if cells[key].nunique() > 1],
     }
@@ -48,10 +51,6 @@ def chart_data(data: SweepData, found: Answer) -> dict[str, Any]:
 
 def _timed(data: SweepData) -> bool:
     return data.timing == BLOCKS or len(data.finished) == 1
-
-
-def _most_colours(cells: "pd.DataFrame") -> int:
-    return int(max(cells[key].nunique() for key in ("setting", "batch_size", "learning_rate")))
 
 
 def _cell(row: Any, is_best: bool) -> dict[str, Any]:

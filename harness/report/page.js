@@ -9,10 +9,9 @@
   const settings = Object.keys(numbers.settings);
   const many = 12; // curves; of more, those at the best rates are shown first
 
-  // What colour tells apart: the first of these that varies.
-  const coloured = sizes.length > 1 ? "batch_size" : settings.length > 1 ? "setting" : "learning_rate";
+  const coloured = numbers.coloured; // what colours tell apart
   const order = { batch_size: sizes, setting: settings, learning_rate: rates }[coloured];
-  const colours = numbers.palette[order.length];
+  const colours = numbers.palette;
   const colourOf = (cell) => colours[order.indexOf(cell[coloured])];
   const dashOf = (cell) => (cell.reduction === "sum" ? [7, 4] : []);
   const markerOf = (cell) => (cell.reduction === "sum" ? "diamond" : "circle");
