@@ -28,7 +28,7 @@ Array = NDArray[np.floating]
 SHARE_OF_TRAINING, LEAST_SECONDS = 0.05, 1.0  # what a pass may take
 PLANNED = 0.75  # of that; the rest is kept for blocks that are measured again
 BLOCK_SECONDS = 0.01  # a block takes no longer, unless a single update does; longer ones are interrupted more often
-FEWEST_BLOCKS, MOST_BLOCKS = 5, 32
+FEWEST_BLOCKS, MOST_BLOCKS = 5, 256
 TRIES = 5  # times that a block is measured while it is interrupted
 
 
@@ -40,7 +40,7 @@ def pass_seconds(trained: float) -> float:
 def time_updates(
     cells: Mapping[str, tuple[Config, Plan]], load: Callable[[DatasetConfig], Dataset], seconds: float, rng: Generator
 ) -> "pd.DataFrame":
-    """Measure the time of an update for each cell, in as many blocks as the cells have replicas (5 to 32).
+    """Measure the time of an update for each cell, in as many blocks as the cells have replicas (5 to 256).
 
     cells: by signature. seconds: wall time of the measurement; estimates and first blocks are made whatever they take,
     and cells whose single updates take long have fewer blocks (at least 5, if time allows). rng: order of the blocks.

@@ -369,7 +369,7 @@ def test_seeds_beyond_the_readings_of_seconds_tell_nothing(needed, none):
     for lead in leads:
         assert lead.comparison is not None
         words = would_tell(replace(lead, comparison=replace(lead.comparison, seeds_needed=needed)))
-        never = "no number of seeds would tell, as seconds have at most 32 readings, unless they scatter less"
+        never = "no number of seeds would tell, as seconds have at most 256 readings, unless they scatter less"
         assert (words == never) == (none and lead.clock == "train seconds")
 
 
