@@ -124,7 +124,7 @@ def test_the_time_of_an_update_is_measured_for_every_cell(machine):
 
 
 def test_each_replica_has_a_block_within_limits(machine):
-    for seeds, blocks in ((1, FEWEST_BLOCKS), (10, 10), (100, MOST_BLOCKS)):
+    for seeds, blocks in ((1, FEWEST_BLOCKS), (10, 10), (400, MOST_BLOCKS)):
         table = timed(*sizes(1, 9, seeds=seeds))
         assert [own["block"].tolist() for _, own in table.groupby("signature")] == [list(range(blocks))] * 2
 
