@@ -119,3 +119,18 @@ def test_the_example_of_the_page_on_data_is_told_as_the_page_says(tmp_path, monk
     assert main() == 0
     said = capsys.readouterr().err.splitlines()
     assert sorted(line for line in said if line.startswith("data:")) == sorted(told.splitlines())
+
+
+def test_what_changed_has_the_verdicts_of_the_page():
+    """Of each claim of changed.md the page has the verdict that it is said to have now; and it is another one than before."""
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf8")
+    verdicts = {claim: verdict for verdict, claim in re.findall(r"\*\*(\w+)\*\* \[([\w.]+)\]", page)}
+    changed = (ROOT / "docs" / "findings" / "changed.md").read_text(encoding="utf8")
+    rows = re.findall(r"^\| (?:[^|]*; now )?([A-Z]\d+[\w.]*)[^|]*\| (\w+) \| (\w+) \|", changed, re.MULTILINE)
+    kept = re.findall(r"^- \*\*([\w.]+)\*\*(?: and \*\*([\w.]+)\*\*)?[^(]*\((\w+)(?:, (\w+))?\)", changed, re.MULTILINE)
+    assert len(rows) >= 10
+    assert len(kept) >= 5
+    assert {claim: now for claim, _, now in rows} == {claim: verdicts[claim] for claim, _, _ in rows}
+    assert not [claim for claim, before, now in rows if before == now]
+    same = {claim: now for one, other, *own in kept for claim, now in zip((one, other), own, strict=True) if claim}
+    assert same == {claim: verdicts[claim] for claim in same}
