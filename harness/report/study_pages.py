@@ -44,7 +44,7 @@ Intervals are 95 %. All holds for what was run: small networks on small data.
 `python -m harness studies --all` runs all studies and writes these pages; `python -m harness studies` lists the
 verdicts of your own runs."""
 
-CHANGED = "[Verdicts that were other ones before](findings/changed.md), and why."
+CHANGED = "[Verdicts that were other ones before](findings/changed.md), and why; rules that were changed after runs."
 
 BACK = "[All findings](../findings.md)"
 
