@@ -85,12 +85,12 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     cells = evidence.cells.assign(rule=evidence.cells["learning_rate_rule"].fillna("constant"))
     arms = {str(name): growing(evidence, own, split) for name, own in cells.groupby("dataset", sort=False)}
     along = {margin: together(own.holds(margin) for own in arms.values()) for margin in WORSE}
-    shown = "; ".join(
+    told = "; ".join(
         f"{name}: {own.saved:.0%} fewer updates, {interval(own.grown)} × the cost; its last size from the start "
         f"{interval(own.large)} ×" + (f" ({AT_EDGE}: {', '.join(own.edges)})" if own.edges else "")
         for name, own in arms.items()
     )
-    said = f"A batch that grows, against the smallest throughout - {shown}. Not worse by: {verdicts_along(along)}."
+    said = f"A batch that grows, against the smallest throughout - {told}. Not worse by: {verdicts_along(along)}."
     n, verdict = len(split.report), together(along.values())
     if verdict is Verdict.UNRESOLVED and not any(own.edges for own in arms.values()):
         still = [margin for margin in WORSE if along[margin] is verdict]
@@ -104,4 +104,10 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     ]
     panel = Panel("Final training cost", "", "× that of the smallest batch", lines, log="y", names=list(arms))
     unit = f"× the final cost of the smallest batch ({first})"
-    yield Finding("B3", verdict, said, unit, arms[first].grown, n, [panel])
+    shown = arms[first]
+    plain = (
+        f"Not decided: a batch that grows makes {shown.saved:.0%} fewer updates at {interval(shown.grown)} × the cost; "
+        f"its last size from the start ends at {interval(shown.large)} ×, and how much worse it has to be is open."
+    )
+    still_open = verdict is Verdict.UNRESOLVED and not shown.edges
+    yield Finding("B3", verdict, said, unit, shown.grown, n, [panel], plain=plain if still_open else "")

@@ -1,6 +1,7 @@
 """Judges critical_batch_data: whether the critical batch size grows with data, with the width, or with neither."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,9 +57,17 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     cost = price(evidence.price([pairs_to_tell(own, n, GROWS[0], np.inf) for own in grown.values()], n))
     said = f"B_crit - {_listed(curves)}. {most} over {least} examples - {_ratios(grown)}. At least: "
     yield _finding("B4", with_data, said, grown, "of the few examples", n, [_critical_panel(curves)], cost)
-    cost = price(evidence.price([pairs_to_tell(own, n, 1 / SAME[-1], SAME[-1]) for own in wider.values()], n))
+    still = [x for x, verdict in with_width.items() if verdict is Verdict.UNRESOLVED]
+    cost = price(evidence.price([pairs_to_tell(own, n, 1 / x, x) for own in wider.values() for x in still], n))
     said = f"B_crit of width {wide} over that of width {narrow} - {_ratios(wider)}. Within a factor of: "
-    yield _finding("B5", with_width, said, wider, "of the narrow network", n, list(_panels(curves)), cost)
+    near = [x for x, verdict in with_width.items() if verdict is Verdict.SUPPORTED]
+    found = _finding("B5", with_width, said, wider, "of the narrow network", n, list(_panels(curves)), cost)
+    plain = (
+        f"Within a factor of {min(near):g} yes, on the one dataset tried; within {max(still):g} is not decided."
+        if near and still and found.verdict is Verdict.UNRESOLVED
+        else ""
+    )
+    yield replace(found, plain=plain)
 
 
 def curve_of(evidence: Evidence, cells: "pd.DataFrame", data: int, split: Split, seed: int) -> Slowdown:

@@ -154,7 +154,7 @@ def _in_training(
         f"{alike} first step is off by {off} times the length of the derived one. Final cost: {settings}. The claim by "
         f"the margin: {verdicts_along(verdicts)}.{cost}",
         unit="× the cost of the derived update (first dataset)",
-        effect=first.ratio if np.isfinite(first.ratio.low) else None,
+        effect=first.ratio if np.isfinite(first.ratio.low) and first.finite == first.pairs else None,
         replicas=min(history["replica"].nunique() for history in histories.values()),
         panels=list(_curves(histories, formula)),
     )

@@ -111,10 +111,16 @@ def threshold(
     )
     if unknown := [N for N in sorted(by_n) if np.isnan(by_n[N].estimate)]:
         text = f"Not every replica reaches the cost at N={', '.join(f'{N:g}' for N in unknown)}."
+    verdict = Verdict.UNRESOLVED if edges or unknown else together(targets.values())
+    plain = (
+        f"It depends on what is too long: at N={near:g} the whole set takes {number(by_n[near].estimate)} times as "
+        f"long as a mini-batch; {', '.join(_reached(by_n))}."
+    )
     return Finding(
         "C10",
-        Verdict.UNRESOLVED if edges or unknown else together(targets.values()),
+        verdict,
         text + edges,
+        plain=plain if verdict is Verdict.CONDITIONAL else "",
         unit=f"× the train seconds of {other} at N={near:g}",
         effect=by_n[near] if np.isfinite(by_n[near].estimate) else None,
         replicas=int(best["n_replicas"].min()),
@@ -159,6 +165,14 @@ def _from_where(by_n: dict[float, Interval]) -> str:
     return ", ".join(f"{factor:g} times as long {_starts(place, first, last)}" for factor, place in found.items())
 
 
+def _reached(by_n: dict[float, Interval]) -> Iterator[str]:
+    """Near which N it takes 2, 4 and 10 times as long, of those that it does somewhere."""
+    for factor in TOLD:
+        place = crossing(by_n, factor).estimate
+        if 0 < place < np.inf:
+            yield f"{factor:g} times as long from about {float(f'{place:.2g}'):g} examples on"
+
+
 def _starts(found: Interval, first: float, last: float) -> str:
     if found.estimate == 0:
         return f"at every N from {first:g} on"
@@ -189,6 +203,7 @@ def knee(evidence: Evidence, ratios: dict[str, dict[float, Interval]], edges: st
         "N1",
         Verdict.UNRESOLVED if edges else together(verdicts.values()),
         f"{text}{edges}",
+        plain=_open(change) if not edges and together(verdicts.values()) is Verdict.UNRESOLVED else "",
         unit=f"change of the slope of log ratio over log N at N={BEND}",
         effect=None if np.isnan(change.low) else change,
         replicas=n_replicas,
@@ -223,6 +238,11 @@ def bend(by_n: dict[float, Interval]) -> tuple[float, Interval]:
     variance = np.square(y - columns @ solution).sum() / spare * np.linalg.inv(columns.T @ columns)[2, 2]
     reach = stats.t(spare).ppf((1 + CONFIDENCE) / 2) * np.sqrt(variance)
     return float(solution[1]), Interval(float(solution[2]), float(solution[2] - reach), float(solution[2] + reach))
+
+
+def _open(change: Interval) -> str:
+    known = not np.isnan(change.low)
+    return f"Not decided: the slope changes by {_signed(change)}; whether that is a knee is open." if known else ""
 
 
 def _signed(value: Interval) -> str:

@@ -139,7 +139,7 @@ def sharpness_limits(evidence: Evidence) -> dict[str, Interval]:
     return {
         problem: own
         for problem, own in found.items()
-        if own.confidence >= CONFIDENCE or len(measured[problem]) == 1 and problem.endswith("linear")
+        if own.confidence >= CONFIDENCE or (len(measured[problem]) == 1 and problem.endswith("linear"))
     }
 
 
@@ -309,8 +309,8 @@ def _limit(limit: Interval) -> str:
 
 
 def _times(ratio: Interval) -> str:
-    stable = f"stable at {ratio.low:.4g} times that" if np.isfinite(ratio.low) else "stable nowhere on the grid"
-    wild = f"diverging at {ratio.high:.4g} times" if np.isfinite(ratio.high) else "diverging nowhere on the grid"
+    stable = f"stable at {ratio.low:.4g} times it at least" if np.isfinite(ratio.low) else "stable nowhere on the grid"
+    wild = f"diverging at {ratio.high:.4g} times it at most" if np.isfinite(ratio.high) else "diverging nowhere"
     return f"{stable}, {wild}"
 
 

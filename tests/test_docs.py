@@ -122,7 +122,7 @@ def test_the_example_of_the_page_on_data_is_told_as_the_page_says(tmp_path, monk
 
 
 def test_what_changed_has_the_verdicts_of_the_page():
-    """Of each claim of changed.md the page has the verdict that it is said to have now; and it is another one than before."""
+    """Each claim of changed.md has the verdict there that the page has; and it is another one than before."""
     page = (ROOT / "docs" / "findings.md").read_text(encoding="utf8")
     verdicts = {claim: verdict for verdict, claim in re.findall(r"\*\*(\w+)\*\* \[([\w.]+)\]", page)}
     changed = (ROOT / "docs" / "findings" / "changed.md").read_text(encoding="utf8")

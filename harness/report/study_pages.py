@@ -37,9 +37,10 @@ answer stand a claim with its source, what would support or refute it, the numbe
 ENDING = """## How these answers were made
 
 `experiments/` says what is measured, and what supports or refutes a claim, before a study runs; the verdict is computed
-from its runs. Grids, budgets and rules were chosen on pilot runs with root seed 0; the runs shown have other seeds, on
-which no rule was chosen. A machine has no seeds: a result in seconds holds for this machine, within its intervals.
-Intervals are 95 %. All holds for what was run: small networks on small data.
+from its runs. Grids, budgets and rules were chosen on pilot runs with root seed 0; the runs shown have other seeds. A
+rule that was changed after its runs is named where changed verdicts are listed. A machine has no seeds: a result in
+seconds holds for this machine, within its intervals. Intervals are 95 %. All holds for what was run: small networks
+on small data.
 
 `python -m harness studies --all` runs all studies and writes these pages; `python -m harness studies` lists the
 verdicts of your own runs."""

@@ -385,7 +385,10 @@ def test_a_sentence_about_every_clock_says_that_seeds_do_not_help_seconds(monkey
         ((6, 6), "; about 6 seeds would show a tie, each"),
         ((6, 7), "; about 7 seeds would tell, each"),
         ((20, 7), "; about 20 seeds would tell, each"),
-        ((6, 257), "; about 6 seeds would show a tie; at equal train seconds no number of seeds would tell, as seconds"),
+        (
+            (6, 257),
+            "; about 6 seeds would show a tie; at equal train seconds no number of seeds would tell, as seconds",
+        ),
         ((None, 7), "; at equal train seconds about 7 seeds would tell, each"),
         ((6, None), "; at equal epochs about 6 seeds would show a tie, each"),
         ((None, 257), "; at equal train seconds no number of seeds would tell, as seconds"),
