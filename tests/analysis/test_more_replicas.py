@@ -126,7 +126,7 @@ def test_sum_against_mean_gets_both_arms():
 @pytest.mark.parametrize(("hoped", "wanted"), [(256, 1), (257, 0)])
 def test_nothing_is_added_for_seconds_that_cannot_have_as_many_readings(hoped, wanted):
     cells = made(cell(8, noise=0.6), cell(64, noise=0.6), n_replicas=10, seed=1)
-    data = sweep_data("made up", {LOOKS: "10 20 40", "cells": "2"}, cells)
+    data = sweep_data("made up", {LOOKS: "10 20 400", "cells": "2"}, cells)
     found = answer(data)
     (headline,) = found.headlines
     lead = headline.leads[0]
