@@ -91,11 +91,17 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         for name, own in arms.items()
     )
     said = f"A batch that grows, against the smallest throughout - {told}. Not worse by: {verdicts_along(along)}."
-    n, verdict = len(split.report), together(along.values())
+    n, verdict, plain = len(split.report), together(along.values()), ""
+    shown = next(iter(arms.values()))
     if verdict is Verdict.UNRESOLVED and not any(own.edges for own in arms.values()):
         still = [margin for margin in WORSE if along[margin] is verdict]
         parts = [part for own in arms.values() for margin in still for part in own.parts(margin)]
         said += price(evidence.price([pairs_to_tell(found, n, *band) for found, *band in parts], n))
+        plain = (
+            f"Not decided: a batch that grows makes {shown.saved:.0%} fewer updates at {interval(shown.grown)} × the "
+            f"cost; its last size from the start ends at {interval(shown.large)} ×, and how much worse it has to be is "
+            "open."
+        )
     places, (first, *_) = np.arange(len(arms)), arms
     lines = [
         Series("grows", places - 0.1, *limits(own.grown for own in arms.values()), kind="marks"),
@@ -104,10 +110,4 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     ]
     panel = Panel("Final training cost", "", "× that of the smallest batch", lines, log="y", names=list(arms))
     unit = f"× the final cost of the smallest batch ({first})"
-    shown = arms[first]
-    plain = (
-        f"Not decided: a batch that grows makes {shown.saved:.0%} fewer updates at {interval(shown.grown)} × the cost; "
-        f"its last size from the start ends at {interval(shown.large)} ×, and how much worse it has to be is open."
-    )
-    still_open = verdict is Verdict.UNRESOLVED and not shown.edges
-    yield Finding("B3", verdict, said, unit, shown.grown, n, [panel], plain=plain if still_open else "")
+    yield Finding("B3", verdict, said, unit, shown.grown, n, [panel], plain=plain)

@@ -11,6 +11,7 @@ from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limit
 from harness.inference import (
     RESAMPLES,
     SCALING_POWERS,
+    UNKNOWN,
     Interval,
     Slowdown,
     Split,
@@ -189,8 +190,8 @@ def noise_in(evidence: Evidence, cells: "pd.DataFrame", start: float, end: float
             spread.append(own["batch_variance"].mean())
             squared.append(own["batch_squared_norm"].mean())
     return {
-        "exact": geometric_mean_ratio(np.log(exact)),
-        "pooled": pooled(evidence, np.array(spread), np.array(squared)),
+        "exact": geometric_mean_ratio(np.log(exact)) if exact else UNKNOWN,
+        "pooled": pooled(evidence, np.array(spread), np.array(squared)) if spread else UNKNOWN,
     }
 
 

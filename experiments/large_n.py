@@ -114,7 +114,7 @@ def threshold(
     verdict = Verdict.UNRESOLVED if edges or unknown else together(targets.values())
     plain = (
         f"It depends on what is too long: at N={near:g} the whole set takes {number(by_n[near].estimate)} times as "
-        f"long as a mini-batch; {', '.join(_reached(by_n))}."
+        f"long as a mini-batch{''.join(f', {words}' for words in _reached(by_n))}."
     )
     return Finding(
         "C10",

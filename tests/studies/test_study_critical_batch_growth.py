@@ -127,3 +127,13 @@ def test_a_size_of_which_the_first_examples_are_no_whole_update_is_left_out():
     cells = evidence(*planted(constant), shared=0.0, answered=False).cells.assign(n_steps=0)
     arms = module.arms_of(cells.assign(steps=[[]] * len(cells), rate_after=0.1))
     assert sorted(arms[0]) == [4, 8, 32, 128]  # an eighth of an epoch is 128 examples
+
+
+def test_where_every_run_that_is_looked_into_has_diverged_the_noise_is_not_known():
+    cells = [own for own in planted(constant) if own["params"]["diagnostics"] != "full"]
+    lost = [looked_into(constant, np.nan, B, seed) for B in (4, 32) for seed in range(6)]
+    for own in lost:
+        own["files"]["diagnostics.csv"] = own["files"]["diagnostics.csv"].assign(squared_norm=np.nan)
+    (found,) = [f for f in judge(evidence(*cells, *lost, shared=0.0, answered=False, n_replicas=12)) if f.claim == "B2"]
+    assert found.verdict is Verdict.UNRESOLVED
+    assert "not known" in found.sentence
