@@ -100,11 +100,12 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """The verdict on one claim, and a sentence with its numbers.
+    """The verdict on one claim, and a sentence or two with the numbers that carry it.
 
     effect: the main number with its 95 % interval, in `unit`; None where the claim is exact. replicas: per cell.
-    panels: the figure that shows it. rows: the numbers as a table, names of its columns first. plain: the answer in one
-    sentence of plain words, where these runs say more than the claim's own text for the verdict.
+    panels: the figure that shows it. rows: the numbers as a table, names of its columns first. along: what else could
+    have been asked, as a free constant of the rule ("the margin") -> its values -> the verdict with each. plain: the
+    answer in one sentence of plain words, where these runs say more than the claim's own text for the verdict.
     """
 
     claim: str
@@ -115,6 +116,7 @@ class Finding:
     replicas: int = 0
     panels: Sequence[Panel] = ()
     rows: Sequence[Sequence[str]] = ()
+    along: Mapping[str, Mapping[float, Verdict]] = field(default_factory=dict)
     plain: str = ""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from harness.analysis import BATCH_SIZE, Claim, Finding, Panel, Series, Study
 from harness.inference import Interval, Verdict
 from harness.report.layout import LEFT, batch_axis, empty_axes, log_axis, log_limits, panels
-from harness.report.markdown import file_names, harmless, interval, table
+from harness.report.markdown import file_names, harmless, interval, table, verdicts_along
 from harness.report.style import COLOURS, MARKS, key, styled
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ ALONG = 12  # marks along a line of many points
 BARS_UP_TO = 20  # points; the limits of more are a band
 BEYOND: dict[str, Any] = {"marker": "^", "mfc": "white", "ms": 8, "ls": ""}  # at the upper edge: +inf
 ROW, LETTER = 0.3, 0.078  # inches: of a row with a name, of a letter of that name
+NUMBERS = "Numbers of the claims"
 GENERAL = {  # answers to a claim that has no text of its own for its verdict
     Verdict.SUPPORTED: "Yes, in these runs.",
     Verdict.REFUTED: "No, not in these runs.",
@@ -54,9 +55,34 @@ def _own(claim: Claim, finding: Finding) -> str:
     return finding.plain or claim.plain.get(finding.verdict, "")
 
 
+def numbers(findings: Iterable[Finding]) -> str:
+    """The last section of the sweep's note: the tables of every claim, its id in their first cell."""
+    tables = [
+        "\n".join(table((f"{f.claim}: {columns[0]}", *columns[1:]), rows))
+        for f in findings
+        for columns, *rows in tables_of(f)
+    ]
+    return harmless("\n\n".join([f"### {NUMBERS}", *tables])) if tables else ""
+
+
+def tables_of(finding: Finding) -> list[Sequence[Sequence[str]]]:
+    """The numbers of a finding, and its verdict along each constant of its rule; names of columns first."""
+    return [rows for rows in (finding.rows, _along(finding)) if rows]
+
+
+def _along(finding: Finding) -> Sequence[Sequence[str]]:
+    own = [(words, verdicts_along(parts)) for words, parts in finding.along.items()]
+    return [("the verdict, by", "is"), *own] if own else []
+
+
 def sentences(study: Study, findings: Iterable[Finding]) -> list[str]:
-    """C4 refuted: what the claim says, what was found."""
-    return [f"{f.claim} {f.verdict}: {study.claims[f.claim].says} {f.sentence}" for f in findings]
+    """C4 refuted: what is asked, the answer, what was found."""
+    return [_sentence(study.claims[f.claim], f) for f in findings]
+
+
+def _sentence(claim: Claim, finding: Finding) -> str:
+    asked = claim.plain.get("question", claim.says)
+    return " ".join([f"{claim.id} {finding.verdict}:", asked, *filter(None, [_own(claim, finding)]), finding.sentence])
 
 
 def effect(value: Interval | None, unit: str) -> str:
@@ -69,13 +95,16 @@ def records(study: Study, findings: Iterable[Finding]) -> dict[str, Any]:
     rows = []
     for found in findings:
         claim = study.claims[found.claim]
-        limits = (found.effect.estimate, found.effect.low, found.effect.high) if found.effect else ()
-        numbers = [float(value) if np.isfinite(value) else str(value) for value in limits] or None
+        effect = (found.effect.estimate, found.effect.low, found.effect.high) if found.effect else ()
+        limits = [float(value) if np.isfinite(value) else str(value) for value in effect] or None
         title = f"claim {found.claim}"
         row: dict[str, Any] = {"claim": asdict(claim), "verdict": str(found.verdict), "plain": plain(claim, found)}
-        row |= {"sentence": found.sentence, "rows": [list(map(str, values)) for values in found.rows]}
+        row |= {
+            "sentence": found.sentence,
+            "tables": [[list(map(str, one)) for one in own] for own in tables_of(found)],
+        }
         picture = f"{file_names([title])[title]}.png" if found.panels else None
-        rows.append(row | {"effect": numbers, "unit": found.unit, "replicas": found.replicas, "picture": picture})
+        rows.append(row | {"effect": limits, "unit": found.unit, "replicas": found.replicas, "picture": picture})
     return {"study": study.name, "question": study.question, "findings": rows}
 
 

@@ -100,8 +100,7 @@ def _finding(study: str, row: Row) -> Iterator[str]:
         title = f"{row['verdict'].capitalize()}, {claim.id}"
         yield f"![{harmless(title)}]({study}/{row['picture'].replace(' ', '%20')})"
     yield harmless(row["sentence"] + (f" Effect: {shown}." if shown else "") + replicas)
-    if columns_and_rows := row.get("rows"):
-        columns, *rows = columns_and_rows
+    for columns, *rows in row.get("tables", []):
         yield harmless("\n".join(table(columns, rows)))
     texts = (
         f"Measured: {claim.measure}", f"Supported if {claim.supported}", f"Refuted if {claim.refuted}",

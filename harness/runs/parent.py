@@ -193,7 +193,7 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
     words = note(data, found)
     judgement = studies.judgement(store, sweep, data, found)
     if judgement:
-        words = f"{findings.note(*judgement)}\n\n{words}"
+        words = "\n\n".join(filter(None, [findings.note(*judgement), words, findings.numbers(judgement[1])]))
     table = data.cells.merge(found.cells, on="cell", how="left")
     drawn = (finding_figures(*judgement) if judgement else {}) | figures(data, found)
     drawn |= own_figures(data, found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr))

@@ -105,8 +105,16 @@ def test_note_file_and_pages_say_the_same(found):
 
 def test_numbers_of_a_finding_are_a_table_of_its_page(found):
     rows = [("data", "ratio | [95 %]"), ("digits", "0.5 [0.4, 0.6]")]
-    kept = findings.records(study_from(TREE), [found[0], replace(found[1], rows=rows)]) | RUN
-    assert "\n\n| data | ratio \\| [95 %] |\n|---|---|\n| digits | 0.5 [0.4, 0.6] |\n\n" in study_pages.study_page(kept)
+    along = {"the margin": {0.05: Verdict.UNRESOLVED, 0.1: Verdict.SUPPORTED, 0.2: Verdict.SUPPORTED}}
+    judged_ones = [found[0], replace(found[1], rows=rows, along=along)]
+    page = study_pages.study_page(findings.records(study_from(TREE), judged_ones) | RUN)
+    assert "\n\n| data | ratio \\| [95 %] |\n|---|---|\n| digits | 0.5 [0.4, 0.6] |\n\n" in page
+    changing = "| the verdict, by | is |\n|---|---|\n| the margin | 0.05 unresolved; 0.1 to 0.2 supported |\n"
+    assert changing in page
+    section = findings.numbers(judged_ones)
+    assert section.startswith("### Numbers of the claims\n\n| A1: data | ratio")
+    assert changing.replace("| the", "| A1: the", 1) in section + "\n"
+    assert findings.numbers(found) == ""
 
 
 def test_a_claim_that_is_as_for_another_says_what_that_says():
@@ -148,7 +156,7 @@ def test_an_answer_belongs_to_a_verdict_that_decides(texts):
 def test_a_sweep_of_an_older_version_has_general_answers(found):
     kept = findings.records(study_from(TREE), found) | RUN
     for row in kept["findings"]:
-        del row["plain"], row["rows"], row["claim"]["plain"]
+        del row["plain"], row["tables"], row["claim"]["plain"]
     assert "| One is none. | No, not in these runs. | **refuted** [A2]" in study_pages.index([kept])
     assert "Two is more than one." in study_pages.study_page(kept)
 
