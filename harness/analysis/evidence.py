@@ -83,12 +83,15 @@ class Evidence:
 
     def log_costs(self, cell: str, epoch: float) -> Array:
         """(R,): log of the training costs after so many epochs; +inf of a replica that ended or diverged before."""
-        history = self.histories[cell]
-        found = np.full(history["replica"].nunique(), np.inf)
-        for replica, own in history.groupby("replica"):
-            if own["epoch"].iloc[-1] >= epoch and own["outcome"].iloc[-1] != "diverged":
-                found[replica] = np.interp(epoch, own["epoch"], np.log(own["train_cost"]))
-        return found
+        history, columns = self.histories[cell], ["epoch", "train_cost"]
+        before = history[history["epoch"] <= epoch].groupby("replica")[columns].last()
+        after = history[history["epoch"] >= epoch].groupby("replica")[columns].first()  # of those that came so far
+        ended = history.groupby("replica")["outcome"].last()
+        after = after[ended.loc[after.index] != "diverged"]
+        x0, x1 = before.loc[after.index, "epoch"], after["epoch"]
+        y0, y1 = np.log(before.loc[after.index, "train_cost"]), np.log(after["train_cost"])
+        between = y0 + (y1 - y0) * (epoch - x0) / (x1 - x0).where(x1 > x0, 1)
+        return between.reindex(ended.index, fill_value=np.inf).to_numpy()
 
     @cached_property
     def _courses(self) -> Courses:

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from functools import cache
+from functools import cache, partial
 from itertools import islice, product
 from math import prod
 from typing import Any, NamedTuple
@@ -19,7 +19,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.app.experiments import check_choice, check_claims, check_form, check_no_study, check_swept, grids_of
+from harness.app.experiments import (
+    check_choice,
+    check_claims,
+    check_form,
+    check_no_study,
+    check_swept,
+    grids_of,
+    is_a_study,
+)
 from harness.app.hints import meant
 from harness.app.launchers import Launcher, checked
 from harness.app.nodes import check_nodes
@@ -136,9 +144,10 @@ def _without_hydra(composed: DictConfig) -> DictConfig:
 def _grid(session: Session, base: DictConfig) -> Iterator[list[str]]:
     """The overrides of every cell, in the order of Hydra's basic sweeper; the grids of a study follow each other."""
     parser = OverridesParser.create(config_loader=session.loader)
+    is_study = cache(partial(is_a_study, session, base))
     for words in grids_of(base):
         parsed = refusing(parser.parse_overrides, words)
-        check_choice(session, base, parsed)
+        check_choice(base, parsed, is_study)
         own = [override for override in parsed if override.key_or_group != GRIDS]  # which `words` has already
         choices = {override.get_key_element(): _choices(override) for override in own}  # a key's last word counts
         if (n_cells := prod(map(len, choices.values()))) > MOST_CELLS:

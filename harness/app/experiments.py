@@ -1,7 +1,7 @@
 """Refuses what a choice of studies cannot mean: one sweep has one grid, one form and the claims of one study."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -42,26 +42,28 @@ def check_swept(base: DictConfig) -> None:
         raise ConfigError("experiment", SWEPT, f"one cell, and the grid {grid}")
 
 
-def check_choice(session: Session, base: DictConfig, overrides: Sequence[Override]) -> None:
-    """Raises ConfigError where the cells of a grid would belong to different studies or lists of grids."""
+def check_choice(base: DictConfig, overrides: Sequence[Override], is_study: Callable[[str], bool]) -> None:
+    """Raises ConfigError where the cells of a grid would belong to different studies or lists of grids.
+
+    is_study: `is_a_study`, which may remember its answers.
+    """
     for override in overrides:
         if override.key_or_group == GRIDS and override.is_sweep_override():
             raise ConfigError(GRIDS, "one list with all grids", override.input_line.partition("=")[2])
         if override.get_key_element() == "experiment":
             swept = override.is_sweep_override()
             words = list(override.sweep_string_iterator()) if swept else [override.value()]
-            studies = [word for word in words if isinstance(word, str | list) for _ in _studies(session, base, word)]
+            names = [name for word in words for name in (word if isinstance(word, list) else [word])]
+            studies = [name for name in names if isinstance(name, str) and is_study(name)]
             for_all = override.input_line in base.hydra.overrides.task and not swept
             if len(studies) > int(for_all):
                 raise ConfigError("experiment", ONE_STUDY, override.input_line.partition("=")[2])
 
 
-def _studies(session: Session, base: DictConfig, word: str | list[str]) -> Iterator[str]:
-    """Those of the files that have claims or a grid of their own; the others set values only."""
-    for name in word if isinstance(word, list) else [word]:
-        cell = session.load_cell(base, [f"experiment={name}"])
-        if cell.study or cell.hydra.sweeper.get("params"):
-            yield name
+def is_a_study(session: Session, base: DictConfig, name: str) -> bool:
+    """Whether a file has claims or a grid of its own; others set values only."""
+    cell = session.load_cell(base, [f"experiment={name}"])
+    return bool(cell.study or cell.hydra.sweeper.get("params"))
 
 
 def check_form(session: Session, configs: Sequence[Config]) -> None:

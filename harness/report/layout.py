@@ -179,8 +179,8 @@ def packed(picture: bytes) -> bytes:
     from PIL import Image
 
     stream = io.BytesIO()
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64).convert("RGB")
-    few.save(stream, "webp", lossless=True, method=4)
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64, Image.Quantize.FASTOCTREE).convert("RGB")
+    few.save(stream, "webp", lossless=True, method=2)
     return stream.getvalue()
 
 
