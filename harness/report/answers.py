@@ -18,10 +18,10 @@ def joined(names: Iterable[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def yes_and_no(parts: Mapping[str, Verdict], before: str = "on") -> str:
-    """`on digits and wine yes, on iris no`: names of settings -> verdict, with the word that goes before the names.
+def where(parts: Mapping[str, Verdict], before: str = "on ") -> str:
+    """`on digits and wine yes, on iris no`: names of settings -> verdict, with what goes before the names.
 
     Settings of one verdict stand together, in their order; what is not known comes last.
     """
     groups = {word: [name for name, verdict in parts.items() if verdict is of] for of, word in WORDS.items()}
-    return ", ".join(f"{before} {joined(names)} {word}".strip() for word, names in groups.items() if names)
+    return ", ".join(f"{before}{joined(names)} {word}" for word, names in groups.items() if names)
