@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ SECONDS = "train seconds of one replica"
 CLOCK_LABELS = {"epoch": "epochs", "update": "updates", "examples": "examples seen", "train_seconds": SECONDS}
 NAMED = 0.7  # part of the width, right of which the end of a line has its name beside it
 KEY = re.compile(r"\b[a-z_.]{2,}=")
+MOST_PARTS = 12  # with a figure of their own: more are not looked at, and take half of the time of a report
 IN_COLOUR = 12  # cells, all of them drawn in colour; of more, the best rates
 IN_CONTEXT = 60  # grey lines
 IN_KEY = 36
@@ -51,9 +53,9 @@ def clocks(
 ) -> dict[str, "Figure"]:
     """Training cost against epochs, updates, examples and train seconds: a figure for each part of the sweep, by name.
 
-    A part is a dataset if its cells can be told apart on common axes, else a setting. Of more than IN_COLOUR cells, the
-    cells of `best` are drawn in colour and others in grey. seconds: whether they compare between cells. findings: of
-    a part, or of the sweep first, for the title.
+    A part is a dataset if its cells can be told apart on common axes, else a setting; the first MOST_PARTS are drawn.
+    Of more than IN_COLOUR cells, the cells of `best` are drawn in colour and others in grey. seconds: whether they
+    compare between cells. findings: of a part, or of the sweep first, for the title.
     """
     parts: dict[str, pd.DataFrame] = {}
     for dataset, own in cells.groupby("dataset", sort=False):
@@ -62,17 +64,21 @@ def clocks(
         together = one_task and (len(settings) == len(own) or len(own) <= IN_COLOUR)
         parts |= {str(dataset): own} if together or len(settings) == 1 else settings
     several = len(parts) > 1
+    more = f"The first {MOST_PARTS} of {len(parts)} settings have such a figure." if len(parts) > MOST_PARTS else ""
     drawn = {}
-    for name, own in parts.items():
+    for name, own in islice(parts.items(), MOST_PARTS):
         finding = findings.get(name, "") if several else next(iter(findings.values()), "")
         of = f"{title}: {name}" if several else title
         heading = f"{finding}\n{of}" if finding else of
-        drawn[name] = _clocks(own, histories, set(best["cell"]), heading, seconds)
+        drawn[name] = _clocks(own, histories, set(best["cell"]), heading, seconds, more)
     return drawn
 
 
 @styled()
-def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], title: str, seconds: bool) -> "Figure":
+def _clocks(
+    cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], title: str, seconds: bool, more: str
+) -> "Figure":
+    """more: what else the note says."""
     in_colour = cells if len(cells) <= IN_COLOUR or cells["setting"].is_unique else cells[cells["cell"].isin(best)]
     styles = _line_styles(in_colour)
     grey = [cell for cell in cells["cell"] if cell not in styles]
@@ -81,6 +87,7 @@ def _clocks(cells: "pd.DataFrame", histories: "pd.DataFrame", best: set[str], ti
     edge = edge_of(histories.groupby("cell")["train_cost"].first())
     curves = {str(cell): curve(own, "train_cost") for cell, own in histories.groupby("cell", sort=False)}
     note = _note(histories["replica"].nunique(), len(grey), len(context), bool(styles), curves)
+    note = f"{note} {more}".rstrip()
     names = _end_names(cells[cells["cell"].isin(list(curves))], styles)
     beside, keys = margin(names.values()), _keys(cells, styles, curves, grey)
     heads, right = [["", ""], ["", ""]], RIGHT + beside

@@ -404,6 +404,9 @@ def test_many_cells_have_a_figure_for_each_setting_unless_that_is_one_cell():
     settings = [f"digits seed={i}" for i in range(20)]
     assert list(clocks(sweep(settings=settings[:3]))) == settings[:3]
     assert list(clocks(sweep(settings=settings, sizes=(64,), rates=(0.1,), reductions=("mean",)))) == ["digits"]
+    drawn = clocks(sweep(settings=settings, sizes=(1, 64)))
+    assert list(drawn) == settings[:12]
+    assert {figure.texts[1].get_text().endswith("such a figure.") for figure in drawn.values()} == {True}
 
 
 def test_costs_of_different_data_do_not_share_axes():
