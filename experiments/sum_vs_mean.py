@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series
 from harness.inference import Verdict, all_hold, exactly, geometric_mean_ratio, opposite, together
-from harness.report import number
+from harness.report import answers, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +179,8 @@ def _sum_of_examples(evidence: Evidence) -> Finding:
             matrix = cells.loc[alike, "cell"].iloc[0]
             own[str(loop["dataset"])] = relative(evidence.weights(loop["cell"]), evidence.weights(matrix))
     worst = max((residual.max() for residual in own.values()), default=float("nan"))
-    text = f"One pass over the batch and a loop over its examples end {_said(worst)} apart on {', '.join(own) or '-'}."
+    text = f"One pass over the batch and a loop over its examples end {_said(worst)} apart, relative to the "
+    text += f"parameters, on {', '.join(own) or 'no dataset'}."
     panels = [_table({LOOP.name: own}, [LOOP], "How far a loop over the examples ends from a matrix")] if own else []
     return Finding("C1", exactly(worst, ROUNDING["float64"]), text, panels=panels)
 
@@ -187,42 +188,48 @@ def _sum_of_examples(evidence: Evidence) -> Finding:
 def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
     """C2: with the learning rate alone."""
     settings = {
-        "whole batches of B=64": POWER,
-        "whole batches of B=50": OTHER_B,
-        "whole batches of B=50 in single precision": SINGLE,
+        "B=64": POWER,
+        "B=50": OTHER_B,
+        "B=50 in single precision": SINGLE,
         "a short last batch": KEPT,
         "weight decay": DECAYED[:1],
         "clipping": CLIPPED[:1],
-        "adam and rmsprop": DIVIDED,
+        "adaptive rules": DIVIDED,
     }
     verdicts = {
         name: together(exactly(_worst(found, [case]), ROUNDING[case.where["dtype"]]) for case in cases)
         for name, cases in settings.items()
     }
-    words = "; ".join(f"{name} {_size(found, settings[name], verdict)}" for name, verdict in verdicts.items())
-    text = f"Relative difference of the final parameters between mean at η and sum at η/B: {words}."
     verdict = together(verdicts.values())
+    sizes = "; ".join(_sizes(found, settings, verdicts))
+    text = f"Relative difference of the final parameters between mean at η and sum at η/B: {sizes}."
     plain = _where(found, settings, verdicts) if verdict is Verdict.CONDITIONAL else ""
     panels, rows = [_table(found)], _numbers(found)
     return Finding("C2", verdict, text, replicas=replicas, panels=panels, rows=rows, plain=plain)
 
 
+def _sizes(found: Residuals, settings: Mapping[str, Sequence[Case]], verdicts: Mapping[str, Verdict]) -> Iterator[str]:
+    """How large the differences are, of the settings of each verdict."""
+    for of in dict.fromkeys(verdicts.values()):
+        names = [name for name, verdict in verdicts.items() if verdict is of]
+        cases = [case for name in names for case in settings[name]]
+        size = _said(_worst(found, cases)) if of is Verdict.SUPPORTED else _range(found, cases)
+        yield f"{size} in {len(names)} of {len(verdicts)} settings"
+
+
 def _where(found: Residuals, settings: Mapping[str, Sequence[Case]], verdicts: Mapping[str, Verdict]) -> str:
     """In which settings the rate alone makes sum and mean one training, in plain words."""
-    same = [name for name, verdict in verdicts.items() if verdict is Verdict.SUPPORTED]
-    exact = [name for name in same if _worst(found, settings[name]) == 0]
+    of = {verdict: [name for name, own in verdicts.items() if own is verdict] for verdict in Verdict}
+    exact = [name for name in of[Verdict.SUPPORTED] if _worst(found, settings[name]) == 0]
     parts = {
-        "the same training, to the last bit, with": exact,
-        "the same up to rounding with": [name for name in same if name not in exact],
-        "another training with": [name for name, verdict in verdicts.items() if verdict is Verdict.REFUTED],
+        "the same bits with": exact,
+        "the same up to rounding with": [name for name in of[Verdict.SUPPORTED] if name not in exact],
+        "another training with": of[Verdict.REFUTED],
+        "in part another with": of[Verdict.CONDITIONAL],
+        "not measured with": of[Verdict.UNRESOLVED],
     }
-    words = "; ".join(f"{text} {', '.join(names)}" for text, names in parts.items() if names)
-    return f"Once the learning rate of the sum is divided by B: {words}."
-
-
-def _size(found: Residuals, cases: Sequence[Case], verdict: Verdict) -> str:
-    worst = _worst(found, cases)
-    return f"{_said(worst)}" if verdict is not Verdict.REFUTED else _range(found, cases)
+    words = "; ".join(f"{text} {answers.joined(names)}" for text, names in parts.items() if names)
+    return f"Once the rate of the sum is divided by B: {words}."
 
 
 def _table(found: Residuals, cases: Sequence[Case] = LIST, title: str = "How far sum ends from mean at η") -> Panel:
@@ -240,21 +247,27 @@ def _table(found: Residuals, cases: Sequence[Case] = LIST, title: str = "How far
     return Panel(title, axis, "", [*lines, bound], log="x", names=shown, named="y")
 
 
-def _numbers(found: Residuals) -> list[tuple[str, ...]]:
+def _numbers(found: Residuals, cases: Sequence[Case] = LIST) -> list[tuple[str, ...]]:
     """The same as a table: the largest relative difference of a replica."""
-    datasets = list(dict.fromkeys(name for own in found.values() for name in own))
+    datasets = dict.fromkeys(name for case in cases for name in found[case.name])
     rows = [
-        (case, *(number(own[name].max()) if name in own else "" for name in datasets))
-        for case, own in found.items()
-        if own
+        (case.name, *(number(own[name].max()) if name in own else "" for name in datasets), _alike(found, case))
+        for case in cases
+        if (own := found[case.name])
     ]
-    return [("sum with", *(f"from mean at η, {name}" for name in datasets)), *rows]
+    return [("sum with", *(f"from mean at η, {name}" for name in datasets), "one training"), *rows] if rows else []
+
+
+def _alike(found: Residuals, case: Case) -> str:
+    worst = _worst(found, [case])
+    bound = ROUNDING[case.where["dtype"]]
+    return "to the bit" if worst == 0 else "up to rounding" if worst <= bound else "no"
 
 
 def _power(found: Residuals) -> Finding:
     worst = _worst(found, POWER)
     text = f"At B=64 sgd, momentum and nesterov differ by {_said(worst)}, on {_datasets(found, POWER)}."
-    return Finding("C2.power", exactly(worst, 0.0), text, panels=[_table(found, POWER)])
+    return Finding("C2.power", exactly(worst, 0.0), text, panels=[_table(found, POWER)], rows=_numbers(found, POWER))
 
 
 def _rounding(found: Residuals) -> Finding:
@@ -262,7 +275,8 @@ def _rounding(found: Residuals) -> Finding:
     verdict = all_hold([exactly(double, ROUNDING["float64"]), exactly(single, ROUNDING["float32"])])
     text = f"At B=50 sgd, momentum and nesterov differ by {_said(double)}, on {_datasets(found, OTHER_B)}; in single "
     text += f"precision by {_said(single)}."
-    return Finding("C2.rounding", verdict, text, panels=[_table(found, [*OTHER_B, *SINGLE])])
+    cases = [*OTHER_B, *SINGLE]
+    return Finding("C2.rounding", verdict, text, panels=[_table(found, cases)], rows=_numbers(found, cases))
 
 
 def _ragged(found: Residuals) -> Finding:
@@ -280,6 +294,7 @@ def _ragged(found: Residuals) -> Finding:
         effect=geometric_mean_ratio(np.log(own)) if usable else None,
         replicas=len(own),
         panels=[_table(found, [*KEPT, *POWER[:3]])],
+        rows=_numbers(found, [*KEPT, *POWER[:3]]),
     )
 
 
@@ -290,7 +305,8 @@ def _two_ways(claim: str, found: Residuals, wrong: Sequence[Case], right: Sequen
         f"With {a} sum and mean end {_range(found, wrong)} apart, relative to the parameters; with {b} "
         f"{_said(_worst(found, right))}, on {_datasets(found, right)}."
     )
-    return Finding(claim, verdict, text, panels=[_table(found, [*wrong, *right])])
+    cases = [*wrong, *right]
+    return Finding(claim, verdict, text, panels=[_table(found, cases)], rows=_numbers(found, cases))
 
 
 def _reported(evidence: Evidence) -> Finding:
@@ -317,7 +333,8 @@ def _prose_and_formulas(found: Residuals) -> Finding:
         f"At one and the same η the sum ends {_range(found, NOT_SCALED)} from the mean, relative to the parameters, on "
         f"{_datasets(found, NOT_SCALED)}; at η/B {_said(_worst(found, POWER))}."
     )
-    return Finding("C20", together(parts), text, panels=[_table(found, [*NOT_SCALED, *POWER[:1]])])
+    cases = [*NOT_SCALED, *POWER[:1]]
+    return Finding("C20", together(parts), text, panels=[_table(found, cases)], rows=_numbers(found, cases))
 
 
 def _one_training(residual: Array) -> Verdict:
