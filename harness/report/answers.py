@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from harness.analysis import Ratio
 from harness.inference import Verdict
 
 WORDS = {
@@ -25,3 +26,45 @@ def where(parts: Mapping[str, Verdict], before: str = "on ") -> str:
     """
     groups = {word: [name for name, verdict in parts.items() if verdict is of] for of, word in WORDS.items()}
     return ", ".join(f"{before}{joined(names)} {word}" for word, names in groups.items() if names)
+
+
+def by_size(parts: Mapping[tuple[str, float], Verdict], size: str = "B") -> str:
+    """`on iris yes, on digits at B = 1 and 8 no`: of (dataset, batch size), a dataset alone for all its sizes."""
+    if len(set(parts.values())) == 1:
+        return f"everywhere {WORDS[next(iter(parts.values()))]}"
+    groups = {word: [key for key, verdict in parts.items() if verdict is of] for of, word in WORDS.items()}
+    return ", ".join(f"{places(own, parts, size)} {word}" for word, own in groups.items() if own)
+
+
+def places(some: Iterable[tuple[str, float]], every: Iterable[tuple[str, float]], size: str = "B") -> str:
+    """`on iris and on digits at B = 1 and 8`, or `nowhere`: some of all settings, a dataset and a batch size each."""
+    chosen, sizes = _sizes(some), _sizes(every)
+    at = {name: f" at {size} = {joined(f'{B:g}' for B in own)}" for name, own in chosen.items() if own != sizes[name]}
+    return joined(f"on {name}{at.get(name, '')}" for name in chosen) if chosen else "nowhere"
+
+
+def _sizes(keys: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for name, B in sorted(keys, key=lambda key: key[1]):
+        found.setdefault(name, []).append(B)
+    return found
+
+
+def why_open(found: Iterable[Ratio], *bands: tuple[float, float]) -> str:
+    """What leaves some of these ratios open whether they lie in these bands, in short; empty where all are decided.
+
+    The reason of each is in `held`.
+    """
+    own = [one for one in found if Verdict.UNRESOLVED in {one.inside(*band) for band in bands}]
+    edges, seeds = sum(bool(one.edge) for one in own), [_most_seeds(one, bands) for one in own]
+    needed = [n for n in seeds if n]
+    reasons = {
+        f"{edges} with a best rate on the edge of its grid": edges,
+        f"{len(needed)} that about {max(needed, default=0)} seeds would tell": needed,
+        f"{len(own) - edges - len(needed)} with lost or too few replicas": len(own) - edges - len(needed),
+    }
+    return f" Open: {joined(words for words, n in reasons.items() if n)}." if own else ""
+
+
+def _most_seeds(ratio: Ratio, bands: Iterable[tuple[float, float]]) -> int:
+    return max((ratio.seeds_to_tell(*band) or 0 for band in bands), default=0)

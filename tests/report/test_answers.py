@@ -1,7 +1,10 @@
 """Answers in plain words, made from verdicts by setting."""
 
-from harness.inference import Verdict
-from harness.report.answers import joined, where
+import numpy as np
+
+from harness.analysis import Ratio
+from harness.inference import Interval, Verdict
+from harness.report.answers import by_size, joined, places, where, why_open
 
 
 def test_names_are_joined_as_in_a_sentence():
@@ -19,3 +22,25 @@ def test_names_that_speak_for_themselves_need_no_word_before():
     found = {"per update": Verdict.SUPPORTED, "per example": Verdict.REFUTED}
     assert where(found, "") == "per update yes, per example no"
     assert where({"wine": Verdict.UNRESOLVED}) == "on wine not decided"
+
+
+def test_a_dataset_with_one_verdict_stands_without_its_sizes():
+    yes, no = Verdict.SUPPORTED, Verdict.REFUTED
+    found = {("iris", 8.0): yes, ("iris", 1.0): yes, ("digits", 1.0): no, ("digits", 8.0): no, ("digits", 64.0): yes}
+    assert by_size(found) == "on iris and on digits at B = 64 yes, on digits at B = 1 and 8 no"
+    assert by_size(dict.fromkeys(found, no)) == "everywhere no"
+    assert places([("iris", 8.0)], found, "k") == "on iris at k = 8"
+    assert places([], found) == "nowhere"
+
+
+def test_reasons_for_what_is_open_are_told_in_short():
+    wide, lost = Interval(1.1, 1.0, 1.21), Interval(1.0, np.nan, np.nan)
+    ratios = [
+        Ratio(Interval(1.5, 1.4, 1.6), 10, 20),
+        Ratio(wide, 10, 20),
+        Ratio(wide, 10, 20, "edge"),
+        Ratio(lost, 2, 4),
+    ]
+    assert why_open(ratios[:1], (0, 1.05)) == ""
+    reasons = "1 with a best rate on the edge of its grid, 1 that about 84 seeds would tell"
+    assert why_open(ratios, (0, 1.05)) == f" Open: {reasons} and 1 with lost or too few replicas."
