@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.analysis import Evidence, Finding, Panel, Series, limits
 from harness.inference import Interval, Verdict, geometric_mean_ratio, inside, pairs_to_tell, together
-from harness.report import interval, verdicts_along
+from harness.report import interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,30 +24,50 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     times = evidence.blocks(evidence.cells)
     pairs = [pair for pair in (*POWERS, *MULTIPLES) if {*pair} <= {*times}]
     found = {(a, b): geometric_mean_ratio(np.log(times[a] / times[b])) for a, b in pairs}
-    verdicts = {by: together(inside(found[pair], 0, 1 / (1 + by)) for pair in POWERS if pair in found) for by in FASTER}
+    verdicts = {by: together(_faster(found[pair], by) for pair in POWERS if pair in found) for by in FASTER}
     enough = len(times) >= FEWEST_BLOCKS and {*POWERS} <= {*found}
-    said = ", ".join(f"{a}/{b}: {interval(ratio)}" for (a, b), ratio in found.items())
     yield Finding(
         "C17",
         together(verdicts.values()) if enough else Verdict.UNRESOLVED,
-        f"Ratios of the time per example: {said or 'none'}. {_resolution(times, verdicts)}"
-        f"{_price(found, verdicts, times)}",
+        _said(found, times) + _price(found, verdicts, times) if enough else _too_few(times),
         unit="× the time per example of B=63 at B=64",
         effect=found.get(POWERS[0]),
         replicas=1,
         panels=[_ratios_panel(found)],
+        rows=_rows(found, enough),
+        along={"the difference that counts as faster": verdicts} if enough else {},
     )
 
 
-def _resolution(times: "pd.DataFrame", verdicts: dict[float, Verdict]) -> str:
-    """What the readings can tell: how many, how far they scatter, and the claim by what is faster."""
-    if len(times) < FEWEST_BLOCKS:
-        return f"Read in {len(times)} block{'s' * (len(times) != 1)}; to tell takes {FEWEST_BLOCKS}."
+def _faster(ratio: Interval, by: float) -> Verdict:
+    return inside(ratio, 0, 1 / (1 + by))
+
+
+def _said(found: dict[Pair, Interval], times: "pd.DataFrame") -> str:
+    """Between which limits the ratios lie, and what the readings can tell: how many there are, how far they scatter."""
+    own = [found[pair] for pair in POWERS]
+    low, high = min(ratio.low for ratio in own), max(ratio.high for ratio in own)
+    marks = " and ".join(f"{100 * by:g} % faster is {number(1 / (1 + by))}" for by in FASTER)
     scatter = float(np.log(times).std(ddof=1).median())
     return (
-        f"{len(times)} blocks, in which the readings of one size scatter by {100 * scatter:.1f} %. The claim, by the "
-        f"difference that counts as faster: {verdicts_along(verdicts)}."
+        "Time per example at a power of two over that at its neighbour: all intervals lie between "
+        f"{number(low)} and {number(high)}, where {marks}. {len(times)} blocks, in which the readings of one size "
+        f"scatter by {100 * scatter:.1f} %."
     )
+
+
+def _too_few(times: "pd.DataFrame") -> str:
+    if len(times) < FEWEST_BLOCKS:
+        return f"Read in {len(times)} block{'s' * (len(times) != 1)}; to tell takes {FEWEST_BLOCKS}."
+    return "Not every power of two was read together with its neighbours."
+
+
+def _rows(found: dict[Pair, Interval], enough: bool) -> list[tuple[str, ...]]:
+    """A row for each pair; a multiple of 32 is told, and counts for no verdict."""
+    names = "batch sizes", "time per example, first over second", *(f"faster by {100 * by:g} %" for by in FASTER)
+    judged = {pair: [str(_faster(found[pair], by)) for by in FASTER] for pair in POWERS if enough}
+    not_judged = [""] * len(FASTER)
+    return [names, *((f"{a}, {b}", interval(one), *judged.get((a, b), not_judged)) for (a, b), one in found.items())]
 
 
 def _price(found: dict[Pair, Interval], verdicts: dict[float, Verdict], times: "pd.DataFrame") -> str:

@@ -30,24 +30,37 @@ def finding(power=1.0, scatter=0.03, blocks=32, seed=0, sizes=TIMED):
 
 
 @pytest.mark.parametrize(
-    ("power", "verdict", "words"),
+    ("power", "verdict", "along"),
     [
-        (1.0, Verdict.REFUTED, "0.05 to 0.1 refuted"),
-        (0.8, Verdict.SUPPORTED, "0.05 to 0.1 supported"),
-        (0.93, Verdict.CONDITIONAL, "0.05 supported; 0.1 refuted"),
-        (1.2, Verdict.REFUTED, "0.05 to 0.1 refuted"),
+        (1.0, Verdict.REFUTED, (Verdict.REFUTED, Verdict.REFUTED)),
+        (0.8, Verdict.SUPPORTED, (Verdict.SUPPORTED, Verdict.SUPPORTED)),
+        (0.93, Verdict.CONDITIONAL, (Verdict.SUPPORTED, Verdict.REFUTED)),
+        (1.2, Verdict.REFUTED, (Verdict.REFUTED, Verdict.REFUTED)),
     ],
 )
-def test_a_power_of_two_is_special_if_it_is(power, verdict, words):
+def test_a_power_of_two_is_special_if_it_is(power, verdict, along):
     found = finding(power, scatter=0.01)
     assert found.verdict is verdict
-    assert words in found.sentence
+    assert found.along == {"the difference that counts as faster": dict(zip((0.05, 0.1), along, strict=True))}
     assert "32 blocks" in found.sentence
+    assert len(found.sentence) <= 400
+
+
+def test_each_pair_has_a_row_and_a_multiple_of_32_no_verdict():
+    columns, *rows = finding(0.93, scatter=0.01).rows
+    assert columns[2:] == ("faster by 5 %", "faster by 10 %")
+    assert [row[0] for row in rows] == ["64, 63", "64, 65", "128, 127", "128, 129", "96, 100"]
+    assert {row[2:] for row in rows[:4]} == {("supported", "refuted")}
+    assert rows[4][2:] == ("", "")
 
 
 def test_scattering_or_few_readings_and_missing_sizes_are_not_resolved():
     assert finding(scatter=0.3).verdict is Verdict.UNRESOLVED
-    assert finding(blocks=7).verdict is Verdict.UNRESOLVED
+    few = finding(blocks=7)
+    assert few.verdict is Verdict.UNRESOLVED
+    assert few.sentence == "Read in 7 blocks; to tell takes 8."
+    assert few.along == {}
+    assert {row[2:] for row in few.rows[1:]} == {("", "")}
     assert finding(sizes=(64, 65)).verdict is Verdict.UNRESOLVED
     assert finding(sizes=(64,)).verdict is Verdict.UNRESOLVED
 
