@@ -1,5 +1,6 @@
 """Judges learning_rate_scaling: how the best rate and the range of good ones change with the batch size."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,12 +23,14 @@ from harness.inference import (
     scaling_exponent,
     together,
 )
-from harness.report import interval, price, verdicts_along
+from harness.report import interval, price
+from harness.report.answers import WORDS, where
 
 Array = NDArray[np.floating]
 Grid = dict[float, Array]  # lr_mean -> costs (R,)
 Grids = dict[float, Grid]  # B -> its grid
-Exponents = Mapping[tuple[str, str], Exponent]  # dataset, clock -> p
+Setting = tuple[str, str]  # dataset, clock
+Exponents = Mapping[Setting, Exponent]
 
 CLOCKS = ("epochs", "updates")
 LINEAR, ROOT = 1.0, 0.5
@@ -100,28 +103,25 @@ def rule(
     claim: str, power: float, evidence: Evidence, exponents: Exponents, readings: list[Reading], bends: dict[str, float]
 ) -> Finding:
     """Whether the exponents of all datasets and budgets are near that of the rule."""
-    datasets = list(dict.fromkeys(own.dataset for own in readings))
-    fits = [exponents.get((dataset, clock)) for dataset in datasets for clock in CLOCKS]
-    along = {off: together([near(fit, power, off) for fit in fits] or [Verdict.UNRESOLVED]) for off in NEAR}
-    first = next((key for key, fit in exponents.items() if fit.status is Status.RESOLVED), None)
-    verdict, n, ends = (
-        together(along.values()),
-        evidence.answer.n_replicas,
-        np.exp([power - NEAR[-1], power + NEAR[-1]]),
-    )
-    known = [fit for fit in fits if fit and fit.status is Status.RESOLVED]
-    needed = [pairs_to_tell(as_ratio(fit.p), n, *ends) for fit in known] if len(known) == len(fits) else []
+    fits = {(own.dataset, clock): exponents.get((own.dataset, clock)) for own in readings for clock in CLOCKS}
+    nears = {off: {at: near(fit, power, off) for at, fit in fits.items()} for off in NEAR}
+    along = {off: together(own.values() or [Verdict.UNRESOLVED]) for off, own in nears.items()}
+    known = {at: fit.p for at, fit in fits.items() if fit and fit.status is Status.RESOLVED}
+    first, verdict, n = next(iter(known), None), together(along.values()), evidence.answer.n_replicas
+    ends = np.exp([power - NEAR[-1], power + NEAR[-1]])
+    needed = [pairs_to_tell(as_ratio(p), n, *ends) for p in known.values()] if len(known) == len(fits) else []
     return Finding(
         claim,
         verdict,
-        f"Exponent p of the best rate, up to the critical batch size - "
-        f"{'; '.join(_exponents(exponents, dataset, bends.get(dataset)) for dataset in datasets)}. Verdict where p may "
-        f"be so far from {power:g}: {verdicts_along(along)}. {_sum(evidence)}".strip()
+        (f"{_grows(known)}{_unknown(fits)}{_sum(evidence)}".strip() or "Nothing to compare.")
         + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED else ""),
         unit=f"= p ({' at equal '.join(first)})" if first else "",
-        effect=exponents[first].p if first else None,
+        effect=known[first] if first else None,
         replicas=n,
         panels=_rate_panels(readings) if claim == "L1" else [_exponent_panel(exponents)],
+        rows=_exponent_rows(fits, bends, nears, power),
+        along={f"how far p may be from {power:g}": along},
+        plain=_how_near(nears, power) if known and verdict in (Verdict.CONDITIONAL, Verdict.UNRESOLVED) else "",
     )
 
 
@@ -130,17 +130,70 @@ def near(fit: Exponent | None, power: float, off: float) -> Verdict:
     return inside(fit.p, power - off, power + off) if fit and known else Verdict.UNRESOLVED
 
 
-def _exponents(exponents: Exponents, dataset: str, bend: float | None) -> str:
-    if bend is None:
-        return f"{dataset}: B_crit is not resolved"
-    own = ", ".join(f"{_exponent(exponents[dataset, clock])} at equal {clock}" for clock in CLOCKS)
-    return f"{dataset} (B up to {bend:.0f}): {own}"
+def _how_near(nears: Mapping[float, Mapping[Setting, Verdict]], power: float) -> str:
+    """In which settings the exponent is in the widest band, and in how many in the narrowest, in plain words."""
+    (narrow, *_, wide), (counted, *_, named) = NEAR, nears.values()
+    counts = Counter(WORDS[verdict] for verdict in counted.values())
+    return (
+        f"If powers of B from {power - wide:g} to {power + wide:g} count: {where(in_words(named, 0), '')}. From "
+        f"{power - narrow:g} to {power + narrow:g}: of {len(counted)} settings "
+        f"{', '.join(f'{counts[word]} {word}' for word in WORDS.values() if counts[word])}."
+    )
 
 
-def _exponent(fit: Exponent) -> str:
-    if fit.status is Status.AT_EDGE:
-        return f"a best rate on the edge of its grid at B={', '.join(f'{B:g}' for B in fit.at_edge)}: extend it"
-    return interval(fit.p) if fit.status is Status.RESOLVED else fit.status.text
+def in_words(found: Mapping[Setting, Verdict], shared: int) -> dict[str, Verdict]:
+    """Verdicts by setting; settings that share the dataset (0) or the clock (1) are one where their verdicts agree."""
+    said = {}
+    for key in found:
+        alike = {found[other] for other in found if other[shared] == key[shared]}
+        dataset, clock = f"on {key[0]}", f"at equal {key[1]}"
+        said[(dataset, clock)[shared] if len(alike) == 1 else f"{dataset} {clock}"] = found[key]
+    return said
+
+
+def span(values: Iterable[float], form: str) -> str:
+    """The smallest and the largest, or the only one."""
+    found = sorted(values)
+    return " to ".join(dict.fromkeys(format(value, form) for value in (found[0], found[-1])))
+
+
+def _grows(known: Mapping[Setting, Interval]) -> str:
+    if not known:
+        return ""
+    powers = span((p.estimate for p in known.values()), ".2f")
+    return f"Up to the critical batch size the best rate grows like B^p, with p = {powers} in {len(known)} settings."
+
+
+def _unknown(fits: Mapping[Setting, Exponent | None]) -> str:
+    reasons = [_why_unknown(fit) for fit in fits.values() if not (fit and fit.status is Status.RESOLVED)]
+    words = "; ".join(dict.fromkeys(reasons))
+    return f" Not known in {len(reasons)} of {len(fits)} settings: {words}." if reasons else ""
+
+
+def _why_unknown(fit: Exponent | None) -> str:
+    if fit is None:
+        return "B_crit is not resolved"
+    return "a best rate on the edge of its grid" if fit.status is Status.AT_EDGE else fit.status.text
+
+
+def _exponent_rows(
+    fits: Mapping[Setting, Exponent | None],
+    bends: Mapping[str, float],
+    nears: Mapping[float, Mapping[Setting, Verdict]],
+    power: float,
+) -> list[tuple[str, ...]]:
+    rows = [("data", "B up to", "at equal", "exponent p", *(f"p within {off:g} of {power:g}" for off in NEAR))]
+    for key, fit in fits.items():
+        bend = f"{bends[key[0]]:.0f}" if key[0] in bends else ""
+        rows.append((key[0], bend, key[1], _exponent(fit), *(str(nears[off][key]) for off in NEAR)))
+    return rows
+
+
+def _exponent(fit: Exponent | None) -> str:
+    if fit and fit.status is Status.RESOLVED:
+        return interval(fit.p)
+    at = f" at B={', '.join(f'{B:g}' for B in fit.at_edge)}: extend it" if fit and fit.at_edge else ""
+    return f"{_why_unknown(fit)}{at}"
 
 
 def _sum(evidence: Evidence) -> str:
@@ -150,9 +203,9 @@ def _sum(evidence: Evidence) -> str:
         return ""
     worst = max(pair.difference for pair in pairs)
     if worst > ROUNDING:
-        return f"Of sum nothing follows: at one canonical rate its costs are up to {worst:.1g} off those of mean."
+        return f" Of sum nothing follows: at one canonical rate its costs are up to {worst:.1g} off those of mean."
     return (
-        f"{len(pairs)} pairs of sum at η and mean at ηB end at the same costs, to {worst:.0g}: the rate of a sum goes "
+        f" {len(pairs)} pairs of sum at η and mean at ηB end at the same costs, to {worst:.0g}: the rate of a sum goes "
         "with B^(p − 1)."
     )
 
@@ -193,27 +246,28 @@ def good_ranges(evidence: Evidence, readings: list[Reading]) -> Finding:
     away = {key(own): distances(own, evidence.rng) for own in readings}
     along = {good: narrower(own.values(), LESS) for good, own in found.items()}
     least = {less: narrower(found[GOOD].values(), less) for less in LESSER}
-    to_fail, n, stated = narrower(away.values(), LESS), evidence.answer.n_replicas, found[GOOD]
-    verdict = together([*along.values(), *least.values(), to_fail])
-    shown = "; ".join(
-        f"{' at equal '.join(where)} {_widths(stated[where])}, distance {_slope(away[where])}" for where in away
-    )
-    first = next((where for where, own in stated.items() if np.isfinite(own.slope.low)), None)
+    n, stated = evidence.answer.n_replicas, found[GOOD]
+    verdict = together([*along.values(), *least.values(), narrower(away.values(), LESS)])
+    first = next((at for at, own in stated.items() if np.isfinite(own.slope.low)), None)
     needed = [pairs_to_tell(as_ratio(own.slope), n, 0, np.exp(-LESS)) for own in [*stated.values(), *away.values()]]
+    verdicts = {at: (by_all(found, at), narrower([away[at]], LESS)) for at in stated}
     return Finding(
         "L8",
         verdict,
-        f"Width, in doublings, of the range of rates with a cost up to {GOOD:g} times the lowest of that batch size; "
-        "its slope per fourfold batch; and that of the distance from the best rate to one that ends no lower than it "
-        f"began - {shown}. Verdict where costs up to so many times it are good: {verdicts_along(along)}; where "
-        f"narrower is a slope so far below 0: {verdicts_along(least)}; on the distance: {to_fail}. In factors it is "
-        "one width, whether rates are of the mean or per example."
-        + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED else ""),
+        "Slope per fourfold batch, in doublings of the rate, of the width of the range with costs up to "
+        f"{GOOD:g} times the lowest of that size: {_slopes(stated)}; of the distance from the best rate up to one that "
+        f"fails: {_slopes(away)}." + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED else ""),
         unit=f"doublings of the rate per fourfold batch ({' at equal '.join(first)})" if first else "",
         effect=stated[first].slope if first else None,
         replicas=n,
         panels=[_width_panel(stated, clock, "Width of the good range") for clock in CLOCKS]
         + [_width_panel(away, clock, "From the best rate to failing") for clock in CLOCKS],
+        rows=_width_rows(stated, away, verdicts),
+        along={
+            "how many times the lowest cost is good": along,
+            "by how much the slope is below 0 where the range narrows": least,
+        },
+        plain=_narrows(verdicts) if verdict is Verdict.CONDITIONAL else "",
     )
 
 
@@ -223,6 +277,22 @@ def key(own: Reading) -> tuple[str, str]:
 
 def narrower(found: Iterable[Range], less: float) -> Verdict:
     return together([inside(own.slope, -np.inf, -less) for own in found] or [Verdict.UNRESOLVED])
+
+
+def by_all(found: Mapping[float, Mapping[Setting, Range]], at: Setting) -> Verdict:
+    """Whether the range narrows in one setting, whatever is good, and whatever is narrower."""
+    by_good = [narrower([own[at]], LESS) for own in found.values()]
+    return together([*by_good, *(narrower([found[GOOD][at]], less) for less in LESSER)])
+
+
+def _narrows(verdicts: Mapping[Setting, tuple[Verdict, Verdict]]) -> str:
+    """At which budget, or where, the range becomes narrower, and the distance to failing shorter; in plain words."""
+    narrow = {at: own for at, (own, _) in verdicts.items()}
+    nearer = {f"at equal {at}": together(own for (_, of), (_, own) in verdicts.items() if of == at) for _, at in narrow}
+    return (
+        f"The range of good rates narrows: {where(in_words(narrow, 1), '')}. The best rate comes nearer to rates that "
+        f"fail: {where(nearer, '')}."
+    )
 
 
 def widths(own: Reading, good: float, rng: np.random.Generator) -> Range:
@@ -280,9 +350,29 @@ def _medians(grid: Grid, rng: np.random.Generator) -> Array:
         return resampled_medians(np.log([censored(grid[rate]) for rate in sorted(grid)]), rng)
 
 
-def _widths(own: Range) -> str:
-    ends = [f"{own.widths[B]:.1f} at B={B:g}" for B in list(own.widths)[:: max(1, len(own.widths) - 1)]]
-    return f"{' to '.join(ends)}, slope {_slope(own)}"
+def _slopes(found: Mapping[Setting, Range]) -> str:
+    """The smallest and the largest slope at each budget, and in how many settings it is not known."""
+    known = {at: own.slope.estimate for at, own in found.items() if not np.isnan(own.slope.low)}
+    words = [
+        f"{span([slope for (_, at), slope in known.items() if at == clock], '+.2f')} at equal {clock}"
+        for clock in dict.fromkeys(at for _, at in known)
+    ]
+    beyond = " (it goes on beyond the grid)" if any(own.open_ends for own in found.values()) else ""
+    lost = len(found) - len(known)
+    return ", ".join([*words, *([f"not known in {lost} of {len(found)} settings{beyond}"] if lost else [])])
+
+
+def _width_rows(
+    stated: Mapping[Setting, Range], away: Mapping[Setting, Range], verdicts: Mapping[Setting, tuple[Verdict, Verdict]]
+) -> list[tuple[str, ...]]:
+    """Widths and distances in doublings of the rate, their slopes per fourfold batch."""
+    columns = "data", "at equal", "width at the smallest B", "at the largest B", "slope of the width", "narrows"
+    rows: list[tuple[str, ...]] = [(*columns, "slope of the distance to failing", "nearer")]
+    for at, own in stated.items():
+        first, *_, last = [f"{width:.1f} (B={B:g})" for B, width in own.widths.items()] * 2 or ["", ""]
+        narrow, nearer = map(str, verdicts[at])
+        rows.append((*at, first, last, _slope(own), narrow, _slope(away[at]), nearer))
+    return rows
 
 
 def _slope(own: Range) -> str:

@@ -72,6 +72,23 @@ def test_the_rule_that_the_best_rate_follows_is_found_and_the_other_is_not(power
     assert [finding.verdict for finding in found] == [linear, root]
     assert found[0].effect.estimate == pytest.approx(power, abs=0.1)
     assert ("seeds would tell" in found[0].sentence) == (linear is Verdict.UNRESOLVED)
+    assert found[0].along["how far p may be from 1"].keys() == set(module.NEAR)
+    assert all(len(finding.sentence) < 400 and len(finding.plain) <= 220 for finding in found)
+
+
+def test_the_answer_says_within_which_powers_the_rule_holds():
+    """Within a fourth of the linear rule, and not within a tenth; on a second dataset the best rate does not grow."""
+    own = [reading(lambda B: 0.1 * B**0.87), replace(reading(lambda B: 0.1), dataset="iris")]
+    rng, bends = np.random.default_rng(0), {"digits": B_CRIT * 2, "iris": B_CRIT * 2}
+    exponents = {
+        (one.dataset, clock): scaling_exponent(module.up_to(one.grids, 100), rng)
+        for one in own
+        for clock in module.CLOCKS
+    }
+    found = module.rule("L1", module.LINEAR, nothing_else(), exponents, own, bends)
+    assert "If powers of B from 0.75 to 1.25 count: on digits yes, on iris no." in found.plain
+    assert "From 0.9 to 1.1: of 4 settings" in found.plain
+    assert [row[-1] for row in found.rows] == ["p within 0.25 of 1", *["supported"] * 2, *["refuted"] * 2]
 
 
 def test_an_exponent_between_the_rules_is_seldom_given_to_one_of_them(monkeypatch):
@@ -124,6 +141,19 @@ def test_a_range_that_narrows_at_one_budget_and_widens_at_the_other_depends_on_t
     found = ranges(one, other)
     assert found.verdict is Verdict.CONDITIONAL
     assert found.effect.high < 0
+    assert found.plain.startswith("The range of good rates narrows: at equal epochs yes, at equal updates no.")
+    assert [row[:2] + row[5:6] for row in found.rows[1:]] == [
+        ("digits", "epochs", "supported"), ("digits", "updates", "refuted"),
+    ]  # fmt: skip
+
+
+def test_data_that_disagree_at_one_budget_are_named_and_those_that_agree_at_another_are_not():
+    found = {("a", "epochs"): Verdict.SUPPORTED, ("b", "epochs"): Verdict.REFUTED}
+    found |= {(name, "updates"): Verdict.SUPPORTED for name in "ab"}
+    by_clock, by_data = (module.in_words(found, shared) for shared in (1, 0))
+    assert list(by_clock) == ["on a at equal epochs", "on b at equal epochs", "at equal updates"]
+    assert list(by_data) == ["on a", "on b at equal epochs", "on b at equal updates"]
+    assert by_clock["on b at equal epochs"] is Verdict.REFUTED
 
 
 def test_a_range_that_narrows_only_close_to_the_lowest_cost_is_conditional_on_what_is_good():
@@ -133,14 +163,17 @@ def test_a_range_that_narrows_only_close_to_the_lowest_cost_is_conditional_on_wh
         for B, near in ((1, 2), (16, 1), (256, 0))
     }
     found = ranges(module.Reading("digits", "epochs", 9.0, grids))
-    assert "many times it are good: 1.5 supported; 2 to 3 refuted" in found.sentence
+    refuted = {2.0: Verdict.REFUTED, 3.0: Verdict.REFUTED}
+    assert found.along["how many times the lowest cost is good"] == {1.5: Verdict.SUPPORTED} | refuted
+    assert found.plain.startswith("The range of good rates narrows: at equal epochs in part.")
     assert found.verdict is Verdict.CONDITIONAL
 
 
 def test_a_range_that_goes_on_beyond_the_grid_makes_no_claim():
     found = ranges(reading(lambda B: 0.1, narrows, steps=range(5)))
     assert found.verdict is Verdict.UNRESOLVED
-    assert "(lower rates)" in found.sentence
+    assert "not known in 1 of 1 settings (it goes on beyond the grid)" in found.sentence
+    assert "(lower rates)" in found.rows[1][4]
 
 
 def test_a_batch_size_that_hardly_trains_has_no_range():
@@ -205,4 +238,5 @@ def test_without_a_bend_there_is_nothing_to_compare_up_to():
     cells = [cell(B, 0.1, history=fall(1000 / B, 2000, B), n_updates=2000) for B in (1, 4)]
     found = {finding.claim: finding for finding in judge(evidence(*cells, n_replicas=3))}
     assert {finding.verdict for finding in found.values()} == {Verdict.UNRESOLVED}
-    assert "B_crit is not resolved" in found["L1"].sentence
+    assert "Not known in 2 of 2 settings: B_crit is not resolved." in found["L1"].sentence
+    assert found["L1"].plain == ""
