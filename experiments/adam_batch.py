@@ -1,6 +1,6 @@
 """Judges adam_batch: β2 over batch sizes, plain gradient descent beside Adam, scaling rules by whole curves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import held, interval, number, verdicts_along
+from harness.report import answers, held, interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,7 @@ REFERENCE = 64  # the batch size at which both rules for β2 are one
 HALF_LIFE, FIXED = "half-life", "β2"  # what is the same at every batch size
 BASES = (0.95, 0.999)  # β2 at the reference
 LOWER = (0.0, 1 / (1 + MARGIN))  # ratios of costs that are lower by more than the margin
+HIGHER = (1 + MARGIN, np.inf)
 AS_GOOD = (0.05, 0.1, 0.2)  # a cost higher by this part is still as good
 
 BASE, BETA1, BETA2 = 16, 0.9, 0.999  # batch size and decays that are scaled by κ = B/BASE
@@ -84,13 +85,9 @@ def best_arms(evidence: Evidence, cells: "pd.DataFrame") -> Arms:
     found: Arms = {}
     for _, row in evidence.answer.best.merge(about, on="cell").iterrows():
         name = str(row["optimizer.name"])
-        key = (
-            str(row["dataset"]),
-            float(row["batch_size"]),
-            name,
-            float(row["optimizer.beta2"]) if name == "adam" else 0.0,
-        )
-        found[key] = Arm(evidence.final_costs[row["cell"]], str(row["edge"]))
+        beta2 = float(row["optimizer.beta2"]) if name == "adam" else 0.0
+        arm = Arm(evidence.final_costs[row["cell"]], str(row["edge"]))
+        found[str(row["dataset"]), float(row["batch_size"]), name, beta2] = arm
     return found
 
 
@@ -118,22 +115,43 @@ def half_life(arms: Arms) -> Finding:
     if not found:
         return Finding("A2", Verdict.UNRESOLVED, "Adam was not trained with both rules for β2.")
     parts = {base: together(one.inside(*LOWER) for one in own.values()) for base, own in found.items()}
-    words = "; ".join(
-        f"β2 = {base:g} at B={REFERENCE}: " + ", ".join(f"{_at(key)} {held(one, LOWER)}" for key, one in own.items())
-        for base, own in found.items()
-    )
+    every = [one for own in found.values() for one in own.values()]
     base, own = next(iter(found.items()))
     smallest = min(own, key=lambda key: key[1])
     return Finding(
         "A2",
-        together(parts.values()),
-        f"Cost with the half-life of β2 fixed in examples over that with β2 fixed, each at its best rate - "
-        f"{words}. By β2 at B={REFERENCE}: {verdicts_along(parts)}.",
+        verdict := together(parts.values()),
+        "Final training cost with the half-life of β2 fixed in examples over that with β2 itself, each at its best "
+        f"rate: {answers.spread(one.limits for one in every)}. Lower is by more than {answers.percent(MARGIN)}."
+        f"{answers.why_open(every, LOWER)}",
         unit=f"× the cost with β2 = {base:g} ({_at(smallest)})",
         effect=own[smallest].effect,
-        replicas=min(one.pairs for own in found.values() for one in own.values()),
+        replicas=min(one.pairs for one in every),
         panels=[_ratios(found)],
+        rows=[
+            (
+                f"β2 at B={REFERENCE}",
+                "data",
+                "B",
+                "× the cost with β2 itself",
+                f"lower by more than {answers.percent(MARGIN)}",
+            ),
+            *(
+                (f"{base:g}", key[0], f"{key[1]:g}", held(one, LOWER), one.inside(*LOWER))
+                for base, own in found.items()
+                for key, one in own.items()
+            ),
+        ],
+        along={f"β2 at B={REFERENCE}": parts},
+        plain="" if verdict in answers.DECIDED else " ".join(_lower(base, own) for base, own in found.items()),
     )
+
+
+def _lower(base: float, own: Mapping[tuple[str, float], Ratio]) -> str:
+    """A2 from one β2: where the cost is lower, and where it is even higher."""
+    higher = [key for key, one in own.items() if one.inside(*HIGHER) is Verdict.SUPPORTED]
+    words = answers.by_size({key: one.inside(*LOWER) for key, one in own.items()})
+    return f"For β2 = {base:g} {words}{f' ({answers.places(higher, own)} even higher)' if higher else ''}."
 
 
 def _both_rules(arms: Arms, base: float) -> dict[tuple[str, float], Ratio]:
@@ -157,21 +175,41 @@ def plain_descent(evidence: Evidence, arms: Arms, cells: "pd.DataFrame") -> Find
         return Finding("A3", Verdict.UNRESOLVED, "Not both of gradient descent and Adam were trained at B=1.")
     parts = {more: together(one.inside(0, 1 + more) for one in single.values()) for more in AS_GOOD}
     bands = [(0.0, 1 + more) for more in AS_GOOD]
-    words = "; ".join(
-        f"{_at(key[:2])}, {key[2]} fixed, {held(one, *(bands if key[1] == 1 else []))}"
-        for key, one in sorted(found.items(), key=lambda item: item[0][1])
-    )
     first, ratio = next(iter(single.items()))
     return Finding(
         "A3",
-        together(parts.values()),
-        f"Cost of gradient descent without momentum over that of Adam, each at its best rate: {words}. "
-        f"As good if higher by at most this part, at B=1: {verdicts_along(parts)}.",
+        verdict := together(parts.values()),
+        "Final training cost of gradient descent without momentum over that of Adam at B=1, each at its best rate: "
+        f"{answers.spread(one.limits for one in single.values())}. As good is higher by at most "
+        f"{', '.join(map(answers.percent, AS_GOOD))}.{answers.why_open(single.values(), *bands)}",
         unit=f"× the cost of Adam ({_at(first[:2])})",
         effect=ratio.effect,
         replicas=min(one.pairs for one in single.values()),
         panels=[_by_rate(evidence, cells, str(dataset)) for dataset in dict.fromkeys(cells["dataset"])],
+        rows=[
+            (
+                "data",
+                "B",
+                "fixed over B",
+                "× the cost of Adam",
+                *(f"higher by at most {answers.percent(m)}" for m in AS_GOOD),
+            ),
+            *(
+                (name, f"{B:g}", rule, held(one, *bands * (B == 1)), *(one.inside(*x) if B == 1 else "" for x in bands))
+                for (name, B, rule), one in sorted(found.items(), key=lambda item: item[0][1])
+            ),
+        ],
+        along={"how much higher is as good (as a part)": parts},
+        plain="" if verdict in answers.DECIDED else f"At B = 1, {'; '.join(_as_good(single))}.",
     )
+
+
+def _as_good(single: Mapping[tuple[str, float, str], Ratio]) -> Iterator[str]:
+    """A3 by data set: within which margins, whatever Adam's β2."""
+    for dataset in dict.fromkeys(key[0] for key in single):
+        own = [one for key, one in single.items() if key[0] == dataset]
+        parts = {answers.percent(more): together(one.inside(0, 1 + more) for one in own) for more in AS_GOOD}
+        yield f"on {dataset} {answers.where(parts, 'within ')}"
 
 
 def _over(a: Arm, b: Arm) -> Ratio:
@@ -268,30 +306,45 @@ def one_curve(evidence: Evidence, claim: str, found: dict[str, list[Curve]]) -> 
     if not (curves := found[claim]):
         return Finding(claim, Verdict.UNRESOLVED, "Adam was not trained at batch sizes that this rule leads to.")
     parts = {margin: together(curve.one(margin) for curve in curves) for margin in SAME}
-    places = dict.fromkeys((curve.dataset, curve.batch_size) for curve in curves)
-    words = "; ".join(_worst([curve for curve in curves if (curve.dataset, curve.batch_size) == at]) for at in places)
-    most, near = max(curves, key=_distance), max(SAME)
-    same = [
-        f"{_at((own.dataset, own.batch_size))} (from η = {number(own.base_rate)})"
-        for own in curves
-        if own.one(near) is Verdict.SUPPORTED
-    ]
+    most = max(curves, key=_distance)
     return Finding(
         claim,
-        together(parts.values()),
-        f"Cost over that of B={BASE} at equal examples, where they are furthest apart: {words}. Where curves so close "
-        f"are one: {verdicts_along(parts)}. Nowhere further apart than {near:.0%}: {', '.join(same) or 'none'}.",
+        verdict := together(parts.values()),
+        f"Training cost over that of B={BASE} at an eighth, a quarter, half and all of the examples. Where a curve is "
+        f"furthest from that of B={BASE}, its ratio is {answers.spread(curve.worst for curve in curves)}.",
         unit=f"× the cost of B={BASE} ({_at((most.dataset, most.batch_size))}, η = {number(most.base_rate)})",
         effect=most.worst if np.isfinite(most.worst.low) else None,
         replicas=min(curve.pairs for curve in curves),
         panels=[_along(evidence, curves, dataset) for dataset in dict.fromkeys(curve.dataset for curve in curves)],
+        rows=[
+            (
+                "data",
+                f"η at B={BASE}",
+                "B",
+                f"× the cost of B={BASE}, at most",
+                *(f"within {answers.percent(m)}" for m in SAME),
+            ),
+            *(
+                (own.dataset, number(own.base_rate), f"{own.batch_size:g}", interval(own.worst), *map(own.one, SAME))
+                for own in curves
+            ),
+        ],
+        along={"the margin": parts},
+        plain="" if verdict in answers.DECIDED else _stays(curves),
     )
 
 
-def _worst(curves: list[Curve]) -> str:
-    """Of curves that differ in the base's rate only, that which is furthest from its base."""
-    most = max(curves, key=_distance)
-    return f"{_at((most.dataset, most.batch_size))} {interval(most.worst)} (from η = {number(most.base_rate)})"
+def _stays(curves: list[Curve]) -> str:
+    """Where the curve stays within the widest margin, from every rate, and where within the narrowest."""
+    wide, narrow = (_by_place(curves, margin) for margin in (max(SAME), min(SAME)))
+    close = answers.places([at for at, verdict in narrow.items() if verdict is Verdict.SUPPORTED], narrow)
+    most, least = map(answers.percent, (max(SAME), min(SAME)))
+    return f"Within {most} {answers.by_size(wide)}; within {least} this is shown {close}."
+
+
+def _by_place(curves: list[Curve], margin: float) -> dict[tuple[str, float], Verdict]:
+    at = dict.fromkeys((curve.dataset, curve.batch_size) for curve in curves)
+    return {key: together(one.one(margin) for one in curves if (one.dataset, one.batch_size) == key) for key in at}
 
 
 def _along(evidence: Evidence, curves: list[Curve], dataset: str) -> Panel:

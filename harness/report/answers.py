@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from harness.analysis import Ratio
-from harness.inference import Verdict
+from harness.inference import Interval, Verdict
+from harness.report.markdown import interval, number
 
 WORDS = {
     Verdict.SUPPORTED: "yes",
@@ -11,6 +14,12 @@ WORDS = {
     Verdict.CONDITIONAL: "in part",
     Verdict.UNRESOLVED: "not decided",
 }
+DECIDED = (Verdict.SUPPORTED, Verdict.REFUTED)  # of these the claim has an answer that needs no numbers
+
+
+def percent(part: float) -> str:
+    """`2.5 %` of 0.025."""
+    return f"{100 * part:.3g} %"
 
 
 def joined(names: Iterable[str]) -> str:
@@ -26,6 +35,13 @@ def where(parts: Mapping[str, Verdict], before: str = "on ") -> str:
     """
     groups = {word: [name for name, verdict in parts.items() if verdict is of] for of, word in WORDS.items()}
     return ", ".join(f"{before}{joined(names)} {word}" for word, names in groups.items() if names)
+
+
+def by_constants(along: Mapping[str, Mapping[float, Verdict]]) -> str:
+    """`by the margin: 0.1 yes, 0.05 no`: of free constants, words -> value -> verdict, all but those that always say yes."""
+    parts = {words: {number(x): found for x, found in own.items()} for words, own in along.items()}
+    told = (words for words, own in parts.items() if set(own.values()) != {Verdict.SUPPORTED})
+    return "; ".join(f"by {words}: {where(parts[words], '')}" for words in told)
 
 
 def by_size(parts: Mapping[tuple[str, float], Verdict], size: str = "B") -> str:
@@ -50,12 +66,19 @@ def _sizes(keys: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
     return found
 
 
+def spread(found: Iterable[Interval]) -> str:
+    """`0.5 [0.4, 0.6] to 2 [1, 3]`: the lowest and the highest of what is known, each with its limits."""
+    known = sorted((one for one in found if not np.isnan(one.estimate)), key=lambda one: one.estimate)
+    return " to ".join(dict.fromkeys(map(interval, (known[0], known[-1])))) if known else "not known"
+
+
 def why_open(found: Iterable[Ratio], *bands: tuple[float, float]) -> str:
     """What leaves some of these ratios open whether they lie in these bands, in short; empty where all are decided.
 
     The reason of each is in `held`.
     """
-    own = [one for one in found if Verdict.UNRESOLVED in {one.inside(*band) for band in bands}]
+    every = list(found)
+    own = [one for one in every if Verdict.UNRESOLVED in {one.inside(*band) for band in bands}]
     edges, seeds = sum(bool(one.edge) for one in own), [_most_seeds(one, bands) for one in own]
     needed = [n for n in seeds if n]
     reasons = {
@@ -63,7 +86,7 @@ def why_open(found: Iterable[Ratio], *bands: tuple[float, float]) -> str:
         f"{len(needed)} that about {max(needed, default=0)} seeds would tell": needed,
         f"{len(own) - edges - len(needed)} with lost or too few replicas": len(own) - edges - len(needed),
     }
-    return f" Open: {joined(words for words, n in reasons.items() if n)}." if own else ""
+    return f" Open, of {len(every)} ratios: {joined(words for words, n in reasons.items() if n)}." if own else ""
 
 
 def _most_seeds(ratio: Ratio, bands: Iterable[tuple[float, float]]) -> int:

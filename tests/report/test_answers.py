@@ -4,7 +4,7 @@ import numpy as np
 
 from harness.analysis import Ratio
 from harness.inference import Interval, Verdict
-from harness.report.answers import by_size, joined, places, where, why_open
+from harness.report.answers import by_constants, by_size, joined, percent, places, spread, where, why_open
 
 
 def test_names_are_joined_as_in_a_sentence():
@@ -43,4 +43,22 @@ def test_reasons_for_what_is_open_are_told_in_short():
     ]
     assert why_open(ratios[:1], (0, 1.05)) == ""
     reasons = "1 with a best rate on the edge of its grid, 1 that about 84 seeds would tell"
-    assert why_open(ratios, (0, 1.05)) == f" Open: {reasons} and 1 with lost or too few replicas."
+    assert why_open(ratios, (0, 1.05)) == f" Open, of 4 ratios: {reasons} and 1 with lost or too few replicas."
+
+
+def test_a_spread_is_the_lowest_and_the_highest_of_what_is_known():
+    found = [Interval(2.0, 1.0, 3.0), Interval(np.nan, np.nan, np.nan), Interval(0.5, 0.4, 0.6)]
+    assert spread(found) == "0.5 [0.4, 0.6] to 2 [1, 3]"
+    assert spread(found[:1]) == "2 [1, 3]"
+    assert spread(found[1:2]) == "not known"
+
+
+def test_a_part_is_told_in_percent():
+    assert [percent(part) for part in (0.07, 0.025, 1.0)] == ["7 %", "2.5 %", "100 %"]
+
+
+def test_constants_stand_with_the_verdict_of_each_value_unless_all_support():
+    yes, no = Verdict.SUPPORTED, Verdict.REFUTED
+    along = {"the margin": {0.05: no, 0.1: yes, 0.25: yes}, "the factor": {2: yes, 3: yes}}
+    assert by_constants(along) == "by the margin: 0.1 and 0.25 yes, 0.05 no"
+    assert by_constants({"the factor": {2: yes}}) == ""

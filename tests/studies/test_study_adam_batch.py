@@ -57,7 +57,17 @@ def test_a_fixed_half_life_that_does_not_help_refutes(cost):
 def test_a_half_life_that_helps_from_one_decay_only_is_conditional_on_it():
     found = decays({0.95: 0.08, 0.999: 0.1})
     assert found.verdict is CONDITIONAL
-    assert "0.95 supported; 0.999 refuted" in found.sentence
+    assert found.along["β2 at B=64"] == {0.95: SUPPORTED, 0.999: REFUTED}
+    assert found.plain == "For β2 = 0.95 everywhere yes. For β2 = 0.999 everywhere no."
+    assert [row[:3] for row in found.rows[1:]] == [(b, "digits", B) for b in ("0.95", "0.999") for B in ("1", "8")]
+
+
+def test_a_half_life_that_makes_it_worse_is_said_to():
+    assert decays({0.95: 0.08, 0.999: 0.12}).plain.endswith("For β2 = 0.999 everywhere no (on digits even higher).")
+
+
+def test_a_decided_claim_keeps_its_own_answer():
+    assert decays({0.95: 0.08, 0.999: 0.09}).plain == plain(1.5).plain == ""
 
 
 @pytest.mark.parametrize("more", [{"n_replicas": 2}, {"best": 2}, {"noise": 0.3}], ids=["few", "edge", "noise"])
@@ -102,6 +112,15 @@ def test_plain_descent_is_as_good_or_is_not(ratio, verdict):
     found = plain(ratio)
     assert found.verdict is verdict
     assert "nan" not in found.sentence
+
+
+def test_the_table_has_a_verdict_where_the_claim_is_judged():
+    assert [row[1] for row in plain(1.13).rows[1:]] == ["1", "1", "64"]
+    assert [row[4:] for row in plain(1.13).rows[2:]] == [(REFUTED, REFUTED, SUPPORTED), ("", "", "")]
+
+
+def test_the_margins_within_which_plain_descent_is_as_good_are_named():
+    assert plain(1.13).plain == "At B = 1, on digits within 20 % yes, within 5 % and 10 % no."
 
 
 def test_wide_intervals_do_not_make_plain_descent_as_good():
@@ -152,7 +171,14 @@ RATES = {"A4": {4: 0.005, 64: 0.02}, "A4.linear": {4: 0.0025, 64: 0.04}, "A4.bet
 def test_curves_that_are_one_are_told_from_others(claim, powers, verdict):
     found = curves_verdict(claim, *curve(RATES[claim], powers, scaled=claim != "A4.betas"))
     assert found.verdict is verdict
-    assert "B=4" in found.sentence
+    assert [row[2] for row in found.rows[1:]] == ["4", "64"]
+
+
+def test_the_batch_sizes_at_which_a_curve_stays_are_named():
+    found = curves_verdict("A4", *curve(RATES["A4"], {4: 1, 64: 0.9}))
+    assert found.plain == (
+        "Within 20 % on digits at B = 4 yes, on digits at B = 64 no; within 5 % this is shown on digits at B = 4."
+    )
 
 
 def test_a_curve_that_only_ends_at_the_same_cost_is_not_one():
