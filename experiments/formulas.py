@@ -40,22 +40,29 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 def _shapes() -> Finding:
     m, n_in, n_out, n_classes = 64, 5, 4, 3
     dJ_dz, Y = np.ones((m, n_out)), np.ones((n_classes, m))
-    right = {
-        "(W)ᵀ ∂J/∂z with W of shape (inputs, outputs)": _has_shape(lambda: np.ones((n_in, n_out)).T @ dJ_dz, (m, n_in)),
-        "the same with W of shape (outputs, inputs)": _has_shape(lambda: np.ones((n_out, n_in)).T @ dJ_dz, (m, n_in)),
-        "reshape((1, m)) of one-hot targets": _has_shape(lambda: Y.reshape((1, m)), (n_classes, m)),
+    expressions = {
+        "(W)ᵀ ∂J/∂z, W of shape (inputs, outputs)": (lambda: np.ones((n_in, n_out)).T @ dJ_dz, (m, n_in)),
+        "(W)ᵀ ∂J/∂z, W of shape (outputs, inputs)": (lambda: np.ones((n_out, n_in)).T @ dJ_dz, (m, n_in)),
+        "reshape((1, m)) of one-hot targets": (lambda: Y.reshape((1, m)), (n_classes, m)),
     }
-    failed = [name for name, conforms in right.items() if not conforms]
-    verdict = together(Verdict.SUPPORTED if conforms else Verdict.REFUTED for conforms in right.values())
-    words = "; ".join(failed) or "none"
-    return Finding("E8", verdict, f"Of {len(right)} expressions {len(failed)} cannot be evaluated: {words}.")
+    shapes = {name: (_shape(expression), needed) for name, (expression, needed) in expressions.items()}
+    right = [shape == needed for shape, needed in shapes.values()]
+    without = sum(shape is None for shape, _ in shapes.values())
+    body = [(name, str(shape or "no value"), str(needed)) for name, (shape, needed) in shapes.items()]
+    return Finding(
+        "E8",
+        together(Verdict.SUPPORTED if fits else Verdict.REFUTED for fits in right),
+        f"{sum(right)} of {len(right)} expressions have the shape of what they define; {without} have no value, as the "
+        "shapes of their parts do not fit.",
+        rows=[("expression", "its shape", "shape of what it defines"), *body],
+    )
 
 
-def _has_shape(expression: Callable[[], Array], shape: tuple[int, ...]) -> bool:
+def _shape(expression: Callable[[], Array]) -> tuple[int, ...] | None:
     try:
-        return expression().shape == shape
+        return expression().shape
     except ValueError:
-        return False
+        return None
 
 
 def _values() -> Finding:
@@ -71,20 +78,22 @@ def _values() -> Finding:
     exact = {y: LOSSES["sigmoid_cross_entropy"].costs(z[:, None], np.full((len(z), 1), y)) for y in costs}
     pairs |= {f"cost at y={y:g}": (costs[y], exact[y]) for y in costs}
     worst = max(float(_wrong(*pair).sum()) for pair in pairs.values())
-    words = "; ".join(f"the {name} {_lost(z, *pair)}" for name, pair in pairs.items())
+    words = ", ".join(f"the {name} at {_where(z, _wrong(*pair))}" for name, pair in pairs.items())
     near = np.abs(z) <= 100
     lines = [
         Series("from the logit", z[near][::4], exact[0.0][near][::4]),
         Series("as printed", z[near][::4], costs[0.0][near][::4], kind="marks"),
     ]
     panel = Panel("Cost of a sigmoid neuron, y = 0", "z", "cost", lines, log="")
-    return Finding("E9", exactly(worst, 0), f"As printed, of {len(z)} inputs: {words}.", panels=[panel])
+    columns = "formula", "not finite at inputs", "finite, but off at inputs"
+    text = f"Of {len(z)} inputs z, not finite or off by more than {VALUE:g}: {words}."
+    rows = [columns, *((name, *_lost(z, *pair)) for name, pair in pairs.items())]
+    return Finding("E9", exactly(worst, 0), text, panels=[panel], rows=rows)
 
 
-def _lost(z: Array, value: Array, truth: Array) -> str:
+def _lost(z: Array, value: Array, truth: Array) -> tuple[str, str]:
     endless = ~np.isfinite(value)
-    off = _wrong(value, truth) & ~endless
-    return f"is not finite at {int(endless.sum())}{_first(z, endless)}, off at {int(off.sum())} more{_first(z, off)}"
+    return _where(z, endless), _where(z, _wrong(value, truth) & ~endless)
 
 
 def _wrong(value: Array, truth: Array) -> NDArray[np.bool_]:
@@ -95,8 +104,9 @@ def _wrong(value: Array, truth: Array) -> NDArray[np.bool_]:
     return wrong
 
 
-def _first(z: Array, bad: NDArray[np.bool_]) -> str:
-    return f" (from |z| = {np.abs(z[bad]).min():g})" if bad.any() else ""
+def _where(z: Array, bad: NDArray[np.bool_]) -> str:
+    """645 (from |z| = 355 on): at how many inputs, and the nearest to 0."""
+    return f"{bad.sum()}" + (f" (from |z| = {np.abs(z[bad]).min():g} on)" if bad.any() else "")
 
 
 # C6 to C8: what is right.
@@ -146,15 +156,19 @@ def _output_layer(rng: np.random.Generator) -> Finding:
         wrong = network.predict(X)[0] - Y
         printed_gradient = Parameters.from_weights([X.T @ wrong / len(X)], [wrong.mean(axis=0)]).flat[0]
         errors[loss], _ = error(network, X, Y, printed_gradient)
-    words = ", ".join(f"{loss.replace('_', ' ')} {value:.0e}" for loss, value in errors.items())
-    text = f"(ŷ − y)x and ŷ − y, averaged over a batch, against central differences: {words}."
+    worst = float(np.max(list(errors.values())))
     names = [loss.replace("_", " ") for loss in errors]
+    rows = [("cost", DISTANCE), *zip(names, map("{:.0e}".format, errors.values()), strict=True)]
+    text = (
+        f"(ŷ − y)x and ŷ − y, averaged over a batch, are within {worst:.0e} of central differences, relative to the "
+        f"largest slope, for each of {len(errors)} costs."
+    )
     lines = [
         Series("measured", list(errors.values()), range(len(errors)), kind="marks"),
         Series("1e-7", [GRADIENT] * 2, [-0.5, len(errors) - 0.5], kind="reference"),
     ]
     panel = Panel(AGAINST, DISTANCE, "", lines, log="x", names=names, named="y")
-    return Finding("C6", exactly(float(np.max(list(errors.values()))), GRADIENT), text, panels=[panel])
+    return Finding("C6", exactly(worst, GRADIENT), text, panels=[panel], rows=rows)
 
 
 def _recursion(rng: np.random.Generator) -> Finding:
@@ -259,8 +273,12 @@ def _scikit_learn() -> Finding:
     penalties = {size: _penalty(size) for size in (32, 128, 512)}
     low, high = min(penalties.values()), max(penalties.values())
     verdict = Verdict.SUPPORTED if high <= (1 + SAME) * low else Verdict.REFUTED
-    words = ", ".join(f"{number(value)} at B={size}" for size, value in penalties.items())
-    text = f"alpha=1 is a weight decay of {words}: alpha/B, since the penalty is divided by the size of the batch."
+    rows = [(f"{size}", number(value), number(value * size)) for size, value in penalties.items()]
+    (small, most, times_small), *_, (large, least, times_large) = rows
+    text = (
+        f"alpha=1 is a weight decay of {most} with batches of {small} examples and of {least} with {large}; times the "
+        f"batch size that is {times_small} and {times_large}."
+    )
     sizes = list(penalties)
     lines = [
         Series("measured", sizes, list(penalties.values()), kind="marks"),
@@ -269,7 +287,8 @@ def _scikit_learn() -> Finding:
     return Finding(
         "C2.sklearn",
         verdict,
-        text if verdict is Verdict.REFUTED else f"alpha=1 is a weight decay of {words}.",
+        text,
+        rows=[(BATCH_SIZE, "weight decay λ of alpha=1", "λ times the batch size"), *rows],
         panels=[Panel("What alpha=1 is", BATCH_SIZE, "weight decay λ", lines)],
     )
 
@@ -281,16 +300,9 @@ def _penalty(batch_size: int) -> float:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(batch_size, 4)), np.arange(batch_size) % 2
     rate = {"tiny": 1e-30, "free": 0.1, "bound": 0.1}
+    how = {"solver": "sgd", "momentum": 0, "batch_size": batch_size, "random_state": 0}
     W = {}
     for name, alpha in (("tiny", 0.0), ("free", 0.0), ("bound", 1.0)):
-        network = MLPClassifier(
-            (3,),
-            solver="sgd",
-            momentum=0,
-            alpha=alpha,
-            learning_rate_init=rate[name],
-            batch_size=batch_size,
-            random_state=0,
-        )
+        network = MLPClassifier((3,), alpha=alpha, learning_rate_init=rate[name], **how)
         W[name] = network.partial_fit(X, y, classes=[0, 1]).coefs_[0]
     return float(np.median((W["free"] - W["bound"]) / (0.1 * W["tiny"])))

@@ -20,7 +20,13 @@ def test_what_is_right_and_what_cannot_be_evaluated_is_found():
     verdicts = {claim: one.verdict for claim, one in found.items()}
     refuted = {"E8", "E9", "C3", "C2.sklearn"}
     assert verdicts == dict.fromkeys(("C6", "C7", "C8"), SUPPORTED) | dict.fromkeys(refuted, REFUTED)
-    assert not any("nan" in one.sentence for one in found.values())
+    assert not any("nan" in one.sentence or len(one.sentence) > 400 for one in found.values())
+    assert [row[1] for row in found["E8"].rows[1:]] == ["no value"] * 3
+    assert found["E8"].sentence.startswith("0 of 3 expressions have the shape of what they define; 3 have no value")
+    assert found["E9"].rows[1] == ("derivative", "291 (from |z| = 710 on)", "354 (from |z| = 355 on)")
+    assert "the derivative at 645 (from |z| = 355 on)" in found["E9"].sentence
+    assert [row[0] for row in found["C6"].rows[1:]] == [name.replace("_", " ") for name in LOSSES]
+    assert {row[2] for row in found["C2.sklearn"].rows[1:]} == {"1"}  # alpha/B
 
 
 @slow
