@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.analysis import Evidence, Finding, MakeEngine, Panel, Series, Trained, limits, relative, train_again
 from harness.inference import Comparison, Verdict, all_hold, exactly, opposite
 from harness.network import MLP, Accumulated, Parameters, Rows, gather, inplace_reduce
-from harness.report import interval, number
+from harness.report import answers, interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +33,15 @@ WAYS = {  # reduction, accumulate -> what is put together at which rate
     ("sum", "mean_of_means"): "mean of sums at ηK/B",
 }
 RANDOM, NOTHING, MEANS, RIGHT = ", random shards", "No cell was trained for it.", "mean_of_means", "by_examples"
+COSTS = {
+    "a lower": "lower",
+    "b lower": "higher",
+    "equivalent": "within 5 %",
+}  # of the mistake, by a comparison's verdict
+ANOTHER = {  # answers to which is added how much the cost moves: another training need not be much worse
+    "K3": "Yes: it is another training, and counting all examples, or tokens, repairs it.",
+    "K4": "Yes: it is a sum at η/B; dividing by the examples that it has repairs it.",
+}
 
 
 class Unequal(Accumulated):
@@ -172,6 +181,7 @@ def _to_rounding(evidence: Evidence) -> Finding:
         f"piece, relative to the parameters ({number(worst['float32'])} in single precision); with the same bits in "
         f"{sum(not own.any() for own in pairs.values())}.",
         panels=[_table(rows, "How far batches in parts end from batches in one piece")],
+        rows=_numbers(rows, "largest relative difference, computed"),
     )
 
 
@@ -186,12 +196,14 @@ def _factors(evidence: Evidence) -> Finding:
         for cell, off in _pairs(evidence, own, right, "micro_batches").items():
             rows.setdefault(words, {})[datasets[cell]] = off
     verdicts = [exactly(float(off.max()), 0.0) for own in rows.values() for off in own.values()]
-    said = "; ".join(f"{words} {number(max(off.max() for off in own.values()))}" for words, own in rows.items())
+    worst = max((float(off.max()) for own in rows.values() for off in own.values()), default=np.nan)
+    said = f"Largest relative difference to by examples at η: {number(worst)}, of "
     return Finding(
         "K2",
         all_hold(verdicts) if len(rows) == len(WAYS) else Verdict.UNRESOLVED,
-        f"Largest relative difference to by examples at η, over {len(verdicts)} pairs of cells: {said or 'no pair'}.",
+        f"{said}{answers.joined(rows)}, over {len(verdicts)} pairs of cells." if rows else NOTHING,
         panels=[_table(rows, "How far three ways at one lr_mean end from by examples")],
+        rows=_numbers(rows, "largest relative difference of"),
     )
 
 
@@ -248,30 +260,67 @@ def _said(claim: str, verdict: Verdict, tried: Sequence[Tried], found: Found, al
     if not tried:
         return Finding(claim, Verdict.UNRESOLVED, NOTHING)
     wrong, right = MISTAKES[claim]
-    parts = [f"{one.name} {number(float(one.off.max()))}, {_cost(found[claim, one.name])}" for one in tried]
     first, left = found[claim, tried[0].name].ratio, max(float(one.left.max()) for one in tried)
     rows = {wrong: {one.name: one.off for one in tried}, right: {one.name: one.left for one in tried}}
+    own = {one.name: found[claim, one.name] for one in tried}
     return Finding(
         claim,
         verdict,
-        f"The mistake ({wrong}): largest difference of the parameters to batches in one piece, and final cost as a "
-        f"multiple of theirs: {'; '.join(parts)}. The repair ({right}): a difference of at most {number(left)}.{also}",
+        f"The mistake ({wrong}) ends {_span(np.concatenate([one.off for one in tried]))} from batches in one piece, "
+        f"relative to the parameters, at {_costs(own)}. The repair ({right}) ends at most "
+        f"{number(left)} from them.{also}",
         unit=f"× the final cost ({tried[0].name})",
         effect=first if np.isfinite(first.low) else None,
         replicas=min(len(one.whole.costs) for one in tried),
-        panels=[
-            _table(rows, "How far both end from batches in one piece", across=True),
-            _ratios(wrong, {one.name: found[claim, one.name] for one in tried}),
-        ],
+        panels=[_table(rows, "How far both end from batches in one piece", across=True), _ratios(wrong, own)],
+        rows=list(_both_ways(tried, own, wrong, right)),
+        plain=f"{ANOTHER[claim]} {_moved(own)}" if claim in ANOTHER and verdict is Verdict.SUPPORTED else "",
     )
 
 
-def _cost(comparison: Comparison) -> str:
-    if np.isnan(comparison.ratio.estimate):
-        return f"no cost to compare (diverged in {comparison.diverged[0]}, in one piece in {comparison.diverged[1]})"
-    words = {"a lower": "lower", "b lower": "higher", "equivalent": "within 5 %"}.get(comparison.verdict, "unresolved")
-    lost = f", diverged in {comparison.diverged[0]}" if comparison.diverged[0] else ""
-    return f"{interval(comparison.ratio)} × the cost ({words}{lost})"
+def _both_ways(tried: Sequence[Tried], found: Mapping[str, Comparison], *ways: str) -> Iterator[tuple[str, ...]]:
+    off = [f"parameters off by (relative), {way}" for way in ways]
+    yield "data", *off, f"final cost (× in one piece), {ways[0]}", "the cost is"
+    for one in tried:
+        cost = found[one.name]
+        ratio = interval(cost.ratio) if np.isfinite(cost.ratio.estimate) else ""
+        lost = f" (diverged in {cost.diverged[0]}, in one piece in {cost.diverged[1]})" if any(cost.diverged) else ""
+        yield one.name, _span(one.off), _span(one.left), ratio, COSTS.get(cost.verdict, "unresolved") + lost
+
+
+def _span(values: Array) -> str:
+    known = values[np.isfinite(values)]
+    return " to ".join(dict.fromkeys(map(number, (known.min(), known.max())))) if len(known) else "an unknown number"
+
+
+def _costs(found: Mapping[str, Comparison]) -> str:
+    """1.22 to 1.59 × (random shards: 0.988 to 1.02 ×) their final cost, where costs can be compared."""
+    every, random = (
+        _span(np.array([own.ratio.estimate for name, own in found.items() if (RANDOM in name) == of]))
+        for of in (False, True)
+    )
+    also = f" (random shards: {random} ×)" if any(RANDOM in name for name in found) else ""
+    lost = " where neither diverged" if any(any(own.diverged) for own in found.values()) else ""
+    return f"{every} ×{also} their final cost{lost}"
+
+
+def _moved(found: Mapping[str, Comparison]) -> str:
+    """By how much the final cost moves at most, by its intervals; where a comparison is unresolved nothing is said."""
+    known = [own.ratio for own in found.values() if own.verdict in COSTS and np.isfinite(own.ratio.low)]
+    if not known:
+        return "How much the final cost moves is open."
+    most = np.ceil(np.round(1000 * max(max(ratio.high - 1, 1 - ratio.low) for ratio in known), 6)) / 10
+    moves = f"the final cost moves by at most {most:g} %"
+    if len(known) == len(found):
+        return f"{moves.capitalize()}."
+    return f"In {len(known)} of {len(found)} settings {moves}; in the others that is open."
+
+
+def _numbers(rows: Mapping[str, Mapping[str, Array]], first: str) -> list[tuple[str, ...]]:
+    """The largest difference of a replica, by name and dataset."""
+    datasets = dict.fromkeys(name for own in rows.values() for name in own)
+    body = [(name, *(number(own[of].max()) if of in own else "" for of in datasets)) for name, own in rows.items()]
+    return [(first, *datasets), *body] if body else []
 
 
 def _table(rows: Mapping[str, Mapping[str, Array]], title: str, across: bool = False) -> Panel:

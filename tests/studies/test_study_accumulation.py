@@ -10,7 +10,7 @@ from synthetic import cell, evidence
 
 from experiments import accumulation as study
 from experiments.accumulation import Accumulated, ClippedFirst, FullCount, Tokens, Trained, Unequal
-from harness.analysis.study import judged
+from harness.analysis.study import Finding, judged
 from harness.inference import Verdict
 from harness.network import MLP, SGD, Engine, Parameters
 from harness.runs import studies
@@ -56,12 +56,12 @@ def sweep(off: dict[str, float], n_replicas: int = R) -> Any:
 
 
 @pytest.fixture
-def verdicts(monkeypatch) -> Any:
+def findings(monkeypatch) -> Any:
     """mistakes: claim -> how far the wrong and the right way end; ratio: final cost of the wrong one over the whole."""
 
     def found(
         mistakes: dict[str, dict[str, float]] | None = None, ratio: float = 1.5, n_replicas: int = R, **off: float
-    ) -> dict[str, Verdict]:
+    ) -> dict[str, Finding]:
         ways = {
             id(engine): (claim, i) for claim, both in study.MISTAKES.items() for i, engine in enumerate(both.values())
         }
@@ -79,13 +79,65 @@ def verdicts(monkeypatch) -> Any:
         monkeypatch.setattr(study, "train_again", train)
         findings = judged(studies.definition("accumulation"), study.judge, swept)
         assert not any("nan" in finding.sentence for finding in findings)
-        return {finding.claim: finding.verdict for finding in findings}
+        assert max(len(finding.sentence) for finding in findings) <= 400
+        return {finding.claim: finding for finding in findings}
 
     return found
 
 
+@pytest.fixture
+def verdicts(findings) -> Any:
+    """The verdicts of `findings`, by claim."""
+    return lambda *given, **named: {claim: found.verdict for claim, found in findings(*given, **named).items()}
+
+
 def test_what_is_planted_is_found(verdicts):
     assert set(verdicts().values()) == {SUPPORTED}
+
+
+def test_sentences_have_the_extremes_and_tables_every_setting(findings):
+    found = findings()
+    assert "ends 0.03 from batches in one piece, relative to the parameters, at 1.5 × (random shards: 1 ×) their" in (
+        found["K5"].sentence
+    )
+    assert found["K2"].sentence.startswith(
+        "Largest relative difference to by examples at η: 0, of mean of means at η, "
+    )
+    head, *rows = found["K5"].rows
+    assert (head[0], head[-1]) == ("data", "the cost is")
+    assert {row[0]: (row[3], row[4]) for row in rows} == {
+        **dict.fromkeys(WHOLE, ("1.5 [1.5, 1.5]", "higher")),
+        **{dataset + study.RANDOM: ("1 [1, 1]", "within 5 %") for dataset in WHOLE},
+    }
+    assert found["K1"].rows[0] == ("largest relative difference, computed", *WHOLE)
+    assert ("in 4 parts, float32", "1e-06", "") in found["K1"].rows
+    assert len(found["K3"].rows) == 1 + 2 * len(WHOLE)
+
+
+@pytest.mark.parametrize(("ratio", "most"), [(1.004, "0.4 %"), (0.98, "2 %"), (1.0321, "3.3 %"), (1.5, "50 %")])
+def test_the_answer_says_how_much_the_cost_moves(findings, ratio, most):
+    for claim in ("K3", "K4"):
+        answer = findings(ratio=ratio)[claim].plain
+        assert answer == f"{study.ANOTHER[claim]} The final cost moves by at most {most}."
+        assert len(answer) <= 220
+    assert findings({"K3": {"right": 1e-8}})["K3"].plain == ""
+
+
+def test_the_answer_says_where_it_is_open_how_much_the_cost_moves(findings):
+    """Three replicas can show a tie but no difference: where costs scatter, nothing is known."""
+    assert findings(n_replicas=3)["K3"].plain.endswith(" How much the final cost moves is open.")
+    rng, bare = np.random.default_rng(0), evidence(one("digits"), answered=False)
+    found = bare.compare({"a": (np.ones(R), np.ones(R)), "b": (np.exp(rng.normal(size=R)), np.ones(R))})
+    assert study._moved(found) == "In 1 of 2 settings the final cost moves by at most 0 %; in the others that is open."
+
+
+def test_lost_replicas_are_said(findings):
+    bare = evidence(one("digits"), answered=False)
+    costs, lost = np.linspace(1, 2, R), np.where(np.arange(R) < 2, np.inf, 1.0)
+    found = bare.compare({"digits": (costs * lost, costs)})
+    assert study._costs(found) == "1 × their final cost where neither diverged"
+    tried = [study.Tried("digits", *[Trained(THETA, costs)] * 3)]
+    assert list(study._both_ways(tried, found, "wrong", "right"))[1][-1].endswith("(diverged in 2, in one piece in 0)")
 
 
 @pytest.mark.parametrize(
