@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, CLOCK_COLUMNS, Evidence, Finding, Panel, Series, quartiles
 from harness.inference import UNKNOWN, Interval, Verdict, inside, paired_ratio, pairs_to_tell, split_replicas, together
-from harness.report import number, price, verdicts_along
+from harness.report import number, price
+from harness.report.answers import WORDS, where
 
 Array = NDArray[np.floating]
 Grid = dict[float, Array]  # lr_mean -> costs (R,)
@@ -16,12 +17,17 @@ Grids = dict[float, Grid]  # B -> its grid
 Choices = dict[str, tuple[float, Array]]  # "tuned", "other" or a rule -> its rate at a batch size, and costs (R,)
 Found = Mapping[tuple[str, float], Choices]  # dataset, B ->
 
-PARTS = ("good", "beyond", "worst")  # of the claim: up to B_crit, beyond it, and about an unscaled rate
+PARTS = {  # of the claim: up to B_crit, beyond it, and about an unscaled rate
+    "good": "linear as good as any",
+    "beyond": "linear worse than tuned",
+    "worst": "unscaled the worst",
+}
 RULES = {"unscaled": 0.0, "√B": 0.5, "linear": 1.0}  # power of B
 BASE = 4  # batch size at which a rule's rate is tuned
 FAR = 16  # times the base, from where an unscaled rate is to be the worst
 ABOUT, ABOUTS = 3.0, (1.5, 2.0, 3.0, 5.0)  # factor to which B_crit is known: within it nothing is judged
 CLOSE, CLOSES = 0.05, (0.02, 0.05, 0.1, 0.2)  # costs this close count as equal
+MOST = 3  # settings that a sentence names
 HALF_STEP = 1.01 * np.log(2) / 4  # of grids whose rates go in steps of √2
 
 
@@ -36,11 +42,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Held:
-    """That a ratio of costs is at most so high, as a part of the claim says."""
+    """That a ratio of costs is at most so high, as a part of the claim says of a dataset and batch size."""
 
+    setting: tuple[str, float]
     part: str
     ratio: Interval
     highest: float
+
+    @property
+    def verdict(self) -> Verdict:
+        return inside(self.ratio, 0, self.highest)
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -77,24 +88,64 @@ def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Map
     read = sorted(
         f"{dataset} B={B:g}" for dataset, B in edges if B == BASE or tuning_counts(B, bends.get(dataset, np.nan))
     )
-    each, inner = parts_of(stated), [one.ratio for one in stated if one.part == "good" and np.isfinite(one.ratio.low)]
+    inner = [one.ratio for one in stated if one.part == "good" and np.isfinite(one.ratio.low)]
     n = min((len(costs) for own in found.values() for _, costs in own.values()), default=0)
     needed = [pairs_to_tell(one.ratio, n, 0, one.highest) for one in stated]
-    edge = f" On the edge of its grid, so not judged: the best rate of {', '.join(read)}; extend it." if read else ""
     return Finding(
         "G1",
         verdict,
-        "Median cost at equal epochs over that of the tuned rate (tuned: it is that rate), with the rate tuned at "
-        f"B={BASE} unscaled / √B / linear - {_shown(found)}. Linear no worse than any other rate up to "
-        f"B_crit/{ABOUT:g}: {each['good']}; worse than tuned from {ABOUT:g} B_crit: {each['beyond']}; unscaled the "
-        f"worst from B={FAR * BASE}: {each['worst']}. Verdict where B_crit is known to so large a factor: "
-        f"{verdicts_along(along)}; where costs so close are equal: {verdicts_along(margins)}.{edge}"
+        f"Median cost at equal epochs with the rate tuned at B={BASE} unscaled, times √B and times B, over that of the "
+        f"tuned rate.{_diverging(found)}{_on_edges(read)}"
         + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED else ""),
         unit="× the cost of the best other rate, linear rule below B_crit" if inner else "",
         effect=inner[0] if inner else None,
         replicas=n,
         panels=[_rule_panel(own, found) for own in readings],
+        rows=_rows(found, stated),
+        along={"the factor to which B_crit is known": along, "how close costs are equal": margins},
+        plain=_advice(stated) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _advice(stated: list[Held]) -> str:
+    """Of each part of the claim, with its constants as stated, where it holds; in plain words."""
+    good, beyond, worst = (_where([one for one in stated if one.part == part]) for part in PARTS)
+    return (
+        f"Times the batch it ends at most {CLOSE:.0%} above any other rate up to B_crit/{ABOUT:g}: {good}; above "
+        f"tuned from {ABOUT:g} B_crit on: {beyond}. Unscaled it ends highest from B={FAR * BASE} on: {worst}."
+    )
+
+
+def _where(own: list[Held]) -> str:
+    names = dict.fromkeys(one.setting[0] for one in own)
+    said = {name: together(one.verdict for one in own if one.setting[0] == name) for name in names}
+    return where(said) if len(set(said.values())) > 1 else WORDS[next(iter(said.values()), Verdict.UNRESOLVED)]
+
+
+def _diverging(found: Found) -> str:
+    """In how many settings the linear rule fails where the unscaled rate is to be the worst."""
+    costs = [own["linear"][1] for (_, B), own in found.items() if B >= FAR * BASE and "linear" in own]
+    lost = sum(bool(np.isinf(np.median(own))) for own in costs)
+    seen = f"In {lost} of {len(costs)} settings from B={FAR * BASE} on the linear rule's median training diverges."
+    return f" {seen}" if costs else ""
+
+
+def _on_edges(read: list[str]) -> str:
+    more = f" and {len(read) - MOST} more" if len(read) > MOST else ""
+    words = ", ".join(read[:MOST]) + more
+    return f" On the edge of its grid, so not judged: the best rate of {words}; extend it." if read else ""
+
+
+def _rows(found: Found, stated: list[Held]) -> list[tuple[str, ...]]:
+    rows = [("data", "B", *(f"{name}, × the tuned rate's cost" for name in RULES), *PARTS.values())]
+    for (dataset, B), own in found.items():
+        verdicts = {
+            part: [one.verdict for one in stated if one.setting == (dataset, B) and one.part == part] for part in PARTS
+        }
+        rows.append(
+            (dataset, f"{B:g}", *_costs(own), *(str(together(each)) if each else "" for each in verdicts.values()))
+        )
+    return rows
 
 
 def held(
@@ -102,7 +153,7 @@ def held(
 ) -> list[Held]:
     """What the claim says of every batch size, at one value of both constants."""
     return [
-        Held(part, paired_ratio(own[a][1], own[b][1]) if a in own and b in own else UNKNOWN, highest)
+        Held((dataset, B), part, paired_ratio(own[a][1], own[b][1]) if a in own and b in own else UNKNOWN, highest)
         for (dataset, B), own in found.items()
         for part, a, b, highest in claimed(B, bends.get(dataset, np.nan), about, close)
     ]
@@ -131,7 +182,7 @@ def tuning_counts(batch_size: float, bend: float) -> bool:
 
 
 def parts_of(said: list[Held]) -> dict[str, Verdict]:
-    verdicts = {part: [inside(one.ratio, 0, one.highest) for one in said if one.part == part] for part in PARTS}
+    verdicts = {part: [one.verdict for one in said if one.part == part] for part in PARTS}
     return {part: together(own or [Verdict.UNRESOLVED]) for part, own in verdicts.items()}
 
 
@@ -167,20 +218,13 @@ def rate_near(grid: Grid, rate: float) -> float:
     return np.inf if lost else np.nan
 
 
-def _shown(found: Found) -> str:
-    sizes = {dataset: [B for name, B in found if name == dataset] for dataset, _ in found}
-    return "; ".join(f"{d} " + ", ".join(f"B={B:g}: {_costs(found[d, B])}" for B in own) for d, own in sizes.items())
-
-
-def _costs(own: Choices) -> str:
+def _costs(own: Choices) -> Iterator[str]:
     """Median cost of each rule over that of the tuned rate, or that it is the tuned rate."""
-    words = []
     for name in RULES:
         rate, costs = own.get(name, (np.nan, np.array([np.nan])))
         ratio = float(np.median(costs) / np.median(own["tuned"][1]))
         told = "no cell" if np.isnan(ratio) else number(ratio) if np.isfinite(ratio) else "diverged"
-        words.append("tuned" if rate == own["tuned"][0] else told)
-    return " / ".join(words)
+        yield "= tuned" if rate == own["tuned"][0] else told
 
 
 def _rule_panel(own: Reading, found: Found) -> Panel:

@@ -41,25 +41,38 @@ def ceiling(B):
     return 0.1 * min(B, 64) / 4
 
 
-def rules(own, bend=B_CRIT):
+def rules(*own, bend=B_CRIT):
     data = SimpleNamespace(finished=pd.DataFrame({WALL: [60.0]}))
     of = Evidence(data, SimpleNamespace(n_replicas=20), None, np.random.default_rng(0))
-    return module.rules_against_tuning(of, [own], {"digits": bend})
+    return module.rules_against_tuning(of, list(own), {one.dataset: bend for one in own})
+
+
+def parts(found):
+    """Part of the claim -> its verdicts by batch size, where it says something."""
+    columns, *rows = found.rows
+    return {
+        part: {float(row[1]): row[columns.index(words)] for row in rows if row[columns.index(words)]}
+        for part, words in module.PARTS.items()
+    }
 
 
 def test_a_linear_rule_that_holds_up_to_the_bend_and_fails_beyond_is_seen_in_both_parts():
     found = rules(reading(ceiling))
-    assert (
-        "no worse than any other rate up to B_crit/3: supported; worse than tuned from 3 B_crit: supp" in found.sentence
+    assert parts(found)["good"] == {8: "supported", 16: "supported"}
+    assert parts(found)["beyond"] == {256: "supported", 1024: "supported"}
+    assert ("digits", "16", "1.76", "1.14", "= tuned") in [row[:5] for row in found.rows]
+    assert found.plain.startswith(
+        "Times the batch it ends at most 5% above any other rate up to B_crit/3: yes; above tuned from 3 B_crit "
+        "on: yes. Unscaled it ends highest from B=64 on: "
     )
-    assert "B=16: 1.76 / 1.14 / tuned, B=64" in found.sentence
     assert found.verdict is Verdict.CONDITIONAL  # at B = 1024, as far above the best rate as the unscaled one is below
 
 
 def test_a_linear_rule_that_is_off_by_one_step_is_found_to_be_worse():
     """With grids of steps of 2 the rule and tuning would be one cell."""
     found = rules(reading(lambda B: ceiling(B) * (1 if B == 4 else 2**-0.5), curvature=1.0))
-    assert "up to B_crit/3: refuted" in found.sentence
+    assert parts(found)["good"] == {8: "refuted", 16: "refuted"}
+    assert "up to B_crit/3: no;" in found.plain
     assert found.effect.low > 1.05
 
 
@@ -77,11 +90,26 @@ def test_rates_are_chosen_and_compared_on_disjoint_halves():
     assert (rate, costs.tolist()) == (1.0, [1.0] * 5)
 
 
+def test_the_answer_names_the_data_on_which_the_linear_rule_holds_and_those_on_which_it_does_not():
+    holds = reading(ceiling)
+    fails = reading(lambda B: ceiling(B) * (1 if B == 4 else 2**-0.5), curvature=1.0)
+    found = rules(holds, module.Reading("wine", fails.epochs, fails.grids))
+    assert "up to B_crit/3: on digits yes, on wine no; above tuned from 3 B_crit on: yes." in found.plain
+    assert len(found.plain) <= 220
+    assert {row[0] for row in found.rows[1:]} == {"digits", "wine"}
+
+
+def test_of_many_best_rates_on_an_edge_three_are_named():
+    assert module._on_edges(list("abcde")).endswith("the best rate of a, b, c and 2 more; extend it.")
+
+
 def test_noise_alone_makes_no_rule_worse():
     """Costs hardly depend on the rate: linear is as good as any, and nothing else of the claim holds."""
     found = rules(reading(ceiling, curvature=0.002))
-    assert "up to B_crit/3: supported; worse than tuned from 3 B_crit: refuted" in found.sentence
-    assert "unscaled the worst from B=64: refuted" in found.sentence
+    assert {part: set(own.values()) for part, own in parts(found).items()} == {
+        "good": {"supported"}, "beyond": {"refuted"}, "worst": {"refuted"},
+    }  # fmt: skip
+    assert "up to B_crit/3: yes; above tuned from 3 B_crit on: no. Unscaled" in found.plain
 
 
 def test_a_part_that_is_left_open_has_a_price():
@@ -93,8 +121,9 @@ def test_a_part_that_is_left_open_has_a_price():
 def test_a_verdict_that_hangs_on_the_margin_is_conditional_on_it():
     """One step of √2 off costs 12.8 %: no more than 20 %, and more than 10 %."""
     found = rules(reading(lambda B: ceiling(B) * (1 if B == 4 else 2**-0.5), curvature=1.0, noise=0.001))
-    along = "0.02 to 0.1 refuted; 0.2 conditional"
-    assert f"where costs so close are equal: {along}" in found.sentence or "0.2" in found.sentence
+    along = found.along["how close costs are equal"]
+    assert set(along) == set(module.CLOSES)
+    assert along[0.2] is Verdict.CONDITIONAL
     assert found.verdict is Verdict.CONDITIONAL
 
 
@@ -120,10 +149,9 @@ def test_an_edge_between_the_bounds_on_b_crit_is_read_by_no_part():
 
 def test_an_edge_leaves_open_the_part_that_reads_it_and_no_other():
     found = on_edge(8.0)
-    assert (
-        "no worse than any other rate up to B_crit/3: unresolved; worse than tuned from 3 B_crit: supp"
-        in found.sentence
-    )
+    assert parts(found)["good"] == {8: "unresolved", 16: "supported"}
+    assert set(parts(found)["beyond"].values()) == {"supported"}
+    assert "up to B_crit/3: not decided; above tuned from 3 B_crit on: yes" in found.plain
     assert "not judged: the best rate of digits B=8; extend it" in found.sentence
 
 
