@@ -70,15 +70,16 @@ def _timed(cell: "SweepCell", own: Sequence[Array]) -> "SweepCell":
         parts = zip(passes.by_phase(np.asarray(update)), own, strict=True)
         return np.sum([replica_seconds(n, replica, phase) for n, phase in parts], axis=0)
 
-    history = history.assign(train_seconds=seconds(history["update"], history["replica"]))
-    last = history[history["replica"] == 0].iloc[-1]
+    update, replica, examples = (history[name].to_numpy() for name in ("update", "replica", "examples"))
+    history = history.assign(train_seconds=seconds(update, replica))
+    last = np.flatnonzero(replica == 0)[-1]
     summary = dict(cell.summary)
-    if last["update"]:
+    if n_updates := update[last]:
         n_blocks = min(map(len, own))
-        shares = np.array(passes.by_phase(last["update"])) / last["update"]
+        shares = np.array(passes.by_phase(n_updates)) / n_updates
         spread = quartiles(np.sum([share * phase[:n_blocks] for share, phase in zip(shares, own, strict=True)], axis=0))
-        summary |= tables.update_times(1e6 * spread, last["examples"] / last["update"])
-        summary["time/train_seconds"] = float(last["update"] * spread[1])
+        summary |= tables.update_times(1e6 * spread, examples[last] / n_updates)
+        summary["time/train_seconds"] = float(n_updates * spread[1])
     if "to_target_updates" in replicas:
         to_target = seconds(replicas["to_target_updates"], replicas["replica"])
         replicas = replicas.assign(to_target_seconds=to_target)

@@ -63,8 +63,7 @@ def _texts(store: Store, runs: "Sequence[Run]", file: str) -> list[str | ConfigE
     """The file of each run, or why it is no text; from a server several at a time."""
 
     def read(run: "Run") -> str | ConfigError:
-        (folder := Path(scratch, run.info.run_id)).mkdir(exist_ok=True)
-        path = store.download(run, file, folder)
+        path = store.download(run, file, Path(scratch, run.info.run_id))
         try:
             return path.read_text(encoding="utf8")
         except PermissionError as error:

@@ -53,9 +53,7 @@ def _stored(path: Path) -> Study:
 
 
 def _download(store: "Store", scratch: Path, run_id: str, name: str) -> Path:
-    folder = scratch / run_id
-    folder.mkdir(exist_ok=True)
-    return store.download(store.get(run_id), name, folder)
+    return store.download(store.get(run_id), name, scratch / run_id)
 
 
 def names() -> list[str]:

@@ -172,7 +172,7 @@ class Runs:
         return any(item.path == path and not item.is_dir for item in listed)
 
     def download(self, run: "Run", path: str, to: Path) -> Path:
-        """One of a run's files, only to be read: the original if it is on this machine, else a copy in a folder."""
+        """One of a run's files, only to be read: the original if it is here, else a copy in a folder, which is made."""
         folder = path_of(run.info.artifact_uri)
         if folder and os.path.isfile(own := Path(folder, path)):
             return own
@@ -187,6 +187,7 @@ class Runs:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
+        to.mkdir(exist_ok=True)
         run_id, uri = run.info.run_id, f"{run.info.artifact_uri}/{path}"
         try:
             return download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=self.client.tracking_uri)
