@@ -1,6 +1,6 @@
 """Judges noise: how a curve depends on what was recorded, and how far one example's gradient is from the true one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,21 +8,33 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limits
-from harness.inference import SIGNIFICANCE, Interval, all_hold, geometric_mean_ratio, inside, mean_interval, together
+from harness.inference import (
+    SIGNIFICANCE,
+    Interval,
+    Verdict,
+    all_hold,
+    geometric_mean_ratio,
+    inside,
+    mean_interval,
+    together,
+)
 from harness.report import interval, number, verdicts_along
+from harness.report.answers import differing, telling, where
 
 Array = NDArray[np.floating]
+Key = tuple[str, str]  # curve or average, dataset
+Found = dict[float, dict[Key, Verdict]]  # limit -> verdicts
+Rows = list[tuple[str, ...]]
 
 NOISY = (0.05, 0.1, 0.2, 0.3)  # shares of epochs that end higher, above which somebody may call a curve noisy
 FAR = (1, 1.5, 2)  # ‖g_1 − G‖/‖G‖ above which an example's gradient may be called far; a gradient of zero has 1
+COUNTED = {"far": "with early updates counting more", "far_each": "with all updates counting alike"}
 LAW = (1.2, 1.25, 1.5)  # factors within which the law of sampling may be asked to hold
 RECORDINGS = {
     "last": "last batch of the epoch",
     "average": "average over the epoch's batches",
     "full": "training set after the epoch",
 }
-
-
 CLAIMED = 1.0  # batch size
 
 
@@ -88,6 +100,10 @@ def clipped(value: Interval, low: float, high: float) -> Interval:
     return replace(value, low=max(value.low, low), high=min(value.high, high))
 
 
+def _named(parts: dict[float, Verdict]) -> dict[str, Verdict]:
+    return {f"{limit:g}": verdict for limit, verdict in parts.items()}
+
+
 def judge(evidence: Evidence) -> Iterator[Finding]:
     yield noisy_curve(evidence)
     yield one_gradient(evidence)
@@ -108,32 +124,42 @@ def noisy_curve(evidence: Evidence) -> Finding:
         for arm, found in of_arms.items()
         for name in RECORDINGS
     }
-    own = {(dataset, name): ups[dataset, "B=1", name] for name in RECORDINGS for dataset in datasets}
-    parts = {limit: together(inside(value, limit, 1) for value in own.values()) for limit in NOISY}
+    own = {(name, dataset): ups[dataset, "B=1", name] for name in RECORDINGS for dataset in datasets}
+    found = {limit: {key: inside(value, limit, 1) for key, value in own.items()} for limit in NOISY}
+    parts = {limit: together(verdicts.values()) for limit, verdicts in found.items()}
     whole = [value.estimate for (_, arm, name), value in ups.items() if arm == "B=N" and name == "full"]
-    compared = f" At B=N the training set's cost has {number(max(whole))}." if whole else ""
+    compared = f"; at B=N at most {number(max(whole))} for the training set" if whole else ""
+    ranges = [f"{_span(own[name, data] for data in datasets)} for the {text}" for name, text in RECORDINGS.items()]
     jitter = [np.log(recording["last"].jitter / recording["full"].jitter) for recording in of_arms[datasets[0], "B=1"]]
     shown = [(arm, found[0]) for arm, found in runs.items() if arm[0] == datasets[0]]
+    verdict = together(parts.values())
     return Finding(
         "C11",
-        together(parts.values()),
-        f"Share of epochs at B=1 after which the curve is higher than before - {_listed(own, datasets)}.{compared} "
-        f"Noisy means a share above a limit; with a limit of {verdicts_along(parts)}. "
+        verdict,
+        f"Share of epochs at B=1 after which the curve is higher than before: {', '.join(ranges)}{compared}. "
         "The same weights make a wild or a smooth curve: say which is plotted.",
         unit=f"× as much jitter in the last batch's cost as in the training set's ({datasets[0]})",
         effect=geometric_mean_ratio(jitter),
         replicas=min(len(runs[dataset, "B=1"]) for dataset in datasets),
         panels=[*(_run(arm, curves) for arm, curves in shown), _ups(own, datasets)],
+        rows=_shares(own, found),
+        along={"the share of epochs that end higher, above which a curve is noisy": parts},
+        plain=_which_are_noisy(found, parts) if verdict is Verdict.CONDITIONAL else "",
     )
 
 
-def _listed(ups: dict[tuple[str, str], Interval], datasets: list[str]) -> str:
-    parts = []
-    for name, text in RECORDINGS.items():
-        values = ", ".join(f"{interval(ups[dataset, name])} on {dataset}" for dataset in datasets)
-        along = {limit: together(inside(ups[dataset, name], limit, 1) for dataset in datasets) for limit in NOISY}
-        parts.append(f"{text}: {values} ({verdicts_along(along)})")
-    return "; ".join(parts)
+def _shares(ups: dict[Key, Interval], found: Found) -> Rows:
+    columns = "curve at B=1", "data", "share of epochs that end higher", *(f"noisy above {limit}" for limit in NOISY)
+    verdicts = {key: [str(found[limit][key]) for limit in NOISY] for key in ups}
+    return [columns, *((RECORDINGS[key[0]], key[1], interval(ups[key]), *verdicts[key]) for key in ups)]
+
+
+def _which_are_noisy(found: Found, parts: dict[float, Verdict]) -> str:
+    limit = telling(found)
+    if limit is None:
+        return f"By the share of epochs above which a curve is noisy: {where(_named(parts), 'by ')}."
+    names = {"last": "the last batch's cost", "average": "the epoch's average", "full": "the training set's cost"}
+    return f"Noisy if more than {100 * limit:g} % of epochs end higher: {differing(found[limit], names)}."
 
 
 def _runs(evidence: Evidence) -> dict[tuple[str, str], list[dict[str, Array]]]:
@@ -157,10 +183,10 @@ def _run(arm: tuple[str, str], curves: dict[str, Array]) -> Panel:
     return Panel(f"One run, {arm[0]}, {arm[1]}", "epoch", "cost per example", lines, log="")
 
 
-def _ups(ups: dict[tuple[str, str], Interval], datasets: list[str]) -> Panel:
+def _ups(ups: dict[Key, Interval], datasets: list[str]) -> Panel:
     lines = []
     for i, (name, text) in enumerate(RECORDINGS.items()):
-        found = [ups[dataset, name] for dataset in datasets]
+        found = [ups[name, dataset] for dataset in datasets]
         x = np.arange(len(datasets)) + 0.15 * (i - 1)
         y, low, high = ([getattr(value, part) for value in found] for part in ("estimate", "low", "high"))
         lines.append(Series(text, x, y, low, high, kind="marks"))
@@ -180,25 +206,22 @@ def one_gradient(evidence: Evidence) -> Finding:
     confidence = 1 - SIGNIFICANCE / len(datasets)
     ones = measured[measured["batch_size"] == CLAIMED].groupby("dataset", sort=False)
     parts = measured[measured["batch_size"] < measured["n_train"]].groupby("dataset", sort=False)
-    far = {(name, how): geometric_mean_ratio(np.log(own[how])) for name, own in ones for how in ("far", "far_each")}
-    ratios = {name: mean_interval(own["ratio"], confidence) for name, own in parts}
-    cosines = {name: clipped(mean_interval(own["cosine"]), -1, 1) for name, own in ones}
-    words = "; ".join(
-        f"{name} {interval(far[name, 'far'])} and {interval(far[name, 'far_each'])}, cosine {interval(cosines[name])}, "
-        f"squared distances {interval(ratios[name])} × the law's"
-        for name in datasets
-    )
-    distances = {limit: together(inside(value, limit, np.inf) for value in far.values()) for limit in FAR}
+    far = {(how, name): geometric_mean_ratio(np.log(own[how])) for name, own in ones for how in COUNTED}
+    ratios = {str(name): mean_interval(own["ratio"], confidence) for name, own in parts}
+    cosines = {str(name): clipped(mean_interval(own["cosine"]), -1, 1) for name, own in ones}
+    found = {limit: {key: inside(value, limit, np.inf) for key, value in far.items()} for limit in FAR}
+    distances = {limit: together(own.values()) for limit, own in found.items()}
     laws = {factor: together(inside(value, 1 / factor, factor) for value in ratios.values()) for factor in LAW}
+    verdict = all_hold([together(distances.values()), together(laws.values())])
+    early, alike = (_span(far[how, name] for name in datasets) for how in COUNTED)
     return Finding(
         "C12",
-        all_hold([together(distances.values()), together(laws.values())]),
-        "‖g_1 − G‖/‖G‖, median of a run, first over the measured updates, ten in each decade, so that early updates "
-        f"count more, then with every update of the run counting alike: {words}. One example's gradient is far from "
-        f"the true one, if far begins at {verdicts_along(distances)}; the law of sampling without replacement holds "
-        f"within a factor of {verdicts_along(laws)}.",
+        verdict,
+        f"‖g_1 − G‖/‖G‖, median of a run: {early} over the measured updates, ten in each decade, so that early updates "
+        f"count more; {alike} with every update counting alike. Squared distances are {_span(ratios.values())} times "
+        "what the law of sampling without replacement says.",
         unit=f"× ‖G‖, median distance over the measured updates, B=1 ({datasets[0]})",
-        effect=far[datasets[0], "far"],
+        effect=far["far", datasets[0]],
         replicas=int(ones.size().min()),
         panels=[
             _far(far, datasets),
@@ -206,7 +229,39 @@ def one_gradient(evidence: Evidence) -> Finding:
             _held(ratios, datasets),
             _cosines(measured, datasets),
         ],
+        rows=_by_data(far, cosines, ratios, found),
+        along={
+            "what counts as far (times ‖G‖)": distances,
+            "the factor within which the law of sampling has to hold": laws,
+        },
+        plain=_how_far(found, distances, laws) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _span(values: Iterable[Interval]) -> str:
+    """From the least to the largest estimate."""
+    own = [value.estimate for value in values]
+    return " to ".join(dict.fromkeys(map(number, (min(own), max(own)))))
+
+
+def _by_data(far: dict[Key, Interval], cosines: dict[str, Interval], ratios: dict[str, Interval], found: Found) -> Rows:
+    distance, law_ = "‖g_1 − G‖/‖G‖", "squared distances, × the law's"
+    rows: Rows = [("data", f"{distance}, early updates count more", "updates count alike", "cosine", law_, "far, from")]
+    for name in ratios:
+        verdicts = {limit: together(own[how, name] for how in COUNTED) for limit, own in found.items()}
+        numbers = [*(far[how, name] for how in COUNTED), cosines[name], ratios[name]]
+        rows.append((name, *map(interval, numbers), verdicts_along(verdicts)))
+    return rows
+
+
+def _how_far(found: Found, distances: dict[float, Verdict], laws: dict[float, Verdict]) -> str:
+    """Where it is far, by the most telling limit; whether batches follow the law."""
+    limit = telling(found)
+    far = f"Far is, if it begins at a distance: {where(_named(distances), 'of ')}"
+    if limit is not None:
+        far = f"If far begins at {limit:g} times the true gradient's length: {differing(found[limit], COUNTED)}"
+    law_ = "" if set(laws.values()) == {Verdict.SUPPORTED} else f": {where(_named(laws), 'within ')}"
+    return f"{far}. Batches follow the law of sampling{law_}."
 
 
 def _distances(evidence: Evidence, cell: pd.Series) -> dict[str, object]:
@@ -241,11 +296,11 @@ def weighted_median(values: ArrayLike, weights: ArrayLike) -> float:
     return float(np.asarray(values, dtype=float)[order][np.searchsorted(sums, sums[-1] / 2)])
 
 
-def _far(far: dict[tuple[str, str], Interval], datasets: list[str]) -> Panel:
+def _far(far: dict[Key, Interval], datasets: list[str]) -> Panel:
     lines = []
     for i, (how, label) in enumerate({"far": "early updates count more", "far_each": "updates count alike"}.items()):
         x = np.arange(len(datasets)) + 0.16 * (i - 0.5)
-        lines.append(Series(label, x, *limits(far[name, how] for name in datasets), kind="marks"))
+        lines.append(Series(label, x, *limits(far[how, name] for name in datasets), kind="marks"))
     zero = Series("a gradient of zero", [-0.5, len(datasets) - 0.5], [1, 1], kind="reference")
     return Panel("Distance of one example's gradient", "", "‖g_1 − G‖ / ‖G‖", [*lines, zero], log="", names=datasets)
 

@@ -1,6 +1,7 @@
 """Answers in plain words: which settings say yes, and which no."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +39,33 @@ def where(parts: Mapping[str, Verdict], before: str = "on ") -> str:
 
 
 def by_constants(along: Mapping[str, Mapping[float, Verdict]]) -> str:
-    """`by the margin: 0.1 yes, 0.05 no`: of free constants, words -> value -> verdict, all but those that always say yes."""
+    """`by the margin: 0.1 yes, 0.05 no`: free constants (words -> value -> verdict), but those of which all say yes."""
     parts = {words: {number(x): found for x, found in own.items()} for words, own in along.items()}
     told = (words for words, own in parts.items() if set(own.values()) != {Verdict.SUPPORTED})
     return "; ".join(f"by {words}: {where(parts[words], '')}" for words in told)
+
+
+def telling(along: Mapping[float, Mapping[Any, Verdict]]) -> float | None:
+    """The constant by which some settings say yes and others no, and most are decided; None if there is none."""
+    differ = [x for x, own in along.items() if {*DECIDED} <= {*own.values()}]
+    return max(differ, key=lambda x: sum(found in DECIDED for found in along[x].values()), default=None)
+
+
+def differing(parts: Mapping[tuple[str, str], Verdict], names: Mapping[str, str]) -> str:
+    """`the mean and the sum on iris yes, on wine no; the median yes`: of (key, dataset), names has words for the keys.
+
+    Keys that agree on every dataset stand together.
+    """
+    alike: dict[tuple[tuple[str, Verdict], ...], list[str]] = {}
+    for key, words in names.items():
+        own = tuple((dataset, verdict) for (of, dataset), verdict in parts.items() if of == key)
+        alike.setdefault(own, []).append(words)
+    return "; ".join(f"{joined(some)} {_one_or_where(dict(own))}" for own, some in alike.items())
+
+
+def _one_or_where(parts: Mapping[str, Verdict]) -> str:
+    first, *others = set(parts.values())
+    return where(parts) if others else WORDS[first]
 
 
 def by_size(parts: Mapping[tuple[str, float], Verdict], size: str = "B") -> str:

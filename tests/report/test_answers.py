@@ -4,7 +4,18 @@ import numpy as np
 
 from harness.analysis import Ratio
 from harness.inference import Interval, Verdict
-from harness.report.answers import by_constants, by_size, joined, percent, places, spread, where, why_open
+from harness.report.answers import (
+    by_constants,
+    by_size,
+    differing,
+    joined,
+    percent,
+    places,
+    spread,
+    telling,
+    where,
+    why_open,
+)
 
 
 def test_names_are_joined_as_in_a_sentence():
@@ -62,3 +73,24 @@ def test_constants_stand_with_the_verdict_of_each_value_unless_all_support():
     along = {"the margin": {0.05: no, 0.1: yes, 0.25: yes}, "the factor": {2: yes, 3: yes}}
     assert by_constants(along) == "by the margin: 0.1 and 0.25 yes, 0.05 no"
     assert by_constants({"the factor": {2: yes}}) == ""
+
+
+def test_the_constant_that_tells_most_has_both_answers():
+    yes, no, open_ = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.UNRESOLVED
+    along = {
+        1.0: {"a": yes, "b": yes, "c": yes},
+        1.5: {"a": yes, "b": open_, "c": no},
+        2.0: {"a": yes, "b": no, "c": no},
+    }
+    assert telling(along) == 2.0
+    assert telling({1.0: along[1.0]}) is None
+
+
+def test_names_that_agree_on_every_dataset_stand_together():
+    found = {
+        (name, dataset): Verdict.REFUTED if dataset == "wine" and name != "median" else Verdict.SUPPORTED
+        for name in ("mean", "median", "sum")
+        for dataset in ("iris", "wine")
+    }
+    names = {"mean": "the mean", "median": "the median", "sum": "the sum"}
+    assert differing(found, names) == "the mean and the sum on iris yes, on wine no; the median yes"

@@ -23,6 +23,7 @@ noisiness, recordings, sizes, law, weighted_median = (
 N, EPOCHS = 20, 25
 WILD, CALM = 0.6, 1e-4  # standard deviation of log cost around a trend that falls by 4 % an epoch
 DATASETS = ("iris", "wine")
+LIMITS = {0.05: Verdict.SUPPORTED, 0.1: Verdict.SUPPORTED, 0.2: Verdict.UNRESOLVED, 0.3: Verdict.REFUTED}
 
 
 def run(dataset, B, seed, batch=WILD, full=WILD, factor=1.0, far=3.0, late=None):
@@ -61,7 +62,15 @@ def runs(n_seeds=6, datasets=DATASETS, **how):
 
 
 def judged(*cells):
-    return {found.claim: found for found in judge(synthetic.evidence(*cells, n_replicas=1, answered=False))}
+    findings = {found.claim: found for found in judge(synthetic.evidence(*cells, n_replicas=1, answered=False))}
+    assert all(len(found.sentence) <= 400 and len(found.plain) <= 220 for found in findings.values())
+    return findings
+
+
+def along(finding, *words):
+    """The verdicts by the constant whose name begins with these words."""
+    (found,) = (parts for name, parts in finding.along.items() if name.startswith(words))
+    return found
 
 
 # The measures
@@ -139,12 +148,34 @@ def test_a_noisy_curve(noise, verdict):
     found = judged(*runs(**noise))["C11"]
     assert found.verdict == verdict
     assert "nan" not in found.sentence
-    assert "with a limit of 0.05" in found.sentence
+    assert list(along(found, "the share of epochs")) == [0.05, 0.1, 0.2, 0.3]
+    assert len(found.rows) == 1 + 3 * len(DATASETS)
+
+
+def test_the_answer_says_which_curves_are_noisy():
+    found = judged(*runs(full=CALM))["C11"]
+    assert re.fullmatch(
+        r"Noisy if more than \d+ % of epochs end higher: the last batch's cost and the epoch's average yes; "
+        r"the training set's cost no\.",
+        found.plain,
+    )
+    assert {row[0] for row in found.rows[1:] if set(row[3:]) == {"refuted"}} == {"training set after the epoch"}
+
+
+def test_the_answer_says_by_which_limit_where_all_curves_are_alike():
+    found = {limit: dict.fromkeys([("last", "iris"), ("full", "iris")], verdict) for limit, verdict in LIMITS.items()}
+    words = judge.__globals__["_which_are_noisy"](found, LIMITS)
+    assert (
+        words
+        == "By the share of epochs above which a curve is noisy: by 0.05 and 0.1 yes, by 0.3 no, by 0.2 not decided."
+    )
 
 
 def test_datasets_may_disagree():
     cells = [*runs(datasets=["iris"]), *runs(datasets=["wine"], batch=CALM, full=CALM)]
-    assert judged(*cells)["C11"].verdict == Verdict.CONDITIONAL
+    found = judged(*cells)["C11"]
+    assert found.verdict == Verdict.CONDITIONAL
+    assert found.plain.endswith("the epoch's average and the training set's cost on iris yes, on wine no.")
 
 
 def test_two_runs_tell_nothing():
@@ -155,7 +186,7 @@ def test_two_runs_tell_nothing():
 
 def test_a_run_at_full_batch_is_compared():
     found = judged(*runs(), *(run("iris", N, seed, full=CALM) for seed in range(3)))
-    assert "At B=N the training set's cost has 0." in found["C11"].sentence
+    assert "at B=N at most 0 for the training set." in found["C11"].sentence
     assert len(found["C11"].panels) == 3
 
 
@@ -179,8 +210,27 @@ def test_one_gradient(how, verdict):
 
 
 def test_a_distance_is_told_over_measured_updates_and_over_all():
-    found = judged(*runs(far=3.0, late=0.3))["C12"].sentence
-    assert re.search(r"iris [23]\.\d+ \[.*?\] and 0\.[23]\d* \[", found)
+    found = judged(*runs(far=3.0, late=0.3))["C12"]
+    (row,) = (row for row in found.rows if row[0] == "iris")
+    assert re.fullmatch(r"[23]\.\d+ \[.*\]", row[1])
+    assert re.fullmatch(r"0\.[23]\d* \[.*\]", row[2])
+    assert found.plain == (
+        "If far begins at 1 times the true gradient's length: with early updates counting more yes; with all updates "
+        "counting alike no. Batches follow the law of sampling."
+    )
+
+
+def test_the_answer_says_on_which_data_a_gradient_is_far_and_by_which_factor_the_law_holds():
+    found = judged(*runs(datasets=["iris"], far=1.25), *runs(datasets=["wine"], far=3.0))["C12"]
+    assert found.verdict == Verdict.CONDITIONAL
+    assert (
+        ": with early updates counting more and with all updates counting alike on wine yes, on iris no. "
+        in found.plain
+    )
+    assert set(along(found, "the factor").values()) == {Verdict.SUPPORTED}
+    law = judged(*runs(factor=1.4))["C12"]
+    assert along(law, "the factor")[1.5] == Verdict.SUPPORTED
+    assert "Batches follow the law of sampling: within 1.5 yes, within 1.2" in law.plain
 
 
 def test_a_weighted_median_is_that_of_repeated_values():
