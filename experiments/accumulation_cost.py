@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, at_the_edge, limits
 from harness.inference import Comparison, Interval, Verdict, geometric_mean_ratio, inside, lower, together
-from harness.report import interval, verdicts_along
+from harness.report import answers, interval, number
 from harness.training import readings
 
 Array = NDArray[np.floating]
@@ -31,17 +31,49 @@ def as_long(evidence: Evidence) -> Finding:
     if not ratios:
         return Finding("K7", Verdict.UNRESOLVED, "No update in parts was timed beside one in one piece.")
     along = {margin: together(inside(ratio, 0, margin) for ratio in ratios.values()) for margin in MARGINS}
-    said = ", ".join(f"{interval(ratio)} in {n} of {TIMED / n:g} examples" for n, ratio in ratios.items())
-    shown = SHOWN if SHOWN in ratios else max(ratios)
+    verdict, shown = together(along.values()), SHOWN if SHOWN in ratios else max(ratios)
+    least, most = (by(ratios, key=lambda n: ratios[n].estimate) for by in (min, max))
     return Finding(
         "K7",
-        together(along.values()),
-        f"Time of an update over that in one piece: {said}. Along the margin: {verdicts_along(along)}.",
+        verdict,
+        f"An update of B={TIMED} takes from {number(ratios[least].estimate)} (in {least} micro-batches) to "
+        f"{number(ratios[most].estimate)} (in {most}) times as long as in one piece.",
         unit=f"× the time of an update in one piece ({shown} micro-batches of {TIMED / shown:g})",
         effect=ratios[shown],
         replicas=1,
         panels=[_times(ratios)],
+        rows=list(_by_size(ratios)),
+        along={"the margin (times as long as in one piece)": along},
+        plain=f"An update takes {_within(ratios)}." if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _by_size(ratios: Mapping[int, Interval]) -> Iterator[tuple[str, ...]]:
+    yield "micro-batches", "examples in each", "time of an update (× in one piece)", "an update takes"
+    for n, ratio in ratios.items():
+        yield str(n), f"{TIMED / n:g}", interval(ratio), _longer(ratio)
+
+
+def _within(ratios: Mapping[int, Interval]) -> str:
+    """`at most 5 % longer in micro-batches of 256 examples, more than 2 times as long in those of 16 and 4`."""
+    sizes: dict[str, list[str]] = {}
+    for n, ratio in ratios.items():
+        sizes.setdefault(_longer(ratio), []).append(f"{TIMED / n:g}")
+    (first, own), *others = sizes.items()
+    rest = (f", {words} in those of {answers.joined(those)}" for words, those in others)
+    return f"{first} in micro-batches of {answers.joined(own)} examples{''.join(rest)}"
+
+
+def _longer(ratio: Interval) -> str:
+    """By the largest margin that its interval is beyond, and the smallest one that it keeps."""
+    found = {margin: inside(ratio, 0, margin) for margin in MARGINS}
+    beyond, *_ = [100 * (margin - 1) for margin in reversed(MARGINS) if found[margin] is Verdict.REFUTED] or [0]
+    kept, *_ = [100 * (margin - 1) for margin in MARGINS if found[margin] is Verdict.SUPPORTED] or [0]
+    if beyond and kept:
+        return f"{beyond:.0f} to {kept:.0f} % longer"
+    if kept:
+        return f"at most {kept:.0f} % longer"
+    return f"more than {1 + beyond / 100:g} times as long" if beyond else "a time that is not decided"
 
 
 def time_ratios(evidence: Evidence) -> dict[int, Interval]:
@@ -73,18 +105,30 @@ def update_after_each(evidence: Evidence) -> Finding:
     if not found:
         return Finding("K8", Verdict.UNRESOLVED, "The two ways were not both trained at several rates.")
     verdicts = {times: verdict for times, (verdict, *_) in along.items()}
-    said = "; ".join(f"{dataset} {clock} {interval(own.ratio)}" for (dataset, clock), own in found.items())
+    known = [own.ratio.estimate for own in found.values() if np.isfinite(own.ratio.estimate)]
+    said = f"{number(min(known))} to {number(max(known))} times" if known else "an unknown share of"
+    lost = ", where both reach it" if any(own.finite < own.pairs + own.dropped for own in found.values()) else ""
     (dataset, _), first = next(iter(found.items()))
     return Finding(
         "K8",
         together(verdicts.values()),
-        f"To the target, an update after every micro-batch over accumulating four: {said}.{edge} By the target, in "
-        f"multiples of a tenth of the initial cost: {verdicts_along(verdicts)}.",
+        f"To a tenth of the initial cost, each at its best rate, an update after every micro-batch needs {said} the epochs "
+        f"or seconds of accumulating four, on {answers.joined(dict.fromkeys(name for name, _ in found))}{lost}.{edge}",
         unit=f"× the epochs to target ({dataset})",
         effect=first.ratio if np.isfinite(first.ratio.low) else None,
         replicas=min(own.pairs for own in found.values()),
         panels=[_ways(found, clock) for clock in CLOCKS],
+        rows=list(_by_target({times: own for times, (_, own, _) in along.items()})),
+        along={"the target (share of the initial cost)": {times / 10: own for times, own in verdicts.items()}},
     )
+
+
+def _by_target(found: Mapping[float, Mapping[tuple[str, str], Comparison]]) -> Iterator[tuple[str, ...]]:
+    """Of each dataset and clock the ratio to every target."""
+    yield "data", "clock", *(f"to {times / 10:g} of the initial cost (× accumulation's)" for times in found)
+    for dataset, clock in found[TARGETS[0]]:
+        ratios = (found[times][dataset, clock].ratio for times in found)
+        yield dataset, clock, *(interval(r) if np.isfinite(r.estimate) else "not reached by both" for r in ratios)
 
 
 def earlier(evidence: Evidence) -> tuple[Verdict, dict[tuple[str, str], Comparison], str]:

@@ -9,8 +9,8 @@ import pytest
 from synthetic import cell, evidence
 
 from experiments import accumulation_cost as study
-from harness.analysis.study import judged
-from harness.inference import Verdict
+from harness.analysis.study import Finding, judged
+from harness.inference import Interval, Verdict
 from harness.runs import studies
 
 SUPPORTED, REFUTED, UNRESOLVED, CONDITIONAL = (
@@ -50,10 +50,15 @@ def two_ways(saved: dict[str, float], best: float = 0.5, noise: float = 0.01) ->
 
 
 def verdicts(*cells: dict[str, Any], n_replicas: int = 10) -> dict[str, Verdict]:
+    return {claim: finding.verdict for claim, finding in found_in(*cells, n_replicas=n_replicas).items()}
+
+
+def found_in(*cells: dict[str, Any], n_replicas: int = 10) -> dict[str, Finding]:
     swept = evidence(*cells, n_replicas=n_replicas, answered=False)
     findings = judged(studies.definition("accumulation_cost"), study.judge, swept)
     assert not any("nan" in finding.sentence for finding in findings)
-    return {finding.claim: finding.verdict for finding in findings}
+    assert max(len(finding.sentence) for finding in findings) <= 400
+    return {finding.claim: finding for finding in findings}
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,29 @@ def verdicts(*cells: dict[str, Any], n_replicas: int = 10) -> dict[str, Verdict]
 )
 def test_the_time_in_parts_is_judged_at_every_margin(longer, verdict):
     assert verdicts(*timed(longer))["K7"] is verdict
+
+
+def test_the_answer_says_from_which_micro_batch_on_it_takes_as_long():
+    found = found_in(*timed({2: 0.96, 8: 1.42, 32: 3.3, 128: 10.0}))["K7"]
+    assert found.plain == (
+        "An update takes at most 5 % longer in micro-batches of 256 examples, 25 to 50 % longer in those of 64, more "
+        "than 2 times as long in those of 16 and 4."
+    )
+    assert found.sentence.startswith("An update of B=512 takes from 0.9")
+    assert [(row[0], row[1], row[3]) for row in found.rows[1:]] == [
+        ("2", "256", "at most 5 % longer"), ("8", "64", "25 to 50 % longer"),
+        ("32", "16", "more than 2 times as long"), ("128", "4", "more than 2 times as long"),
+    ]  # fmt: skip
+    (along,) = found.along.values()
+    assert along == dict.fromkeys(study.MARGINS, CONDITIONAL)
+    assert found_in(*timed({2: 1.0, 8: 1.02}))["K7"].plain == ""
+
+
+def test_the_answer_says_which_micro_batches_are_not_decided():
+    wide, narrow = Interval(1.0, 0.5, 3.0), Interval(1.0, 0.99, 1.01)
+    assert study._within({2: narrow, 8: wide}) == (
+        "at most 5 % longer in micro-batches of 256 examples, a time that is not decided in those of 64"
+    )
 
 
 def test_noisy_blocks_decide_nothing():
@@ -86,8 +114,21 @@ def test_an_update_after_every_part_is_judged_by_epochs_and_seconds(saved, verdi
     assert verdicts(*two_ways(saved))["K8"] is verdict
 
 
+def test_the_ratios_stand_in_a_table_and_their_extremes_in_the_sentence():
+    found = found_in(*two_ways({"digits": 4.0, "wine": 2.0}))["K8"]
+    assert [row[:2] for row in found.rows[1:]] == [
+        (name, clock) for name in ("digits", "wine") for clock in study.CLOCKS
+    ]
+    assert all(len(row) == 2 + len(study.TARGETS) for row in found.rows)
+    assert found.rows[1][2].startswith("0.25")
+    assert "needs 0.25" in found.sentence
+    assert found.sentence.endswith(" times the epochs or seconds of accumulating four, on digits and wine.")
+
+
 def test_a_best_rate_on_the_edge_makes_no_claim():
-    assert verdicts(*two_ways({"digits": 4.0, "wine": 3.0}, best=RATES[-1]))["K8"] is UNRESOLVED
+    found = found_in(*two_ways({"digits": 4.0, "wine": 3.0}, best=RATES[-1]))["K8"]
+    assert found.verdict is UNRESOLVED
+    assert "add higher rates" in found.sentence
 
 
 def test_a_verdict_that_hangs_on_the_target_is_conditional():
@@ -103,7 +144,10 @@ def test_a_verdict_that_hangs_on_the_target_is_conditional():
         own["history"] = late
     found = {finding.claim: finding for finding in study.judge(evidence(*cells, answered=False))}["K8"]
     assert found.verdict is CONDITIONAL
-    assert found.sentence.endswith("in multiples of a tenth of the initial cost: 1 supported; 1.5 to 2 refuted.")
+    (along,) = found.along.values()
+    assert {f"{share:g}": verdict for share, verdict in along.items()} == {
+        "0.1": SUPPORTED, "0.15": REFUTED, "0.2": REFUTED,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("half", [slice(0, 8), slice(8, 16)])
