@@ -1,6 +1,6 @@
 """Judges optimisers: updates with and without momentum, Adam's best rates, Adam on sums and on means."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from harness.analysis import (
     updates_to_target,
 )
 from harness.inference import (
+    Array,
     Exponent,
     Interval,
     Status,
@@ -31,7 +32,7 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import held, interval, number, verdicts_along
+from harness.report import answers, held, interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,18 +66,59 @@ def momentum(evidence: Evidence) -> Finding:
     best, found = by_goal[EASIER[0]][0], savings[EASIER[0]]
     parts = {saved: _everywhere(found, saved) for saved in SAVED}
     goals = {times: _everywhere(own, STATED) for times, own in savings.items()}
+    ends = [(sizes[SMALL], sizes[max(sizes)]) for own in savings.values() for sizes in own.values() if SMALL in sizes]
+    small, large = ([pair[i].limits for pair in ends[: len(found)]] for i in (0, 1))
     first = next((sizes[max(sizes)] for name, sizes in found.items() if name == "digits"), None)
     return Finding(
         "L7",
-        together([*parts.values(), *goals.values()]),
-        f"Updates with momentum over updates without, to a fixed cost: {_ratios(found) or 'not measured'}. Where to "
-        f"save is to need so many fewer, as a part: {verdicts_along(parts)}; where it is {STATED:g}, to so many times "
-        f"that cost: {verdicts_along(goals)}.{_elsewhere(savings)}",
+        verdict := together([*parts.values(), *goals.values()]),
+        "Updates with momentum over updates without, each at its best rate, to the lowest cost: at "
+        f"B={SMALL:g} {answers.spread(small)}, at B=N {answers.spread(large)}."
+        + answers.why_open([one for pair in ends for one in pair], (1 - STATED, np.inf)),
         unit="× the updates without momentum (digits, B=N)" if first else "",
         effect=first.effect if first else None,
         replicas=min((own.pairs for sizes in found.values() for own in sizes.values()), default=0),
         panels=[_updates(best, str(dataset)) for dataset in dict.fromkeys(best["dataset"])],
+        rows=_by_goal(savings) if found else (),
+        along={
+            "the part of the updates that counts as saved": parts,
+            f"the cost to be reached, in multiples of the lowest (to save is {answers.percent(STATED)})": goals,
+        },
+        plain="" if verdict in answers.DECIDED or not found else _to_goals(savings),
     )
+
+
+def _to_goals(savings: Mapping[float, Savings]) -> str:
+    """On which data the claim holds to the lowest cost, and to the highest."""
+    lowest, highest = (
+        answers.where({name: large_only(sizes, STATED) for name, sizes in savings[times].items()})
+        for times in (EASIER[0], EASIER[-1])
+    )
+    saving = f"If a saving is {answers.percent(STATED)} or more"
+    return f"{saving}, to the lowest cost {lowest}; to {EASIER[-1]:g} times that cost {highest}."
+
+
+def _by_goal(savings: Mapping[float, Savings]) -> list[tuple[str, ...]]:
+    """A row for each dataset and cost: the ratio at the smallest B, at those between, at B=N."""
+    every = [sizes for found in savings.values() for sizes in found.values()]
+    between = sorted({B for sizes in every for B in sizes if SMALL < B < max(sizes)})
+    head = ("data", "cost", *(f"× the updates at {B}" for B in (f"B={SMALL:g}", *(f"B={B:g}" for B in between), "B=N")))
+    judged = (1 - STATED, np.inf)
+    return [
+        (*head, "large only"),
+        *(
+            (
+                name,
+                number(times * GOALS[name]),
+                held(sizes[SMALL], judged) if SMALL in sizes else "",
+                *(held(sizes[B]) if B in sizes else "" for B in between),
+                held(sizes[max(sizes)], judged),
+                large_only(sizes, STATED),
+            )
+            for times, found in savings.items()
+            for name, sizes in found.items()
+        ),
+    ]
 
 
 def _savings(best: "pd.DataFrame", reached: dict[str, dict[str, np.ndarray]]) -> Savings:
@@ -90,18 +132,6 @@ def _savings(best: "pd.DataFrame", reached: dict[str, dict[str, np.ndarray]]) ->
 
 def _everywhere(found: Savings, saved: float) -> Verdict:
     return together([large_only(sizes, saved) for sizes in found.values()])
-
-
-def _elsewhere(savings: Mapping[float, Savings]) -> str:
-    """What leaves an easier goal open, where the claim reads it: a best rate on the edge of its grid."""
-    open_at = [
-        f"{name} B={B:g} to {times:g} times the cost: {own.edge}"
-        for times, found in savings.items()
-        for name, sizes in found.items()
-        for B, own in sizes.items()
-        if times > EASIER[0] and own.edge and B in (SMALL, max(sizes))
-    ]
-    return f" Not judged: {'; '.join(open_at)}." if open_at else ""
 
 
 def best_rates(evidence: Evidence, times: float) -> "tuple[pd.DataFrame, dict[str, dict[str, np.ndarray]]]":
@@ -130,15 +160,6 @@ def large_only(sizes: Mapping[float, Ratio], saved: float) -> Verdict:
     return all_hold([sizes[SMALL].inside(1 - saved, np.inf), sizes[max(sizes)].inside(0, 1 - saved)])
 
 
-def _ratios(found: Mapping[str, Mapping[float, Ratio]]) -> str:
-    bands = [(1 - saved, np.inf) for saved in SAVED]
-    return "; ".join(
-        f"{name} "
-        + ", ".join(f"{held(own, *(bands if B in (SMALL, max(sizes)) else []))} at B={B:g}" for B, own in sizes.items())
-        for name, sizes in found.items()
-    )
-
-
 def _updates(best: "pd.DataFrame", dataset: str) -> Panel:
     own = best[best["dataset"] == dataset]
     lines = [
@@ -164,17 +185,34 @@ def square_root(evidence: Evidence) -> Finding:
     if not found:
         return Finding("A1", Verdict.UNRESOLVED, "Adam was not trained at several batch sizes and learning rates.")
     parts = {limit: together(near_root(exponent, limit) for exponent in found.values()) for limit in NEAR}
-    words = "; ".join(f"{dataset} p = {interval(e.p)}{_status(e)}" for dataset, e in found.items())
     first = next(iter(found.values()))
+    open_at = [f"{dataset}{why}" for dataset, e in found.items() if (why := _status(e))]
+    unknown = f" Not known: {'; '.join(open_at)}." if open_at else ""
     return Finding(
         "A1",
-        together(parts.values()),
-        f"Best learning rate of Adam ∝ B^p: {words}. Where p may be so far from 1/2: {verdicts_along(parts)}.",
+        verdict := together(parts.values()),
+        f"Best learning rate of Adam ∝ B^p: by dataset p = {answers.spread(e.p for e in found.values())}; that of the "
+        f"square root is 1/2.{unknown}",
         unit="= p (first dataset)",
         effect=first.p if np.isfinite(first.p.low) else None,
         replicas=int(chosen["n_replicas"].min()),
         panels=[_best(found)],
+        rows=[
+            ("data", "p", "× the rate at 4 times the batch", *(f"within {limit:g} of 1/2" for limit in NEAR)),
+            *(
+                (dataset, f"{interval(e.p)}{_status(e)}", number(4**e.p.estimate), *(near_root(e, d) for d in NEAR))
+                for dataset, e in found.items()
+            ),
+        ],
+        along={"how far p may be from 1/2": parts},
+        plain="" if verdict in answers.DECIDED or unknown else _four_times(found, parts),
     )
+
+
+def _four_times(found: Mapping[str, Exponent], parts: Mapping[float, Verdict]) -> str:
+    factors = answers.joined(f"{number(4**e.p.estimate)} on {dataset}" for dataset, e in found.items())
+    near = answers.where({f"{limit:g}": verdict for limit, verdict in parts.items()}, "within ")
+    return f"Four times the batch takes so many times the rate: {factors}. Its exponent is near 1/2: {near}."
 
 
 def near_root(exponent: Exponent, limit: float) -> Verdict:
@@ -215,65 +253,92 @@ class Pair:
 
 def reductions(evidence: Evidence) -> Iterator[Finding]:
     pairs = _pairs(evidence)
-    default = {dataset: own for (dataset, epsilon), own in pairs.items() if epsilon == DEFAULT}
-    margins = {margin: together(own.equal(margin) for own in default.values()) for margin in MARGINS}
-    along = f" Where costs so close count as equal: {verdicts_along(margins)}."
-    yield _reduction(evidence, "A1.reduction", {DEFAULT: default}, margins, along)
-    larger = dict[float, dict[str, Pair]]()
-    for (dataset, epsilon), own in pairs.items():
-        if epsilon > DEFAULT:
-            larger.setdefault(epsilon, {})[dataset] = own
-    every = {epsilon: list(larger[epsilon].values()) for epsilon in sorted(larger)}
-    epsilons = {
-        epsilon: together(one.equal(margin) for one in own for margin in MARGINS) for epsilon, own in every.items()
-    }
-    margins = {margin: together(one.equal(margin) for own in every.values() for one in own) for margin in MARGINS}
-    along = f" By epsilon: {verdicts_along(epsilons)}. Where costs so close count as equal: {verdicts_along(margins)}."
-    yield _reduction(evidence, "A1.epsilon", {epsilon: larger[epsilon] for epsilon in epsilons}, epsilons, along)
+    yield _reduction(evidence, "A1.reduction", {epsilon: pairs[epsilon] for epsilon in pairs if epsilon == DEFAULT})
+    yield _reduction(
+        evidence, "A1.epsilon", {epsilon: pairs[epsilon] for epsilon in sorted(pairs) if epsilon > DEFAULT}
+    )
 
 
-def _pairs(evidence: Evidence) -> dict[tuple[str, float], Pair]:
-    """(dataset, epsilon) -> its sum and its mean."""
+def _pairs(evidence: Evidence) -> dict[float, dict[str, Pair]]:
+    """Epsilon -> dataset -> its sum and its mean."""
     cells = evidence.cells
     own = cells[(cells["optimizer.name"] == "adam") & (cells["last_batch"] == "drop")]
     cell = {
         (str(row["dataset"]), float(row["optimizer.epsilon"]), str(row["reduction"])): str(row["cell"])
         for _, row in own.iterrows()
     }
-    both = ((key[:2], total, cell.get((*key[:2], "mean"))) for key, total in cell.items() if key[2] == "sum")
-    costs = evidence.final_costs
-    return {key: Pair(total, mean, paired_ratio(costs[total], costs[mean])) for key, total, mean in both if mean}
+    costs, found = evidence.final_costs, dict[float, dict[str, Pair]]()
+    for (dataset, epsilon, reduction), total in cell.items():
+        mean = cell.get((dataset, epsilon, "mean"))
+        if reduction == "sum" and mean:
+            pair = Pair(total, mean, paired_ratio(costs[total], costs[mean]))
+            found.setdefault(epsilon, {})[dataset] = pair
+    return found
 
 
-def _reduction(
-    evidence: Evidence, claim: str, pairs: dict[float, dict[str, Pair]], parts: dict[float, Verdict], along: str
-) -> Finding:
-    """pairs: by epsilon and dataset. parts: the verdicts along the free constant."""
+def _reduction(evidence: Evidence, claim: str, pairs: Mapping[float, Mapping[str, Pair]]) -> Finding:
+    """pairs: by epsilon and dataset."""
     known = [(epsilon, dataset, own) for epsilon, by_name in pairs.items() for dataset, own in by_name.items()]
     if not known:
         return Finding(claim, Verdict.UNRESOLVED, "Adam was not trained on sums and means with such an epsilon.")
-    words = "; ".join(
-        f"at epsilon {number(epsilon)} " + ", ".join(f"{name} {_apart(evidence, own)}" for name, own in by_name.items())
-        for epsilon, by_name in pairs.items()
-    )
+    margins = {margin: together(own.equal(margin) for _, _, own in known) for margin in MARGINS}
+    epsilons = {epsilon: together(_every(by_name.values())) for epsilon, by_name in pairs.items()}
+    along: dict[str, dict[float, Verdict]] = {"the margin": margins}
+    along |= {"epsilon": epsilons} if claim == "A1.epsilon" else {}
+    gaps = [_gaps(evidence, own) for _, _, own in known]
     _, first, effect = known[-1] if claim == "A1.epsilon" else known[0]
     return Finding(
         claim,
-        together(parts.values()),
-        f"Cost of the sum over that of the mean at one learning rate: {words}.{along}",
+        verdict := together(along.get("epsilon", margins).values()),
+        "Final training cost of the sum over that of the mean, at one learning rate and an epsilon of "
+        f"{' to '.join(dict.fromkeys(map(number, (min(pairs), max(pairs)))))}: "
+        f"{answers.spread(own.ratio for _, _, own in known)}. Their parameters end up to {number(max(map(max, gaps)))} "
+        "of their norm apart.",
         unit=f"× the cost of the mean ({first})",
         effect=effect.ratio if np.isfinite(effect.ratio.low) else None,
         replicas=min(len(evidence.final_costs[own.mean]) for _, _, own in known),
         panels=[_curves(evidence, own, f"{name}, epsilon {number(epsilon)}") for epsilon, name, own in known[-3:]],
+        rows=[
+            (
+                "epsilon",
+                "data",
+                "× the cost of the mean",
+                "parameters apart",
+                *(f"within {answers.percent(m)}" for m in MARGINS),
+            ),
+            *(
+                (number(epsilon), name, interval(own.ratio), _apart(gap), *map(own.equal, MARGINS))
+                for (epsilon, name, own), gap in zip(known, gaps, strict=True)
+            ),
+        ],
+        along=along,
+        plain="" if verdict in answers.DECIDED else f"At an epsilon of {'; at '.join(_by_epsilon(pairs))}.",
     )
 
 
-def _apart(evidence: Evidence, pair: Pair) -> str:
-    """With the distance of the parameters, relative to those of the mean: of the median replica, and the largest."""
+def _every(pairs: Iterable[Pair]) -> Iterator[Verdict]:
+    return (one.equal(margin) for one in pairs for margin in MARGINS)
+
+
+def _by_epsilon(pairs: Mapping[float, Mapping[str, Pair]]) -> Iterator[str]:
+    """0.01 no; or, where margins or datasets disagree, within which margins."""
+    for epsilon, own in pairs.items():
+        if (verdict := together(_every(own.values()))) in answers.DECIDED:
+            yield f"{number(epsilon)} {answers.WORDS[verdict]}"
+        else:
+            by_margin = {margin: together(one.equal(margin) for one in own.values()) for margin in MARGINS}
+            words = answers.where({answers.percent(margin): found for margin, found in by_margin.items()}, "within ")
+            yield f"{number(epsilon)} {words}"
+
+
+def _gaps(evidence: Evidence, pair: Pair) -> Array:
+    """(R,): how far the parameters end apart, relative to those of the mean."""
     total, mean = evidence.weights(pair.total), evidence.weights(pair.mean)
-    gaps = np.linalg.norm(total - mean, axis=1) / np.linalg.norm(mean, axis=1)
-    middle, most = (number(float(gap)) for gap in (np.median(gaps), gaps.max()))
-    return f"{interval(pair.ratio)} (parameters {middle} apart, at most {most})"
+    return np.linalg.norm(total - mean, axis=1) / np.linalg.norm(mean, axis=1)
+
+
+def _apart(gaps: Array) -> str:
+    return f"{number(float(np.median(gaps)))}, at most {number(float(gaps.max()))}"
 
 
 def _curves(evidence: Evidence, pair: Pair, title: str) -> Panel:

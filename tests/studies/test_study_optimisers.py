@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
 SUPPORTED, REFUTED, CONDITIONAL, UNRESOLVED = Verdict
 N = 1024
+SAVED = "the part of the updates that counts as saved"
 
 
 def rule(name: str, batch_size: int, finals: list[float | None], first_rate: float = 0.1) -> list[dict[str, Any]]:
@@ -30,9 +31,9 @@ def rule(name: str, batch_size: int, finals: list[float | None], first_rate: flo
     ]
 
 
-def momentum_verdict(
+def judged_momentum(
     small: float | None, large: float, best: int = 1, n_replicas: int = 10, between: int = 1
-) -> tuple[Verdict, str]:
+) -> study.Finding:
     """Final costs of momentum at its best rate at B=4 and B=N; those of plain descent are 0.005.
 
     best, between: the place of momentum's best rate among three, at B=4 and B=N, and at B=64.
@@ -42,35 +43,40 @@ def momentum_verdict(
         plain, own = [0.012, 0.005, 0.012], [0.012 if final else None] * 3
         own[place] = final
         made += rule("sgd", B, plain) + rule("momentum", B, own, first_rate=0.01)
-    found = study.momentum(evidence(*made, n_replicas=n_replicas, answered=False))
-    return found.verdict, found.sentence
+    return study.momentum(evidence(*made, n_replicas=n_replicas, answered=False))
+
+
+def momentum_verdict(*finals: float | None, **how: int) -> Verdict:
+    return judged_momentum(*finals, **how).verdict
 
 
 def test_momentum_that_helps_at_large_batches_only_is_found():
-    verdict, sentence = momentum_verdict(0.005, 0.001)
-    assert verdict == SUPPORTED
-    assert "0.1 to 0.25 supported" in sentence
+    found = judged_momentum(0.005, 0.001)
+    assert found.verdict == SUPPORTED
+    assert set(found.along[SAVED].values()) == {SUPPORTED}
+    assert [row[1] for row in found.rows[1:]] == ["0.02", "0.025", "0.03"]
+    assert found.rows[1][3].startswith("0.")  # between the smallest batch and the whole set
 
 
 def test_momentum_that_harms_small_batches_helps_at_large_ones_only():
     """The claim has one side: a test for equality called this unresolved."""
-    assert momentum_verdict(0.008, 0.001)[0] == SUPPORTED
+    assert momentum_verdict(0.008, 0.001) == SUPPORTED
 
 
 def test_momentum_that_never_arrives_at_the_small_batch_does_not_save_updates_there():
-    assert momentum_verdict(None, 0.001)[0] == UNRESOLVED  # no best rate, so the lowest of the grid: extend it
+    assert momentum_verdict(None, 0.001) == UNRESOLVED  # no best rate, so the lowest of the grid: extend it
 
 
 def test_momentum_that_helps_everywhere_or_nowhere_refutes():
-    assert momentum_verdict(0.001, 0.001)[0] == REFUTED
-    assert momentum_verdict(0.005, 0.005)[0] == REFUTED
+    assert momentum_verdict(0.001, 0.001) == REFUTED
+    assert momentum_verdict(0.005, 0.005) == REFUTED
 
 
 def test_a_saving_that_is_one_by_some_limits_only_is_conditional():
     """At B=N momentum saves 19 %."""
-    verdict, sentence = momentum_verdict(0.005, 0.00408)
-    assert verdict == CONDITIONAL
-    assert re.search(r"0.1( to 0.15)? supported; .*0.25 refuted", sentence)
+    found = judged_momentum(0.005, 0.00408)
+    assert found.verdict == CONDITIONAL
+    assert (found.along[SAVED][0.1], found.along[SAVED][0.25]) == (SUPPORTED, REFUTED)
 
 
 def test_a_saving_that_comes_late_is_conditional_on_the_cost_to_be_reached():
@@ -89,21 +95,27 @@ def test_a_saving_that_comes_late_is_conditional_on_the_cost_to_be_reached():
     made[-2]["history"] = late
     found = study.momentum(evidence(*made, answered=False))
     assert found.verdict is CONDITIONAL
-    assert re.search(r"to so many times that cost: 1 supported; .*1.5 refuted", found.sentence)
+    goals = next(own for name, own in found.along.items() if name.startswith("the cost to be reached"))
+    assert (goals[1], goals[1.5]) == (SUPPORTED, REFUTED)
+    assert (
+        found.plain
+        == "If a saving is 20 % or more, to the lowest cost on digits yes; to 1.5 times that cost on digits no."
+    )
 
 
 def test_a_best_rate_on_the_edge_is_unresolved_and_says_where_to_go():
-    verdict, sentence = momentum_verdict(0.005, 0.001, best=2)
-    assert verdict == UNRESOLVED
-    assert "add rates: momentum higher" in sentence
+    found = judged_momentum(0.005, 0.001, best=2)
+    assert found.verdict == UNRESOLVED
+    assert "with a best rate on the edge of its grid" in found.sentence
+    assert "add rates: momentum higher" in found.rows[1][2]
 
 
 def test_an_edge_that_the_criterion_does_not_read_voids_nothing():
-    assert momentum_verdict(0.005, 0.001, between=2)[0] == SUPPORTED
+    assert momentum_verdict(0.005, 0.001, between=2) == SUPPORTED
 
 
 def test_two_replicas_leave_momentum_unresolved():
-    assert momentum_verdict(0.005, 0.001, n_replicas=2)[0] == UNRESOLVED
+    assert momentum_verdict(0.005, 0.001, n_replicas=2) == UNRESOLVED
 
 
 def test_a_saving_of_exactly_the_limit_is_seldom_decided():
@@ -137,7 +149,17 @@ RATES = [0.001 * 2**i for i in range(11)]
 )
 def test_the_exponent_of_the_best_rate_decides(power, verdict):
     grid = RATES if power < 1 else [*RATES, 2.0, 4.0]
-    assert study.square_root(evidence(*adam_grid(power, grid), n_replicas=6)).verdict is verdict
+    found = study.square_root(evidence(*adam_grid(power, grid), n_replicas=6))
+    assert found.verdict is verdict
+    assert float(found.rows[1][2]) == pytest.approx(4**power, rel=0.05)  # times the rate at four times the batch
+
+
+def test_how_near_the_exponent_is_to_the_root_is_said():
+    found = study.square_root(evidence(*adam_grid(0.67, RATES), n_replicas=6))
+    assert found.verdict is CONDITIONAL
+    assert re.search(
+        r"so many times the rate: 2.\d+ on digits. Its exponent is near 1/2: within .*0.25 yes,.* 0.1", found.plain
+    )
 
 
 def test_an_exponent_between_two_rules_is_not_called_that_of_the_root():
@@ -182,7 +204,9 @@ def test_an_epsilon_that_matters_is_told_from_one_that_does_not():
 def test_the_epsilons_that_matter_are_named():
     found = list(study.reductions(evidence(*sums_and_means({1e-8: 1.0, 1e-4: 1.0, 0.01: 0.5}, noise=0.001))))[1]
     assert found.verdict is CONDITIONAL
-    assert "0.0001 supported; 0.01 refuted" in found.sentence
+    assert found.along["epsilon"] == {1e-4: SUPPORTED, 0.01: REFUTED}
+    assert found.plain == "At an epsilon of 0.0001 yes; at 0.01 no."
+    assert [row[0] for row in found.rows[1:]] == ["0.0001", "0.01"]
 
 
 def test_costs_that_scatter_widely_leave_the_reduction_unresolved():
@@ -196,7 +220,8 @@ def test_a_difference_between_the_margins_makes_the_reduction_conditional_on_the
 def test_a_difference_between_the_margins_makes_the_epsilon_conditional_on_them():
     found = list(study.reductions(evidence(*sums_and_means({1e-4: 1.04}, noise=0.002))))[1]
     assert found.verdict is CONDITIONAL
-    assert "Where costs so close count as equal: 0.01 to 0.02 refuted; 0.05 to 0.1 supported" in found.sentence
+    assert found.along["the margin"] == {0.01: REFUTED, 0.02: REFUTED, 0.05: SUPPORTED, 0.1: SUPPORTED}
+    assert found.plain == "At an epsilon of 0.0001 within 5 % and 10 % yes, within 1 % and 2 % no."
 
 
 def test_equal_reductions_are_seldom_called_different():
