@@ -1,7 +1,8 @@
 """Judges critical_batch_growth: B_crit by branching along training, against noise scales."""
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,20 +29,27 @@ from harness.inference import (
     together,
 )
 from harness.report import bounds, price, verdicts_along
+from harness.report.answers import by_constants, joined
 from harness.training import average_noise_scale
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.floating]
+Starts = Mapping[float, dict[str, dict[int, Slowdown]]]  # as STARTS -> dataset -> `branches`
+Look = tuple[str, int, float]  # dataset, epoch of the branch, epochs over which it is compared
+Scales = Mapping[str, Interval]  # as SCALES
 
 SLOWER = (0.1, 0.2, 0.5, 1.0)  # per example than the smallest batch: where a size is critical
 SHOWN = 0.2
 FIRST = 1 / 8  # epochs until costs are compared at the start; later, as many as there were before
 STARTS = (FIRST, 1 / 4, 1 / 2, 1.0)  # the same, tried: B_crit at the start depends on how long it is looked at
+LONGEST = "a whole epoch"  # the last of them
 GROWS = (1.25, 1.5, 2.0)  # times as large
 FACTORS = (2.0, 3.0, 4.0)  # between B_crit and a noise scale that tells it
 AT_EDGE = "best rate on the edge of its grid"
+SCALES = {"exact": "measured exactly", "pooled": "estimated from batches"}
+BRANCH = ("data", "leaves after (epochs)", "compared over (epochs)")  # columns
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -114,31 +122,64 @@ def branches(
     return found
 
 
-def along_training(evidence: Evidence, starts: Mapping[float, dict[str, dict[int, Slowdown]]], n: int) -> Finding:
-    """starts: epochs until costs are compared at the start -> dataset -> `branches`."""
+def along_training(evidence: Evidence, starts: Starts, n: int) -> Finding:
     curves = starts[FIRST]
     growth = {x: {name: _growth(own, x) for name, own in curves.items()} for x in SLOWER}
     shown = list(growth[SHOWN].values())
     slower = {x: together(inside(found, GROWS[0], np.inf) for found in own.values()) for x, own in growth.items()}
     times = {x: together(inside(found, x, np.inf) for found in shown) for x in GROWS}
-    looked = {
-        x: together(inside(_growth(own, SHOWN), GROWS[0], np.inf) for own in s.values()) for x, s in starts.items()
+    looked = {x: together(inside(_growth(own), GROWS[0], np.inf) for own in s.values()) for x, s in starts.items()}
+    along = {
+        "how much slower is critical": slower,
+        "how many times as large": times,
+        "epochs over which the start is compared": looked,
     }
-    told = "; ".join(
-        f"{name}: {_path(own)}; last over first {bounds(growth[SHOWN][name])}; the first over "
-        f"{', '.join(f'{x:g} epochs {_at(s[name][0])}' for x, s in starts.items() if x != FIRST)}"
-        for name, own in curves.items()
-    )
-    said = (
-        f"B_crit in examples, where progress is {SHOWN:.0%} slower - {told}. {GROWS[0]:g} times as large, slower by: "
-        f"{verdicts_along(slower)}. At {SHOWN:.0%}, times as large: {verdicts_along(times)}; by the epochs over "
-        f"which the first is compared: {verdicts_along(looked)}."
-    )
-    panels = [_branch_panel(name, own) for name, own in curves.items()]
-    verdict = together([*slower.values(), *times.values(), *looked.values()])
+    verdict = together(found for own in along.values() for found in own.values())
     cost = price(evidence.price([pairs_to_tell(found, n, GROWS[0], np.inf) for found in shown], n))
-    said += cost if verdict is Verdict.UNRESOLVED else ""
-    return _finding("B1", verdict, said, growth[SHOWN], "the first B_crit", n, panels)
+    said = _growth_said(starts) + (cost if verdict is Verdict.UNRESOLVED else "")
+    panels = [_branch_panel(*own) for own in curves.items()]
+    rows = [(*BRANCH, "B_crit (examples)", "last B_crit over it", f"at least {GROWS[0]:g}"), *_growth_rows(starts)]
+    plain = _growth_answer(*next(iter(curves.items())), along) if verdict is Verdict.CONDITIONAL else ""
+    return _finding("B1", verdict, said, growth[SHOWN], "the first B_crit", n, panels, rows, along, plain)
+
+
+def _growth_said(starts: Starts) -> str:
+    """The way of B_crit on the first dataset; the last over the first, and over the start that is compared longest."""
+    name, curves = next(iter(starts[FIRST].items()))
+    first, *later = (bounds(bounded_interval(critical(curve))) for curve in curves.values())
+    moves = zip(_moves(curves), later, list(curves)[1:], strict=True)
+    way = [f"{f'{move} to' if move else 'is'} {found} after {epoch} epochs" for move, found, epoch in moves]
+    edges = dict.fromkeys(B for own in starts[FIRST].values() for curve in own.values() for B in curve.edges(1 + SHOWN))
+    longest = _growth(starts[STARTS[-1]][name])
+    return (
+        f"On {name} B_crit is {', '.join([f'{first} at the start', *way])}: the last is {bounds(_growth(curves))} × "
+        f"the first, and {bounds(longest)} × it if the start is compared over {LONGEST}. A branch is compared over as "
+        "many epochs as it is old: only at the start are the two told apart."
+        + (f" Not known: {AT_EDGE} at {', '.join(edges)}." if edges else "")
+    )
+
+
+def _growth_answer(name: str, curves: Mapping[int, Slowdown], along: Mapping[str, Mapping[float, Verdict]]) -> str:
+    way = " and then ".join(move for move in _moves(curves) if move)
+    told = f"On {name} it {way}, each branch compared over longer than the one before. " if way else ""
+    return f"{told}Larger at the end than at the start, {by_constants(along)}."
+
+
+def _moves(curves: Mapping[int, Slowdown]) -> list[str]:
+    """From each branch to the next B_crit rises or falls; empty where that is open."""
+    steps = [_ratio(after, before) for before, after in itertools.pairwise(curves.values())]
+    return ["rises" if step.low > 1 else "falls" if step.high < 1 else "" for step in steps]
+
+
+def _growth_rows(starts: Starts) -> Iterator[tuple[str, ...]]:
+    for name, curves in starts[FIRST].items():
+        *_, last = curves.values()
+        looks = [(0, x, own[name][0]) for x, own in starts.items()]
+        looks += [(epoch, epoch, curve) for epoch, curve in curves.items() if epoch]
+        for epoch, span, curve in looks:
+            ratio = _ratio(last, curve)
+            ends = (bounds(ratio) if curve is not last else "", "" if epoch else inside(ratio, GROWS[0], np.inf))
+            yield name, f"{epoch}", f"{span:g}", _at(curve), *ends
 
 
 def _branch_panel(name: str, curves: Mapping[int, Slowdown]) -> Panel:
@@ -148,14 +189,14 @@ def _branch_panel(name: str, curves: Mapping[int, Slowdown]) -> Panel:
     return Panel(name, BATCH_SIZE, "progress of the smallest / progress", lines)
 
 
-def _growth(curves: Mapping[int, Slowdown], slower: float) -> Interval:
+def _growth(curves: Mapping[int, Slowdown], slower: float = SHOWN) -> Interval:
     """B_crit of the last branch over that of the first."""
-    first, *_, last = (critical(own, slower) for own in curves.values())
-    return bounded_interval(ratio_of_bounds(last, first))
+    first, *_, last = curves.values()
+    return _ratio(last, first, slower)
 
 
-def _path(curves: Mapping[int, Slowdown]) -> str:
-    return ", ".join(f"{_at(curve)} after {epoch} epochs" for epoch, curve in curves.items())
+def _ratio(a: Slowdown, b: Slowdown, slower: float = SHOWN) -> Interval:
+    return bounded_interval(ratio_of_bounds(critical(a, slower), critical(b, slower)))
 
 
 def _at(curve: Slowdown) -> str:
@@ -164,12 +205,12 @@ def _at(curve: Slowdown) -> str:
 
 
 def _finding(
-    claim: str, verdict: Verdict, said: str, effects: Mapping[str, Interval], unit: str, replicas: int,
-    panels: list[Panel],
-) -> Finding:  # fmt: skip
+    claim: str, verdict: Verdict, said: str, effects: Mapping[str, Interval], unit: str, *more: Any
+) -> Finding:
+    """more: from the replicas on."""
     first = next((name for name, found in effects.items() if np.isfinite([found.low, found.high]).all()), None)
     effect, unit = (effects[first], f"× {unit} ({first})") if first else (None, "")
-    return Finding(claim, verdict, said, unit, effect, replicas, panels)
+    return Finding(claim, verdict, said, unit, effect, *more)
 
 
 def noise_in(evidence: Evidence, cells: "pd.DataFrame", start: float, end: float) -> dict[str, Interval]:
@@ -211,62 +252,88 @@ def over(a: Interval, b: Interval) -> Interval:
         return Interval(*(float(np.exp(value)) for value in (x[0] - y[0], x[0] - y[0] - low, x[0] - y[0] + high)))
 
 
-def against_noise(
-    evidence: Evidence,
-    starts: Mapping[float, dict[str, dict[int, Slowdown]]],
-    looked_at: Mapping[str, "pd.DataFrame"],
-    n: int,
-) -> Finding:
-    """starts: as of `along_training`."""
+def against_noise(evidence: Evidence, starts: Starts, looked_at: Mapping[str, "pd.DataFrame"], n: int) -> Finding:
     curves = {name: own for name, own in starts[FIRST].items() if name in looked_at}
-    noise = {
-        (name, epoch): noise_in(evidence, looked_at[name], epoch, epoch + (epoch or FIRST))
-        for name, own in curves.items()
-        for epoch in own
+    looks: dict[Look, Slowdown] = {
+        (name, epoch, epoch or FIRST): curve for name, own in curves.items() for epoch, curve in own.items()
     }
-    ratios = {key: _over_noise(curves[key[0]][key[1]], own) for key, own in noise.items()}
-    every = [ratio for own in ratios.values() for ratio in own.values()]
-    along = {x: together(inside(found, 1 / x, x) for found in every) for x in FACTORS}
-    at_start = {
-        x: {name: _over_noise(own[name][0], noise_in(evidence, looked_at[name], 0, x)) for name in curves}
-        for x, own in starts.items()
+    stated = list(looks)
+    looks |= {(name, 0, x): own[name][0] for x, own in starts.items() for name in curves}
+    noise = {(name, e, x): noise_in(evidence, looked_at[name], e, e + x) for name, e, x in looks}
+    ratios = {look: _over_noise(curve, noise[look]) for look, curve in looks.items()}
+    along = {
+        "the factor": {x: _tells([ratios[look] for look in stated], x) for x in FACTORS},
+        f"epochs over which the start is compared, factor {FACTORS[-1]:g}": {
+            x: _tells([ratios[name, 0, x] for name in curves], FACTORS[-1]) for x in starts
+        },
     }
-    factor = FACTORS[-1]
-    looked = {
-        x: together(inside(ratio, 1 / factor, factor) for both in own.values() for ratio in both.values())
-        for x, own in at_start.items()
-    }
-    shown = "; ".join(
-        f"{name}: "
-        + ", ".join(f"{_told(ratios[name, epoch])} after {epoch} epochs" for epoch in curves[name])
-        + "; of the start, over "
-        + ", ".join(f"{x:g} epochs {_told(own[name])}" for x, own in at_start.items() if x != FIRST)
-        for name in curves
-    )
-    said = (
-        f"B_crit where progress is {SHOWN:.0%} slower, over B_simple, exact and pooled - {shown}. Factor: "
-        f"{verdicts_along(along)}; of {factor:g}, by the epochs of the start: {verdicts_along(looked)}."
-    )
-    effects = {f"{name} after {epoch} epochs": own["exact"] for (name, epoch), own in ratios.items()}
+    verdict = together(found for own in along.values() for found in own.values())
+    said = _noise_said(ratios, stated) if stated else "No training was looked into."
+    effects = {f"{name} after {epoch} epochs": ratios[name, epoch, x]["exact"] for name, epoch, x in stated}
     panels = [_noise_panel(name, own, noise) for name, own in curves.items()]
-    verdict = together([*along.values(), *looked.values()])
-    return _finding("B2", verdict, said, effects, "the exact noise scale", n, panels)
+    rows = [(*BRANCH, "noise scale", "is (examples)", "B_crit over it", "by the factor"), *_noise_rows(noise, ratios)]
+    plain = _noise_answer(ratios, stated) if verdict is Verdict.CONDITIONAL else ""
+    return _finding("B2", verdict, said, effects, "the exact noise scale", n, panels, rows, along, plain)
 
 
-def _over_noise(curve: Slowdown, noise: Mapping[str, Interval]) -> dict[str, Interval]:
+def _over_noise(curve: Slowdown, noise: Scales) -> dict[str, Interval]:
     """B_crit over each of the noise scales."""
     return {scale: over(bounded_interval(critical(curve)), value) for scale, value in noise.items()}
 
 
-def _told(ratios: Mapping[str, Interval]) -> str:
-    return f"{bounds(ratios['exact'])} and {bounds(ratios['pooled'])}"
+def _tells(ratios: Iterable[Scales], factor: float) -> Verdict:
+    return together(inside(ratio, 1 / factor, factor) for own in ratios for ratio in own.values())
 
 
-def _noise_panel(
-    name: str, curves: Mapping[int, Slowdown], noise: Mapping[tuple[str, int], Mapping[str, Interval]]
-) -> Panel:
+def _noise_said(ratios: Mapping[Look, Scales], stated: list[Look]) -> str:
+    """On the first dataset: at the start, after the last branch, and at the start that is compared longest."""
+    name, last = stated[0][0], max(epoch for _, epoch, _ in stated)
+    places = (stated[0], (name, last, last or FIRST), (name, 0, STARTS[-1]))
+    exact, pooled = ([bounds(ratios[look][scale]) for look in places] for scale in SCALES)
+    return (
+        f"On {name} B_crit over the exact noise scale is {exact[0]} at the start and {exact[1]} after {last} epochs, "
+        f"over the pooled one {pooled[0]} and {pooled[1]}; {exact[2]} and {pooled[2]} if the start is compared over "
+        f"{LONGEST}."
+    )
+
+
+def _noise_answer(ratios: Mapping[Look, Scales], stated: list[Look]) -> str:
+    """On the first dataset: within which factor each scale tells B_crit, at which epochs."""
+    name, parts = stated[0][0], []
+    for scale, words in SCALES.items():
+        epochs: dict[str, list[str]] = {}
+        for look in stated:
+            if look[0] == name:
+                epochs.setdefault(_agreement(ratios[look][scale]), []).append(f"{look[1]}")
+        parts.append(f"{words}, {', '.join(f'{found} at epoch {joined(own)}' for found, own in epochs.items())}")
+    return f"The two differ on {name} by a factor of: {'; '.join(parts)}."
+
+
+def _agreement(ratio: Interval) -> str:
+    """The smallest factor within which it is 1, and the largest within which it is not."""
+    along = _by_factor(ratio)
+    near, far = ([x for x, own in along.items() if own is found] for found in (Verdict.SUPPORTED, Verdict.REFUTED))
+    if near:
+        return f"{max(far):g} to {min(near):g}" if far else f"at most {min(near):g}"
+    return f"more than {max(far):g}" if far else "not decided"
+
+
+def _by_factor(ratio: Interval) -> dict[float, Verdict]:
+    return {x: inside(ratio, 1 / x, x) for x in FACTORS}
+
+
+def _noise_rows(noise: Mapping[Look, Scales], ratios: Mapping[Look, Scales]) -> Iterator[tuple[str, ...]]:
+    for (name, epoch, span), own in sorted(ratios.items(), key=lambda item: item[0]):
+        for scale, ratio in own.items():
+            numbers = bounds(noise[name, epoch, span][scale]), bounds(ratio)
+            yield name, f"{epoch}", f"{span:g}", scale, *numbers, verdicts_along(_by_factor(ratio))
+
+
+def _noise_panel(name: str, curves: Mapping[int, Slowdown], noise: Mapping[Look, Scales]) -> Panel:
     x = [epoch + (epoch or FIRST) / 2 for epoch in curves]
     lines = [Series("B_crit by branching", x, *limits(bounded_interval(critical(own)) for own in curves.values()))]
     for scale in ("exact", "pooled"):
-        lines.append(Series(f"B_simple, {scale}", x, *limits(noise[name, epoch][scale] for epoch in curves)))
+        lines.append(
+            Series(f"B_simple, {scale}", x, *limits(noise[name, epoch, epoch or FIRST][scale] for epoch in curves))
+        )
     return Panel(name, "epochs", "examples", lines)

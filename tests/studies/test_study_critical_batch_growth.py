@@ -57,15 +57,27 @@ def judged(noise, times=1.0, *more, best=0.1):
     cells = [*planted(noise, times, best), *more]
     found = evidence(*cells, shared=0.0, answered=False, n_replicas=12)
     found = {finding.claim: finding for finding in judge(found)}
-    assert not any("nan" in finding.sentence for finding in found.values())
+    for finding in found.values():
+        assert "nan" not in f"{finding.sentence} {finding.rows} {finding.plain}"
+        assert len(finding.sentence) <= 400
     return found
+
+
+def row_of(finding, *first):
+    """The row that begins with these cells."""
+    (row,) = [row for row in finding.rows if tuple(row[: len(first)]) == first]
+    return row
 
 
 def test_a_noise_scale_that_grows_is_found_to_grow_and_to_tell():
     found = judged(rising)
     assert (found["B1"].verdict, found["B2"].verdict) == (Verdict.SUPPORTED, Verdict.SUPPORTED)
     assert found["B1"].effect.estimate > 3
-    assert "0.1 to 1 supported" in found["B1"].sentence
+    assert list(found["B1"].along["how much slower is critical"].items()) == [
+        (x, Verdict.SUPPORTED) for x in module.SLOWER
+    ]
+    assert "rises to" in found["B1"].sentence
+    assert "falls" not in found["B1"].sentence
 
 
 def test_a_noise_scale_that_stays_is_not_found_to_grow_and_has_its_size():
@@ -79,12 +91,21 @@ def test_a_first_moment_that_differs_is_no_growth_along_training():
     """B_noise is as large at 1/2 of the first epoch as at the end: it depends on what is called the start."""
     found = judged(lambda epoch: np.where(epoch < 1 / 8, 4.0, 64.0))["B1"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert "supported; 1 refuted" in found.sentence
+    looked = found.along["epochs over which the start is compared"]
+    assert [looked[1 / 8], looked[1.0]] == [Verdict.SUPPORTED, Verdict.REFUTED]
+    assert "On digits it rises" in found.plain
+    assert "by epochs over which the start is compared: 0.125" in found.plain
+    assert "1 no" in found.plain
+    assert row_of(found, "digits", "0", "0.125")[-1] == Verdict.SUPPORTED
+    assert row_of(found, "digits", "0", "1")[-1] == Verdict.REFUTED
 
 
 def test_a_noise_scale_ten_times_as_large_does_not_tell():
     assert judged(rising, times=10)["B2"].verdict is Verdict.REFUTED
-    assert judged(rising, times=3)["B2"].verdict is Verdict.CONDITIONAL
+    threefold = judged(rising, times=3)["B2"]
+    assert threefold.verdict is Verdict.CONDITIONAL
+    assert "estimated from batches, 2 to 3 at epoch 0, 1, 2 and 4." in threefold.plain
+    assert [threefold.along["the factor"][x] for x in (3, 4)] == [Verdict.CONDITIONAL, Verdict.SUPPORTED]
 
 
 def test_a_replica_that_ended_early_or_diverged_has_no_cost():
@@ -106,6 +127,8 @@ def test_a_noise_scale_that_rises_and_falls_again_has_not_grown():
     found = judged(lambda epoch: np.where((epoch >= 1) & (epoch < 4), 64.0, 16.0))["B1"]
     assert found.verdict is Verdict.REFUTED
     assert found.effect.estimate == pytest.approx(1, rel=0.1)
+    assert "rises to" in found.sentence
+    assert "falls to" in found.sentence
 
 
 def test_a_size_at_which_no_rate_makes_progress_gives_limits_and_not_a_point():
@@ -114,13 +137,15 @@ def test_a_size_at_which_no_rate_makes_progress_gives_limits_and_not_a_point():
     stuck = [branch(constant, (), 2, 8, B, rate, slower=how) for B in (8, 32, 128) for rate, how in rates]
     cells = [own for own in planted(constant) if own["params"]["milestones"] or own["batch_size"] == BASE]
     own = {finding.claim: finding for finding in judge(evidence(*cells, *stuck, shared=0.0, answered=False))}
-    assert "10 [0, 20] after 0 epochs" in own["B1"].sentence
+    assert row_of(own["B1"], "digits", "0", "0.125")[3] == "10 [0, 20]"
+    assert "B_crit is 10 [0, 20] at the start" in own["B1"].sentence
 
 
 def test_a_best_rate_on_the_edge_of_its_grid_concludes_nothing():
     found = judged(constant, best=0.2)
     assert "edge of its grid at B=4" in found["B1"].sentence
     assert found["B1"].verdict is Verdict.UNRESOLVED
+    assert "edge of its grid at B=4" in row_of(found["B1"], "digits", "0", "0.125")[3]
 
 
 def test_a_size_of_which_the_first_examples_are_no_whole_update_is_left_out():
