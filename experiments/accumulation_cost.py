@@ -112,8 +112,8 @@ def update_after_each(evidence: Evidence) -> Finding:
     return Finding(
         "K8",
         together(verdicts.values()),
-        f"To a tenth of the initial cost, each at its best rate, an update after every micro-batch needs {said} the epochs "
-        f"or seconds of accumulating four, on {answers.joined(dict.fromkeys(name for name, _ in found))}{lost}.{edge}",
+        f"At best rates an update after every micro-batch needs {said} the epochs or seconds of accumulating four to "
+        f"a tenth of the initial cost{lost}.{edge}",
         unit=f"× the epochs to target ({dataset})",
         effect=first.ratio if np.isfinite(first.ratio.low) else None,
         replicas=min(own.pairs for own in found.values()),

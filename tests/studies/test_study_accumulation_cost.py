@@ -121,8 +121,8 @@ def test_the_ratios_stand_in_a_table_and_their_extremes_in_the_sentence():
     ]
     assert all(len(row) == 2 + len(study.TARGETS) for row in found.rows)
     assert found.rows[1][2].startswith("0.25")
-    assert "needs 0.25" in found.sentence
-    assert found.sentence.endswith(" times the epochs or seconds of accumulating four, on digits and wine.")
+    assert found.sentence.startswith("At best rates an update after every micro-batch needs 0.25")
+    assert found.sentence.endswith(" times the epochs or seconds of accumulating four to a tenth of the initial cost.")
 
 
 def test_a_best_rate_on_the_edge_makes_no_claim():
