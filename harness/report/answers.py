@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from harness.analysis import Ratio
-from harness.inference import Interval, Verdict
+from harness.inference import Comparison, Interval, Verdict
 from harness.report.markdown import interval, number
 
 WORDS = {
@@ -103,15 +103,34 @@ def why_open(found: Iterable[Ratio], *bands: tuple[float, float]) -> str:
     """
     every = list(found)
     own = [one for one in every if Verdict.UNRESOLVED in {one.inside(*band) for band in bands}]
-    edges, seeds = sum(bool(one.edge) for one in own), [_most_seeds(one, bands) for one in own]
-    needed = [n for n in seeds if n]
+    seeds = [0 if one.edge else max(one.seeds_to_tell(*band) or 0 for band in bands) for one in own]
+    return _open(f"{len(every)} ratios", seeds, sum(bool(one.edge) for one in own))
+
+
+def why_undecided(found: Iterable[tuple[Comparison, str]]) -> str:
+    """The same of comparisons, each with the edge that keeps it open, or "". The reason of each is in `compared`."""
+    every = list(found)
+    own = [(one, edge) for one, edge in every if edge or one.verdict == "unresolved"]
+    seeds = [0 if edge else one.seeds_needed or 0 for one, edge in own]
+    return _open(f"{len(every)} comparisons", seeds, sum(bool(edge) for _, edge in own))
+
+
+def _open(every: str, seeds: list[int], edges: int) -> str:
+    """seeds: that would decide each open one; 0: none is known."""
+    known = [n for n in seeds if n]
+    lost = len(seeds) - len(known) - edges
     reasons = {
         f"{edges} with a best rate on the edge of its grid": edges,
-        f"{len(needed)} that about {max(needed, default=0)} seeds would tell": needed,
-        f"{len(own) - edges - len(needed)} with lost or too few replicas": len(own) - edges - len(needed),
+        f"{len(known)} that about {max(known, default=0)} seeds would tell": len(known),
+        f"{lost} with lost or too few replicas": lost,
     }
-    return f" Open, of {len(every)} ratios: {joined(words for words, n in reasons.items() if n)}." if own else ""
+    return f" Open, of {every}: {joined(words for words, n in reasons.items() if n)}." if seeds else ""
 
 
-def _most_seeds(ratio: Ratio, bands: Iterable[tuple[float, float]]) -> int:
-    return max((ratio.seeds_to_tell(*band) or 0 for band in bands), default=0)
+def compared(one: Comparison, edge: str = "") -> str:
+    """The ratio of two arms with its limits and what qualifies it, as `held` has it. edge: what keeps it open."""
+    needed = f"about {one.seeds_needed} seeds would tell" if one.verdict == "unresolved" and one.seeds_needed else ""
+    lost = f"{one.diverged[0]} and {one.diverged[1]} of {one.pairs + one.dropped} lost" if any(one.diverged) else ""
+    why = ", ".join(filter(None, [edge or needed, lost]))
+    known = interval(one.ratio) if np.isfinite(one.ratio.estimate) else "not known"
+    return known + (f" ({why})" if why else "")

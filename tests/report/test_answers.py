@@ -3,10 +3,11 @@
 import numpy as np
 
 from harness.analysis import Ratio
-from harness.inference import Interval, Verdict
+from harness.inference import Comparison, Interval, Verdict
 from harness.report.answers import (
     by_constants,
     by_size,
+    compared,
     differing,
     joined,
     percent,
@@ -15,6 +16,7 @@ from harness.report.answers import (
     telling,
     where,
     why_open,
+    why_undecided,
 )
 
 
@@ -94,3 +96,25 @@ def test_names_that_agree_on_every_dataset_stand_together():
     }
     names = {"mean": "the mean", "median": "the median", "sum": "the sum"}
     assert differing(found, names) == "the mean and the sum on iris yes, on wine no; the median yes"
+
+
+def comparison(verdict, seeds_needed=None, diverged=(0, 0), ratio=Interval(0.5, 0.4, 0.6)):
+    about = {"p": 0.2, "equivalence_p": 0.2, "seeds_hoped": None, "finite": 9, "dropped": 0, "fewest_pairs": 6}
+    own = {"ratio": ratio, "verdict": verdict, "seeds_needed": seeds_needed, "diverged": diverged, "pairs": 10}
+    return Comparison(**about, **own, margin=0.05)
+
+
+def test_a_comparison_that_is_open_says_why():
+    assert compared(comparison("a lower")) == "0.5 [0.4, 0.6]"
+    lost = compared(comparison("unresolved", 40, (1, 0)))
+    assert lost == "0.5 [0.4, 0.6] (about 40 seeds would tell, 1 and 0 of 10 lost)"
+    assert compared(comparison("a lower"), "on the edge") == "0.5 [0.4, 0.6] (on the edge)"
+    assert compared(comparison("unresolved", ratio=Interval(np.nan, np.nan, np.nan))) == "not known"
+
+
+def test_what_leaves_comparisons_open_is_told_in_short():
+    lower, noisy = comparison("a lower"), comparison("unresolved", 40)
+    assert why_undecided([(lower, "")]) == ""
+    reasons = "1 with a best rate on the edge of its grid, 1 that about 40 seeds would tell and 1 with lost or too few"
+    found = [(lower, ""), (noisy, ""), (lower, "edge"), (comparison("unresolved"), "")]
+    assert why_undecided(found) == f" Open, of 4 comparisons: {reasons} replicas."
