@@ -98,9 +98,15 @@ def test_names_that_agree_on_every_dataset_stand_together():
     assert differing(found, names) == "the mean and the sum on iris yes, on wine no; the median yes"
 
 
-def comparison(verdict, seeds_needed=None, diverged=(0, 0), ratio=Interval(0.5, 0.4, 0.6)):
+def comparison(verdict, seeds_needed=None, diverged=(0, 0), ends=(0.5, 0.4, 0.6)):
     about = {"p": 0.2, "equivalence_p": 0.2, "seeds_hoped": None, "finite": 9, "dropped": 0, "fewest_pairs": 6}
-    own = {"ratio": ratio, "verdict": verdict, "seeds_needed": seeds_needed, "diverged": diverged, "pairs": 10}
+    own = {
+        "ratio": Interval(*ends),
+        "verdict": verdict,
+        "seeds_needed": seeds_needed,
+        "diverged": diverged,
+        "pairs": 10,
+    }
     return Comparison(**about, **own, margin=0.05)
 
 
@@ -109,7 +115,7 @@ def test_a_comparison_that_is_open_says_why():
     lost = compared(comparison("unresolved", 40, (1, 0)))
     assert lost == "0.5 [0.4, 0.6] (about 40 seeds would tell, 1 and 0 of 10 lost)"
     assert compared(comparison("a lower"), "on the edge") == "0.5 [0.4, 0.6] (on the edge)"
-    assert compared(comparison("unresolved", ratio=Interval(np.nan, np.nan, np.nan))) == "not known"
+    assert compared(comparison("unresolved", ends=(np.nan,) * 3)) == "not known"
 
 
 def test_what_leaves_comparisons_open_is_told_in_short():
