@@ -20,7 +20,7 @@ from harness.inference import (
     proportion,
     together,
 )
-from harness.report import interval, number, verdicts_along
+from harness.report import answers, interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +46,18 @@ class Rule:
 
 USUAL = Rule()
 RULES = {
-    "A rate is unstable if more than this share diverge": {x: Rule(share=x) for x in (0.25, 0.5, 0.75)},
-    "A training has diverged at so many times its initial cost": {x: Rule(times=x) for x in (2.0, 5.0, 10.0)},
-    "Less spread is at most so many times that of B=1": {x: Rule(spread=x) for x in (0.5, 0.8, 1.0)},
+    "the share that diverges at an unstable rate": {x: Rule(share=x) for x in (0.25, 0.5, 0.75)},
+    "what counts as diverged (times the initial cost)": {x: Rule(times=x) for x in (2.0, 5.0, 10.0)},
+    "what counts as less spread (times that of B=1)": {x: Rule(spread=x) for x in (0.5, 0.8, 1.0)},
+}
+MEASURES = {  # of C15, in words
+    "mean": "larger stable rates under mean",
+    "sum": "larger stable rates under sum",
+    "spread": "less spread of the final cost",
 }
 BANDS = {  # claim -> what its constant is, and by its values the band of the frontier over 2/λ_max
-    "S1": ("Within so much of 2/λ_max", {x: (1 - x, 1 + x) for x in (0.02, 0.05, 0.1, 0.25)}),
-    "S1.network": ("Within so large a factor of 2/λ_max", {x: (1 / x, x) for x in (1.1, 1.25, 1.5, 2.0)}),
+    "S1": ("how far from 2/λ_max (share of it)", {x: (1 - x, 1 + x) for x in (0.02, 0.05, 0.1, 0.25)}),
+    "S1.network": ("how far from 2/λ_max (factor)", {x: (1 / x, x) for x in (1.1, 1.25, 1.5, 2.0)}),
 }
 
 
@@ -153,19 +158,27 @@ def mini_batches(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: 
         constant: {x: more_stable(evidence, frontiers_of(evidence, rule), rule) for x, rule in rules.items()}
         for constant, rules in RULES.items()
     }
-    pairs = {f"{p}, {r}": pair_of(frontiers, p, r) for p in problems for r in ("mean", "sum")}
-    growths = {name: growth(*pair) for name, pair in pairs.items() if pair}
-    first = next((name for name, found in growths.items() if np.isfinite([found.low, found.high]).all()), None)
-    said = ". ".join(f"{problem}: {_problem(evidence, frontiers, problem)}" for problem in problems)
-    rules = ". ".join(f"{constant}: {verdicts_along(found)}" for constant, found in along.items())
+    pairs = {(r, p): pair for p in problems for r in ("mean", "sum") if (pair := pair_of(frontiers, p, r))}
+    growths = {at: growth(*pair) for at, pair in pairs.items()}
+    spreads = {problem: spread_ratio(evidence, frontiers, problem) for problem in problems}
+    first = next((at for at, found in growths.items() if np.isfinite([found.low, found.high]).all()), None)
+    verdict = together(verdict for found in along.values() for verdict in found.values())
+    parts = {at: rises(*pair) for at, pair in pairs.items()}
+    parts |= {("spread", p): inside(found, 0, USUAL.spread) for p, (found, _) in spreads.items()}
+    names = {measure: words for measure, words in MEASURES.items() if measure in {of for of, _ in parts}}
     return Finding(
         "C15",
-        together(verdict for found in along.values() for verdict in found.values()),
-        f"Largest stable / smallest diverging rate - {said}. {rules}.",
-        unit=f"× the largest stable rate of B=1 ({first})" if first else "",
+        verdict,
+        _growths(growths, spreads) if pairs else "Nothing to compare.",
+        unit=f"× the largest stable rate of B=1 ({first[1]}, {first[0]})" if first else "",
         effect=growths[first] if first else None,
         replicas=evidence.answer.n_replicas,
         panels=[_frontier_panel(frontiers, problem, limits) for problem in problems],
+        rows=_frontier_rows(frontiers, spreads, parts),
+        along=along,
+        plain=f"By the stated rules, B=64 against B=1: {answers.differing(parts, names)}."
+        if verdict is Verdict.CONDITIONAL
+        else "",
     )
 
 
@@ -224,31 +237,38 @@ def spread_of(costs: Array) -> Array:
         return np.nan_to_num(costs.std(axis=1), nan=np.inf)
 
 
-def _problem(evidence: Evidence, frontiers: Mapping[Key, Frontier], problem: str) -> str:
-    words = []
-    for reduction in ("mean", "sum"):
-        if pair := pair_of(frontiers, problem, reduction):
-            words.append(f"{reduction} {_path(frontiers, problem, reduction)}{_clearly(rises(*pair))}")
-    spread, rate = spread_ratio(evidence, frontiers, problem)
-    if np.isfinite(spread.low):
-        words.append(f"spread of the final cost at rate {rate:g}, B=64 over B=1: {interval(spread)}")
-    return "; ".join(words) or "nothing to compare"
-
-
-def _path(frontiers: Mapping[Key, Frontier], problem: str, reduction: str) -> str:
-    own = {B: found for (p, r, B), found in frontiers.items() if (p, r) == (problem, reduction)}
-    return ", ".join(
-        f"{_rate(own[B].stable)} / {_rate(own[B].unstable)} at B={'N' if own[B].n_train == B else f'{B:g}'}"
-        for B in sorted(own)
+def _growths(growths: Mapping[tuple[str, str], Interval], spreads: Mapping[str, tuple[Interval, float]]) -> str:
+    own = {r: [found for (of, _), found in growths.items() if of == r] for r in ("mean", "sum")}
+    rates = "; ".join(f"{answers.spread(found)} under {r}" for r, found in own.items() if found)
+    return (
+        f"Largest stable rate (less than half of the trainings diverge) at B=64 over that at B=1: {rates}. Standard "
+        f"deviation of the final cost over that at B=1: {answers.spread(found for found, _ in spreads.values())}."
     )
+
+
+def _frontier_rows(
+    frontiers: Mapping[Key, Frontier],
+    spreads: Mapping[str, tuple[Interval, float]],
+    parts: Mapping[tuple[str, str], Verdict],
+) -> list[tuple[str, ...]]:
+    """Rates of every batch size; what B=64 is against B=1, and its spread where rates are of the mean."""
+    columns = "problem", "reduction", "B", "largest stable rate", "smallest diverging rate", "more than at B=1"
+    rows: list[tuple[str, ...]] = [(*columns, "spread of the cost over B=1", "less spread")]
+    for (problem, reduction, B), own in frontiers.items():
+        if problem in spreads:
+            size, at = "N" if own.n_train == B else f"{B:g}", (reduction if B == MINI else "", problem)
+            spread = _spread(*spreads[problem]), str(parts["spread", problem])
+            against = str(parts.get(at, "")), *(spread if at in parts and reduction == "mean" else ("", ""))
+            rows.append((problem, reduction, size, _rate(own.stable), _rate(own.unstable), *against))
+    return rows
+
+
+def _spread(found: Interval, rate: float) -> str:
+    return f"{interval(found)} at rate {rate:g}" if np.isfinite(found.low) else "no rate stable at both"
 
 
 def _rate(value: float) -> str:
     return number(value) if np.isfinite(value) else "none on the grid"
-
-
-def _clearly(verdict: Verdict) -> str:
-    return {Verdict.SUPPORTED: " (B=64 higher)", Verdict.REFUTED: " (B=64 lower)"}.get(verdict, " (not told apart)")
 
 
 def _frontier_panel(frontiers: Mapping[Key, Frontier], problem: str, limits: Mapping[str, Interval]) -> Panel:
@@ -290,28 +310,49 @@ def batch_descent(
     (constant, bands), ratios = BANDS[claim], at_full_batch(frontiers, limits, "linear" if claim == "S1" else "network")
     if not ratios:
         return Finding(claim, Verdict.UNRESOLVED, "No sharpness was measured at B=N.")
-    along = {x: together(reaches(found, *band) for found in ratios.values()) for x, band in bands.items()}
-    shown = "; ".join(f"{name}: 2/λ_max = {_limit(limits[name])}, {_times(found)}" for name, found in ratios.items())
+    each = {name: {x: reaches(found, *band) for x, band in bands.items()} for name, found in ratios.items()}
+    along = {x: together(own[x] for own in each.values()) for x in bands}
     first = next((name for name, found in ratios.items() if np.isfinite([found.low, found.high]).all()), None)
+    verdict = together(along.values())
+    columns = "problem", "2/λ_max", "× it: stable at least at", "diverging at most at"
+    body = [
+        (name, _limit(limits[name]), _times(own.low), _times(own.high), *map(str, each[name].values()))
+        for name, own in ratios.items()
+    ]
     return Finding(
         claim,
-        together(along.values()),
-        f"The whole training set in one batch - {shown}. {constant}: {verdicts_along(along)}.",
+        verdict,
+        "Rate at which training with the whole set in one batch begins to diverge, between the largest stable and the "
+        f"smallest diverging one, over 2/λ_max: {answers.spread(ratios.values())} ({answers.joined(ratios)}).",
         unit=f"× 2/λ_max ({first})" if first else "",
         effect=ratios[first] if first else None,
         replicas=evidence.answer.n_replicas,
         panels=[_fraction_panel(frontiers, problem, limits[problem]) for problem in ratios],
+        rows=[(*columns, *(f"within {x:g}" for x in bands)), *body],
+        along={constant: along},
+        plain=_near(constant, ratios, each) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _near(constant: str, ratios: Mapping[str, Interval], each: Mapping[str, Mapping[float, Verdict]]) -> str:
+    """Of each problem the narrowest band in which the frontier lies, and those that are narrower, in plain words."""
+    words = []
+    for name, found in each.items():
+        enough = min((x for x, verdict in found.items() if verdict is Verdict.SUPPORTED), default=max(found))
+        known = {f"{x:g}": verdict for x, verdict in found.items() if x <= enough}
+        own = ratios[name]
+        beyond = f"stable at {own.low:.3g}" if own.low > 1 else f"diverging at {own.high:.3g}"
+        far = found[enough] is Verdict.REFUTED
+        words.append(f"on {name} {f'over {enough:g} ({beyond} times it)' if far else answers.where(known, 'within ')}")
+    return f"{constant.capitalize()}: {'; '.join(words)}."
 
 
 def _limit(limit: Interval) -> str:
     return number(limit.estimate) if limit.low == limit.high else interval(limit)
 
 
-def _times(ratio: Interval) -> str:
-    stable = f"stable at {ratio.low:.4g} times it at least" if np.isfinite(ratio.low) else "stable nowhere on the grid"
-    wild = f"diverging at {ratio.high:.4g} times it at most" if np.isfinite(ratio.high) else "diverging nowhere"
-    return f"{stable}, {wild}"
+def _times(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "none on the grid"
 
 
 def _fraction_panel(frontiers: Mapping[Key, Frontier], problem: str, limit: Interval) -> Panel:
