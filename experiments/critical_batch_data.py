@@ -24,17 +24,20 @@ from harness.inference import (
     together,
 )
 from harness.report import bounds, price, verdicts_along
+from harness.report.answers import by_constants, joined, percent, where
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.floating]
 Curves = Mapping[tuple[int, int], Slowdown]  # width, data
+Bands = Mapping[float, tuple[float, float]]  # value of a free constant -> where the ratio has to lie
 
 DATA = (256, 512, 2048)  # examples
 OVERHEAD = 0.2
-GROWS = (1.25, 1.5, 2.0)  # times as large
-SAME = (1.5, 2.0, 3.0)  # factors within which it does not depend on the width
+GROWS: Bands = {x: (x, np.inf) for x in (1.25, 1.5, 2.0)}  # times as large
+SAME: Bands = {x: (1 / x, x) for x in (1.5, 2.0, 3.0)}  # factors within which it does not depend on the width
+AT_EDGE = "best rate on the edge of its grid"
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -47,27 +50,56 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
         for data in DATA
         if data <= own["n_train"].min()
     }
-    n = len(split.report)
+    yield with_data(evidence, curves, len(split.report))
+    yield with_width(evidence, curves, len(split.report))
+
+
+def with_data(evidence: Evidence, curves: Curves, n: int) -> Finding:
+    """B4: after more examples."""
     least, most = min(data for _, data in curves), max(data for _, data in curves)
-    narrow, wide = min(width for width, _ in curves), max(width for width, _ in curves)
-    grown = {f"width {w}": ratio_of(curves[w, most], curves[w, least]) for w, data in curves if data == least}
-    wider = {f"{data} examples": ratio_of(curves[wide, data], curves[w, data]) for w, data in curves if w == narrow}
-    with_data = {x: together(inside(own, x, np.inf) for own in grown.values()) for x in GROWS}
-    with_width = {x: together(inside(own, 1 / x, x) for own in wider.values()) for x in SAME}
-    cost = price(evidence.price([pairs_to_tell(own, n, GROWS[0], np.inf) for own in grown.values()], n))
-    said = f"B_crit - {_listed(curves)}. {most} over {least} examples - {_ratios(grown)}. At least: "
-    yield _finding("B4", with_data, said, grown, "of the few examples", n, [_critical_panel(curves)], cost)
-    still = [x for x, verdict in with_width.items() if verdict is Verdict.UNRESOLVED]
-    cost = price(evidence.price([pairs_to_tell(own, n, 1 / x, x) for own in wider.values() for x in still], n))
-    said = f"B_crit of width {wide} over that of width {narrow} - {_ratios(wider)}. Within a factor of: "
-    near = [x for x, verdict in with_width.items() if verdict is Verdict.SUPPORTED]
-    found = _finding("B5", with_width, said, wider, "of the narrow network", n, list(_panels(curves)), cost)
-    plain = (
-        f"Within a factor of {min(near):g} yes, on the one dataset tried; within {max(still):g} is not decided."
-        if near and still and found.verdict is Verdict.UNRESOLVED
-        else ""
+    found = {f"width {w}": ratio_of(curves[w, most], curves[w, least]) for w, data in curves if data == least}
+    cost = price(evidence.price([pairs_to_tell(own, n, *GROWS[min(GROWS)]) for own in found.values()], n))
+    said = (
+        f"B_crit needs {percent(OVERHEAD)} more examples than the smallest batch. With a target set by {most} examples "
+        f"it is {_ratios(found)} times as large as with one set by {least}.{_at_edges(curves)}"
     )
-    yield replace(found, plain=plain)
+    rows = [("width", "target set by (examples)", "B_crit (examples)", f"over that of {least}", "by how much larger")]
+    for (width, data), curve in curves.items():
+        ratio = ratio_of(curve, curves[width, least])
+        told = (bounds(ratio) if data > least else "", verdicts_along(_by(ratio, GROWS)) if data == most else "")
+        rows.append((f"{width}", f"{data}", _at(curve), *told))
+    answer = where({name: together(_by(own, GROWS).values()) for name, own in found.items()}, "at ")
+    finding = _finding("B4", said, cost, found, "of the few examples", "how many times as large", GROWS, answer)
+    return replace(finding, replicas=n, panels=[_critical_panel(curves)], rows=rows)
+
+
+def with_width(evidence: Evidence, curves: Curves, n: int) -> Finding:
+    """B5: in a wider network."""
+    narrow, wide = min(width for width, _ in curves), max(width for width, _ in curves)
+    every = {data: (curves[w, data], curves[wide, data]) for w, data in curves if w == narrow}
+    found = {f"{data} examples": ratio_of(b, a) for data, (a, b) in every.items()}
+    said = f"B_crit of width {wide} over that of width {narrow}: {_ratios(found)}."
+    rows = [("target set by", *(f"B_crit at width {w} (examples)" for w in (narrow, wide)), "ratio", "by the factor")]
+    for (data, ratio), pair in zip(found.items(), every.values(), strict=True):
+        rows.append((data, *map(_at, pair), bounds(ratio), verdicts_along(_by(ratio, SAME))))
+    along = {x: together(_by(own, SAME)[x] for own in found.values()) for x in SAME}
+    near, still = ([x for x, own in along.items() if own is of] for of in (Verdict.SUPPORTED, Verdict.UNRESOLVED))
+    cost = price(evidence.price([pairs_to_tell(own, n, *SAME[x]) for own in found.values() for x in still], n))
+    answer = where({name: together(_by(own, SAME).values()) for name, own in found.items()}, "after ")
+    finding = _finding(
+        "B5",
+        said + _at_edges(curves),
+        cost,
+        found,
+        "of the narrow network",
+        "factor within which it is the same",
+        SAME,
+        answer,
+    )
+    if near and still and finding.verdict is Verdict.UNRESOLVED:
+        plain = f"Within a factor of {min(near):g} yes, on the one dataset tried; within {max(still):g} is not decided."
+        finding = replace(finding, plain=plain)
+    return replace(finding, replicas=n, panels=list(_panels(curves)), rows=rows)
 
 
 def curve_of(evidence: Evidence, cells: "pd.DataFrame", data: int, split: Split, seed: int) -> Slowdown:
@@ -115,27 +147,34 @@ def ratio_of(a: Slowdown, b: Slowdown) -> Interval:
 
 
 def _ratios(found: Mapping[str, Interval]) -> str:
-    return "; ".join(f"{name}: {bounds(value)}" for name, value in found.items())
+    return joined(f"{bounds(value)} ({name})" for name, value in found.items())
 
 
-def _listed(curves: Curves) -> str:
-    parts = []
-    for (width, data), curve in curves.items():
-        edges = ", ".join(curve.edges(1 + OVERHEAD))
-        why = f" (best rate on the edge of its grid at {edges})" if edges else ""
-        parts.append(f"width {width}, {data} examples: {bounds(bounded_interval(critical(curve)))}{why}")
-    return "; ".join(parts)
+def _at(curve: Slowdown) -> str:
+    edges = ", ".join(curve.edges(1 + OVERHEAD))
+    return bounds(bounded_interval(critical(curve))) + (f" ({AT_EDGE} at {edges})" if edges else "")
+
+
+def _at_edges(curves: Curves) -> str:
+    edges = dict.fromkeys(B for curve in curves.values() for B in curve.edges(1 + OVERHEAD))
+    return f" Not known: {AT_EDGE} at {', '.join(edges)}." if edges else ""
+
+
+def _by(ratio: Interval, bands: Bands) -> dict[float, Verdict]:
+    return {x: inside(ratio, *band) for x, band in bands.items()}
 
 
 def _finding(
-    claim: str, along: Mapping[float, Verdict], said: str, effects: Mapping[str, Interval], unit: str, n: int,
-    panels: list[Panel], cost: str,
-) -> Finding:  # fmt: skip
-    verdict = together(along.values())
-    first = next((name for name, found in effects.items() if np.isfinite([found.low, found.high]).all()), None)
-    effect, unit = (effects[first], f"× that {unit} ({first})") if first else (None, "")
-    said = f"{said}{verdicts_along(along)}." + (cost if verdict is Verdict.UNRESOLVED else "")
-    return Finding(claim, verdict, said, unit, effect, n, panels)
+    claim: str, said: str, cost: str, found: Mapping[str, Interval], unit: str, constant: str, bands: Bands, answer: str
+) -> Finding:
+    """cost: what would tell, if it is open. answer: in which settings it holds, if that depends on them."""
+    along = {constant: {x: together(_by(own, bands)[x] for own in found.values()) for x in bands}}
+    verdict = together(along[constant].values())
+    first = next((name for name, own in found.items() if np.isfinite([own.low, own.high]).all()), None)
+    effect, unit = (found[first], f"× that {unit} ({first})") if first else (None, "")
+    said += cost if verdict is Verdict.UNRESOLVED else ""
+    plain = f"{answer}; {by_constants(along)}.".capitalize() if verdict is Verdict.CONDITIONAL else ""
+    return Finding(claim, verdict, said, unit, effect, along=along, plain=plain)
 
 
 def _critical_panel(curves: Curves) -> Panel:
