@@ -1,6 +1,6 @@
 """Judges edge_of_stability: whether sharpness rises to 2/η at B=N and stays there, and stays below at small B."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, limits
 from harness.inference import UNKNOWN, Interval, Verdict, all_hold, inside, mean_interval, together
-from harness.report import bounds, number, verdicts_along
+from harness.report import answers, bounds, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,8 +82,12 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     arms = list(arms_of(evidence))
     whole = [arm for arm in arms if arm.batch_size == arm.n_train]
     small = [arm for arm in arms if arm.batch_size <= SMALL * arm.n_train]
-    yield full_batch(whole)
-    yield small_batches(small, arms)
+    yield full_batch(whole) if whole else unmeasured("S2")
+    yield small_batches(small, arms) if small else unmeasured("S3")
+
+
+def unmeasured(claim: str) -> Finding:
+    return Finding(claim, Verdict.UNRESOLVED, "No run of this size was measured.")
 
 
 def arms_of(evidence: Evidence) -> Iterator[Arm]:
@@ -101,19 +105,26 @@ def _measured(table: "pd.DataFrame") -> "pd.DataFrame":
     return table.dropna(subset=["eta_lambda_max"]).sort_values("update")
 
 
+Along = dict[str, dict[float, Verdict]]  # constant -> its values -> the verdict with each
 Rule = Callable[..., Verdict]  # of an arm, a margin, the part of a run after which it is read, and its length
 
 
-def along(arms: list[Arm], rule: Rule, margins: tuple[float, ...], shown: float) -> tuple[Verdict, str]:
-    """The verdict over all arms and constants, and the verdicts along each."""
-    by_margin = {x: together(rule(arm, x) for arm in arms) for x in margins}
-    by_start = {x: together(rule(arm, shown, x) for arm in arms) for x in sorted(LATE)}
-    by_length = {x: together(rule(arm, shown, LATE[0], x) for arm in arms) for x in sorted(LENGTHS)}
-    said = (
-        f"by a margin of {verdicts_along(by_margin)}. With a margin of {shown:g}, read after this part of a run: "
-        f"{verdicts_along(by_start)}; as if it ended after this part: {verdicts_along(by_length)}"
-    )
-    return together([*by_margin.values(), *by_start.values(), *by_length.values()]), said
+def along(arms: list[Arm], rule: Rule, margins: tuple[float, ...], shown: float) -> Along:
+    """The verdict over all arms, along each constant."""
+    at = f"(with a margin of {shown:g})"
+    return {
+        "the margin": {x: together(rule(arm, x) for arm in arms) for x in margins},
+        f"the part of a run after which it is read {at}": {
+            x: together(rule(arm, shown, x) for arm in arms) for x in sorted(LATE)
+        },
+        f"the part of a run at which it ends {at}": {
+            x: together(rule(arm, shown, LATE[0], x) for arm in arms) for x in sorted(LENGTHS)
+        },
+    }
+
+
+def overall(found: Along) -> Verdict:
+    return together(verdict for own in found.values() for verdict in own.values())
 
 
 # S2
@@ -126,15 +137,20 @@ def rises_and_stays(arm: Arm, margin: float, part: float = LATE[0], length: floa
 
 
 def full_batch(arms: list[Arm]) -> Finding:
-    verdict, told = along(arms, rises_and_stays, ABOUT, SHOWN)
-    each = {arm.name: verdicts_along({m: rises_and_stays(arm, m) for m in ABOUT}) for arm in arms}
-    shown = "; ".join(
-        f"{arm.name}: from {number(arm.start.estimate)} to {bounds(arm.level())}, the largest on the way "
-        f"{number(arm.highest)} (by a margin of {each[arm.name]})"
-        for arm in arms
+    levels = [arm.level() for arm in arms]
+    said = (
+        f"η λ_max at B=N after the first quarter of a run, mean over runs: {answers.spread(levels)}{_settings(levels)}."
     )
-    said = f"η λ_max at B=N, at the start and after the first quarter of a run - {shown}. About 2 {told}."
-    return _finding("S2", verdict, said, arms, [arm.level() for arm in arms], _courses(arms))
+    columns = "setting", "η λ_max at the start", "after the first quarter", "largest on the way"
+    body = [
+        (arm.name, number(arm.start.estimate), bounds(level), number(arm.highest), *_by(rises_and_stays, arm, ABOUT))
+        for arm, level in zip(arms, levels, strict=True)
+    ]
+    rows = [(*columns, *(f"to within {answers.percent(x)} of 2" for x in ABOUT)), *body]
+    found = along(arms, rises_and_stays, ABOUT, SHOWN)
+    parts = {problem: overall(along(own, rises_and_stays, ABOUT, SHOWN)) for problem, own in _by_problem(arms).items()}
+    plain = f"η λ_max rises to about 2 and stays there: {answers.where(parts)}."
+    return _finding("S2", said, arms, levels, _courses(arms), rows, found, plain)
 
 
 # S3
@@ -149,15 +165,43 @@ def stays_below(arm: Arm, margin: float, part: float = LATE[0], length: float = 
 
 
 def small_batches(arms: list[Arm], every: list[Arm]) -> Finding:
-    verdict, told = along(arms, stays_below, BELOW, BELOW[0])
-    shown = "; ".join(f"{arm.name}, B={arm.batch_size:g}: {_passing(arm)}" for arm in arms)
-    said = f"η λ_max after the first quarter of a run, B at most N/{1 / SMALL:g} - {shown}. Below 2 {told}."
-    return _finding("S3", verdict, said, arms, [peak_of(arm) for arm in arms], list(_peaks(every)))
+    peaks = [peak_of(arm) for arm in arms]
+    known = [arm for arm in arms if not arm.lost]
+    passing = f"{sum((arm.peaks() >= EDGE).sum() for arm in known)} of {sum(len(arm.runs) for arm in known)}"
+    few = " Fewer than six runs of a setting say nothing." if any(len(arm.runs) < FEWEST_RUNS for arm in arms) else ""
+    said = (
+        f"At B of at most N/{1 / SMALL:g}, {passing} runs have η λ_max of 2 or more after their first quarter; the "
+        f"largest of a run is on average {answers.spread(peaks)}{_settings(peaks)}.{few}"
+    )
+    names = {x: f"{answers.percent(x)} below 2" if x else "below 2" for x in BELOW}
+    body = [
+        (arm.name, f"{arm.batch_size:g}", _passing(arm), bounds(peak), *_by(stays_below, arm, BELOW))
+        for arm, peak in zip(arms, peaks, strict=True)
+    ]
+    rows = [("setting", "B", "runs that pass 2", "largest η λ_max, mean over runs", *names.values()), *body]
+    parts = {
+        (names[x], problem): together(stays_below(arm, x) for arm in own)
+        for x in BELOW
+        for problem, own in _by_problem(arms).items()
+    }
+    plain = f"After the first quarter of a run, {answers.differing(parts, {name: name for name in names.values()})}."
+    found = along(arms, stays_below, BELOW, BELOW[0])
+    return _finding("S3", said, arms, peaks, list(_peaks(every)), rows, found, plain)
 
 
 def _passing(arm: Arm) -> str:
-    passing = f"{(arm.peaks() >= EDGE).sum()} of {len(arm.runs)} runs pass 2, largest {bounds(peak_of(arm))}"
-    return "a run diverged" if arm.lost else passing
+    return "a run diverged" if arm.lost else f"{(arm.peaks() >= EDGE).sum()} of {len(arm.runs)}"
+
+
+def _by(rule: Rule, arm: Arm, margins: Iterable[float]) -> Iterator[str]:
+    return (str(rule(arm, margin)) for margin in margins)
+
+
+def _settings(values: list[Interval]) -> str:
+    """How many there are, and of how many nothing is known."""
+    lost = sum(np.isnan(value.estimate) for value in values)
+    unknown = f", not known in {lost}, where a run diverged or no λ_max was found" if lost else ""
+    return f" ({len(values)} settings{unknown})"
 
 
 def peak_of(arm: Arm) -> Interval:
@@ -165,12 +209,20 @@ def peak_of(arm: Arm) -> Interval:
 
 
 def _finding(
-    claim: str, verdict: Verdict, said: str, arms: list[Arm], values: list[Interval], panels: list[Panel]
+    claim: str,
+    said: str,
+    arms: list[Arm],
+    values: list[Interval],
+    panels: list[Panel],
+    rows: Sequence[Sequence[str]],
+    found: Along,
+    plain: str,
 ) -> Finding:
-    if not arms:
-        return Finding(claim, Verdict.UNRESOLVED, "No run of this size was measured.")
-    unit = f"= η λ_max ({arms[0].name}, B={arms[0].batch_size:g})"
-    return Finding(claim, verdict, said, unit, values[0], min(len(arm.runs) for arm in arms), panels)
+    """plain: the answer where the verdict is conditional."""
+    verdict, unit = overall(found), f"= η λ_max ({arms[0].name}, B={arms[0].batch_size:g})"
+    shown = plain if verdict is Verdict.CONDITIONAL else ""
+    n_runs = min(len(arm.runs) for arm in arms)
+    return Finding(claim, verdict, said, unit, values[0], n_runs, panels, rows, found, shown)
 
 
 def _by_problem(arms: Iterable[Arm]) -> dict[str, list[Arm]]:

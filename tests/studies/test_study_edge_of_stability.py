@@ -48,14 +48,15 @@ def test_sharpness_that_rises_to_the_edge_and_stays_is_found_there():
     found = judged()
     assert (found["S2"].verdict, found["S3"].verdict) == (Verdict.SUPPORTED, Verdict.SUPPORTED)
     assert found["S2"].effect.estimate == pytest.approx(2, rel=0.01)
-    assert "by a margin of 0.1 to 0.25 supported" in found["S2"].sentence
+    assert set(found["S2"].along["the margin"].items()) == {(x, Verdict.SUPPORTED) for x in (0.1, 0.15, 0.2, 0.25)}
+    assert {cell for row in found["S2"].rows[1:] for cell in row[4:]} == {"supported"}
     assert [len(found[claim].panels) for claim in ("S2", "S3")] == [2, 2]
 
 
 def test_a_value_that_was_not_found_is_left_out():
     found = judged(unsettled=[-2], little={"unsettled": [-3]})
     assert (found["S2"].verdict, found["S3"].verdict) == (Verdict.SUPPORTED, Verdict.SUPPORTED)
-    assert "nan" not in found["S2"].sentence + found["S3"].sentence
+    assert "nan" not in "".join(f"{own.sentence} {own.rows}" for own in found.values())
 
 
 def test_a_run_whose_late_values_was_not_found_decides_nothing():
@@ -67,7 +68,7 @@ def test_a_run_whose_late_values_was_not_found_decides_nothing():
 def test_sharpness_that_stays_where_it_started_is_at_no_edge():
     still = judged(full=0.6, other=0.9)["S2"]
     assert still.verdict is Verdict.REFUTED
-    assert "0.1 to 0.25 refuted" in still.sentence
+    assert set(still.along["the margin"].values()) == {Verdict.REFUTED}
 
 
 def test_sharpness_that_was_at_the_edge_from_the_start_did_not_rise():
@@ -75,18 +76,30 @@ def test_sharpness_that_was_at_the_edge_from_the_start_did_not_rise():
 
 
 def test_a_problem_that_does_not_sharpen_makes_it_conditional():
-    assert judged(other=0.1)["S2"].verdict is Verdict.CONDITIONAL
+    found = judged(other=0.1)["S2"]
+    assert found.verdict is Verdict.CONDITIONAL
+    assert found.plain == "η λ_max rises to about 2 and stays there: on diabetes yes, on friedman no."
 
 
 def test_somewhat_above_the_edge_depends_on_what_about_means():
     found = judged(full=2.35)["S2"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert "0.1 to 0.15 refuted; 0.2 to 0.25 supported" in found.sentence
+    no, yes = Verdict.REFUTED, Verdict.SUPPORTED
+    assert found.along["the margin"] == {0.1: no, 0.15: no, 0.2: yes, 0.25: yes}
 
 
 def test_small_batches_at_the_edge_too_refute_that_they_stay_below():
     assert judged(small=2.1, middle=2.1)["S3"].verdict is Verdict.REFUTED
     assert judged(middle=2.1)["S3"].verdict is Verdict.CONDITIONAL
+
+
+def test_the_answer_says_how_far_below_two_small_batches_stay():
+    found = judged(middle=1.83)["S3"]
+    assert found.verdict is Verdict.CONDITIONAL
+    assert found.plain == "After the first quarter of a run, below 2 and 5 % below 2 yes; 10 % below 2 in part."
+    assert {row[1]: row[4:] for row in found.rows[1:]} == {
+        "32": ("supported", "supported", "refuted"), "8": ("supported", "supported", "supported"),
+    }  # fmt: skip
 
 
 def test_a_run_that_diverges_is_neither_at_the_edge_nor_below_it():
@@ -112,22 +125,28 @@ def test_one_run_of_six_that_passes_two_is_no_run_below_it():
     """Peaks of 1, 1, 1, 1, 1 and 2.4: their mean is below 2, with its whole interval."""
     found = judged(small=1.0, little={"last": 2.4, "n_runs": 6, "spread": 0.0})["S3"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert "B=8: 1 of 6 runs pass 2" in found.sentence
-    assert "B=32: 0 of 8 runs pass 2" in found.sentence
+    passing = {(row[1], row[2]) for row in found.rows[1:]}
+    assert passing == {("8", "1 of 6"), ("32", "0 of 8")}
+    assert "2 of 28 runs have η λ_max of 2 or more" in found.sentence
 
 
 def test_five_runs_below_two_are_too_few_for_that():
-    assert judged(little={"n_runs": 5})["S3"].verdict is Verdict.UNRESOLVED
+    found = judged(little={"n_runs": 5})["S3"]
+    assert found.verdict is Verdict.UNRESOLVED
+    assert "Fewer than six runs of a setting say nothing." in found.sentence
 
 
 def test_a_level_that_is_left_again_depends_on_the_part_that_is_read():
     found = judged(later=0.5)["S2"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert "read after this part of a run: 0.1 to 0.5 refuted; as if it ended after this part: 0.5" in found.sentence
+    after, ends = (own for words, own in found.along.items() if words.startswith("the part"))
+    assert after == dict.fromkeys([0.1, 0.25, 0.5], Verdict.REFUTED)
+    assert ends[0.5] is not Verdict.REFUTED
+    assert list(ends) == [0.5, 0.75, 1.0]
 
 
 def test_a_peak_on_the_way_is_told():
-    assert "the largest on the way 2.0" in judged()["S2"].sentence
+    assert all(row[3].startswith("2.0") for row in judged()["S2"].rows[1:])
 
 
 def test_a_wide_band_is_no_reason_for_a_start_in_it():
@@ -138,4 +157,5 @@ def test_a_wide_band_is_no_reason_for_a_start_in_it():
 def test_a_small_batch_at_which_a_run_diverges_is_said_and_concludes_nothing():
     found = judged(little={"lost": 1})["S3"]
     assert found.verdict is Verdict.UNRESOLVED
-    assert "diabetes, η=0.1, B=8: a run diverged" in found.sentence
+    assert ("diabetes, η=0.1", "8", "a run diverged", "not known") in [row[:4] for row in found.rows]
+    assert "4 settings, not known in 2, where a run diverged" in found.sentence
