@@ -3,7 +3,7 @@
 The sweep trains the derived formula; the judge trains each printed one from the same splits, weights and orders.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from harness.analysis import Evidence, Finding, Panel, Series, median_cost
 from harness.inference import Comparison, Verdict, equal, opposite, together
 from harness.network import MLP, Engine, Parameters
 from harness.report import interval, number, price, verdicts_along
+from harness.report.answers import DECIDED, joined, percent, places, spread
 from harness.training import Cell, Outcome, tables
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ MARGINS = (0.02, 0.05, 0.1)  # of costs that are alike: nobody says which
 WRONG = 1e-7  # a step that is off by more is not the derived one
 SHOWN_RATE = 0.1
 Key = tuple[str, str, float]  # formula, dataset, learning rate
+Rows = list[tuple[str, ...]]
+HARM = {"diverges": "training diverges", "b lower": "the final cost is {} higher"}  # how costs compare -> in words
+REST = {"a lower": "{} lower", "equivalent": f"the same within {percent(MARGINS[0])}", "unresolved": "not decided"}
+COLUMNS = (
+    "data", "η", "first step off by", "final cost, printed over derived", "diverged", "ended above the initial cost",
+    "derived: diverged", "the same cost, by the margin",
+)  # fmt: skip
 
 
 # The formulas in print. Each changes the derived gradient, summed over n examples, so that plain descent on the mean
@@ -143,20 +151,19 @@ def _in_training(
     if not own:
         return Finding(claim, Verdict.UNRESOLVED, "Printed and derived formula were not both trained.")
     verdict = together(verdicts.values())
-    settings = "; ".join(f"{key[1]} at η={key[2]:g} {_what(histories[key], own[key])}{_also(own[key])}" for key in own)
-    off = " to ".join(dict.fromkeys(number(end) for end in np.quantile([steps[key] for key in own], [0, 1])))
-    alike = "Its cost is that of the derived update, though its" if verdict is Verdict.SUPPORTED else "Its"
     first = next(iter(own.values()))
     cost = _price(evidence, formula, found) if verdict is Verdict.UNRESOLVED else ""
     return Finding(
         claim,
         verdict,
-        f"{alike} first step is off by {off} times the length of the derived one. Final cost: {settings}. The claim by "
-        f"the margin: {verdicts_along(verdicts)}.{cost}",
+        _said(own, steps) + cost,
         unit="× the cost of the derived update (first dataset)",
         effect=first.ratio if np.isfinite(first.ratio.low) and first.finite == first.pairs else None,
         replicas=min(history["replica"].nunique() for history in histories.values()),
         panels=list(_curves(histories, formula)),
+        rows=_rows(histories, steps, {margin: _of(formula, by_key) for margin, by_key in found.items()}),
+        along={"the margin": verdicts},
+        plain="" if verdict in DECIDED else _harm(own),
     )
 
 
@@ -185,22 +192,70 @@ def _seeds(comparison: Comparison) -> int | None:
     return int(np.ceil(n_replicas * (np.log(ratio.high / ratio.low) / 2 / distance) ** 2))
 
 
-def _what(history: "pd.DataFrame", comparison: Comparison) -> str:
-    """diverges, ascends, or the ratio of the costs."""
-    cost, start = final_costs(history), history.query("update == 0")["train_cost"].median()
-    lost, above = int(np.isinf(cost).sum()), int((cost > start).sum())
-    ratio = f"{interval(comparison.ratio)} × the derived one's" if comparison.finite > 0 else "is not to be compared"
-    if 2 * lost > len(cost):
-        return f"diverges in {lost} of {len(cost)} replicas"
-    if 2 * above > len(cost):
-        return f"ends above the initial cost in {above} of {len(cost)} replicas, {ratio}"
-    return ratio + (f", diverged in {lost}" if lost else "")
+def _said(own: Mapping[Key, Comparison], steps: Mapping[Key, float]) -> str:
+    """How far first steps are off, and where training ends all the same."""
+    derived = sum(one.diverged[1] > 0 for one in own.values())
+    also = f" The derived one diverges, too, in replicas of {derived} settings." if derived else ""
+    return (
+        f"Its first step is off by {_span(steps[key] for key in own)} times the length of the derived one. "
+        f"Final cost over the derived one's: {_ends(own)}.{also}"
+    )
 
 
-def _also(comparison: Comparison) -> str:
-    """A note where the derived update diverges, because that refutes no printed one."""
-    lost = comparison.diverged[1]
-    return f" (the derived one diverges in {lost} replicas)" if lost else ""
+def _ends(own: Mapping[Key, Comparison]) -> str:
+    """0.98 [0.97, 0.99] to 1.1 [1, 1.2]; most replicas diverge in 2 of 6 settings."""
+    ratios = [one.ratio for one in own.values() if not _diverges(one)]
+    lost = len(own) - len(ratios)
+    diverge = f"most replicas diverge in {lost} of {len(own)} settings"
+    return "; ".join([spread(ratios)] * bool(ratios) + [diverge] * bool(lost))
+
+
+def _span(values: Iterable[float]) -> str:
+    own = list(values)
+    return " to ".join(dict.fromkeys(map(number, (min(own), max(own)))))
+
+
+def _diverges(comparison: Comparison) -> bool:
+    """Whether the printed formula does, in most replicas."""
+    return 2 * comparison.diverged[0] > comparison.pairs + comparison.dropped
+
+
+def _harm(own: Mapping[Key, Comparison]) -> str:
+    """On which data, or at which rates, the printed formula harms, and by how much; empty where nothing is decided."""
+    kinds = {key: "diverges" if _diverges(one) else one.verdict for key, one in own.items()}
+    if set(kinds.values()) == {"unresolved"}:
+        return ""
+    every, harm, rest = [key[1:] for key in own], [], []
+    for kind in (one for one in (*HARM, *REST) if one in kinds.values()):
+        some = [key for key in own if kinds[key] == kind]
+        at, off = places([key[1:] for key in some], every, "η"), _off(own[key] for key in some)
+        if kind in HARM:
+            harm.append(f"{at}, where {HARM[kind].format(off)}")
+        else:
+            rest.append(f"{REST[kind].format(off)} {at}")
+    parts = [f"it harms {', and '.join(harm)}"] * bool(harm) + [f"the final cost is {', '.join(rest)}"] * bool(rest)
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _off(some: Iterable[Comparison]) -> str:
+    """4.1 to 14 %: how far these ratios are from 1."""
+    return f"{_span(float(f'{100 * abs(one.ratio.estimate - 1):.2g}') for one in some)} %"
+
+
+def _rows(
+    histories: "Mapping[Key, pd.DataFrame]", steps: Mapping[Key, float], found: Mapping[float, Mapping[Key, Comparison]]
+) -> Rows:
+    """A row for each dataset and learning rate."""
+    rows: Rows = [COLUMNS]
+    for key, one in found[MARGINS[0]].items():
+        cost, start = final_costs(histories[key]), histories[key].query("update == 0")["train_cost"].median()
+        lost = int(np.isinf(cost).sum())
+        counts = [f"{n} of {len(cost)}" for n in (lost, int((cost > start).sum()) - lost, one.diverged[1])]
+        ratio = interval(one.ratio) if one.finite > 0 and not _diverges(one) else ""
+        alike = verdicts_along({margin: equal(by_key[key]) for margin, by_key in found.items()})
+        rows.append((key[1], f"{key[2]:g}", number(steps[key]), ratio, *counts, alike))
+    return rows
 
 
 def _curves(histories: "Mapping[Key, pd.DataFrame]", formula: str) -> Iterator[Panel]:
@@ -230,27 +285,47 @@ def _in_the_cost(found: Mapping[float, Mapping[Key, Comparison]], steps: Mapping
     verdicts = {margin: _shows(own) for margin, own in hidden.items()}
     if not wrong:
         return Finding("E7", Verdict.UNRESOLVED, "Printed and derived formulas were not both trained.")
-    words = "; ".join(
-        f"{name.replace('_', ' ')} {', '.join(f'{own[i].count(Verdict.SUPPORTED)}' for own in hidden.values())}"
-        for i, name in enumerate(wrong)
-    )
+    same = [name.replace("_", " ") for name, own in zip(wrong, hidden[MARGINS[0]], strict=True) if _all(own)]
+    n = len(hidden[MARGINS[0]][0])
     text = (
-        f"Each of {len(wrong)} formulas makes another first step. Settings, of {len(hidden[MARGINS[0]][0])}, in which "
-        f"its final cost is nevertheless that of the derived one within {_percent(MARGINS)}: {words}. The claim by the "
-        f"margin: {verdicts_along(verdicts)}."
+        f"Each of {len(wrong)} formulas makes another first step. Nevertheless the final cost is the derived one's "
+        f"within {percent(MARGINS[0])} in all of {n} settings with {joined(same) if same else 'none of them'}."
     )
-    return Finding("E7", together(verdicts.values()), text, panels=[_scatter(found[MARGINS[0]], steps, wrong)])
+    return Finding(
+        "E7",
+        together(verdicts.values()),
+        text,
+        panels=[_scatter(found[MARGINS[0]], steps, wrong)],
+        rows=_hidden_rows(found[MARGINS[0]], steps, wrong, hidden),
+        along={"the margin": verdicts},
+    )
 
 
-def _percent(margins: Sequence[float]) -> str:
-    return f"{', '.join(f'{100 * margin:g}' for margin in margins)} %"
+def _hidden_rows(
+    found: Mapping[Key, Comparison],
+    steps: Mapping[Key, float],
+    wrong: Sequence[str],
+    hidden: Mapping[float, Sequence[Sequence[Verdict]]],
+) -> Rows:
+    """A row for each formula: over all settings, and in how many of them its cost is the derived one's."""
+    within = (f"settings with the same cost within {percent(margin)}" for margin in hidden)
+    rows: Rows = [("formula", "first step off by", "final cost, printed over derived", *within)]
+    for i, name in enumerate(wrong):
+        own = _of(name, found)
+        counts = (f"{of[i].count(Verdict.SUPPORTED)} of {len(own)}" for of in hidden.values())
+        rows.append((name.replace("_", " "), _span(steps[key] for key in own), _ends(own), *counts))
+    return rows
+
+
+def _all(verdicts: Sequence[Verdict]) -> bool:
+    return set(verdicts) == {Verdict.SUPPORTED}
 
 
 def _shows(hidden: Sequence[Sequence[Verdict]]) -> Verdict:
     """hidden: for each wrong formula whether its cost is that of the derived one, setting by setting."""
     if not hidden:
         return Verdict.UNRESOLVED
-    if any(set(verdicts) == {Verdict.SUPPORTED} for verdicts in hidden):
+    if any(map(_all, hidden)):
         return Verdict.REFUTED
     if any(Verdict.SUPPORTED in verdicts for verdicts in hidden):
         return Verdict.CONDITIONAL

@@ -1,5 +1,6 @@
 """The judge of errata: on printed formulas whose effect is known, and the formulas against loops of their own."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +46,8 @@ def found(monkeypatch) -> Any:
         monkeypatch.setattr(study, "train_as_printed", lambda name, formula: every.histories[labels[formula, name]])
         monkeypatch.setattr(study, "first_steps", lambda name, rate: dict.fromkeys(finals, 5.5))
         findings = judged(studies.definition("errata"), study.judge, with_derived_cells_only(every))
-        assert not any("nan" in finding.sentence for finding in findings)
+        assert not any("nan" in finding.sentence + finding.plain for finding in findings)
+        assert all(len(finding.sentence) <= 400 and len(finding.plain) <= 220 for finding in findings)
         return {finding.claim: finding for finding in findings}
 
     return judge
@@ -77,18 +79,44 @@ def test_what_each_formula_does_is_found(found):
         "E6": REFUTED,
         "E7": REFUTED,  # one mistake hides everywhere
     }
-    assert verdicts["E2"].sentence.startswith(
-        "Its cost is that of the derived update, though its first step is off by 5.5"
+    assert verdicts["E2"].sentence.startswith("Its first step is off by 5.5 times the length of the derived one. Final")
+    assert verdicts["E5"].sentence.endswith("; most replicas diverge in 1 of 2 settings.")
+    assert "in all of 2 settings with bias mean without rate." in verdicts["E7"].sentence
+    rows = {row[0]: row[3:] for row in verdicts["E7"].rows}
+    assert rows["bias mean without rate"] == ("2 of 2", "2 of 2", "2 of 2")
+    assert rows["bias of one example"] == ("1 of 2", "1 of 2", "1 of 2")
+    assert rows["divided twice"] == ("0 of 2", "0 of 2", "0 of 2")
+    assert {(row[0], row[4], row[7]) for row in verdicts["E5"].rows[1:]} == {
+        ("digits", "0 of 16", "0.02 to 0.1 refuted"),
+        ("breast_cancer", "16 of 16", "0.02 to 0.1 refuted"),
+    }
+    assert verdicts["E5"].plain == ""  # the study's own answer
+
+
+@slow
+def test_the_answer_says_on_which_data_a_formula_harms_and_by_how_much(found):
+    planted = {
+        "bias_without_rate": [FINAL, None],
+        "bias_mean_without_rate": [FINAL * 0.9, FINAL * 1.003],
+        "bias_of_one_example": [FINAL, FINAL * 1.3],
+    }
+    answers = {claim: one.plain for claim, one in found(planted, noise=0.001).items()}
+    alike = "the final cost is the same within 2 % on digits."
+    assert answers["E1"] == f"It harms on breast_cancer, where training diverges; {alike}"
+    assert re.fullmatch(
+        r"The final cost is (9\.\d|10) % lower on digits, the same within 2 % on breast_cancer\.", answers["E2"]
     )
-    assert verdicts["E6"].sentence.startswith("Its first step is off by 5.5")
-    assert "bias mean without rate 2, 2, 2" in verdicts["E7"].sentence
+    assert re.fullmatch(
+        rf"It harms on breast_cancer, where the final cost is (29|30|31) % higher; {alike}", answers["E3"]
+    )
 
 
 @slow
 def test_a_difference_between_the_margins_is_conditional_on_the_margin(found):
     verdicts = found({"bias_of_one_example": [FINAL * 1.035, FINAL * 1.035]})
     assert verdicts["E3"].verdict is verdicts["E7"].verdict is CONDITIONAL
-    assert "0.02 refuted; 0.05 to 0.1 supported" in verdicts["E3"].sentence
+    assert verdicts["E3"].along == {"the margin": {0.02: REFUTED, 0.05: SUPPORTED, 0.1: SUPPORTED}}
+    assert {row[7] for row in verdicts["E3"].rows[1:]} == {"0.02 refuted; 0.05 to 0.1 supported"}
 
 
 @slow
