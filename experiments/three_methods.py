@@ -1,6 +1,6 @@
 """Judges three_methods: who is fastest on which clock, and what is exact about the three methods."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,9 @@ from harness.analysis import (
     updates_to_target,
 )
 from harness.inference import (
+    UNKNOWN,
     Comparison,
+    Interval,
     Verdict,
     exactly,
     geometric_mean_ratio,
@@ -30,7 +32,7 @@ from harness.inference import (
     median_interval,
     together,
 )
-from harness.report import interval, number, verdicts_along
+from harness.report import answers, interval, number
 from harness.training import Cell, pinned_blas
 
 if TYPE_CHECKING:
@@ -42,7 +44,10 @@ LOWEST = 1e-18  # where a figure with a log axis shows zero
 SEEN = 1e-3  # what sampling with replacement must change at least, or the comparison is blind
 FASTER = (0.95, 0.8, 2 / 3)  # ratios of times below which one is faster: nobody says which
 SHARES = (0.5, 0.2, 0.1)  # of the initial cost: the targets that "converge" may mean; the last is the sweep's own
+COUNTS = ("update", "example")
 Reached = dict[str, dict[str, Array]]  # cell -> clock -> (R,)
+OTHERS = ("B=1", "B=N")
+ALL, NOWHERE = "on all data", "nowhere for certain"
 Compared = dict[tuple[str, str, str], Comparison]  # dataset, other method, clock
 
 
@@ -80,6 +85,10 @@ def order_of_a_whole_set(evidence: Evidence) -> Finding:
         replicas=1,
         panels=[
             Panel("Against rows as they lie", "", "largest difference / largest parameter", lines, "y", list(shuffled))
+        ],
+        rows=[
+            ("largest difference / largest parameter", *(str(line.label) for line in lines)),
+            *((name, number(off), number(drawn[name])) for name, off in shuffled.items()),
         ],
     )
 
@@ -124,24 +133,47 @@ def time_of_an_update(evidence: Evidence) -> Finding:
     ratios = {
         (name, unit): geometric_mean_ratio(np.log(own[1.0] / own[64.0] / (64 if unit == "update" else 1)))
         for name, own in times.items()
-        for unit in ("update", "example")
+        for unit in COUNTS
     }
     verdicts = {factor: together(inside(ratio, 0, factor) for ratio in ratios.values()) for factor in FASTER}
-    shown = "; ".join(
-        f"{name} {interval(ratios[name, 'update'])} of the time per update, {interval(ratios[name, 'example'])} times "
-        f"the time per example"
-        for name in times
-    )
-    first = next(iter(times))
+    verdict, first = together(verdicts.values()), next(iter(times))
+    spans = [_span(ratio.estimate for (_, of), ratio in ratios.items() if of == unit) for unit in COUNTS]
     return Finding(
         "C13",
-        together(verdicts.values()),
-        f"B=1 takes, compared with B=64: {shown}. The claim, by the ratio below which it is faster: "
-        f"{verdicts_along(verdicts)}.",
+        verdict,
+        f"B=1 takes {spans[0]} × the time of B=64 per update and {spans[1]} × its time per example, on "
+        f"{answers.joined(times)}.",
         unit=f"× the time per update of B=64 ({first})",
         effect=ratios[first, "update"],
-        panels=[_times_panel(times, unit) for unit in ("update", "example")],
+        panels=[_times_panel(times, unit) for unit in COUNTS],
+        rows=[
+            ("data", "time per", "B=1 (× B=64)", "faster"),
+            *((name, unit, interval(own), str(_faster(own))) for (name, unit), own in ratios.items()),
+        ],
+        along={"what counts as faster (ratio)": verdicts},
+        plain=_by_count(ratios) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _faster(ratio: Interval) -> Verdict:
+    """By all that may be called faster."""
+    return together(inside(ratio, 0, factor) for factor in FASTER)
+
+
+def _by_count(ratios: dict[tuple[str, str], Interval]) -> str:
+    """On which count B=1 is faster, and on which data where these differ."""
+    parts = []
+    for unit in COUNTS:
+        own = {name: _faster(ratio) for (name, of), ratio in ratios.items() if of == unit}
+        alike = f"{answers.where({unit: together(own.values())}, 'per ')} on all data"
+        parts.append(alike if len(set(own.values())) == 1 else f"per {unit} {answers.where(own)}")
+    return f"P{'; '.join(parts).removeprefix('p')}."
+
+
+def _span(values: Iterable[float]) -> str:
+    """The smallest to the largest of those that are known."""
+    known = [value for value in values if np.isfinite(value)]
+    return " to ".join(dict.fromkeys(map(number, (min(known), max(known))))) if known else "an unknown number"
 
 
 def _times_panel(times: "dict[str, pd.DataFrame]", unit: str) -> Panel:
@@ -154,22 +186,80 @@ def _times_panel(times: "dict[str, pd.DataFrame]", unit: str) -> Panel:
 
 def convergence(evidence: Evidence) -> Finding:
     """C14: B=64 against the two others, each at its own best rate, on three clocks."""
-    verdicts = {share: _verdict(*_compared(evidence, *_to(evidence, share))) for share in SHARES}
     best, reached = _to(evidence, SHARES[-1])
-    found, edges = _compared(evidence, best, reached)
+    compared = {share: _compared(evidence, *_to(evidence, share)) for share in SHARES}
+    verdicts = {share: _verdict(*own) for share, own in compared.items()}
+    found, edges = compared[SHARES[-1]]
+    verdict = Verdict.UNRESOLVED if edges else together(verdicts.values())
     on = {clock: together(lower(c) for key, c in found.items() if key[2] == clock) for clock in TARGET_LABELS}
-    words = "; ".join(f"in {TARGET_LABELS[clock]} {_ratios(found, clock)}: {verdict}" for clock, verdict in on.items())
+    words = ", ".join(f"in {TARGET_LABELS[clock]} {own}" for clock, own in on.items())
+    times = (_span(c.ratio.estimate for key, c in found.items() if key[1:] == (of, "seconds")) for of in OTHERS)
+    also = [f"{share:g}" for share, (_, own) in compared.items() if own and share != SHARES[-1]]
     shown = next((c.ratio for key, c in found.items() if key[1:] == ("B=1", "updates")), None)
     return Finding(
         "C14",
-        Verdict.UNRESOLVED if edges else together(verdicts.values()),
-        f"To a tenth of the initial cost, B=64 needs {words}.{edges} The claim, by the share of the initial cost that "
-        f"is the target: {verdicts_along(verdicts)}.",
+        verdict,
+        f"To a tenth of the initial cost, at best rates, B=64 needs {next(times)} × the train seconds of B=1 and "
+        f"{next(times)} × those of B=N.{edges or f' The claim is {words}.'}"
+        + (f" To {answers.joined(also)} of the cost a best rate lies on the edge of its grid." if also else ""),
         unit="× the updates of B=1 (first dataset)",
         effect=shown if shown and np.isfinite(shown.estimate) else None,
         replicas=min((len(own["updates"]) for own in reached.values()), default=0),
         panels=[_to_target(reached, best, clock) for clock in TARGET_LABELS],
+        rows=list(_by_target({share: own for share, (own, _) in compared.items()})),
+        along={"the target (share of the initial cost)": verdicts},
+        plain=_fewer(compared, verdicts) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _by_target(found: Mapping[float, Compared]) -> Iterator[tuple[str, ...]]:
+    """Of B=64 over each other method on each clock: the ratio to every target, and whether the last one is lower."""
+    yield (
+        "data",
+        "clock",
+        "B=64 over",
+        *(f"to {share:g} of the initial cost" for share in found),
+        f"lower, to {SHARES[-1]:g}",
+    )
+    for key, last in found[SHARES[-1]].items():
+        ratios = (own[key].ratio if key in own else UNKNOWN for own in found.values())
+        known = (interval(ratio) if np.isfinite(ratio.estimate) else "not reached by both" for ratio in ratios)
+        yield key[0], TARGET_LABELS[key[2]], key[1], *known, str(lower(last))
+
+
+def _fewer(compared: Mapping[float, tuple[Compared, str]], verdicts: Mapping[float, Verdict]) -> str:
+    """To which targets B=64 is lower; or, where that depends on more, on which clock, than which, on which data."""
+    if Verdict.CONDITIONAL not in verdicts.values():
+        shares = {f"{share:g}": own for share, own in verdicts.items()}
+        return f"In shares of the initial cost, {answers.where(shares, 'to ')}."
+    wins = {share: _wins(found) for share, (found, edges) in compared.items() if not edges}
+    last = wins[[share for share, verdict in verdicts.items() if verdict is Verdict.CONDITIONAL][-1]]
+    alike = answers.joined(f"{share:g}" for share, own in wins.items() if own == last)
+    places = sorted(dict.fromkeys(last.values()), key=lambda place: {ALL: 0, NOWHERE: 2}.get(place, 1))
+    parts = "; ".join(f"{_than(key for key, own in last.items() if own == place)} {place}" for place in places)
+    return f"To {alike} of the initial cost B=64 takes fewer {parts}."
+
+
+def _wins(found: Compared) -> dict[tuple[str, str], str]:
+    """Other method, clock -> the data on which B=64 is lower."""
+    by: dict[tuple[str, str], dict[str, bool]] = {}
+    for (name, *key), comparison in found.items():
+        by.setdefault((key[0], key[1]), {})[name] = lower(comparison) is Verdict.SUPPORTED
+    return {key: _place(own) for key, own in by.items()}
+
+
+def _place(won: Mapping[str, bool]) -> str:
+    if all(won.values()):
+        return ALL
+    names = [name for name, own in won.items() if own]
+    return f"on {answers.joined(names)}" if names else NOWHERE
+
+
+def _than(keys: Iterable[tuple[str, str]]) -> str:
+    """`updates and seconds than B=1 and epochs than B=N`."""
+    own = list(keys)
+    clocks = {other: [clock for of, clock in own if of == other] for other in OTHERS}
+    return answers.joined(f"{answers.joined(names)} than {other}" for other, names in clocks.items() if names)
 
 
 def _to(evidence: Evidence, share: float) -> "tuple[pd.DataFrame, Reached]":
@@ -203,17 +293,6 @@ def _compared(evidence: Evidence, best: "pd.DataFrame", reached: Reached) -> tup
 
 def _verdict(found: Compared, edges: str) -> Verdict:
     return Verdict.UNRESOLVED if edges or not found else together(map(lower, found.values()))
-
-
-def _ratios(found: Compared, clock: str) -> str:
-    """0.1 and 2 times those of B=1 (digits, iris), ..."""
-    parts = []
-    for other in ("B=1", "B=N"):
-        own = {key[0]: c.ratio for key, c in found.items() if key[1:] == (other, clock)}
-        values = " / ".join(number(r.estimate) if np.isfinite(r.estimate) else "(not reached)" for r in own.values())
-        if own:
-            parts.append(f"{values} × {other} ({' / '.join(own)})" if other == "B=1" else f"{values} × {other}")
-    return " and ".join(parts) if parts else "an unknown share of the others'"
 
 
 def _to_target(reached: Reached, best: "pd.DataFrame", clock: str) -> Panel:

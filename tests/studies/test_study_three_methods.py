@@ -10,6 +10,7 @@ from synthetic import START, cell, evidence
 from harness.analysis.study import judge_of
 from harness.config import config_from
 from harness.data.datasets import load
+from harness.inference import Interval
 from harness.inference.verdicts import Verdict
 from harness.runs import studies
 from harness.training.cell import Cell
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
 JUDGE = judge_of("three_methods", studies.EXPERIMENTS)
 UPDATES = 20
+TARGET = "the target (share of the initial cost)"
 
 
 @cache
@@ -88,6 +90,7 @@ def test_the_order_of_a_whole_set_is_found_to_matter_only_if_it_does():
     found = alone("order_of_a_whole_set", sweep(NOTHING))
     assert found.verdict is Verdict.SUPPORTED
     assert "digits" in found.sentence
+    assert [row[0] for row in found.rows[1:]] == ["digits"]
     assert alone("order_of_a_whole_set", sweep(NOTHING, off=1e-6)).verdict is Verdict.REFUTED
 
 
@@ -119,20 +122,70 @@ def test_updates_are_counted():
     ],
 )
 def test_the_time_of_an_update(us, verdict):
-    assert alone("time_of_an_update", sweep({1: 0.05, 64: 0.05}, us=us)).verdict is verdict
+    found = alone("time_of_an_update", sweep({1: 0.05, 64: 0.05}, us=us))
+    assert found.verdict is verdict
+    plain = "Per update yes on all data; per example no on all data."
+    assert found.plain == (plain if verdict is Verdict.CONDITIONAL else "")
+    (along,) = found.along.values()
+    assert set(along.values()) == {verdict}
+
+
+def test_the_times_stand_in_a_table_and_their_extremes_in_the_sentence():
+    found = alone("time_of_an_update", sweep({1: 0.05, 64: 0.05}))
+    assert found.sentence == ("B=1 takes 0.4 × the time of B=64 per update and 25.6 × its time per example, on digits.")
+    assert found.rows == [
+        ("data", "time per", "B=1 (× B=64)", "faster"),
+        ("digits", "update", "0.4 [0.4, 0.4]", "supported"),
+        ("digits", "example", "25.6 [25.6, 25.6]", "refuted"),
+    ]
+
+
+def test_the_answer_names_the_data_on_which_an_update_is_faster():
+    by_count = JUDGE.__globals__["_by_count"]
+    fast, slow, example = (Interval(own, own, own) for own in (0.4, 1.2, 20.0))
+    ratios = {("digits", "update"): fast, ("wine", "update"): slow}
+    ratios |= {(name, "example"): example for name in ("digits", "wine")}
+    assert by_count(ratios) == "Per update on digits yes, on wine no; per example no on all data."
 
 
 def test_mini_batches_that_win_on_every_clock_are_found():
     found = alone("convergence", sweep({1: 0.15, 64: 1e-30, 1024: 0.15}))
     assert found.verdict is Verdict.SUPPORTED
-    assert "0.5 to 0.1 supported" in found.sentence
+    assert found.along == {TARGET: dict.fromkeys((0.5, 0.2, 0.1), Verdict.SUPPORTED)}
+    assert found.plain == ""
     assert found.effect.high < 1
 
 
 def test_the_verdict_depends_on_the_clock_where_it_does():
     found = alone("convergence", sweep())  # fewer updates than B=1, but more epochs
     assert found.verdict is Verdict.CONDITIONAL
-    assert "in updates" in found.sentence
+    assert "The claim is in updates " in found.sentence
+    assert len(found.sentence) <= 400
+    fewer = {row[1:3]: row[-1] for row in found.rows[1:]}
+    assert len(fewer) == 6
+    assert (fewer["updates", "B=1"], fewer["epochs", "B=1"]) == ("supported", "refuted")
+    assert found.plain.startswith("To 0.5, 0.2 and 0.1 of the initial cost B=64 takes fewer ")
+    on_all_data, nowhere = found.plain.split("fewer ")[1].split("; ")
+    assert on_all_data.endswith(" on all data")
+    assert "updates" in on_all_data.partition(" than B=1")[0]
+    assert nowhere.startswith("epochs than B=1")
+    assert nowhere.endswith(" nowhere for certain.")
+
+
+def test_the_answer_names_count_method_and_data():
+    """Where B=64 is lower than the others: planted as comparisons."""
+    b1, bn = "B=1", "B=N"
+    made = [("wine", b1, "updates", 0.1), ("digits", b1, "updates", 0.1), ("wine", b1, "seconds", 0.1)]
+    made += [("digits", b1, "seconds", 3.0), ("wine", bn, "updates", 2.0), ("digits", bn, "updates", 2.0)]
+    of, one = sweep({64: 0.05}, rates=(1.0,)), np.exp(0.01 * np.arange(12))
+    found = of.compare({tuple(key): (ratio * one, one[::-1]) for *key, ratio in made})
+    half = {key: comparison for key, comparison in found.items() if key[1] == "B=1"}
+    compared = {0.5: (half, ""), 0.2: (found, ""), 0.1: (found, "")}
+    verdicts = {share: JUDGE.__globals__["_verdict"](*own) for share, own in compared.items()}
+    assert JUDGE.__globals__["_fewer"](compared, verdicts) == (
+        "To 0.2 and 0.1 of the initial cost B=64 takes fewer updates than B=1 on all data; seconds than B=1 on wine; "
+        "updates than B=N nowhere for certain."
+    )
 
 
 @pytest.mark.parametrize(("half", "verdict"), [(slice(0, 8), Verdict.REFUTED), (slice(8, 16), Verdict.SUPPORTED)])
@@ -181,7 +234,8 @@ def test_the_verdict_depends_on_the_target_where_it_does():
     ]
     found = alone("convergence", evidence(*cells, shared=0.01))
     assert found.verdict is Verdict.CONDITIONAL
-    assert "0.5 supported; 0.2 to 0.1 refuted" in found.sentence
+    assert found.along == {TARGET: {0.5: Verdict.SUPPORTED, 0.2: Verdict.REFUTED, 0.1: Verdict.REFUTED}}
+    assert found.plain == "In shares of the initial cost, to 0.5 yes, to 0.2 and 0.1 no."
 
 
 def test_without_mini_batches_nothing_is_concluded():
