@@ -191,7 +191,9 @@ def test_the_judge_in_the_guide_judges():
     ]
     (found,) = names["judge"](evidence(*cells))
     assert found.verdict is Verdict.SUPPORTED
-    assert found.sentence.startswith("Updates with momentum over updates without: iris 0.")
+    assert found.sentence == "With momentum the target takes fewer updates on 2 of 2 datasets."
+    assert [row[0] for row in found.rows] == ["data", "iris", "wine"]
+    assert found.rows[1][1].startswith("0.")
 
 
 def test_a_study_about_seconds_concludes_nothing_from_one_reading():
