@@ -1,7 +1,8 @@
 """Judges training_curves: scikit-learn's strategies of training and a blog's three methods, over many seeds."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import number, verdicts_along
+from harness.report import answers, interval, number
 from harness.training import curve
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 Costs = Mapping[str, Array]  # strategy -> final costs (R,)
+Orders = dict[tuple[str, str], Comparison]  # (clock, pair of batch sizes) -> the comparison of their costs
 
 PRINTED = {"constant": 0.2, "momentum": 0.2, "nesterov": 0.2, "inverse scaling": 0.2, "adam": 0.01}  # rates
 HOWS = ("printed", "tuned")
 ENOUGH = (0.5, 0.65, 0.8)  # shares of single runs that have to show the usual winner; 20 of 20 runs are above 0.83
 ONE_RATE = 0.1  # of the blog's three methods
 LABELS = {"printed": "at one rate", "tuned": "tuned"}
+PAIRS = ("B=1, B=64", "B=64, B=N")
+SIDES = {"low": "lower", "high": "higher", "both": "lower and higher"}  # of a grid -> which rates to add
 BUDGETS = (0.25, 0.5, 1.0)  # shares of what the three methods have all spent
 
 
@@ -61,33 +65,89 @@ def strategies(evidence: Evidence, cells: "pd.DataFrame") -> Iterator[Finding]:
         "tuned": {name: {key: _reporting(evidence, cell) for key, cell in own.items()} for name, own in tuned.items()},
     }
     curves, rates = [_curves(evidence, name, own) for name, own in printed.items()], _rates(evidence, cells)
-    n, edges = int(evidence.answer.n_replicas), {name: at_the_edge(own) for name, own in best.groupby("strategy")}
+    n = int(evidence.answer.n_replicas)
+    edges = {(str(row["dataset"]), str(row["strategy"])): str(row["edge"]) for _, row in best.iterrows()}
 
     def finding(claim: str, pairs: Mapping[str, str], panels: list[Panel], negated: bool = False) -> Finding:
         """Whether the first strategy of each pair is lower than the second; negated: whether it is not."""
-        found = {how: evidence.compare(_arms(own, pairs)) for how, own in costs.items()}
-        at = "".join(edges.get(name, "") for name in dict.fromkeys([*pairs, *pairs.values()]))
-        verdicts = {
-            how: together(opposite(lower(one)) if negated else lower(one) for one in own.values())
-            for how, own in found.items()
-        }
-        verdicts |= {"tuned": Verdict.UNRESOLVED} if at else {}
-        words = "; ".join(f"{how} ({verdicts[how]}): {_ratios(own, pairs)}" for how, own in found.items())
-        shown = next(iter(found["printed"].values())).ratio
+        asked = [
+            Asked(how, name, strategy, one, opposite(lower(one)) if negated else lower(one))
+            for how, own in costs.items()
+            for (name, strategy), one in evidence.compare(_arms(own, pairs)).items()
+        ]
+        asked = [own.at_edges(edges, pairs[own.strategy]) if own.how == "tuned" else own for own in asked]
+        by_how = {how: [own for own in asked if own.how == how] for how in HOWS}
+        verdicts = {how: together(one.verdict for one in own) for how, own in by_how.items()}
+        verdicts |= {"tuned": Verdict.UNRESOLVED} if any(own.edge for own in asked) else {}
+        verdict, shown = together(verdicts.values()), asked[0].comparison.ratio
+        seen = (f"{how} rates {answers.spread(one.comparison.ratio for one in own)}" for how, own in by_how.items())
         return Finding(
             claim,
-            together(verdicts.values()),
-            f"Final training costs - {words}.{at}",
+            verdict,
+            f"Final training cost of {answers.joined(pairs)} over that of {next(iter(pairs.values()))}, by data set: "
+            f"{'; '.join(seen)}."
+            f"{answers.why_undecided((own.comparison, own.edge) for own in asked)}",
             unit=f"× the cost of {next(iter(pairs.values()))} ({next(iter(costs['printed']))}, as printed)",
             effect=shown if np.isfinite(shown.estimate) else None,
             replicas=n,
             panels=panels,
+            rows=[
+                ("rates", "data", "strategy", f"× the cost of {next(iter(pairs.values()))}", "verdict"),
+                *map(_row, asked),
+            ],
+            plain="" if verdict in answers.DECIDED else (_adam(by_how) if negated else _by_data(by_how)),
         )
 
     yield finding("T1", {"momentum": "constant", "nesterov": "constant"}, curves)
     yield finding("T2", {"momentum": "adam"}, rates, negated=True)
     yield finding("T3", {"constant": "inverse scaling"}, rates)
     yield one_run(costs["printed"], curves)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A strategy against another on one data set: how their rates were chosen, and what is said to the claim.
+
+    edge: what keeps it open, in words: a best rate on the edge of its grid.
+    """
+
+    how: str
+    dataset: str
+    strategy: str
+    comparison: Comparison
+    verdict: Verdict
+    edge: str = ""
+
+    def at_edges(self, edges: Mapping[tuple[str, str], str], other: str) -> "Asked":
+        sides = {name: edges.get((self.dataset, name), "") for name in (self.strategy, other)}
+        words = [f"best {name} on the edge, add {SIDES[side]} rates" for name, side in sides.items() if side]
+        return replace(self, edge="; ".join(words), verdict=Verdict.UNRESOLVED) if words else self
+
+
+def _row(own: Asked) -> tuple[str, ...]:
+    return own.how, own.dataset, own.strategy, _ratio(own.comparison, own.edge), own.verdict
+
+
+def _by_data(by_how: Mapping[str, list[Asked]]) -> str:
+    """`Printed rates: on iris yes, on digits no. Tuned rates: ...`, of all strategies together."""
+    words = []
+    for how, own in by_how.items():
+        names = dict.fromkeys(one.dataset for one in own)
+        parts = {name: together(one.verdict for one in own if one.dataset == name) for name in names}
+        words.append(f"{how.capitalize()} rates: {answers.where(parts)}.")
+    return " ".join(words)
+
+
+def _adam(by_how: Mapping[str, list[Asked]]) -> str:
+    """`Adam ends at printed rates lower on iris, higher on digits; at tuned rates ...`."""
+    words = {"b lower": "lower", "equivalent": "about as low", "a lower": "higher", "unresolved": "not decided"}
+    ends = []
+    for how, own in by_how.items():
+        of = {one.dataset: "unresolved" if one.edge else one.comparison.verdict for one in own}
+        groups = {word: [name for name, verdict in of.items() if verdict == key] for key, word in words.items()}
+        told = (f"{word} on {answers.joined(names)}" for word, names in groups.items() if names)
+        ends.append(f"at {how} rates {', '.join(told)}")
+    return f"Adam ends {'; '.join(ends)}."
 
 
 def _strategy(cell: "pd.Series") -> str:
@@ -119,38 +179,34 @@ def _arms(costs: Mapping[str, Costs], pairs: Mapping[str, str]) -> dict[tuple[st
     return {(name, a): (own[a], own[b]) for name, own in costs.items() for a, b in pairs.items()}
 
 
-def _ratios(found: Mapping[tuple[str, str], Comparison], pairs: Mapping[str, str]) -> str:
-    """momentum 0.1 / 0.2 / 0.3 / 0.4 × constant on circles / digits / iris / moons."""
-    parts = []
-    for a, b in pairs.items():
-        own = {name: one.ratio.estimate for (name, key), one in found.items() if key == a}
-        values = " / ".join(number(own[name]) if np.isfinite(own[name]) else "(all lost)" for name in sorted(own))
-        parts.append(f"{a} {values} × {b} on {' / '.join(sorted(own))}")
-    return ", ".join(parts)
-
-
 def one_run(costs: Mapping[str, Costs], panels: list[Panel]) -> Finding:
     """T4: in how many replicas the strategy is lowest that is so most often."""
     winners = {name: _winners(own) for name, own in costs.items()}
-    shares: dict[str, Interval] = {}
-    for name, own in winners.items():
-        shares[name] = proportion(own.most_common(1)[0][1], own.total())
+    shares = {name: proportion(own.most_common(1)[0][1], own.total()) for name, own in winners.items()}
     along = {limit: together(inside(share, limit, 1) for share in shares.values()) for limit in ENOUGH}
-    words = "; ".join(
-        f"{name}: {', '.join(f'{strategy} in {count}' for strategy, count in own.most_common())} of {own.total()}"
-        for name, own in winners.items()
-    )
-    first = next(iter(shares))
+    verdict, first = together(along.values()), next(iter(shares))
+    parts = {name: together(inside(share, limit, 1) for limit in ENOUGH) for name, share in shares.items()}
     return Finding(
         "T4",
-        together(along.values()),
-        f"The lowest final training cost has, on {words}. That one run is enough, along the share of runs that must "
-        f"show the usual winner: {verdicts_along(along)}.",
+        verdict,
+        "Share of single runs in which the strategy that has the lowest final training cost most often has it: "
+        f"{answers.spread(shares.values())}, by data set.",
         unit=f"of the runs show the usual winner ({first})",
         effect=shares[first],
         replicas=winners[first].total(),
         panels=panels,
+        rows=[
+            ("data", "usual winner", "share of the runs", "runs", "other winners", "verdict"),
+            *(_winner(name, own, shares[name], parts[name]) for name, own in winners.items()),
+        ],
+        along={"the share of runs that have to show it": along},
+        plain="" if verdict in answers.DECIDED else f"At the printed rates {answers.where(parts)}.",
     )
+
+
+def _winner(name: str, own: Counter[str], share: Interval, verdict: Verdict) -> tuple[str, ...]:
+    (usual, _), *others = own.most_common()
+    return name, usual, interval(share), str(own.total()), ", ".join(f"{key} {n}" for key, n in others), verdict
 
 
 def _winners(costs: Costs) -> Counter[str]:
@@ -191,31 +247,34 @@ def three_methods(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
         for how, own in (("printed", at_one), ("tuned", best))
     }
     edges = at_the_edge(best)
-    along, told = {}, {}
-    for share in BUDGETS:
-        found = {how: _orders(evidence, own, N, share, how == "tuned") for how, own in arms.items()}
-        told[share] = {how: {clock: _order(own, clock) for clock in CLOCK_COLUMNS} for how, own in found.items()}
-        verdicts = {how: all_hold(kept(own)) for how, own in found.items()}
-        along[share] = all_hold([verdicts["printed"], Verdict.UNRESOLVED if edges else verdicts["tuned"]])
-    words = "; ".join(
-        f"{LABELS[how]}: {', '.join(f'{text} after equal {clock}' for clock, text in own.items())}"
-        for how, own in told[BUDGETS[-1]].items()
-    )
+    found = {
+        (how, share): _orders(evidence, own, N, share, how == "tuned") for share in BUDGETS for how, own in arms.items()
+    }
+    verdicts = {
+        key: Verdict.UNRESOLVED if edges and key[0] == "tuned" else all_hold(kept(own)) for key, own in found.items()
+    }
+    along = {share: all_hold(verdicts[how, share] for how in HOWS) for share in BUDGETS}
+    verdict = together(along.values())
     return Finding(
         "T5",
-        together(along.values()),
-        f"Training costs after the budget that the three have in common (= within 5 %, ? not told apart) - {words}. "
-        f"That the order by epochs is that of every clock, along the share of the budget: {verdicts_along(along)}."
-        f"{edges}",
+        verdict,
+        "Training costs of B=1, 64 and N after equal epochs, updates and train seconds. After all that they have in "
+        f"common, the order by epochs is {_order(found['printed', 1.0], 'epochs')} at one rate and "
+        f"{_order(found['tuned', 1.0], 'epochs')} tuned (= is within 5 %, ? not told apart)."
+        + (" A best rate lies on the edge of its grid." if edges else ""),
         replicas=len(evidence.final_costs[arms["printed"][64.0]]),
         panels=[_clock(evidence, arms[how], N, clock, how) for how in HOWS for clock in CLOCK_COLUMNS],
+        rows=[
+            ("rates", "budget", "costs of", *(f"by {clock}" for clock in CLOCK_COLUMNS), "same order"),
+            *(row for key, own in found.items() for row in _by_clock(*key, own, edges)),
+        ],
+        along={"the share of the budget": along},
+        plain="" if verdict is Verdict.SUPPORTED else _agreement(verdict, [found[how, 1.0] for how in HOWS], edges),
     )
 
 
-def _orders(
-    evidence: Evidence, arms: Mapping[float, str], N: float, share: float, halved: bool
-) -> dict[tuple[str, str], Comparison]:
-    """(clock, "1, 64" or "64, N") -> the comparison of the two costs after an equal share of the common budget."""
+def _orders(evidence: Evidence, arms: Mapping[float, str], N: float, share: float, halved: bool) -> Orders:
+    """The comparisons of the costs after an equal share of the budget that all have in common."""
     costs: dict[tuple[str, float], Array] = {}
     for clock, column in CLOCK_COLUMNS.items():
         budget = share * min(spent(evidence.histories[cell], column) for cell in arms.values())
@@ -223,26 +282,49 @@ def _orders(
             own = costs_at(evidence.histories[cell], column, budget)
             own = own[split_replicas(len(own), fewest_pairs(1)).report] if halved else own
             costs[clock, B] = own[: evidence.data.n_blocks] if column == "train_seconds" else own
-    pairs = {"B=1, B=64": (1.0, 64.0), "B=64, B=N": (64.0, N)}
+    pairs = dict(zip(PAIRS, ((1.0, 64.0), (64.0, N)), strict=True))
     return evidence.compare(
         {(clock, text): (costs[clock, a], costs[clock, b]) for clock in CLOCK_COLUMNS for text, (a, b) in pairs.items()}
     )
 
 
-def kept(found: Mapping[tuple[str, str], Comparison]) -> Iterator[Verdict]:
-    """Whether each order by epochs is that of another clock; where epochs decide nothing, nothing is said."""
-    for (clock, pair), comparison in found.items():
-        if clock != "epochs":
+def kept(found: Orders, clock: str = "") -> Iterator[Verdict]:
+    """Whether each order by epochs is that of another clock, or of this one; where epochs decide nothing, no."""
+    for (other, pair), comparison in found.items():
+        if other == clock or (not clock and other != "epochs"):
             by_epochs = found["epochs", pair].verdict
             known = by_epochs in ("a lower", "b lower") and comparison.verdict != "unresolved"
             same = Verdict.SUPPORTED if comparison.verdict == by_epochs else Verdict.REFUTED
             yield same if known else Verdict.UNRESOLVED
 
 
-def _order(found: Mapping[tuple[str, str], Comparison], clock: str) -> str:
+def _agreement(verdict: Verdict, found: Sequence[Orders], edges: str) -> str:
+    """Which clocks have the order of the epochs, after the whole budget, at one rate and tuned."""
+    words = []
+    for clock in (clock for clock in CLOCK_COLUMNS if clock != "epochs"):
+        parts = {label: all_hold(kept(own, clock)) for label, own in zip(LABELS.values(), found, strict=True)}
+        parts |= {LABELS["tuned"]: Verdict.UNRESOLVED} if edges else {}
+        words.append(f"by {clock} {answers.where(parts, '')}")
+    start = "Not on every clock. " if verdict is Verdict.REFUTED else ""
+    return f"{start}That the order by epochs holds: {'; '.join(words)}."
+
+
+def _by_clock(how: str, share: float, found: Orders, edges: str) -> Iterator[tuple[str, ...]]:
+    """A row for each pair of batch sizes: its ratio on each clock."""
+    for pair in PAIRS:
+        own = {key: one for key, one in found.items() if key[1] == pair}
+        verdict = Verdict.UNRESOLVED if edges and how == "tuned" else all_hold(kept(own))
+        yield LABELS[how], number(share), pair.replace(", ", " over "), *map(_ratio, own.values()), verdict
+
+
+def _ratio(one: Comparison, edge: str = "") -> str:
+    return answers.compared(one, edge) + (" (a tie)" if one.verdict == "equivalent" else "")
+
+
+def _order(found: Orders, clock: str) -> str:
     """B=1 < B=64 < B=N, with = for equivalent, > and ? for unresolved."""
     signs = {"a lower": "<", "b lower": ">", "equivalent": "=", "unresolved": "?"}
-    first, second = (signs[found[clock, pair].verdict] for pair in ("B=1, B=64", "B=64, B=N"))
+    first, second = (signs[found[clock, pair].verdict] for pair in PAIRS)
     return f"B=1 {first} B=64 {second} B=N"
 
 

@@ -105,13 +105,28 @@ def test_the_other_way_round_is_found_too():
 def test_data_sets_may_disagree():
     turned = AS_PICTURED | {"constant": 0.01}
     cells = [*strategies(datasets=["iris"]), *strategies(turned, datasets=["moons"])]
-    assert found(cells)["T1"].verdict == Verdict.CONDITIONAL
+    finding = found(cells)["T1"]
+    assert finding.verdict == Verdict.CONDITIONAL
+    assert finding.plain == "Printed rates: on iris yes, on moons no. Tuned rates: on iris yes, on moons no."
+    assert [row[-1] for row in finding.rows[1:5]] == [Verdict.SUPPORTED] * 2 + [Verdict.REFUTED] * 2
+
+
+def test_it_is_said_on_which_data_adam_ends_lower():
+    """On iris Adam is lower, on moons momentum, on wine they are level."""
+    adam = {"iris": 0.05, "moons": 0.9, "wine": AS_PICTURED["momentum"]}
+    cells = [one for name, cost in adam.items() for one in strategies(AS_PICTURED | {"adam": cost}, datasets=[name])]
+    finding = found(cells)["T2"]
+    ends = "lower on iris, about as low on wine, higher on moons"
+    assert finding.verdict == Verdict.CONDITIONAL
+    assert finding.plain == f"Adam ends at printed rates {ends}; at tuned rates {ends}."
+    assert sum("(a tie)" in row[3] for row in finding.rows) == 2
 
 
 def test_tuned_rates_on_the_edge_make_no_claim():
     finding = found(strategies(best=2))["T1"]
     assert finding.verdict == Verdict.UNRESOLVED
-    assert "add higher rates" in finding.sentence
+    assert "with a best rate on the edge of its grid" in finding.sentence
+    assert {row[0] for row in finding.rows if "add higher rates" in row[3]} == {"tuned"}
 
 
 def test_a_close_race_is_not_told_by_one_run():
@@ -119,7 +134,7 @@ def test_a_close_race_is_not_told_by_one_run():
     close = dict.fromkeys(RULES, 0.1)
     finding = found(strategies(close, noise=0.3))["T4"]
     assert finding.verdict != Verdict.SUPPORTED
-    assert "of 20" in finding.sentence
+    assert [row[3] for row in finding.rows[1:]] == ["20", "20"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +146,27 @@ def test_a_close_race_is_not_told_by_one_run():
     ],
 )
 def test_a_clock_that_turns_the_order(finals, us, verdict):
-    assert blog(methods(finals, us)).verdict == verdict
+    finding = blog(methods(finals, us))
+    assert finding.verdict == verdict
+    assert finding.plain.startswith("Not on every clock. ")
+    assert len(finding.rows) == 1 + 2 * 3 * 2  # rates, budgets, pairs of sizes
+
+
+def test_the_clocks_that_agree_with_the_epochs_are_named():
+    """By updates B=N is ahead of B=1; seconds are those of the epochs, as each example takes as long."""
+    finding = blog(methods(us={B: 1e3 * B for B in CLOCKS}))
+    assert finding.plain == (
+        "Not on every clock. That the order by epochs holds: by updates at one rate and tuned no; by train seconds at "
+        "one rate and tuned yes."
+    )
+
+
+def test_a_race_that_single_runs_decide_is_conditional_on_the_data():
+    """On iris Adam is far ahead, on moons all are level: there a single run tells nothing."""
+    level = strategies(dict.fromkeys(RULES, 0.1), noise=0.3, datasets=["moons"])
+    finding = found([*strategies(datasets=["iris"]), *level])["T4"]
+    assert finding.verdict == Verdict.CONDITIONAL
+    assert finding.plain.startswith("At the printed rates on iris yes, on moons ")
 
 
 @pytest.mark.parametrize(
