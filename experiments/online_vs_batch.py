@@ -1,6 +1,6 @@
 """Judges online_vs_batch: epochs to a target, and the accuracy along the way, of updates after one or after all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, quartiles, targets_table, updates_to_target
 from harness.inference import Comparison, Verdict, fewest_pairs, lower, median_interval, split_replicas, together
-from harness.report import interval, number, verdicts_along
+from harness.report import answers, interval, number
 
 Array = NDArray[np.floating]
 
@@ -18,11 +18,16 @@ MAIN = 0.1  # the target of the numbers that are told
 MARGINS = (0.02, 0.03, 0.05)  # of the accuracy; one of iris' 30 held-out examples is 3 %
 ARMS = ("on-line", "batch")
 WORDS = {
-    "equivalent": f"equal within {MARGINS[0]:.0%}",
+    "equivalent": f"equal within {answers.percent(MARGINS[0])}",
     "a lower": "on-line lower",
     "b lower": "on-line higher",
     "unresolved": "no difference shown",
 }
+LEAST = f"more than {answers.percent(1 - MARGINS[0])}"  # of the accuracy of batch training
+COLUMNS = (
+    "data", "epochs, on-line / batch", "ratio", "fewer epochs",
+    "accuracy, on-line / batch", "ratio", "is", f"{LEAST} of batch's",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,26 +56,40 @@ def fewer_epochs(evidence: Evidence) -> Finding:
     arms = by_target[MAIN]
     found = {share: evidence.compare(_epochs_of(own)) for share, own in by_target.items()}
     fewer = {
-        share: together(_fewer(by_target[share][name], one) for name, one in own.items())
-        for share, own in found.items()
+        share: {name: _fewer(by_target[share][name], one) for name, one in own.items()} for share, own in found.items()
     }
-    kept = {margin: together(map(lower, keeps(evidence, arms, margin).values())) for margin in MARGINS}
+    kept = {margin: {name: lower(one) for name, one in keeps(evidence, arms, margin).items()} for margin in MARGINS}
+    along = {
+        "the share of the initial cost to be reached": {x: together(own.values()) for x, own in fewer.items()},
+        "the share of the accuracy that may be lost": {x: together(own.values()) for x, own in kept.items()},
+    }
+    parts = {("epochs", name): together(own[name] for own in fewer.values()) for name in arms}
+    parts |= {("accuracy", name): verdict for name, verdict in kept[MARGINS[0]].items()}
     inverse = {name: (_inverse(whole), _inverse(one)) for name, (one, whole) in arms.items()}
     accuracy = evidence.compare(inverse, MARGINS[0])
-    words = "; ".join(f"{name} {_told(arms[name], found[MAIN][name], accuracy[name])}" for name in arms)
-    first = next(iter(arms))
+    first, verdict = next(iter(arms)), _verdict(*(together(own.values()) for own in along.values()))
     return Finding(
         "L9",
-        _verdict(together(fewer.values()), together(kept.values())),
-        f"Epochs to a tenth of the initial cost, on-line over batch, each at its best rate: {words}. "
-        f"Along the share of the initial cost that is to be reached, fewer epochs are: {verdicts_along(fewer)}. Along "
-        f"the share of the accuracy that may be lost, no loss is: {verdicts_along(kept)}."
-        f"{_more_accurate(arms, accuracy)}",
+        verdict,
+        f"Epochs to a tenth of the initial cost, on-line over batch, each at its best rate: "
+        f"{answers.spread(one.ratio for one in found[MAIN].values() if one.finite)}. Best validation accuracy: "
+        f"{answers.spread(one.ratio for one in accuracy.values() if one.finite)} times that of batch."
+        f"{_lost(arms)}{_more_accurate(arms, accuracy)}",
         unit=f"× the epochs of batch training ({first})",
         effect=found[MAIN][first].ratio,
         replicas=evidence.answer.n_replicas,
         panels=[_epochs(arms), _rates(evidence, first), _accuracies(arms)],
+        rows=[COLUMNS, *(_row(name, arms[name], found[MAIN][name], accuracy[name], parts) for name in arms)],
+        along=along,
+        plain=_where(parts, along) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _where(parts: Mapping[tuple[str, str], Verdict], along: Mapping[str, Mapping[float, Verdict]]) -> str:
+    """On which data each half of the claim holds, and by which constant, in plain words."""
+    halves = {"epochs": "fewer epochs", "accuracy": f"{LEAST} of the accuracy"}
+    tell = {words: own for words, own in along.items() if {*answers.DECIDED} <= {*own.values()}}
+    return "; ".join(filter(None, [f"With B = 1 {answers.differing(parts, halves)}", answers.by_constants(tell)])) + "."
 
 
 def _verdict(fewer: Verdict, kept: Verdict) -> Verdict:
@@ -121,12 +140,15 @@ def _inverse(arm: Arm) -> Array:
     return 1 / np.where(arm.accuracy > 0, arm.accuracy, np.nan)
 
 
-def _told(arms: tuple[Arm, Arm], epochs: Comparison, accuracy: Comparison) -> str:
-    """One dataset: the ratio of epochs with both medians, what diverged, both accuracies with their ratio."""
-    medians, middles = (" against ".join(map(of, arms)) for of in (_median, _middle))
-    lost = _diverged(arms)
-    ratio = f"{_of_finite(accuracy)} × that of batch ({WORDS[accuracy.verdict]}{'; ' if lost else ''}{lost})"
-    return f"{_ratio(epochs)} ({medians} epochs{_edges(arms)}), accuracy {middles}, {ratio}"
+def _row(
+    name: str, arms: tuple[Arm, Arm], epochs: Comparison, accuracy: Comparison, parts: Mapping[tuple[str, str], Verdict]
+) -> tuple[str, ...]:
+    """One dataset: both medians with their ratio, what diverged or is on an edge, and the verdicts."""
+    medians, middles = (" / ".join(map(of, arms)) for of in (_median, _middle))
+    ratio, lost = f"{_ratio(epochs)}{_edges(arms)}", _diverged(arms)
+    said = f"{WORDS[accuracy.verdict]}{'; ' if lost else ''}{lost}"
+    fewer, kept = (str(parts[half, name]) for half in ("epochs", "accuracy"))
+    return name, medians, ratio, fewer, middles, _of_finite(accuracy), said, kept
 
 
 def _median(arm: Arm) -> str:
@@ -165,14 +187,26 @@ def _diverged(arms: tuple[Arm, Arm]) -> str:
     return "; ".join(f"{lost} of {n} trainings of {name} diverged" for name, lost, n in counts if lost)
 
 
+def _lost(arms: Arms) -> str:
+    """Trainings that count as lost, and best rates that leave the claim open, in short; the table has the rest."""
+    counts = {
+        "did not reach it": sum(int(np.isinf(arm.epochs).sum()) for pair in arms.values() for arm in pair),
+        "diverged": sum(int(np.isnan(arm.accuracy).sum()) for pair in arms.values() for arm in pair),
+    }
+    words = [f"{n} training{'s' * (n != 1)} {what}" for what, n in counts.items() if n]
+    edges = [
+        f"{name} on {data}" for data, pair in arms.items() for name, arm in zip(ARMS, pair, strict=True) if arm.edge
+    ]
+    open_ends = f" A best rate is the last of its grid: {answers.joined(edges)}." if edges else ""
+    return (f" {' and '.join(words)}: they count as lost." if words else "") + open_ends
+
+
 def _more_accurate(arms: Arms, accuracy: dict[str, Comparison]) -> str:
     """Where the accuracies differ, which the claim's source says they do not; a training that diverged has none."""
     higher = [name for name, found in accuracy.items() if found.verdict == "b lower"]
-    also = {
-        name: f" ({lost}, which counts as less accurate)" if (lost := _diverged(arms[name])) else "" for name in higher
-    }
-    words = ", ".join(f"{name}{also[name]}" for name in higher)
-    return f" More than equal: on-line is more accurate on {words}." if higher else ""
+    lost = {name: f" ({words})" if (words := _diverged(arms[name])) else "" for name in higher}
+    words = ", ".join(f"{name}{lost[name]}" for name in higher)
+    return f" On-line is more accurate on {words}." if higher else ""
 
 
 def _by_dataset(arms: dict[str, tuple[Arm, Arm]], column: str) -> list[Series]:

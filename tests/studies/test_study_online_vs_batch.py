@@ -67,35 +67,41 @@ def judged(*plans, n_replicas=10, seed=0, accuracies=None, scatter=0.0, diverged
 def test_fewer_epochs(batch, verdict):
     found = judged(*sweep("iris", batch), *sweep("wine", batch))
     assert found.verdict == verdict
-    assert "nan" not in found.sentence
+    assert "nan" not in f"{found.sentence} {found.rows}"
 
 
 def test_datasets_may_disagree():
-    assert judged(*sweep("iris", 3.0), *sweep("wine", 0.4)).verdict == Verdict.CONDITIONAL
+    found = judged(*sweep("iris", 3.0), *sweep("wine", 0.4))
+    assert found.verdict == Verdict.CONDITIONAL
+    assert found.plain.startswith("With B = 1 fewer epochs on iris yes, on wine no; more than 98 % of the accuracy ")
+    assert [row[3] for row in found.rows] == ["fewer epochs", "supported", "refuted"]
 
 
 def test_accuracy_may_be_the_price():
     found = judged(*sweep("iris", 3.0), accuracies={1: -0.05})
     assert found.verdict == Verdict.CONDITIONAL
-    assert "on-line lower" in found.sentence
+    assert found.rows[1][-2:] == ("on-line lower", "refuted")
+    assert found.plain == "With B = 1 fewer epochs yes; more than 98 % of the accuracy no."
 
 
 def test_a_wide_interval_of_accuracies_supports_nothing():
     found = judged(*sweep("iris", 3.0), accuracies={1: -0.02}, scatter=0.08)
     assert found.verdict == Verdict.UNRESOLVED
-    assert "no difference shown" in found.sentence
+    assert found.rows[1][-2:] == ("no difference shown", "unresolved")
 
 
 def test_the_accuracy_that_may_be_lost_decides():
     found = judged(*sweep("iris", 3.0), accuracies={1: -0.023})
     assert found.verdict == Verdict.CONDITIONAL
-    assert "0.02 refuted; 0.03 to 0.05 supported" in found.sentence
+    no, yes = Verdict.REFUTED, Verdict.SUPPORTED
+    assert found.along["the share of the accuracy that may be lost"] == {0.02: no, 0.03: yes, 0.05: yes}
+    assert found.plain.endswith("by the share of the accuracy that may be lost: 0.03 and 0.05 yes, 0.02 no.")
 
 
 def test_a_higher_accuracy_is_told():
     found = judged(*sweep("iris", 3.0), accuracies={1: 0.05})
     assert found.verdict == Verdict.SUPPORTED
-    assert "More than equal: on-line is more accurate on iris." in found.sentence
+    assert "On-line is more accurate on iris." in found.sentence
 
 
 @pytest.mark.parametrize(("lost", "verdict"), [(1, Verdict.UNRESOLVED), (128, Verdict.SUPPORTED)])
@@ -103,14 +109,13 @@ def test_losses_count_against_the_arm_that_has_them(lost, verdict):
     """Nine of ten trainings of one arm diverge: the pair that is left does not decide."""
     found = judged(*sweep("iris", 3.0), diverged={lost: 9})
     assert found.verdict == verdict if lost == N else found.verdict != Verdict.SUPPORTED
-    assert f"9 of 10 trainings of {'on-line' if lost == 1 else 'batch'} diverged" in found.sentence
+    assert f"9 of 10 trainings of {'on-line' if lost == 1 else 'batch'} diverged" in found.rows[1][-2]
+    assert "9 trainings diverged: they count as lost." in found.sentence
 
 
 def test_a_higher_accuracy_names_the_trainings_that_diverged():
     found = judged(*sweep("iris", 3.0), diverged={N: 9})
-    assert (
-        "more accurate on iris (9 of 10 trainings of batch diverged, which counts as less accurate)" in found.sentence
-    )
+    assert "more accurate on iris (9 of 10 trainings of batch diverged)" in found.sentence
 
 
 def test_one_training_is_not_called_trainings():
@@ -122,13 +127,16 @@ def test_the_share_to_be_reached_decides_where_it_does():
     """On-line is ahead at first, and behind in the end."""
     found = judged(*sweep("iris", 3.0), slow=20.0)
     assert found.verdict == Verdict.CONDITIONAL
-    assert "0.2 to 0.1 supported; 0.05 refuted" in found.sentence
+    no, yes = Verdict.REFUTED, Verdict.SUPPORTED
+    assert found.along["the share of the initial cost to be reached"] == {0.2: yes, 0.1: yes, 0.05: no}
+    assert "by the share of the initial cost to be reached: 0.2 and 0.1 yes, 0.05 no" in found.plain
 
 
 def test_a_best_rate_on_the_edge_makes_no_claim():
     found = judged(*sweep("iris", 3.0, best=False))
     assert found.verdict == Verdict.UNRESOLVED
-    assert "low end" in found.sentence
+    assert "A best rate is the last of its grid: on-line on iris" in found.sentence
+    assert "low end" in found.rows[1][2]
 
 
 def test_three_replicas_do_not_tell():
