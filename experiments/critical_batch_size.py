@@ -26,6 +26,7 @@ from harness.inference import (
     together,
 )
 from harness.report import interval, number, price, verdicts_along
+from harness.report.answers import joined, spread, where
 
 Array = NDArray[np.floating]
 Reached = dict[str, dict[str, Array]]  # cell -> "updates" -> (R,), +inf where the target was not reached
@@ -46,7 +47,7 @@ class Curve:
 
     R are the replicas that did not choose the rates, if there are enough. slope: of log S over log B up to B = FIRST.
     plateau: S(N)/S(N/6). misses: S over the law with the replica's own S_min, at each batch size. untold: why none of
-    this is known, in words.
+    this is known, in words; at: the batch sizes that are the reason.
     """
 
     dataset: str
@@ -57,11 +58,17 @@ class Curve:
     plateau: Interval
     misses: list[Interval]
     untold: str
+    at: str = ""
 
     @property
     def size(self) -> float:
         """N over B_crit."""
         return float(self.batch_sizes[-1] / self.fit.b_crit.estimate)
+
+    @property
+    def worst(self) -> int:
+        """Which batch size the law misses most."""
+        return max(range(len(self.misses)), key=lambda i: abs(np.log(self.misses[i].estimate)))
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -94,9 +101,9 @@ def curve(dataset: str, sizes: Array, updates: Array, fit: BatchScaling, edges: 
     misses = [paired_ratio(*both) for both in zip(updates, law * np.where(np.isfinite(level), level, 1.0), strict=True)]
     lost = [f"B={B:g}" for B, own in zip(sizes, updates, strict=True) if np.isinf(np.median(own))]
     untold = "" if fit.status is Status.RESOLVED else fit.status.text
-    untold = f"half of the replicas or more did not arrive at {', '.join(lost)}" if lost else untold
-    untold = f"the best rate is on the edge of its grid at {', '.join(edges)}; extend it" if edges else untold
-    return Curve(dataset, sizes, updates, fit, first_slope(sizes, updates), plateau(sizes, updates), misses, untold)
+    untold, at = ("half of the replicas or more did not arrive", ", ".join(lost)) if lost else (untold, "")
+    untold, at = ("the best rate is on the edge of its grid", ", ".join(edges)) if edges else (untold, at)
+    return Curve(dataset, sizes, updates, fit, first_slope(sizes, updates), plateau(sizes, updates), misses, untold, at)
 
 
 def first_slope(sizes: Array, updates: Array) -> Interval:
@@ -134,10 +141,16 @@ def follows_the_law(own: Curve, miss: float) -> Verdict:
     return all_hold(inside(each, 1 / miss, miss) for each in own.misses)
 
 
-REGIMES: dict[str, tuple[Callable[[Curve, float], Verdict | None], tuple[float, ...], float]] = {
-    "the slope may be so far from −1": (perfect_at_first, STEEPS, STEEP),
-    "updates at N are to be so large a part of those at N/6": (flat_at_last, FLATS, FLAT),
-    "the law may miss by so large a factor": (follows_the_law, MISSES, MISS),
+Part = Callable[[Curve, float], Verdict | None]
+REGIMES: dict[str, tuple[Part, tuple[float, ...], float]] = {
+    "how far the slope may be from −1": (perfect_at_first, STEEPS, STEEP),
+    "the factor by which the law may miss": (follows_the_law, MISSES, MISS),
+    "the least of updates at N over those at N/6": (flat_at_last, FLATS, FLAT),
+}
+PARTS: dict[Part, str] = {
+    perfect_at_first: "In proportion at first",
+    follows_the_law: "then less, by the law",
+    flat_at_last: "then none",
 }
 
 
@@ -147,7 +160,7 @@ def three_regimes(evidence: Evidence, curves: Mapping[float, list[Curve]]) -> Fi
         words: {value: on_all(stated, holds, value) for value in values}
         for words, (holds, values, _) in REGIMES.items()
     }
-    along["the target is so small a part of the initial cost"] = {
+    along["the part of the initial cost that is the target"] = {
         1 / fall: together(on_all(own, holds, at) for holds, _, at in REGIMES.values()) for fall, own in curves.items()
     }
     verdict = together(each for own in along.values() for each in own.values())
@@ -157,25 +170,32 @@ def three_regimes(evidence: Evidence, curves: Mapping[float, list[Curve]]) -> Fi
     return Finding(
         "L3",
         verdict,
-        f"Updates to a tenth of the initial cost - {'; '.join(map(_regimes, stated))}. {_along(along)}"
-        f"{price(found) if verdict is Verdict.UNRESOLVED else ''}"
-        if stated
-        else "No cell reached the target.",
+        _said(stated) + (price(found) if verdict is Verdict.UNRESOLVED else ""),
         unit=f"= slope from B=1 to {FIRST} ({first.dataset})" if first else "",
         effect=first.slope if first else None,
         replicas=n,
         panels=[_curve_panel(own) for own in stated],
+        rows=[("data", "part", "is", "by its constant"), *(row for own in stated for row in _rows(own))],
+        along=along,
+        plain=_answer(stated) if verdict is Verdict.CONDITIONAL else "",
     )
 
 
-def on_all(curves: Iterable[Curve], holds: Callable[[Curve, float], Verdict | None], value: float) -> Verdict:
+def on_all(curves: Iterable[Curve], holds: Part, value: float) -> Verdict:
     """Together on all datasets on which it can be judged."""
-    tried = [Verdict.UNRESOLVED if own.untold else holds(own, value) for own in curves]
-    return together([each for each in tried if each] or [Verdict.UNRESOLVED])
+    return together(on_each(curves, holds, value).values() or [Verdict.UNRESOLVED])
 
 
-def _along(along: Mapping[str, Mapping[float, Verdict]]) -> str:
-    return " ".join(f"Verdict where {words}: {verdicts_along(own)}." for words, own in along.items())
+def on_each(curves: Iterable[Curve], holds: Part, value: float) -> dict[str, Verdict]:
+    """Of the datasets on which it can be judged."""
+    tried = {own.dataset: Verdict.UNRESOLVED if own.untold else holds(own, value) for own in curves}
+    return {name: verdict for name, verdict in tried.items() if verdict}
+
+
+def _answer(curves: list[Curve]) -> str:
+    """On which data each part holds with the stated constants."""
+    parts = {PARTS[holds]: on_each(curves, holds, at) for holds, _, at in REGIMES.values()}
+    return "; ".join(f"{part}: {where(own) or 'not judged'}" for part, own in parts.items()) + "."
 
 
 def needed(own: Curve) -> list[int | None]:
@@ -190,17 +210,39 @@ def needed(own: Curve) -> list[int | None]:
     return [pairs_to_tell(effect, own.updates.shape[1], *ends) for effect, *ends in bands]
 
 
-def _regimes(own: Curve) -> str:
-    if own.untold:
-        return f"{own.dataset}: {own.untold}"
-    worst = max(range(len(own.misses)), key=lambda i: abs(np.log(own.misses[i].estimate)))
-    short = "" if flat_at_last(own, FLAT) else f", not judged, as N is only {own.size:.1f} B_crit"
+def _said(curves: list[Curve]) -> str:
+    """Of the data on which they are known: the slopes, the largest miss of the law, the end where it is judged."""
+    known, untold = ([own for own in curves if bool(own.untold) is lost] for lost in (False, True))
+    why = "; ".join(dict.fromkeys(own.untold for own in untold))
+    lost = f"Not known on {joined(own.dataset for own in untold)}: {why}." if untold else ""
+    if not known:
+        return lost or "No cell reached the target."
+    worst = max(known, key=lambda own: abs(np.log(own.misses[own.worst].estimate)))
+    ends = [own for own in known if flat_at_last(own, FLAT)]
+    flat = f"{spread(own.plateau for own in ends)} ({joined(own.dataset for own in ends)})" if ends else "nowhere"
     return (
-        f"{own.dataset}: slope {interval(own.slope)} up to B={FIRST}; S(N)/S(N/{APART:g}) = {interval(own.plateau)}"
-        f"{short}; S_min (1 + B_crit/B) with B_crit = {interval(own.fit.b_crit)} examples and S_min = "
-        f"{interval(own.fit.s_min)} updates misses S by × {interval(own.misses[worst])} at B={own.batch_sizes[worst]:g}"
-        f" and by less elsewhere (rms of log S {number(own.fit.rms)})"
+        f"Slope of log updates over log B up to B={FIRST}: {spread(own.slope for own in known)}. The law S_min (1 + "
+        f"B_crit/B) misses most on {worst.dataset} at B={worst.batch_sizes[worst.worst]:g}, by × "
+        f"{interval(worst.misses[worst.worst])}. Updates at N over those at N/{APART:g}, judged where N is far above "
+        f"B_crit: {flat}. {lost}".strip()
     )
+
+
+def _rows(own: Curve) -> Iterator[tuple[str, str, str, str]]:
+    if own.untold:
+        yield own.dataset, "all", f"not known: {own.untold}{f' at {own.at}' if own.at else ''}", Verdict.UNRESOLVED
+        return
+    values = {
+        f"slope of log updates over log B up to B={FIRST}": own.slope,
+        f"misses of the law, the furthest at B={own.batch_sizes[own.worst]:g}": own.misses[own.worst],
+        f"updates at N over those at N/{APART:g}": own.plateau,
+    }
+    for (part, value), (holds, constants, _) in zip(values.items(), REGIMES.values(), strict=True):
+        by = {x: verdict for x in constants if (verdict := holds(own, x))}
+        yield own.dataset, part, interval(value), verdicts_along(by) or f"not judged: N is {own.size:.1f} B_crit"
+    yield own.dataset, "B_crit (examples)", interval(own.fit.b_crit), ""
+    yield own.dataset, "S_min (updates)", interval(own.fit.s_min), ""
+    yield own.dataset, "rms of log updates around the law", number(own.fit.rms), ""
 
 
 def _curve_panel(own: Curve) -> Panel:

@@ -50,6 +50,8 @@ def found(law, rates=(0.5, 1, 2), sizes=SIZES):
             S = law(B) * (1 + np.log(rate) ** 2)
             cells.append(cell(B, 0.1 * rate, history=fall(S, B), n_train=N, diagnostics="cheap"))
     (finding,) = judge(evidence(*cells, n_replicas=6, shared=0.02))
+    assert "nan" not in f"{finding.sentence} {finding.rows} {finding.plain}"
+    assert len(finding.sentence) <= 400
     return finding
 
 
@@ -57,18 +59,46 @@ def test_three_regimes_are_found():
     finding = found(bent)
     assert finding.verdict is Verdict.SUPPORTED
     assert finding.effect.estimate == pytest.approx(-0.97, abs=0.03)
-    assert "0.2 to 0.1 supported" in finding.sentence  # whatever the target is
+    assert {found for own in finding.along.values() for found in own.values()} == {Verdict.SUPPORTED}
+    assert list(finding.along["the part of the initial cost that is the target"]) == [1 / 5, 1 / 7, 1 / 10]
+    parts = {row[1]: row[3] for row in finding.rows[1:]}
+    assert parts["updates at N over those at N/6"] == "0.7 to 0.8 supported"
+    assert "B_crit (examples)" in parts
 
 
 def test_without_a_fall_there_are_no_three_regimes():
     flat = found(lambda B: 200, sizes=(1, 8, 64))
     assert flat.verdict is Verdict.UNRESOLVED
-    assert "nan" not in flat.sentence
+    assert "Not known on digits" in flat.sentence
 
 
-def curve_of(slope=UNIT, plateau=UNIT, misses=(UNIT,), b_crit=20, n=1024, **more):
+def curve_of(slope=UNIT, plateau=UNIT, misses=(UNIT,), b_crit=20, n=1024, dataset="digits", **more):
     fit = SimpleNamespace(b_crit=Interval(b_crit, b_crit, b_crit), s_min=UNIT, rms=0.1)
-    return module.Curve("digits", np.array([1.0, n]), np.ones((2, 15)), fit, slope, plateau, list(misses), **more)
+    return module.Curve(dataset, np.array([1.0, n]), np.ones((2, 15)), fit, slope, plateau, list(misses), **more)
+
+
+def test_the_answer_says_which_part_holds_on_which_data():
+    good, off = Interval(-1.0, -1.02, -0.98), Interval(1.6, 1.55, 1.65)
+    curves = [
+        curve_of(good, dataset="digits", untold=""),
+        curve_of(Interval(-0.5, -0.52, -0.48), dataset="iris", misses=[UNIT, off], b_crit=200, untold=""),
+        curve_of(good, dataset="wine", untold="the best rate is on the edge of its grid", at="B=1 (low)"),
+    ]
+    assert module._answer(curves) == (
+        "In proportion at first: on digits yes, on iris no, on wine not decided; "
+        "then less, by the law: on digits yes, on iris no, on wine not decided; "
+        "then none: on digits yes, on wine not decided."
+    )
+    said = module._said(curves)
+    assert "misses most on iris at B=1024, by × 1.6 [1.55, 1.65]" in said
+    assert "far above B_crit: 1 [1, 1] (digits)" in said
+    assert "Not known on wine: the best rate is on the edge of its grid." in said
+    assert len(said) <= 400
+    (row,) = module._rows(curves[2])
+    assert row[2] == "not known: the best rate is on the edge of its grid at B=1 (low)"
+    assert ("iris", "updates at N over those at N/6", "1 [1, 1]", "not judged: N is 5.1 B_crit") in module._rows(
+        curves[1]
+    )
 
 
 def test_data_that_end_before_the_plateau_do_not_refute_it():
@@ -101,7 +131,8 @@ def test_a_power_law_does_not_scale_perfectly_at_first():
 def test_a_best_rate_on_the_edge_of_its_grid_makes_no_claim():
     edge = found(bent, rates=(1, 2))
     assert edge.verdict is Verdict.UNRESOLVED
-    assert "on the edge of its grid at B=1 (low)" in edge.sentence
+    assert "Not known on digits: the best rate is on the edge of its grid." in edge.sentence
+    assert "on the edge of its grid at B=1 (low)" in edge.rows[1][2]
 
 
 def test_replicas_that_do_not_arrive_count():
