@@ -1,14 +1,14 @@
 """Judges vectorisation: what a matrix of examples saves over a loop through them, and from which batch size on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series
-from harness.inference import Interval, geometric_mean_ratio, inside, percentile_interval, together
-from harness.report import interval, number, verdicts_along
+from harness.inference import Interval, Verdict, geometric_mean_ratio, inside, percentile_interval, together
+from harness.report import answers, interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,16 +45,23 @@ def loop_over_matrix(times: Times) -> Finding:
     batches = {key: ratio for key, ratio in ratios.items() if key[1] > 1}
     largest = max(batches, key=lambda key: batches[key].estimate)
     verdicts = {factor: together(inside(ratio, factor, np.inf) for ratio in batches.values()) for factor in FASTER}
-    said = "; ".join(_ratios_of(dataset, ratios) for dataset in dict.fromkeys(dataset for dataset, _ in ratios))
+    verdict, sizes = together(verdicts.values()), [B for _, B in batches]
     return Finding(
         "C9",
-        together(verdicts.values()),
-        f"An example in a loop takes, as a multiple of its time in a matrix: {said}. The claim, by the ratio that "
-        f"counts as faster: {verdicts_along(verdicts)}.{_caution(times)}",
+        verdict,
+        f"An example in a loop takes {_span(ratio.estimate for ratio in batches.values())} times as long as in one "
+        f"matrix, in batches of {_span(sizes)} examples on {answers.joined(dict.fromkeys(d for d, _ in batches))}."
+        f"{_caution(times)}",
         unit=f"× the time per example in one matrix ({largest[0]}, B={largest[1]:g})",
         effect=batches[largest],
         replicas=1,
         panels=_gains(times, ratios),
+        rows=[
+            ("data", "examples in a batch", "time per example in a loop (× in one matrix)"),
+            *((dataset, f"{B:g}", interval(ratio)) for (dataset, B), ratio in ratios.items()),
+        ],
+        along={"what counts as faster (ratio)": verdicts},
+        plain=_with_one(ratios) if verdict is Verdict.SUPPORTED else "",
     )
 
 
@@ -63,9 +70,20 @@ def _ratio(loop: "pd.Series", matrix: "pd.Series") -> Interval:
     return geometric_mean_ratio(np.log(loop / matrix).dropna())
 
 
-def _ratios_of(dataset: str, ratios: dict[tuple[str, float], Interval]) -> str:
-    parts = [f"{interval(ratio)} at B={B:g}" for (name, B), ratio in ratios.items() if name == dataset]
-    return f"{dataset} {', '.join(parts)}"
+def _with_one(ratios: Mapping[tuple[str, float], Interval]) -> str:
+    """The answer, with what a loop costs at B=1, where the matrix has no other examples to gain from."""
+    answer = "Yes: one matrix is faster than a loop over its examples, at every batch size above 1 that was tried"
+    single = [ratio for (_, B), ratio in ratios.items() if B == 1]
+    if not single:
+        return f"{answer}."
+    already = "already " if all(ratio.low > 1 for ratio in single) else ""
+    span = _span(ratio.estimate for ratio in single)
+    return f"{answer}; at B=1, one example each, the loop {already}takes {span} times as long."
+
+
+def _span(values: Iterable[float]) -> str:
+    known = list(values)
+    return " to ".join(dict.fromkeys(map(number, (min(known), max(known)))))
 
 
 def _caution(times: Times) -> str:
@@ -89,37 +107,70 @@ def whole_set_in_one(evidence: Evidence, times: Times) -> Finding:
     """V1: where the time per example stops falling, by what is nearly as fast as the best."""
     tables = {(dataset, order): own for (dataset, engine, order), own in times.items() if engine == "vectorized"}
     enough = {close: {key: saturation(own, close, evidence.rng) for key, own in tables.items()} for close in CLOSE}
-    verdicts = {
-        close: together(inside(place, max(tables[key]), np.inf) for key, place in found.items())
+    needed = {
+        close: {key: inside(place, max(tables[key]), np.inf) for key, place in found.items()}
         for close, found in enough.items()
     }
-    said = "; ".join(_saturates(order, tables, enough[TOLD]) for order in ROWS)
-    first = next(iter(tables))
+    verdicts = {close: together(own.values()) for close, own in needed.items()}
+    verdict, first = together(verdicts.values()), next(iter(tables))
+    shares = _span(100 * place.estimate / max(tables[key]) for key, place in enough[TOLD].items())
+    middles = [table.median() for table in tables.values()]
+    usual = [middle[USUAL] / middle.min() for middle in middles if USUAL in middle]
     return Finding(
         "V1",
-        together(verdicts.values()),
-        f"The time per example is within {100 * (TOLD - 1):.0f} % of the best, {said}. The claim, by how many times "
-        f"the best time is nearly as fast: {verdicts_along(verdicts)}.{_caution(times)}",
+        verdict,
+        f"The smallest batch whose time per example is within {_percent(TOLD)} of the best has {shares} % of the set's "
+        f"examples, over {len(tables)} settings{f'; B={USUAL} takes {_span(usual)} times the best' if usual else ''}."
+        f"{_caution(times)}",
         unit=f"examples in a batch that is nearly as fast per example as any ({first[0]}, {ROWS[first[1]]})",
         effect=enough[TOLD][first],
         replicas=1,
         panels=[_saturation_panel(order, tables) for order in ROWS],
+        rows=list(_smallest(tables, enough)),
+        along={"what counts as nearly as fast (× the best time)": verdicts},
+        plain=_takes_it_all(tables, enough[TOLD], needed[TOLD], verdicts) if verdict is Verdict.CONDITIONAL else "",
     )
 
 
-def _saturates(
-    order: str, tables: "dict[tuple[str, str], pd.DataFrame]", enough: dict[tuple[str, str], Interval]
+def _percent(close: float) -> str:
+    return f"{100 * (close - 1):.0f} %"
+
+
+def _smallest(tables: Tables, enough: Mapping[float, Mapping[tuple[str, str], Interval]]) -> Iterator[tuple[str, ...]]:
+    """The smallest batch that is nearly as fast as the best, of each setting and by each margin."""
+    yield "data", "rows", *(f"B within {close:g} × the best" for close in enough), f"B={USUAL} (× the best)"
+    for (dataset, order), table in tables.items():
+        places = [own[dataset, order] for own in enough.values()]
+        middle = table.median()
+        usual = number(middle[USUAL] / middle.min()) if USUAL in table else ""
+        told = (f"{place.estimate:g}{_limits(place)}" for place in places)
+        yield f"{dataset}, N={max(table):g}", ROWS[order], *told, usual
+
+
+def _takes_it_all(
+    tables: Tables,
+    enough: Mapping[tuple[str, str], Interval],
+    needed: Mapping[tuple[str, str], Verdict],
+    verdicts: Mapping[float, Verdict],
 ) -> str:
-    """rows as they lie: on wine from B=64 [64, 106] of 106 on (B=64 takes 1.05 times the best), ..."""
-    parts = []
-    for (dataset, own), table in tables.items():
-        if own == order:
-            middle, found = table.median(), enough[dataset, own]
-            usual = (
-                f" (B={USUAL} takes {number(middle[USUAL] / middle.min())} times the best)" if USUAL in table else ""
-            )
-            parts.append(f"on {dataset} from B={found.estimate:g}{_limits(found)} of {max(table):g} on{usual}")
-    return f"{ROWS[order]}: {', '.join(parts) or 'not measured'}"
+    """In which settings it takes the whole set to be within TOLD of the best, and where a part does."""
+    names: dict[str, list[tuple[str, str]]] = {}
+    for dataset, order in needed:
+        alike = len({verdict for (name, _), verdict in needed.items() if name == dataset}) == 1
+        names.setdefault(dataset if alike else f"{dataset} ({ROWS[order]})", []).append((dataset, order))
+    by = {name: needed[keys[0]] for name, keys in names.items()}
+    whole, still = ([name for name, own in by.items() if own is of] for of in (Verdict.SUPPORTED, Verdict.UNRESOLVED))
+    parts = [f"on {answers.joined(whole)} it takes the whole set"] if whole else []
+    parts += [
+        f"on {name} {max(enough[key].high for key in keys):g} of {max(tables[keys[0]]):g} examples are enough"
+        for name, keys in names.items()
+        if by[name] is Verdict.REFUTED
+    ]
+    parts += [f"on {answers.joined(still)} that is not decided"] if still else []
+    ways = ", rows in place or gathered" if all(len(keys) == len(ROWS) for keys in names.values()) else ""
+    loose = [close for close, verdict in verdicts.items() if verdict is Verdict.REFUTED]
+    also = f" Within {loose[0]:g} times the best a part is enough everywhere." if loose else ""
+    return f"Within {_percent(TOLD)} of the best time{ways}, {', '.join(parts)}.{also}"
 
 
 def saturation(table: "pd.DataFrame", close: float, rng: np.random.Generator) -> Interval:

@@ -6,12 +6,13 @@ import pytest
 from synthetic import cell, evidence
 
 from harness.analysis.study import judge_of
-from harness.inference.verdicts import Verdict
+from harness.inference import Interval, Verdict
 from harness.runs import studies
 
 pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 
 JUDGE = judge_of("vectorisation", studies.EXPERIMENTS)
+ROWS = JUDGE.__globals__["ROWS"]
 SIZES = (1, 16, 64, 128, 1024)
 LOOP = dict.fromkeys(SIZES, 30.0)  # µs per example
 FALLS = {1: 30.0, 16: 4.0, 64: 1.2, 128: 1.0, 1024: 0.99}
@@ -36,7 +37,9 @@ def sweep(matrix, loop=LOOP, gathered=None, blocks=5, scatter=0.02, seed=0):
 
 
 def findings(*arguments, **options):
-    return {finding.claim: finding for finding in JUDGE(sweep(*arguments, **options))}
+    found = {finding.claim: finding for finding in JUDGE(sweep(*arguments, **options))}
+    assert max(len(finding.sentence) for finding in found.values()) <= 400
+    return found
 
 
 def test_a_gain_is_found_and_saturates_before_the_whole_set():
@@ -45,26 +48,66 @@ def test_a_gain_is_found_and_saturates_before_the_whole_set():
     assert found["C9"].effect.estimate == pytest.approx(30, rel=0.05)
     assert found["V1"].verdict is Verdict.REFUTED
     assert (found["V1"].effect.low, found["V1"].effect.high) == (128, 128)
-    assert "rows as they lie: on digits from B=128 [128, 128] of 1024 on (B=64 takes 1." in found["V1"].sentence
+    assert "within 10 % of the best has 12.5 % of the set's examples, over 2 settings; B=64 takes 1." in (
+        found["V1"].sentence
+    )
+    head, *rows = found["V1"].rows
+    assert [row[:2] for row in rows] == [("digits, N=1024", words) for words in ROWS.values()]
+    assert [row[head.index("B within 1.1 × the best")] for row in rows] == ["128 [128, 128]"] * 2
+    assert [row[head.index("B within 2 × the best")] for row in rows] == ["64 [64, 64]"] * 2
+    assert found["V1"].plain == ""
+
+
+def test_the_loop_at_one_example_is_told_in_the_answer_and_the_table():
+    found = findings(FALLS, loop=LOOP | {1: 75.0})["C9"]
+    assert "at every batch size above 1 that was tried;" in found.plain
+    assert found.plain.endswith(" at B=1, one example each, the loop already takes 2.51 times as long.")
+    assert "in batches of 16 to 1024 examples on digits." in found.sentence
+    assert [row[:2] for row in found.rows[1:]] == [("digits", f"{B}") for B in SIZES]
+    assert found.rows[1][2].startswith("2.51 [")
+    assert "the loop takes 1.0" in findings(FALLS, scatter=0.03)["C9"].plain  # as long, up to scatter
+    without = {("digits", 64.0): Interval(9.0, 8.0, 10.0)}
+    assert JUDGE.__globals__["_with_one"](without).endswith("at every batch size above 1 that was tried.")
 
 
 def test_what_is_nearly_as_fast_decides_where_the_gain_goes_on_by_little():
     found = findings({1: 30.0, 16: 9.0, 64: 2.0, 128: 1.35, 1024: 1.0})["V1"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert "1.05 to 1.25 supported; 1.5 to 2 refuted" in found.sentence
+    (along,) = found.along.values()
+    assert along == {**dict.fromkeys((1.05, 1.1, 1.25), Verdict.SUPPORTED), **dict.fromkeys((1.5, 2), Verdict.REFUTED)}
+    assert found.plain == (
+        "Within 10 % of the best time, rows in place or gathered, on digits it takes the whole set. "
+        "Within 1.5 times the best a part is enough everywhere."
+    )
 
 
 def test_an_advantage_of_the_whole_set_that_gathering_takes_away_is_no_gain_of_the_matrix():
     """The old rule took the whole set as it lay and smaller batches gathered, and so supported the claim."""
     found = findings(FALLS, gathered={B: us + 0.4 for B, us in FALLS.items()})["V1"]
     assert found.verdict is Verdict.REFUTED
-    assert findings(RISES, gathered=FALLS)["V1"].verdict is Verdict.CONDITIONAL
+    found = findings(RISES, gathered=FALLS)["V1"]
+    assert found.verdict is Verdict.CONDITIONAL
+    assert found.plain == (
+        "Within 10 % of the best time, on digits (rows as they lie) it takes the whole set, on digits (rows drawn and "
+        "gathered) 128 of 1024 examples are enough."
+    )
+    assert len(found.plain) <= 220
+
+
+def test_the_answer_says_where_it_is_not_decided():
+    tables = {("digits", order): pd.DataFrame(columns=[64.0, 1024.0]) for order in ROWS}
+    enough = dict.fromkeys(tables, Interval(1024.0, 64.0, 1024.0))
+    still = dict.fromkeys(tables, Verdict.UNRESOLVED)
+    said = JUDGE.__globals__["_takes_it_all"](tables, enough, still, {1.1: Verdict.UNRESOLVED})
+    assert said.endswith("on digits that is not decided.")
 
 
 def test_a_gain_that_is_small_is_none_for_who_asks_for_more():
     found = findings({B: us / 1.3 for B, us in LOOP.items()}, scatter=0.01)["C9"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert "1.05 supported; 1.5 to 2 refuted" in found.sentence
+    assert found.along == {
+        "what counts as faster (ratio)": {1.05: Verdict.SUPPORTED, 1.5: Verdict.REFUTED, 2: Verdict.REFUTED}
+    }
 
 
 def test_blocks_that_the_loop_does_not_have_are_left_out():
