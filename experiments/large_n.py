@@ -17,7 +17,7 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import duration, interval, number, verdicts_along
+from harness.report import duration, interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,18 +31,26 @@ TARGETS = (1.0, 1.25, 1.5, 2.0)  # times the target: on the way to it every run 
 TOLD = (2, 4, 10)  # of these, the ones whose N is told
 KNEE = (1 / 3, 1 / 2, 1)  # rise of a slope: a third, half, all of the way from no dependence on N to proportion
 FEWEST_SPARE = 2  # degrees of freedom of the scatter around the two lines
+MOST = 3  # that a sentence names of what is not known
 N_AXIS = "training examples N"
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     best = best_cells(evidence)
-    edges = at_the_edge(best)
+    edges = _edges(best)
     ratios = {clock: ratio_table(evidence, best, clock) for clock in ("seconds", "epochs")}
     bent = knee(evidence, ratios, edges, int(best["n_replicas"].min()))
     targets = {times: at_one_target(evidence.at_target(times)) for times in TARGETS}
     yield threshold(evidence, best, ratios, targets, edges, smooth=bent.verdict is Verdict.REFUTED)
     yield bent
+
+
+def _edges(best: "pd.DataFrame") -> str:
+    """The first best rates that lie on the edge of their grid, and how many more do."""
+    own = best[best["edge"] != ""]
+    more = f" And {len(own) - MOST} more." if len(own) > MOST else ""
+    return f"{at_the_edge(own.head(MOST))}{more}"
 
 
 def at_one_target(evidence: Evidence) -> Verdict:
@@ -105,12 +113,12 @@ def threshold(
     near = min(by_n, key=lambda N: abs(np.log(N / CLAIMED)))
     text = "There is no threshold, the ratio grows without a knee (N1). " if smooth else ""
     text += (
-        f"At N={near:g} the whole set takes {interval(by_n[near])} times as long as {other}; "
-        f"{_from_where(by_n)}. The claim, by how many times as long is too long: {verdicts_along(thresholds(by_n))}; "
-        f"by the target, in multiples of the cost: {verdicts_along(targets)}."
+        f"At N={near:g} the whole set takes {interval(by_n[near])} times as long as {other} to the same cost, each at "
+        f"its best rate. The claim holds for a meaning of too long that begins between N={NEAR[0]:g} and N={NEAR[1]:g}."
     )
     if unknown := [N for N in sorted(by_n) if np.isnan(by_n[N].estimate)]:
-        text = f"Not every replica reaches the cost at N={', '.join(f'{N:g}' for N in unknown)}."
+        more = f" and {len(unknown) - MOST} more" if len(unknown) > MOST else ""
+        text = f"Not every replica reaches the cost at N={', '.join(f'{N:g}' for N in unknown[:MOST])}{more}."
     verdict = Verdict.UNRESOLVED if edges or unknown else together(targets.values())
     plain = (
         f"It depends on what is too long: at N={near:g} the whole set takes {number(by_n[near].estimate)} times as "
@@ -125,6 +133,11 @@ def threshold(
         effect=by_n[near] if np.isfinite(by_n[near].estimate) else None,
         replicas=int(best["n_replicas"].min()),
         panels=[_seconds_panel(best, evidence), _ratio_panel(ratios)],
+        rows=[] if unknown else _threshold_rows(by_n),
+        along={
+            "how many times as long is too long": thresholds(by_n),
+            "the cost to be reached (multiples of the target)": targets,
+        },
     )
 
 
@@ -158,13 +171,6 @@ def _crossing(x: Array, y: Array, level: float) -> float:
     return float(np.exp(x[i] + (level - y[i]) / (y[i + 1] - y[i]) * (x[i + 1] - x[i])))
 
 
-def _from_where(by_n: dict[float, Interval]) -> str:
-    """From which N on it takes 2, 4 and 10 times as long, or that it does so everywhere, or nowhere."""
-    first, last = min(by_n), max(by_n)
-    found = {factor: crossing(by_n, factor) for factor in TOLD}
-    return ", ".join(f"{factor:g} times as long {_starts(place, first, last)}" for factor, place in found.items())
-
-
 def _reached(by_n: dict[float, Interval]) -> Iterator[str]:
     """Near which N it takes 2, 4 and 10 times as long, of those that it does somewhere."""
     for factor in TOLD:
@@ -173,32 +179,40 @@ def _reached(by_n: dict[float, Interval]) -> Iterator[str]:
             yield f"{factor:g} times as long from about {float(f'{place:.2g}'):g} examples on"
 
 
-def _starts(found: Interval, first: float, last: float) -> str:
-    if found.estimate == 0:
-        return f"at every N from {first:g} on"
-    if np.isinf(found.estimate):
-        return f"not up to N={last:g}"
-    if np.isnan(found.low):
-        return f"from N={number(found.estimate)} on"
-    low = f"less than {first:g}" if found.low == 0 else number(found.low)
-    high = f"more than {last:g}" if np.isinf(found.high) else number(found.high)
-    return f"from N={number(found.estimate)} on (between {low} and {high})"
+def _threshold_rows(by_n: dict[float, Interval]) -> list[tuple[str, ...]]:
+    """From which N on it takes so many times as long, or that it does so everywhere, or nowhere."""
+    first, last = min(by_n), max(by_n)
+    columns = "too long is, times as long", "from N on", "at least", "at most", f"N from {NEAR[0]:g} to {NEAR[1]:g}"
+    rows: list[tuple[str, ...]] = [columns]
+    for factor, verdict in thresholds(by_n).items():
+        found = crossing(by_n, factor)
+        start, *ends = (_place(place, first, last) for place in (found.estimate, found.low, found.high))
+        rows.append((f"{factor:g}", start, *ends, str(verdict)))
+    return rows
+
+
+def _place(N: float, first: float, last: float) -> str:
+    """An N; 0 and inf are beyond those that were tried."""
+    if np.isnan(N):
+        return "not known"
+    return f"less than {first:g}" if N == 0 else f"more than {last:g}" if np.isinf(N) else number(N)
 
 
 def knee(evidence: Evidence, ratios: dict[str, dict[float, Interval]], edges: str, n_replicas: int) -> Finding:
     """N1: whether the slope of the log ratio changes at 2000 examples."""
     bends = {clock: bend(by_n) for clock, by_n in ratios.items()}
-    below, change = bends["seconds"]
+    _, change = bends["seconds"]
     verdicts = {rise: inside(change, rise, np.inf) for rise in KNEE}
-    if np.isnan(change.low):
+    known = {clock: own for clock, own in bends.items() if not np.isnan(own[1].low)}
+    if "seconds" not in known:
         text = f"{len(ratios['seconds'])} sizes with a ratio are too few for two lines and their scatter."
     else:
-        text = (
-            f"The ratio of the seconds grows like N^{below:.2f} below N={BEND} and like "
-            f"N^{below + change.estimate:.2f} above: the slope changes by {_signed(change)}. In epochs, which no clock "
-            f"can disturb, it changes by {_signed(bends['epochs'][1])}. The claim by the rise that makes a knee: "
-            f"{verdicts_along(verdicts)}.{_price(evidence, change, verdicts, len(ratios['seconds']))}"
+        growths = (
+            f"{clock} like N^{below:.2f} below N={BEND} and N^{below + own.estimate:.2f} above"
+            for clock, (below, own) in known.items()
         )
+        text = f"The ratio grows in {', in '.join(growths)}. A knee is a rise of the slope by {KNEE[0]:.2g} at least."
+        text += _price(evidence, change, verdicts, len(ratios["seconds"]))
     return Finding(
         "N1",
         Verdict.UNRESOLVED if edges else together(verdicts.values()),
@@ -208,6 +222,11 @@ def knee(evidence: Evidence, ratios: dict[str, dict[float, Interval]], edges: st
         effect=None if np.isnan(change.low) else change,
         replicas=n_replicas,
         panels=[_ratio_panel(ratios, lines=True)],
+        rows=[
+            ("ratio of", f"slope below N={BEND}", "slope above", "change"),
+            *((c, f"{at:.2f}", f"{at + own.estimate:.2f}", _signed(own)) for c, (at, own) in known.items()),
+        ],
+        along={"the rise that makes a knee": verdicts},
     )
 
 

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.slow  # sweeps made by hand, answered many times
 JUDGE = judge_of("large_n", studies.EXPERIMENTS)
 SIZES = [256 * 2**k for k in range(9)]
 MODULE = JUDGE.__globals__
+TOO_LONG = "how many times as long is too long"
+TARGET = "the cost to be reached (multiples of the target)"
 
 
 def sweep(us_per_update, sizes=SIZES, final=0.05, n_replicas=6):
@@ -34,24 +36,27 @@ def findings(*arguments, **options):
 def test_a_cost_in_proportion_to_n_has_neither_threshold_nor_knee():
     found = findings(lambda N: 40 + N, sizes=SIZES[::2] + SIZES[1:2])
     assert found["C10"].verdict is Verdict.REFUTED
-    assert "at every N from 256 on" in found["C10"].sentence
-    assert "times as long as B=32;" in found["C10"].sentence
+    assert ("1.25", "less than 256", "less than 256", "less than 256", "refuted") in found["C10"].rows
+    assert "times as long as B=32 to the same cost" in found["C10"].sentence
     assert found["N1"].verdict is Verdict.REFUTED
 
 
 def test_a_cost_that_jumps_at_2000_supports_the_threshold_whatever_is_too_long():
     found = findings(lambda N: 100 if N < 2048 else 2000, sizes=SIZES[::2] + SIZES[3:4])["C10"]
     assert found.verdict is Verdict.SUPPORTED
-    assert "1.25 to 10 supported" in found.sentence
+    assert set(found.along[TOO_LONG].values()) == {Verdict.SUPPORTED}
+    assert {row[-1] for row in found.rows[1:]} == {"supported"}
 
 
 def test_a_steady_growth_hangs_on_what_is_too_long():
     found = findings(lambda N: 100 * 3.8 * (N / 2048) ** 0.85)
     assert found["N1"].verdict is Verdict.REFUTED
     assert found["C10"].verdict is Verdict.CONDITIONAL
-    assert "1.25 to 2 refuted; 3 to 5 supported; 7 to 10 refuted" in found["C10"].sentence
+    no, yes = Verdict.REFUTED, Verdict.SUPPORTED
+    assert found["C10"].along[TOO_LONG] == {1.25: no, 1.5: no, 2: no, 3: yes, 4: yes, 5: yes, 7: no, 10: no}
     assert found["C10"].sentence.startswith("There is no threshold")
-    assert "by the target, in multiples of the cost: 1 to 2 conditional." in found["C10"].sentence
+    assert found["C10"].along[TARGET] == dict.fromkeys(MODULE["TARGETS"], Verdict.CONDITIONAL)
+    assert found["C10"].plain.startswith("It depends on what is too long: at N=2048 the whole set takes 3.8")
 
 
 def test_a_threshold_that_only_one_target_shows_is_conditional():
@@ -61,13 +66,16 @@ def test_a_threshold_that_only_one_target_shows_is_conditional():
         of.answer.to_target[row.cell]["seconds"] *= 20
     found = {finding.claim: finding for finding in JUDGE(of)}["C10"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert "in multiples of the cost: 1 supported; 1.25 to 2 refuted." in found.sentence
+    refuted = dict.fromkeys([1.25, 1.5, 2.0], Verdict.REFUTED)
+    assert found.along[TARGET] == {1.0: Verdict.SUPPORTED} | refuted
 
 
 def test_a_knee_at_2000_is_found_and_is_no_threshold_for_all_constants():
     found = findings(lambda N: 100 * max(1, N / 2048) ** 1.5, sizes=SIZES[::2] + SIZES[3:4])
     assert found["N1"].verdict is Verdict.SUPPORTED
     assert found["N1"].effect.estimate == pytest.approx(1.5, abs=0.1)
+    assert set(found["N1"].along["the rise that makes a knee"].values()) == {Verdict.SUPPORTED}
+    assert [row[0] for row in found["N1"].rows] == ["ratio of", "seconds", "epochs"]
     assert found["C10"].verdict is Verdict.CONDITIONAL
     assert "There is no threshold" not in found["C10"].sentence
 
@@ -81,7 +89,7 @@ def test_a_replica_that_misses_the_cost_counts(arms):
     found = {finding.claim: finding for finding in JUDGE(of)}
     assert {finding.verdict for finding in found.values()} == {Verdict.UNRESOLVED}
     assert "Not every replica reaches the cost at N=256, 512, 1024" in found["C10"].sentence
-    assert not any("nan" in finding.sentence for finding in found.values())
+    assert not any("nan" in f"{finding.sentence} {finding.rows}" for finding in found.values())
 
 
 @pytest.mark.parametrize(("half", "verdict"), [(slice(0, 6), Verdict.REFUTED), (slice(6, 12), Verdict.SUPPORTED)])
@@ -98,7 +106,7 @@ def test_replicas_that_choose_a_rate_do_not_report_it(half, verdict, monkeypatch
 def test_what_never_takes_too_long_refutes_the_threshold():
     found = findings(lambda N: 50, sizes=SIZES[:2])
     assert found["C10"].verdict is Verdict.REFUTED
-    assert "not up to N=512" in found["C10"].sentence
+    assert {row[1] for row in found["C10"].rows[1:]} == {"more than 512"}
     assert found["N1"].verdict is Verdict.UNRESOLVED
 
 
@@ -109,6 +117,8 @@ def test_a_cost_that_is_not_reached_or_an_edge_leaves_all_open():
     edge = sweep(lambda N: N, sizes=SIZES[:2])
     edge.answer.targets["edge"] = "high"
     assert {finding.verdict for finding in JUDGE(edge)} == {Verdict.UNRESOLVED}
+    assert all("A best rate lies on the edge of its grid" in finding.sentence for finding in JUDGE(edge))
+    assert all("And 1 more." in finding.sentence for finding in JUDGE(edge))
 
 
 def test_where_lines_cross():
