@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, fits_table, limits, targets_table, updates_to_target
 from harness.inference import UNKNOWN, Interval, Verdict, geometric_mean_ratio, inside, together
-from harness.report import interval, verdicts_along
+from harness.report import bounds
+from harness.report.answers import DECIDED, joined, spread
 from harness.training import average_noise_scale, pooled_noise_scale
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 Reached = dict[str, dict[str, Array]]  # cell -> "updates" -> (R,), +inf where the target was not reached
-Ratios = dict[tuple[str, str, str], Interval]  # dataset, way, setting -> B_crit over the noise scale
+Key = tuple[str, str, str]  # dataset, way, setting
+Ratios = dict[Key, Interval]  # B_crit over the noise scale
 
 # Free constants: the value that is stated, and the range over which the verdict is shown.
 FALL, FALLS = 10.0, (5.0, 7.0, 10.0)  # the target is the initial cost over this
@@ -97,6 +99,11 @@ WAYS = {
 
 
 WORDS = {"exact": "average of S/‖G‖²", "pooled": "average S over average ‖G‖²", "batches": "the same of batches"}
+PLAIN = {"exact": "noise over gradient, averaged,", "pooled": "average noise over average gradient"}  # in an answer
+COLUMNS = (
+    "data", "batch and rate", "trainings", "B_crit (examples)", *(f"over {words}" for words in WORDS.values()),
+    f"each within a factor of {AGREES:g}",
+)  # fmt: skip
 
 
 def _median_run(runs: "list[pd.DataFrame]") -> tuple[Array, Array]:
@@ -114,30 +121,29 @@ def _median_run(runs: "list[pd.DataFrame]") -> tuple[Array, Array]:
 def bend_and_noise(bends: Mapping[float, dict[str, Interval]], noises: Mapping[float, list[Noise]]) -> Finding:
     ratios = {fall: bend_over_noise(bends[fall], noises[fall]) for fall in bends}
     stated, own_bends, own_noises = ratios[FALL], bends[FALL], noises[FALL]
-    along = {
-        f"{WORDS[way]} agrees within so large a factor": {
-            factor: agree((r for key, r in stated.items() if key[1] == way), factor) for factor in AGREE
-        }
-        for way in WAYS
-    }
-    along[f"all agree within {AGREES:g}, target so small a part of the initial cost"] = {
+    along = {f"the factor, {WORDS[way]}": {factor: agree(_of(stated, way), factor) for factor in AGREE} for way in WAYS}
+    along[f"the part of the initial cost that is the target, factor {AGREES:g}"] = {
         1 / fall: agree(own.values(), AGREES) for fall, own in ratios.items()
     }
     first = next((key for key, found in stated.items() if np.isfinite(found.low)), None)
-    told = "; ".join(_told(dataset, own_bends[dataset], own_noises, stated) for dataset in own_bends)
-    verdicts = " ".join(f"Verdict where {words}: {verdicts_along(own)}." for words, own in along.items())
+    verdict = together(each for own in along.values() for each in own.values())
     return Finding(
         "L4",
-        together(each for own in along.values() for each in own.values()),
-        f"B_crit of the updates to a tenth of the initial cost, over B_simple on the way there - {told}. {verdicts}"
-        if stated
-        else "No dataset has both a fit and a measured noise scale.",
+        verdict,
+        _said(own_bends, own_noises, stated) if stated else "No dataset has both a fit and a measured noise scale.",
         unit=f"= B_crit / B_simple ({', '.join(first)})" if first else "",
         effect=stated[first] if first else None,
         replicas=min((noise.n_runs for noise in own_noises), default=0),
         panels=[_scales_panel(dataset, bend, own_noises) for dataset, bend in own_bends.items()]
         + [_along_panel(dataset, own_noises) for dataset in own_bends],
+        rows=[COLUMNS, *_rows(own_bends, own_noises, stated)],
+        along=along,
+        plain=_answer(stated) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _of(ratios: Ratios, way: str) -> list[Interval]:
+    return [found for key, found in ratios.items() if key[1] == way]
 
 
 def agree(ratios: Iterable[Interval], factor: float) -> Verdict:
@@ -162,23 +168,45 @@ def ratio(b_crit: Interval, scale: Interval) -> Interval:
     return Interval(*(float(np.exp(value)) for value in (middle, middle - below, middle + above)))
 
 
-def _told(dataset: str, bend: Interval, noises: Iterable[Noise], ratios: Ratios) -> str:
-    """B_crit, and the ratios of all batch sizes and rates for each way to measure the noise scale."""
-    mine = [noise for noise in noises if noise.dataset == dataset]
-    n_runs, n_left_out = sum(noise.n_runs for noise in mine), sum(noise.n_left_out for noise in mine)
-    left_out = f" ({n_left_out} more did not reach the target)" if n_left_out else ""
-    if np.isnan(bend.low):
-        return f"{dataset}: B_crit is not resolved"
-    if not n_runs:
-        return f"{dataset}: no run with a measured noise scale reached the target"
-    found = {way: [_said(r) for key, r in ratios.items() if key[:2] == (dataset, way)] for way in WAYS}
-    ways = "; ".join(f"{WORDS[way]} {', '.join(own)}" for way, own in found.items())
-    settings = "; ".join(noise.setting for noise in mine)
-    return f"{dataset}: B_crit = {interval(bend)}, {n_runs} runs{left_out} with {settings}: {ways}"
+def _said(bends: Mapping[str, Interval], noises: Iterable[Noise], ratios: Ratios) -> str:
+    """The range of each way to measure the noise scale; trainings and data of which it is not known."""
+    ways = joined(f"{spread(_of(ratios, way))} ({words})" for way, words in WORDS.items())
+    n_lost, open_ones = (
+        sum(noise.n_left_out for noise in noises),
+        [name for name, own in bends.items() if np.isnan(own.low)],
+    )
+    lost = f" {n_lost} of the trainings did not reach the target." if n_lost else ""
+    return f"B_crit of the updates to a tenth of the initial cost, over B_simple on the way there: {ways}.{lost}" + (
+        f" B_crit is not resolved on {joined(open_ones)}." if open_ones else ""
+    )
 
 
-def _said(found: Interval) -> str:
-    return "not known" if np.isnan(found.estimate) else interval(found)
+def _answer(ratios: Ratios) -> str:
+    """In how many settings, and on which data, the noise scale tells B_crit and misses it."""
+    parts = []
+    for way, words in PLAIN.items():
+        found = {key: inside(own, 1 / AGREES, AGREES) for key, own in ratios.items() if key[1] == way}
+        tells, misses = (_counted([key for key in found if found[key] is of], found) for of in DECIDED)
+        parts.append(f"{words} tells it in {tells}, misses in {misses}")
+    return f"Of {len(found)} settings, within a factor of {AGREES:g}: {'; '.join(parts)}."
+
+
+def _counted(some: Iterable[Key], every: Iterable[Key]) -> str:
+    """`6 (on digits and iris)`, `9 (on all data)`, `none`: how many settings, and on which data."""
+    chosen = list(some)
+    names, n_data = dict.fromkeys(key[0] for key in chosen), len({key[0] for key in every})
+    on = "all data" if len(names) == n_data > 1 else joined(names) if names else ""
+    return f"{len(chosen)} (on {on})" if chosen else "none"
+
+
+def _rows(bends: Mapping[str, Interval], noises: Iterable[Noise], ratios: Ratios) -> Iterator[tuple[str, ...]]:
+    for noise in noises:
+        if noise.dataset in bends:
+            own = [ratios[noise.dataset, way, noise.setting] for way in WAYS]
+            left_out = f" ({noise.n_left_out} more did not reach the target)" if noise.n_left_out else ""
+            verdicts = ", ".join(inside(found, 1 / AGREES, AGREES) for found in own)
+            about = noise.dataset, noise.setting, f"{noise.n_runs}{left_out}", bounds(bends[noise.dataset])
+            yield *about, *map(bounds, own), verdicts
 
 
 def _scales_panel(dataset: str, bend: Interval, noises: Iterable[Noise]) -> Panel:

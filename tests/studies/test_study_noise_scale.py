@@ -53,6 +53,8 @@ def found(runs=3, lost=0, **planted):
             S = 20 * (1 + B_CRIT / B) * (1 + np.log(rate) ** 2)
             cells.append(cell(B, 0.1 * rate, history=fall(S, B), diagnostics="cheap"))
     (finding,) = judge(evidence(*cells, n_replicas=6, shared=0.02))
+    assert "nan" not in f"{finding.sentence} {finding.rows} {finding.plain}"
+    assert len(finding.sentence) <= 400
     return finding
 
 
@@ -60,7 +62,9 @@ def test_a_noise_scale_at_the_bend_is_found_in_each_way():
     finding = found()
     assert finding.verdict is Verdict.SUPPORTED
     assert finding.effect.estimate == pytest.approx(1 / 1.05, rel=0.15)
-    assert "nan" not in finding.sentence
+    (row,) = finding.rows[1:]
+    assert row[:3] == ("digits", "B=16, η=0.1", "3")
+    assert row[-1] == "supported, supported, supported"
 
 
 def test_a_noise_scale_elsewhere_refutes():
@@ -70,14 +74,26 @@ def test_a_noise_scale_elsewhere_refutes():
 def test_a_noise_scale_that_is_near_by_one_factor_and_far_by_another_is_conditional():
     """2.4 times the bend: within a factor of 3 and 5, not of 1.5 and 2."""
     finding = found(b_simple=2.4 * B_CRIT)
-    assert "1.5 to 2 refuted; 3 to 5 supported" in finding.sentence
+    yes, no = Verdict.SUPPORTED, Verdict.REFUTED
+    assert finding.along["the factor, average of S/‖G‖²"] == {1.5: no, 2.0: no, 3.0: yes, 5.0: yes}
     assert finding.verdict is Verdict.CONDITIONAL
 
 
 def test_ways_to_average_that_disagree_are_conditional():
     finding = found(of_batches=30.0)
-    assert "the same of batches agrees within so large a factor: 1.5 to 5 refuted" in finding.sentence
+    assert set(finding.along["the factor, the same of batches"].values()) == {Verdict.REFUTED}
     assert finding.verdict is Verdict.CONDITIONAL
+    assert finding.rows[1][-1] == "supported, supported, refuted"
+
+
+def test_the_answer_says_on_which_data_each_way_tells_and_misses():
+    near, far, wide = Interval(1.0, 0.9, 1.1), Interval(9.0, 8.0, 10.0), Interval(2.0, 0.1, 40.0)
+    found = {("digits", "exact", "B=4"): near, ("digits", "exact", "B=16"): near, ("wine", "exact", "B=4"): wide}
+    found |= {("digits", "pooled", "B=4"): far, ("digits", "pooled", "B=16"): near, ("wine", "pooled", "B=4"): far}
+    assert module._answer(found) == (
+        "Of 3 settings, within a factor of 3: noise over gradient, averaged, tells it in 2 (on digits), misses in "
+        "none; average noise over average gradient tells it in 1 (on digits), misses in 2 (on all data)."
+    )
 
 
 def test_the_pooled_scale_weighs_the_early_updates_more_where_gradients_shrink():
@@ -96,7 +112,8 @@ def test_without_runs_that_were_looked_into_nothing_is_said_of_noise():
 def test_trainings_that_reach_the_target_do_not_speak_for_many_that_do_not(lost, verdict):
     finding = found(runs=4, lost=lost)
     assert finding.verdict is verdict
-    assert f"({lost} more did not reach the target)" in finding.sentence
+    assert f"({lost} more did not reach the target)" in finding.rows[1][2]
+    assert f"{lost} of the trainings did not reach the target" in finding.sentence
 
 
 def test_the_noise_after_the_target_does_not_count():
