@@ -99,7 +99,7 @@ WAYS = {
 
 
 WORDS = {"exact": "average of S/‖G‖²", "pooled": "average S over average ‖G‖²", "batches": "the same of batches"}
-PLAIN = {"exact": "noise over gradient, averaged,", "pooled": "average noise over average gradient"}  # in an answer
+PLAIN = {"exact": "the averaged ratio of noise to gradient", "pooled": "the ratio of averages"}  # in an answer
 COLUMNS = (
     "data", "batch and rate", "trainings", "B_crit (examples)", *(f"over {words}" for words in WORDS.values()),
     f"each within a factor of {AGREES:g}",
