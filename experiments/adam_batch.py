@@ -208,8 +208,7 @@ def _as_good(single: Mapping[tuple[str, float, str], Ratio]) -> Iterator[str]:
     """A3 by data set: within which margins, whatever Adam's β2."""
     for dataset in dict.fromkeys(key[0] for key in single):
         own = [one for key, one in single.items() if key[0] == dataset]
-        parts = {answers.percent(more): together(one.inside(0, 1 + more) for one in own) for more in AS_GOOD}
-        yield f"on {dataset} {answers.where(parts, 'within ')}"
+        yield f"on {dataset} {answers.within({m: together(one.inside(0, 1 + m) for one in own) for m in AS_GOOD})}"
 
 
 def _over(a: Arm, b: Arm) -> Ratio:

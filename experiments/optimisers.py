@@ -327,8 +327,7 @@ def _by_epsilon(pairs: Mapping[float, Mapping[str, Pair]]) -> Iterator[str]:
             yield f"{number(epsilon)} {answers.WORDS[verdict]}"
         else:
             by_margin = {margin: together(one.equal(margin) for one in own.values()) for margin in MARGINS}
-            words = answers.where({answers.percent(margin): found for margin, found in by_margin.items()}, "within ")
-            yield f"{number(epsilon)} {words}"
+            yield f"{number(epsilon)} {answers.within(by_margin)}"
 
 
 def _gaps(evidence: Evidence, pair: Pair) -> Array:

@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import (
-    BATCH_SIZE,
-    Evidence,
-    Finding,
-    Panel,
-    Series,
-    at_the_edge,
-    quartiles,
-    targets_table,
-    updates_to_target,
-)
+from harness.analysis import BATCH_SIZE, Evidence, Finding, Panel, Series, quartiles, targets_table, updates_to_target
 from harness.inference import (
     Comparison,
+    Interval,
     Verdict,
     all_hold,
     fewest_pairs,
@@ -31,7 +22,7 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import interval, number, verdicts_along
+from harness.report import answers, interval, number
 from harness.training import curve
 
 if TYPE_CHECKING:
@@ -39,14 +30,23 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating]
 Asked = Mapping[str, tuple[float, float, str]]  # what is asked -> the batch sizes of a ratio, and of which clock
-Found = dict[tuple[str, str], Comparison]  # ("printed" | "tuned", what is asked) -> answer
 
 PRINTED: dict[float, float] = {1: 0.005, 10: 0.05, 100: 0.4}  # B -> the chapter's rate
 PRINTED_FULL = 1.0  # of B=N
 LOSSES = (0.3, 0.28, 0.27, 0.26)  # from 0.5; least squares has 0.24
 LITTLE = (0.5, 0.8, 0.9)  # shares of the way to the lowest cost, below which somebody may call progress little
-GAINS = (0.003, 0.01, 0.03)  # of that way: less in updates 7 to 10 may be called none
+GAINS = (0.003, 0.01, 0.03)  # of that way: a change in updates 7 to 10, up or down, that may be called none
 STALLED, LAST = 6, 10  # updates
+SIDES = {"low": "lower", "high": "higher", "both": "lower and higher"}  # edge of a grid -> which rates to add
+IN_WORDS = {
+    "B=1": "B = 1", "B=10": "B = 10", "B=N": "the whole set as it lies", "B=N, gathered": "the whole set gathered",
+    "epochs of B=1 over B=N": "B = 1 needs fewer epochs than the whole set",
+    "seconds of B=N over B=1": "more seconds than the whole set as it lies",
+    "of B=N, gathered, over B=1": "than the whole set gathered",
+    "seconds of B=10 over B=1": "B = 10 takes less time than B = 1",
+    "of B=100 over B=N": "B = 100 less than the whole set as it lies",
+    "of B=100 over B=N, gathered": "than the whole set gathered",
+}  # fmt: skip
 SAME = (0.01, 0.02, 0.05, 0.1)  # relative differences of costs, below which two curves may be called identical
 DRAWN = "replacement"  # the order of the cell with B=N whose rows are drawn and gathered
 FASTER = (0.8, 0.9, 0.95)  # ratios of times below which one may be called faster
@@ -98,18 +98,24 @@ def time_of_an_epoch(evidence: Evidence, cells: "pd.DataFrame", loaded: Array) -
     others = {"B=1": times[1.0], "B=10": times[10.0], "B=N": times[N], "B=N, gathered": times[N] * loaded}
     ratios = {text: geometric_mean_ratio(np.log(times[100.0] / own)) for text, own in others.items()}
     verdicts = {text: {limit: inside(ratio, 0, limit) for limit in FASTER} for text, ratio in ratios.items()}
-    words = "; ".join(
-        f"{interval(ratios[text])} of that with {text} ({verdicts_along(own)})" for text, own in verdicts.items()
-    )
+    along = {limit: together(own[limit] for own in verdicts.values()) for limit in FASTER}
+    verdict = together(verdict for own in verdicts.values() for verdict in own.values())
+    against = {IN_WORDS[text]: together(own.values()) for text, own in verdicts.items()}
     seconds = Series("one epoch", list(times), *quartiles(times[B] * N / 1000 for B in times))
     return Finding(
         "D1",
-        together(verdict for along in verdicts.values() for verdict in along.values()),
-        f"The time of an epoch with B=100, and whether that is less by the limit that is asked for, is {words}.",
+        verdict,
+        f"Time of an epoch with B=100 over that of one with another batch size: {answers.spread(ratios.values())}.",
         unit="× the time of an epoch with B=N, gathered",
         effect=ratios["B=N, gathered"],
         replicas=len(times),
         panels=[Panel("Time of an epoch, 1500 examples", BATCH_SIZE, "ms", [seconds])],
+        rows=[
+            ("B=100 over", "ratio of times", *(f"below {limit:g}" for limit in FASTER)),
+            *((text, interval(ratios[text]), *own.values()) for text, own in verdicts.items()),
+        ],
+        along={"what counts as less (ratio)": along},
+        plain="" if verdict in answers.DECIDED else f"B = 100 {answers.where(against, 'against ')}.",
     )
 
 
@@ -120,32 +126,60 @@ def progress(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
     N, lowest = whole(cells), np.min([evidence.final_costs[cell] for cell in cells["cell"]], axis=0)
     printed = at_rate(cells, N, PRINTED_FULL)
     other = at_rate(cells, N, PRINTED_FULL / 2)
-    covered, ended = (_covered(evidence.histories[printed["cell"]], lowest, update) for update in (STALLED, LAST))
-    share, gain = mean_interval(covered), mean_interval(ended - covered)
-    best = mean_interval(_covered(evidence.histories[other["cell"]], lowest, LAST))
+    covered = _covered(evidence.histories[printed["cell"]], lowest)
+    share, gains = mean_interval(covered[STALLED]), _gains(covered)
     little = {limit: inside(share, 0, limit) for limit in LITTLE}
-    stalls = {limit: inside(gain, -np.inf, limit) for limit in GAINS}
-    sharpness = float(evidence.table(printed["cell"], "diagnostics.csv")["eta_lambda_max"].median())
+    stalls = {limit: all_hold(inside(gain, -limit, limit) for gain in gains.values()) for limit in GAINS}
+    verdict = all_hold([together(little.values()), together(stalls.values())])
     runs = [_line(evidence, one["cell"], f"η={one['learning_rate']:g}", "update") for one in (other, printed)]
     return Finding(
         "D2",
-        all_hold([together(little.values()), together(stalls.values())]),
-        f"After {STALLED} updates {interval(share)} of the way to the lowest cost are covered. That this is little, "
-        f"along where little ends: {verdicts_along(little)}. Updates {STALLED + 1} to {LAST} add {interval(gain)}; "
-        f"that it stalls, along what counts as none: {verdicts_along(stalls)}. The rate times λ_max is "
-        f"{number(sharpness)}, stable below 2; at half of the rate {interval(best)} are covered after {LAST} updates.",
+        verdict,
+        f"After {STALLED} updates {interval(share)} of the way to the lowest cost are covered; up to update {LAST} "
+        f"that changes by {interval(gains[LAST])}. The rate times λ_max is "
+        f"{number(_sharpness(evidence, printed))}, stable below 2.",
         unit=f"of the way covered after {STALLED} updates",
         effect=share,
-        replicas=len(covered),
+        replicas=len(covered[STALLED]),
         panels=[Panel("Batch gradient descent", "updates", "½ (ŷ − y)² per example", runs, log="")],
+        rows=[
+            (
+                "rate",
+                "rate × λ_max",
+                f"covered after {STALLED} updates",
+                *(f"update {u} changes that by" for u in gains),
+            ),
+            *(_way(evidence, one, lowest) for one in (printed, other)),
+        ],
+        along={"where little ends": little, "up to which change it stalls": stalls},
+        plain=""
+        if verdict in answers.DECIDED
+        else f"Little: {answers.within(little, 'below ')}; a stall: {answers.within(stalls)}.",
     )
 
 
-def _covered(history: "pd.DataFrame", lowest: Array, update: int) -> Array:
-    """(R,): which part of the way from the initial to the lowest cost is covered at an update."""
+def _sharpness(evidence: Evidence, one: "pd.Series") -> float:
+    return float(evidence.table(one["cell"], "diagnostics.csv")["eta_lambda_max"].median())
+
+
+def _way(evidence: Evidence, one: "pd.Series", lowest: Array) -> tuple[str, ...]:
+    """A row: how far a rate comes until it is said to stall, and how it goes on."""
+    covered = _covered(evidence.histories[one["cell"]], lowest)
+    gains = map(interval, _gains(covered).values())
+    rate, sharpness = number(one["learning_rate"]), number(_sharpness(evidence, one))
+    return rate, sharpness, interval(mean_interval(covered[STALLED])), *gains
+
+
+def _gains(covered: Mapping[int, Array]) -> dict[int, Interval]:
+    """Update -> what the way covered has changed by since update STALLED; a cost that rises, or swings, is no stall."""
+    return {update: mean_interval(covered[update] - covered[STALLED]) for update in range(STALLED + 1, LAST + 1)}
+
+
+def _covered(history: "pd.DataFrame", lowest: Array) -> dict[int, Array]:
+    """Update -> (R,): which part of the way from the initial to the lowest cost is covered."""
     cost = history.pivot(index="update", columns="replica", values="train_cost")
     start = cost.loc[0].to_numpy()
-    return (start - cost.loc[update].to_numpy()) / (start - lowest)
+    return {update: (start - cost.loc[update].to_numpy()) / (start - lowest) for update in range(STALLED, LAST + 1)}
 
 
 def _line(evidence: Evidence, cell: str, label: str, column: str, unit: float = 1) -> Series:
@@ -211,43 +245,84 @@ def times_to_a_loss(evidence: Evidence, cells: "pd.DataFrame", loaded: Array) ->
     }
     panels = [_seconds(evidence, reached[LOSSES[-1]], cells, how) for how in ("printed", "tuned")]
     for claim, asked in questions.items():
-        found = {loss: _compared(evidence, own, asked) for loss, own in reached.items()}
-        read = {B for sizes in asked.values() for B in sizes[:2]}
-        edges = {loss: own.edges[own.edges["batch_size"].isin(read)] for loss, own in reached.items()}
-        along = {loss: _parts(own, asked, set(edges[loss]["batch_size"])) for loss, own in found.items()}
-        first = found[LOSSES[-1]]["printed", next(iter(asked))].ratio
+        found = [one for loss, own in reached.items() for one in _compared(evidence, loss, own, asked)]
+        along = {loss: _both([own for own in found if own.loss == loss]) for loss in LOSSES}
+        verdict, first = together(along.values()), next(own.one.ratio for own in found if own.loss == LOSSES[-1])
         yield Finding(
             claim,
-            together(along.values()),
-            f"To a loss of {' / '.join(map(number, LOSSES))}: "
-            f"{'; '.join(_told(found, how, text) for text in asked for how in ('printed', 'tuned'))}. Along the loss "
-            f"to be reached: {verdicts_along(along)}.{''.join(dict.fromkeys(map(at_the_edge, edges.values())))}",
+            verdict,
+            f"To losses of {LOSSES[0]} to {LOSSES[-1]}, at printed and tuned rates: "
+            f"{'; '.join(_range(found, text) for text in asked)}."
+            f"{answers.why_undecided((own.one, own.edge) for own in found)}",
             unit=f"× {next(iter(asked))} to a loss of {LOSSES[-1]}, as printed",
             effect=first if np.isfinite(first.estimate) else None,
             replicas=int(evidence.answer.n_replicas),
             panels=panels,
+            rows=[
+                ("ratio", "rates", *(f"to {loss:g}" for loss in LOSSES), "verdict"),
+                *(_row(text, how, found) for text in asked for how in ("printed", "tuned")),
+            ],
+            along={"the loss to be reached": along},
+            plain="" if verdict in answers.DECIDED else _counted(found, asked),
         )
 
 
-def _compared(evidence: Evidence, reached: Reached, asked: Asked) -> Found:
+@dataclass(frozen=True)
+class Held:
+    """What is asked at one loss, as "printed" or "tuned". edge: what keeps it open, in words, or ""."""
+
+    loss: float
+    how: str
+    text: str
+    one: Comparison
+    edge: str
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.UNRESOLVED if self.edge else lower(self.one)
+
+
+def _compared(evidence: Evidence, loss: float, reached: Reached, asked: Asked) -> Iterator[Held]:
     of = partial(reached.of, n_blocks=evidence.data.n_blocks)
     clocks = {(how, text): own for how in reached.arms for text, own in asked.items()}
-    return evidence.compare({(how, text): (of(how, a, c), of(how, b, c)) for (how, text), (a, b, c) in clocks.items()})
+    arms = {(how, text): (of(how, a, c), of(how, b, c)) for (how, text), (a, b, c) in clocks.items()}
+    for (how, text), one in evidence.compare(arms).items():
+        at = reached.edges[reached.edges["batch_size"].isin(asked[text][:2])] if how == "tuned" else reached.edges[:0]
+        yield Held(loss, how, text, one, "; ".join(_to_add(row) for _, row in at.iterrows()))
 
 
-def _parts(found: Found, asked: Asked, at_edge: set[float]) -> Verdict:
+def _to_add(row: "pd.Series") -> str:
+    words = "no rate reaches it" if np.isnan(row["learning_rate"]) else f"add {SIDES[row['edge']]} rates"
+    return f"B={row['batch_size']:g}: {words}"
+
+
+def _both(found: list[Held]) -> Verdict:
     """At one loss, as printed and tuned: both parts, the second with the whole set as it lies and gathered."""
     by_how: dict[str, list[Verdict]] = {}
-    for (how, text), comparison in found.items():
-        untuned = how == "tuned" and at_edge & set(asked[text][:2])
-        by_how.setdefault(how, []).append(Verdict.UNRESOLVED if untuned else lower(comparison))
+    for own in found:
+        by_how.setdefault(own.how, []).append(own.verdict)
     return together(all_hold([first, together(others)]) for first, *others in by_how.values())
 
 
-def _told(found: Mapping[float, Found], how: str, text: str) -> str:
-    ratios = [own[how, text] for own in found.values()]
-    values = " / ".join(number(own.ratio.estimate) if own.finite else "(not reached)" for own in ratios)
-    return f"{text}, {how}: {values} ({together(map(lower, ratios))})"
+def _range(found: list[Held], text: str) -> str:
+    known = [own.one.ratio.estimate for own in found if own.text == text and np.isfinite(own.one.ratio.estimate)]
+    return f"{text} {number(min(known))} to {number(max(known))}" if known else f"{text} not known"
+
+
+def _row(text: str, how: str, found: list[Held]) -> tuple[str, ...]:
+    """A ratio to every loss, with what keeps it open."""
+    own = [one for one in found if (one.text, one.how) == (text, how)]
+    return text, how, *(answers.compared(x.one, x.edge) for x in own), together(x.verdict for x in own)
+
+
+def _counted(found: list[Held], asked: Asked) -> str:
+    """In how many cases, by loss and choice of rates, each part of the claim holds, and in how many it fails."""
+    verdicts = {text: [own.verdict for own in found if own.text == text] for text in asked}
+    told = []
+    for text, own in verdicts.items():
+        yes, no = (own.count(verdict) for verdict in answers.DECIDED)
+        told.append(f"{IN_WORDS[text]} in {yes or 'none'}{f' (in {no} not)' if no else ''}")
+    return f"Of {len(LOSSES) * 2} cases (losses and choices of rates): {'; '.join(told)}."
 
 
 def _seconds(evidence: Evidence, reached: Reached, cells: "pd.DataFrame", how: str) -> Panel:
@@ -270,21 +345,33 @@ def identical_behaviour(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
     along = {limit: together(inside(value, 0, limit) for value in apart.values()) for limit in SAME}
     weights = {name: evidence.weights(cell) for name, cell in of.items()}
     far = {name: float(np.median(_distance(weights[name], weights["MXNet"]))) for name in apart}
-    words = "; ".join(
-        f"{name}, a rate of {number(effective_rate(name))}: the training cost differs by up to {interval(apart[name])} "
-        f"of it, the weights at the end by {number(far[name])} of their norm"
-        for name in apart
-    )
+    verdict, rates = together(along.values()), {name: number(effective_rate(name)) for name in of}
     lines = [_line(evidence, cell, f"{name}, {effective_rate(name):g}", "epoch") for name, cell in of.items()]
+    parts = {name: {limit: inside(value, 0, limit) for limit in SAME} for name, value in apart.items()}
     return Finding(
         "D5",
-        together(along.values()),
-        f"Compared with MXNet, a rate of {number(effective_rate('MXNet'))}: {words}. That they are identical, along "
-        f"the difference that is allowed: {verdicts_along(along)}.",
+        verdict,
+        "Largest difference of the training cost from that of MXNet's version, as a part of it: "
+        f"{', '.join(f'{name} {interval(value)}' for name, value in apart.items())}. They train at rates of "
+        f"{answers.joined(rates[name] for name in apart)}, MXNet's at {rates['MXNet']}.",
         unit="of the cost, largest difference of TensorFlow to MXNet",
         effect=apart["TensorFlow"],
         replicas=len(weights["MXNet"]),
         panels=[Panel("One experiment in three frameworks", "epoch", "½ (ŷ − y)² per example", lines, log="x")],
+        rows=[
+            (
+                "version",
+                "rate",
+                "× the cost apart",
+                "× their norm the weights apart",
+                *(f"within {answers.percent(x)}" for x in SAME),
+            ),
+            *((name, rates[name], interval(apart[name]), number(far[name]), *parts[name].values()) for name in apart),
+        ],
+        along={"the difference that is allowed": along},
+        plain=""
+        if verdict in answers.DECIDED
+        else f"{'; '.join(f'{name} {answers.within(own)}' for name, own in parts.items())}.",
     )
 
 

@@ -38,6 +38,11 @@ def where(parts: Mapping[str, Verdict], before: str = "on ") -> str:
     return ", ".join(f"{before}{joined(names)} {word}" for word, names in groups.items() if names)
 
 
+def within(parts: Mapping[float, Verdict], before: str = "within ") -> str:
+    """`within 10 % yes, within 1 % and 5 % no`: margin, as a part -> verdict."""
+    return where({percent(margin): verdict for margin, verdict in parts.items()}, before)
+
+
 def by_constants(along: Mapping[str, Mapping[float, Verdict]]) -> str:
     """`by the margin: 0.1 yes, 0.05 no`: free constants (words -> value -> verdict), but those of which all say yes."""
     parts = {words: {number(x): found for x, found in own.items()} for words, own in along.items()}

@@ -17,6 +17,7 @@ from harness.report.answers import (
     where,
     why_open,
     why_undecided,
+    within,
 )
 
 
@@ -29,6 +30,11 @@ def test_each_name_stands_with_its_verdict():
     assert where(found) == "on wine and digits yes, on iris no"
     half = {"5 %": Verdict.UNRESOLVED, "10 %": Verdict.CONDITIONAL}
     assert where(half, "by ") == "by 10 % in part, by 5 % not decided"
+
+
+def test_margins_are_told_in_percent():
+    found = {0.01: Verdict.REFUTED, 0.05: Verdict.REFUTED, 0.1: Verdict.SUPPORTED}
+    assert within(found) == "within 10 % yes, within 1 % and 5 % no"
 
 
 def test_names_that_speak_for_themselves_need_no_word_before():

@@ -96,7 +96,15 @@ def test_every_claim_has_a_finding_that_can_be_read():
     ],
 )
 def test_the_time_of_an_epoch(us, gathered, verdict):
-    assert own["time_of_an_epoch"](*split(cells(us=us, gathered=gathered))).verdict == verdict
+    found = own["time_of_an_epoch"](*split(cells(us=us, gathered=gathered)))
+    assert found.verdict == verdict
+    assert [row[0] for row in found.rows[1:]] == ["B=1", "B=10", "B=N", "B=N, gathered"]
+
+
+def test_the_sizes_against_which_an_epoch_is_faster_are_named():
+    found = own["time_of_an_epoch"](*split(cells()))
+    slower = "the whole set as it lies and the whole set gathered"
+    assert found.plain == f"B = 100 against B = 1 and B = 10 yes, against {slower} no."
 
 
 @pytest.mark.parametrize(
@@ -113,6 +121,36 @@ def test_progress(fall, floor, verdict):
     found = alone("progress", cells(fall=FALL | {N: fall}, floor=floor))
     assert found.verdict == verdict
     assert "times λ_max is 2.1" in found.sentence
+    assert [row[0] for row in found.rows[1:]] == ["1", "0.5"]
+    assert found.plain.startswith("Little: below ") == (verdict == Verdict.CONDITIONAL)
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [
+        (lambda more: 0.0 * more, Verdict.SUPPORTED),  # it stays where it is: the null case
+        (lambda more: 0.002 * more, Verdict.REFUTED),  # it rises by 3 % of the way
+        (lambda more: 0.0013 * more, Verdict.CONDITIONAL),  # by 2 %: what counts as none decides
+        (lambda more: 0.02 * (more % 2), Verdict.REFUTED),  # it swings, and is back after the last update
+    ],
+)
+def test_a_cost_that_rises_or_swings_does_not_stall(after, verdict):
+    """After update 6 the cost of batch gradient descent, which has made little progress, goes on as `after` has it."""
+    made = cells(fall=FALL | {N: 0.5}, floor=0.45)
+    for one in made:
+        if one["batch_size"] == N and one["history"]:
+            one["history"] = changed(one["history"], after)
+    found = alone("progress", made)
+    assert found.verdict == verdict
+    assert set(found.along["where little ends"].values()) == {Verdict.SUPPORTED}
+
+
+def changed(history, after):
+    def made(factor):
+        table = history(factor)
+        return table.assign(train_cost=table["train_cost"] + after(np.maximum(0, table["update"] - 6)))
+
+    return made
 
 
 def times(**how):
@@ -136,11 +174,7 @@ def test_where_nothing_differs_nothing_is_found():
         ({"fall": FALL | {1: 3.0}}, "D3", Verdict.REFUTED),  # more examples
         ({"us": US | {N: 40000.0}}, "D3", Verdict.REFUTED),  # and less time
         ({"us": US | {N: 400.0}}, "D4", Verdict.SUPPORTED),
-        (
-            {"us": US | {N: 4.0}, "gathered": 100.0},
-            "D4",
-            Verdict.CONDITIONAL,
-        ),  # whether the whole set is gathered decides
+        ({"us": US | {N: 4.0}, "gathered": 100.0}, "D4", Verdict.CONDITIONAL),  # whether the whole set is gathered
         ({"us": US | {N: 4.0}}, "D4", Verdict.REFUTED),  # the whole set is faster
     ],
 )
@@ -148,10 +182,19 @@ def test_times_to_a_loss(how, claim, verdict):
     assert times(**how)[claim].verdict == verdict
 
 
+def test_it_is_counted_in_how_many_cases_it_takes_less_time():
+    found = times(us=US | {N: 4.0}, gathered=100.0)["D4"]
+    ends = "B = 100 less than the whole set as it lies in none (in 8 not); than the whole set gathered in 8."
+    assert found.plain == f"Of 8 cases (losses and choices of rates): B = 10 takes less time than B = 1 in 8; {ends}"
+    yes, no = Verdict.SUPPORTED, Verdict.REFUTED
+    assert [row[-1] for row in found.rows[1:]] == [yes, yes, no, no, yes, yes]
+
+
 def test_a_tuned_rate_on_the_edge_makes_no_claim():
     found = times(best=2)
     assert found["D3"].verdict == Verdict.UNRESOLVED
-    assert "add higher rates" in found["D3"].sentence
+    assert "12 with a best rate on the edge of its grid" in found["D3"].sentence
+    assert {row[1] for row in found["D3"].rows if "add higher rates" in row[2]} == {"tuned"}
 
 
 def with_an_edge(B, us):
@@ -172,7 +215,7 @@ def test_an_edge_voids_only_what_is_held_against_its_batch_size(B, open_to):
 def test_an_edge_of_one_part_does_not_hide_that_the_other_fails():
     found = with_an_edge(10, US | {N: 4.0})["D4"]
     assert found.verdict == Verdict.REFUTED
-    assert "B=10: add higher rates" in found.sentence
+    assert {row[:2] for row in found.rows if "B=10: add higher rates" in "".join(row)} == {(found.rows[1][0], "tuned")}
 
 
 def frameworks(change, weights=None):
@@ -191,10 +234,16 @@ def test_identical_behaviour(change, verdict):
     assert alone("identical_behaviour", frameworks(change)).verdict == verdict
 
 
+def test_how_near_identical_is_is_told_by_framework():
+    found = alone("identical_behaviour", frameworks(1.1))
+    assert found.plain.startswith("TensorFlow within ")
+    assert all(" % yes, within 1 %" in words for words in found.plain.split("; PyTorch "))
+
+
 def test_the_distance_of_the_weights_is_told():
     found = alone("identical_behaviour", frameworks(3.0, weights=np.full((20, 6), 1.5)))
-    assert "TensorFlow, a rate of 0.1" in found.sentence
-    assert "the weights at the end by 0.5 of their norm" in found.sentence
+    rows = {name: (rate, weights) for name, rate, _, weights, *_ in found.rows[1:]}
+    assert rows == {"TensorFlow": ("0.1", "0.5"), "PyTorch": ("0.02", "0")}
 
 
 @pytest.mark.parametrize(
