@@ -95,6 +95,12 @@ def _sizes(keys: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
     return found
 
 
+def span(values: Iterable[float]) -> str:
+    """`0.38 to 2.4`: the smallest and the largest of the numbers that are known."""
+    known = [value for value in values if np.isfinite(value)]
+    return " to ".join(dict.fromkeys(map(number, (min(known), max(known))))) if known else "not known"
+
+
 def spread(found: Iterable[Interval]) -> str:
     """`0.5 [0.4, 0.6] to 2 [1, 3]`: the lowest and the highest of what is known, each with its limits."""
     known = sorted((one for one in found if not np.isnan(one.estimate)), key=lambda one: one.estimate)

@@ -12,6 +12,7 @@ from harness.report.answers import (
     joined,
     percent,
     places,
+    span,
     spread,
     telling,
     where,
@@ -130,3 +131,8 @@ def test_what_leaves_comparisons_open_is_told_in_short():
     reasons = "1 with a best rate on the edge of its grid, 1 that about 40 seeds would tell and 1 with lost or too few"
     found = [(lower, ""), (noisy, ""), (lower, "edge"), (comparison("unresolved"), "")]
     assert why_undecided(found) == f" Open, of 4 comparisons: {reasons} replicas."
+
+
+def test_a_span_is_that_of_the_numbers_that_are_known():
+    assert span([2.0, np.nan, 0.5, np.inf]) == "0.5 to 2"
+    assert (span(iter([1.0, 1.001])), span([np.inf])) == ("1", "not known")
