@@ -19,9 +19,12 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import held, interval, number, price, verdicts_along
+from harness.report import held, number, price, verdicts_along
+from harness.report.answers import by_constants, by_size, compared, differing, joined, spread
 
 Array = NDArray[np.floating]
+Key = tuple[str, float]  # dataset, batch size
+Ratios = dict[float, dict[Key, Ratio]]  # by times the target
 Reached = dict[str, dict[str, Array]]  # cell -> updates, epochs and seconds to a target (R,), +inf where it was missed
 Open = tuple[
     str, int | None, int
@@ -56,43 +59,68 @@ def at_one_cost(evidence: Evidence, cells: pd.DataFrame, others: pd.DataFrame) -
         for margin in MARGINS
         for key, ratio in own.items()
     ]
-    margins = {margin: together(verdict for _, at, *_, verdict in good if at == margin) for margin in MARGINS}
-    targets = {times: together(verdict for at, *_, verdict in good if at == times) for times in EASIER}
+    along = {
+        "the margin": {x: together(verdict for _, at, *_, verdict in good if at == x) for x in MARGINS},
+        "the training cost, in multiples of the target": {
+            x: together(verdict for at, *_, verdict in good if at == x) for x in EASIER
+        },
+    }
     still_open = [
         (name, ratio.seeds_to_tell(1 - margin, np.inf), ratio.n_replicas)
         for _, margin, (name, _), ratio, verdict in good
         if verdict is Verdict.UNRESOLVED
     ]
-    edges = [f"{name} B={B} at {t:g} times, {r.edge}" for t, _, (name, B), r, _ in good if r.edge and t > EASIER[0]]
     verdict = together(verdict for *_, verdict in good)
     tuned, found = by_target[EASIER[0]], ratios[EASIER[0]]
-    words = "; ".join(
-        f"{name} (cost {number(tuned[name, REFERENCE].target)}): "
-        + ", ".join(f"B={B} {_said(found[name, B], tuned[name, B])}" for other, B in found if other == name)
-        for name in dict.fromkeys(name for name, _ in found)
-    )
     last, shown = next(reversed(found)), cells["dataset"].unique()[:2]
+    plain = f"{by_size({key: together(by for *_, of, _, by in good if of == key) for key in found})}; "
+    plain += f"{by_constants(along)}."
     return Finding(
         "L5",
         verdict,
-        f"Held-out accuracy over that of B={REFERENCE}, tuned, at one training cost: {words}. As good is lower by at "
-        f"most this part: {verdicts_along(margins)}. Where the trainings are compared at so many times that cost: "
-        f"{verdicts_along(targets)}{''.join(f'; {text}' for text in dict.fromkeys(edges))}."
-        f"{_price(evidence, cells, verdict, still_open)}{_untuned(evidence, others)}",
-        unit=f"× the accuracy of B={REFERENCE}, at B={last[1]} ({last[0]})",
+        _accuracy_said(ratios, tuned) + _price(evidence, cells, verdict, still_open),
+        unit=f"× the accuracy of B={REFERENCE}, at B={last[1]:g} ({last[0]})",
         effect=found[last].effect,
         replicas=min(own.n_replicas for own in found.values()),
         panels=[_accuracies(tuned), *(_by_rate_at_one_cost(evidence, cells, str(name)) for name in shown)],
+        rows=[*_accuracy_rows(ratios, tuned), *_untuned(evidence, others)],
+        along=along,
+        plain=plain[0].upper() + plain[1:] if verdict is Verdict.CONDITIONAL else "",
     )
 
 
-def tuned_at(evidence: Evidence, cells: pd.DataFrame, times: float) -> "dict[tuple[str, int], Tuned]":
+def _accuracy_said(ratios: Ratios, tuned: "dict[Key, Tuned]") -> str:
+    """The ratios at the target; on which data replicas do not come there, or a best rate is on an edge at any cost."""
+    missed = {name: None for (name, _), own in tuned.items() if np.isnan(own.accuracy).any()}
+    edges = {name: None for own in ratios.values() for (name, _), ratio in own.items() if ratio.edge}
+    return (
+        "Tuned, and compared where the training cost crosses the target, larger batches have "
+        f"{spread(own.limits for own in ratios[EASIER[0]].values())} × the held-out accuracy of B={REFERENCE}."
+        + (f" Some replicas do not come to the target on {joined(missed)}." if missed else "")
+        + (f" A best rate is on the edge of its grid on {joined(edges)}: extend it." if edges else "")
+    )
+
+
+def _accuracy_rows(ratios: Ratios, tuned: "dict[Key, Tuned]") -> Iterator[tuple[str, ...]]:
+    over = (f"at {times:g} × the target" for times in EASIER[1:])
+    yield "data", "B", "accuracy at the target", f"over that of B={REFERENCE}", *over, "by the margin"
+    for (name, B), own in tuned.items():
+        missed, reached = int(np.isnan(own.accuracy).sum()), own.accuracy[np.isfinite(own.accuracy)]
+        accuracy = number(float(np.median(reached))) if len(reached) else "none"
+        also = f" (not reached by {missed} of {len(own.accuracy)})" if missed else ""
+        each = [by_key[name, B] for by_key in ratios.values() if (name, B) in by_key]
+        cells = [held(ratio, *((1 - margin, np.inf) for margin in MARGINS)) for ratio in each]
+        by = {x: together(ratio.inside(1 - x, np.inf) for ratio in each) for x in MARGINS} if each else {}
+        yield name, f"{B:g}", accuracy + also, *(cells or [""] * len(EASIER)), verdicts_along(by)
+
+
+def tuned_at(evidence: Evidence, cells: pd.DataFrame, times: float) -> "dict[Key, Tuned]":
     """Dataset and batch size -> its best rate where the training cost is so many times the target."""
     histories = evidence.data.histories
     goals = times * cells.drop_duplicates("setting").set_index("setting")["target"]
     reached = updates_to_target(histories[histories["cell"].isin(cells["cell"])], goals.to_dict(), cells)
     grids = cells.groupby(["dataset", "batch_size"])
-    return {(str(name), int(B)): _tuned(evidence, own, reached) for (name, B), own in grids}
+    return {(str(name), float(B)): _tuned(evidence, own, reached) for (name, B), own in grids}
 
 
 def _price(evidence: Evidence, cells: pd.DataFrame, verdict: Verdict, still_open: list[Open]) -> str:
@@ -151,23 +179,15 @@ def _where_it_crosses(evidence: Evidence, reached: Reached, cell: str, column: s
     return np.where(np.isfinite(updates), found, np.nan)
 
 
-def _said(ratio: Ratio, tuned: Tuned) -> str:
-    missed = int(np.isnan(tuned.accuracy).sum())
-    also = f", not reached by {missed} of {len(tuned.accuracy)}" if missed else ""
-    return held(ratio, *((1 - margin, np.inf) for margin in MARGINS)) + also
-
-
-def _untuned(evidence: Evidence, cells: pd.DataFrame) -> str:
-    """At equal epochs and the small batch's best rate: what tuning is for."""
-    parts = []
+def _untuned(evidence: Evidence, cells: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Rows of the table: at equal epochs and the small batch's best rate, on the test data: what tuning is for."""
     for name, own in cells.groupby("dataset", sort=False):
         small, large = _sizes(own)
         chosen = _best(evidence, small, _split(evidence, own))
         same = large[np.isclose(large["learning_rate"], chosen.rate)]
-        if len(same):
-            a, b = (_median_accuracy(evidence, cell) for cell in (same["cell"].iloc[0], chosen.cell))
-            parts.append(f"{name} B={OTHER} {a}, B={ROBUST} {b}")
-    return f" Untuned, with the rate that is best for B={ROBUST}, at equal epochs: {', '.join(parts)}." if parts else ""
+        for B, cell in ((ROBUST, chosen.cell), (OTHER, same["cell"].iloc[0])) if len(same) else ():
+            about = f"{name}, untuned: test data, equal epochs, best rate of B={ROBUST}"
+            yield about, f"{B}", _median_accuracy(evidence, cell), *[""] * (len(EASIER) + 1)
 
 
 def _median_accuracy(evidence: Evidence, cell: str) -> str:
@@ -177,7 +197,7 @@ def _median_accuracy(evidence: Evidence, cell: str) -> str:
     return number(median) if np.isfinite(median) else "none (half diverged)"
 
 
-def _accuracies(tuned: dict[tuple[str, int], Tuned]) -> Panel:
+def _accuracies(tuned: dict[Key, Tuned]) -> Panel:
     lines = []
     for name in dict.fromkeys(name for name, _ in tuned):
         sizes = [B for other, B in tuned if other == name]
@@ -250,25 +270,31 @@ def robustness(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     }
     along = {factor: together(verdicts[factor, name] for name in chosen) for factor in every}
     verdict, found = together(verdicts.values()), every[STEPS[1]]
-    compared = [pair for own in every.values() for pair in own.items()]
-    still_open = [(name, c.seeds_needed, c.pairs + c.dropped) for name, c in compared if c.verdict == "unresolved"]
-    words = {
-        factor: "; ".join(_penalties(name, pair, every[factor].get(name), steps) for name, pair in chosen.items())
-        for steps, factor in STEPS.items()
-    }
+    compared_pairs = [pair for own in every.values() for pair in own.items()]
+    still_open = [
+        (name, c.seeds_needed, c.pairs + c.dropped) for name, c in compared_pairs if c.verdict == "unresolved"
+    ]
+    ranges = joined(f"{spread(c.ratio for c in own.values())} off by a factor of {x:g}" for x, own in every.items())
     first = next((name for name, comparison in found.items() if comparison.finite), None)
     return Finding(
         "L10",
         verdict,
-        f"Test cost off the best rate over that at it, B={ROBUST} against B={OTHER}, equal epochs - "
-        f"{'. '.join(f'Off by a factor of {factor:g}: {own}' for factor, own in words.items())}. By the factor: "
-        f"{verdicts_along(along)}.{_missing(chosen)}"
-        f"{_price(evidence, cells, verdict, still_open)}",
+        f"Test cost off the best rate over that at it, after equal epochs, of B={ROBUST} over B={OTHER}: {ranges}."
+        f"{_missing(chosen)}{_price(evidence, cells, verdict, still_open)}",
         unit=f"× the penalty of B={OTHER}, of B={ROBUST} ({first})" if first else "",
         effect=found[first].ratio if first else None,
         replicas=min((comparison.pairs for comparison in found.values()), default=0),
         panels=[_by_rate(evidence, cells, name) for name in chosen],
+        rows=list(_penalty_rows(chosen, every)),
+        along={"the factor by which the rate is off": along},
+        plain=_where_robust(verdicts) if verdict is Verdict.CONDITIONAL else "",
     )
+
+
+def _where_robust(verdicts: dict[tuple[float, str], Verdict]) -> str:
+    names = {f"{factor:g}": f"off by a factor of {factor:g}" for factor, _ in verdicts}
+    told = differing({(f"{factor:g}", name): found for (factor, name), found in verdicts.items()}, names)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _arms(chosen: dict[str, list[Chosen]], steps: int) -> dict[str, tuple[Array, Array]]:
@@ -279,22 +305,28 @@ def _arms(chosen: dict[str, list[Chosen]], steps: int) -> dict[str, tuple[Array,
 def _missing(chosen: dict[str, list[Chosen]]) -> str:
     """Where the grid ends too early for the larger factor."""
     every = [(name, B, pair[i]) for name, pair in chosen.items() for i, B in enumerate((ROBUST, OTHER))]
-    lost = [f"{name} B={B} (best at {number(one.rate)})" for name, B, one in every if max(STEPS) not in one.penalties]
+    lost = [f"{name} B={B:g}" for name, B, one in every if max(STEPS) not in one.penalties]
     return f" No rate is {max(STEPS.values()):g} times off for {', '.join(lost)}: extend the grid." if lost else ""
 
 
-def _penalties(name: str, pair: list[Chosen], comparison: Comparison | None, steps: int) -> str:
-    if comparison is None:
-        return f"{name} not known"
-    small, large = (number(float(np.median(one.penalties[steps]))) for one in pair)
-    words = {
-        "equivalent": "equal within 5 %",
-        "a lower": f"B={ROBUST} is more robust",
-        "b lower": f"B={OTHER} is more robust",
-    }
-    said = words.get(comparison.verdict, comparison.verdict)
-    ratio = interval(comparison.ratio) if comparison.finite else "not comparable"
-    return f"{name} {small} against {large}, ratio {ratio} ({said})"
+def _penalty_rows(
+    chosen: dict[str, list[Chosen]], every: dict[float, dict[str, Comparison]]
+) -> Iterator[tuple[str, ...]]:
+    """Median penalties, or the best rates that have no rates so far off; their ratio; whether B=4 is more robust."""
+    words = {"equivalent": "refuted: equal within 5 %", "a lower": "supported", "b lower": "refuted: higher"}
+    penalties = (f"B={B:g}: cost off the best rate / at it" for B in (ROBUST, OTHER))
+    yield "data", "off by a factor of", *penalties, "ratio", f"lower for B={ROBUST}"
+    for steps, factor in STEPS.items():
+        for name, pair in chosen.items():
+            medians = (
+                number(float(np.median(one.penalties[steps])))
+                if steps in one.penalties
+                else f"none (best at {number(one.rate)})"
+                for one in pair
+            )
+            own = every[factor].get(name)
+            ends = (compared(own), words.get(own.verdict, own.verdict)) if own else ("not known", "unresolved")
+            yield name, f"{factor:g}", *medians, *ends
 
 
 def _by_rate(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:
@@ -302,5 +334,5 @@ def _by_rate(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:
     for B in (ROBUST, OTHER):
         own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == B)].sort_values("learning_rate")
         costs = quartiles(_cost(evidence, cell, "test") for cell in own["cell"])
-        lines.append(Series(f"B={B}", own["learning_rate"], *costs))
+        lines.append(Series(f"B={B:g}", own["learning_rate"], *costs))
     return Panel(f"Final test cost, {dataset}", "learning rate", "cost per example", lines)

@@ -62,13 +62,28 @@ def made(cells, accuracy=None, n_replicas=16, seed=0, best=1, scatter=0.003):
 
 
 def l5(cells, **how):
-    evidence = made(cells, **how)
-    return at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
+    return stated(made(cells, **how))
+
+
+def stated(evidence):
+    return readable(at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0]))
 
 
 def l10(*cells, **how):
     evidence = made(cells, **how)
-    return robustness(evidence, evidence.cells)
+    return readable(robustness(evidence, evidence.cells))
+
+
+def readable(found):
+    assert "nan" not in f"{found.sentence} {found.rows} {found.plain}"
+    assert len(found.sentence) <= 400
+    return found
+
+
+def row_of(found, *first):
+    """The row that begins with these cells."""
+    (row,) = [row for row in found.rows if tuple(row[: len(first)]) == first]
+    return row
 
 
 # L5
@@ -86,7 +101,13 @@ def l10(*cells, **how):
 def test_a_loss_of_accuracy(accuracy, verdict):
     found = l5(stopped("wine"), accuracy=accuracy)
     assert found.verdict == verdict
-    assert "nan" not in found.sentence
+    assert (found.plain != "") == (verdict == Verdict.CONDITIONAL)
+
+
+def test_an_answer_names_the_batch_size_that_is_less_accurate():
+    assert l5(stopped("wine"), accuracy={("wine", N): 0.9}).plain.startswith(
+        "On wine at B = 64 yes, on wine at B = 512 no;"
+    )
 
 
 @pytest.mark.parametrize("best", [0, 2])
@@ -102,9 +123,14 @@ def test_an_edge_at_an_easier_cost_only_is_named():
     table = evidence.data.histories
     above = (table["batch_size"] == 64) & (table["train_cost"] > 1.15 * TARGET)
     table.loc[above, "validation_cost"] = table["learning_rate"]
-    found = at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
+    found = stated(evidence)
     assert found.verdict == Verdict.UNRESOLVED
-    assert "1 supported; 1.25 to 1.5 unresolved; wine B=64 at 1.25 times, best at the low edge" in found.sentence
+    yes, unknown = Verdict.SUPPORTED, Verdict.UNRESOLVED
+    assert found.along["the training cost, in multiples of the target"] == {1.0: yes, 1.25: unknown, 1.5: unknown}
+    assert "edge of its grid on wine: extend it" in found.sentence
+    at_target, easier = row_of(found, "wine", "64")[3:5]
+    assert "edge" not in at_target
+    assert "best at the low edge of its rates" in easier
 
 
 def test_the_accuracy_is_that_at_the_crossing_not_that_at_the_end():
@@ -114,7 +140,7 @@ def test_the_accuracy_is_that_at_the_crossing_not_that_at_the_end():
     later = (table["batch_size"] == 8) & (table["train_cost"] < 0.5 * TARGET)
     assert later.any()
     table.loc[later, "validation_accuracy"] = 1.0
-    assert at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0]).verdict == Verdict.SUPPORTED
+    assert stated(evidence).verdict == Verdict.SUPPORTED
 
 
 def test_a_difference_at_one_of_the_costs_only_is_conditional_on_it():
@@ -122,9 +148,15 @@ def test_a_difference_at_one_of_the_costs_only_is_conditional_on_it():
     evidence = made(stopped("wine", n_updates=400))
     table = evidence.data.histories
     table.loc[(table["batch_size"] == N) & (table["train_cost"] > 1.15 * TARGET), "validation_accuracy"] = 0.85
-    found = at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
+    found = stated(evidence)
     assert found.verdict == Verdict.CONDITIONAL
-    assert "at so many times that cost: 1 supported; 1.25 to 1.5 conditional" in found.sentence
+    some = Verdict.CONDITIONAL
+    assert found.along["the training cost, in multiples of the target"] == {
+        1.0: Verdict.SUPPORTED,
+        1.25: some,
+        1.5: some,
+    }
+    assert "by the training cost, in multiples of the target: 1 yes, 1.25 and 1.5 in part" in found.plain
 
 
 def test_three_replicas_do_not_tell():
@@ -136,14 +168,15 @@ def with_losses(n_lost, accuracy=None, n_replicas=16):
     evidence = made(stopped("wine"), accuracy, n_replicas=n_replicas)
     table = evidence.data.histories
     table.loc[(table["batch_size"] == N) & (table["replica"] >= n_replicas - n_lost), "train_cost"] = 1.0
-    return at_one_cost(evidence, evidence.cells, evidence.cells.iloc[:0])
+    return stated(evidence)
 
 
 def test_the_survivors_of_a_batch_size_do_not_speak_for_the_lost():
     """Three of eight are left, and as accurate as those of B=8."""
     found = with_losses(5)
     assert found.verdict != Verdict.SUPPORTED
-    assert "not reached by 5 of 8" in found.sentence
+    assert "not reached by 5 of 8" in row_of(found, "wine", str(N))[2]
+    assert "Some replicas do not come to the target on wine." in found.sentence
 
 
 def test_losses_count_against_the_batch_size_that_has_them():
@@ -157,7 +190,9 @@ def test_a_single_loss_of_twelve_does_not_decide():
 def test_a_loss_between_the_margins_is_conditional_on_them():
     found = l5(stopped("wine"), accuracy={("wine", 64): 0.935, ("wine", N): 0.935})  # 1.6 % of .95
     assert found.verdict == Verdict.CONDITIONAL
-    assert "0.01 refuted; 0.02 supported" in found.sentence
+    assert found.along["the margin"] == {0.01: Verdict.REFUTED, 0.02: Verdict.SUPPORTED}
+    assert row_of(found, "wine", "64")[-1] == "0.01 refuted; 0.02 supported"
+    assert "by the margin: 0.02 yes, 0.01 no" in found.plain
 
 
 def test_a_loss_as_large_as_the_margin_is_seldom_called_none():
@@ -181,7 +216,7 @@ def test_a_loss_as_large_as_the_margin_is_seldom_called_none():
 def test_robustness(small, large, verdict):
     found = l10(*valleys("wine", small, large))
     assert found.verdict == verdict
-    assert "nan" not in found.sentence
+    assert found.plain == ""
 
 
 def test_a_training_that_diverged_counts_as_untrained():
@@ -190,23 +225,29 @@ def test_a_training_that_diverged_counts_as_untrained():
     cells[-2]["final"] = None
     found = l10(*cells)
     assert found.verdict == Verdict.SUPPORTED
-    assert "against 7." in found.sentence
+    assert row_of(found, "wine", "2")[3].startswith("7.")
 
 
-def test_datasets_may_disagree():
-    assert l10(*valleys("wine"), *valleys("iris", 3.0, 1.3)).verdict == Verdict.CONDITIONAL
+def test_datasets_may_disagree_and_the_answer_says_which():
+    found = l10(*valleys("wine"), *valleys("iris", 3.0, 1.3))
+    assert found.verdict == Verdict.CONDITIONAL
+    assert found.plain == "Off by a factor of 2 and off by a factor of 4 on wine yes, on iris no."
+    assert row_of(found, "wine", "2")[-1] == "supported"
+    assert row_of(found, "iris", "4")[-1] == "refuted: higher"
 
 
 def test_the_factor_by_which_a_rate_is_off_decides_where_it_does():
     found = l10(*valleys("wine", 1.3, 3.0, far=11.0))
     assert found.verdict == Verdict.CONDITIONAL
-    assert "By the factor: 2 supported; 4 refuted" in found.sentence
+    assert found.along == {"the factor by which the rate is off": {2.0: Verdict.SUPPORTED, 4.0: Verdict.REFUTED}}
+    assert found.plain == "Off by a factor of 2 yes; off by a factor of 4 no."
 
 
 def test_a_grid_without_rates_that_are_four_times_off_says_so():
     found = l10(*valleys("wine", best=1, rates=VALLEY[:3]))
     assert found.verdict == Verdict.UNRESOLVED
-    assert "No rate is 4 times off for wine B=4 (best at 0.2), wine B=256 (best at 0.2): extend" in found.sentence
+    assert "No rate is 4 times off for wine B=4, wine B=256: extend" in found.sentence
+    assert row_of(found, "wine", "4")[2:4] == ("none (best at 0.2)", "none (best at 0.2)")
 
 
 def test_what_is_left_open_has_a_price():
@@ -225,4 +266,5 @@ def test_no_penalty_is_known_on_the_edge(best):
 def test_both_claims_are_judged_from_one_sweep():
     found = {one.claim: one for one in judge(made([*stopped("wine"), *valleys("wine")]))}
     assert {one.verdict for one in found.values()} == {Verdict.SUPPORTED}
-    assert "Untuned" in found["L5"].sentence
+    untuned = [row for row in found["L5"].rows if "untuned" in row[0]]
+    assert [row[1] for row in untuned] == ["4", "256"]

@@ -91,8 +91,8 @@ def test_the_answer_says_on_which_data_each_way_tells_and_misses():
     found = {("digits", "exact", "B=4"): near, ("digits", "exact", "B=16"): near, ("wine", "exact", "B=4"): wide}
     found |= {("digits", "pooled", "B=4"): far, ("digits", "pooled", "B=16"): near, ("wine", "pooled", "B=4"): far}
     assert module._answer(found) == (
-        "Of 3 settings, within a factor of 3: the averaged ratio of noise to gradient tells it in 2 (on digits), misses "
-        "in none; the ratio of averages tells it in 1 (on digits), misses in 2 (on all data)."
+        "Of 3 settings, within a factor of 3: the averaged ratio of noise to gradient tells it in 2 (on digits), "
+        "misses in none; the ratio of averages tells it in 1 (on digits), misses in 2 (on all data)."
     )
 
 
