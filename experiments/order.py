@@ -1,6 +1,6 @@
 """Judges order: what shuffling is worth, and what correlated examples do to a batch without it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from harness.inference import (
     reported,
     together,
 )
-from harness.report import interval, number, verdicts_along
+from harness.report import answers, interval, number
 
 Array = NDArray[np.floating]
 
@@ -32,6 +32,11 @@ CORRELATION = 0.5  # of two examples of a block, as order.yaml has it
 KEPT = 0.8  # share of a block's examples that are in the training part
 UNSHUFFLED = {"sorted": "sorted by label", "source": "in the order of the file"}
 ORDERS = ("once", "none", "replacement", *UNSHUFFLED)  # against reshuffle
+WORDS = UNSHUFFLED | {
+    "once": "shuffled once",
+    "none": "in the random order of the split",
+    "replacement": "with replacement",
+}
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -53,32 +58,48 @@ def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     found = evidence.compare({(name, order): (cost[name, "reshuffle"], cost[name, order]) for name, order in keys})
     ratio = {(name, order): paired_ratio(cost[name, order], cost[name, "reshuffle"]) for name, order in keys}
     edges = {(name, order): _edges(chosen.loc[name].loc[[order, "reshuffle"]]) for name, order in keys}
-    small = together(Verdict.UNRESOLVED if edges[key] else lower(found[key]) for key in keys)
+    parts = {key: Verdict.UNRESOLVED if edges[key] else lower(found[key]) for key in keys}
     whole = float(np.max(list(_whole(evidence, cells).values())))
-    words = {key: f"{key[0]} {interval(ratio[key])}{edges[key] or _needed(found[key])}" for key in keys}
-    said = ". ".join(
-        f"{name.capitalize()} over reshuffled: {'; '.join(words[key] for key in keys if key[1] == order)}"
+    told = {key: f"{interval(ratio[key])}{edges[key] or _needed(found[key])}" for key in keys}
+    verdict = all_hold([together(parts.values()), exactly(whole, ROUNDING)])
+    said = (
+        f"{name} {answers.spread(ratio[key] for key in keys if key[1] == order)}"
         for order, name in UNSHUFFLED.items()
         if any(key[1] == order for key in keys)
     )
-    rows = [
-        (name, *(interval(ratio[name, order]) if (name, order) in ratio else "" for order in UNSHUFFLED), *others)
-        for name, *others in _at_one_rate(evidence, cells, datasets)
-    ]
     return Finding(
         "C18",
-        all_hold([small, exactly(whole, ROUNDING)]),
-        f"Final cost at B={SMALL}, each at its best rate. {said}.{_others(evidence, cells)} At B=N they differ by at "
-        f"most {whole:.0e}, relatively.",
+        verdict,
+        f"Final cost at B={SMALL} over that of reshuffled examples, each at its best rate, by data: {'; '.join(said)}. "
+        f"At B=N they differ by at most {whole:.0e}, relatively."
+        + answers.why_undecided((found[key], edges[key]) for key in keys),
         unit=f"× the final cost of reshuffled examples at B={SMALL} ({', '.join(keys[0])})",
         effect=ratio[keys[0]] if np.isfinite(ratio[keys[0]].high) else None,
         replicas=min(found[key].pairs for key in keys),
         panels=[_rates(cells, datasets[0]), _by_order(evidence, cells)],
         rows=[
-            ("over reshuffled", *(f"{order}, best rates" for order in UNSHUFFLED), *(f"{o}, one rate" for o in ORDERS)),
-            *rows,
+            ("data", "order", "× reshuffled, best rates", "× reshuffled, one rate", "verdict"),
+            *_by_data(told, _ratios(evidence, cells), parts),
         ],
+        plain="" if verdict in answers.DECIDED else f"At B = {SMALL}, examples {_needing(parts)}.",
     )
+
+
+def _needing(parts: Mapping[tuple[str, str], Verdict]) -> str:
+    """On which data the examples of each order have to be shuffled."""
+    orders = {order: name for order, name in UNSHUFFLED.items() if any(of == order for _, of in parts)}
+    return answers.differing({(order, name): verdict for (name, order), verdict in parts.items()}, orders)
+
+
+def _by_data(
+    told: Mapping[tuple[str, str], str],
+    at_one: Mapping[tuple[str, str], Interval],
+    parts: Mapping[tuple[str, str], Verdict],
+) -> Iterator[tuple[str, ...]]:
+    """What each order makes of the cost, at the best rates and at one; empty where it was not trained or judged."""
+    for key in dict.fromkeys([*told, *at_one]):
+        rate = interval(at_one[key]) if key in at_one else ""
+        yield key[0], WORDS.get(key[1], key[1]), told.get(key, ""), rate, parts.get(key, "")
 
 
 def _edges(chosen: pd.DataFrame) -> str:
@@ -92,7 +113,7 @@ def _edges(chosen: pd.DataFrame) -> str:
 
 
 def _needed(comparison: Comparison) -> str:
-    return f" (unresolved, about {comparison.seeds_needed} seeds would tell)" if comparison.seeds_needed else ""
+    return f" (about {comparison.seeds_needed} seeds would tell)" if comparison.seeds_needed else ""
 
 
 def _whole(evidence: Evidence, cells: pd.DataFrame) -> dict[str, float]:
@@ -125,16 +146,6 @@ def _median_ratio(a: Array, b: Array) -> Interval:
     return median_interval(ratio[~np.isnan(ratio)])
 
 
-def _others(evidence: Evidence, cells: pd.DataFrame) -> str:
-    """What the orders that are neither make of it, in the first dataset that has them."""
-    ratios = _ratios(evidence, cells)
-    shown = [key for key in ratios if key[1] not in UNSHUFFLED]
-    if not shown:
-        return ""
-    words = ", ".join(f"{order} {interval(ratios[name, order])}" for name, order in shown if name == shown[0][0])
-    return f" At one rate on {shown[0][0]}, over reshuffled: {words} (none: in the random order of the split)."
-
-
 def _rates(cells: pd.DataFrame, dataset: str) -> Panel:
     own = cells[(cells["dataset"] == dataset) & (cells["batch_size"] == SMALL)].sort_values("learning_rate")
     lines = []
@@ -156,13 +167,6 @@ def _by_order(evidence: Evidence, cells: pd.DataFrame) -> Panel:
         lines.append(Series(name, x, y, low, high, kind="marks"))
     one = Series("", [-0.5, len(orders) - 0.5], [1, 1], kind="reference")
     return Panel(f"Final cost over that of reshuffled, B={SMALL}", "", "ratio", [*lines, one], log="y", names=orders)
-
-
-def _at_one_rate(evidence: Evidence, cells: pd.DataFrame, datasets: list[str]) -> Iterator[tuple[str, ...]]:
-    """Dataset, and what each order makes of its cost at one rate; empty where it has no cell."""
-    ratios = _ratios(evidence, cells)
-    for name in datasets:
-        yield name, *(interval(ratios[name, order]) if (name, order) in ratios else "" for order in ORDERS)
 
 
 # C19
@@ -194,20 +198,25 @@ def independent(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     laws = {factor: all_hold(inside(held[order], 1 / factor, factor) for order in held) for factor in LAWS}
     costs = _costs(evidence, cells[cells["diagnostics"] != "full"])
     found = evidence.compare(costs)
-    worse = together(lower(comparison) for comparison in found.values())
+    ends = {f"{B}": lower(comparison) for B, comparison in found.items()}
+    verdict = all_hold([together(laws.values()), together(ends.values())])
     after = "; ".join(f"{interval(found[B].ratio)} at B={B}" for B in found)
+    within = answers.where({number(factor): own for factor, own in laws.items()}, "within a factor of ")
     return Finding(
         "C19",
-        all_hold([together(laws.values()), worse]),
+        verdict,
         "In the order of the source the squared distance of a batch's gradient from the true one is "
         f"{interval(held['source'])} × what the correlation of its examples predicts; reshuffled it is "
-        f"{interval(held['reshuffle'])} × the law of independent ones. Both laws hold within a factor of "
-        f"{verdicts_along(laws)}. Final cost, reshuffled over in order: {after}.",
+        f"{interval(held['reshuffle'])} × the law of independent ones. Final cost, reshuffled over in order: {after}.",
         unit="× the variance that the correlation predicts, in order",
         effect=held["source"],
         replicas=int(measured.groupby(["block", "batch_size", "order"]).size().min()),
         panels=[_variances(measured), _ends(evidence, cells[cells["diagnostics"] != "full"])],
         rows=[("batches", "squared distance × that of independent examples", "× the law"), *_by_blocks(measured)],
+        along={"the factor within which both laws hold": laws},
+        plain=""
+        if verdict in answers.DECIDED
+        else f"Both laws {within}; a lower cost {answers.where(ends, 'at B = ')}.",
     )
 
 

@@ -98,6 +98,7 @@ def test_shuffling(how, verdict):
 def test_datasets_may_disagree():
     found = judged(shuffled, [*orders("digits"), *orders("wine", worse=1.0)])
     assert found.verdict == Verdict.CONDITIONAL
+    assert found.plain == "At B = 8, examples sorted by label on digits yes, on wine no."
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,8 @@ def test_orders_may_disagree(source, verdict):
     """Sorted examples have to be shuffled; those in the order of the file perhaps not."""
     found = judged(shuffled, [*orders("digits", source=source), *orders("wine", source=source)])
     assert found.verdict == verdict
-    assert "In the order of the file over reshuffled: digits " in found.sentence
+    assert "; in the order of the file " in found.sentence
+    assert found.plain == ("" if source > 1 else "At B = 8, examples sorted by label yes; in the order of the file no.")
 
 
 @pytest.mark.parametrize(("half", "verdict"), [(slice(0, 8), Verdict.REFUTED), (slice(8, 16), Verdict.SUPPORTED)])
@@ -125,16 +127,18 @@ def test_replicas_that_choose_a_rate_do_not_report_it(half, verdict):
 def test_a_best_rate_on_the_edge_makes_no_claim():
     found = judged(shuffled, orders("digits", best=None))
     assert found.verdict == Verdict.UNRESOLVED
-    assert "low end" in found.sentence
+    assert "1 with a best rate on the edge of its grid" in found.sentence
+    assert "low end" in found.rows[1][2]
 
 
-def test_the_table_has_a_row_for_each_dataset_and_a_place_for_each_order():
-    found = judged(shuffled, [*orders("digits"), *orders("wine")])
-    head, *rows = found.rows
-    assert [row[0] for row in rows] == ["digits", "wine"]
+def test_the_table_has_a_row_for_each_dataset_and_order():
+    once = arm(8, 0.3, "wine", "once", 0.1)
+    head, *rows = judged(shuffled, [*orders("digits"), *orders("wine"), once]).rows
+    at = {row[:2]: row[2:] for row in rows}
+    assert at.keys() == {("digits", "sorted by label"), ("wine", "sorted by label"), ("wine", "shuffled once")}
     assert {len(row) for row in rows} == {len(head)}
-    assert rows[0][1].startswith("3 [")  # sorted ends three times as high
-    assert rows[0][2:5] == ("", "", "")  # of no other order is a cell
+    assert at["digits", "sorted by label"][0].startswith("3 [")  # it ends three times as high
+    assert at["wine", "shuffled once"][::2] == ("", "")  # at one rate only, not judged
 
 
 def test_three_replicas_do_not_tell():
@@ -161,6 +165,11 @@ def test_correlated_blocks(how, verdict):
     assert found.verdict == verdict
     assert [row[0] for row in found.rows[1:3]] == ["B=8, blocks of 64, shuffled", "B=8, blocks of 64, in order"]
     assert "nan" not in found.sentence
+
+
+def test_the_factors_and_batch_sizes_that_disagree_are_named():
+    laws = "within a factor of 1.5 yes, within a factor of 1.2 and 1.25 no"
+    assert judged(independent, blocks(law=1.36)).plain == f"Both laws {laws}; a lower cost at B = 8 and 64 yes."
 
 
 @pytest.mark.parametrize(("B", "block"), [(1, 8), (4, 16), (8, 5), (32, 8)])
