@@ -82,10 +82,13 @@ def by_size(parts: Mapping[tuple[str, float], Verdict], size: str = "B") -> str:
 
 
 def places(some: Iterable[tuple[str, float]], every: Iterable[tuple[str, float]], size: str = "B") -> str:
-    """`on iris and on digits at B = 1 and 8`, or `nowhere`: some of all settings, a dataset and a batch size each."""
+    """`on iris and on digits and wine at B = 1`, or `nowhere`: some of all settings, a dataset and a batch size each."""
     chosen, sizes = _sizes(some), _sizes(every)
-    at = {name: f" at {size} = {joined(f'{B:g}' for B in own)}" for name, own in chosen.items() if own != sizes[name]}
-    return joined(f"on {name}{at.get(name, '')}" for name in chosen) if chosen else "nowhere"
+    alike: dict[str, list[str]] = {}
+    for name, own in chosen.items():
+        at = "" if own == sizes[name] else f" at {size} = {joined(f'{B:g}' for B in own)}"
+        alike.setdefault(at, []).append(name)
+    return joined(f"on {joined(alike[at])}{at}" for at in sorted(alike, key=bool)) if alike else "nowhere"
 
 
 def _sizes(keys: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
@@ -138,9 +141,13 @@ def _open(every: str, seeds: list[int], edges: int) -> str:
     return f" Open, of {every}: {joined(words for words, n in reasons.items() if n)}." if seeds else ""
 
 
-def compared(one: Comparison, edge: str = "") -> str:
-    """The ratio of two arms with its limits and what qualifies it, as `held` has it. edge: what keeps it open."""
-    needed = f"about {one.seeds_needed} seeds would tell" if one.verdict == "unresolved" and one.seeds_needed else ""
+def compared(one: Comparison, edge: str = "", n_replicas: int = 0) -> str:
+    """The ratio of two arms with its limits and what qualifies it, as `held` has it. edge: what keeps it open.
+
+    n_replicas: of the sweep, where only a part of them is compared (the others chose rates); seeds are counted in it.
+    """
+    seeds = (one.seeds_needed or 0) * (n_replicas or one.pairs + one.dropped) / max(1, one.pairs + one.dropped)
+    needed = f"about {seeds:.0f} seeds would tell" if one.verdict == "unresolved" and seeds else ""
     lost = f"{one.diverged[0]} and {one.diverged[1]} of {one.pairs + one.dropped} lost" if any(one.diverged) else ""
     why = ", ".join(filter(None, [edge or needed, lost]))
     known = interval(one.ratio) if np.isfinite(one.ratio.estimate) else "not known"

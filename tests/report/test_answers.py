@@ -51,6 +51,8 @@ def test_a_dataset_with_one_verdict_stands_without_its_sizes():
     assert by_size(dict.fromkeys(found, no)) == "everywhere no"
     assert places([("iris", 8.0)], found, "k") == "on iris at k = 8"
     assert places([], found) == "nowhere"
+    assert places([("digits", 1.0), ("iris", 1.0)], found) == "on digits and iris at B = 1"
+    assert places([("digits", 1.0), ("iris", 1.0), ("iris", 8.0)], found) == "on iris and on digits at B = 1"
 
 
 def test_reasons_for_what_is_open_are_told_in_short():
@@ -123,6 +125,8 @@ def test_a_comparison_that_is_open_says_why():
     assert lost == "0.5 [0.4, 0.6] (about 40 seeds would tell, 1 and 0 of 10 lost)"
     assert compared(comparison("a lower"), "on the edge") == "0.5 [0.4, 0.6] (on the edge)"
     assert compared(comparison("unresolved", ends=(np.nan,) * 3)) == "not known"
+    half = compared(comparison("unresolved", 40), n_replicas=20)  # of which 10 are compared
+    assert half == "0.5 [0.4, 0.6] (about 80 seeds would tell)"
 
 
 def test_what_leaves_comparisons_open_is_told_in_short():
