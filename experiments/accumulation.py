@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.analysis import Evidence, Finding, MakeEngine, Panel, Series, Trained, limits, relative, train_again
 from harness.inference import Comparison, Verdict, all_hold, exactly, opposite
 from harness.network import MLP, Accumulated, Parameters, Rows, gather, inplace_reduce
-from harness.report import answers, interval, number
+from harness.report import answers, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,13 +262,12 @@ def _said(claim: str, verdict: Verdict, tried: Sequence[Tried], found: Found, al
     wrong, right = MISTAKES[claim]
     first, left = found[claim, tried[0].name].ratio, max(float(one.left.max()) for one in tried)
     rows = {wrong: {one.name: one.off for one in tried}, right: {one.name: one.left for one in tried}}
-    own = {one.name: found[claim, one.name] for one in tried}
+    own, off = {one.name: found[claim, one.name] for one in tried}, np.concatenate([one.off for one in tried])
     return Finding(
         claim,
         verdict,
-        f"The mistake ({wrong}) ends {_span(np.concatenate([one.off for one in tried]))} from batches in one piece, "
-        f"relative to the parameters, at {_costs(own)}. The repair ({right}) ends at most "
-        f"{number(left)} from them.{also}",
+        f"The mistake ({wrong}) ends {answers.span(off)} from batches in one piece, relative to the parameters, at "
+        f"{_costs(own)}. The repair ({right}) ends at most {number(left)} from them.{also}",
         unit=f"× the final cost ({tried[0].name})",
         effect=first if np.isfinite(first.low) else None,
         replicas=min(len(one.whole.costs) for one in tried),
@@ -283,20 +282,14 @@ def _both_ways(tried: Sequence[Tried], found: Mapping[str, Comparison], *ways: s
     yield "data", *off, f"final cost (× in one piece), {ways[0]}", "the cost is"
     for one in tried:
         cost = found[one.name]
-        ratio = interval(cost.ratio) if np.isfinite(cost.ratio.estimate) else ""
-        lost = f" (diverged in {cost.diverged[0]}, in one piece in {cost.diverged[1]})" if any(cost.diverged) else ""
-        yield one.name, _span(one.off), _span(one.left), ratio, COSTS.get(cost.verdict, "unresolved") + lost
-
-
-def _span(values: Array) -> str:
-    known = values[np.isfinite(values)]
-    return " to ".join(dict.fromkeys(map(number, (known.min(), known.max())))) if len(known) else "an unknown number"
+        word = COSTS.get(cost.verdict, "unresolved")
+        yield one.name, answers.span(one.off), answers.span(one.left), answers.compared(cost), word
 
 
 def _costs(found: Mapping[str, Comparison]) -> str:
     """1.22 to 1.59 × (random shards: 0.988 to 1.02 ×) their final cost, where costs can be compared."""
     every, random = (
-        _span(np.array([own.ratio.estimate for name, own in found.items() if (RANDOM in name) == of]))
+        answers.span(own.ratio.estimate for name, own in found.items() if (RANDOM in name) == of)
         for of in (False, True)
     )
     also = f" (random shards: {random} ×)" if any(RANDOM in name for name in found) else ""

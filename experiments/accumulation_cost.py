@@ -105,30 +105,28 @@ def update_after_each(evidence: Evidence) -> Finding:
     if not found:
         return Finding("K8", Verdict.UNRESOLVED, "The two ways were not both trained at several rates.")
     verdicts = {times: verdict for times, (verdict, *_) in along.items()}
-    known = [own.ratio.estimate for own in found.values() if np.isfinite(own.ratio.estimate)]
-    said = f"{number(min(known))} to {number(max(known))} times" if known else "an unknown share of"
+    said = answers.span(own.ratio.estimate for own in found.values())
     lost = ", where both reach it" if any(own.finite < own.pairs + own.dropped for own in found.values()) else ""
     (dataset, _), first = next(iter(found.items()))
     return Finding(
         "K8",
         together(verdicts.values()),
-        f"At best rates an update after every micro-batch needs {said} the epochs or seconds of accumulating four to "
-        f"a tenth of the initial cost{lost}.{edge}",
+        f"At best rates an update after every micro-batch needs {said} times the epochs or seconds of accumulating "
+        f"four to a tenth of the initial cost{lost}.{edge}",
         unit=f"× the epochs to target ({dataset})",
         effect=first.ratio if np.isfinite(first.ratio.low) else None,
         replicas=min(own.pairs for own in found.values()),
         panels=[_ways(found, clock) for clock in CLOCKS],
-        rows=list(_by_target({times: own for times, (_, own, _) in along.items()})),
+        rows=list(_by_target({times: own for times, (_, own, _) in along.items()}, evidence.answer.n_replicas)),
         along={"the target (share of the initial cost)": {times / 10: own for times, own in verdicts.items()}},
     )
 
 
-def _by_target(found: Mapping[float, Mapping[tuple[str, str], Comparison]]) -> Iterator[tuple[str, ...]]:
-    """Of each dataset and clock the ratio to every target."""
+def _by_target(found: Mapping[float, Mapping[tuple[str, str], Comparison]], n: int) -> Iterator[tuple[str, ...]]:
+    """Of each dataset and clock the ratio to every target. n: replicas of the sweep, of which some chose the rates."""
     yield "data", "clock", *(f"to {times / 10:g} of the initial cost (× accumulation's)" for times in found)
     for dataset, clock in found[TARGETS[0]]:
-        ratios = (found[times][dataset, clock].ratio for times in found)
-        yield dataset, clock, *(interval(r) if np.isfinite(r.estimate) else "not reached by both" for r in ratios)
+        yield dataset, clock, *(answers.compared(own[dataset, clock], n_replicas=n) for own in found.values())
 
 
 def earlier(evidence: Evidence) -> tuple[Verdict, dict[tuple[str, str], Comparison], str]:

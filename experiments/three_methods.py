@@ -21,7 +21,6 @@ from harness.analysis import (
     updates_to_target,
 )
 from harness.inference import (
-    UNKNOWN,
     Comparison,
     Interval,
     Verdict,
@@ -137,7 +136,7 @@ def time_of_an_update(evidence: Evidence) -> Finding:
     }
     verdicts = {factor: together(inside(ratio, 0, factor) for ratio in ratios.values()) for factor in FASTER}
     verdict, first = together(verdicts.values()), next(iter(times))
-    spans = [_span(ratio.estimate for (_, of), ratio in ratios.items() if of == unit) for unit in COUNTS]
+    spans = [answers.span(ratio.estimate for (_, of), ratio in ratios.items() if of == unit) for unit in COUNTS]
     return Finding(
         "C13",
         verdict,
@@ -170,12 +169,6 @@ def _by_count(ratios: dict[tuple[str, str], Interval]) -> str:
     return f"P{'; '.join(parts).removeprefix('p')}."
 
 
-def _span(values: Iterable[float]) -> str:
-    """The smallest to the largest of those that are known."""
-    known = [value for value in values if np.isfinite(value)]
-    return " to ".join(dict.fromkeys(map(number, (min(known), max(known))))) if known else "an unknown number"
-
-
 def _times_panel(times: "dict[str, pd.DataFrame]", unit: str) -> Panel:
     lines = []
     for name, own in times.items():
@@ -193,7 +186,7 @@ def convergence(evidence: Evidence) -> Finding:
     verdict = Verdict.UNRESOLVED if edges else together(verdicts.values())
     on = {clock: together(lower(c) for key, c in found.items() if key[2] == clock) for clock in TARGET_LABELS}
     words = ", ".join(f"in {TARGET_LABELS[clock]} {own}" for clock, own in on.items())
-    times = (_span(c.ratio.estimate for key, c in found.items() if key[1:] == (of, "seconds")) for of in OTHERS)
+    times = (answers.span(c.ratio.estimate for key, c in found.items() if key[1:] == (of, "seconds")) for of in OTHERS)
     also = [f"{share:g}" for share, (_, own) in compared.items() if own and share != SHARES[-1]]
     shown = next((c.ratio for key, c in found.items() if key[1:] == ("B=1", "updates")), None)
     return Finding(
@@ -206,13 +199,13 @@ def convergence(evidence: Evidence) -> Finding:
         effect=shown if shown and np.isfinite(shown.estimate) else None,
         replicas=min((len(own["updates"]) for own in reached.values()), default=0),
         panels=[_to_target(reached, best, clock) for clock in TARGET_LABELS],
-        rows=list(_by_target({share: own for share, (own, _) in compared.items()})),
+        rows=list(_by_target({share: own for share, (own, _) in compared.items()}, evidence.answer.n_replicas)),
         along={"the target (share of the initial cost)": verdicts},
         plain=_fewer(compared, verdicts) if verdict is Verdict.CONDITIONAL else "",
     )
 
 
-def _by_target(found: Mapping[float, Compared]) -> Iterator[tuple[str, ...]]:
+def _by_target(found: Mapping[float, Compared], n_replicas: int) -> Iterator[tuple[str, ...]]:
     """Of B=64 over each other method on each clock: the ratio to every target, and whether the last one is lower."""
     yield (
         "data",
@@ -222,8 +215,7 @@ def _by_target(found: Mapping[float, Compared]) -> Iterator[tuple[str, ...]]:
         f"lower, to {SHARES[-1]:g}",
     )
     for key, last in found[SHARES[-1]].items():
-        ratios = (own[key].ratio if key in own else UNKNOWN for own in found.values())
-        known = (interval(ratio) if np.isfinite(ratio.estimate) else "not reached by both" for ratio in ratios)
+        known = (answers.compared(own[key], n_replicas=n_replicas) if key in own else "" for own in found.values())
         yield key[0], TARGET_LABELS[key[2]], key[1], *known, str(lower(last))
 
 

@@ -1,6 +1,6 @@
 """Judges vectorisation: what a matrix of examples saves over a loop through them, and from which batch size on."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,13 +45,13 @@ def loop_over_matrix(times: Times) -> Finding:
     batches = {key: ratio for key, ratio in ratios.items() if key[1] > 1}
     largest = max(batches, key=lambda key: batches[key].estimate)
     verdicts = {factor: together(inside(ratio, factor, np.inf) for ratio in batches.values()) for factor in FASTER}
-    verdict, sizes = together(verdicts.values()), [B for _, B in batches]
+    verdict, data = together(verdicts.values()), dict.fromkeys(dataset for dataset, _ in batches)
+    span = answers.span(ratio.estimate for ratio in batches.values())
     return Finding(
         "C9",
         verdict,
-        f"An example in a loop takes {_span(ratio.estimate for ratio in batches.values())} times as long as in one "
-        f"matrix, in batches of {_span(sizes)} examples on {answers.joined(dict.fromkeys(d for d, _ in batches))}."
-        f"{_caution(times)}",
+        f"An example in a loop takes {span} times as long as in one matrix, in batches of "
+        f"{answers.span(B for _, B in batches)} examples on {answers.joined(data)}.{_caution(times)}",
         unit=f"× the time per example in one matrix ({largest[0]}, B={largest[1]:g})",
         effect=batches[largest],
         replicas=1,
@@ -77,13 +77,8 @@ def _with_one(ratios: Mapping[tuple[str, float], Interval]) -> str:
     if not single:
         return f"{answer}."
     already = "already " if all(ratio.low > 1 for ratio in single) else ""
-    span = _span(ratio.estimate for ratio in single)
-    return f"{answer}; at B=1, one example each, the loop {already}takes {span} times as long."
-
-
-def _span(values: Iterable[float]) -> str:
-    known = list(values)
-    return " to ".join(dict.fromkeys(map(number, (min(known), max(known)))))
+    times = answers.span(ratio.estimate for ratio in single)
+    return f"{answer}; at B=1, one example each, the loop {already}takes {times} times as long."
 
 
 def _caution(times: Times) -> str:
@@ -113,14 +108,14 @@ def whole_set_in_one(evidence: Evidence, times: Times) -> Finding:
     }
     verdicts = {close: together(own.values()) for close, own in needed.items()}
     verdict, first = together(verdicts.values()), next(iter(tables))
-    shares = _span(100 * place.estimate / max(tables[key]) for key, place in enough[TOLD].items())
+    shares = answers.span(100 * place.estimate / max(tables[key]) for key, place in enough[TOLD].items())
     middles = [table.median() for table in tables.values()]
-    usual = [middle[USUAL] / middle.min() for middle in middles if USUAL in middle]
+    usual = answers.span(middle[USUAL] / middle.min() for middle in middles if USUAL in middle)
     return Finding(
         "V1",
         verdict,
-        f"The smallest batch whose time per example is within {_percent(TOLD)} of the best has {shares} % of the set's "
-        f"examples, over {len(tables)} settings{f'; B={USUAL} takes {_span(usual)} times the best' if usual else ''}."
+        f"The smallest batch whose time per example is within {answers.percent(TOLD - 1)} of the best has {shares} % "
+        f"of the set's examples, over {len(tables)} settings; B={USUAL} takes {usual} times the best."
         f"{_caution(times)}",
         unit=f"examples in a batch that is nearly as fast per example as any ({first[0]}, {ROWS[first[1]]})",
         effect=enough[TOLD][first],
@@ -130,10 +125,6 @@ def whole_set_in_one(evidence: Evidence, times: Times) -> Finding:
         along={"what counts as nearly as fast (× the best time)": verdicts},
         plain=_takes_it_all(tables, enough[TOLD], needed[TOLD], verdicts) if verdict is Verdict.CONDITIONAL else "",
     )
-
-
-def _percent(close: float) -> str:
-    return f"{100 * (close - 1):.0f} %"
 
 
 def _smallest(tables: Tables, enough: Mapping[float, Mapping[tuple[str, str], Interval]]) -> Iterator[tuple[str, ...]]:
@@ -170,7 +161,7 @@ def _takes_it_all(
     ways = ", rows in place or gathered" if all(len(keys) == len(ROWS) for keys in names.values()) else ""
     loose = [close for close, verdict in verdicts.items() if verdict is Verdict.REFUTED]
     also = f" Within {loose[0]:g} times the best a part is enough everywhere." if loose else ""
-    return f"Within {_percent(TOLD)} of the best time{ways}, {', '.join(parts)}.{also}"
+    return f"Within {answers.percent(TOLD - 1)} of the best time{ways}, {', '.join(parts)}.{also}"
 
 
 def saturation(table: "pd.DataFrame", close: float, rng: np.random.Generator) -> Interval:
