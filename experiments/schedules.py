@@ -1,6 +1,6 @@
 """Judges schedules: raising the batch size against lowering the learning rate, and what a warm-up is for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from harness.analysis import Evidence, Finding, Panel, Series, costs_at, limits, median_cost, quartiles
 from harness.inference import Interval, Verdict, all_hold, exactly, inside, lower, paired_ratio, together
-from harness.report import interval, number, verdicts_along
+from harness.report import answers, interval, number
 
 Array = NDArray[np.floating]
+Ratios = dict[str, list[Interval]]  # setting -> raised batch over lowered rate, at the end of each period
 
 BASE = 8  # batch size from which all begins
 BANDS = (1.03, 1.05, 1.1)  # factors within which two costs are as good as each other
@@ -19,13 +20,17 @@ LOSSES = (1.05, 1.1, 1.25, 1.5, 2)  # times the cost of the small batch, above w
 ARMS = ("constant", "lowered rate", "raised batch")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setting:
     """The three arms of one dataset, optimiser and rate: their cells, and the epochs at which a period ends."""
 
     name: str
     cells: dict[str, pd.Series]
     ends: list[int]
+
+    @property
+    def dataset(self) -> str:
+        return str(self.cells["constant"]["dataset"])
 
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
@@ -65,24 +70,50 @@ def raised(claim: str, evidence: Evidence, settings: list[Setting]) -> Finding:
     updates = {own.name: _updates(evidence, own) for own in telling}
     fewer = exactly(sum(raised_ >= lowered for raised_, lowered in updates.values()), 0)
     widest = max((found for own in telling for found in ratios[own.name]), key=_off, default=None)
-    told = {
-        name: f"{name} {_words(max(ratios[name], key=_off))}, with a constant rate {_words(gain)}"
-        for name, gain in gains.items()
-    }
-    pays = "; ".join(f"{told[name]}, {a} in place of {b} updates" for name, (a, b) in updates.items())
-    others = "; ".join(text for name, text in told.items() if name not in updates)
+    verdict = all_hold([together(along.values()), fewer]) if telling else Verdict.UNRESOLVED
+    others = [own.name for own in settings if own not in telling]
+    share = max((raised_ / lowered for raised_, lowered in updates.values()), default=np.nan)
+    seen = f"{answers.spread(ratio for own in telling for ratio in ratios[own.name])}, with "
+    seen += f"{answers.percent(share)} of the updates or less"
     return Finding(
         claim,
-        all_hold([together(along.values()), fewer]) if telling else Verdict.UNRESOLVED,
-        "Cost with the batch raised over that with the rate lowered, farthest from 1, where it pays to lower the rate: "
-        f"{pays or 'nowhere'}."
-        + (f" Along the band: {verdicts_along(along)}." if along else "")
-        + (f" Not judged, as it does not pay there: {others}." if others else ""),
+        verdict,
+        "Cost with the batch raised over that with the rate lowered, by setting and period, where it pays to lower "
+        f"the rate: {seen if telling else 'nowhere'}."
+        + (f" Not judged, as it does not pay there: {', '.join(others)}." if others else ""),
         unit="× the cost with the rate lowered (the setting that is farthest off)" if widest else "",
         effect=widest,
         replicas=evidence.answer.n_replicas,
         panels=[*_curves(evidence, (telling or settings)[-1]), _all_ratios(ratios, gains)] if settings else [],
+        rows=list(_rows(evidence, settings, telling, ratios, gains)) if settings else (),
+        along={"the band (ratio)": along} if along else {},
+        plain="" if verdict in answers.DECIDED or not telling else _in_bands(telling, ratios),
     )
+
+
+def _rows(
+    evidence: Evidence, settings: list[Setting], telling: list[Setting], ratios: Ratios, gains: Mapping[str, Interval]
+) -> Iterator[tuple[str, ...]]:
+    head = "setting", "× the rate lowered, by period", "a constant rate × the rate lowered", "updates (rate lowered)"
+    yield *head, *(f"within {band:g}" for band in BANDS)
+    for own in settings:
+        raised_, lowered = _updates(evidence, own)
+        verdicts = (_within(ratios[own.name], band) if own in telling else "" for band in BANDS)
+        by_period = "; ".join(map(_words, ratios[own.name]))
+        yield own.name, by_period, _words(gains[own.name]), f"{raised_} ({lowered})", *verdicts
+
+
+def _in_bands(telling: list[Setting], ratios: Ratios) -> str:
+    """Within which bands both end at the same cost, and on which data."""
+    names = {f"{band}": f"within {answers.percent(band - 1)}" for band in BANDS}
+    data = dict.fromkeys(own.dataset for own in telling)
+    parts = {
+        (f"{band}", name): together(_within(ratios[own.name], band) for own in telling if own.dataset == name)
+        for band in BANDS
+        for name in data
+    }
+    words = answers.differing(parts, names)
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def _ratios(evidence: Evidence, setting: Setting) -> list[Interval]:
@@ -131,7 +162,7 @@ def _curves(evidence: Evidence, setting: Setting) -> Iterator[Panel]:
     yield Panel(setting.name, "updates", "training cost per example", over_updates, log="y")
 
 
-def _all_ratios(ratios: dict[str, list[Interval]], gains: dict[str, Interval]) -> Panel:
+def _all_ratios(ratios: Ratios, gains: dict[str, Interval]) -> Panel:
     marks = {"raised batch": [own[-1] for own in ratios.values()], "constant": list(gains.values())}
     return _beside("Final cost over that with the rate lowered", list(ratios), marks, (1 / BANDS[1], BANDS[1]))
 
@@ -162,6 +193,19 @@ class Large:
     def name(self) -> str:
         return f"{self.dataset} k={self.k}"
 
+    @property
+    def key(self) -> tuple[str, float]:
+        return self.dataset, float(BASE * self.k)
+
+    @property
+    def size(self) -> str:
+        return f"{BASE * self.k} ({self.k})"
+
+    @property
+    def lost(self) -> tuple[int, int]:
+        """Replicas that diverged, with a warm-up and without."""
+        return int(np.isinf(self.warmed).sum()), int(np.isinf(self.without).sum())
+
 
 def warmed_up(evidence: Evidence) -> Iterator[Finding]:
     found = list(_large(evidence))
@@ -175,34 +219,77 @@ def warmed_up(evidence: Evidence) -> Iterator[Finding]:
     }
     along = {loss: together(lower(compared[name]) for name in names) for loss, names in failing.items() if names}
     fine = [name for name in price if name not in failing[LOSSES[0]]]
-    shown = {own.name: paired_ratio(own.warmed, own.without) for own in found if own.name not in fine}
-    effect = next(((name, ratio) for name, ratio in shown.items() if _known(ratio)), None)
+    judged = [own for own in found if own.name not in fine]
+    shown = {own.name: paired_ratio(own.warmed, own.without) for own in found}
+    effect = next(((own.name, shown[own.name]) for own in judged if _known(shown[own.name])), None)
+    warm, cold = (sum(own.lost[i] for own in judged) for i in (0, 1))
+    ends = {own.name: lower(compared[own.name]) for own in judged}
+    verdict = together(along.values())
     yield Finding(
         "H2",
-        together(along.values()),
-        "Final cost at the linear rule's rate, with a warm-up over without: "
-        f"{'; '.join(_gain(own, shown[own.name]) for own in found if own.name in shown) or 'it fails nowhere'}."
-        + (f" By how many times the small batch's cost is a failure: {verdicts_along(along)}." if along else "")
+        verdict,
+        f"Of {len(found)} settings (data, k) the linear rule fails in {len(judged)} without a warm-up. With one it "
+        f"ends lower in {list(ends.values()).count(Verdict.SUPPORTED)} of these; {warm} of "
+        f"{sum(len(own.base) for own in judged)} replicas diverge, without one {cold}."
         + (f" Not judged, as it does not surely fail there without one: {', '.join(fine)}." if fine else ""),
         unit=f"× the final cost without a warm-up ({effect[0]})" if effect else "",
         effect=effect[1] if effect else None,
         replicas=evidence.answer.n_replicas,
         panels=[_over_k(own, found) for own in dict.fromkeys(one.dataset for one in found)],
+        rows=list(_warm_up_rows(found, price, shown, ends)),
+        along={"what is a failure (times the small batch's cost)": along} if along else {},
+        plain="" if verdict in answers.DECIDED or not judged else f"Where it fails, {_at_sizes(judged, ends)}.",
     )
-    kept = {own.name: paired_ratio(own.warmed, own.base) for own in found}
+    yield as_low(evidence, found)
+
+
+def _at_sizes(judged: list[Large], ends: Mapping[str, Verdict]) -> str:
+    return answers.by_size({own.key: ends[own.name] for own in judged})
+
+
+def _warm_up_rows(
+    found: list[Large], price: Mapping[str, Interval], shown: Mapping[str, Interval], ends: Mapping[str, Verdict]
+) -> Iterator[tuple[str, ...]]:
+    yield "data", "B (k)", "without a warm-up × small batch", "with × without one", "diverged: with, without", "verdict"
+    for own in found:
+        ratios = _finite(price[own.name]), _finite(shown[own.name])
+        diverged = f"{own.lost[0]}, {own.lost[1]} of {len(own.base)}"
+        yield own.dataset, own.size, *ratios, diverged, ends.get(own.name, "")
+
+
+def as_low(evidence: Evidence, found: list[Large]) -> Finding:
+    """H2.cost: with a warm-up against the small batch."""
+    kept = {own.key: paired_ratio(own.warmed, own.base) for own in found}
     costs = {loss: together(inside(ratio, 0, loss) for ratio in kept.values()) for loss in LOSSES}
-    title, (first, ratio) = f"Final cost over that at B={BASE}", next(iter(kept.items()))
-    yield Finding(
+    verdict, names = together(costs.values()), [own.name for own in found]
+    marks = {"with a warm-up": list(kept.values())}
+    return Finding(
         "H2.cost",
-        together(costs.values()),
-        "Final cost with a warm-up over that of the small batch: "
-        + "; ".join(f"{name} {interval(ratio)}" for name, ratio in kept.items())
-        + f". The claim, by the ratio that is a loss: {verdicts_along(costs)}.",
-        unit=f"× the final cost at B={BASE} ({first})",
-        effect=ratio,
+        verdict,
+        "Final cost with k times the batch and a warm-up over that of the small batch, by data and k: "
+        f"{answers.spread(kept.values())}.",
+        unit=f"× the final cost at B={BASE} ({names[0]})",
+        effect=kept[found[0].key],
         replicas=evidence.answer.n_replicas,
-        panels=[_beside(title, list(kept), {"with a warm-up": list(kept.values())}, (LOSSES[0], LOSSES[-1]))],
+        panels=[_beside(f"Final cost over that at B={BASE}", names, marks, (LOSSES[0], LOSSES[-1]))],
+        rows=[
+            ("data", "B (k)", "× the small batch", *(f"below {loss:g}" for loss in LOSSES)),
+            *(
+                (own.dataset, own.size, _words(kept[own.key]), *(inside(kept[own.key], 0, x) for x in LOSSES))
+                for own in found
+            ),
+        ],
+        along={"how many times the small batch's cost is a loss": costs},
+        plain="" if verdict in answers.DECIDED else _up_to(kept),
     )
+
+
+def _up_to(kept: Mapping[tuple[str, float], Interval]) -> str:
+    """Where the cost is below the lowest limit, and where below the highest."""
+    strict = answers.by_size({key: inside(ratio, 0, LOSSES[0]) for key, ratio in kept.items()})
+    lenient = [key for key, ratio in kept.items() if inside(ratio, 0, LOSSES[-1]) is Verdict.SUPPORTED]
+    shown = answers.places(lenient, kept)
+    return f"Below {LOSSES[0]} times the cost {strict}; below {LOSSES[-1]} times it is shown {shown}."
 
 
 def _large(evidence: Evidence) -> Iterator[Large]:
@@ -219,11 +306,9 @@ def _large(evidence: Evidence) -> Iterator[Large]:
             yield Large(str(dataset), round(row.batch_size / base), *arms)
 
 
-def _gain(own: Large, ratio: Interval) -> str:
-    """The ratio, if it is finite, and how many diverged."""
-    warmed, without = (int(np.isinf(costs).sum()) for costs in (own.warmed, own.without))
-    lost = f"{warmed} diverged, without one {without}, of {len(own.base)}" if warmed or without else ""
-    return f"{own.name} {', '.join(part for part in (interval(ratio) if _known(ratio) else '', lost) if part)}"
+def _finite(ratio: Interval) -> str:
+    """Empty where replicas that diverged leave no limits."""
+    return interval(ratio) if _known(ratio) else ""
 
 
 def _known(ratio: Interval) -> bool:

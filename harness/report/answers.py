@@ -82,7 +82,7 @@ def by_size(parts: Mapping[tuple[str, float], Verdict], size: str = "B") -> str:
 
 
 def places(some: Iterable[tuple[str, float]], every: Iterable[tuple[str, float]], size: str = "B") -> str:
-    """`on iris and on digits and wine at B = 1`, or `nowhere`: some of all settings, a dataset and a batch size each."""
+    """`on iris and on digits and wine at B = 1`, or `nowhere`: some of all settings (dataset, batch size)."""
     chosen, sizes = _sizes(some), _sizes(every)
     alike: dict[str, list[str]] = {}
     for name, own in chosen.items():

@@ -73,19 +73,24 @@ def test_a_raised_batch_against_a_lowered_rate(how, verdict):
 
 
 def test_the_verdict_along_the_band_is_told():
-    assert "1.03 to 1.05 refuted; 1.1 supported" in verdicts(*three_arms(raised=0.107))["H1"].sentence
+    found = verdicts(*three_arms(raised=0.107))["H1"]
+    assert list(found.along["the band (ratio)"].values()) == [Verdict.REFUTED, Verdict.REFUTED, Verdict.SUPPORTED]
+    assert found.plain == "Within 3 % and within 5 % no; within 10 % yes."
 
 
 def test_settings_may_disagree():
     found = verdicts(*three_arms(), *three_arms(raised=0.2, dataset="wine"))
     assert found["H1"].verdict == Verdict.CONDITIONAL
     assert found["H1"].effect.estimate == pytest.approx(2, rel=0.05)
+    assert found["H1"].plain == "Within 3 %, within 5 % and within 10 % on digits yes, on wine no."
+    assert [row[-1] for row in found["H1"].rows[1:]] == [Verdict.SUPPORTED, Verdict.REFUTED]
 
 
 def test_a_setting_that_tells_nothing_is_named_and_left_out():
     found = verdicts(*three_arms(), *three_arms(constant=0.1, raised=0.2, dataset="wine"))["H1"]
     assert found.verdict == Verdict.SUPPORTED
     assert "Not judged, as it does not pay there: wine η=0.3" in found.sentence
+    assert found.rows[2][-3:] == ("", "", "")
 
 
 def test_one_period_in_which_they_differ_refutes_a_setting():
@@ -134,18 +139,22 @@ def test_only_where_it_fails_is_a_warm_up_judged():
     found = verdicts(*warm(), *warm(k=32, without=0.1, warmed=0.3)[1:])["H2"]
     assert found.verdict is Verdict.SUPPORTED
     assert found.sentence.endswith("Not judged, as it does not surely fail there without one: digits k=32.")
+    assert [row[-1] for row in found.rows[1:]] == [Verdict.SUPPORTED, ""]
 
 
 def test_divergence_is_told_by_its_numbers():
     found = verdicts(*warm(without=None))["H2"]
-    assert "digits k=8 0 diverged, without one 16, of 16" in found.sentence
+    assert "0 of 16 replicas diverge, without one 16." in found.sentence
+    assert found.rows[1][4] == "0, 16 of 16"
     assert found.effect is None
 
 
 def test_batches_may_disagree():
     found = verdicts(*warm(), *warm(k=32, without=0.2, warmed=0.3)[1:])
     assert found["H2"].verdict == found["H2.cost"].verdict == Verdict.CONDITIONAL
-    assert "digits k=32" in found["H2.cost"].sentence
+    ends = "on digits at B = 64 yes, on digits at B = 256 no"
+    assert found["H2"].plain == f"Where it fails, {ends}."
+    assert found["H2.cost"].plain == f"Below 1.05 times the cost {ends}; below 2 times it is shown on digits at B = 64."
 
 
 def test_cells_of_the_other_claim_are_not_taken_for_a_base():
