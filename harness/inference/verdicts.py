@@ -40,14 +40,18 @@ def inside(effect: Interval, low: float, high: float) -> Verdict:
 def pairs_to_tell(ratio: Interval, n_pairs: int, low: float, high: float) -> int | None:
     """About how many pairs would make `inside` decide on this ratio, if its estimate is right; None if nothing tells.
 
-    Limits approach the estimate like 1/√n; they have to come nearer to it, in factors, than the nearer end of the band.
+    Limits approach the estimate like 1/√n; each has to come nearer to it, in factors, than the end of the band on its
+    side.
     """
     ends = [end for end in (low, high) if 0 < end < np.inf]
     if not (ratio.low > 0 and ratio.high < np.inf and ratio.estimate > 0 and ends):  # NaN, too
         return None
-    reach = np.log(ratio.high / ratio.low) / 2
-    distance = min(abs(np.log(ratio.estimate / end)) for end in ends)
-    return math.ceil(n_pairs * max(1.0, (reach / distance) ** 2)) if distance > 0 else None
+    limits = [ratio.low if end < ratio.estimate else ratio.high for end in ends]
+    reach = [abs(np.log(limit / ratio.estimate)) for limit in limits]
+    distance = [abs(np.log(end / ratio.estimate)) for end in ends]
+    if min(distance) == 0:
+        return None
+    return math.ceil(n_pairs * max(1.0, *((own / there) ** 2 for own, there in zip(reach, distance, strict=True))))
 
 
 def lower(comparison: Comparison) -> Verdict:

@@ -184,3 +184,12 @@ def test_so_many_pairs_do_tell():
 def paired(n, seed):
     a, b = pairs(1.0, n=n, noise=0.2, seed=seed)
     return geometric_mean_ratio(np.log(a / b))
+
+
+def test_the_price_is_that_of_the_side_on_which_the_limit_lies():
+    """A lopsided interval that contains a limit asks for more pairs than it has; the other side does not matter."""
+    lopsided = Interval(1.36, 1.24, 1.4)
+    n = pairs_to_tell(lopsided, 512, 1.25, np.inf)
+    assert n == pytest.approx(512 * (np.log(1.24 / 1.36) / np.log(1.25 / 1.36)) ** 2, abs=1)
+    assert n > 512
+    assert pairs_to_tell(Interval(1.36, 1.24, 9.0), 512, 1.25, np.inf) == n
