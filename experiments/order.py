@@ -60,7 +60,8 @@ def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
     edges = {(name, order): _edges(chosen.loc[name].loc[[order, "reshuffle"]]) for name, order in keys}
     parts = {key: Verdict.UNRESOLVED if edges[key] else lower(found[key]) for key in keys}
     whole = float(np.max(list(_whole(evidence, cells).values())))
-    told = {key: f"{interval(ratio[key])}{edges[key] or _needed(found[key])}" for key in keys}
+    n_replicas = {key: len(evidence.final_costs[chosen["cell"][key]]) for key in keys}
+    told = {key: f"{interval(ratio[key])}{edges[key] or _needed(found[key], n_replicas[key])}" for key in keys}
     verdict = all_hold([together(parts.values()), exactly(whole, ROUNDING)])
     said = (
         f"{name} {answers.spread(ratio[key] for key in keys if key[1] == order)}"
@@ -72,7 +73,7 @@ def shuffled(evidence: Evidence, cells: pd.DataFrame) -> Finding:
         verdict,
         f"Final cost at B={SMALL} over that of reshuffled examples, each at its best rate, by data: {'; '.join(said)}. "
         f"At B=N they differ by at most {whole:.0e}, relatively."
-        + answers.why_undecided((found[key], edges[key]) for key in keys),
+        + answers.why_undecided((found[key], edges[key], n_replicas[key]) for key in keys),
         unit=f"× the final cost of reshuffled examples at B={SMALL} ({', '.join(keys[0])})",
         effect=ratio[keys[0]] if np.isfinite(ratio[keys[0]].high) else None,
         replicas=min(found[key].pairs for key in keys),
@@ -112,8 +113,11 @@ def _edges(chosen: pd.DataFrame) -> str:
     return f" (best at the {' and at the '.join(at)}: extend them)" if at else ""
 
 
-def _needed(comparison: Comparison) -> str:
-    return f" (about {comparison.seeds_needed} seeds would tell)" if comparison.seeds_needed else ""
+def _needed(comparison: Comparison, n_replicas: int) -> str:
+    """What would decide it, counted in replicas of the sweep; one half of them reports."""
+    if not comparison.seeds_needed:
+        return ""
+    return f" (about {comparison.seeds_needed * n_replicas / comparison.pairs:.0f} seeds would tell)"
 
 
 def _whole(evidence: Evidence, cells: pd.DataFrame) -> dict[str, float]:

@@ -253,7 +253,7 @@ def times_to_a_loss(evidence: Evidence, cells: "pd.DataFrame", loaded: Array) ->
             verdict,
             f"To losses of {LOSSES[0]} to {LOSSES[-1]}, at printed and tuned rates: "
             f"{'; '.join(_range(found, text) for text in asked)}."
-            f"{answers.why_undecided((own.one, own.edge) for own in found)}",
+            f"{answers.why_undecided((own.one, own.edge, own.n_replicas) for own in found)}",
             unit=f"× {next(iter(asked))} to a loss of {LOSSES[-1]}, as printed",
             effect=first if np.isfinite(first.estimate) else None,
             replicas=int(evidence.answer.n_replicas),
@@ -269,13 +269,17 @@ def times_to_a_loss(evidence: Evidence, cells: "pd.DataFrame", loaded: Array) ->
 
 @dataclass(frozen=True)
 class Held:
-    """What is asked at one loss, as "printed" or "tuned". edge: what keeps it open, in words, or ""."""
+    """What is asked at one loss, as "printed" or "tuned". edge: what keeps it open, in words, or "".
+
+    n_replicas: of the sweep, where one half of them chose the rates.
+    """
 
     loss: float
     how: str
     text: str
     one: Comparison
     edge: str
+    n_replicas: int
 
     @property
     def verdict(self) -> Verdict:
@@ -288,7 +292,14 @@ def _compared(evidence: Evidence, loss: float, reached: Reached, asked: Asked) -
     arms = {(how, text): (of(how, a, c), of(how, b, c)) for (how, text), (a, b, c) in clocks.items()}
     for (how, text), one in evidence.compare(arms).items():
         at = reached.edges[reached.edges["batch_size"].isin(asked[text][:2])] if how == "tuned" else reached.edges[:0]
-        yield Held(loss, how, text, one, "; ".join(_to_add(row) for _, row in at.iterrows()))
+        yield Held(
+            loss,
+            how,
+            text,
+            one,
+            "; ".join(_to_add(row) for _, row in at.iterrows()),
+            evidence.answer.n_replicas * (how == "tuned"),
+        )
 
 
 def _to_add(row: "pd.Series") -> str:
@@ -312,7 +323,7 @@ def _range(found: list[Held], text: str) -> str:
 def _row(text: str, how: str, found: list[Held]) -> tuple[str, ...]:
     """A ratio to every loss, with what keeps it open."""
     own = [one for one in found if (one.text, one.how) == (text, how)]
-    return text, how, *(answers.compared(x.one, x.edge) for x in own), together(x.verdict for x in own)
+    return text, how, *(answers.compared(x.one, x.edge, x.n_replicas) for x in own), together(x.verdict for x in own)
 
 
 def _counted(found: list[Held], asked: Asked) -> str:

@@ -71,7 +71,14 @@ def strategies(evidence: Evidence, cells: "pd.DataFrame") -> Iterator[Finding]:
     def finding(claim: str, pairs: Mapping[str, str], panels: list[Panel], negated: bool = False) -> Finding:
         """Whether the first strategy of each pair is lower than the second; negated: whether it is not."""
         asked = [
-            Asked(how, name, strategy, one, opposite(lower(one)) if negated else lower(one))
+            Asked(
+                how,
+                name,
+                strategy,
+                one,
+                opposite(lower(one)) if negated else lower(one),
+                len(costs["printed"][name][strategy]),
+            )
             for how, own in costs.items()
             for (name, strategy), one in evidence.compare(_arms(own, pairs)).items()
         ]
@@ -86,7 +93,7 @@ def strategies(evidence: Evidence, cells: "pd.DataFrame") -> Iterator[Finding]:
             verdict,
             f"Final training cost of {answers.joined(pairs)} over that of {next(iter(pairs.values()))}, by data set: "
             f"{'; '.join(seen)}."
-            f"{answers.why_undecided((own.comparison, own.edge) for own in asked)}",
+            f"{answers.why_undecided((own.comparison, own.edge, own.n_replicas) for own in asked)}",
             unit=f"× the cost of {next(iter(pairs.values()))} ({next(iter(costs['printed']))}, as printed)",
             effect=shown if np.isfinite(shown.estimate) else None,
             replicas=n,
@@ -108,7 +115,8 @@ def strategies(evidence: Evidence, cells: "pd.DataFrame") -> Iterator[Finding]:
 class Asked:
     """A strategy against another on one data set: how their rates were chosen, and what is said to the claim.
 
-    edge: what keeps it open, in words: a best rate on the edge of its grid.
+    n_replicas: that were trained; one half of them chose tuned rates. edge: what keeps it open, in words: a best rate
+    on the edge of its grid.
     """
 
     how: str
@@ -116,6 +124,7 @@ class Asked:
     strategy: str
     comparison: Comparison
     verdict: Verdict
+    n_replicas: int
     edge: str = ""
 
     def at_edges(self, edges: Mapping[tuple[str, str], str], other: str) -> "Asked":
@@ -125,7 +134,7 @@ class Asked:
 
 
 def _row(own: Asked) -> tuple[str, ...]:
-    return own.how, own.dataset, own.strategy, _ratio(own.comparison, own.edge), own.verdict
+    return own.how, own.dataset, own.strategy, _ratio(own.comparison, own.edge, own.n_replicas), own.verdict
 
 
 def _by_data(by_how: Mapping[str, list[Asked]]) -> str:
@@ -254,7 +263,7 @@ def three_methods(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
         key: Verdict.UNRESOLVED if edges and key[0] == "tuned" else all_hold(kept(own)) for key, own in found.items()
     }
     along = {share: all_hold(verdicts[how, share] for how in HOWS) for share in BUDGETS}
-    verdict = together(along.values())
+    verdict, n = together(along.values()), len(evidence.final_costs[arms["printed"][64.0]])
     return Finding(
         "T5",
         verdict,
@@ -262,11 +271,11 @@ def three_methods(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
         f"common, the order by epochs is {_order(found['printed', 1.0], 'epochs')} at one rate and "
         f"{_order(found['tuned', 1.0], 'epochs')} tuned (= is within 5 %, ? not told apart)."
         + (" A best rate lies on the edge of its grid." if edges else ""),
-        replicas=len(evidence.final_costs[arms["printed"][64.0]]),
+        replicas=n,
         panels=[_clock(evidence, arms[how], N, clock, how) for how in HOWS for clock in CLOCK_COLUMNS],
         rows=[
             ("rates", "budget", "costs of", *(f"by {clock}" for clock in CLOCK_COLUMNS), "same order"),
-            *(row for key, own in found.items() for row in _by_clock(*key, own, edges)),
+            *(row for key, own in found.items() for row in _by_clock(*key, own, edges, n)),
         ],
         along={"the share of the budget": along},
         plain="" if verdict is Verdict.SUPPORTED else _agreement(verdict, [found[how, 1.0] for how in HOWS], edges),
@@ -309,16 +318,18 @@ def _agreement(verdict: Verdict, found: Sequence[Orders], edges: str) -> str:
     return f"{start}That the order by epochs holds: {'; '.join(words)}."
 
 
-def _by_clock(how: str, share: float, found: Orders, edges: str) -> Iterator[tuple[str, ...]]:
+def _by_clock(how: str, share: float, found: Orders, edges: str, n_replicas: int) -> Iterator[tuple[str, ...]]:
     """A row for each pair of batch sizes: its ratio on each clock."""
+    n = n_replicas if how == "tuned" else 0
     for pair in PAIRS:
         own = {key: one for key, one in found.items() if key[1] == pair}
         verdict = Verdict.UNRESOLVED if edges and how == "tuned" else all_hold(kept(own))
-        yield LABELS[how], number(share), pair.replace(", ", " over "), *map(_ratio, own.values()), verdict
+        ratios = (_ratio(one, n_replicas=n) for one in own.values())
+        yield LABELS[how], number(share), pair.replace(", ", " over "), *ratios, verdict
 
 
-def _ratio(one: Comparison, edge: str = "") -> str:
-    return answers.compared(one, edge) + (" (a tie)" if one.verdict == "equivalent" else "")
+def _ratio(one: Comparison, edge: str = "", n_replicas: int = 0) -> str:
+    return answers.compared(one, edge, n_replicas) + (" (a tie)" if one.verdict == "equivalent" else "")
 
 
 def _order(found: Orders, clock: str) -> str:

@@ -121,12 +121,12 @@ def why_open(found: Iterable[Ratio], *bands: tuple[float, float]) -> str:
     return _open(f"{len(every)} ratios", seeds, sum(bool(one.edge) for one in own))
 
 
-def why_undecided(found: Iterable[tuple[Comparison, str]]) -> str:
-    """The same of comparisons, each with the edge that keeps it open, or "". The reason of each is in `compared`."""
+def why_undecided(found: Iterable[tuple[Comparison, str, int]]) -> str:
+    """The same of comparisons, each with its edge and n_replicas as in `compared`, which has the reason of each."""
     every = list(found)
-    own = [(one, edge) for one, edge in every if edge or one.verdict == "unresolved"]
-    seeds = [0 if edge else one.seeds_needed or 0 for one, edge in own]
-    return _open(f"{len(every)} comparisons", seeds, sum(bool(edge) for _, edge in own))
+    own = [one for one in every if one[1] or one[0].verdict == "unresolved"]
+    seeds = [0 if edge else round(_seeds(one, n)) for one, edge, n in own]
+    return _open(f"{len(every)} comparisons", seeds, sum(bool(edge) for _, edge, _ in own))
 
 
 def _open(every: str, seeds: list[int], edges: int) -> str:
@@ -146,9 +146,15 @@ def compared(one: Comparison, edge: str = "", n_replicas: int = 0) -> str:
 
     n_replicas: of the sweep, where only a part of them is compared (the others chose rates); seeds are counted in it.
     """
-    seeds = (one.seeds_needed or 0) * (n_replicas or one.pairs + one.dropped) / max(1, one.pairs + one.dropped)
+    seeds = _seeds(one, n_replicas)
     needed = f"about {seeds:.0f} seeds would tell" if one.verdict == "unresolved" and seeds else ""
     lost = f"{one.diverged[0]} and {one.diverged[1]} of {one.pairs + one.dropped} lost" if any(one.diverged) else ""
     why = ", ".join(filter(None, [edge or needed, lost]))
     known = interval(one.ratio) if np.isfinite(one.ratio.estimate) else "not known"
     return known + (f" ({why})" if why else "")
+
+
+def _seeds(one: Comparison, n_replicas: int) -> float:
+    """How many would tell, of the sweep; 0: none is known."""
+    own = one.pairs + one.dropped
+    return (one.seeds_needed or 0) * (n_replicas or own) / max(1, own)

@@ -131,9 +131,10 @@ def test_a_comparison_that_is_open_says_why():
 
 def test_what_leaves_comparisons_open_is_told_in_short():
     lower, noisy = comparison("a lower"), comparison("unresolved", 40)
-    assert why_undecided([(lower, "")]) == ""
+    assert why_undecided([(lower, "", 0)]) == ""
+    assert why_undecided([(noisy, "", 20)]) == " Open, of 1 comparisons: 1 that about 80 seeds would tell."
     reasons = "1 with a best rate on the edge of its grid, 1 that about 40 seeds would tell and 1 with lost or too few"
-    found = [(lower, ""), (noisy, ""), (lower, "edge"), (comparison("unresolved"), "")]
+    found = [(lower, "", 0), (noisy, "", 0), (lower, "edge", 0), (comparison("unresolved"), "", 0)]
     assert why_undecided(found) == f" Open, of 4 comparisons: {reasons} replicas."
 
 
