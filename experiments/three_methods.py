@@ -1,6 +1,6 @@
 """Judges three_methods: who is fastest on which clock, and what is exact about the three methods."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,7 @@ SHARES = (0.5, 0.2, 0.1)  # of the initial cost: the targets that "converge" may
 COUNTS = ("update", "example")
 Reached = dict[str, dict[str, Array]]  # cell -> clock -> (R,)
 OTHERS = ("B=1", "B=N")
-ALL, NOWHERE = "on all data", "nowhere for certain"
+ALL = "on all data"
 Compared = dict[tuple[str, str, str], Comparison]  # dataset, other method, clock
 
 
@@ -227,13 +227,15 @@ def _fewer(compared: Mapping[float, tuple[Compared, str]], verdicts: Mapping[flo
     wins = {share: _wins(found) for share, (found, edges) in compared.items() if not edges}
     last = wins[[share for share, verdict in verdicts.items() if verdict is Verdict.CONDITIONAL][-1]]
     alike = answers.joined(f"{share:g}" for share, own in wins.items() if own == last)
-    places = sorted(dict.fromkeys(last.values()), key=lambda place: {ALL: 0, NOWHERE: 2}.get(place, 1))
-    parts = "; ".join(f"{_than(key for key, own in last.items() if own == place)} {place}" for place in places)
-    return f"To {alike} of the initial cost B=64 takes fewer {parts}."
+    clocks = dict.fromkeys(clock for _, clock in last)
+    parts = [
+        _than(clock, {other: last[other, clock] for other in OTHERS if last.get((other, clock))}) for clock in clocks
+    ]
+    return f"To {alike} of the initial cost B=64 takes {'; '.join(parts)}."
 
 
 def _wins(found: Compared) -> dict[tuple[str, str], str]:
-    """Other method, clock -> the data on which B=64 is lower."""
+    """Other method, clock -> the data on which B=64 is lower, in words."""
     by: dict[tuple[str, str], dict[str, bool]] = {}
     for (name, *key), comparison in found.items():
         by.setdefault((key[0], key[1]), {})[name] = lower(comparison) is Verdict.SUPPORTED
@@ -241,17 +243,18 @@ def _wins(found: Compared) -> dict[tuple[str, str], str]:
 
 
 def _place(won: Mapping[str, bool]) -> str:
-    if all(won.values()):
-        return ALL
+    """Empty where it is on none."""
     names = [name for name, own in won.items() if own]
-    return f"on {answers.joined(names)}" if names else NOWHERE
+    return ALL if all(won.values()) else f"on {answers.joined(names)}" if names else ""
 
 
-def _than(keys: Iterable[tuple[str, str]]) -> str:
-    """`updates and seconds than B=1 and epochs than B=N`."""
-    own = list(keys)
-    clocks = {other: [clock for of, clock in own if of == other] for other in OTHERS}
-    return answers.joined(f"{answers.joined(names)} than {other}" for other, names in clocks.items() if names)
+def _than(clock: str, won: Mapping[str, str]) -> str:
+    """`fewer seconds than B=1 on all data and than B=N on wine`, or of one only; won: other method -> where."""
+    if len(won) != 1:
+        than = answers.joined(f"than {other} {place}" for other, place in won.items()) if won else "than neither"
+        return f"fewer {clock} {than}"
+    ((other, place),) = won.items()
+    return f"fewer {clock} only than {other}{'' if place == ALL else f', {place}'}"
 
 
 def _to(evidence: Evidence, share: float) -> "tuple[pd.DataFrame, Reached]":
