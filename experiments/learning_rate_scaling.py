@@ -34,6 +34,7 @@ Exponents = Mapping[Setting, Exponent]
 
 CLOCKS = ("epochs", "updates")
 LINEAR, ROOT = 1.0, 0.5
+BATCHES = {LINEAR: ("twice", 2), ROOT: ("four times", 4)}  # the rule doubles the rate
 NEAR = (0.1, 0.15, 0.2, 0.25)  # an exponent so far from a rule's is still that rule's; at .25 the two rules meet
 GOOD, GOODS = 2.0, (1.5, 2.0, 3.0)  # times the lowest cost of a batch size: rates below are good ones
 LESS, LESSER = 0.1, (0.05, 0.1, 0.2)  # to be narrower is to lose so many doublings per fourfold batch
@@ -121,7 +122,7 @@ def rule(
         panels=_rate_panels(readings) if claim == "L1" else [_exponent_panel(exponents)],
         rows=_exponent_rows(fits, bends, nears, power),
         along={f"how far p may be from {power:g}": along},
-        plain=_how_near(nears, power) if known and verdict in (Verdict.CONDITIONAL, Verdict.UNRESOLVED) else "",
+        plain=_how_near(known, nears, power) if known and verdict in (Verdict.CONDITIONAL, Verdict.UNRESOLVED) else "",
     )
 
 
@@ -130,15 +131,22 @@ def near(fit: Exponent | None, power: float, off: float) -> Verdict:
     return inside(fit.p, power - off, power + off) if fit and known else Verdict.UNRESOLVED
 
 
-def _how_near(nears: Mapping[float, Mapping[Setting, Verdict]], power: float) -> str:
-    """In which settings the exponent is in the widest band, and in how many in the narrowest, in plain words."""
+def _how_near(known: Mapping[Setting, Interval], nears: Mapping[float, Mapping[Setting, Verdict]], power: float) -> str:
+    """How many times the rate a batch takes, and in how many settings that is near the rule, in plain words."""
     (narrow, *_, wide), (counted, *_, named) = NEAR, nears.values()
-    counts = Counter(WORDS[verdict] for verdict in counted.values())
+    words, times = BATCHES[power]
+    factors = span((times**p.estimate for p in known.values()), ".2f")
     return (
-        f"If powers of B from {power - wide:g} to {power + wide:g} count: {where(in_words(named, 0), '')}. From "
-        f"{power - narrow:g} to {power + narrow:g}: of {len(counted)} settings "
-        f"{', '.join(f'{counts[word]} {word}' for word in WORDS.values() if counts[word])}."
+        f"Up to the critical batch size {words} the batch takes {factors} times the rate. Powers of B from "
+        f"{power - wide:g} to {power + wide:g}: of {len(named)} settings {_counts(named)}; from {power - narrow:g} to "
+        f"{power + narrow:g}: {_counts(counted)}."
     )
+
+
+def _counts(verdicts: Mapping[Setting, Verdict]) -> str:
+    """`3 yes, 2 not decided`."""
+    counts = Counter(WORDS[verdict] for verdict in verdicts.values())
+    return ", ".join(f"{counts[word]} {word}" for word in WORDS.values() if counts[word])
 
 
 def in_words(found: Mapping[Setting, Verdict], shared: int) -> dict[str, Verdict]:

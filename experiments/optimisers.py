@@ -210,9 +210,9 @@ def square_root(evidence: Evidence) -> Finding:
 
 
 def _four_times(found: Mapping[str, Exponent], parts: Mapping[float, Verdict]) -> str:
-    factors = answers.joined(f"{number(4**e.p.estimate)} on {dataset}" for dataset, e in found.items())
+    factors = answers.joined(f"{number(4**e.p.estimate)} times the rate on {dataset}" for dataset, e in found.items())
     near = answers.where({f"{limit:g}": verdict for limit, verdict in parts.items()}, "within ")
-    return f"Four times the batch takes so many times the rate: {factors}. Its exponent is near 1/2: {near}."
+    return f"Four times the batch takes {factors}. Its exponent is near 1/2: {near}."
 
 
 def near_root(exponent: Exponent, limit: float) -> Verdict:

@@ -176,9 +176,7 @@ def mini_batches(evidence: Evidence, frontiers: Mapping[Key, Frontier], limits: 
         panels=[_frontier_panel(frontiers, problem, limits) for problem in problems],
         rows=_frontier_rows(frontiers, spreads, parts),
         along=along,
-        plain=f"By the stated rules, B=64 against B=1: {answers.differing(parts, names)}."
-        if verdict is Verdict.CONDITIONAL
-        else "",
+        plain=f"B=64 against B=1: {answers.differing(parts, names)}." if verdict is Verdict.CONDITIONAL else "",
     )
 
 

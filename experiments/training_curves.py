@@ -313,9 +313,9 @@ def _agreement(verdict: Verdict, found: Sequence[Orders], edges: str) -> str:
     for clock in (clock for clock in CLOCK_COLUMNS if clock != "epochs"):
         parts = {label: all_hold(kept(own, clock)) for label, own in zip(LABELS.values(), found, strict=True)}
         parts |= {LABELS["tuned"]: Verdict.UNRESOLVED} if edges else {}
-        words.append(f"by {clock} {answers.where(parts, '')}")
+        words.append(f"by {clock}, {answers.where(parts, '')}")
     start = "Not on every clock. " if verdict is Verdict.REFUTED else ""
-    return f"{start}That the order by epochs holds: {'; '.join(words)}."
+    return f"{start}Is it the order by epochs? {'; '.join(words).capitalize()}."
 
 
 def _by_clock(how: str, share: float, found: Orders, edges: str, n_replicas: int) -> Iterator[tuple[str, ...]]:

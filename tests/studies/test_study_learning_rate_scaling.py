@@ -86,8 +86,9 @@ def test_the_answer_says_within_which_powers_the_rule_holds():
         for clock in module.CLOCKS
     }
     found = module.rule("L1", module.LINEAR, nothing_else(), exponents, own, bends)
-    assert "If powers of B from 0.75 to 1.25 count: on digits yes, on iris no." in found.plain
-    assert "From 0.9 to 1.1: of 4 settings" in found.plain
+    assert found.plain.startswith("Up to the critical batch size twice the batch takes 1.0")
+    assert " to 1.8" in found.plain
+    assert "times the rate. Powers of B from 0.75 to 1.25: of 4 settings 2 yes, 2 no; from 0.9 to 1.1: " in found.plain
     assert [row[-1] for row in found.rows] == ["p within 0.25 of 1", *["supported"] * 2, *["refuted"] * 2]
 
 

@@ -158,7 +158,8 @@ def test_how_near_the_exponent_is_to_the_root_is_said():
     found = study.square_root(evidence(*adam_grid(0.67, RATES), n_replicas=6))
     assert found.verdict is CONDITIONAL
     assert re.search(
-        r"so many times the rate: 2.\d+ on digits. Its exponent is near 1/2: within .*0.25 yes,.* 0.1", found.plain
+        r"the batch takes 2.\d+ times the rate on digits. Its exponent is near 1/2: within .*0.25 yes,.* 0.1",
+        found.plain,
     )
 
 

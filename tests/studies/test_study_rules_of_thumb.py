@@ -62,8 +62,8 @@ def test_a_linear_rule_that_holds_up_to_the_bend_and_fails_beyond_is_seen_in_bot
     assert parts(found)["beyond"] == {256: "supported", 1024: "supported"}
     assert ("digits", "16", "1.76", "1.14", "= tuned") in [row[:5] for row in found.rows]
     assert found.plain.startswith(
-        "Times the batch it ends at most 5% above any other rate up to B_crit/3: yes; above tuned from 3 B_crit "
-        "on: yes. Unscaled it ends highest from B=64 on: "
+        "Multiplied with the batch, a rate ends at most 5% above any other up to B_crit/3: yes; above a tuned one from "
+        "3 B_crit on: yes. Unscaled it is the worst from B=64 on: "
     )
     assert found.verdict is Verdict.CONDITIONAL  # at B = 1024, as far above the best rate as the unscaled one is below
 
@@ -94,7 +94,7 @@ def test_the_answer_names_the_data_on_which_the_linear_rule_holds_and_those_on_w
     holds = reading(ceiling)
     fails = reading(lambda B: ceiling(B) * (1 if B == 4 else 2**-0.5), curvature=1.0)
     found = rules(holds, module.Reading("wine", fails.epochs, fails.grids))
-    assert "up to B_crit/3: on digits yes, on wine no; above tuned from 3 B_crit on: yes." in found.plain
+    assert "up to B_crit/3: on digits yes, on wine no; above a tuned one from 3 B_crit on: yes." in found.plain
     assert len(found.plain) <= 220
     assert {row[0] for row in found.rows[1:]} == {"digits", "wine"}
 
@@ -109,7 +109,7 @@ def test_noise_alone_makes_no_rule_worse():
     assert {part: set(own.values()) for part, own in parts(found).items()} == {
         "good": {"supported"}, "beyond": {"refuted"}, "worst": {"refuted"},
     }  # fmt: skip
-    assert "up to B_crit/3: yes; above tuned from 3 B_crit on: no. Unscaled" in found.plain
+    assert "up to B_crit/3: yes; above a tuned one from 3 B_crit on: no. Unscaled" in found.plain
 
 
 def test_a_part_that_is_left_open_has_a_price():
@@ -151,7 +151,7 @@ def test_an_edge_leaves_open_the_part_that_reads_it_and_no_other():
     found = on_edge(8.0)
     assert parts(found)["good"] == {8: "unresolved", 16: "supported"}
     assert set(parts(found)["beyond"].values()) == {"supported"}
-    assert "up to B_crit/3: not decided; above tuned from 3 B_crit on: yes" in found.plain
+    assert "up to B_crit/3: not decided; above a tuned one from 3 B_crit on: yes" in found.plain
     assert "not judged: the best rate of digits B=8; extend it" in found.sentence
 
 

@@ -156,8 +156,8 @@ def test_the_clocks_that_agree_with_the_epochs_are_named():
     """By updates B=N is ahead of B=1; seconds are those of the epochs, as each example takes as long."""
     finding = blog(methods(us={B: 1e3 * B for B in CLOCKS}))
     assert finding.plain == (
-        "Not on every clock. That the order by epochs holds: by updates at one rate and tuned no; by train seconds at "
-        "one rate and tuned yes."
+        "Not on every clock. Is it the order by epochs? By updates, at one rate and tuned no; by train seconds, at one "
+        "rate and tuned yes."
     )
 
 
