@@ -62,8 +62,8 @@ def test_a_linear_rule_that_holds_up_to_the_bend_and_fails_beyond_is_seen_in_bot
     assert parts(found)["beyond"] == {256: "supported", 1024: "supported"}
     assert ("digits", "16", "1.76", "1.14", "= tuned") in [row[:5] for row in found.rows]
     assert found.plain.startswith(
-        "Multiplied with the batch, a rate ends at most 5% above any other up to B_crit/3: yes; above a tuned one from "
-        "3 B_crit on: yes. Unscaled it is the worst from B=64 on: "
+        "Times the batch a rate ends at most 5% above any other up to B_crit/3: yes; above a tuned one from 3 B_crit "
+        "on: yes. Unscaled it is the worst from B=64 on: "
     )
     assert found.verdict is Verdict.CONDITIONAL  # at B = 1024, as far above the best rate as the unscaled one is below
 
