@@ -111,8 +111,8 @@ def _advice(stated: list[Held]) -> str:
     """Of each part of the claim, with its constants as stated, where it holds; in plain words."""
     good, beyond, worst = (_where([one for one in stated if one.part == part]) for part in PARTS)
     return (
-        f"Times the batch a rate ends at most {CLOSE:.0%} above any other up to B_crit/{ABOUT:g}: {good}; above a tuned "
-        f"one from {ABOUT:g} B_crit on: {beyond}. Unscaled it is the worst from B={FAR * BASE} on: {worst}."
+        f"Times the batch a rate ends at most {CLOSE:.0%} above any other up to B_crit/{ABOUT:g}: {good}; above a "
+        f"tuned one from {ABOUT:g} B_crit on: {beyond}. Unscaled it is the worst from B={FAR * BASE} on: {worst}."
     )
 
 
