@@ -134,3 +134,23 @@ def test_what_changed_has_the_verdicts_of_the_page():
     assert not [claim for claim, before, now in rows if before == now]
     same = {claim: now for one, other, *own in kept for claim, now in zip((one, other), own, strict=True) if claim}
     assert same == {claim: verdicts[claim] for claim in same}
+
+
+STUDIES = sorted(path for path in (ROOT / "docs" / "findings").glob("*.md") if path.name != "changed.md")
+SAID = re.compile(r"^!\[.*\n\n(.+)$|^The claim: .*\n\n(?!!\[)(.+)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", STUDIES, ids=lambda path: path.stem)
+def test_what_was_found_can_be_read_aloud(page):
+    text = page.read_text(encoding="utf8")
+    said = [found[1] or found[2] for found in SAID.finditer(text)]
+    assert len(said) == text.count("\n## ")
+    assert max(map(len, said)) <= 600  # with the effect and the number of replicas
+
+
+def test_an_answer_says_on_what_it_depends():
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf8")
+    answers = re.findall(r"^\| [^*|]+ \| ([^|]+) \| \*\*\w+\*\*", page, re.MULTILINE)
+    assert len(answers) > 80
+    vague = re.compile(r"It depends\b(?!:)|In some settings|In part, or by some")
+    assert [answer for answer in answers if vague.match(answer)] == []
