@@ -15,14 +15,17 @@ from harness.report.markdown import code, harmless, table
 Row = dict[str, Any]
 Record = dict[str, Any]
 
-# Studies of the harness in the order in which a beginner asks; others follow by name.
-ORDER = (
-    "sum_vs_mean", "accumulation", "accumulation_cost", "three_methods", "typical_sizes", "powers_of_two", "large_n",
-    "vectorisation", "order", "noise", "online_vs_batch", "learning_rate_scaling", "rules_of_thumb", "schedules",
-    "stability", "edge_of_stability", "critical_batch_size", "noise_scale", "critical_batch_growth",
-    "critical_batch_data", "batch_warm_up", "generalisation", "optimisers", "adam_batch", "textbook", "training_curves",
-    "errata", "formulas",
-)  # fmt: skip
+# Studies of the harness in the order in which a beginner asks, each with the claim that answers its question best;
+# others follow by name, with their first claim.
+MAIN = {
+    "sum_vs_mean": "C2", "accumulation": "K1", "accumulation_cost": "K8", "three_methods": "C14",
+    "typical_sizes": "C16", "powers_of_two": "C17", "large_n": "C10", "vectorisation": "C9", "order": "C18",
+    "noise": "C11", "online_vs_batch": "L9", "learning_rate_scaling": "L1", "rules_of_thumb": "G1", "schedules": "H1",
+    "stability": "C15", "edge_of_stability": "S2", "critical_batch_size": "L3", "noise_scale": "L4",
+    "critical_batch_growth": "B1", "critical_batch_data": "B4", "batch_warm_up": "B3", "generalisation": "L5",
+    "optimisers": "L7", "adam_batch": "A3", "textbook": "D5", "training_curves": "T5", "errata": "E7", "formulas": "C3",
+}  # fmt: skip
+FEW = 20  # claims, which are read without a choice of them
 
 INTRODUCTION = """# Findings
 
@@ -58,23 +61,40 @@ def index(studies: Sequence[Record], changed: bool = False) -> str:
     rows = [row for study in sorted(studies, key=_place) for row in _answers(study)]
     n_claims = sum(len(study["findings"]) for study in studies)
     minutes = sum(study["seconds"] for study in studies) / 60
-    counts = (
-        f"{len(studies)} studies, {n_claims} claims; training and recording their cells took {minutes:.0f} minutes."
-    )
+    counts = f"{len(studies)} studies, {n_claims} claims; their cells took {minutes:.0f} minutes, one after the other."
     lines = "\n".join(table(("question", "answer", "verdict"), rows))
-    return "\n\n".join(part for part in (INTRODUCTION, counts, CHANGED * changed, lines, ENDING) if part) + "\n"
+    parts = [INTRODUCTION, counts, CHANGED * changed, *_in_five_minutes(studies, n_claims), lines, ENDING]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _in_five_minutes(studies: Sequence[Record], n_claims: int) -> Iterator[str]:
+    """One question of each study, and the heading of all of them; nothing where these are few."""
+    if n_claims > FEW:
+        rows = [(study["study"], _main_of(study)) for study in sorted(studies, key=_place)]
+        lines = [
+            f"- {_link(_question(row), _address(name, row))} {harmless(_answer(row))} (**{row['verdict']}**)"
+            for name, row in rows
+        ]
+        yield "\n\n".join(["## In five minutes", "One question of each study:", "\n".join(lines), "## All questions"])
+
+
+def _main_of(study: Record) -> Row:
+    first, *others = study["findings"]
+    chosen: Row = next((row for row in others if row["claim"]["id"] == MAIN.get(study["study"])), first)
+    return chosen
 
 
 def _place(study: Record) -> tuple[int, str]:
     name = study["study"]
-    return (ORDER.index(name) if name in ORDER else len(ORDER), name)
+    order = list(MAIN)
+    return (order.index(name) if name in MAIN else len(order), name)
 
 
 def _answers(study: Record) -> Iterator[tuple[str, str, str]]:
-    page = f"findings/{study['study']}.md"
-    yield f"**{_link(study['question'], page)}**", "", ""
+    name = study["study"]
+    yield f"**{_link(study['question'], f'findings/{name}.md')}**", "", ""
     for row in study["findings"]:
-        claim = _link(row["claim"]["id"], f"{page}#{_anchor(_heading(row))}")
+        claim = _link(row["claim"]["id"], _address(name, row))
         yield harmless(_question(row)), harmless(_answer(row)), f"**{row['verdict']}** {claim}"
 
 
@@ -107,6 +127,11 @@ def _finding(study: str, row: Row) -> Iterator[str]:
         f"Source: {claim.source}.",
     )  # fmt: skip
     yield "\n".join(f"- {harmless(text)}" for text in texts)
+
+
+def _address(study: str, row: Row) -> str:
+    """Of a finding, from the page of all."""
+    return f"findings/{study}.md#{_anchor(_heading(row))}"
 
 
 def _heading(row: Row) -> str:

@@ -3,9 +3,11 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from synthetic import cell, evidence
 
 from harness.analysis import Ratio
@@ -101,6 +103,20 @@ def test_note_file_and_pages_say_the_same(found):
     assert "| **[Is it so?](findings/made_up.md)** |  |  |" in index
     link = "[A1](findings/made_up.md#a1-two-is-more-than-one)"
     assert f"| Two is more than one. | Yes, in these runs. | **supported** {link} |" in index
+
+
+def test_of_many_claims_one_of_each_study_comes_first(found):
+    kept = findings.records(study_from(TREE), found) | RUN
+    many = [kept | {"study": f"made_up_{i:02}"} for i in range(11)] + [kept | {"study": "sum_vs_mean"}]
+    first, _, table = study_pages.index(many).partition("## All questions")
+    assert first.count("\n- [One is none.](findings/") == 12
+    assert first.index("(findings/sum_vs_mean.md#a2-one") < first.index("(findings/made_up_00.md#a2-one")
+    assert "No, not in these runs. (**refuted**)" in first
+    assert table.count("| **refuted** [A2](") == 12
+    assert "## In five minutes" not in study_pages.index(many[:2])
+    known = {path.stem: path for path in (Path(__file__).parents[2] / "experiments").glob("*.yaml")}
+    for name, claim in study_pages.MAIN.items():
+        assert claim in yaml.safe_load(known[name].read_text(encoding="utf8"))["study"]["claims"]
 
 
 def test_numbers_of_a_finding_are_a_table_of_its_page(found):
