@@ -7,9 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.analysis import BATCH_SIZE, CLOCK_COLUMNS, Evidence, Finding, Panel, Series, quartiles
-from harness.inference import UNKNOWN, Interval, Verdict, inside, paired_ratio, pairs_to_tell, split_replicas, together
+from harness.inference import (
+    UNKNOWN,
+    Interval,
+    Verdict,
+    all_hold,
+    inside,
+    paired_ratio,
+    pairs_to_tell,
+    split_replicas,
+    together,
+)
 from harness.report import number, price
-from harness.report.answers import WORDS, where
+from harness.report.answers import WORDS, joined, where
 
 Array = NDArray[np.floating]
 Grid = dict[float, Array]  # lr_mean -> costs (R,)
@@ -82,8 +92,8 @@ def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Map
     edges = {(own.dataset, B) for own in readings for B in own.grids if B >= BASE and on_edge(own.grids[B])}
     arms = {key: tuned(choices, *(at in edges for at in ((key[0], BASE), key))) for key, choices in found.items()}
     stated = held(arms, bends, ABOUT, CLOSE)
-    along = {about: together(parts_of(held(arms, bends, about, CLOSE)).values()) for about in ABOUTS}
-    margins = {close: together(parts_of(held(arms, bends, ABOUT, close)).values()) for close in CLOSES}
+    along = {about: overall(held(arms, bends, about, CLOSE)) for about in ABOUTS}
+    margins = {close: overall(held(arms, bends, ABOUT, close)) for close in CLOSES}
     verdict = together([*along.values(), *margins.values()])
     read = sorted(
         f"{dataset} B={B:g}" for dataset, B in edges if B == BASE or tuning_counts(B, bends.get(dataset, np.nan))
@@ -95,7 +105,7 @@ def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Map
         "G1",
         verdict,
         f"Median cost at equal epochs with the rate tuned at B={BASE} unscaled, times √B and times B, over that of the "
-        f"tuned rate.{_diverging(found)}{_on_edges(read)}"
+        f"tuned rate.{_judged(stated)}{_diverging(found)}{_on_edges(read)}"
         + (price(evidence.price(needed, n)) if verdict is Verdict.UNRESOLVED else ""),
         unit="× the cost of the best other rate, linear rule below B_crit" if inner else "",
         effect=inner[0] if inner else None,
@@ -109,17 +119,32 @@ def rules_against_tuning(evidence: Evidence, readings: list[Reading], bends: Map
 
 def _advice(stated: list[Held]) -> str:
     """Of each part of the claim, with its constants as stated, where it holds; in plain words."""
-    good, beyond, worst = (_where([one for one in stated if one.part == part]) for part in PARTS)
+    good, beyond = (_where(settled(stated, part)) for part in ("good", "beyond"))
+    worst = _in_how_many(list(settled(stated, "worst").values()))
     return (
-        f"Times the batch a rate ends at most {CLOSE:.0%} above any other up to B_crit/{ABOUT:g}: {good}; above a "
-        f"tuned one from {ABOUT:g} B_crit on: {beyond}. Unscaled it is the worst from B={FAR * BASE} on: {worst}."
+        f"Times the batch a rate is as good as any to {CLOSE:.0%} up to B_crit/{ABOUT:g}: {good}; worse than "
+        f"tuned from {ABOUT:g} B_crit on: {beyond}. Unscaled it is worst from B={FAR * BASE} on: {worst}."
     )
 
 
-def _where(own: list[Held]) -> str:
-    names = dict.fromkeys(one.setting[0] for one in own)
-    said = {name: together(one.verdict for one in own if one.setting[0] == name) for name in names}
+def _where(own: Mapping[tuple[str, float], Verdict]) -> str:
+    names = dict.fromkeys(dataset for dataset, _ in own)
+    said = {name: together(verdict for (of, _), verdict in own.items() if of == name) for name in names}
     return where(said) if len(set(said.values())) > 1 else WORDS[next(iter(said.values()), Verdict.UNRESOLVED)]
+
+
+def _in_how_many(own: list[Verdict]) -> str:
+    """`no`, or `no in 7 of 8 settings`: the others are not decided."""
+    if len(set(own)) < 2:
+        return WORDS[own[0] if own else Verdict.UNRESOLVED]
+    counts = {word: own.count(of) for of, word in WORDS.items() if of in own and of is not Verdict.UNRESOLVED}
+    return f"{', '.join(f'{word} in {n}' for word, n in counts.items())} of {len(own)} settings"
+
+
+def _judged(stated: list[Held]) -> str:
+    """The batch sizes at which the linear rule is to be as good as any."""
+    sizes = sorted({B for _, B in settled(stated, "good")})
+    return f" Up to B_crit/{ABOUT:g} lie only B={joined(f'{B:g}' for B in sizes)}." if sizes else ""
 
 
 def _diverging(found: Found) -> str:
@@ -138,13 +163,9 @@ def _on_edges(read: list[str]) -> str:
 
 def _rows(found: Found, stated: list[Held]) -> list[tuple[str, ...]]:
     rows = [("data", "B", *(f"{name}, × the tuned rate's cost" for name in RULES), *PARTS.values())]
-    for (dataset, B), own in found.items():
-        verdicts = {
-            part: [one.verdict for one in stated if one.setting == (dataset, B) and one.part == part] for part in PARTS
-        }
-        rows.append(
-            (dataset, f"{B:g}", *_costs(own), *(str(together(each)) if each else "" for each in verdicts.values()))
-        )
+    verdicts = [settled(stated, part) for part in PARTS]
+    for at, own in found.items():
+        rows.append((at[0], f"{at[1]:g}", *_costs(own), *(str(each[at]) if at in each else "" for each in verdicts)))
     return rows
 
 
@@ -181,9 +202,18 @@ def tuning_counts(batch_size: float, bend: float) -> bool:
     return any(part != "worst" for about in ABOUTS for part, *_ in claimed(batch_size, bend, about, CLOSE))
 
 
-def parts_of(said: list[Held]) -> dict[str, Verdict]:
-    verdicts = {part: [one.verdict for one in said if one.part == part] for part in PARTS}
-    return {part: together(own or [Verdict.UNRESOLVED]) for part, own in verdicts.items()}
+def overall(said: list[Held]) -> Verdict:
+    """Of all parts in all settings: conditional if a part holds in one and a part, this or another, fails in one."""
+    return together(v for part in PARTS for v in settled(said, part).values() or [Verdict.UNRESOLVED])
+
+
+def settled(said: list[Held], part: str) -> dict[tuple[str, float], Verdict]:
+    """By setting; worst is what is worse than each of the other rules."""
+    own: dict[tuple[str, float], list[Verdict]] = {}
+    for one in said:
+        if one.part == part:
+            own.setdefault(one.setting, []).append(one.verdict)
+    return {setting: all_hold(verdicts) for setting, verdicts in own.items()}
 
 
 def on_edge(grid: Grid) -> bool:

@@ -60,10 +60,11 @@ def test_a_linear_rule_that_holds_up_to_the_bend_and_fails_beyond_is_seen_in_bot
     found = rules(reading(ceiling))
     assert parts(found)["good"] == {8: "supported", 16: "supported"}
     assert parts(found)["beyond"] == {256: "supported", 1024: "supported"}
+    assert " Up to B_crit/3 lie only B=8 and 16." in found.sentence
     assert ("digits", "16", "1.76", "1.14", "= tuned") in [row[:5] for row in found.rows]
     assert found.plain.startswith(
-        "Times the batch a rate ends at most 5% above any other up to B_crit/3: yes; above a tuned one from 3 B_crit "
-        "on: yes. Unscaled it is the worst from B=64 on: "
+        "Times the batch a rate is as good as any to 5% up to B_crit/3: yes; worse than tuned "
+        "from 3 B_crit on: yes. Unscaled it is worst from B=64 on: "
     )
     assert found.verdict is Verdict.CONDITIONAL  # at B = 1024, as far above the best rate as the unscaled one is below
 
@@ -94,9 +95,25 @@ def test_the_answer_names_the_data_on_which_the_linear_rule_holds_and_those_on_w
     holds = reading(ceiling)
     fails = reading(lambda B: ceiling(B) * (1 if B == 4 else 2**-0.5), curvature=1.0)
     found = rules(holds, module.Reading("wine", fails.epochs, fails.grids))
-    assert "up to B_crit/3: on digits yes, on wine no; above a tuned one from 3 B_crit on: yes." in found.plain
+    assert "up to B_crit/3: on digits yes, on wine no; worse than tuned from 3 B_crit on: yes." in found.plain
     assert len(found.plain) <= 220
     assert {row[0] for row in found.rows[1:]} == {"digits", "wine"}
+
+
+def test_unscaled_is_the_worst_only_where_it_is_worse_than_both_other_rules():
+    """Far above the best rate the linear rule costs more than the unscaled one, which costs more than √B."""
+    found = rules(reading(lambda B: 0.1 * (B / 4) ** 0.3))
+    costs = {float(row[1]): row[2:5] for row in found.rows[1:]}
+    assert all(float(costs[B][1]) < float(costs[B][0]) < float(costs[B][2]) for B in (256, 1024))
+    assert set(parts(found)["worst"].values()) == {"refuted"}
+    assert found.plain.endswith("Unscaled it is worst from B=64 on: no.")
+
+
+def test_settings_that_differ_are_counted():
+    yes, no, open_ = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.UNRESOLVED
+    assert module._in_how_many([no, no, open_]) == "no in 2 of 3 settings"
+    assert module._in_how_many([yes, no, open_]) == "yes in 1, no in 1 of 3 settings"
+    assert module._in_how_many([]) == "not decided"
 
 
 def test_of_many_best_rates_on_an_edge_three_are_named():
@@ -109,7 +126,7 @@ def test_noise_alone_makes_no_rule_worse():
     assert {part: set(own.values()) for part, own in parts(found).items()} == {
         "good": {"supported"}, "beyond": {"refuted"}, "worst": {"refuted"},
     }  # fmt: skip
-    assert "up to B_crit/3: yes; above a tuned one from 3 B_crit on: no. Unscaled" in found.plain
+    assert "up to B_crit/3: yes; worse than tuned from 3 B_crit on: no. Unscaled" in found.plain
 
 
 def test_a_part_that_is_left_open_has_a_price():
@@ -151,7 +168,7 @@ def test_an_edge_leaves_open_the_part_that_reads_it_and_no_other():
     found = on_edge(8.0)
     assert parts(found)["good"] == {8: "unresolved", 16: "supported"}
     assert set(parts(found)["beyond"].values()) == {"supported"}
-    assert "up to B_crit/3: not decided; above a tuned one from 3 B_crit on: yes" in found.plain
+    assert "up to B_crit/3: not decided; worse than tuned from 3 B_crit on: yes" in found.plain
     assert "not judged: the best rate of digits B=8; extend it" in found.sentence
 
 
