@@ -70,7 +70,7 @@ def test_a_rate_that_rises_under_mean_and_falls_under_sum_depends_on_the_reducti
     assert both["C15"].verdict is Verdict.CONDITIONAL
     assert more(both["C15"]) == {("mean", "64"): "supported", ("sum", "64"): "refuted"}
     assert both["C15"].plain == (
-        "B=64 against B=1: larger stable rates under mean and less spread of the final cost yes; "
+        "By the stated rules, B=64 against B=1: larger stable rates under mean and less spread of the final cost yes; "
         "larger stable rates under sum no."
     )
     assert both["S1"].verdict is Verdict.SUPPORTED
