@@ -34,7 +34,7 @@ Exponents = Mapping[Setting, Exponent]
 
 CLOCKS = ("epochs", "updates")
 LINEAR, ROOT = 1.0, 0.5
-BATCHES = {LINEAR: ("twice", 2), ROOT: ("four times", 4)}  # the rule doubles the rate
+BATCHES = {LINEAR: ("twice", 2, "the linear rule"), ROOT: ("four times", 4, "the root")}  # at which a rule says twice
 NEAR = (0.1, 0.15, 0.2, 0.25)  # an exponent so far from a rule's is still that rule's; at .25 the two rules meet
 GOOD, GOODS = 2.0, (1.5, 2.0, 3.0)  # times the lowest cost of a batch size: rates below are good ones
 LESS, LESSER = 0.1, (0.05, 0.1, 0.2)  # to be narrower is to lose so many doublings per fourfold batch
@@ -133,20 +133,24 @@ def near(fit: Exponent | None, power: float, off: float) -> Verdict:
 
 def _how_near(known: Mapping[Setting, Interval], nears: Mapping[float, Mapping[Setting, Verdict]], power: float) -> str:
     """How many times the rate a batch takes, and in how many settings that is near the rule, in plain words."""
-    (narrow, *_, wide), (counted, *_, named) = NEAR, nears.values()
-    words, times = BATCHES[power]
+    words, times, name = BATCHES[power]
     factors = span((times**p.estimate for p in known.values()), ".2f")
+    sure = {"below": sum(p.high < power for p in known.values()), "above": sum(p.low > power for p in known.values())}
+    sides = {"Less": [p.estimate < power for p in known.values()], "More": [p.estimate > power for p in known.values()]}
+    only = [side for (side, own), n in zip(sides.items(), sure.values(), strict=True) if all(own) and n]
+    start = f"{only[0]} than twice: up" if only else "Up"
+    told = " and ".join(f"surely {side} 2 in {n}" for side, n in sure.items() if n) or "surely below or above 2 in none"
+    named = nears[NEAR[-1]]
     return (
-        f"Up to the critical batch size {words} the batch takes {factors} times the rate. Powers of B from "
-        f"{power - wide:g} to {power + wide:g}: of {len(named)} settings {_counts(named)}; from {power - narrow:g} to "
-        f"{power + narrow:g}: {_counts(counted)}."
+        f"{start} to the critical batch size {words} the batch takes {factors} times the rate ({told} of {len(named)} "
+        f"settings); near {name} (power within {NEAR[-1]:g} of {power:g}): {_counts(named)}."
     )
 
 
 def _counts(verdicts: Mapping[Setting, Verdict]) -> str:
-    """`3 yes, 2 not decided`."""
+    """`in 3 yes, in 2 not decided`."""
     counts = Counter(WORDS[verdict] for verdict in verdicts.values())
-    return ", ".join(f"{counts[word]} {word}" for word in WORDS.values() if counts[word])
+    return ", ".join(f"in {counts[word]} {word}" for word in WORDS.values() if counts[word])
 
 
 def in_words(found: Mapping[Setting, Verdict], shared: int) -> dict[str, Verdict]:
@@ -374,8 +378,12 @@ def _width_rows(
     stated: Mapping[Setting, Range], away: Mapping[Setting, Range], verdicts: Mapping[Setting, tuple[Verdict, Verdict]]
 ) -> list[tuple[str, ...]]:
     """Widths and distances in doublings of the rate, their slopes per fourfold batch."""
-    columns = "data", "at equal", "width at the smallest B", "at the largest B", "slope of the width", "narrows"
-    rows: list[tuple[str, ...]] = [(*columns, "slope of the distance to failing", "nearer")]
+    columns = (
+        *("data", "at equal", "width at the smallest B, doublings of the rate", "at the largest B, doublings"),
+        *("slope of the width, doublings per fourfold batch", "narrows"),
+        *("slope of the distance to failing, doublings per fourfold batch", "nearer"),
+    )
+    rows: list[tuple[str, ...]] = [columns]
     for at, own in stated.items():
         first, *_, last = [f"{width:.1f} (B={B:g})" for B, width in own.widths.items()] * 2 or ["", ""]
         narrow, nearer = map(str, verdicts[at])

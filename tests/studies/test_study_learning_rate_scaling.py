@@ -86,10 +86,22 @@ def test_the_answer_says_within_which_powers_the_rule_holds():
         for clock in module.CLOCKS
     }
     found = module.rule("L1", module.LINEAR, nothing_else(), exponents, own, bends)
-    assert found.plain.startswith("Up to the critical batch size twice the batch takes 1.0")
+    assert found.plain.startswith("Less than twice: up to the critical batch size twice the batch takes 1.0")
     assert " to 1.8" in found.plain
-    assert "times the rate. Powers of B from 0.75 to 1.25: of 4 settings 2 yes, 2 no; from 0.9 to 1.1: " in found.plain
+    assert found.plain.endswith(
+        "times the rate (surely below 2 in 4 of 4 settings); near the linear rule (power within 0.25 of 1): in 2 yes, "
+        "in 2 no."
+    )
     assert [row[-1] for row in found.rows] == ["p within 0.25 of 1", *["supported"] * 2, *["refuted"] * 2]
+
+
+def test_an_answer_whose_sides_are_mixed_begins_with_neither():
+    known = {("a", "epochs"): module.Interval(0.7, 0.6, 0.8), ("b", "epochs"): module.Interval(1.3, 1.2, 1.4)}
+    nears = {module.NEAR[-1]: dict.fromkeys(known, Verdict.UNRESOLVED)}
+    assert module._how_near(known, nears, module.LINEAR) == (
+        "Up to the critical batch size twice the batch takes 1.62 to 2.46 times the rate (surely below 2 in 1 and "
+        "surely above 2 in 1 of 2 settings); near the linear rule (power within 0.25 of 1): in 2 not decided."
+    )
 
 
 def test_an_exponent_between_the_rules_is_seldom_given_to_one_of_them(monkeypatch):
