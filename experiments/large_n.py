@@ -17,7 +17,7 @@ from harness.inference import (
     split_replicas,
     together,
 )
-from harness.report import duration, interval, number
+from harness.report import answers, duration, interval, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,13 +211,15 @@ def knee(evidence: Evidence, ratios: dict[str, dict[float, Interval]], edges: st
             f"{clock} like N^{below:.2f} below N={BEND} and N^{below + own.estimate:.2f} above"
             for clock, (below, own) in known.items()
         )
-        text = f"The ratio grows in {', in '.join(growths)}. A knee is a rise of the slope by {KNEE[0]:.2g} at least."
+        *some, last = (f"{rise:.2g}" for rise in KNEE)
+        text = f"The ratio grows in {', in '.join(growths)}. "
+        text += f"A knee is a rise of the slope by at least {', '.join(some)} or {last}."
         text += _price(evidence, change, verdicts, len(ratios["seconds"]))
     return Finding(
         "N1",
         Verdict.UNRESOLVED if edges else together(verdicts.values()),
         f"{text}{edges}",
-        plain=_open(change) if not edges and together(verdicts.values()) is Verdict.UNRESOLVED else "",
+        plain=_open(change, verdicts) if not edges and together(verdicts.values()) is Verdict.UNRESOLVED else "",
         unit=f"change of the slope of log ratio over log N at N={BEND}",
         effect=None if np.isnan(change.low) else change,
         replicas=n_replicas,
@@ -259,9 +261,14 @@ def bend(by_n: dict[float, Interval]) -> tuple[float, Interval]:
     return float(solution[1]), Interval(float(solution[2]), float(solution[2] - reach), float(solution[2] + reach))
 
 
-def _open(change: Interval) -> str:
+def _open(change: Interval, verdicts: dict[float, Verdict]) -> str:
+    """Which rises of the slope are decided, the largest first."""
+    rises: dict[Verdict, list[str]] = {}
+    for rise in sorted(verdicts, reverse=True):
+        rises.setdefault(verdicts[rise], []).insert(0, f"{rise:.2g}")
+    told = "; ".join(f"by {' or '.join(own)}: {answers.WORDS[verdict]}" for verdict, own in rises.items())
     known = not np.isnan(change.low)
-    return f"Not decided: the slope changes by {_signed(change)}; whether that is a knee is open." if known else ""
+    return f"Whether the slope rises {told}. It changes by {_signed(change)}." if known else ""
 
 
 def _signed(value: Interval) -> str:

@@ -135,6 +135,13 @@ def test_an_open_knee_tells_how_many_sizes_would_close_it():
     assert MODULE["_price"](of, Interval(0.2, 0.05, 0.35), {0.5: Verdict.REFUTED}, 15) == ""
 
 
+def test_an_open_answer_says_which_rises_are_decided():
+    verdicts = {1 / 3: Verdict.UNRESOLVED, 0.5: Verdict.REFUTED, 1.0: Verdict.REFUTED}
+    assert MODULE["_open"](Interval(0.2, 0.05, 0.35), verdicts) == (
+        "Whether the slope rises by 0.5 or 1: no; by 0.33: not decided. It changes by +0.20 [+0.05, +0.35]."
+    )
+
+
 def test_scatter_around_a_straight_line_is_rarely_a_knee():
     """No change of slope: its interval misses 0 in about 5 % of repeats, and none is found."""
     rng = np.random.default_rng(0)
