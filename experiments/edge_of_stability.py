@@ -184,9 +184,20 @@ def small_batches(arms: list[Arm], every: list[Arm]) -> Finding:
         for x in BELOW
         for problem, own in _by_problem(arms).items()
     }
-    plain = f"After the first quarter of a run, {answers.differing(parts, {name: name for name in names.values()})}."
+    plain = f"{_nearest(known)}; {answers.differing(parts, {name: name for x, name in names.items() if x})}."
     found = along(arms, stays_below, BELOW, BELOW[0])
     return _finding("S3", said, arms, peaks, list(_peaks(every)), rows, found, plain)
+
+
+def _nearest(known: list[Arm]) -> str:
+    """In how many runs it is below 2, and which setting comes nearest."""
+    if not known:
+        return "A run diverged in every setting"
+    every = np.concatenate([arm.peaks() for arm in known])
+    n, top = int((every < EDGE).sum()), max(known, key=lambda arm: np.nan_to_num(peak_of(arm).estimate))
+    runs = f"all {n}" if n == every.size else f"{n} of {every.size}"
+    at = f"on average {number(peak_of(top).estimate)} on {top.name}, B={top.batch_size:g}"
+    return f"Below 2 in {runs} runs after their first quarter (highest {at})"
 
 
 def _passing(arm: Arm) -> str:

@@ -96,7 +96,8 @@ def test_small_batches_at_the_edge_too_refute_that_they_stay_below():
 def test_the_answer_says_how_far_below_two_small_batches_stay():
     found = judged(middle=1.83)["S3"]
     assert found.verdict is Verdict.CONDITIONAL
-    assert found.plain == "After the first quarter of a run, below 2 and 5 % below 2 yes; 10 % below 2 in part."
+    assert found.plain.startswith("Below 2 in all ")
+    assert found.plain.endswith("; 5 % below 2 yes; 10 % below 2 in part.")
     assert {row[1]: row[4:] for row in found.rows[1:]} == {
         "32": ("supported", "supported", "refuted"), "8": ("supported", "supported", "supported"),
     }  # fmt: skip
