@@ -152,9 +152,20 @@ def progress(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
             *(_way(evidence, one, lowest) for one in (printed, other)),
         ],
         along={"where little ends": little, "up to which change it stalls": stalls},
-        plain=""
-        if verdict in answers.DECIDED
-        else f"Little: {answers.within(little, 'below ')}; a stall: {answers.within(stalls)}.",
+        plain={
+            Verdict.SUPPORTED: "",
+            Verdict.REFUTED: _on(share, gains[LAST], together(stalls.values()), _sharpness(evidence, printed)),
+        }.get(verdict, f"Little: {answers.within(little, 'below ')}; a stall: {answers.within(stalls)}."),
+    )
+
+
+def _on(share: Interval, gain: Interval, stalls: Verdict, sharpness: float) -> str:
+    """How far the printed rate comes until it is said to stall, how its cost goes on, and whether it is stable."""
+    changes = "rises" if gain.high < 0 else "falls on" if gain.low > 0 else "swings"
+    return (
+        f"No: after {STALLED} updates {answers.percent(share.estimate)} of the way is covered, and then the cost "
+        f"{'stays' if stalls is Verdict.SUPPORTED else changes}; the rate is {number(sharpness)}/λ_max, "
+        f"{'above' if sharpness > 2 else 'below'} the stable 2/λ_max."
     )
 
 
@@ -365,7 +376,7 @@ def identical_behaviour(evidence: Evidence, cells: "pd.DataFrame") -> Finding:
         "Largest difference of the training cost from that of MXNet's version, as a part of it: "
         f"{', '.join(f'{name} {interval(value)}' for name, value in apart.items())}. They train at rates of "
         f"{answers.joined(rates[name] for name in apart)}, MXNet's at {rates['MXNet']}.",
-        unit="of the cost, largest difference of TensorFlow to MXNet",
+        unit="of the cost of MXNet's version, by which TensorFlow's is furthest from it",
         effect=apart["TensorFlow"],
         replicas=len(weights["MXNet"]),
         panels=[Panel("One experiment in three frameworks", "epoch", "½ (ŷ − y)² per example", lines, log="x")],
