@@ -112,8 +112,22 @@ def _in_bands(telling: list[Setting], ratios: Ratios) -> str:
         for band in BANDS
         for name in data
     }
-    words = answers.differing(parts, names)
+    found = {name: [one for own in telling if own.dataset == name for one in ratios[own.name]] for name in data}
+    lower_at = {
+        (band, name)
+        for (band, name), verdict in parts.items()
+        if verdict is Verdict.REFUTED and _only_lower(found[name], float(band))
+    }
+    told = {
+        (band, f"{name}{' (lower there)' * ((band, name) in lower_at)}"): own for (band, name), own in parts.items()
+    }
+    words = answers.differing(told, names)
     return f"{words[0].upper()}{words[1:]}."
+
+
+def _only_lower(ratios: list[Interval], band: float) -> bool:
+    """Whether a ratio lies wholly below the band, and none wholly above."""
+    return min(one.high for one in ratios) < 1 / band and max(one.low for one in ratios) <= band
 
 
 def _ratios(evidence: Evidence, setting: Setting) -> list[Interval]:
@@ -230,17 +244,41 @@ def warmed_up(evidence: Evidence) -> Iterator[Finding]:
         verdict,
         f"Of {len(found)} settings (data, k) the linear rule fails in {len(judged)} without a warm-up. With one it "
         f"ends lower in {list(ends.values()).count(Verdict.SUPPORTED)} of these; {warm} of "
-        f"{sum(len(own.base) for own in judged)} replicas diverge, without one {cold}."
-        + (f" Not judged, as it does not surely fail there without one: {', '.join(fine)}." if fine else ""),
+        f"{sum(len(own.base) for own in judged)} replicas diverge, without one {cold}." + _not_judged(fine, price),
         unit=f"× the final cost without a warm-up ({effect[0]})" if effect else "",
         effect=effect[1] if effect else None,
         replicas=evidence.answer.n_replicas,
         panels=[_over_k(own, found) for own in dict.fromkeys(one.dataset for one in found)],
         rows=list(_warm_up_rows(found, price, shown, ends)),
         along={"what is a failure (times the small batch's cost)": along} if along else {},
-        plain="" if verdict in answers.DECIDED or not judged else f"Where it fails, {_at_sizes(judged, ends)}.",
+        plain=_helps([own for own in found if own.name in fine], shown)
+        if verdict is Verdict.SUPPORTED
+        else ""
+        if verdict is Verdict.REFUTED or not judged
+        else f"Where it fails, {_at_sizes(judged, ends)}.",
     )
     yield as_low(evidence, found)
+
+
+def _not_judged(fine: list[str], price: Mapping[str, Interval]) -> str:
+    """The settings in which the linear rule does not fail without a warm-up, or not surely."""
+    lower_ = [name for name in fine if price[name].high < 1]
+    groups = {"does not fail": lower_, "does not surely fail": [name for name in fine if name not in lower_]}
+    return "".join(f" Not judged, as it {w} there without one: {', '.join(own)}." for w, own in groups.items() if own)
+
+
+def _helps(fine: list[Large], shown: Mapping[str, Interval]) -> str:
+    """What a warm-up costs where the linear rule does not fail; empty where it surely costs nothing."""
+    dear = [own for own in fine if shown[own.name].low > 1]
+    costs = (
+        answers.joined(
+            f"{number(shown[own.name].estimate)} times on {own.dataset} at B = {own.key[1]:g}" for own in dear
+        )
+        if dear
+        else ""
+    )
+    helps = "Yes: where the linear rule fails without a warm-up, it ends lower with one"
+    return f"{helps}; where it does not fail, a warm-up can cost: {costs}." if dear else ""
 
 
 def _at_sizes(judged: list[Large], ends: Mapping[str, Verdict]) -> str:
