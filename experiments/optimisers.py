@@ -95,7 +95,18 @@ def _to_goals(savings: Mapping[float, Savings]) -> str:
         for times in (EASIER[0], EASIER[-1])
     )
     saving = f"If a saving is {answers.percent(STATED)} or more"
-    return f"{saving}, to the lowest cost {lowest}; to {EASIER[-1]:g} times that cost {highest}."
+    failed = _failed(savings[EASIER[-1]])
+    return f"{saving}, to the lowest cost {lowest}; to {EASIER[-1]:g} times that cost {highest}{failed}."
+
+
+def _failed(found: Savings) -> str:
+    """Which half of the claim fails, where it does."""
+    no = [name for name, sizes in found.items() if large_only(sizes, STATED) is Verdict.REFUTED]
+    large = [name for name in no if found[name][max(found[name])].inside(0, 1 - STATED) is Verdict.REFUTED]
+    small = [name for name in no if found[name][SMALL].inside(1 - STATED, np.inf) is Verdict.REFUTED]
+    halves = {"no such saving with the whole set": large, f"also saved at B = {SMALL:g}": small}
+    told = [f"{half}{'' if own == no else f' on {answers.joined(own)}'}" for half, own in halves.items() if own]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _by_goal(savings: Mapping[float, Savings]) -> list[tuple[str, ...]]:
@@ -185,7 +196,7 @@ def square_root(evidence: Evidence) -> Finding:
     if not found:
         return Finding("A1", Verdict.UNRESOLVED, "Adam was not trained at several batch sizes and learning rates.")
     parts = {limit: together(near_root(exponent, limit) for exponent in found.values()) for limit in NEAR}
-    first = next(iter(found.values()))
+    name, first = next(iter(found.items()))
     open_at = [f"{dataset}{why}" for dataset, e in found.items() if (why := _status(e))]
     unknown = f" Not known: {'; '.join(open_at)}." if open_at else ""
     return Finding(
@@ -193,7 +204,7 @@ def square_root(evidence: Evidence) -> Finding:
         verdict := together(parts.values()),
         f"Best learning rate of Adam ∝ B^p: by dataset p = {answers.spread(e.p for e in found.values())}; that of the "
         f"square root is 1/2.{unknown}",
-        unit="= p (first dataset)",
+        unit=f"= p ({name})",
         effect=first.p if np.isfinite(first.p.low) else None,
         replicas=int(chosen["n_replicas"].min()),
         panels=[_best(found)],
@@ -321,13 +332,17 @@ def _every(pairs: Iterable[Pair]) -> Iterator[Verdict]:
 
 
 def _by_epsilon(pairs: Mapping[float, Mapping[str, Pair]]) -> Iterator[str]:
-    """0.01 no; or, where margins or datasets disagree, within which margins."""
+    """0.01 no; or, where margins disagree, within which; where datasets do, on which."""
     for epsilon, own in pairs.items():
         if (verdict := together(_every(own.values()))) in answers.DECIDED:
             yield f"{number(epsilon)} {answers.WORDS[verdict]}"
         else:
-            by_margin = {margin: together(one.equal(margin) for one in own.values()) for margin in MARGINS}
-            yield f"{number(epsilon)} {answers.within(by_margin)}"
+            by_margin = {margin: {name: one.equal(margin) for name, one in own.items()} for margin in MARGINS}
+            agreed = {margin: next(iter(at.values())) for margin, at in by_margin.items() if len({*at.values()}) == 1}
+            others = (
+                f"within {answers.percent(m)} ({answers.where(at)})" for m, at in by_margin.items() if m not in agreed
+            )
+            yield f"{number(epsilon)} {', '.join(filter(None, [answers.within(agreed), *others]))}"
 
 
 def _gaps(evidence: Evidence, pair: Pair) -> Array:
