@@ -41,6 +41,7 @@ HALF_LIFE, FIXED = "half-life", "β2"  # what is the same at every batch size
 BASES = (0.95, 0.999)  # β2 at the reference
 LOWER = (0.0, 1 / (1 + MARGIN))  # ratios of costs that are lower by more than the margin
 HIGHER = (1 + MARGIN, np.inf)
+LESS = (0.02, MARGIN, 0.1)  # a cost lower by this part is lower
 AS_GOOD = (0.05, 0.1, 0.2)  # a cost higher by this part is still as good
 
 BASE, BETA1, BETA2 = 16, 0.9, 0.999  # batch size and decays that are scaled by κ = B/BASE
@@ -116,14 +117,16 @@ def half_life(arms: Arms) -> Finding:
         return Finding("A2", Verdict.UNRESOLVED, "Adam was not trained with both rules for β2.")
     parts = {base: together(one.inside(*LOWER) for one in own.values()) for base, own in found.items()}
     every = [one for own in found.values() for one in own.values()]
+    bands = [(0.0, 1 / (1 + less)) for less in LESS]
+    margins = {less: together(one.inside(*band) for one in every) for less, band in zip(LESS, bands, strict=True)}
     base, own = next(iter(found.items()))
     smallest = min(own, key=lambda key: key[1])
     return Finding(
         "A2",
-        verdict := together(parts.values()),
+        verdict := together([*parts.values(), *margins.values()]),
         "Final training cost with the half-life of β2 fixed in examples over that with β2 itself, each at its best "
-        f"rate: {answers.spread(one.limits for one in every)}. Lower is by more than {answers.percent(MARGIN)}."
-        f"{answers.why_open(every, LOWER)}",
+        f"rate: {answers.spread(one.limits for one in every)}. Lower is by more than "
+        f"{', '.join(map(answers.percent, LESS))}.{answers.why_open(every, *bands)}",
         unit=f"× the cost with β2 = {base:g} ({_at(smallest)})",
         effect=own[smallest].effect,
         replicas=min(one.pairs for one in every),
@@ -134,24 +137,30 @@ def half_life(arms: Arms) -> Finding:
                 "data",
                 "B",
                 "× the cost with β2 itself",
-                f"lower by more than {answers.percent(MARGIN)}",
+                *(f"lower by more than {answers.percent(less)}" for less in LESS),
             ),
             *(
-                (f"{base:g}", key[0], f"{key[1]:g}", held(one, LOWER), one.inside(*LOWER))
+                (f"{base:g}", key[0], f"{key[1]:g}", held(one, *bands), *(one.inside(*x) for x in bands))
                 for base, own in found.items()
                 for key, one in own.items()
             ),
         ],
-        along={f"β2 at B={REFERENCE}": parts},
-        plain="" if verdict in answers.DECIDED else " ".join(_lower(base, own) for base, own in found.items()),
+        along={
+            f"β2 at B={REFERENCE} (lower is by more than {answers.percent(MARGIN)})": parts,
+            "how much lower is lower (as a part)": margins,
+        },
+        plain=""
+        if verdict in answers.DECIDED
+        else f"By more than {answers.percent(MARGIN)}: {'; '.join(_lower(base, own) for base, own in found.items())}.",
     )
 
 
 def _lower(base: float, own: Mapping[tuple[str, float], Ratio]) -> str:
-    """A2 from one β2: where the cost is lower, and where it is even higher."""
+    """A2 from one β2: where the cost is lower, and where it is even higher, both by more than the margin."""
     higher = [key for key, one in own.items() if one.inside(*HIGHER) is Verdict.SUPPORTED]
+    more = f"by more than {answers.percent(MARGIN)}"
     words = answers.by_size({key: one.inside(*LOWER) for key, one in own.items()})
-    return f"For β2 = {base:g} {words}{f' ({answers.places(higher, own)} even higher)' if higher else ''}."
+    return f"for β2 = {base:g} {words}{f' ({answers.places(higher, own)} {more} higher)' if higher else ''}"
 
 
 def _both_rules(arms: Arms, base: float) -> dict[tuple[str, float], Ratio]:
@@ -320,7 +329,7 @@ def one_curve(evidence: Evidence, claim: str, found: dict[str, list[Curve]]) -> 
                 "data",
                 f"η at B={BASE}",
                 "B",
-                f"× the cost of B={BASE}, at most",
+                f"× the cost of B={BASE}, where furthest",
                 *(f"within {answers.percent(m)}" for m in SAME),
             ),
             *(
@@ -338,7 +347,11 @@ def _stays(curves: list[Curve]) -> str:
     wide, narrow = (_by_place(curves, margin) for margin in (max(SAME), min(SAME)))
     close = answers.places([at for at, verdict in narrow.items() if verdict is Verdict.SUPPORTED], narrow)
     most, least = map(answers.percent, (max(SAME), min(SAME)))
-    return f"Within {most} {answers.by_size(wide)}; within {least} this is shown {close}."
+    verdicts = [curve.one(min(SAME)) for curve in curves]
+    counts = {"no": verdicts.count(Verdict.REFUTED), "open": verdicts.count(Verdict.UNRESOLVED)}
+    told = ", ".join(f"{word} in {n}" for word, n in counts.items() if n)
+    others = f" ({told} of {len(verdicts)} settings)" if told else ""
+    return f"Within {most} {answers.by_size(wide)}; within {least} {close}{others}."
 
 
 def _by_place(curves: list[Curve], margin: float) -> dict[tuple[str, float], Verdict]:
