@@ -41,6 +41,7 @@ COSTS = {
 ANOTHER = {  # answers to which is added how much the cost moves: another training need not be much worse
     "K3": "Yes: it is another training, and counting all examples, or tokens, repairs it.",
     "K4": "Yes: it is a sum at η/B; dividing by the examples that it has repairs it.",
+    "K6": "Yes: it is another training; clipping their sum is training with B.",
 }
 
 

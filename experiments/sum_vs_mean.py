@@ -190,7 +190,7 @@ def _doesnt_matter(found: Residuals, replicas: int) -> Finding:
     settings = {
         "B=64": POWER,
         "B=50": OTHER_B,
-        "B=50 in single precision": SINGLE,
+        "single precision": SINGLE,
         "a short last batch": KEPT,
         "weight decay": DECAYED[:1],
         "clipping": CLIPPED[:1],

@@ -151,7 +151,7 @@ def _takes_it_all(
         names.setdefault(dataset if alike else f"{dataset} ({ROWS[order]})", []).append((dataset, order))
     by = {name: needed[keys[0]] for name, keys in names.items()}
     whole, still = ([name for name, own in by.items() if own is of] for of in (Verdict.SUPPORTED, Verdict.UNRESOLVED))
-    parts = [f"on {answers.joined(whole)} it takes the whole set"] if whole else []
+    parts = [f"on {answers.joined(whole)} no smaller size that was tried is enough"] if whole else []
     parts += [
         f"on {name} {max(enough[key].high for key in keys):g} of {max(tables[keys[0]]):g} examples are enough"
         for name, keys in names.items()

@@ -99,7 +99,7 @@ def test_the_plain_answer_names_the_settings_that_the_runs_tell_apart(verdicts, 
     finding = study._doesnt_matter(found, 3)
     same, rounding, another = finding.plain.split("; ")
     assert same == "Once the rate of the sum is divided by B: the same bits with B=64"
-    assert rounding == "the same up to rounding with B=50 and B=50 in single precision"
+    assert rounding == "the same up to rounding with B=50 and single precision"
     assert another == "another training with a short last batch, weight decay, clipping and adaptive rules."
     assert len(finding.plain) <= 220
     assert finding.sentence.endswith("sum at η/B: at most 1.0e-06 in 3 of 7 settings; 0.02 to 0.3 in 4 of 7 settings.")

@@ -76,7 +76,7 @@ def test_what_is_nearly_as_fast_decides_where_the_gain_goes_on_by_little():
     (along,) = found.along.values()
     assert along == {**dict.fromkeys((1.05, 1.1, 1.25), Verdict.SUPPORTED), **dict.fromkeys((1.5, 2), Verdict.REFUTED)}
     assert found.plain == (
-        "Within 10 % of the best time, rows in place or gathered, on digits it takes the whole set. "
+        "Within 10 % of the best time, rows in place or gathered, on digits no smaller size that was tried is enough. "
         "Within 1.5 times the best a part is enough everywhere."
     )
 
@@ -88,7 +88,8 @@ def test_an_advantage_of_the_whole_set_that_gathering_takes_away_is_no_gain_of_t
     found = findings(RISES, gathered=FALLS)["V1"]
     assert found.verdict is Verdict.CONDITIONAL
     assert found.plain == (
-        "Within 10 % of the best time, on digits (rows as they lie) it takes the whole set, on digits (rows drawn and "
+        "Within 10 % of the best time, on digits (rows as they lie) no smaller size that was tried is enough, on digits "
+        "(rows drawn and "
         "gathered) 128 of 1024 examples are enough."
     )
     assert len(found.plain) <= 220
