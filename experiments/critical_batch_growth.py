@@ -48,7 +48,7 @@ LONGEST = "a whole epoch"  # the last of them
 GROWS = (1.25, 1.5, 2.0)  # times as large
 FACTORS = (2.0, 3.0, 4.0)  # between B_crit and a noise scale that tells it
 AT_EDGE = "best rate on the edge of its grid"
-SCALES = {"exact": "measured exactly", "pooled": "estimated from batches"}
+SCALES = {"exact": "by the time average of S/‖G‖²", "pooled": "by average S over average ‖G‖², from batches"}
 BRANCH = ("data", "leaves after (epochs)", "compared over (epochs)")  # columns
 
 
@@ -161,8 +161,8 @@ def _growth_said(starts: Starts) -> str:
 
 def _growth_answer(name: str, curves: Mapping[int, Slowdown], along: Mapping[str, Mapping[float, Verdict]]) -> str:
     way = " and then ".join(move for move in _moves(curves) if move)
-    told = f"On {name} it {way}, each branch compared over longer than the one before. " if way else ""
-    return f"{told}Larger at the end than at the start, {by_constants(along)}."
+    told = f"On {name} it {way}, each branch compared over longer. " if way else ""
+    return f"{told}At least {GROWS[0]:g} times as large at the end as at the start, {by_constants(along)}."
 
 
 def _moves(curves: Mapping[int, Slowdown]) -> list[str]:

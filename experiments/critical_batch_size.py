@@ -26,7 +26,7 @@ from harness.inference import (
     together,
 )
 from harness.report import interval, number, price, verdicts_along
-from harness.report.answers import joined, spread, where
+from harness.report.answers import joined, percent, spread, where
 
 Array = NDArray[np.floating]
 Reached = dict[str, dict[str, Array]]  # cell -> "updates" -> (R,), +inf where the target was not reached
@@ -148,9 +148,9 @@ REGIMES: dict[str, tuple[Part, tuple[float, ...], float]] = {
     "the least of updates at N over those at N/6": (flat_at_last, FLATS, FLAT),
 }
 PARTS: dict[Part, str] = {
-    perfect_at_first: "In proportion at first",
-    follows_the_law: "then less, by the law",
-    flat_at_last: "then none",
+    perfect_at_first: f"Slope within {STEEP:g} of -1 at first",
+    follows_the_law: f"law within a factor of {MISS:g}",
+    flat_at_last: f"{APART:g} times the batch at last saves under {percent(1 - FLAT)}",
 }
 
 

@@ -104,7 +104,7 @@ def test_a_noise_scale_ten_times_as_large_does_not_tell():
     assert judged(rising, times=10)["B2"].verdict is Verdict.REFUTED
     threefold = judged(rising, times=3)["B2"]
     assert threefold.verdict is Verdict.CONDITIONAL
-    assert "estimated from batches, 2 to 3 at epoch 0, 1, 2 and 4." in threefold.plain
+    assert "by average S over average ‖G‖², from batches, 2 to 3 at epoch 0, 1, 2 and 4." in threefold.plain
     assert [threefold.along["the factor"][x] for x in (3, 4)] == [Verdict.CONDITIONAL, Verdict.SUPPORTED]
 
 

@@ -88,8 +88,8 @@ def test_an_advantage_of_the_whole_set_that_gathering_takes_away_is_no_gain_of_t
     found = findings(RISES, gathered=FALLS)["V1"]
     assert found.verdict is Verdict.CONDITIONAL
     assert found.plain == (
-        "Within 10 % of the best time, on digits (rows as they lie) no smaller size that was tried is enough, on digits "
-        "(rows drawn and "
+        "Within 10 % of the best time, on digits (rows as they lie) no smaller size that was tried is enough, on "
+        "digits (rows drawn and "
         "gathered) 128 of 1024 examples are enough."
     )
     assert len(found.plain) <= 220
