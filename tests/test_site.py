@@ -112,9 +112,8 @@ def test_without_scripts_all_answers_are_there_and_verdicts_have_their_colours(s
         tab.goto((site / "findings.html").as_uri())
         assert tab.locator(".filter").count() == 0
         assert tab.locator("td .verdict").count() == tab.locator("td .verdict:visible").count() > 50
-        words = [
-            tab.locator(f"li .verdict.{verdict}") for verdict in ("supported", "refuted", "conditional", "unresolved")
-        ]
+        verdicts = ("supported", "refuted", "conditional", "unresolved")
+        words = [tab.locator(f"li .verdict.{verdict}").first for verdict in verdicts]
         colours = {word.evaluate("(one) => getComputedStyle(one).color") for word in words}
         assert len(colours) == 4
         tab.close()
