@@ -132,7 +132,8 @@ def _answer(along: Mapping[float, Verdict], arms: Iterable[Growing]) -> str:
     still = [own.each(margin) for margin in along for own in arms if along[margin] is Verdict.UNRESOLVED]
     open_parts = [words for i, words in enumerate(PARTS.values()) if any(own[i] is Verdict.UNRESOLVED for own in still)]
     told = where({percent(margin): found for margin, found in along.items()}, "by a margin of ")
-    return f"{told}{f' (whether {joined(open_parts)})' if open_parts else ''}.".capitalize()
+    still_open = f" (whether {joined(open_parts)})" if open_parts else ""
+    return f"That {' and '.join(PARTS.values())}: {told}{still_open}."
 
 
 def _rows(evidence: Evidence, cells: "pd.DataFrame", arms: Mapping[str, Growing]) -> Iterator[tuple[str, ...]]:

@@ -312,21 +312,21 @@ def _missing(chosen: dict[str, list[Chosen]]) -> str:
 def _penalty_rows(
     chosen: dict[str, list[Chosen]], every: dict[float, dict[str, Comparison]]
 ) -> Iterator[tuple[str, ...]]:
-    """Median penalties, or the best rates that have no rates so far off; their ratio; whether B=4 is more robust."""
+    """Penalties, geometric means as in their ratio, or best rates without rates so far off; whether B=4 is lower."""
     words = {"equivalent": "refuted: equal within 5 %", "a lower": "supported", "b lower": "refuted: higher"}
     penalties = (f"B={B:g}: cost off the best rate / at it" for B in (ROBUST, OTHER))
     yield "data", "off by a factor of", *penalties, "ratio", f"lower for B={ROBUST}"
     for steps, factor in STEPS.items():
         for name, pair in chosen.items():
-            medians = (
-                number(float(np.median(one.penalties[steps])))
+            means = (
+                number(float(np.exp(np.log(one.penalties[steps]).mean())))
                 if steps in one.penalties
                 else f"none (best at {number(one.rate)})"
                 for one in pair
             )
             own = every[factor].get(name)
             ends = (compared(own), words.get(own.verdict, own.verdict)) if own else ("not known", "unresolved")
-            yield name, f"{factor:g}", *medians, *ends
+            yield name, f"{factor:g}", *means, *ends
 
 
 def _by_rate(evidence: Evidence, cells: pd.DataFrame, dataset: str) -> Panel:

@@ -25,8 +25,8 @@ WORDS = {
 }
 LEAST = f"more than {answers.percent(1 - MARGINS[0])}"  # of the accuracy of batch training
 COLUMNS = (
-    "data", "epochs, on-line / batch", "ratio", "fewer epochs",
-    "accuracy, on-line / batch", "ratio", "is", f"{LEAST} of batch's",
+    "data", "median epochs, on-line / batch", "ratio of pairs that reach it", "fewer epochs",
+    "median accuracy, on-line / batch", "ratio of pairs", "is", f"{LEAST} of batch's",
 )  # fmt: skip
 
 

@@ -50,7 +50,10 @@ def test_a_last_size_that_ends_fifteen_per_cent_higher_depends_on_the_margin():
     own = found(lambda epoch: np.where(epoch < 1 / 2, 5.5, 4000.0))
     assert own.verdict is Verdict.CONDITIONAL
     assert own.along == {"the margin": {0.05: Verdict.SUPPORTED, 0.1: Verdict.SUPPORTED, 0.25: Verdict.REFUTED}}
-    assert own.plain == "By a margin of 5 % and 10 % yes, by a margin of 25 % no."
+    assert own.plain == (
+        "That the growing batch ends as low and its last size from the start ends higher: "
+        "by a margin of 5 % and 10 % yes, by a margin of 25 % no."
+    )
     assert own.rows[3][-1] == "higher: 0.05 to 0.1 supported; 0.25 refuted"
 
 
@@ -59,7 +62,8 @@ def test_an_answer_that_is_open_says_by_which_margin_and_of_which_part():
     own = module.Growing(Interval(0.7, 0.6, 0.8), Interval(1.3, 1.2, 1.4), 0.5, [])
     told = module._answer({0.1: yes, 0.25: unknown}, [own])
     assert told == (
-        "By a margin of 10 % yes, by a margin of 25 % not decided (whether its last size from the start ends higher)."
+        "That the growing batch ends as low and its last size from the start ends higher: "
+        "by a margin of 10 % yes, by a margin of 25 % not decided (whether its last size from the start ends higher)."
     )
 
 
