@@ -1,5 +1,6 @@
 """The entry of the command line: a verb, a question to Hydra, or a training."""
 
+import atexit
 import gc
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ GC_THRESHOLD = 50_000
 def main() -> int:
     """Run the command line in sys.argv; the exit code is 2 for a mistake in it, 1 if the store does not answer."""
     gc.set_threshold(GC_THRESHOLD)
+    atexit.register(gc.freeze)  # at the end of a process Python collects what no one will use: a second with MLflow
     from harness.app.ending import Result
 
     words = [word for word in sys.argv[1:] if word != AS_JSON]
