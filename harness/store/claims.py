@@ -24,7 +24,8 @@ from harness.store.processes import is_dead, is_of_this_machine
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.tracking import MlflowClient
+
+    from harness.store.client import Client
 
 HEARTBEAT, CLOSED_BY = "heartbeat", "closed_by"  # tags: ms since 1970 of the last sign of life; who closed the run
 BEAT_SECONDS = 10.0
@@ -56,16 +57,12 @@ def _has_begun(run: "Run") -> bool:
     return run.info.status == "FINISHED" or bool(run.data.params and run.data.tags.get(CLAIM) != NONE)
 
 
-def rivals(client: "MlflowClient", experiment: str, signature: str, own: str | None = None) -> list["Run"]:
-    """The runs of a cell that are finished, with their tables, or open, but for those of dead processes.
-
-    The filter has one clause: each further one makes MLflow's search slower by a millisecond.
-    """
-    found = client.search_runs([experiment], f"tags.signature = '{signature}'", 1, 1000)
-    return [run for run in found if run.info.run_id != own and _counts(client, run)]
+def rivals(client: "Client", experiment: str, signature: str, own: str | None = None) -> list["Run"]:
+    """The runs of a cell that are finished, with their tables, or open, but for those of dead processes."""
+    return [run for run in client.tagged(experiment, "signature", signature, own) if _counts(client, run)]
 
 
-def _counts(client: "MlflowClient", run: "Run") -> bool:
+def _counts(client: "Client", run: "Run") -> bool:
     """As `Store.finished_cell` and `Store.claimed_cells` have it: a run that only one of them saw would never end."""
     if run.data.tags.get("kind") != "cell" or not is_sound(run, client.tracking_uri):
         return False
@@ -79,7 +76,7 @@ def is_claim(run: "Run") -> bool:
     return HEARTBEAT in run.data.tags
 
 
-def acquire(client: "MlflowClient", experiment: str, signature: str, own: str) -> bool:
+def acquire(client: "Client", experiment: str, signature: str, own: str) -> bool:
     """Whether the cell is this run's to train, or to finish; the run is in the store already."""
     deadline = time.monotonic() + DECIDING_SECONDS
     while True:
@@ -89,7 +86,7 @@ def acquire(client: "MlflowClient", experiment: str, signature: str, own: str) -
         time.sleep(LOOK_SECONDS)
 
 
-def _acquire_late(client: "MlflowClient", run_id: str) -> bool:
+def _acquire_late(client: "Client", run_id: str) -> bool:
     """The same for a run that was trained while the store was away, or did not take its end and called it FAILED."""
     run = client.get_run(run_id)
     if run.info.status != "RUNNING":
@@ -97,7 +94,7 @@ def _acquire_late(client: "MlflowClient", run_id: str) -> bool:
     return acquire(client, run.info.experiment_id, run.data.tags["signature"], run_id)
 
 
-def finish(client: "MlflowClient", state: dict[str, Any], status: str, end: int, training: bool) -> None:
+def finish(client: "Client", state: dict[str, Any], status: str, end: int, training: bool) -> None:
     """End the run of a journal with this state; a cell that has another run by now ends KILLED, and state `taken`.
 
     training: the process that ends the run has trained it. If its claim is young then, nobody has closed the run.
@@ -123,7 +120,7 @@ def finish(client: "MlflowClient", state: dict[str, Any], status: str, end: int,
         client.set_terminated(run_id, "KILLED", end)
 
 
-def taken_over(client: "MlflowClient", state: Mapping[str, Any], status: str) -> bool:
+def taken_over(client: "Client", state: Mapping[str, Any], status: str) -> bool:
     """Whether another process has closed the run and its cell has another run; else it has its own outcome again.
 
     state: of the run's journal. A run without a claim (a sweep, or under rerun=all) gives way to nobody.
@@ -140,7 +137,7 @@ def taken_over(client: "MlflowClient", state: Mapping[str, Any], status: str) ->
     return False
 
 
-def _restore_outcome(client: "MlflowClient", state: Mapping[str, Any]) -> None:
+def _restore_outcome(client: "Client", state: Mapping[str, Any]) -> None:
     """Whoever closed the run has called it killed, perhaps after its own outcome was sent."""
     run_id = state["run_id"]
     if client.get_run(run_id).data.tags.get(OUTCOME) != KILLED:
@@ -158,7 +155,7 @@ class Heartbeat:
     state: of the run's journal; its `run_id` is None while the store has not created the run.
     """
 
-    def __init__(self, client: "MlflowClient", state: Mapping[str, Any]) -> None:
+    def __init__(self, client: "Client", state: Mapping[str, Any]) -> None:
         self._client, self._state = client, state
         self._closing, self._lock, self._taken = threading.Event(), threading.Lock(), False
 
@@ -232,7 +229,7 @@ def is_abandoned(tags: Mapping[str, str]) -> bool:
     return False
 
 
-def try_to_delete(client: "MlflowClient", run_id: str) -> bool:
+def try_to_delete(client: "Client", run_id: str) -> bool:
     """Delete a run in which nothing was trained, so that no table shows it; False: the store is away."""
     with suppress(Exception), unreachable_errors():
         client.delete_run(run_id)

@@ -25,7 +25,8 @@ from harness.store.redaction import print_traceback, redacted
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment
-    from mlflow.tracking import MlflowClient
+
+    from harness.store.client import Client
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class RefusedError(UnreachableError):
     """The store answers other questions, but does not take this; it may after somebody has changed something there."""
 
 
-def connect(experiment_id: str | None = None) -> tuple["MlflowClient", str]:
+def connect(experiment_id: str | None = None) -> tuple["Client", str]:
     """A client of the store (created if it is not there yet) and the id of the experiment that runs go to.
 
     experiment_id: of a sweep that is under way; then nothing is asked of a server, which may be away.
@@ -98,7 +99,7 @@ def _unless_locked(ask: Callable[[], T]) -> T:
             time.sleep(LOCKED_PAUSE)
 
 
-def _own_experiment(client: "MlflowClient", uri: str) -> "Experiment":
+def _own_experiment(client: "Client", uri: str) -> "Experiment":
     own = client.get_experiment_by_name(_experiment()) or _created(client, uri)
     if not places.names_store_of(uri, str(Path.cwd())):
         return own
@@ -120,7 +121,7 @@ def import_libraries() -> None:
         importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
 
 
-def _created(client: "MlflowClient", uri: str) -> "Experiment":
+def _created(client: "Client", uri: str) -> "Experiment":
     import mlflow
     from mlflow.entities import ViewType
 
@@ -131,7 +132,7 @@ def _created(client: "MlflowClient", uri: str) -> "Experiment":
     return client.get_experiment(client.create_experiment(_experiment(), place))
 
 
-def connect_to_read() -> tuple["MlflowClient", str]:
+def connect_to_read() -> tuple["Client", str]:
     """The same for a store that exists: nothing is created, and no setting of the process is changed."""
     opening.check_exists()
     uri = opening.address()

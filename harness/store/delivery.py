@@ -15,10 +15,9 @@ from harness.store.claims import PROVISIONAL
 from harness.store.connection import RefusedError, UnreachableError, reason
 from harness.store.journal import Journal
 from harness.store.journal_files import FIELDS, Operation
-from harness.store.names import hidden
 
 if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
+    from harness.store.client import Client
 
 MAX_ITEMS, MOST = 1000, {"params": 100, "tags": 100, "metrics": 1000}  # MLflow's limits for one call: all, each
 TRAINING_TIMEOUT = "5"  # seconds that a request may take while training waits
@@ -27,7 +26,7 @@ NAMES = {"create": "a run", "files": "artifacts", "params": "parameters", "finis
 MOST_NAMED = 3  # artifacts
 
 
-def send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool) -> None:
+def send(client: "Client", journal: Journal, operations: list[Operation], training: bool) -> None:
     """Send one group of operations from the journal to MLflow; sent twice, they have the effect of one.
 
     training: wait less long for an answer, and raise an error that is none of a store, as it is a mistake in a program.
@@ -71,7 +70,7 @@ def _is_of_a_store(error: Exception, one: Operation) -> bool:
     return isinstance(error, MlflowException | OSError) or one.kind == "files"
 
 
-def _failure(client: "MlflowClient", journal: Journal, one: Operation, error: Exception) -> UnreachableError:
+def _failure(client: "Client", journal: Journal, one: Operation, error: Exception) -> UnreachableError:
     """What an error means, once the store was asked something else."""
     refused = RefusedError(f"{_named(journal, one)}: {reason(error)}")
     if one.kind != "files" and not connection.is_answer(error):
@@ -99,7 +98,7 @@ def _named(journal: Journal, one: Operation) -> str:
     return f"{kind} {', '.join(files[:MOST_NAMED])}{more}"
 
 
-def _send(client: "MlflowClient", journal: Journal, operations: list[Operation], training: bool) -> None:
+def _send(client: "Client", journal: Journal, operations: list[Operation], training: bool) -> None:
     kind, content = operations[0].kind, operations[0].content
     run_id = journal.state["run_id"]
     match kind:
@@ -118,7 +117,7 @@ def _send(client: "MlflowClient", journal: Journal, operations: list[Operation],
             _log(client, run_id, operations)
 
 
-def _log_files(client: "MlflowClient", run_id: str, folder: Path) -> None:
+def _log_files(client: "Client", run_id: str, folder: Path) -> None:
     """Send the files of a folder. To a server each by itself, and those that arrive are deleted here: of a server that
     loses some requests, the next attempt asks for less. Raises what MLflow raises.
     """
@@ -135,7 +134,7 @@ def _log_files(client: "MlflowClient", run_id: str, folder: Path) -> None:
         raise failures[0]
 
 
-def _log_place(client: "MlflowClient", run_id: str, folder: Path, place: Path) -> Iterator[Exception]:
+def _log_place(client: "Client", run_id: str, folder: Path, place: Path) -> Iterator[Exception]:
     """Send the files of one folder; what failed. A proxy may answer an upload with a page of HTML: they are listed."""
     inside, sent = place.relative_to(folder).as_posix() if place != folder else None, []
     for file in sorted(filter(Path.is_file, place.iterdir())):
@@ -155,7 +154,7 @@ def _log_place(client: "MlflowClient", run_id: str, folder: Path, place: Path) -
             yield OSError(f"{path} is not in the store after it was sent")
 
 
-def end_provisionally(client: "MlflowClient", journal: Journal) -> None:
+def end_provisionally(client: "Client", journal: Journal) -> None:
     """End a run as FAILED whose own end waits for what the store refuses; its own end is sent after that."""
     from mlflow.exceptions import MlflowException
 
@@ -171,7 +170,7 @@ def end_provisionally(client: "MlflowClient", journal: Journal) -> None:
         journal.save()
 
 
-def _restore_tags(client: "MlflowClient", journal: Journal) -> None:
+def _restore_tags(client: "Client", journal: Journal) -> None:
     """Set again what `end_provisionally` has set otherwise."""
     own: dict[str, str] = {}
     for one in journal.operations(0, journal.state["offset"]):
@@ -183,7 +182,7 @@ def _restore_tags(client: "MlflowClient", journal: Journal) -> None:
             client.delete_tag(journal.state["run_id"], key)
 
 
-def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any], asking: bool) -> None:
+def _create(client: "Client", journal: Journal, content: Mapping[str, Any], asking: bool) -> None:
     """Create the run, once: if the answer to an earlier attempt was lost, a run carries the journal's name.
 
     A search comes first even when the run cannot exist yet: a store that hangs should hang on a search.
@@ -193,15 +192,14 @@ def _create(client: "MlflowClient", journal: Journal, content: Mapping[str, Any]
     if asking and claims.rivals(client, experiment, content["tags"]["signature"]):
         journal.forget()
         raise claims.TakenError
-    of_journal = f"tags.`{hidden('journal')}` = '{name}'"
-    found = [] if asking else client.search_runs([experiment], of_journal, 1, 1)
+    found = [] if asking else client.tagged(experiment, "journal", name)
     if not found:
         tags = {**content["tags"], "journal": name}
         found = [client.create_run(experiment, content["time"], tags, content["name"])]
     journal.state["run_id"] = found[0].info.run_id
 
 
-def _log(client: "MlflowClient", run_id: str, operations: list[Operation]) -> None:
+def _log(client: "Client", run_id: str, operations: list[Operation]) -> None:
     """Parameters, tags and points, in as few requests as MLflow allows; the last value of a tag counts.
 
     A point that is sent twice is one: it carries the time at which it was measured.
@@ -229,7 +227,7 @@ def _request(left: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {name: items for name, items in taken.items() if items}
 
 
-def _log_dataset(client: "MlflowClient", run_id: str, content: Mapping[str, Any]) -> None:
+def _log_dataset(client: "Client", run_id: str, content: Mapping[str, Any]) -> None:
     """If two runs log the same new dataset at once, MLflow refuses one; its second attempt finds the dataset."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException

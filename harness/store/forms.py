@@ -13,7 +13,8 @@ from harness.store.places import path_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.tracking import MlflowClient
+
+    from harness.store.client import Client
 
 TABLES, WEIGHTS = ("history.csv", "replicas.csv"), "weights.npz"  # of a cell: files that a finished run has
 MOST_LOOKS = 100
@@ -88,7 +89,7 @@ def check_run(run: "Run", store_uri: str) -> None:
         raise ConfigError(f"run {run.info.run_id}: {what}", f"{allowed}, as the harness writes it {AGAIN}", value)
 
 
-def lost_file(client: "MlflowClient", run: "Run") -> str:
+def lost_file(client: "Client", run: "Run") -> str:
     """A table of a finished cell that is missing or empty, or weights that are empty; empty text if it is whole.
 
     A power cut may have emptied them, if an earlier version wrote the run. Raises what MLflow raises.
@@ -98,7 +99,7 @@ def lost_file(client: "MlflowClient", run: "Run") -> str:
     return lost[0] if lost else ""
 
 
-def _sizes(client: "MlflowClient", run: "Run") -> dict[str, int | None]:
+def _sizes(client: "Client", run: "Run") -> dict[str, int | None]:
     """Bytes of the files above that are there; None if the store does not know."""
     folder = path_of(run.info.artifact_uri)
     if not folder:

@@ -19,7 +19,8 @@ from harness.store.redaction import redacted
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.store.entities import PagedList
-    from mlflow.tracking import MlflowClient
+
+    from harness.store.client import Client
 
 FINISHED = "attributes.status = 'FINISHED'"
 FINISHED_CELL = f"{FINISHED} and tags.kind = 'cell'"
@@ -32,7 +33,7 @@ PAGE = 50_000  # runs: the most that MLflow gives at once
 class Runs:
     """The runs of an experiment of an open tracking store."""
 
-    def __init__(self, client: "MlflowClient", experiment_id: str) -> None:
+    def __init__(self, client: "Client", experiment_id: str) -> None:
         self.client, self.experiment_id = client, experiment_id
         self._left_out: set[str] = set()  # runs of which that was said
 

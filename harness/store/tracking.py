@@ -19,7 +19,8 @@ from harness.store.writer import REFUSAL_SECONDS, RunWriter
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from mlflow.tracking import MlflowClient
+
+    from harness.store.client import Client
 
 ORIGIN = "origin"  # tag of an unpacked run: its id in the store that trained it
 REPORT = "report.html"  # of a sweep
@@ -48,7 +49,7 @@ class Delivery(NamedTuple):
 class Store(Runs):
     """An open tracking store and the experiment that runs go to. undelivered: the folder of the journals."""
 
-    def __init__(self, client: "MlflowClient", experiment_id: str, undelivered: Path) -> None:
+    def __init__(self, client: "Client", experiment_id: str, undelivered: Path) -> None:
         super().__init__(client, experiment_id)
         self.undelivered = undelivered
         self._before: RunWriter | None = None  # of the run that was started last

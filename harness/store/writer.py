@@ -26,7 +26,8 @@ from harness.store.redaction import redacted
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow.tracking import MlflowClient
+
+    from harness.store.client import Client
 
 FLUSH_SECONDS = 2.0  # between deliveries
 AT_ONCE = ("create", "finish")  # kinds of operations that wait for no others: who looks sees a run that is open, or not
@@ -48,7 +49,7 @@ class RunWriter:
     """
 
     def __init__(
-        self, journal: Journal, client: "MlflowClient", training: bool = True, before: "RunWriter | None" = None
+        self, journal: Journal, client: "Client", training: bool = True, before: "RunWriter | None" = None
     ) -> None:
         self.journal, self._client, self._training = journal, client, training
         self.seconds = 0.0

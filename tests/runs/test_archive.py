@@ -29,6 +29,7 @@ from harness.runs.archive_checks import RUN, Refused, checked_points, checked_ru
 from harness.runs.archive_unpacking import _without_foreign
 from harness.runs.archive_writing import file_digest
 from harness.store import Bulk, Store, bulk
+from harness.store.rows import Tables
 from harness.store.client import Client
 
 SWEEP = ("-m", "batch_size=8,16", "dataset=iris", "seeds=2", "epochs=3")
@@ -114,7 +115,7 @@ def _described(client, run, ids):
 
 def through_the_client(patch):
     """As with a server, which gives new ids."""
-    patch.setattr(Bulk, "of", lambda uri: None)
+    patch.setattr(Tables, "of", lambda uri: None)
 
 
 @pytest.mark.parametrize("client", [False, True], ids=["tables", "client"])

@@ -220,13 +220,13 @@ class Process:
     )
 
     def __init__(self, monkeypatch, n=None, after=False):
-        from mlflow.tracking import MlflowClient
+        from harness.store.client import Client
 
         self.n_writes, self.n, self.after, self.dead = 0, n, after, False
         self.journals = []
         monkeypatch.setattr(Journal, "__init__", self._noted(Journal.__init__))
         for name in self.CALLS:
-            monkeypatch.setattr(MlflowClient, name, self._mortal(getattr(MlflowClient, name)))
+            monkeypatch.setattr(Client, name, self._mortal(getattr(Client, name)))
         for name in ("append", "save"):
             monkeypatch.setattr(Journal, name, self._mortal(getattr(Journal, name)))
         monkeypatch.setattr(Journal, "release", self._released(Journal.release))

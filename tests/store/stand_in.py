@@ -58,6 +58,9 @@ class Client:
         token = filter_string.split("'")[1] if filter_string else None
         return self._call(lambda: [run for run in self.runs.values() if run.tags["journal"] == token][:1])
 
+    def tagged(self, experiment, key, text, besides=None):
+        return self.search_runs([experiment], f"tags.{key} = '{text}'")
+
     def create_run(self, experiment, time, tags, name):
         return self._call(lambda: self._create(name, tags))
 

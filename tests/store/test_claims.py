@@ -94,9 +94,9 @@ def test_the_smaller_run_id_alone_would_not_decide():
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    from mlflow.tracking import MlflowClient
+    from harness.store.client import Client
 
-    return MlflowClient(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+    return Client(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
 
 
 @pytest.fixture

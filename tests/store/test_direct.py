@@ -10,7 +10,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from harness.store.bulk import Bulk
+from harness.store.direct import Direct
 from harness.store.client import Client
 
 
@@ -54,7 +54,7 @@ BATCH = st.tuples(
 @given(batches=st.lists(BATCH, max_size=4), again=st.booleans())
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_run_reads_as_if_mlflow_had_written_it(uri, batches, again):
-    ours, theirs, bulk = MlflowClient(uri), MlflowClient(uri), Bulk.of(uri)
+    ours, theirs, bulk = MlflowClient(uri), MlflowClient(uri), Direct.of(uri)
     own, other = new_run(ours), new_run(theirs)
     for metrics, params, tags in batches:
         items = [Param(*item) for item in params.items()], [RunTag(*item) for item in tags.items()]
@@ -80,7 +80,7 @@ LEFT = {
 
 @pytest.mark.parametrize("what", LEFT)
 def test_what_mlflow_changes_or_refuses_is_left_to_it(uri, what):
-    client, bulk = MlflowClient(uri), Bulk.of(uri)
+    client, bulk = MlflowClient(uri), Direct.of(uri)
     run_id = new_run(client)
     client.log_batch(run_id, params=[Param("there", "1")])
     before = contents(client, run_id)
@@ -114,7 +114,7 @@ def test_what_the_database_does_not_take_is_left_to_mlflow(tmp_path, folder, uri
     """Locked by another program; the wait is SQLite's, shortened here."""
     import sqlalchemy
 
-    bulk, run_id = Bulk.of(uri), new_run(MlflowClient(uri))
+    bulk, run_id = Direct.of(uri), new_run(MlflowClient(uri))
     bulk._engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args={"timeout": 0.1})
     with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -126,11 +126,11 @@ def test_a_database_that_is_gone_is_not_made_anew(tmp_path):
     path = tmp_path / "a b.db"
     client = MlflowClient(f"sqlite:///{path}")
     client.create_experiment("here")
-    bulk = Bulk.of(f"sqlite:///{path}")
+    bulk = Direct.of(f"sqlite:///{path}")
     assert bulk.log(new_run(client), [Metric("a", 1.0, 0, 0)], [], [])
     path.unlink()
     assert not bulk.log("0" * 32, [Metric("a", 1.0, 0, 0)], [], [])
-    assert Bulk.of(f"sqlite:///{path}") is None
+    assert Direct.of(f"sqlite:///{path}") is None
     assert not path.exists()
 
 
@@ -138,4 +138,4 @@ def test_a_database_that_is_gone_is_not_made_anew(tmp_path):
     "uri", ["http://127.0.0.1:1", "postgresql://nobody@nowhere/none", "sqlite:////nowhere/none.db"]
 )
 def test_any_other_store_has_none(uri):
-    assert Bulk.of(uri) is None
+    assert Direct.of(uri) is None

@@ -1,0 +1,117 @@
+"""The tables of a store that is a SQLite database: MLflow's client takes milliseconds for each row of a run.
+
+Where MLflow's tables are not as expected, or the store is a server, there are none, and the client does it.
+"""
+
+import sqlite3
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+CONTEXT = "mlflow.data.context"  # tag of a run's dataset: what it was used for
+Point = tuple[str, float, int, int]  # key, value, milliseconds since 1970, step
+DATASET = ("name", "digest", "source_type", "source", "schema", "profile")  # fields of MLflow's Dataset
+# What is done with a row that is there: of a tag, of any, of a last point
+NEW_VALUE = "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value"
+AS_IT_IS = "ON CONFLICT DO NOTHING"
+LATER = """ON CONFLICT (key, run_uuid) DO UPDATE
+    SET value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
+    WHERE (excluded.step, excluded.timestamp, excluded.value)
+        > (latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"""
+WRITTEN: dict[str, tuple[str, ...]] = {  # the columns that rows are written to; all others must take none
+    "runs": ("run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id", "status", "start_time",
+             "end_time", "source_version", "lifecycle_stage", "artifact_uri", "experiment_id"),
+    "tags": ("key", "value", "run_uuid"),
+    "params": ("key", "value", "run_uuid"),
+    "metrics": ("key", "value", "timestamp", "run_uuid", "step", "is_nan"),
+    "latest_metrics": ("key", "value", "timestamp", "step", "is_nan", "run_uuid"),
+    "datasets": ("dataset_uuid", "experiment_id", "name", "digest", "dataset_source_type", "dataset_source",
+                 "dataset_schema", "dataset_profile"),
+    "inputs": ("input_uuid", "source_type", "source_id", "destination_type", "destination_id", "step"),
+    "input_tags": ("input_uuid", "name", "value"),
+}  # fmt: skip
+
+
+class Tables:
+    """They keep no connection open."""
+
+    def __init__(self, engine: "sqlalchemy.Engine") -> None:
+        self._engine = engine
+
+    @classmethod
+    def of(cls, uri: str) -> "Self | None":
+        """None unless the store is a SQLite database with the tables of WRITTEN. One that is gone is not made anew."""
+        import sqlalchemy
+
+        if not uri.startswith("sqlite:"):
+            return None
+        url = sqlalchemy.make_url(uri)
+        if url.query or not url.database:
+            return None
+        place = f"{Path(url.database).absolute().as_uri()}?mode=rw"
+        engine = sqlalchemy.create_engine(
+            "sqlite://", creator=lambda: sqlite3.connect(place, uri=True), poolclass=sqlalchemy.NullPool
+        )
+        try:
+            with engine.connect() as connection:
+                return cls(engine) if all(_fits(connection, *item) for item in WRITTEN.items()) else None
+        except sqlalchemy.exc.SQLAlchemyError:
+            return None
+
+    def _insert(
+        self, connection: "sqlalchemy.Connection", table: str, *rows: tuple[Any, ...], conflict: str = ""
+    ) -> None:
+        """As the driver takes it: SQLAlchemy's own form costs more time than the database.
+
+        conflict: what is done with a row that is there.
+        """
+        if rows:
+            names = ", ".join(f'"{name}"' for name in WRITTEN[table])
+            signs = ", ".join("?" * len(WRITTEN[table]))
+            connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({signs}) {conflict}", list(rows))
+
+    def _link(
+        self, connection: "sqlalchemy.Connection", experiment: int, run_id: str, dataset: Mapping[str, str | None]
+    ) -> None:
+        """Make a dataset an input of a run, unless it is one. dataset: DATASET and `context`."""
+        source, link = self._dataset(connection, experiment, dataset), uuid.uuid4().hex
+        question = "SELECT 1 FROM inputs WHERE source_type = 'DATASET' AND source_id = ? AND destination_id = ?"
+        if not connection.exec_driver_sql(question, (source, run_id)).scalar():
+            self._insert(connection, "inputs", (link, "DATASET", source, "RUN", run_id, 0))
+            self._insert(connection, "input_tags", (link, CONTEXT, dataset["context"]))
+
+    def _dataset(self, connection: "sqlalchemy.Connection", experiment: int, dataset: Mapping[str, str | None]) -> str:
+        """The id of the dataset, which is written if the experiment does not have it."""
+        question = "SELECT dataset_uuid FROM datasets WHERE experiment_id = ? AND name = ? AND digest = ?"
+        same, new = (experiment, dataset["name"], dataset["digest"]), uuid.uuid4().hex
+        found = connection.exec_driver_sql(question, same).scalar()
+        if found is None:
+            fields = (dataset[name] for name in DATASET)
+            self._insert(connection, "datasets", (new, experiment, *fields))
+        return str(found or new)
+
+    def _write_points(
+        self, connection: "sqlalchemy.Connection", run_id: str, chunks: Iterable[Sequence[Point]]
+    ) -> None:
+        """A point that is there already stays one. The last point of a key is the one of the greatest step, then time,
+        then value, as in MLflow's own store.
+        """
+        last: dict[str, tuple[int, int, float]] = {}
+        for points in chunks:
+            rows = ((key, value, time, run_id, step, False) for key, value, time, step in points)
+            self._insert(connection, "metrics", *rows, conflict=AS_IT_IS)
+            for key, value, time, step in points:
+                last[key] = max(last.get(key, (step, time, value)), (step, time, value))
+        lasts = ((key, value, time, step, False, run_id) for key, (step, time, value) in last.items())
+        self._insert(connection, "latest_metrics", *lasts, conflict=LATER)
+
+
+def _fits(connection: "sqlalchemy.Connection", table: str, columns: Sequence[str]) -> bool:
+    """Whether a row of these columns can be written."""
+    there = connection.exec_driver_sql(f"PRAGMA table_info({table})").all()
+    needed = {name for _, name, _, must_have_value, default, _ in there if must_have_value and default is None}
+    return needed <= set(columns) <= {row[1] for row in there}
