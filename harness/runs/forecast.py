@@ -10,7 +10,7 @@ import numpy as np
 from harness.config import ConfigError
 from harness.report import duration
 from harness.runs.grid import GridCell
-from harness.runs.recording import load_dataset
+from harness.runs.kept import load_dataset
 from harness.training import Cell, estimate_seconds, least_bytes, pass_seconds
 
 SAME_TIME = ("learning_rate", "reduction")  # keys on which the time of a cell hardly depends
@@ -25,27 +25,36 @@ PRIOR_SECONDS = 3.0  # of training, after which the speed of the cells counts as
 class Forecast:
     """seconds: signature -> estimated wall seconds of a cell. workers: that train at the same time.
 
-    rough: some cells were not estimated by themselves. done: signatures of cells that have ended. told: when a line
-    was last said, in seconds since 1970 as `started`.
+    rough: some cells were not estimated by themselves. told: when a line was last said, in seconds since 1970 as
+    `started`.
     """
 
     seconds: dict[str, float]
     workers: int = 1
     rough: bool = False
     started: float = field(default_factory=time.time)
-    done: set[str] = field(default_factory=set)
     told: float = field(default_factory=time.time)
+    _done: set[str] = field(default_factory=set)  # signatures of cells that have ended
+    _spent: float = 0.0  # their estimated seconds: a sweep asks at each checkpoint, and may have many cells
+
+    def __post_init__(self) -> None:
+        self._of_all = sum(self.seconds.values())
+
+    def ended(self, cells: Iterable[str]) -> None:
+        """Count cells, of which some may have been counted, as done."""
+        new = (self.seconds.keys() & cells) - self._done
+        self._done |= new
+        self._spent += sum(self.seconds[cell] for cell in new)
 
     @property
     def total(self) -> float:
         """Estimated wall seconds of the command."""
-        trained = sum(self.seconds.values()) / self.workers
+        trained = self._of_all / self.workers
         return trained + pass_seconds(trained) + ANSWER_SECONDS
 
     def left(self, share: float = 0.0, of: str = "") -> float:
         """Wall seconds until the end, with the cells that are done and a share of another one."""
-        spent = sum(self.seconds.get(cell, 0.0) for cell in self.done) + share * self.seconds.get(of, 0.0)
-        spent /= self.workers
+        spent = (self._spent + share * self.seconds.get(of, 0.0)) / self.workers
         return max(0.0, self.total - spent) * (self.elapsed + PRIOR_SECONDS) / (spent + PRIOR_SECONDS)
 
     @property
@@ -54,7 +63,7 @@ class Forecast:
 
     def state(self, share: float = 0.0, of: str = "") -> str:
         """3 of 12 cells, about 40 s left."""
-        return f"{len(self.done)} of {len(self.seconds)} cells, about {duration(self.left(share, of))} left"
+        return f"{len(self._done)} of {len(self.seconds)} cells, about {duration(self.left(share, of))} left"
 
     def part(self, share: float = 0.0, of: str = "") -> float:
         """Of the command's time, 0 to 1."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import numpy as np
 
 from harness.report import png, shortened
-from harness.runs.recording import load_dataset
+from harness.runs.kept import load_dataset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from harness.analysis import n_comparisons, too_few_seeds
 from harness.config import Config, labels
 from harness.data import Doubt
 from harness.report import duration
-from harness.runs.recording import Loader, load_dataset
+from harness.runs.kept import Loader, load_dataset
 from harness.store import Store
 from harness.training import Cell, Identity, estimate_seconds, identify, with_task
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from harness.runs.grid import GridCell
-    from harness.runs.recording import Loader
+    from harness.runs.kept import Loader
 
 MODEL = "model"  # folder of a run, and the tag that says which replica it is, or why there is none
 NONE = "none: half of the replicas or more diverged"

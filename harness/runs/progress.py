@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from harness.training import Budget, Latest, Outcome, Plan, Record, quartiles
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from harness.runs.forecast import Forecast
 
 WATCH_SECONDS = 2.0  # between looks at cells that workers train, at least
@@ -54,22 +56,31 @@ class CellProgress(_Live):
         self.title = f"cell {number + 1}/{n_cells}  {name}"
         self.forecast, self.cell, self.live = forecast if forecast and forecast.seconds else None, cell, live
         super().__init__(self.title, 1.0, live, timed=self.forecast is None)
-        self.cost, self.latest, self._warned = float("nan"), Latest(), False
+        self.latest, self._warned = Latest(), False
+        self._costs: ArrayLike = [float("nan")]
+
+    @property
+    def cost(self) -> float:
+        """Median training cost per example over all replicas, at the last checkpoint."""
+        return float(quartiles(self._costs)[1])
 
     def show(self, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the cell."""
-        self.cost = _cost(self.latest, record)
-        part, state = share(budget, record), _state(plan, record, self.cost)
-        if self.forecast and self.live:
-            left = self.forecast.state(part, self.cell)
-            _say_now_and_then(self, self.forecast, left)
-            part = self.forecast.part(part, self.cell)
-            state = f"{state}  {left.partition(', about ')[2]:<10}"
+        self._costs = self.latest.take(record)["train_cost"]
+        part, forecast = share(budget, record), self.forecast if self.live else None
+        if self.bar.disable:  # nobody sees a line: none is composed
+            if forecast:
+                _say_now_and_then(self, forecast, part, self.cell)
+            return
+        state = _state(plan, record, self.cost)
+        if forecast:
+            state = f"{state}  {forecast.state(part, self.cell).partition(', about ')[2]:<10}"
+            part = forecast.part(part, self.cell)
         self.bar.update(self.task, completed=part, right=state)
 
     def __exit__(self, *error: Any) -> None:
         if self.forecast:
-            self.forecast.done.add(self.cell)
+            self.forecast.ended([self.cell])
         super().__exit__(*error)
 
     def warn(self, message: str) -> None:
@@ -111,19 +122,19 @@ class Watch(_Live):
         while not self._closed.wait(max(WATCH_SECONDS, spent / WATCH_SHARE)):
             begun = time.perf_counter()
             try:
-                self.forecast.done |= set(self.ended()) & self.forecast.seconds.keys()
+                self.forecast.ended(self.ended())
             except Exception:  # a store that is away has said so elsewhere
                 continue
             finally:
                 spent = time.perf_counter() - begun
-            _say_now_and_then(self, self.forecast, self.forecast.state())
+            _say_now_and_then(self, self.forecast)
             self.bar.update(self.task, completed=self.forecast.part(), right=self.forecast.state())
 
 
-def _say_now_and_then(shown: _Live, forecast: "Forecast", state: str) -> None:
+def _say_now_and_then(shown: _Live, forecast: "Forecast", part: float = 0.0, of: str = "") -> None:
     """Where no live line is shown."""
     if shown.bar.disable and forecast.is_due():
-        shown.console.print(state, markup=False, soft_wrap=True)
+        shown.console.print(forecast.state(part, of), markup=False, soft_wrap=True)
 
 
 class SweepProgress(_Live):
@@ -135,7 +146,8 @@ class SweepProgress(_Live):
 
     def show(self, label: str, plan: Plan, budget: Budget, record: Record) -> None:
         """A checkpoint of the present cell."""
-        state = f"{label}  {_state(plan, record, _cost(self.latest, record))}"
+        cost = float(quartiles(self.latest.take(record)["train_cost"])[1])
+        state = f"{label}  {_state(plan, record, cost)}"
         self.bar.update(self.task, completed=self.done + share(budget, record), right=state)
 
     def tell(self, message: str) -> None:
@@ -152,11 +164,6 @@ class SweepProgress(_Live):
 def _state(plan: Plan, record: Record, cost: float) -> str:
     """Of one width: the bar has the rest of a narrow terminal, and would jump."""
     return f"epoch {plan.passes.epoch(record.update):.4g}  cost {cost:.3g}".ljust(25)
-
-
-def _cost(latest: Latest, record: Record) -> float:
-    """Median training cost per example over all replicas."""
-    return float(quartiles(latest.take(record)["train_cost"])[1])
 
 
 def share(budget: Budget, record: Record) -> float:

@@ -5,9 +5,10 @@ Knows no Hydra: a sweep is the run id of its parent, so any launcher will do.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ import numpy as np
 import yaml
 
 from harness import __version__
-from harness.config import Config, ConfigError, DatasetConfig, clipping, flatten, labels
-from harness.data import Dataset, load, load_stored
+from harness.config import Config, ConfigError, clipping, flatten, labels
+from harness.data import Dataset
 from harness.network import Parameters
 from harness.report import BASELINES, about_data, harmless, number
 from harness.runs.jobs import Assignment, Job, SweepContext
+from harness.runs.kept import draw_kept, load_dataset
 from harness.runs.live_curves import LiveCurves
 from harness.runs.models import write_model
 from harness.runs.pictures import LATER, MOST_DRAWN, draw_cell
@@ -47,19 +49,9 @@ if TYPE_CHECKING:
     from harness.training import CellResult, Identity, Plan
 
 
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, if PyYAML was built with it: in Python it takes 6 ms
 NO_CHARTS = ("baseline/", "best/")  # of a summary: no metrics, as a chart of each would stand before the curves
-Loader = Callable[[DatasetConfig], Dataset]
 Warn = Callable[[str], None]
-
-
-def keeping(n_datasets: int, load: Loader = load) -> Loader:
-    """A loader that keeps the datasets of the last so many configurations."""
-    kept = lru_cache(n_datasets)(lambda text: load(DatasetConfig(**json.loads(text))))
-    return lambda config: kept(json.dumps(asdict(config), sort_keys=True))
-
-
-load_dataset = keeping(4)  # the cells of a sweep share one copy; raises ConfigError
-load_stored_dataset = keeping(4, load_stored)  # the same for configurations that come from a store
 
 
 def source_tags() -> dict[str, str]:
@@ -86,9 +78,9 @@ def record_cell(config: Config, store: "Store", sweep: SweepContext | None, job:
         ) as progress,
     ):
         _refuse_another(asked, own)
-        cell = Cell(config, dataset)
-        run.params(params(config, cell.plan))
+        cell = Cell(config, dataset, draw_kept)
         _write_provenance(run, config, dataset, job, cell.plan.sizes[0])
+        run.params(params(config, cell.plan))
         _warn_if_clipped(config, cell.plan, run, progress)
         curves = LiveCurves(run, cell.plan, cell.budget, tables.score_of(config))
         for record in cell.train():
@@ -158,7 +150,7 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
     """What is needed to repeat the cell, before it is trained: a cell that fails is to be repeated, too."""
     run.dataset(dataset.name, dataset.digest, config.dataset.load, len(dataset.X), n_inputs)
     with run.files() as folder:
-        config_text = yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+        config_text = yaml.dump(asdict(config), Dumper=DUMPER, sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(redacted(config_text), encoding="utf8")
         with pinned_blas(config.threads):  # as many threads as will train
             about = {**environment(config.engine), "overrides": job.overrides, "launcher": job.launcher}
@@ -245,7 +237,7 @@ def weights(parameters: Parameters) -> dict[str, Any]:
 
 def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFrame", summary: dict[str, float]) -> str:
     """The run's description: how it ended and its main figures, in Markdown."""
-    counts = replicas["outcome"].value_counts()
+    counts = Counter(replicas["outcome"])
     ended = ", ".join(f"{counts[o]} of {len(replicas)} replicas {o}" for o in Outcome if o in counts)
     score = tables.score_of(config)
     names = [name for name in (score, f"balanced_{score}") if f"final_test_{name}" in replicas]

@@ -15,8 +15,8 @@ from harness.inference import plan_looks
 from harness.report import duration
 from harness.runs import grid, parent
 from harness.runs.grid import GridCell, Loader
+from harness.runs.kept import load_dataset
 from harness.runs.loading import load_sweep
-from harness.runs.recording import load_dataset
 from harness.store import Store, UnreachableError
 from harness.training import Identity, identify
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from harness.analysis import SEED, interruption, usable
 from harness.config import Config, ConfigError, config_from, flatten
+from harness.runs.kept import Loader, load_dataset, load_stored_dataset
 from harness.runs.loading import TIMING, latest_runs, read_blocks, whole_grid
-from harness.runs.recording import Loader, load_dataset, load_stored_dataset
 from harness.store import Store, first_line, stored_yaml, sweep_tag
 from harness.training import Plan, code_of, pass_seconds, time_updates
 

@@ -12,7 +12,7 @@ import numpy as np
 from harness.config import ConfigError, DatasetConfig, flatten, visible
 from harness.data import Dataset, load_stored
 from harness.network import Parameters
-from harness.runs.recording import keeping
+from harness.runs.kept import keeping
 from harness.store import (
     ARITHMETIC,
     COMMIT_TAG,

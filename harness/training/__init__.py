@@ -14,7 +14,7 @@ from harness.training.identity import WITHOUT_EFFECT, Identity, code_digest, cod
 from harness.training.loop import Budget, Fingerprint, Record, digest
 from harness.training.noise import average_noise_scale, pooled_noise_scale
 from harness.training.order import Batches
-from harness.training.sets import HELD_OUT, draw_sets
+from harness.training.sets import HELD_OUT, draw_sets, keeping_last
 from harness.training.spread import Latest, curve, quartiles
 from harness.training.stack import Stack
 from harness.training.tables import to_target

@@ -45,7 +45,7 @@ from harness.training.diagnostics import OBSERVERS, Observer
 from harness.training.loop import Budget, Record, train
 from harness.training.order import Batches, Passes
 from harness.training.rates import Rates
-from harness.training.sets import HELD_OUT, PRESORTED, draw_sets, set_of, streams
+from harness.training.sets import HELD_OUT, PRESORTED, Drawn, draw_sets, set_of, streams
 from harness.training.stack import Stack
 
 if TYPE_CHECKING:
@@ -180,11 +180,12 @@ class Cell:
     """One cell: iterate over `train()` for its checkpoints, then ask for the `result()`.
 
     The splits are drawn at once, everything else when `train` is iterated. A study may replace `engine` before that.
+    draw: gives the splits, which are only read.
     """
 
-    def __init__(self, config: Config, dataset: Dataset) -> None:
+    def __init__(self, config: Config, dataset: Dataset, draw: Callable[[Config, Dataset], Drawn] = draw_sets) -> None:
         self.config = config = with_task(config, dataset)
-        self.splits, self.sets = draw_sets(config, dataset)
+        self.splits, self.sets = draw(config, dataset)
         self.plan = plan_of(config, dataset)
         self.budget = Budget(most_updates(config, self.plan), config.train_seconds)
         self.engine = engine_of(config)

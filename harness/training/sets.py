@@ -1,6 +1,6 @@
 """The sets of examples of a cell's replicas, and where the random numbers of a replica come from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from harness.config import Config
 from harness.data import Dataset, Examples, Splits, split
 from harness.network import Array, Set
 
+Drawn = tuple[list[Splits], dict[str, Set]]
 PARTS = ("train", "validation", "test")
 HELD_OUT = PARTS[1:]
 # Orders in which the examples of the training part are laid out once, by the field of Splits that sorts them.
@@ -31,7 +32,7 @@ def streams(seed: int, replica: int) -> Streams:
     return Streams(*SeedSequence(seed, spawn_key=(replica,)).spawn(len(Streams._fields)))
 
 
-def draw_sets(config: Config, dataset: Dataset) -> tuple[list[Splits], dict[str, Set]]:
+def draw_sets(config: Config, dataset: Dataset) -> Drawn:
     """The splits, and each part of all: (n, D) of one split; (R, n, D) of several, which are views of these arrays."""
     replicas = config.replicas if config.dataset.resample else range(1)
     n_splits = len(replicas)
@@ -50,6 +51,26 @@ def draw_sets(config: Config, dataset: Dataset) -> tuple[list[Splits], dict[str,
         splits.append(replace(one, train=train, validation=validation, test=test))
         del one, examples  # before the next is drawn
     return splits, sets
+
+
+def keeping_last(most_bytes: int) -> Callable[[Config, Dataset], Drawn]:
+    """`draw_sets` that keeps the last sets, unless they are larger: the cells of a sweep mostly share them."""
+    kept: dict[tuple[object, ...], Drawn] = {}
+
+    def draw(config: Config, dataset: Dataset) -> Drawn:
+        replicas = tuple(config.replicas) if config.dataset.resample else ()
+        order = config.order if config.order in PRESORTED else ""
+        fractions = config.dataset.validation_fraction, config.dataset.test_fraction
+        key = dataset.digest, *fractions, config.seed, replicas, config.dtype, order
+        if key in kept:
+            return kept[key]
+        kept.clear()  # before the next are drawn
+        drawn = draw_sets(config, dataset)
+        if sum(X.nbytes + Y.nbytes for X, Y in drawn[1].values()) <= most_bytes:
+            kept[key] = drawn
+        return drawn
+
+    return draw
 
 
 def _split(config: Config, dataset: Dataset, replica: int) -> Splits:

@@ -4,8 +4,9 @@ Spread over replicas is the interquartile range around the median, over all repl
 the worst. MLflow keeps no infinite value, so a median is left out where half of the replicas have diverged.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,15 +47,26 @@ def score_of(config: Config) -> str:
 
 def history(result: CellResult, config: Config) -> "pd.DataFrame":
     """One row per replica and checkpoint: update, epoch, examples, train_seconds, costs, score, outcome (or empty)."""
-    records = result.records
-    names = ["replica", "update", "train_seconds", "train_cost", "validation_cost", "validation_score"]
-    entries = {name: [np.broadcast_to(getattr(r, name), r.replica.shape) for r in records] for name in names}
-    table = _frame({name: np.concatenate(values) for name, values in entries.items()})
-    examples = _examples(result.plan, table["update"])
-    table.insert(2, "epoch", examples / result.plan.n_train)
-    table.insert(3, "examples", examples)
-    table["outcome"] = [outcome or "" for record in records for outcome in record.outcome]
-    return table.rename(columns={"validation_score": f"validation_{score_of(config)}"})
+    return _frame(_history(result, config))
+
+
+def _history(result: CellResult, config: Config) -> dict[str, Array]:
+    """The columns of `history`: a table costs milliseconds, and small cells hardly more."""
+
+    def column(name: str) -> Array:
+        return np.concatenate([np.broadcast_to(getattr(r, name), r.replica.shape) for r in result.records])
+
+    update = column("update")
+    examples = _examples(result.plan, update)
+    return {
+        "replica": column("replica"),
+        "update": update,
+        "epoch": examples / result.plan.n_train,
+        "examples": examples,
+        **{name: column(name) for name in ("train_seconds", "train_cost", "validation_cost")},
+        f"validation_{score_of(config)}": column("validation_score"),
+        "outcome": np.array([outcome or "" for r in result.records for outcome in r.outcome], dtype=object),
+    }
 
 
 def _examples(plan: Plan, update: Any) -> Any:
@@ -65,14 +77,21 @@ def _examples(plan: Plan, update: Any) -> Any:
 def batch_costs(result: CellResult) -> "pd.DataFrame":
     """One row per recorded update of replica 0: mean cost of the batch just before that update moved the weights."""
     rows = [cost for record in result.records for cost in record.batch_costs]
-    table = _frame(rows, ["update", "replica", "batch_cost"])
-    return table.assign(epoch=_examples(result.plan, table["update"]) / result.plan.n_train)
+    update, replica, cost = zip(*rows, strict=True) if rows else ((), (), ())
+    epoch = _examples(result.plan, np.array(update, dtype=int)) / result.plan.n_train
+    return _frame({"update": update, "replica": replica, "batch_cost": cost, "epoch": epoch})
 
 
 def diagnostics(result: CellResult) -> "pd.DataFrame":
     """One row per diagnosed update of replica 0, numbered from 1: the fields of Diagnostics, NaN where unknown."""
-    rows = [{"update": r.update, **asdict(r.diagnostics)} for r in result.records if r.diagnostics]
-    return _frame(rows, ["update", *DIAGNOSTICS], float)
+    return _frame(_diagnostics(result))
+
+
+def _diagnostics(result: CellResult) -> dict[str, Array]:
+    """The columns of `diagnostics`."""
+    taken = [(r.update, r.diagnostics) for r in result.records if r.diagnostics]
+    columns = {name: [getattr(one, name) for _, one in taken] for name in DIAGNOSTICS}
+    return {name: np.array(own, float) for name, own in {"update": [at for at, _ in taken], **columns}.items()}
 
 
 def fingerprints(result: CellResult) -> "pd.DataFrame":
@@ -91,20 +110,21 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
 
     Beside the scores their baselines, and the balanced accuracy where classes are uneven.
     """
-    score, rows = score_of(config), []
+    score, rows, every = score_of(config), [], _history(result, config)
     validation = ["validation_cost", f"validation_{score}"]
-    for place, (replica, own) in enumerate(history(result, config).groupby("replica")):
-        last, finite = own.iloc[-1], own[np.isfinite(own["train_cost"])]
-        best = own.loc[own["validation_cost"].idxmin()] if own["validation_cost"].notna().any() else last
+    for place, replica in enumerate(np.unique(every["replica"])):
+        own = {name: values[every["replica"] == replica] for name, values in every.items()}
+        finite, costs = own["train_cost"][np.isfinite(own["train_cost"])], own["validation_cost"]
+        best = -1 if np.isnan(costs).all() else int(np.nanargmin(costs))
         row = {
             "replica": int(replica),
-            "outcome": last["outcome"],
-            "end_update": int(last["update"]),
-            "last_finite_cost": float(finite["train_cost"].iloc[-1]) if len(finite) else np.nan,
+            "outcome": own["outcome"][-1],
+            "end_update": int(own["update"][-1]),
+            "last_finite_cost": float(finite[-1]) if len(finite) else np.nan,
         }
-        row |= {f"final_{column}": last[column] for column in ("train_cost", *validation)}
+        row |= {f"final_{column}": own[column][-1] for column in ("train_cost", *validation)}
         row |= {"final_test_cost": result.test_cost[place], f"final_test_{score}": result.test_score[place]}
-        row |= {f"best_{column}": best[column] for column in (*validation, "epoch")}
+        row |= {f"best_{column}": own[column][best] for column in (*validation, "epoch")}
         row |= {f"baseline_{part}_{score}": values[place] for part, values in result.baseline.items()}
         for part, values in result.balanced.items():
             row[f"final_{part}_balanced_{score}"] = values[place]
@@ -113,7 +133,7 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
     return _frame(rows)
 
 
-def to_target(history: "pd.DataFrame", target: float | None, on: str) -> dict[str, float]:
+def to_target(history: Mapping[str, Array], target: float | None, on: str) -> dict[str, float]:
     """Updates, epochs and train seconds until one replica's cost is at or below the target at two checkpoints running.
 
     Log-linear interpolation in the cost between the checkpoint before and the first one below; NaN: not reached.
@@ -121,7 +141,7 @@ def to_target(history: "pd.DataFrame", target: float | None, on: str) -> dict[st
     axes = {"updates": "update", "epochs": "epoch", "seconds": "train_seconds"}
     if target is None:
         return {}
-    cost = history[f"{on}_cost"].to_numpy()
+    cost = history[f"{on}_cost"]
     below = cost <= target
     sustained = np.convolve(below, np.ones(SUSTAINED), "valid") == SUSTAINED
     if not sustained.any():
@@ -130,15 +150,15 @@ def to_target(history: "pd.DataFrame", target: float | None, on: str) -> dict[st
     before = max(first - 1, 0)
     span = np.log(cost[before]) - np.log(cost[first])
     part = (np.log(cost[before]) - np.log(target)) / span if span > 0 else 1.0
-    values = {axis: history[column].to_numpy() for axis, column in axes.items()}
+    values = {axis: history[column] for axis, column in axes.items()}
     return {f"to_target_{a}": float(v[before] + part * (v[first] - v[before])) for a, v in values.items()}
 
 
 def cell_outcome(replicas: "pd.DataFrame") -> Outcome:
     """How most replicas ended; of equals, the worse."""
-    counts = replicas["outcome"].value_counts()
+    counts = Counter(replicas["outcome"])
     worst_first = [Outcome.DIVERGED, Outcome.COMPLETED, Outcome.REACHED]
-    return max(worst_first, key=lambda outcome: counts.get(outcome, 0))
+    return max(worst_first, key=lambda outcome: counts[outcome])
 
 
 def checkpoint_metrics(record: Record, latest: Mapping[str, Array], plan: Plan, score: str) -> dict[str, float]:
@@ -212,12 +232,10 @@ def _noise_summary(result: CellResult) -> dict[str, float]:
 
     Left out when unresolved: nothing could be estimated, or the squared norm of the mean gradient drowns in noise.
     """
-    table = diagnostics(result)
-    updates = table["update"].to_numpy()
-    exact, estimated = ["variance", "squared_norm"], ["batch_variance", "batch_squared_norm"]
+    of = _diagnostics(result)
     return {
-        "noise/b_simple": average_noise_scale(updates, *table[exact].to_numpy().T),
-        "noise/b_simple_pooled": pooled_noise_scale(updates, *table[estimated].to_numpy().T),
+        "noise/b_simple": average_noise_scale(of["update"], of["variance"], of["squared_norm"]),
+        "noise/b_simple_pooled": pooled_noise_scale(of["update"], of["batch_variance"], of["batch_squared_norm"]),
     }
 
 

@@ -29,8 +29,8 @@ from harness.runs.archive_checks import RUN, Refused, checked_points, checked_ru
 from harness.runs.archive_unpacking import _without_foreign
 from harness.runs.archive_writing import file_digest
 from harness.store import Bulk, Store, bulk
-from harness.store.rows import Tables
 from harness.store.client import Client
+from harness.store.rows import Tables
 
 SWEEP = ("-m", "batch_size=8,16", "dataset=iris", "seeds=2", "epochs=3")
 

@@ -29,7 +29,7 @@ def test_from_the_tenth_second_on_the_time_left_is_right_within_a_factor_of_two(
         if clock.seconds > 1010:
             assert 0.5 <= forecast.left(0.5, f"cell {i}") / (ends - clock.seconds) <= 2
         clock.seconds += takes / 2
-        forecast.done.add(f"cell {i}")
+        forecast.ended([f"cell {i}"])
 
 
 def test_before_anything_is_done_the_estimate_counts(clock):

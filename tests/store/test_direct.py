@@ -10,8 +10,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from harness.store.direct import Direct
 from harness.store.client import Client
+from harness.store.direct import Direct
 
 
 @pytest.fixture(scope="module")
