@@ -95,7 +95,8 @@ class Runs:
 
     def cells(self, sweep: str) -> list["Run"]:
         """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""
-        return self._search(of_sweep(sweep))
+        runs = query(lambda: self.client.runs_tagged(self.experiment_id, sweep_tag(sweep), ["yes"]))
+        return self._search(of_sweep(sweep)) if runs is None else list(filter(self._is_sound, runs))
 
     def cells_and_sweeps(self) -> list["Run"]:
         """Every run that the harness made, but for those that are still being unpacked."""
@@ -124,17 +125,25 @@ class Runs:
 
         Many are looked for among the newest runs first, in one search.
         """
-        most = min(PAGE, NEWEST * len(signatures))
-        newest = self._page(FINISHED_CELL, most, "DESC") if len(signatures) > FEW else []
+        newest, seen_all = self._newest(signatures) if len(signatures) > FEW else ([], False)
         wanted, found = set(signatures), dict[str, "Run"]()
         for run in newest:
             signature = run.data.tags.get("signature")
             if signature in wanted and signature not in found and self._is_whole(run):
                 found[signature] = run
-        seen_all = len(signatures) > FEW and len(newest) < most
         left = () if seen_all else [signature for signature in signatures if signature not in found]
         each = ((signature, self.finished_cell(signature)) for signature in left)
         return found | {signature: run for signature, run in each if run}
+
+    def _newest(self, signatures: Sequence[str]) -> tuple[list["Run"], bool]:
+        """Finished cells, the newest first, and whether all that have these signatures are among them."""
+        ours = query(lambda: self.client.runs_tagged(self.experiment_id, "signature", signatures))
+        if ours is not None:
+            cells = (run for run in reversed(ours) if run.data.tags.get("kind") == "cell")
+            return [run for run in cells if run.info.status == "FINISHED"], True
+        most = min(PAGE, NEWEST * len(signatures))
+        page = self._page(FINISHED_CELL, most, "DESC")
+        return list(page), len(page) < most
 
     def _is_whole(self, run: "Run") -> bool:
         if not self._is_sound(run):

@@ -1,18 +1,28 @@
-"""Which runs of a SQLite store have a value of a tag, asked again and again while runs are added."""
+"""Which runs of a SQLite store have a value of a tag: asked again and again while runs are added, or read whole.
 
-from typing import TYPE_CHECKING, NamedTuple
+MLflow's search takes more than a millisecond for each run. tests/store/test_tagged.py compares what it finds.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.store.rows import Tables
 
 if TYPE_CHECKING:
     import sqlalchemy
+    from mlflow.entities import Run
+
+MOST_IDS = 500  # in one question
+ABOUT = "run_uuid, experiment_id, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, name"
+END = ABOUT.split(", ").index("end_time")  # the only one that may be unknown
 
 
 class Known(NamedTuple):
-    """The runs up to a row, their number, and the ids of those with the tag by its value."""
+    """The last row of the runs, the id there, and the ids of the runs with the tag up to there by its value."""
 
     row: int
-    n_runs: int
+    last: str | None
     ids: dict[str, set[str]]
 
 
@@ -34,16 +44,76 @@ class Tagged(Tables):
             return None
         return known.ids.get(text, set())
 
+    def runs(self, experiment_id: str, key: str, texts: Collection[str]) -> "list[Run] | None":
+        """Runs of the experiment with one of these values of a tag, in the order of their start, without their inputs.
+
+        None where the database does not answer, or holds what MLflow may refuse to read.
+        """
+        import sqlalchemy
+
+        wanted = set(texts)
+        try:
+            with self._engine.connect() as connection:
+                tags = connection.exec_driver_sql("SELECT value, run_uuid FROM tags WHERE key = ?", (key,))
+                ids = sorted(run_id for text, run_id in tags if text in wanted)
+                parts = [ids[i : i + MOST_IDS] for i in range(0, len(ids), MOST_IDS)]
+                found = [run for part in parts for run in _read(connection, experiment_id, part)]
+        except (sqlalchemy.exc.SQLAlchemyError, _OddError):
+            return None
+        return sorted(found, key=lambda run: run.info.start_time)
+
+
+class _OddError(Exception):
+    """A row that the harness does not write."""
+
+
+def _read(connection: "sqlalchemy.Connection", experiment_id: str, ids: Sequence[str]) -> "list[Run]":
+    from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
+
+    signs = f"({', '.join('?' * len(ids))})"
+
+    def rows(columns: str, table: str) -> Sequence[Any]:
+        return connection.exec_driver_sql(f"SELECT {columns} FROM {table} WHERE run_uuid IN {signs}", tuple(ids)).all()
+
+    def of_runs(columns: str, table: str) -> dict[str, list[Any]]:
+        own = defaultdict[str, list[Any]](list)
+        for run_id, *row in rows(f"run_uuid, {columns}", table):
+            _check(row)
+            own[run_id].append(row)
+        return own
+
+    tags, params = of_runs("key, value", "tags"), of_runs("key, value", "params")
+    metrics = of_runs("key, value, timestamp, step, is_nan", "latest_metrics")
+    found = list[Run]()
+    for row in rows(ABOUT, "runs"):
+        _check(one for place, one in enumerate(row) if place != END)
+        run_id, experiment, user, status, start, end, stage, place, name = row
+        if (str(experiment), stage) != (experiment_id, "active"):
+            continue
+        points = ((key, float("nan") if is_nan else value, *when) for key, value, *when, is_nan in metrics[run_id])
+        data = RunData(
+            [Metric(*point) for point in points],
+            [Param(*item) for item in params[run_id]],
+            [RunTag(*item) for item in tags[run_id]],
+        )
+        found.append(Run(RunInfo(run_id, experiment_id, user, status, start, end, stage, place, name), data))
+    return found
+
 
 def _with_new(connection: "sqlalchemy.Connection", key: str, known: Known | None) -> Known:
-    """With the runs that are new; all are read again where one is gone, as its row may be that of a new one."""
-    known = known or Known(0, 0, {})
-    numbers = "SELECT coalesce(max(rowid), 0), count(*), count(CASE WHEN rowid > ? THEN 1 END) FROM runs"
-    last, n_runs, n_new = connection.exec_driver_sql(numbers, (known.row,)).one()
-    if n_runs != known.n_runs + n_new:
-        known = Known(0, 0, {})
-    rows = """SELECT tags.value, tags.run_uuid FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ?
+    """With the runs that are new; all are read again where the last is gone, as a new one may have its row."""
+    of_row = "SELECT run_uuid FROM runs WHERE rowid = ?"
+    if known is None or connection.exec_driver_sql(of_row, (known.row,)).scalar() != known.last:
+        known = Known(0, None, {})
+    row, last = connection.exec_driver_sql("SELECT max(rowid), run_uuid FROM runs").one()
+    tags = """SELECT tags.value, tags.run_uuid FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ?
               WHERE runs.rowid > ? AND runs.rowid <= ?"""
-    for text, run_id in connection.exec_driver_sql(rows, (key, known.row, last)):
+    for text, run_id in connection.exec_driver_sql(tags, (key, known.row, row or 0)):
         known.ids.setdefault(text, set()).add(run_id)
-    return Known(last, n_runs, known.ids)
+    return Known(row or 0, last, known.ids)
+
+
+def _check(row: Iterable[Any]) -> None:
+    """Raises _OddError for a value that is missing, or bytes."""
+    if any(value is None or isinstance(value, bytes) for value in row):
+        raise _OddError

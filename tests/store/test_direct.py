@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -139,3 +139,64 @@ def test_a_database_that_is_gone_is_not_made_anew(tmp_path):
 )
 def test_any_other_store_has_none(uri):
     assert Direct.of(uri) is None
+
+
+def everything(client, run_id):
+    """All that MLflow reads back of a run and of its data, with the run's id and the ids of tables left out."""
+    run = client.get_run(run_id)
+    info = {key: value for key, value in dict(run.info).items() if key != "run_id"}
+    place = info["artifact_uri"].replace(run_id, "ID")
+    inputs = [(dict(one.dataset), [dict(tag) for tag in one.tags]) for one in run.inputs.dataset_inputs]
+    return info | {"artifact_uri": place, "artifact_location": ""}, run.data.params, run.data.tags, inputs
+
+
+TAGS = st.dictionaries(st.sampled_from(["mlflow.user", "kind", "mlflow.harness.journal"]), st.text("aé ", max_size=9))
+DATA = st.lists(st.tuples(st.sampled_from(["iris", "digits"]), st.sampled_from(["0", "1"])), max_size=2, unique=True)
+
+
+CONTEXT = [InputTag("mlflow.data.context", "training")]
+
+
+@given(st.text("aé/", min_size=1, max_size=9), TAGS, DATA, st.sampled_from(["FINISHED", "KILLED"]))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_run_begins_has_data_and_ends_as_mlflow_would_have_it(uri, name, tags, data, status):
+    theirs, direct = MlflowClient(uri), Direct.of(uri)
+    experiment = theirs.get_experiment_by_name("here").experiment_id
+    inputs = [DatasetInput(Dataset(*one, "code", "{}", None, "{}"), CONTEXT) for one in data]
+    own, place, user = direct.create(experiment, name, 5, tags)
+    other = theirs.create_run(experiment, 5, tags, name).info.run_id
+    assert (place, user) == (theirs.get_run(own).info.artifact_uri, tags.get("mlflow.user", "unknown"))
+    for _ in range(2):  # done twice it has the effect of once
+        assert direct.log_inputs(own, inputs)
+        assert direct.end(own, status, 9)
+    theirs.log_inputs(other, inputs)
+    theirs.set_terminated(other, status, 9)
+    assert everything(theirs, own) == everything(theirs, other)
+
+
+def test_what_mlflow_refuses_of_a_run_and_its_data_is_left_to_it(uri, folder):
+    client, direct = MlflowClient(uri), Direct.of(uri)
+    experiment, run_id = client.get_experiment_by_name("here").experiment_id, new_run(client)
+    gone = client.create_experiment("gone")
+    client.delete_experiment(gone)
+    far = client.create_experiment("far", "s3://bucket/runs")
+    long = client.create_experiment("long", f"{folder}/{'x' * 200}")
+    for where, name, tags in (
+        (gone, "a", {}), (far, "a", {}), (long, "a", {}), ("12345", "a", {}), (experiment, "", {}),
+        (experiment, "x" * 251, {}), (experiment, "a", {"a": "x" * 9000}), (experiment, "a", {"../a": "1"}),
+    ):  # fmt: skip
+        assert direct.create(where, name, 1, tags) is None
+    whole = {"name": "iris", "digest": "0", "source_type": "code", "source": "{}"}
+    odd = [
+        ({"name": "x" * 501}, CONTEXT),
+        ({"digest": "x" * 37}, CONTEXT),
+        ({}, []),
+        ({}, [*CONTEXT, InputTag("b", "1")]),
+    ]
+    for change, tags in odd:
+        assert not direct.log_inputs(run_id, [DatasetInput(Dataset(**whole | change), tags)])
+    assert not direct.end(run_id, "SCHEDULED", 1)
+    client.delete_run(run_id)
+    for run in (run_id, "0" * 32):
+        assert not direct.log_inputs(run, [DatasetInput(Dataset(**whole), CONTEXT)])
+        assert not direct.end(run, "FINISHED", 1)
