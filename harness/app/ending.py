@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from harness.app.command import say
 
 if TYPE_CHECKING:
-    from harness.runs import Told
+    from harness.report import CellsTable
+    from harness.runs import Answered, Told
     from harness.store import Store
 
 MOST_TOLD = 8  # sentences of an answer
@@ -36,14 +37,24 @@ class Result:
         from harness.report import cells_table, records
 
         if told:
-            tell_sentences(told.sentences)
-            for line in cells_table(told.data, told.found, width()):
+            self.values |= records(told.data, told.found)
+        self._tell(store, run_id, told.sentences if told else [], cells_table(told.data, told.found) if told else None)
+
+    def tell_again(self, store: "Store", run_id: str, earlier: "Answered") -> None:
+        """The same of a sweep that was answered before."""
+        self._tell(store, run_id, earlier.sentences, earlier.table)
+
+    def _tell(self, store: "Store", run_id: str, sentences: list[str], table: "CellsTable | None") -> None:
+        if table:
+            tell_sentences(sentences)
+            for line in table.lines(width()):
                 say(_wrapped(line))
+            self.values["sentences"] = sentences
         places = {"report": store.report_of(run_id), "browse": store.ui.address(run_id)}
         if places["report"]:
             say(f"Report: {places['report']}")
         tell_address(store, run_id)
-        self.values |= (records(told.data, told.found) | {"sentences": told.sentences} if told else {}) | places
+        self.values |= places
 
     def written(self, code: int) -> str:
         """The object, on one line of ASCII."""

@@ -32,6 +32,7 @@ from harness.runs import (
     Watch,
     add_models,
     announcement,
+    answered,
     forecast_of,
     grid,
     in_store,
@@ -75,6 +76,12 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     if composed.multirun:
         if grid.missing(cells):
             composed.launcher.start()
+        elif not (rounds or result.as_json) and (known := answered.earlier(cells, store)):
+            say(f"{len(cells)} of {len(cells)} cells trained ({len(cells)} found finished in the store)")
+            own = known.sweep[:8]
+            say(f"Answered before, by sweep {own} (`python -m harness report {own}` answers again)")
+            result.tell_again(store, known.sweep, known)
+            return 0
         return _run_sweep(composed, words, cells, rounds, store, result)
     return _run_single(composed, cells[0], store, result)
 

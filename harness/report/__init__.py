@@ -22,11 +22,11 @@ from harness.report.markdown import (
     verdicts_along,
 )
 from harness.report.notes import note
-from harness.report.own_figures import own_figures
+from harness.report.own_figures import FIGURES, own_figures
 from harness.report.page import page
 from harness.report.paper import Origin, paper
 from harness.report.records import COMPARISON, comparisons, plain_rows, records
 from harness.report.scores import score_sentences
 from harness.report.style import COLOURS, STYLE
 from harness.report.sweep_figures import figures
-from harness.report.terminal import cells_table
+from harness.report.terminal import CellsTable, cells_table

@@ -1,7 +1,7 @@
 """The answer in a terminal: a table of the cells, the best first, as plain text of a given width."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,18 +21,28 @@ QUARTILES, SECONDS = "[quartiles]", "train s"
 OPTIONAL = (SECONDS, QUARTILES)  # columns that a narrow terminal does without, in this order
 
 
-def cells_table(data: SweepData, found: Answer, width: int = 80) -> list[str]:
-    """The cells of each task, best first, then those that are missing, in lines of at most `width` letters.
+class CellsTable(NamedTuple):
+    """Name of a column -> a text for each cell, and lines that stand below, whatever their length."""
 
-    Below them, whatever their length: what the numbers in brackets are, and the standing on each clock.
+    columns: dict[str, list[str]]
+    below: list[str]
+
+    def lines(self, width: int = 80) -> list[str]:
+        """As text whose rows have at most `width` letters."""
+        return [*_fitted(self.columns, width), *self.below]
+
+
+def cells_table(data: SweepData, found: Answer) -> CellsTable:
+    """The cells of each task, best first, then those that are missing.
+
+    Below them: what the numbers in brackets are, and the standing on each clock.
     """
     cells = data.best_first
     shown = cells.head(MOST_ROWS)
     columns = _columns(shown, several=cells["setting"].nunique() > 1)
-    lines = _fitted(columns, width)
     more = len(cells) - len(shown)
-    lines += [f"and {more} more in the report"] if more else []
-    return [*lines, *_legend(columns), *_chips(found)]
+    below = [f"and {more} more in the report"] if more else []
+    return CellsTable(columns, [*below, *_legend(columns), *_chips(found)])
 
 
 def _legend(columns: Mapping[str, Sequence[str]]) -> list[str]:

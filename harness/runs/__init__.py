@@ -3,6 +3,7 @@
 Joins `training`, `analysis`, `report` and `store`; may import every room but `app`.
 """
 
+from harness.runs.answered import Answered
 from harness.runs.archive import Archive
 from harness.runs.archive_packing import pack
 from harness.runs.archive_unpacking import unpack

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from harness.analysis import DATA_NOTES, LOOKS, Answer, Finding, Study, SweepData, answer
+from harness.analysis import BLOCKS, DATA_NOTES, LOOKS, Answer, Finding, Study, SweepData, answer
 from harness.config import sweep_label, varied_keys, visible
 from harness.report import (
     code,
@@ -27,7 +27,7 @@ from harness.report import (
     png,
     score_sentences,
 )  # fmt: skip
-from harness.runs import front, studies
+from harness.runs import answered, front, studies
 from harness.runs.cell_files import cell_tables
 from harness.runs.grid import GridCell, data_notes, missing
 from harness.runs.grid_file import GRID, read_grid, write_grid
@@ -196,6 +196,8 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
         words = "\n\n".join(filter(None, [findings.note(*judgement), words, findings.numbers(judgement[1])]))
     table = data.cells.merge(found.cells, on="cell", how="left")
     drawn = (finding_figures(*judgement) if judgement else {}) | figures(data, found)
+    said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
+    told = Told(said, data, found, judgement)
     drawn |= own_figures(data, found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr))
     pictures = {title: png(figure) for title, figure in drawn.items()}
     files = file_names(list(pictures))
@@ -207,6 +209,8 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
             front.draw(folder, drawn)
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(page(data, found, words, pictures, store.ui.run_link), encoding="utf8")
+            if not (judgement or others) and data.timing == BLOCKS:  # else the same command measures seconds again
+                answered.keep(parent, folder, store, told)
             if judgement:
                 text = json.dumps(findings.records(*judgement), indent=1, ensure_ascii=False)
                 (folder / studies.FINDINGS).write_text(text, encoding="utf8")
@@ -216,5 +220,4 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
         parent.points(front.metrics(data))
         parent.tags(note_tags(front.illustrated(words, bool(drawn), store, sweep)))
         parent.deliver(OUTAGE_SECONDS)
-    said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
-    return Told(said, data, found, judgement)
+    return told

@@ -3,6 +3,7 @@
 PREFIX = "mlflow.harness."  # the UI shows no tag whose name begins with `mlflow.`
 BOOKKEEPING = {
     "journal", "heartbeat", "closed_by", "claim", "claimed", "arithmetic", "code", "data_digest", "launcher", "varied",
+    "answered",
 }  # fmt: skip
 PROCESS = "process."
 

@@ -12,6 +12,7 @@ from harness.store import claims, connection, places
 from harness.store.connection import RefusedError, UnreachableError, query, reason
 from harness.store.forms import check_run, lost_file
 from harness.store.hosts import is_allowed
+from harness.store.names import hidden
 from harness.store.places import path_of
 from harness.store.processes import is_dead
 from harness.store.redaction import redacted
@@ -95,8 +96,18 @@ class Runs:
 
     def cells(self, sweep: str) -> list["Run"]:
         """The cell runs of a sweep, also those that an earlier sweep finished, in the order of their start."""
-        runs = query(lambda: self.client.runs_tagged(self.experiment_id, sweep_tag(sweep), ["yes"]))
-        return self._search(of_sweep(sweep)) if runs is None else list(filter(self._is_sound, runs))
+        return self._with_tag(sweep_tag(sweep), "yes")
+
+    def _with_tag(self, key: str, text: str) -> list["Run"]:
+        found = query(lambda: self.client.runs_tagged(self.experiment_id, key, [text]))
+        if found is None:
+            return self._search(f"tags.`{hidden(key)}` = '{text}'")
+        return list(filter(self._is_sound, found))
+
+    def last_finished(self, key: str, text: str) -> "Run | None":
+        """The newest finished run with this tag."""
+        found = [run for run in self._with_tag(key, text) if run.info.status == "FINISHED"]
+        return found[-1] if found else None
 
     def cells_and_sweeps(self) -> list["Run"]:
         """Every run that the harness made, but for those that are still being unpacked."""

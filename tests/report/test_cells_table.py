@@ -9,7 +9,7 @@ from tests.synthetic import cell, evidence
 
 def lines(*cells, width=80, **options):
     one = evidence(*cells, **options)
-    return cells_table(one.data, one.answer, width), one.data
+    return cells_table(one.data, one.answer).lines(width), one.data
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
@@ -40,13 +40,13 @@ def test_a_cell_that_is_missing_says_why():
     one = evidence(cell(1), cell(8))
     cells = one.data.cells
     cells.loc[1, ["status", "reason", "score", "q25", "q75"]] = ["FAILED", "no ink", np.nan, np.nan, np.nan]
-    assert any("no ink" in line for line in cells_table(one.data, one.answer))
+    assert any("no ink" in line for line in cells_table(one.data, one.answer).lines())
 
 
 def test_the_quartiles_have_the_digits_of_the_median_between_them():
     one = evidence(cell(1), cell(8))
     one.data.cells.loc[0, ["score", "q25", "q75"]] = [1.27, 1.2541, 1.2901]
-    assert any("1.27   [1.25, 1.29]" in line for line in cells_table(one.data, one.answer))
+    assert any("1.27   [1.25, 1.29]" in line for line in cells_table(one.data, one.answer).lines())
 
 
 def test_the_standing_on_each_clock_is_one_line():

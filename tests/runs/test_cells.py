@@ -147,7 +147,7 @@ def test_tables_from_memory_are_those_from_the_store(project):
     assert project.run(*words)[0] == 0
     (parent,) = project.runs("sweep")
     own = project.client.get_experiment_by_name(project.experiment).experiment_id
-    stored = load_sweep(Store(project.client, own, project.path), parent.info.run_id)
+    stored = load_sweep(Store(Client(project.client.tracking_uri), own, project.path), parent.info.run_id)
     made = [trained(one) for one in grids.grid(compose_cells(words).cells)]
     memory = sweep_data(stored.title, stored.about, made)
     clocks = ["train_seconds", "run_id", "arithmetic", *(key for key in stored.cells if key.startswith("time/"))]

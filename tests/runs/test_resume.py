@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from harness.runs import answered, recording
 from harness.runs import parent as sweep
-from harness.runs import recording
 from harness.store.names import hidden
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
@@ -46,17 +46,51 @@ def test_finished_cells_are_found_and_the_grid_is_whole(project):
     assert parent.data.tags["cells_found_finished"] == "1"
 
 
-@pytest.mark.slow
-def test_a_sweep_that_is_done_trains_nothing_and_answers_again(project):
-    project.run("-m", "batch_size=16,32", *SMALL)
-    code, said = project.run("-m", "batch_size=16,32", *SMALL)
-    assert code == 0
-    assert said.startswith("2 of 2 cells trained (2 found finished in the store)")
-    first, again = project.runs("sweep")
-    assert len(project.runs("cell")) == 2
-    tables = [project.table(parent, "cells.csv") for parent in (first, again)]
-    timeless = [[name for name in own if not ("time/" in name or "seconds" in name)] for own in tables]
-    assert tables[0][timeless[0]].equals(tables[1][timeless[1]])  # seconds are measured again
+def test_a_sweep_that_was_answered_tells_its_answer_and_has_no_second_parent(project):
+    words = ("-m", "batch_size=16,32", *SMALL)
+    _, first = project.run(*words)
+    (parent,) = project.runs("sweep")
+    code, said = project.run(*words)
+    assert (code, len(project.runs("sweep")), len(project.runs("cell"))) == (0, 1, 2)
+    count, by, *answer = said.splitlines()
+    assert count == "2 of 2 cells trained (2 found finished in the store)"
+    assert by.startswith(f"Answered before, by sweep {parent.info.run_id[:8]} ")
+    assert answer == first.splitlines()[-len(answer) :]
+
+
+OTHERWISE = {
+    "another order": lambda project, words, patch: ["-m", "batch_size=32,16", *SMALL],
+    "fewer cells": lambda project, words, patch: ["-m", "batch_size=16", *SMALL],
+    "a model of each": lambda project, words, patch: [*words, "log_model=true"],
+    "as JSON": lambda project, words, patch: [*words, "--json"],
+    "other code": lambda project, words, patch: patch.setattr(answered, "uncommitted_diff", lambda: "+1"),
+    "a figure of the user's": lambda project, words, patch: patch.setattr(answered.FIGURES, "names", lambda: ["own"]),
+    "its report is gone": lambda project, words, patch: _changed(project, "report.html", None),
+    "its words are gone": lambda project, words, patch: _changed(project, answered.WORDS, None),
+    "its words are no words": lambda project, words, patch: _changed(project, answered.WORDS, '{"sentences": 1}'),
+    "it is killed": lambda project, words, patch: project.client.set_terminated(
+        project.runs("sweep")[0].info.run_id, "KILLED"
+    ),
+}
+
+
+def _changed(project, name, text):
+    path = Path(project.runs("sweep")[0].info.artifact_uri, name)
+    path.unlink() if text is None else path.write_text(text)
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_it_is_answered_again_where_the_answer_may_be_another(project, monkeypatch, how):
+    words = ["-m", "batch_size=16,32", *SMALL]
+    project.run(*words)
+    changed = OTHERWISE[how](project, words, monkeypatch)
+    code, said = project.run(*(changed or words))
+    assert (code, "Answered before" in said, len(project.runs("sweep"))) == (0, False, 2)
+    if how == "another order":
+        return
+    tables = [project.table(parent, "cells.csv") for parent in project.runs("sweep")]
+    timeless = [name for name in tables[1] if not ("time/" in name or "seconds" in name)]
+    assert tables[0].head(len(tables[1]))[timeless].equals(tables[1][timeless])  # seconds may be measured again
 
 
 @pytest.mark.slow

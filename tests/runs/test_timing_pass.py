@@ -10,6 +10,7 @@ import pytest
 from harness.analysis.timing import BLOCKS, ONE_READING
 from harness.runs import timing
 from harness.runs.loading import load_sweep
+from harness.store.client import Client
 from harness.store.tracking import Store
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=3"]
@@ -23,7 +24,7 @@ def without_pictures(monkeypatch):
 
 def loaded(project, *sweeps):
     experiment = project.client.get_experiment_by_name(project.experiment).experiment_id
-    store = Store(project.client, experiment, project.path)
+    store = Store(Client(project.client.tracking_uri), experiment, project.path)
     return load_sweep(store, *(run.info.run_id for run in sweeps))
 
 

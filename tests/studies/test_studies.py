@@ -23,6 +23,7 @@ from harness.inference.verdicts import Verdict
 from harness.report.markdown import price as price_in_words
 from harness.report.notes import note
 from harness.runs import studies
+from harness.store.client import Client
 from harness.store.tracking import Store
 
 NAMES = studies.names()
@@ -233,7 +234,7 @@ def test_the_small_form_ends_with_a_verdict_on_every_claim(project, name, tmp_pa
         assert not re.search(r"\bnan\b", row["sentence"]), row["sentence"]
         assert row["picture"] is None or f"figures/{row['picture']}" in project.files(sweep, "figures")
     kept = project.files(sweep)
-    store = Store(project.client, sweep.info.experiment_id, tmp_path)
+    store = Store(Client(project.client.tracking_uri), sweep.info.experiment_id, tmp_path)
     index = studies.write_pages(store, "small", tmp_path)
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert project.files(sweep) == kept  # pages take copies
