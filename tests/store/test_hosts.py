@@ -92,6 +92,12 @@ class Client:
         _run("good", "file:///home/me/1"), _run("evil", "http://evil.example/1"), _run("other", "file:///home/me/2")
     )  # fmt: skip
 
+    def __init__(self, tables):
+        self.tables = tables
+
+    def runs_tagged(self, experiment, key, texts):
+        return list(self.runs) if self.tables else None
+
     def search_runs(self, experiments, filter_string, kind, most, order, token):
         """A run a page."""
         first = int(token or 0)
@@ -101,8 +107,9 @@ class Client:
         return next(run for run in self.runs if run.info.run_id == run_id)
 
 
-def test_runs_elsewhere_are_not_found_and_not_read(tmp_path):
-    store = Store(Client(), "1", tmp_path)
+@pytest.mark.parametrize("tables", [True, False])
+def test_runs_elsewhere_are_not_found_and_not_read(tmp_path, tables):
+    store = Store(Client(tables), "1", tmp_path)
     assert [run.info.run_id for run in store.cells("sweep")] == ["good", "other"]
     assert store.get("good").info.run_id == "good"
     with pytest.raises(ConfigError, match="run evil"):
