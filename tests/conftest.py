@@ -4,7 +4,9 @@ The fixtures are functions that draw from a seed, so a test says which problem i
 """
 
 import os
+import random
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,20 @@ settings.load_profile("patient")
 
 N_INPUTS = 4
 N_OUTPUTS = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "half_squared_error": 2}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Of a test that is marked `sample(n)`, all cases but n are slow: the same n in every run and every worker."""
+    cases = defaultdict[str, list[pytest.Item]](list)
+    for item in items:  # before another plugin mixes or leaves out any
+        if item.get_closest_marker("sample") and not item.get_closest_marker("slow"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for name, own in cases.items():
+        n = own[0].get_closest_marker("sample").args[0]
+        for item in random.Random(name).sample(own, max(len(own) - n, 0)):
+            item.add_marker(pytest.mark.slow)
+    yield
 
 
 @pytest.fixture(scope="session", autouse=True)

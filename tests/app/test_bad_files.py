@@ -180,6 +180,7 @@ def refusal(folder: Path, monkeypatch, capsys, *words: str) -> str:
     return said.err
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(("name", "content"), FILES, ids=[name for name, _ in FILES])
 def test_a_bad_file_is_refused_in_one_line(name, content, tmp_path, monkeypatch, capsys):
     (tmp_path / name).write_bytes(content)
@@ -246,6 +247,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("word", ARGUMENTS)
 def test_an_argument_of_a_wrong_type_or_form_is_named(word, tmp_path, monkeypatch, capsys):
     (tmp_path / "good.csv").write_bytes(TABLE)
