@@ -5,6 +5,7 @@ The fixtures are functions that draw from a seed, so a test says which problem i
 
 import os
 import random
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -159,11 +160,15 @@ class Project:
     A process for each command would be as a user has it, and spend five seconds on imports; test_command has some.
     """
 
+    empty: Path | None = None  # a store without runs, to be copied, as making one takes seconds
+
     def __init__(self, path: Path, experiment: str, capsys: pytest.CaptureFixture[str]) -> None:
         from mlflow.tracking import MlflowClient
 
         self.path, self.experiment, self.capsys = path, experiment, capsys
         self.uri = f"sqlite:///{path / 'mlflow.db'}"
+        if self.empty and not (path / "mlflow.db").exists():
+            shutil.copy(self.empty, path / "mlflow.db")
         self.client = MlflowClient(self.uri)
 
     def run(self, *words: str) -> tuple[int, str]:
@@ -201,10 +206,28 @@ class Project:
 
 @pytest.fixture(scope="session")
 def _project_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("project")
+    from mlflow.tracking import MlflowClient
+
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    Project.empty = shutil.copy(folder / "mlflow.db", tmp_path_factory.mktemp("empty"))
+    return folder
 
 
 @pytest.fixture
-def project(_project_folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Project:
-    """One store for all tests, as making one takes seconds; an experiment of its own for each."""
+def project(
+    _project_folder: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Project:
+    """One store for all tests, as making one takes seconds; an experiment of its own for each.
+
+    Without figures unless the test is marked `drawn`: they take most of the time of a small sweep.
+    """
+    if "drawn" not in request.keywords:
+        monkeypatch.setattr("harness.runs.recording.draw_cell", lambda folder, *about: None)
+        monkeypatch.setattr("harness.runs.parent.figures", lambda *about: {})
     return Project(_project_folder, request.node.name, capsys)

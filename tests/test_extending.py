@@ -53,6 +53,7 @@ def test_the_page_has_a_file_and_a_command_for_everything_in_its_table():
     assert len(COMMANDS) == 9
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 def test_every_command_of_the_page_runs(folder, project):
     own = type(project)(folder, "page", project.capsys)
@@ -268,6 +269,7 @@ def test_a_package_offers_an_extension_by_an_entry_point(tmp_path, monkeypatch):
         ACTIVATIONS["leaky_relu"]
 
 
+@pytest.mark.drawn
 def test_a_figure_that_fails_costs_itself(folder, project):
     (folder / "extensions" / "figures" / "spread.py").write_text("def spread(data, answer):\n    return 1 / 0\n")
     own = type(project)(folder, "figure", project.capsys)

@@ -262,7 +262,8 @@ def test_an_interrupt_closes_every_run(tmp_path, sent, code):
     assert "figures/clocks.png" in runs.files(parent)
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_paired_values_are_trained_and_recorded(project, launcher):
     words = ["-m", "batch_size=8,16", "learning_rate=${batch_size}", f"hydra/launcher={launcher}", *SMALL]
     code, said = project.run(*words)

@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables", [{"TERM": "xterm-256color"}, {"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}], ids=str
 )
@@ -126,6 +126,7 @@ def as_json(project, *words):
     return code, json.loads(next(line for line in said.splitlines() if line.startswith("{")))
 
 
+@pytest.mark.slow
 def test_json_of_a_single_cell_and_of_a_report(project):
     code, told = as_json(project, "dataset=iris", "epochs=1", "seeds=2")
     assert code == told["exit_code"] == 0
@@ -202,6 +203,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["writer", "heartbeat"])
 def test_a_signal_between_the_parent_and_its_first_cell_closes_the_parent(where, tmp_path):
     program = STRUCK.format(where=where, words=TINY)
@@ -234,6 +236,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "name"), [("recovery", "drain"), ("parent", "close_sweep"), ("parent", "write_answer")]
 )
@@ -266,6 +269,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_of_which_one_file_is_refused_has_its_answer(tmp_path):
     program = OBSTRUCTED.format(words=TINY)
     done = subprocess.run(

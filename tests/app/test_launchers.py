@@ -76,6 +76,7 @@ def store(folder: Path) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("words", "key", "allowed"),
     [

@@ -21,6 +21,8 @@ from harness.report.paper_numbers import Numbers
 sys.path.insert(0, str(Path(__file__).parent))
 from test_escaping import PLANTED  # names that mean something somewhere
 
+pytestmark = pytest.mark.xdist_group("paper")  # one worker builds the module's fixture, once
+
 NAMES = {
     **PLANTED,
     "accents": "η, é, 日本, Ångström, ﬁ, 😀",
@@ -189,5 +191,6 @@ def test_figures_are_as_wide_as_a_column_with_truetype_letters(files):
         assert b"/FontFile2" in content
 
 
+@pytest.mark.slow
 def test_the_same_answer_gives_the_same_bytes(files, found):
     assert written(found, STUDY) == files

@@ -31,6 +31,8 @@ from harness.runs.archive_writing import file_digest
 from harness.store import Bulk, Store, bulk
 from harness.store.client import Client
 
+pytestmark = pytest.mark.xdist_group("archive")  # one worker builds the module's fixture, once
+
 SWEEP = ("-m", "batch_size=8,16", "dataset=iris", "seeds=2", "epochs=3")
 
 
@@ -134,6 +136,7 @@ def test_a_store_receives_everything_once(made, target, monkeypatch, client):
     assert contents(target) == found
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("client", [False, True], ids=["tables", "client"])
 def test_the_runs_can_be_used_as_where_they_were_made(made, target, monkeypatch, client):
     with pytest.MonkeyPatch.context() as patch:
@@ -195,6 +198,7 @@ def test_a_run_that_was_deleted_gets_a_new_id(made, target):
 # Ends in the middle
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("call", [*range(12), 25, 29])
 @pytest.mark.parametrize("client", [False, True], ids=["tables", "client"])
 def test_an_end_in_the_middle_leaves_no_half_run(made, target, monkeypatch, client, call):
@@ -327,6 +331,7 @@ def twice(parts):
     parts.lines.append(parts.lines[0])
 
 
+@pytest.mark.sample(20)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("change", "told"),
@@ -628,6 +633,7 @@ def test_mlflow_takes_what_is_checked_here():
     assert validation.MAX_PARAM_VAL_LENGTH >= 6000
 
 
+@pytest.mark.slow
 def test_names_in_several_lines_are_recorded_in_one_and_can_be_packed(tmp_path):
     with opened(tmp_path) as store, store.start("a\tb\nc", {"kind": "cell", "signature": "0" * 16}) as run:
         run.dataset("d\te", "0", {}, 1, 1)

@@ -32,6 +32,7 @@ def note_of(run):
     return run.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.slow
 def test_the_whole_set_is_one_cell_however_it_is_asked_for(project):
     code, said = project.run("-m", "batch_size=90,full,1000", *TINY)
     assert code == 0, said
@@ -53,6 +54,7 @@ def test_a_rate_is_one_cell_whether_a_rule_or_the_user_scaled_it(project):
     assert set(table["setting"]) == {"iris"}
 
 
+@pytest.mark.slow
 def test_values_that_read_alike_are_cells_of_their_own(project):
     words = ["learning_rate=0.1,0.10000001", "model.hidden=[4,2],[2,2]", "dataset=iris", "epochs=1", "seeds=1"]
     code, said = project.run("-m", *words)
@@ -67,6 +69,7 @@ def test_values_that_read_alike_are_cells_of_their_own(project):
     assert list(table["setting"]) == ["iris hidden=[4,2]", "iris hidden=[2,2]"] * 2
 
 
+@pytest.mark.slow
 def test_sweeps_that_held_different_things_fixed_are_reported_together(project):
     for epochs in (2, 3):
         project.run("-m", "batch_size=16,64", "dataset=iris", "seeds=2", f"epochs={epochs}")
@@ -246,6 +249,7 @@ def test_uneven_classes_have_a_balanced_accuracy_in_their_note():
     assert "| test balanced accuracy, at the end | 0.5 (always the most frequent class: 0.3333) |" in note
 
 
+@pytest.mark.slow
 def test_a_finished_cell_of_another_machine_is_found_and_the_note_says_so(project, monkeypatch):
     """Its signature does not change with the machine."""
     there = recording.arithmetic("vectorized") | {"cpu": "Abacus 1", "numpy": "1.0"}

@@ -118,6 +118,7 @@ def test_a_quantity_comes_in_its_own_unit(project, flowers, target):
     assert list(found) == names
 
 
+@pytest.mark.slow
 def test_a_finished_cell_gets_its_model_without_being_trained_again(project, monkeypatch):
     project.run("-m", "dataset=iris", "batch_size=8,64", *CELL)
     before = project.runs("cell")
@@ -135,6 +136,7 @@ def test_a_finished_cell_gets_its_model_without_being_trained_again(project, mon
     assert [run.info.run_id for run in project.runs("cell")] == [run.info.run_id for run in before]
 
 
+@pytest.mark.slow
 def test_the_model_that_comes_later_is_the_one_that_comes_at_once(project):
     run = train(project, "dataset=iris", "seed=1")
     project.run("dataset=iris", "seed=1", *CELL, "rerun=all")

@@ -53,6 +53,7 @@ def test_what_is_unresolved_gets_more_up_to_the_bound(project):
     assert names[2:] == [f"{name} replicas 10-19" for name in names[:2]]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("other", ["20", "8"])
 def test_no_look_is_added_once_the_looks_are_spent(project, other):
     """The looks of a sweep share its 5 %; a repeated sweep with further ones would have more."""
@@ -85,6 +86,7 @@ def test_the_same_command_finds_every_part(project):
     assert "2 of 2 cells trained (2 found finished in the store)" in said
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("begun", [0, 1])
 def test_a_sweep_that_is_ended_between_rounds_or_in_one_goes_on(project, monkeypatch, begun):
     words, train = ["-m", *ALIKE, *SMALL, "seeds_at_most=20"], recording.Cell.train
@@ -109,6 +111,7 @@ def test_a_sweep_that_is_ended_between_rounds_or_in_one_goes_on(project, monkeyp
     assert list(project.table(project.runs("sweep")[-1], "cells.csv")["n_replicas"]) == [20, 20]
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_not_tried_again(project, monkeypatch):
     train = recording.Cell.train
 
@@ -127,6 +130,7 @@ def test_a_part_that_fails_is_not_tried_again(project, monkeypatch):
     assert len(json.loads(project.artifact(sweep, "grid.json").read_text())) == 4
 
 
+@pytest.mark.slow
 def test_no_round_begins_that_would_take_too_long(project):
     code, said = project.run("-m", *ALIKE, *SMALL, "seeds_at_most_seconds=0.001")
     assert code == 0

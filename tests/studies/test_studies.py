@@ -218,6 +218,7 @@ def test_a_launcher_is_for_every_study(project, monkeypatch):
     assert given == [["-m", f"experiment={name}", *launcher, "seeds=3"] for name in ("noise", "large_n")]
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_small_form_ends_with_a_verdict_on_every_claim(project, name, tmp_path):
