@@ -289,6 +289,7 @@ def test_a_dataset_that_raises_is_refused_in_one_line(folder, project):
     )
 
 
+@pytest.mark.slow
 def test_an_activation_that_raises_fails_its_cells_in_one_line_and_no_others(folder, project):
     path = folder / "extensions" / "activations" / "err.py"
     path.write_text(

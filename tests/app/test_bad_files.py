@@ -217,6 +217,7 @@ def test_what_is_no_file_is_refused_at_once(make, tmp_path, monkeypatch, capsys)
     assert told.count("\n") == 1
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("name", "told"),
     [

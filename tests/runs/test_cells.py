@@ -44,6 +44,7 @@ def test_the_whole_set_is_one_cell_however_it_is_asked_for(project):
     assert "iris B=90 η=0.1 mean" in note_of(project.runs("sweep")[-1])
 
 
+@pytest.mark.slow
 def test_a_rate_is_one_cell_whether_a_rule_or_the_user_scaled_it(project):
     project.run("-m", "batch_size=32", "learning_rate=0.05", *TINY)
     code, said = project.run("-m", "batch_size=32,64", "learning_rate_rule=constant,linear", "learning_rate=0.1", *TINY)
@@ -265,6 +266,7 @@ def test_a_finished_cell_of_another_machine_is_found_and_the_note_says_so(projec
     assert f"Cells were trained with different arithmetic ({differing}), so bits need not repeat." in second
 
 
+@pytest.mark.slow
 def test_the_name_of_a_sweep_has_the_learning_rates_that_were_typed(project):
     """Not those that learning_rate_rule made of them, of which there is one for each batch size."""
     words = ["-m", "dataset=iris", "epochs=1", "seeds=1", "batch_size=8,32", "learning_rate=0.1,0.3"]

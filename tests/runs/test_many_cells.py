@@ -52,6 +52,7 @@ def test_the_second_command_asks_as_often_for_many_cells_as_for_few(project, cou
     assert many <= few
 
 
+@pytest.mark.slow
 def test_cells_that_are_not_among_the_newest_are_found_too(project, monkeypatch):
     monkeypatch.setattr(searching, "FEW", 1)
     monkeypatch.setattr(searching, "NEWEST", 1)

@@ -70,6 +70,7 @@ def train(project, *words):
     return project.runs("cell")[-1]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "words", [["dataset=blobs"], ["dataset=breast_cancer", "dtype=float32"], ["dataset=iris", "dataset.resample=true"]]
 )
@@ -104,6 +105,7 @@ def test_the_rows_of_a_file_get_their_labels(project, flowers):
     assert len(model.predict(model.metadata.load_input_example(str(project.artifact(run, "model"))))) == 1
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("target", ["length", "[petals,length]"])
 def test_a_quantity_comes_in_its_own_unit(project, flowers, target):
     frame, path = flowers
@@ -176,6 +178,7 @@ def test_a_model_that_fails_costs_no_cell(project, monkeypatch):
     assert "model" not in project.runs("cell")[-1].data.tags
 
 
+@pytest.mark.slow
 def test_a_model_is_text_and_arrays_and_travels(project, tmp_path):
     """No pickle is in it; an archive carries it; where the folder lies does not matter."""
     run = train(project, "dataset=iris", "seed=3")

@@ -139,6 +139,7 @@ def test_no_round_begins_that_would_take_too_long(project):
     assert ranges(project) == [(0, 9)] * 2
 
 
+@pytest.mark.slow
 def test_where_all_diverged_nothing_is_added(project):
     code, said = project.run("-m", "batch_size=8,16", "learning_rate=1e300", *SMALL)
     assert code == 0
@@ -164,6 +165,7 @@ def test_rounds_in_workers_are_those_of_one_process(project):
     assert project.table(project.runs("sweep")[-1], "cells.csv")["score"].equals(alone)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("words", "message"),
     [

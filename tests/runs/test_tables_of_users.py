@@ -121,6 +121,7 @@ def test_strict_refuses_what_auto_prepares(project, tmp_path):
     assert (code, "dataset.prepare: expected auto | strict" in said) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:data. the texts of 'name' all differ")
 def test_a_program_and_the_command_line_train_the_same_cell(project, tmp_path):
     table = passengers()
@@ -133,6 +134,7 @@ def test_a_program_and_the_command_line_train_the_same_cell(project, tmp_path):
             np.testing.assert_array_equal(array, stored[name])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:data. the texts of 'name' all differ")
 def test_a_result_has_the_table_of_its_columns_also_from_the_store(project, tmp_path, monkeypatch):
     table = passengers()

@@ -89,6 +89,7 @@ def test_a_command_that_trains_nothing_keeps_the_seconds_of_the_sweep_that_did(p
     assert loaded(project, second).timing == BLOCKS
 
 
+@pytest.mark.slow
 def test_a_command_that_trains_one_cell_times_all(project):
     for sizes in ("16,32", "16,32,64"):
         code, said = project.run("-m", f"batch_size={sizes}", *SMALL)
@@ -123,6 +124,7 @@ def test_cells_of_other_code_are_not_timed(project, monkeypatch):
     assert loaded(project, parent).timing == ONE_READING
 
 
+@pytest.mark.slow
 def test_a_table_that_cannot_be_read_is_no_table(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     (parent,) = project.runs("sweep")

@@ -52,7 +52,7 @@ BATCH = st.tuples(
 
 
 @given(batches=st.lists(BATCH, max_size=4), again=st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_run_reads_as_if_mlflow_had_written_it(uri, batches, again):
     ours, theirs, bulk = MlflowClient(uri), MlflowClient(uri), Bulk.of(uri)
     own, other = new_run(ours), new_run(theirs)

@@ -27,6 +27,7 @@ def peak_bytes(config):
         tracemalloc.stop()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "changes",
     [
