@@ -198,6 +198,7 @@ def each(first, words):
     return [pytest.param(n, marks=mark, id=" ".join(w)) for n, mark, w in zip(numbers, marks, words, strict=True)]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.xdist_group("plain hydra")
 @pytest.mark.parametrize("number", each(0, GRIDS))
 def test_the_cells_of_a_grid_are_the_jobs_of_plain_hydra(plain_hydra, number):
@@ -217,6 +218,7 @@ def own_studies(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.sample(1)
 @pytest.mark.xdist_group("plain hydra")
 @pytest.mark.parametrize("number", each(len(GRIDS), CHOICES))
 def test_the_cells_of_a_chosen_study_are_the_jobs_of_plain_hydra(plain_hydra, own_studies, number):
