@@ -77,6 +77,7 @@ def test_every_command_of_the_page_runs(folder, project):
     assert code == 0, said
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("kind", "words"),
     [

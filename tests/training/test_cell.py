@@ -162,6 +162,7 @@ def test_a_cell_repeats_itself_to_the_bit(order):
     assert one.tobytes() == two.tobytes()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "changes",
     [{}, {"batch_size": "full", "epochs": 9}, {"dataset_resample": True}, {"engine": "per_example"}, COMPILED],
