@@ -25,6 +25,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_picture_of_every_page(pictures):
     drawn = {picture.stem for picture in pictures.iterdir()}
     assert drawn == set(CONCEPTS) == set(figures.FIGURES)

@@ -270,6 +270,7 @@ def test_a_package_offers_an_extension_by_an_entry_point(tmp_path, monkeypatch):
         ACTIVATIONS["leaky_relu"]
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_a_figure_that_fails_costs_itself(folder, project):
     (folder / "extensions" / "figures" / "spread.py").write_text("def spread(data, answer):\n    return 1 / 0\n")

@@ -238,6 +238,7 @@ def test_the_headline_command_twice_gives_the_same_numbers(tmp_path):
     assert_identical(*(Runs(folder) for folder in folders))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )

@@ -98,7 +98,7 @@ def test_every_cell_knows_the_overrides_that_make_it():
     assert composed.launcher.workers == 1
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

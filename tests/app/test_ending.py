@@ -97,6 +97,7 @@ def test_what_stands_below_the_table_is_broken_at_the_width(monkeypatch, capsys)
     assert lines[-1] == f"Browse: http://127.0.0.1:5000/#/runs/{'a' * 32}"
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_plain_lines(folder):
     said = (folder / "err").read_text()
     assert not ESCAPE.search(said)
@@ -104,6 +105,7 @@ def test_a_pipe_gets_plain_lines(folder):
     assert said.splitlines()[-1].startswith("Browse: http://")
 
 
+@pytest.mark.slow
 def test_json_is_one_object_with_the_answer_and_nothing_else(folder):
     told = json.loads((folder / "out").read_text())
     assert (told["exit_code"], told["meaning"].split(":")[0]) == (0, "done")

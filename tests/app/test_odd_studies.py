@@ -16,7 +16,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "experiments"
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "content",
     [b"study: [1]", b"study: 5", b"study: [1", b"\xff\xfe\0", b"[" * 5000, b"!!python/object:os.x {}", b"? [1]\n: 2"],

@@ -46,6 +46,7 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(project):
     assert cell.data.tags["batch_size_requested"] == "5000"
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 def test_a_figure_that_fails_costs_neither_the_cell_nor_the_sweep(project, monkeypatch):
     def broken(*unused):

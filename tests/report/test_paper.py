@@ -140,6 +140,7 @@ def test_every_number_is_a_macro_with_its_runs(files, found):
         assert b"\\" + name.encode() + b"{}" in used
 
 
+@pytest.mark.slow
 def test_the_table_of_macros_has_all_of_them(files):
     names = [name for name, *_ in MACRO.findall(files["numbers.tex"].decode())]
     rows = files["table-numbers.tex"].decode().split(r"\endfoot")[1]

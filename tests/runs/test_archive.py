@@ -136,7 +136,7 @@ def test_a_store_receives_everything_once(made, target, monkeypatch, client):
     assert contents(target) == found
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("client", [False, True], ids=["tables", "client"])
 def test_the_runs_can_be_used_as_where_they_were_made(made, target, monkeypatch, client):
     with pytest.MonkeyPatch.context() as patch:
@@ -417,6 +417,7 @@ def test_what_is_no_archive_is_refused(tmp_path, what):
     _refused(path, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_bit_that_flips_is_found(made, tmp_path):
     """Or it lies where nothing is read: then every run is as before."""
     data, rng = made.archive.read_bytes(), Random(0)
@@ -435,6 +436,7 @@ def test_a_bit_that_flips_is_found(made, tmp_path):
             pass
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_takes_little_memory(tmp_path):
     """A thousand times its size, in a member that the manifest declares as it is."""
     path, data = tmp_path / "bomb.zip", b"0" * (1 << 28)

@@ -86,6 +86,7 @@ def test_sweeps_that_held_different_things_fixed_are_reported_together(project):
     assert "**iris epochs=3: " in note
 
 
+@pytest.mark.slow
 def test_code_that_is_edited_meanwhile_trains_nothing_and_is_said(project, monkeypatch):
     """Between the first cell and the second a file that computes numbers changes, as for a worker that starts then."""
     write_result = recording._write_result

@@ -200,6 +200,7 @@ def test_a_model_is_text_and_arrays_and_travels(project, tmp_path):
     assert model_of(other, unpacked).predict(X).equals(moved)
 
 
+@pytest.mark.slow
 def test_what_reads_a_run_never_runs_its_model(project, tmp_path):
     run = train(project, "dataset=iris", "seed=4")
     folder = Path(run.info.artifact_uri, "model")

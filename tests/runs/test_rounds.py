@@ -53,7 +53,7 @@ def test_what_is_unresolved_gets_more_up_to_the_bound(project):
     assert names[2:] == [f"{name} replicas 10-19" for name in names[:2]]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["20", "8"])
 def test_no_look_is_added_once_the_looks_are_spent(project, other):
     """The looks of a sweep share its 5 %; a repeated sweep with further ones would have more."""
@@ -86,7 +86,7 @@ def test_the_same_command_finds_every_part(project):
     assert "2 of 2 cells trained (2 found finished in the store)" in said
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [0, 1])
 def test_a_sweep_that_is_ended_between_rounds_or_in_one_goes_on(project, monkeypatch, begun):
     words, train = ["-m", *ALIKE, *SMALL, "seeds_at_most=20"], recording.Cell.train

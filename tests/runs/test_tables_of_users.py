@@ -87,6 +87,7 @@ def test_a_table_of_all_kinds_trains_and_everything_done_is_said_and_recorded(pr
     assert "1 of 1 cells trained (1 found finished in the store)" in said
 
 
+@pytest.mark.slow
 def test_a_regression_has_r2_beside_zero(project, tmp_path):
     passengers().to_parquet(tmp_path / "passengers.parquet")
     words = [f"dataset.load.path={tmp_path / 'passengers.parquet'}", "dataset.load.target=fare", *TINY]

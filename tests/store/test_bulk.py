@@ -78,6 +78,7 @@ LEFT = {
 }
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("what", LEFT)
 def test_what_mlflow_changes_or_refuses_is_left_to_it(uri, what):
     client, bulk = MlflowClient(uri), Bulk.of(uri)

@@ -268,7 +268,7 @@ def test_a_study_that_does_not_exist_is_refused(project):
     assert said.count("\n") == 1
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["noise", "foo=bar"], ["noise", "order", "batch_size=0"], ["seeds=3"]])
 def test_words_that_no_study_takes_are_refused_in_one_line(project, words):
     code, said = project.run("studies", *words)
