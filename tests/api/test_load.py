@@ -61,6 +61,7 @@ def test_short_ids_and_several_sweeps(here):
     assert list(harness.load(ids[1]).cells["batch_size"]) == [64, 90]
 
 
+@pytest.mark.slow
 def test_a_cell_by_itself(here):
     code, said = here.run(*WORDS, "model.hidden=[4,3]")
     assert code == 0, said

@@ -464,6 +464,7 @@ def test_they_are_many():
     assert len(set(LINES)) >= 250
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("line", "key", "way_out"),
     [

@@ -281,6 +281,7 @@ def test_a_choice_of_studies_that_cannot_be_one_sweep_is_refused(own_studies, wo
     assert allowed in caught.value.allowed
 
 
+@pytest.mark.slow
 def test_a_study_inherits_another_with_its_claims_and_grids(own_studies):
     (own_studies / "mine.yaml").write_text("{defaults: [three_methods, _self_], seeds: 2}")
     mine, original = (checked_cells([f"experiment={name}"]).cells for name in ("mine", "three_methods"))

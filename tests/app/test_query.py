@@ -184,6 +184,7 @@ def test_an_ending_chooses_the_format_in_capitals_too(store, sweep, tmp_path):
     assert json.loads((tmp_path / "rows.JSON").read_text())["table"] == "cells"
 
 
+@pytest.mark.slow
 def test_a_reader_that_wants_one_line_gets_one(store, sweep):
     variables = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_EXPERIMENT_NAME": store.experiment}
     command = f"{sys.executable} -m harness query {sweep} --table histories | head -1; echo ${{PIPESTATUS[0]}}"

@@ -310,6 +310,7 @@ def null_family(source, m, n, lost, ties):
     return {i: (a, b) for i, (a, b) in enumerate(costs)}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("draws", "m"), [(150, 1), (100, 3), pytest.param(1500, 5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("lost", [0.1, 0.5])

@@ -97,7 +97,7 @@ def sweep(name: str):
 # Words and pages.
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @EVERY
 def test_a_name_in_a_note_is_no_markup_and_the_page_loads_nothing(name):
     found = sweep(name)

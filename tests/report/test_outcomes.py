@@ -84,6 +84,7 @@ def test_settings_of_matplotlib_that_are_no_text_are_refused_in_one_line(tmp_pat
     )
 
 
+@pytest.mark.slow
 @pytest.mark.drawn
 @pytest.mark.parametrize(
     "stop", [RuntimeError("no ink"), pytest.param(SystemExit(0), marks=pytest.mark.slow)], ids=["exception", "sys.exit"]

@@ -175,6 +175,7 @@ def inside(box, outer, slack=1.0):
     )
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_without_a_warning():
     for figure in every_figure(sweep()):
         figure.savefig(io.BytesIO())

@@ -147,6 +147,7 @@ def test_a_sweep_whose_grid_cannot_be_read_is_refused_in_one_line(project):
     assert said.endswith("got 'one without grid.json'\n")
 
 
+@pytest.mark.slow
 def test_tables_from_memory_are_those_from_the_store(project):
     words = ["-m", "batch_size=16,full", "reduction=sum,mean", *TINY]
     assert project.run(*words)[0] == 0

@@ -86,6 +86,7 @@ def test_an_array_of_numbers_gets_the_probabilities_of_the_weights(project, word
     assert list(found["prediction"]) == [names[k] for k in expected.argmax(axis=1)]
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_file_get_their_labels(project, flowers):
     frame, path = flowers
     words = ["dataset=file", f"dataset.load.path={path}"]

@@ -26,6 +26,7 @@ def ranges(project):
     return [(replicas.min(), replicas.max()) for replicas in tables]
 
 
+@pytest.mark.slow
 def test_what_is_resolved_gets_no_more_replicas(project):
     code, said = project.run("-m", *UNLIKE, *SMALL)
     assert code == 0

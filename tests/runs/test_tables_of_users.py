@@ -98,6 +98,7 @@ def test_a_regression_has_r2_beside_zero(project, tmp_path):
     assert "class" not in said.replace("'class'", "")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("way", ["dataset.rare_classes=drop", "dataset.rare_classes=merge"])
 def test_a_refusal_is_one_line_and_its_key_helps(project, tmp_path, way):
     table = passengers()

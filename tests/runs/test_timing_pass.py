@@ -53,7 +53,7 @@ def test_the_table_of_a_sweep_is_read_again_and_makes_its_seconds(project, monke
     assert "not measured" not in said
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("trouble", "code", "status"), [(failing, 0, "FINISHED"), (interrupted, 130, "FINISHED")])
 def test_a_pass_that_fails_or_is_interrupted_costs_the_seconds_only(project, monkeypatch, trouble, code, status):
     with monkeypatch.context() as patch:
