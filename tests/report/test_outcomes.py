@@ -115,6 +115,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(projec
     assert "figures/clocks.png" in project.files(parent)
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 def test_the_answer_can_be_written_again_from_the_store(project):
     project.run("-m", "batch_size=16,full", "reduction=sum,mean", "learning_rate=0.01", *SMALL)
