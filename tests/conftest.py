@@ -4,7 +4,10 @@ The fixtures are functions that draw from a seed, so a test says which problem i
 """
 
 import os
+import random
+import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,20 @@ settings.load_profile("patient")
 
 N_INPUTS = 4
 N_OUTPUTS = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "half_squared_error": 2}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Of a test that is marked `sample(n)`, all cases but n are slow: the same n in every run and every worker."""
+    cases = defaultdict[str, list[pytest.Item]](list)
+    for item in items:  # before another plugin mixes or leaves out any
+        if item.get_closest_marker("sample") and not item.get_closest_marker("slow"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for name, own in cases.items():
+        n = own[0].get_closest_marker("sample").args[0]
+        for item in random.Random(name).sample(own, max(len(own) - n, 0)):
+            item.add_marker(pytest.mark.slow)
+    yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -143,11 +160,15 @@ class Project:
     A process for each command would be as a user has it, and spend five seconds on imports; test_command has some.
     """
 
+    empty: Path | None = None  # a store without runs, to be copied, as making one takes seconds
+
     def __init__(self, path: Path, experiment: str, capsys: pytest.CaptureFixture[str]) -> None:
         from mlflow.tracking import MlflowClient
 
         self.path, self.experiment, self.capsys = path, experiment, capsys
         self.uri = f"sqlite:///{path / 'mlflow.db'}"
+        if self.empty and not (path / "mlflow.db").exists():
+            shutil.copy(self.empty, path / "mlflow.db")
         self.client = MlflowClient(self.uri)
 
     def run(self, *words: str) -> tuple[int, str]:
@@ -185,10 +206,28 @@ class Project:
 
 @pytest.fixture(scope="session")
 def _project_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("project")
+    from mlflow.tracking import MlflowClient
+
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+    Project.empty = shutil.copy(folder / "mlflow.db", tmp_path_factory.mktemp("empty"))
+    return folder
 
 
 @pytest.fixture
-def project(_project_folder: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Project:
-    """One store for all tests, as making one takes seconds; an experiment of its own for each."""
+def project(
+    _project_folder: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Project:
+    """One store for all tests, as making one takes seconds; an experiment of its own for each.
+
+    Without figures unless the test is marked `drawn`: they take most of the time of a small sweep.
+    """
+    if "drawn" not in request.keywords:
+        monkeypatch.setattr("harness.runs.recording.draw_cell", lambda folder, *about: None)
+        monkeypatch.setattr("harness.runs.parent.figures", lambda *about: {})
     return Project(_project_folder, request.node.name, capsys)

@@ -126,6 +126,7 @@ def test_a_cell_is_timed_on_its_own_clock():
     assert 0 < timing.update * n_updates < timing.wall
 
 
+@pytest.mark.slow
 def test_memory_of_training_is_counted():
     point = Point("", 1000, hidden=(256,), replicas=2)
     trace(point)  # whatever is imported on the way is no memory of training

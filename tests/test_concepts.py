@@ -25,6 +25,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_picture_of_every_page(pictures):
     drawn = {picture.stem for picture in pictures.iterdir()}
     assert drawn == set(CONCEPTS) == set(figures.FIGURES)
@@ -34,6 +35,7 @@ def test_the_command_draws_the_picture_of_every_page(pictures):
         assert (ROOT / "docs" / "concepts" / f"{name}.svg").stat().st_size <= MOST_BYTES
 
 
+@pytest.mark.slow
 def test_a_picture_drawn_twice_is_the_same_file(pictures, tmp_path):
     figures.main(tmp_path)
     for picture in tmp_path.iterdir():
@@ -50,6 +52,7 @@ def test_a_page_has_all_its_parts_and_the_index_names_it(name):
     assert f"]({name}.md)" in PAGES["index"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", CONCEPTS)
 def test_the_example_of_a_page_prints_what_it_says(name, capsys, tmp_path, monkeypatch):
     """Its lines that begin with # are printed, in this order; others (times of this machine) may come between."""

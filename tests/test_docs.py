@@ -109,6 +109,7 @@ def test_the_page_of_keys_says_where_a_name_may_be_one_of_your_own(key):
     assert "or [one of your own](extending.md)" in part
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_on_data_is_told_as_the_page_says(tmp_path, monkeypatch, capsys):
     """All that is told, and nothing else; tests/test_docs_run.py looks only for the lines that are shown."""
     (table,) = re.findall(r"^`my.csv`:\n\n```text\n(.*?)```", DATA, re.DOTALL | re.MULTILINE)

@@ -53,6 +53,7 @@ def test_the_page_has_a_file_and_a_command_for_everything_in_its_table():
     assert len(COMMANDS) == 9
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 def test_every_command_of_the_page_runs(folder, project):
     own = type(project)(folder, "page", project.capsys)
@@ -76,6 +77,7 @@ def test_every_command_of_the_page_runs(folder, project):
     assert code == 0, said
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -268,6 +270,8 @@ def test_a_package_offers_an_extension_by_an_entry_point(tmp_path, monkeypatch):
         ACTIVATIONS["leaky_relu"]
 
 
+@pytest.mark.slow
+@pytest.mark.drawn
 def test_a_figure_that_fails_costs_itself(folder, project):
     (folder / "extensions" / "figures" / "spread.py").write_text("def spread(data, answer):\n    return 1 / 0\n")
     own = type(project)(folder, "figure", project.capsys)
@@ -287,6 +291,7 @@ def test_a_dataset_that_raises_is_refused_in_one_line(folder, project):
     )
 
 
+@pytest.mark.slow
 def test_an_activation_that_raises_fails_its_cells_in_one_line_and_no_others(folder, project):
     path = folder / "extensions" / "activations" / "err.py"
     path.write_text(

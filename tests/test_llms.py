@@ -36,6 +36,7 @@ def test_a_link_leads_to_a_file(link):
     assert (ROOT / link).is_file()
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_one_that_the_program_takes(command, tmp_path, monkeypatch, capsys):
     """A verb with its options, or a grid that composes; a run id is not known here, and that alone is refused."""

@@ -87,6 +87,7 @@ def _fail(*about: object) -> None:
     raise RuntimeError("this cell fails")
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 def test_the_page_has_every_name_and_no_other(stored):
     curves, numbers = "Metrics of a cell that form curves", "Metrics of a cell that are single numbers"

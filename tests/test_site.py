@@ -43,11 +43,13 @@ def test_the_page_of_keys_is_what_the_schema_says():
     assert (DOCS / "keys.md").read_text(encoding="utf8") == written, "python docs/write_keys.py"
 
 
+@pytest.mark.slow
 def test_every_page_is_in_the_site(site):
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     assert pages <= {path.relative_to(site) for path in site.rglob("*.html")}
 
 
+@pytest.mark.slow
 def test_the_names_of_the_python_page_come_with_their_docstrings(site):
     text = re.sub(r"<[^>]+>", "", (site / "python.html").read_text(encoding="utf8"))
     assert "Train one cell: seeds replicas of a network" in text

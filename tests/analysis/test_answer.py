@@ -244,6 +244,7 @@ DEGENERATE = {
 }
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("n_replicas", [1, 2, 10])
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_any_sweep_gets_a_note_figures_and_a_page(case, n_replicas):

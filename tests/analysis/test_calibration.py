@@ -55,6 +55,7 @@ def test_a_clock_that_is_wrong_in_all_blocks_misleads():
 # Sweeps as users make them
 
 
+@pytest.mark.slow
 def test_they_have_any_exponent_and_best_rates_anywhere_between_two_of_the_grid():
     truths = [met(seed) for seed in range(400)]
     powers = np.sort([truth.power for truth in truths])

@@ -32,6 +32,7 @@ def replicas_of(table: pd.DataFrame) -> list[pd.DataFrame]:
     return [own for _, own in table.groupby(["cell", "replica"], sort=True)]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("column", ["update", "train_seconds"])
 def test_costs_at_a_budget_are_those_of_a_loop(seed, column):
@@ -61,6 +62,7 @@ def test_what_was_spent_is_that_of_a_loop(seed):
         assert most == min((row["update"] for row in last if row["outcome"] != "diverged"), default=np.inf)
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("on", ["train", "validation"])
 def test_updates_to_target_are_those_of_a_loop(seed, on):

@@ -132,6 +132,7 @@ def n_resolved(data: SweepData, histories: pd.DataFrame) -> int:
     return sum(lead.comparison.verdict in ("a lower", "b lower") for lead in found)
 
 
+@pytest.mark.slow
 def test_arms_that_are_alike_are_resolved_in_few_of_forty_pairs():
     """5 % of them; of single readings, which all replicas of an arm share, most are."""
     data = null_pairs(40)

@@ -36,6 +36,7 @@ def test_cells_and_results_have_all_replicas(sweeps):
         assert "(20 replicas)" in repr(one)
 
 
+@pytest.mark.slow
 def test_p_values_are_corrected_for_the_looks(sweeps):
     auto, whole = sweeps
     (mine,), (theirs,) = (

@@ -21,6 +21,7 @@ def test_the_examples_of(name):
     assert tried.failed == 0
 
 
+@pytest.mark.slow
 def test_the_example_of_a_stored_sweep(project, monkeypatch):
     assert project.run("-m", "dataset=iris", "batch_size=8,64", "seeds=1", "epochs=1")[0] == 0
     monkeypatch.chdir(project.path)

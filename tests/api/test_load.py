@@ -53,6 +53,7 @@ def test_a_sweep_from_the_store_is_the_one_trained_here(here):
         assert set(one.summary) <= set(other.summary)
 
 
+@pytest.mark.slow
 def test_short_ids_and_several_sweeps(here):
     ids = [swept(here, "batch_size=8,64"), swept(here, "batch_size=64,full")]
     both = harness.load(*(run_id[:8] for run_id in ids))
@@ -60,6 +61,7 @@ def test_short_ids_and_several_sweeps(here):
     assert list(harness.load(ids[1]).cells["batch_size"]) == [64, 90]
 
 
+@pytest.mark.slow
 def test_a_cell_by_itself(here):
     code, said = here.run(*WORDS, "model.hidden=[4,3]")
     assert code == 0, said
@@ -72,6 +74,7 @@ def test_a_cell_by_itself(here):
     assert loaded.note()
 
 
+@pytest.mark.slow
 def test_sweeps_and_cells_do_not_mix(here):
     sweep, cell = swept(here, "batch_size=8,64"), here.runs("cell")[0].info.run_id
     with pytest.raises(harness.ConfigError, match="run id: expected those of sweeps, or those of cells"):

@@ -12,6 +12,7 @@ from harness.training.clock import pinned_blas
 SMALL = {"dataset": "iris", "epochs": 3, "seeds": 3}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "settings"),
     [

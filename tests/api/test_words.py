@@ -37,6 +37,7 @@ def test_every_setting_of_a_cell_has_a_keyword():
     assert keys | {"dataset", "model", "optimizer", "target_column", *FULL_NAMES} == set(signature(keywords).parameters)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("settings", "key", "value"),
     [
@@ -87,6 +88,7 @@ def test_a_grid_is_the_product_of_its_values():
     assert cells == [(B, hidden, rate, 3) for B in (1, "full") for hidden in ([32], [64, 32]) for rate in (0.1, 1)]
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize(
     ("grid", "settings", "message"),
     [

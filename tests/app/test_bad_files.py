@@ -180,6 +180,7 @@ def refusal(folder: Path, monkeypatch, capsys, *words: str) -> str:
     return said.err
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize(("name", "content"), FILES, ids=[name for name, _ in FILES])
 def test_a_bad_file_is_refused_in_one_line(name, content, tmp_path, monkeypatch, capsys):
     (tmp_path / name).write_bytes(content)
@@ -216,6 +217,7 @@ def test_what_is_no_file_is_refused_at_once(make, tmp_path, monkeypatch, capsys)
     assert told.count("\n") == 1
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -246,6 +248,7 @@ ARGUMENTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("word", ARGUMENTS)
 def test_an_argument_of_a_wrong_type_or_form_is_named(word, tmp_path, monkeypatch, capsys):
     (tmp_path / "good.csv").write_bytes(TABLE)

@@ -411,6 +411,7 @@ PARAMS = "hydra.sweeper.params={batch_size: '1,2'}"
 ADDED = [f"-m  +{PARAMS}"] if hydra.__version__ < "1.4" else []
 
 
+@pytest.mark.sample(40)
 @pytest.mark.parametrize("line", [*LINES, *ADDED])
 def test_a_bad_line_is_refused_in_one_line(line, nowhere, monkeypatch, capsys):
     told = refusal(line, nowhere, monkeypatch, capsys)
@@ -451,6 +452,7 @@ LONG_NAMES = [
 ]
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("line", LONG_NAMES, ids=lambda line: line.partition("aaa")[0])
 def test_a_name_that_no_file_can_have_is_refused_in_one_line(line, nowhere, monkeypatch, capsys):
     told = refusal(line, nowhere, monkeypatch, capsys)
@@ -462,6 +464,7 @@ def test_they_are_many():
     assert len(set(LINES)) >= 250
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("line", "key", "way_out"),
     [

@@ -238,6 +238,7 @@ def test_the_headline_command_twice_gives_the_same_numbers(tmp_path):
     assert_identical(*(Runs(folder) for folder in folders))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
@@ -262,7 +263,8 @@ def test_an_interrupt_closes_every_run(tmp_path, sent, code):
     assert "figures/clocks.png" in runs.files(parent)
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_paired_values_are_trained_and_recorded(project, launcher):
     words = ["-m", "batch_size=8,16", "learning_rate=${batch_size}", f"hydra/launcher={launcher}", *SMALL]
     code, said = project.run(*words)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_the_defaults_are_one_cell():
     assert (config.batch_size, config.reduction, config.seeds, config.model.hidden) == (64, "mean", 10, [32])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "words",
     [
@@ -96,6 +98,7 @@ def test_every_cell_knows_the_overrides_that_make_it():
     assert composed.launcher.workers == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -144,6 +147,7 @@ CHOICES = [
     *([["-m", "experiment=[my-study,others]"]] if hydra.__version__ < "1.4" else []),  # 1.4 refuses it itself
     ["-m", "optimizer=glob(*)"],
 ]
+QUICK = (0, len(GRIDS))  # the first grid and the first choice
 PLAIN_HYDRA = """
 import json, sys
 import hydra
@@ -162,7 +166,7 @@ for i, command in enumerate(commands):
 
 @pytest.fixture(scope="module")
 def plain_hydra(tmp_path_factory):
-    """The configurations that an application with nothing but hydra.main and conf/ is run with, for each command.
+    """Of the number of a command, the configurations that an application with nothing but hydra.main and conf/ has.
 
     FILES are a group in a folder of the user.
     """
@@ -172,19 +176,34 @@ def plain_hydra(tmp_path_factory):
         (folder / "own" / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
     flags = ["--config-dir", "own", *(["-m"] if hydra.__version__ >= "1.4" else [])]  # beside a file's mode
     commands = [["-m", *grid] for grid in GRIDS] + [[*flags, *words] for words in CHOICES]
-    command = [sys.executable, "-c", PLAIN_HYDRA, json.dumps([BEHAVIOUR, commands])]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300)
-    assert not done.returncode, done.stderr
-    jobs = [json.loads(line) for line in done.stdout.splitlines()]
-    return [[config for number, config in jobs if number == i] for i in range(len(commands))]
+
+    @cache
+    def ran(numbers):
+        told = json.dumps([BEHAVIOUR, [commands[number] for number in numbers]])
+        command = [sys.executable, "-c", PLAIN_HYDRA, told]
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300)
+        assert not done.returncode, done.stderr
+        jobs = [json.loads(line) for line in done.stdout.splitlines()]
+        return {number: [config for i, config in jobs if i == place] for place, number in enumerate(numbers)}
+
+    others = tuple(number for number in range(len(commands)) if number not in QUICK)
+    return lambda number: ran(QUICK if number in QUICK else others)[number]
 
 
+def each(first, words):
+    """Parameters of the numbers of these commands; those that are not QUICK are slow."""
+    numbers = range(first, first + len(words))
+    marks = [() if number in QUICK else pytest.mark.slow for number in numbers]
+    return [pytest.param(n, marks=mark, id=" ".join(w)) for n, mark, w in zip(numbers, marks, words, strict=True)]
+
+
+@pytest.mark.sample(1)
 @pytest.mark.xdist_group("plain hydra")
-@pytest.mark.parametrize("number", range(len(GRIDS)), ids=[" ".join(grid) for grid in GRIDS])
+@pytest.mark.parametrize("number", each(0, GRIDS))
 def test_the_cells_of_a_grid_are_the_jobs_of_plain_hydra(plain_hydra, number):
     cells = compose_cells(["-m", *GRIDS[number]]).cells
-    assert [asdict(config) for config, _ in cells] == plain_hydra[number]
+    assert [asdict(config) for config, _ in cells] == plain_hydra(number)
     assert len(cells) > 1
 
 
@@ -199,11 +218,12 @@ def own_studies(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.sample(1)
 @pytest.mark.xdist_group("plain hydra")
-@pytest.mark.parametrize("number", range(len(CHOICES)), ids=[" ".join(words) for words in CHOICES])
+@pytest.mark.parametrize("number", each(len(GRIDS), CHOICES))
 def test_the_cells_of_a_chosen_study_are_the_jobs_of_plain_hydra(plain_hydra, own_studies, number):
-    cells = compose_cells(CHOICES[number]).cells
-    assert [asdict(config) for config, _ in cells] == plain_hydra[len(GRIDS) + number]
+    cells = compose_cells(CHOICES[number - len(GRIDS)]).cells
+    assert [asdict(config) for config, _ in cells] == plain_hydra(number)
     assert len(cells) > 1
 
 
@@ -250,6 +270,7 @@ REFUSED_STUDIES = [
 ]  # fmt: skip
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize(("words", "file", "key", "allowed"), REFUSED_STUDIES)
 def test_a_choice_of_studies_that_cannot_be_one_sweep_is_refused(own_studies, words, file, key, allowed):
     (own_studies / "bad.yaml").write_text(file)
@@ -260,6 +281,7 @@ def test_a_choice_of_studies_that_cannot_be_one_sweep_is_refused(own_studies, wo
     assert allowed in caught.value.allowed
 
 
+@pytest.mark.slow
 def test_a_study_inherits_another_with_its_claims_and_grids(own_studies):
     (own_studies / "mine.yaml").write_text("{defaults: [three_methods, _self_], seeds: 2}")
     mine, original = (checked_cells([f"experiment={name}"]).cells for name in ("mine", "three_methods"))
@@ -366,6 +388,7 @@ def test_the_grids_of_a_study_follow_each_other():
 GRIDS_OF_A_LINE = 'study.grids=[{batch_size: 8, learning_rate: "0.1,0.3"}, {batch_size: 64, learning_rate: "0.8"}]'
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("plus", ["", "+", "++"])
 @pytest.mark.parametrize("study", [[], ["experiment=three_methods", "dataset=iris"]], ids=["none", "of a study"])
 def test_grids_of_a_command_line_follow_each_other(plus, study):
@@ -412,6 +435,7 @@ def test_every_optimizer_composes(option):
     assert config.optimizer.name == option
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize(
     ("words", "key", "received"),
     [

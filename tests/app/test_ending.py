@@ -61,6 +61,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables", [{"TERM": "xterm-256color"}, {"TERM": "dumb"}, {"TERM": "xterm", "NO_COLOR": "1"}], ids=str
 )
@@ -96,6 +97,7 @@ def test_what_stands_below_the_table_is_broken_at_the_width(monkeypatch, capsys)
     assert lines[-1] == f"Browse: http://127.0.0.1:5000/#/runs/{'a' * 32}"
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_plain_lines(folder):
     said = (folder / "err").read_text()
     assert not ESCAPE.search(said)
@@ -103,6 +105,7 @@ def test_a_pipe_gets_plain_lines(folder):
     assert said.splitlines()[-1].startswith("Browse: http://")
 
 
+@pytest.mark.slow
 def test_json_is_one_object_with_the_answer_and_nothing_else(folder):
     told = json.loads((folder / "out").read_text())
     assert (told["exit_code"], told["meaning"].split(":")[0]) == (0, "done")
@@ -125,6 +128,7 @@ def as_json(project, *words):
     return code, json.loads(next(line for line in said.splitlines() if line.startswith("{")))
 
 
+@pytest.mark.slow
 def test_json_of_a_single_cell_and_of_a_report(project):
     code, told = as_json(project, "dataset=iris", "epochs=1", "seeds=2")
     assert code == told["exit_code"] == 0
@@ -201,6 +205,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["writer", "heartbeat"])
 def test_a_signal_between_the_parent_and_its_first_cell_closes_the_parent(where, tmp_path):
     program = STRUCK.format(where=where, words=TINY)
@@ -233,6 +238,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "name"), [("recovery", "drain"), ("parent", "close_sweep"), ("parent", "write_answer")]
 )
@@ -251,6 +257,9 @@ OBSTRUCTED = """
 import sys
 from pathlib import Path
 from harness.runs import timing
+from harness.store import tracking, writer
+tracking.REFUSAL_SECONDS = 1.0  # after which it gives up
+writer.RunWriter.deliver.__defaults__ = (0.0, 1.0)
 own = timing.measure
 def measure(store, sweep, cells):
     Path("mlruns/1", sweep, "artifacts", timing.TIMING, "in the way").mkdir(parents=True)
@@ -262,6 +271,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_of_which_one_file_is_refused_has_its_answer(tmp_path):
     program = OBSTRUCTED.format(words=TINY)
     done = subprocess.run(

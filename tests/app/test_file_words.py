@@ -38,6 +38,7 @@ def advice(*words: str) -> str:
     return found[-1].removesuffix(",")
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("path", [*AWKWARD, "/tmp/x.csv", "x.csv"])
 def test_a_path_in_place_of_a_dataset(path):
     typed = advice(f"dataset={path}")
@@ -50,6 +51,7 @@ def test_a_plain_path_is_told_without_quotes():
     assert advice("dataset=/data/x.csv") == "dataset=file dataset.load.path=/data/x.csv"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", ["a=b.csv", "x#y.csv", "é.csv", "x(1).csv", "~/x.csv", "a,b.csv", "a;b.csv"])
 def test_a_path_that_needs_quotes(path):
     assert ran(f"dataset=file {advice('dataset=file', f'dataset.load.path={path}')}") == path

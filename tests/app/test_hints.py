@@ -93,6 +93,7 @@ ui --prt 5000                          -> it takes a free port
 PAIRS = [[part.strip() for part in line.split("->")] for line in MISTAKES.strip().splitlines()]
 
 
+@pytest.mark.sample(24)
 @pytest.mark.parametrize(("line", "hint"), PAIRS)
 def test_a_mistake_is_answered_by_what_to_type(line, hint, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)

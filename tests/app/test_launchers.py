@@ -76,6 +76,7 @@ def store(folder: Path) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("words", "key", "allowed"),
     [
@@ -111,6 +112,7 @@ def test_what_a_launcher_cannot_do_is_refused_before_anything_is_trained(monkeyp
     assert allowed in refused.value.allowed
 
 
+@pytest.mark.slow
 def test_workers_and_their_threads_are_at_most_the_cores(monkeypatch):
     monkeypatch.setattr(launchers, "find_spec", lambda name: True)
     monkeypatch.setattr("joblib.cpu_count", lambda: 8)

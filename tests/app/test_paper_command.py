@@ -51,6 +51,7 @@ def test_a_sweep_becomes_a_folder_whose_numbers_are_those_of_the_json(project, t
     assert (folder / "main.tex").read_text() == "my own"
 
 
+@pytest.mark.slow
 def test_a_cell_alone_becomes_a_folder_too(project, tmp_path):
     assert project.run("dataset=diabetes", "epochs=1", "seeds=2")[0] == 0
     cell = project.runs("cell")[0].info.run_id

@@ -17,6 +17,8 @@ from harness.app import main
 from harness.app.options import TABLES
 from harness.app.queries import as_csv
 
+pytestmark = pytest.mark.xdist_group("query")  # one worker builds the module's fixture, once
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "query.md").read_text(encoding="utf8")
 GRID = ("-m", "dataset=iris", "batch_size=16,64", "learning_rate=0.1,1e6", "epochs=2", "seeds=2", "diagnostics=full")
@@ -29,6 +31,8 @@ def command(folder: Path, experiment: str, *words: str) -> int:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         patch.setenv("MLFLOW_EXPERIMENT_NAME", experiment)
         patch.setattr(sys, "argv", ["harness", *words])
+        patch.setattr("harness.runs.recording.draw_cell", lambda folder, *about: None)  # no figure is asked for
+        patch.setattr("harness.runs.parent.figures", lambda *about: {})
         return main()
 
 
@@ -102,6 +106,7 @@ def test_json_has_the_same_rows_and_null_for_what_is_not_finite(store, sweep):
     assert any(text["score"] == "inf" for text in as_text)  # of a learning rate of a million
 
 
+@pytest.mark.slow
 def test_answers_are_the_comparisons_of_the_report(store, sweep):
     told = json.loads(run(store, sweep, "--table", "answers", "--json")[0])
     code, said = store.run("report", sweep, "--json")
@@ -179,6 +184,7 @@ def test_an_ending_chooses_the_format_in_capitals_too(store, sweep, tmp_path):
     assert json.loads((tmp_path / "rows.JSON").read_text())["table"] == "cells"
 
 
+@pytest.mark.slow
 def test_a_reader_that_wants_one_line_gets_one(store, sweep):
     variables = {"MLFLOW_TRACKING_URI": store.uri, "MLFLOW_EXPERIMENT_NAME": store.experiment}
     command = f"{sys.executable} -m harness query {sweep} --table histories | head -1; echo ${{PIPESTATUS[0]}}"
@@ -215,6 +221,7 @@ def test_a_text_is_no_formula_and_no_row_has_two_lines():
     assert [row[1] for row in found[1:]] == ["-1.5", "inf", "", "0.1", "1e-300", "1.0", "2.0", "3.0"]
 
 
+@pytest.mark.slow
 def test_of_a_sweep_without_finished_cells_tables_are_empty(project):
     project.run("-m", "dataset=iris", "batch_size=8,16", "epochs=1", "seeds=1")
     sweep = project.runs("sweep")[0].info.run_id

@@ -130,6 +130,7 @@ def test_a_study_of_the_current_folder_is_an_option_of_experiment(tmp_path, monk
         assert [(c.dataset.name, c.batch_size, c.seeds) for c, _ in cells] == [("iris", B, seeds) for B in (1, 2)]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("line", "offered", "left_out"),
     [

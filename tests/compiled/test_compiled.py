@@ -81,6 +81,7 @@ def assert_same_but_for_rounding(make_stack, tolerance: float = 1e-10, **cell) -
     assert (np.abs(vectorized - start).max(axis=1) > 1e-3 * scale).all()
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
@@ -91,6 +92,7 @@ def test_forty_updates_are_those_of_the_vectorized_engine(make_stack, loss, acti
     assert_same_but_for_rounding(make_stack, loss=loss, activation=activation, optimizer=optimizer, order=order)
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("last_batch", ["keep", "drop"])
 @pytest.mark.parametrize("batch_size", [1, 2, 64, N])
 @pytest.mark.parametrize("order", ORDERS)

@@ -44,6 +44,7 @@ def costs(loss, z, n, width, y, y_at, K, quality):
     return functions.costs(loss, z, n, width, y, y_at, K, quality)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("own_data", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -293,6 +293,7 @@ def test_arrays(tmp_path):
     assert "a matrix" in refused(tmp_path / "line.npy")
 
 
+@pytest.mark.slow
 def test_a_wide_table_and_a_long_one_of_free_text(tmp_path):
     """Seconds, not minutes: the first cells and rows tell what all are."""
     rng = np.random.default_rng(0)

@@ -228,6 +228,7 @@ def normal(mean, spread, n=10):
     return mean + spread * stats.zscore(rng().normal(size=n), ddof=1)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("level", [0.05, 0.05 / 3, 0.05 / 30])
 def test_the_seeds_needed_have_the_power_promised_at_the_corrected_level(level):
     levels, draws = Levels(level, level), 300
@@ -309,6 +310,7 @@ def null_family(source, m, n, lost, ties):
     return {i: (a, b) for i, (a, b) in enumerate(costs)}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("draws", "m"), [(150, 1), (100, 3), pytest.param(1500, 5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("lost", [0.1, 0.5])

@@ -55,6 +55,7 @@ def test_the_usual_looks():
     assert plan_looks(10_000, 40) == (40,)  # no number of pairs could resolve this family
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("looks", "draws"), [SHORT, LONG])
 def test_at_most_5_percent_of_families_without_an_effect_are_resolved_at_any_look(looks, draws):
     source = rng(1)

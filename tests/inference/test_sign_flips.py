@@ -250,6 +250,7 @@ def test_a_family_that_is_too_large_for_the_test():
 # over many draws
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("draws", MANY)
 @pytest.mark.parametrize("law", ["normal", "laplace", "logistic"])
 @pytest.mark.parametrize("n", [8, 20])

@@ -97,6 +97,7 @@ def sweep(name: str):
 # Words and pages.
 
 
+@pytest.mark.sample(2)
 @EVERY
 def test_a_name_in_a_note_is_no_markup_and_the_page_loads_nothing(name):
     found = sweep(name)
@@ -185,6 +186,7 @@ def test_claims_and_findings_of_another_hand(name):
 # Pictures and files.
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("kind", ["mathtext", "LaTeX", "letters", "signs of a terminal", "surrogate", "underscore"])
 def test_pictures_of_any_name_are_drawn(kind):
     found = sweep(PLANTED[kind])
@@ -204,6 +206,7 @@ def test_matplotlib_would_read_a_name_as_a_formula():
         png(figure)
 
 
+@pytest.mark.sample(6)
 @EVERY
 def test_pictures_of_a_cell_of_any_name_are_drawn(name):
     found = sweep("digits").data.histories

@@ -70,6 +70,7 @@ def test_labels_are_spread_as_little_as_possible(places):
         assert moved == pytest.approx(places)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("rate", [0.01, 1e-9], ids=["apart", "all at one cost"])
 def test_names_at_the_ends_of_lines_do_not_overlap_and_stay_beside_their_panel(rate):
     tables = sweep(sizes=(1, 2, 4, 8, 16, 64), rates=(rate,))
@@ -110,6 +111,7 @@ def test_of_many_lines_only_the_key_has_the_names():
     assert len(figure.legends[0].get_texts()) >= 14
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_every_size_that_was_asked_for_has_a_label_that_touches_no_other(sizes):
     tables = sweep(sizes=sizes, limit=1e9)
@@ -164,6 +166,7 @@ def test_letters_have_six_pixels_at_half_size():
         assert min(sizes) >= 6
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("options", [{"rates": np.geomspace(1e-3, 4, 9)}, {"limit": 0.0}, {"sizes": (8, 9)}], ids=str)
 def test_no_two_labels_of_an_axis_overlap(options):
     for figure in (*every_sweep_figure(sweep(**options)), *a_cell(), a_finding()):
@@ -199,6 +202,7 @@ def test_no_key_lies_over_data():
         assert all(axes.get_legend() is None for axes in figure.axes)
 
 
+@pytest.mark.slow
 def test_a_setting_of_one_cell_has_no_panel_beside_grids():
     tables, alone = sweep(settings=("digits a", "digits b")), sweep(sizes=(64,), rates=(0.1,), settings=("digits c",))
     both = {name: pd.concat([own, getattr(alone, name)], ignore_index=True) for name, own in vars(tables).items()}
@@ -208,6 +212,7 @@ def test_a_setting_of_one_cell_has_no_panel_beside_grids():
         assert not any("digits c" in axes.get_title() for axes in drawn[name].axes)
 
 
+@pytest.mark.slow
 def test_settings_have_one_order_in_all_figures():
     tables = sweep(settings=("digits b", "digits a"))
     for name in ("targets", "frontier"):

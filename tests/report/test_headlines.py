@@ -172,6 +172,7 @@ SENTENCES: dict[str, tuple[list[Any], list[str]]] = {  # what varies -> cells, w
 }
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("varied", SENTENCES)
 def test_the_first_sentences_say_what_the_cells_can_bear(varied):
     cells, expected = SENTENCES[varied]
@@ -285,6 +286,7 @@ def test_beside_a_gap_of_the_grid_no_rate_is_the_best():
         assert {lead.tuning for lead in evidence(*cells).answer.headlines[0].leads} == {Tuning.ALIKE}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("decay", "tuning"), [(0.0, Tuning.ALIKE), (0.01, Tuning.ON_EDGE)])
 def test_a_mean_inside_its_grid_covers_a_sum_on_the_edge_where_they_are_one_training(decay, tuning):
     final = bowl(0.1, lambda B, _: 1.0 if B == 63 else 2.0)
@@ -512,6 +514,7 @@ def values_of(cells: list[Any]) -> list[dict[str, Any]]:
     return [{"dataset.name": own["dataset"], **{key: own[key] for key in knobs}, **own["params"]} for own in cells]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("varied", SENTENCES)
 def test_a_planned_grid_makes_at_most_the_comparisons_that_are_counted(varied):
     cells, _ = SENTENCES[varied]

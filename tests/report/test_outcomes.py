@@ -46,6 +46,8 @@ def test_a_batch_larger_than_the_data_is_clipped_with_a_warning(project):
     assert cell.data.tags["batch_size_requested"] == "5000"
 
 
+@pytest.mark.slow
+@pytest.mark.drawn
 def test_a_figure_that_fails_costs_neither_the_cell_nor_the_sweep(project, monkeypatch):
     def broken(*unused):
         raise RuntimeError("no ink")
@@ -82,6 +84,8 @@ def test_settings_of_matplotlib_that_are_no_text_are_refused_in_one_line(tmp_pat
     )
 
 
+@pytest.mark.slow
+@pytest.mark.drawn
 @pytest.mark.parametrize(
     "stop", [RuntimeError("no ink"), pytest.param(SystemExit(0), marks=pytest.mark.slow)], ids=["exception", "sys.exit"]
 )
@@ -111,6 +115,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_keeps_its_numbers(projec
     assert "figures/clocks.png" in project.files(parent)
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 def test_the_answer_can_be_written_again_from_the_store(project):
     project.run("-m", "batch_size=16,full", "reduction=sum,mean", "learning_rate=0.01", *SMALL)

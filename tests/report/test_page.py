@@ -62,6 +62,7 @@ def test_the_page_loads_nothing():
     assert all(address.startswith(("#", "http://store/")) for address in parts.followed)
 
 
+@pytest.mark.slow
 def test_the_page_is_the_same_whenever_it_is_made():
     assert report(*grid(best_in_the_middle)) == report(*grid(best_in_the_middle))
 
@@ -72,6 +73,7 @@ def test_a_page_of_fifty_cells_stays_below_two_megabytes():
     assert len(report(*cells, pictures=True).encode()) < 2 * MB
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("finals", "chip"),
     [({1: 0.05, 64: 0.5}, "resolved"), ({1: 0.05, 64: 0.05}, "tied"), ({1: 0.05, 64: 0.0501}, "tied")],

@@ -21,6 +21,8 @@ from harness.report.paper_numbers import Numbers
 sys.path.insert(0, str(Path(__file__).parent))
 from test_escaping import PLANTED  # names that mean something somewhere
 
+pytestmark = pytest.mark.xdist_group("paper")  # one worker builds the module's fixture, once
+
 NAMES = {
     **PLANTED,
     "accents": "η, é, 日本, Ångström, ﬁ, 😀",
@@ -138,6 +140,7 @@ def test_every_number_is_a_macro_with_its_runs(files, found):
         assert b"\\" + name.encode() + b"{}" in used
 
 
+@pytest.mark.slow
 def test_the_table_of_macros_has_all_of_them(files):
     names = [name for name, *_ in MACRO.findall(files["numbers.tex"].decode())]
     rows = files["table-numbers.tex"].decode().split(r"\endfoot")[1]
@@ -189,5 +192,6 @@ def test_figures_are_as_wide_as_a_column_with_truetype_letters(files):
         assert b"/FontFile2" in content
 
 
+@pytest.mark.slow
 def test_the_same_answer_gives_the_same_bytes(files, found):
     assert written(found, STUDY) == files

@@ -163,6 +163,7 @@ print("matplotlib.pyplot" in sys.modules)
 BATCHES = pd.DataFrame({"update": [0, 1], "replica": 0, "batch_cost": [5, 1], "epoch": [0, 0.5]})
 
 
+@pytest.mark.slow
 def test_figures_need_no_display_and_leave_no_state(tmp_path):
     """In a process of its own: whatever else this one has imported is not the figures' doing."""
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}

@@ -175,6 +175,7 @@ def inside(box, outer, slack=1.0):
     )
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_without_a_warning():
     for figure in every_figure(sweep()):
         figure.savefig(io.BytesIO())
@@ -199,6 +200,7 @@ def test_a_sweep_without_a_finished_cell_has_no_figures():
     assert figures_of(tables) == {}
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("options", "names"),
     [
@@ -220,6 +222,7 @@ def test_seconds_that_do_not_compare_are_not_drawn():
     assert "do not compare" in seconds.texts[0].get_text()
 
 
+@pytest.mark.slow
 def test_no_figure_shows_a_signature():
     tables = sweep(sizes=(1, 64), rates=(0.1, 1.0), settings=("digits", "iris"))
     for figure in figures_of(tables).values():
@@ -231,6 +234,7 @@ def notes_of(figure):
     return " ".join(" ".join(text.get_text() for text in figure.texts).split())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("on", "words"), [("train", "training cost ≤ 0.7"), ("validation", "validation cost ≤ 0.7")])
 def test_a_target_is_titled_by_what_it_is_on(on, words):
     tables = sweep()
@@ -246,6 +250,7 @@ def test_each_setting_has_its_own_target():
     assert sweep_figures._goals(tables.cells, goals) == words
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("rates", "words"),
     [((0.1,), "at the only learning rate tried"), ((0.1, 1.0), "at the best learning rate tried of each batch size.")],
@@ -400,6 +405,7 @@ def test_few_cells_of_one_dataset_share_a_figure_and_can_be_told_apart():
     assert len({(drawn.get_color(), drawn.get_linestyle()) for drawn in lines}) == 8
 
 
+@pytest.mark.slow
 def test_many_cells_have_a_figure_for_each_setting_unless_that_is_one_cell():
     settings = [f"digits seed={i}" for i in range(20)]
     assert list(clocks(sweep(settings=settings[:3]))) == settings[:3]

@@ -51,6 +51,7 @@ def answered(cells: list[Any]) -> tuple[Answer, str]:
     return made.answer, note(made.data, made.answer)
 
 
+@pytest.mark.sample(3)
 @RULES
 @pytest.mark.parametrize("before", [r"\(add ", "extend the grid to "])
 @pytest.mark.parametrize(("best", "further"), [(0.5, 0.9), (0.02, 0.01)])
@@ -73,6 +74,7 @@ def test_where_learning_rates_are_compared_the_next_one_is_a_value_of_the_key(ru
     assert "learning rate tried" not in sentence
 
 
+@pytest.mark.sample(2)
 @RULES
 @pytest.mark.parametrize(("sizes", "needed"), [((8, 16), [0.00625, 0.0125]), ((24,), [0.1 / 24])])
 def test_the_rates_to_add_to_sum_have_the_lr_mean_of_the_mean(rule, sizes, needed):

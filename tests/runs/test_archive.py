@@ -32,6 +32,8 @@ from harness.store import Bulk, Store, bulk
 from harness.store.client import Client
 from harness.store.rows import Tables
 
+pytestmark = pytest.mark.xdist_group("archive")  # one worker builds the module's fixture, once
+
 SWEEP = ("-m", "batch_size=8,16", "dataset=iris", "seeds=2", "epochs=3")
 
 
@@ -135,6 +137,7 @@ def test_a_store_receives_everything_once(made, target, monkeypatch, client):
     assert contents(target) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", [False, True], ids=["tables", "client"])
 def test_the_runs_can_be_used_as_where_they_were_made(made, target, monkeypatch, client):
     with pytest.MonkeyPatch.context() as patch:
@@ -196,6 +199,7 @@ def test_a_run_that_was_deleted_gets_a_new_id(made, target):
 # Ends in the middle
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("call", [*range(12), 25, 29])
 @pytest.mark.parametrize("client", [False, True], ids=["tables", "client"])
 def test_an_end_in_the_middle_leaves_no_half_run(made, target, monkeypatch, client, call):
@@ -328,6 +332,7 @@ def twice(parts):
     parts.lines.append(parts.lines[0])
 
 
+@pytest.mark.sample(20)
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("change", "told"),
@@ -413,6 +418,7 @@ def test_what_is_no_archive_is_refused(tmp_path, what):
     _refused(path, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_bit_that_flips_is_found(made, tmp_path):
     """Or it lies where nothing is read: then every run is as before."""
     data, rng = made.archive.read_bytes(), Random(0)
@@ -431,6 +437,7 @@ def test_a_bit_that_flips_is_found(made, tmp_path):
             pass
 
 
+@pytest.mark.slow
 def test_a_zip_bomb_takes_little_memory(tmp_path):
     """A thousand times its size, in a member that the manifest declares as it is."""
     path, data = tmp_path / "bomb.zip", b"0" * (1 << 28)
@@ -629,6 +636,7 @@ def test_mlflow_takes_what_is_checked_here():
     assert validation.MAX_PARAM_VAL_LENGTH >= 6000
 
 
+@pytest.mark.slow
 def test_names_in_several_lines_are_recorded_in_one_and_can_be_packed(tmp_path):
     with opened(tmp_path) as store, store.start("a\tb\nc", {"kind": "cell", "signature": "0" * 16}) as run:
         run.dataset("d\te", "0", {}, 1, 1)

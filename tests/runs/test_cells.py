@@ -32,6 +32,7 @@ def note_of(run):
     return run.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.slow
 def test_the_whole_set_is_one_cell_however_it_is_asked_for(project):
     code, said = project.run("-m", "batch_size=90,full,1000", *TINY)
     assert code == 0, said
@@ -43,6 +44,7 @@ def test_the_whole_set_is_one_cell_however_it_is_asked_for(project):
     assert "iris B=90 η=0.1 mean" in note_of(project.runs("sweep")[-1])
 
 
+@pytest.mark.slow
 def test_a_rate_is_one_cell_whether_a_rule_or_the_user_scaled_it(project):
     project.run("-m", "batch_size=32", "learning_rate=0.05", *TINY)
     code, said = project.run("-m", "batch_size=32,64", "learning_rate_rule=constant,linear", "learning_rate=0.1", *TINY)
@@ -53,6 +55,7 @@ def test_a_rate_is_one_cell_whether_a_rule_or_the_user_scaled_it(project):
     assert set(table["setting"]) == {"iris"}
 
 
+@pytest.mark.slow
 def test_values_that_read_alike_are_cells_of_their_own(project):
     words = ["learning_rate=0.1,0.10000001", "model.hidden=[4,2],[2,2]", "dataset=iris", "epochs=1", "seeds=1"]
     code, said = project.run("-m", *words)
@@ -67,6 +70,7 @@ def test_values_that_read_alike_are_cells_of_their_own(project):
     assert list(table["setting"]) == ["iris hidden=[4,2]", "iris hidden=[2,2]"] * 2
 
 
+@pytest.mark.slow
 def test_sweeps_that_held_different_things_fixed_are_reported_together(project):
     for epochs in (2, 3):
         project.run("-m", "batch_size=16,64", "dataset=iris", "seeds=2", f"epochs={epochs}")
@@ -82,6 +86,7 @@ def test_sweeps_that_held_different_things_fixed_are_reported_together(project):
     assert "**iris epochs=3: " in note
 
 
+@pytest.mark.slow
 def test_code_that_is_edited_meanwhile_trains_nothing_and_is_said(project, monkeypatch):
     """Between the first cell and the second a file that computes numbers changes, as for a worker that starts then."""
     write_result = recording._write_result
@@ -142,6 +147,7 @@ def test_a_sweep_whose_grid_cannot_be_read_is_refused_in_one_line(project):
     assert said.endswith("got 'one without grid.json'\n")
 
 
+@pytest.mark.slow
 def test_tables_from_memory_are_those_from_the_store(project):
     words = ["-m", "batch_size=16,full", "reduction=sum,mean", *TINY]
     assert project.run(*words)[0] == 0
@@ -246,6 +252,7 @@ def test_uneven_classes_have_a_balanced_accuracy_in_their_note():
     assert "| test balanced accuracy, at the end | 0.5 (always the most frequent class: 0.3333) |" in note
 
 
+@pytest.mark.slow
 def test_a_finished_cell_of_another_machine_is_found_and_the_note_says_so(project, monkeypatch):
     """Its signature does not change with the machine."""
     there = recording.arithmetic("vectorized") | {"cpu": "Abacus 1", "numpy": "1.0"}
@@ -261,6 +268,7 @@ def test_a_finished_cell_of_another_machine_is_found_and_the_note_says_so(projec
     assert f"Cells were trained with different arithmetic ({differing}), so bits need not repeat." in second
 
 
+@pytest.mark.slow
 def test_the_name_of_a_sweep_has_the_learning_rates_that_were_typed(project):
     """Not those that learning_rate_rule made of them, of which there is one for each batch size."""
     words = ["-m", "dataset=iris", "epochs=1", "seeds=1", "batch_size=8,32", "learning_rate=0.1,0.3"]

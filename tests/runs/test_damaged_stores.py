@@ -12,6 +12,8 @@ import pytest
 
 from harness.app import main
 
+pytestmark = pytest.mark.xdist_group("damaged")  # one worker builds the module's fixture, once
+
 SWEEP = ("-m", "batch_size=8,32", "dataset=iris", "updates=20", "seeds=2")
 PATIENCE = 15.0  # seconds; a store that is waited for costs a minute
 
@@ -166,6 +168,7 @@ REFUSED = {  # of `report SWEEP`: in one line
 }
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize("damage", REFUSED.values(), ids=REFUSED)
 def test_a_sweep_that_is_not_as_written_is_refused_at_once(made, damage):
     damage(made)
@@ -210,6 +213,7 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr("harness.runs.parent.figures", lambda *unused: {})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("damage", LEFT_OUT.values(), ids=LEFT_OUT)
 def test_a_cell_that_is_not_as_written_is_missing_and_that_is_said(made, no_pictures, damage):
     damage(made)

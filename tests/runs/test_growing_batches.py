@@ -1,8 +1,11 @@
 """A sweep of cells whose batch size grows and whose rate falls: recorded, timed, found again, verified."""
 
+import pytest
+
 TINY = ["dataset=iris", "model.hidden=[4]", "epochs=3", "seeds=3", "milestones=[1]", "milestone_factor=3"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_growing_batches_is_recorded_timed_found_and_verified(project):
     words = ["-m", "batch_size=8", "batch_size_schedule=constant,step", "learning_rate_schedule=constant,cosine"]
     code, said = project.run(*words, "warm_up_epochs=1", *TINY)

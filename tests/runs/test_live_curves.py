@@ -11,6 +11,7 @@ def points(project, run, metric="cost/train"):
     return {m.step: m.value for m in project.client.get_metric_history(run.info.run_id, metric)}
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("budget", ["epochs=60", "updates=700", "train_seconds=0.02"])
 def test_curves_have_their_ends_and_a_point_in_each_part(project, budget):
     words = [budget] if budget.startswith("epochs") else [budget, "epochs=null"]
@@ -36,6 +37,7 @@ def test_a_cell_that_diverges_has_its_last_checkpoint(project):
     assert ended in points(project, cell, "progress/epochs")
 
 
+@pytest.mark.slow
 def test_a_default_cell_has_at_most_200_rows(project):
     """The default but for replicas, which share their points."""
     assert project.run("batch_size=1", "seeds=1")[0] == 0

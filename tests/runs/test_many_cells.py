@@ -52,6 +52,7 @@ def test_the_second_command_asks_as_often_for_many_cells_as_for_few(project, cou
     assert many <= few
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tables", [True, False])
 def test_cells_that_are_not_among_the_newest_are_found_too(project, monkeypatch, tables):
     if not tables:  # as with a server

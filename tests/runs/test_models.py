@@ -70,6 +70,7 @@ def train(project, *words):
     return project.runs("cell")[-1]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "words", [["dataset=blobs"], ["dataset=breast_cancer", "dtype=float32"], ["dataset=iris", "dataset.resample=true"]]
 )
@@ -85,6 +86,7 @@ def test_an_array_of_numbers_gets_the_probabilities_of_the_weights(project, word
     assert list(found["prediction"]) == [names[k] for k in expected.argmax(axis=1)]
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_file_get_their_labels(project, flowers):
     frame, path = flowers
     words = ["dataset=file", f"dataset.load.path={path}"]
@@ -104,6 +106,7 @@ def test_the_rows_of_a_file_get_their_labels(project, flowers):
     assert len(model.predict(model.metadata.load_input_example(str(project.artifact(run, "model"))))) == 1
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("target", ["length", "[petals,length]"])
 def test_a_quantity_comes_in_its_own_unit(project, flowers, target):
     frame, path = flowers
@@ -118,6 +121,7 @@ def test_a_quantity_comes_in_its_own_unit(project, flowers, target):
     assert list(found) == names
 
 
+@pytest.mark.slow
 def test_a_finished_cell_gets_its_model_without_being_trained_again(project, monkeypatch):
     project.run("-m", "dataset=iris", "batch_size=8,64", *CELL)
     before = project.runs("cell")
@@ -135,6 +139,7 @@ def test_a_finished_cell_gets_its_model_without_being_trained_again(project, mon
     assert [run.info.run_id for run in project.runs("cell")] == [run.info.run_id for run in before]
 
 
+@pytest.mark.slow
 def test_the_model_that_comes_later_is_the_one_that_comes_at_once(project):
     run = train(project, "dataset=iris", "seed=1")
     project.run("dataset=iris", "seed=1", *CELL, "rerun=all")
@@ -174,6 +179,7 @@ def test_a_model_that_fails_costs_no_cell(project, monkeypatch):
     assert "model" not in project.runs("cell")[-1].data.tags
 
 
+@pytest.mark.slow
 def test_a_model_is_text_and_arrays_and_travels(project, tmp_path):
     """No pickle is in it; an archive carries it; where the folder lies does not matter."""
     run = train(project, "dataset=iris", "seed=3")
@@ -195,6 +201,7 @@ def test_a_model_is_text_and_arrays_and_travels(project, tmp_path):
     assert model_of(other, unpacked).predict(X).equals(moved)
 
 
+@pytest.mark.slow
 def test_what_reads_a_run_never_runs_its_model(project, tmp_path):
     run = train(project, "dataset=iris", "seed=4")
     folder = Path(run.info.artifact_uri, "model")

@@ -1,11 +1,15 @@
 """Figures of cells: in passing where a sweep is small, else when somebody asks for those of a cell."""
 
+import pytest
+
 from harness.runs import pictures
 
 FIGURES = {"figures/curves.png", "figures/batch_costs.png"}
 SIZES = ["-m", "batch_size=8,16", "dataset=iris", "epochs=1", "seeds=2"]
 
 
+@pytest.mark.slow
+@pytest.mark.drawn
 def test_cells_of_a_large_sweep_are_drawn_when_asked_for(project, monkeypatch):
     assert project.run(*SIZES)[0] == 0
     small = {cell.info.run_name: cell for cell in project.runs("cell")}

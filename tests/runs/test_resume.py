@@ -10,19 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.runs import answered, recording
-from harness.runs import parent as sweep
+from harness.runs import answered
 from harness.store.names import hidden
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
-
-
-@pytest.fixture(autouse=True)
-def undrawn(request, monkeypatch):
-    """Figures take most of the time, and hardly a test here is about them."""
-    if "drawn" not in request.keywords:
-        monkeypatch.setattr(recording, "draw_cell", lambda folder, *about: None)
-        monkeypatch.setattr(sweep, "figures", lambda *about: {})
 
 
 def test_finished_cells_are_found_and_the_grid_is_whole(project):
@@ -79,6 +70,7 @@ def _changed(project, name, text):
     path.unlink() if text is None else path.write_text(text)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("how", OTHERWISE)
 def test_it_is_answered_again_where_the_answer_may_be_another(project, monkeypatch, how):
     words = ["-m", "batch_size=16,32", *SMALL]
@@ -121,6 +113,7 @@ def test_identical_cells_of_one_grid_run_once(project):
     assert len(project.runs("cell")) == 1
 
 
+@pytest.mark.slow
 def test_failed_and_killed_cells_are_trained_again(project):
     project.run("-m", "batch_size=16,32,64", *SMALL)
     failed, killed, _ = project.runs("cell")

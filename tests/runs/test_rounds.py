@@ -26,6 +26,7 @@ def ranges(project):
     return [(replicas.min(), replicas.max()) for replicas in tables]
 
 
+@pytest.mark.slow
 def test_what_is_resolved_gets_no_more_replicas(project):
     code, said = project.run("-m", *UNLIKE, *SMALL)
     assert code == 0
@@ -53,6 +54,7 @@ def test_what_is_unresolved_gets_more_up_to_the_bound(project):
     assert names[2:] == [f"{name} replicas 10-19" for name in names[:2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["20", "8"])
 def test_no_look_is_added_once_the_looks_are_spent(project, other):
     """The looks of a sweep share its 5 %; a repeated sweep with further ones would have more."""
@@ -85,6 +87,7 @@ def test_the_same_command_finds_every_part(project):
     assert "2 of 2 cells trained (2 found finished in the store)" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [0, 1])
 def test_a_sweep_that_is_ended_between_rounds_or_in_one_goes_on(project, monkeypatch, begun):
     words, train = ["-m", *ALIKE, *SMALL, "seeds_at_most=20"], recording.Cell.train
@@ -109,6 +112,7 @@ def test_a_sweep_that_is_ended_between_rounds_or_in_one_goes_on(project, monkeyp
     assert list(project.table(project.runs("sweep")[-1], "cells.csv")["n_replicas"]) == [20, 20]
 
 
+@pytest.mark.slow
 def test_a_part_that_fails_is_not_tried_again(project, monkeypatch):
     train = recording.Cell.train
 
@@ -127,6 +131,7 @@ def test_a_part_that_fails_is_not_tried_again(project, monkeypatch):
     assert len(json.loads(project.artifact(sweep, "grid.json").read_text())) == 4
 
 
+@pytest.mark.slow
 def test_no_round_begins_that_would_take_too_long(project):
     code, said = project.run("-m", *ALIKE, *SMALL, "seeds_at_most_seconds=0.001")
     assert code == 0
@@ -135,6 +140,7 @@ def test_no_round_begins_that_would_take_too_long(project):
     assert ranges(project) == [(0, 9)] * 2
 
 
+@pytest.mark.slow
 def test_where_all_diverged_nothing_is_added(project):
     code, said = project.run("-m", "batch_size=8,16", "learning_rate=1e300", *SMALL)
     assert code == 0
@@ -160,6 +166,7 @@ def test_rounds_in_workers_are_those_of_one_process(project):
     assert project.table(project.runs("sweep")[-1], "cells.csv")["score"].equals(alone)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -120,6 +120,7 @@ def test_many_cells_are_counted_and_few_named():
     assert said.endswith("; and 5 more")
 
 
+@pytest.mark.slow
 def test_two_commands_in_one_store_train_a_cell_once_and_both_have_it(project, monkeypatch):
     """The second command starts while the first trains: here, inside its first record."""
     from harness.runs import parent, recording

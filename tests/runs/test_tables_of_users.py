@@ -87,6 +87,7 @@ def test_a_table_of_all_kinds_trains_and_everything_done_is_said_and_recorded(pr
     assert "1 of 1 cells trained (1 found finished in the store)" in said
 
 
+@pytest.mark.slow
 def test_a_regression_has_r2_beside_zero(project, tmp_path):
     passengers().to_parquet(tmp_path / "passengers.parquet")
     words = [f"dataset.load.path={tmp_path / 'passengers.parquet'}", "dataset.load.target=fare", *TINY]
@@ -97,6 +98,7 @@ def test_a_regression_has_r2_beside_zero(project, tmp_path):
     assert "class" not in said.replace("'class'", "")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("way", ["dataset.rare_classes=drop", "dataset.rare_classes=merge"])
 def test_a_refusal_is_one_line_and_its_key_helps(project, tmp_path, way):
     table = passengers()
@@ -121,6 +123,7 @@ def test_strict_refuses_what_auto_prepares(project, tmp_path):
     assert (code, "dataset.prepare: expected auto | strict" in said) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:data. the texts of 'name' all differ")
 def test_a_program_and_the_command_line_train_the_same_cell(project, tmp_path):
     table = passengers()
@@ -133,6 +136,7 @@ def test_a_program_and_the_command_line_train_the_same_cell(project, tmp_path):
             np.testing.assert_array_equal(array, stored[name])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:data. the texts of 'name' all differ")
 def test_a_result_has_the_table_of_its_columns_also_from_the_store(project, tmp_path, monkeypatch):
     table = passengers()

@@ -54,6 +54,7 @@ def test_the_table_of_a_sweep_is_read_again_and_makes_its_seconds(project, monke
     assert "not measured" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trouble", "code", "status"), [(failing, 0, "FINISHED"), (interrupted, 130, "FINISHED")])
 def test_a_pass_that_fails_or_is_interrupted_costs_the_seconds_only(project, monkeypatch, trouble, code, status):
     with monkeypatch.context() as patch:
@@ -73,6 +74,7 @@ def test_a_pass_that_fails_or_is_interrupted_costs_the_seconds_only(project, mon
     assert (code, loaded(project, parent).timing) == (0, BLOCKS), said
 
 
+@pytest.mark.slow
 def test_a_command_that_trains_nothing_keeps_the_seconds_of_the_sweep_that_did(project, monkeypatch):
     assert project.run("-m", "batch_size=16,32", *SMALL)[0] == 0
     (first,) = project.runs("sweep")
@@ -88,6 +90,7 @@ def test_a_command_that_trains_nothing_keeps_the_seconds_of_the_sweep_that_did(p
     assert loaded(project, second).timing == BLOCKS
 
 
+@pytest.mark.slow
 def test_a_command_that_trains_one_cell_times_all(project):
     for sizes in ("16,32", "16,32,64"):
         code, said = project.run("-m", f"batch_size={sizes}", *SMALL)
@@ -96,6 +99,7 @@ def test_a_command_that_trains_one_cell_times_all(project):
     assert loaded(project, max(project.runs("sweep"), key=lambda run: run.info.start_time)).timing == BLOCKS
 
 
+@pytest.mark.slow
 def test_the_cells_of_several_sweeps_are_timed_together(project):
     """Readings of two passes do not compare: the machine may have changed in between."""
     for size in (16, 32):
@@ -107,6 +111,7 @@ def test_the_cells_of_several_sweeps_are_timed_together(project):
     assert loaded(project, *sweeps).timing == loaded(project, *sweeps[::-1]).timing == BLOCKS
 
 
+@pytest.mark.slow
 def test_cells_of_other_code_are_not_timed(project, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(timing, "time_updates", failing)
@@ -120,6 +125,7 @@ def test_cells_of_other_code_are_not_timed(project, monkeypatch):
     assert loaded(project, parent).timing == ONE_READING
 
 
+@pytest.mark.slow
 def test_a_table_that_cannot_be_read_is_no_table(project):
     project.run("-m", "batch_size=16,32", *SMALL)
     (parent,) = project.runs("sweep")

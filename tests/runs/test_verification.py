@@ -107,6 +107,7 @@ def change_csv(path: Path, change: Callable[[pd.DataFrame], Any]) -> None:
 # The same.
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "words",
     [

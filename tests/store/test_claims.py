@@ -161,6 +161,7 @@ def test_a_finished_cell_is_taken_and_one_without_tables_is_not(store):
     assert statuses(store) == ["FINISHED"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [*TABLES, WEIGHTS])
 def test_a_finished_run_that_a_power_cut_has_emptied_is_told_and_its_cell_trained_again(store, lost, capsys):
     run_id = finished(store)

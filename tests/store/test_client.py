@@ -30,6 +30,7 @@ def test_bookkeeping_is_out_of_sight_and_read_by_its_name(clients):
     assert "closed_by" not in ours.get_run(run_id).data.tags
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_is_read(clients):
     ours, plain = clients
     run_id = plain.create_run("0", tags=OF_A_RUN).info.run_id

@@ -52,7 +52,7 @@ BATCH = st.tuples(
 
 
 @given(batches=st.lists(BATCH, max_size=4), again=st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_run_reads_as_if_mlflow_had_written_it(uri, batches, again):
     ours, theirs, bulk = MlflowClient(uri), MlflowClient(uri), Direct.of(uri)
     own, other = new_run(ours), new_run(theirs)
@@ -78,6 +78,7 @@ LEFT = {
 }
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("what", LEFT)
 def test_what_mlflow_changes_or_refuses_is_left_to_it(uri, what):
     client, bulk = MlflowClient(uri), Direct.of(uri)

@@ -43,6 +43,7 @@ def test_the_arithmetic_names_libraries_and_processor(engine):
     assert environment(engine)["arithmetic"] == own
 
 
+@pytest.mark.slow
 def test_the_arithmetic_is_the_same_whatever_else_is_loaded():
     """SciPy may bring a BLAS of its own, which no training calls."""
     code = "import json, numpy; from harness.store import arithmetic; print(json.dumps(arithmetic('vectorized')))"

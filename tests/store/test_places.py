@@ -87,6 +87,7 @@ def test_the_trace_tags_are_those_of_mlflow():
         assert getattr(mlflow_tags, name) in condition
 
 
+@pytest.mark.slow
 def test_a_moved_project_has_its_artifacts_in_its_folder(moved, capsys):
     repair(moved)
     assert capsys.readouterr().err == (

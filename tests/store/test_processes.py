@@ -121,6 +121,7 @@ def test_another_host_is_never_dead(host, boot, pid):
     assert not is_dead(tags | {"process.boot": boot})
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("key", "value"),
     [(key, value) for key in KEYS for value in ("", "x", "nan", "inf", None, "\0", "1" * 5000)]

@@ -87,6 +87,7 @@ def calm(root):
     return heard(told)
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("begins", range(7))
 @pytest.mark.parametrize("answer", sorted(ANSWERS))
 def test_any_refusal_of_everything_is_an_outage(tmp_path, answer, begins):

@@ -144,6 +144,7 @@ LINES = {
 }
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("damage", sorted(LINES))
 @pytest.mark.parametrize("place", [0, 2, 4])
 def test_a_line_that_cannot_be_read_costs_no_other_line(tmp_path, damage, place):

@@ -209,6 +209,7 @@ def test_a_study_about_seconds_concludes_nothing_from_one_reading():
     assert "One reading" in refused.sentence
 
 
+@pytest.mark.slow
 def test_a_launcher_is_for_every_study(project, monkeypatch):
     """Seconds are measured after training, in one process."""
     given = []
@@ -219,6 +220,7 @@ def test_a_launcher_is_for_every_study(project, monkeypatch):
     assert given == [["-m", f"experiment={name}", *launcher, "seeds=3"] for name in ("noise", "large_n")]
 
 
+@pytest.mark.drawn
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_small_form_ends_with_a_verdict_on_every_claim(project, name, tmp_path):
@@ -267,6 +269,7 @@ def test_a_study_that_does_not_exist_is_refused(project):
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["noise", "foo=bar"], ["noise", "order", "batch_size=0"], ["seeds=3"]])
 def test_words_that_no_study_takes_are_refused_in_one_line(project, words):
     code, said = project.run("studies", *words)
@@ -275,6 +278,7 @@ def test_words_that_no_study_takes_are_refused_in_one_line(project, words):
     assert said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_study_that_does_not_take_the_words_does_not_stop_the_next(project, monkeypatch):
     given, check = [], verbs.checked_cells
 

@@ -114,6 +114,7 @@ def test_sentences_have_the_extremes_and_tables_every_setting(findings):
     assert len(found["K3"].rows) == 1 + 2 * len(WHOLE)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("ratio", "most"), [(1.004, "0.4 %"), (0.98, "2 %"), (1.0321, "3.3 %"), (1.5, "50 %")])
 def test_the_answer_says_how_much_the_cost_moves(findings, ratio, most):
     for claim in ("K3", "K4"):
@@ -141,6 +142,7 @@ def test_lost_replicas_are_said(findings):
     assert (ratio, verdict) == ("1 [1, 1] (about 37 seeds would tell, 2 and 0 of 10 lost)", "unresolved")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("off", "claim"),
     [
@@ -161,6 +163,7 @@ def study_claims() -> tuple[str, ...]:
     return ("K1", "K2", *study.MISTAKES)
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("claim", ["K3", "K4", "K6"])
 @pytest.mark.parametrize("far", [{"wrong": 1e-13}, {"right": 1e-8}, {"wrong": 0.0}])
 def test_a_mistake_that_does_not_show_or_is_not_repaired_refutes(verdicts, claim, far):
@@ -176,6 +179,7 @@ def test_random_shards_alone_tell_nothing_about_cost():
     assert study._another_cost(alone, found) is UNRESOLVED
 
 
+@pytest.mark.slow
 def test_an_average_of_averages_at_the_same_cost_refutes(verdicts):
     assert verdicts(ratio=1.0)["K5"] is REFUTED
     assert verdicts(ratio=0.7)["K5"] is REFUTED

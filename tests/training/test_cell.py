@@ -162,6 +162,7 @@ def test_a_cell_repeats_itself_to_the_bit(order):
     assert one.tobytes() == two.tobytes()
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "changes",
     [{}, {"batch_size": "full", "epochs": 9}, {"dataset_resample": True}, {"engine": "per_example"}, COMPILED],
@@ -240,6 +241,7 @@ def test_rates_of_optimisers_whose_step_does_not_grow_with_the_gradient_are_cano
     assert mean.plan.lr_per_example == total.plan.lr_per_example == 0.05
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("engine", ["vectorized", "per_example"])
 @pytest.mark.parametrize(
     ("reduction", "accumulate", "rate"),

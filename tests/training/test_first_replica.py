@@ -11,6 +11,7 @@ from harness.training import tables
 from harness.training.cell import Cell
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("changes", [{}, {"engine": "per_example"}, COMPILED, {"order": "once"}], ids=str)
 @pytest.mark.parametrize("resample", [False, True])
 @given(st.integers(1, 5), st.integers(1, 3), st.sampled_from([1, 8, "full"]))

@@ -27,6 +27,7 @@ def peak_bytes(config):
         tracemalloc.stop()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "changes",
     [

@@ -221,6 +221,7 @@ def test_a_step_by_the_factor_one_is_no_step(changes, milestones):
     assert bits(**changes, **rules, batch_size_schedule="step", **own) == plain
 
 
+@pytest.mark.sample(1)
 @settings(deadline=None, max_examples=15)
 @given(changes=st.fixed_dictionaries(SETTINGS), epoch=st.integers(1, 5))
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def assert_alone_or_not_is_the_same(histories, *cell):
             assert stack[r] == histories((r,), *cell)[r]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 64, N])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
