@@ -133,7 +133,7 @@ def replicas(result: CellResult, config: Config) -> "pd.DataFrame":
     return _frame(rows)
 
 
-def to_target(history: Mapping[str, Array], target: float | None, on: str) -> dict[str, float]:
+def to_target(history: "Mapping[str, Array] | pd.DataFrame", target: float | None, on: str) -> dict[str, float]:
     """Updates, epochs and train seconds until one replica's cost is at or below the target at two checkpoints running.
 
     Log-linear interpolation in the cost between the checkpoint before and the first one below; NaN: not reached.
@@ -141,7 +141,7 @@ def to_target(history: Mapping[str, Array], target: float | None, on: str) -> di
     axes = {"updates": "update", "epochs": "epoch", "seconds": "train_seconds"}
     if target is None:
         return {}
-    cost = history[f"{on}_cost"]
+    cost = np.asarray(history[f"{on}_cost"])
     below = cost <= target
     sustained = np.convolve(below, np.ones(SUSTAINED), "valid") == SUSTAINED
     if not sustained.any():
@@ -150,7 +150,7 @@ def to_target(history: Mapping[str, Array], target: float | None, on: str) -> di
     before = max(first - 1, 0)
     span = np.log(cost[before]) - np.log(cost[first])
     part = (np.log(cost[before]) - np.log(target)) / span if span > 0 else 1.0
-    values = {axis: history[column] for axis, column in axes.items()}
+    values = {axis: np.asarray(history[column]) for axis, column in axes.items()}
     return {f"to_target_{a}": float(v[before] + part * (v[first] - v[before])) for a, v in values.items()}
 
 

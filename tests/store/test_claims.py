@@ -277,7 +277,8 @@ def while_away(store, monkeypatch, *signatures):
         raise ConnectionError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.client, "search_runs", away)
+        for question in ("search_runs", "tagged"):
+            patch.setattr(store.client, question, away)
         return [claim(store, signature=signature) for signature in signatures]
 
 
