@@ -1,7 +1,7 @@
 """A sweep that was answered before: the same command finds all cells, and the same code would answer the same.
 
 So nothing is read but the parent's own words. A study is judged again, and user's figures are drawn again, as their
-code may have changed; so is the answer in a checkout whose changes git cannot tell.
+code may have changed; so is an answer from parts of cells, or from seconds that were not measured in blocks.
 """
 
 import hashlib
@@ -9,19 +9,20 @@ import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from harness.analysis import BLOCKS
 from harness.report import FIGURES, CellsTable, cells_table
 from harness.runs.grid import GridCell
-from harness.runs.recording import source_tags
-from harness.store import Store, UnreachableError, stored_json, uncommitted_diff
+from harness.store import Store, UnreachableError, stored_json
 
 if TYPE_CHECKING:
     from harness.runs.parent import Told
-    from harness.store import RunWriter
 
 TAG, WORDS = "answered", "answer.json"
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Answered(NamedTuple):
@@ -32,29 +33,51 @@ class Answered(NamedTuple):
     table: CellsTable
 
 
-def keep(parent: "RunWriter", folder: Path, store: Store, told: "Told") -> None:
-    """Keep what is told on the parent run, for the same command; `folder` takes files of the run."""
+def write_words(folder: Path, told: "Told") -> None:
+    """Keep what is told among the files of a sweep."""
     words = {"sentences": told.sentences, "table": cells_table(told.data, told.found)._asdict()}
     (folder / WORDS).write_text(json.dumps(words), encoding="utf8")
-    cells = zip(told.data.cells["cell"], told.data.cells["run_id"], strict=True)
-    parent.tags({TAG: _digest(store, cells)})
+
+
+def tag(store: Store, told: "Told") -> dict[str, str]:
+    """The tag by which the same command finds the sweep, once it has its words; empty: it is to be answered anew."""
+    data = told.data
+    if told.judged or data.looks or data.timing != BLOCKS or data.cells["more_runs"].any():
+        return {TAG: ""}
+    cells = zip(data.cells["cell"], data.cells["run_id"], data.cells["asked_rate"], strict=True)
+    return {TAG: _digest(store, cells)}
 
 
 def earlier(cells: Sequence[GridCell], store: Store) -> Answered | None:
     """The answer of a finished sweep that had just these runs; None if there is none that can be read."""
     if FIGURES.names() or any(cell.config.log_model or cell.config.study for cell in cells):
         return None
-    digest = _digest(store, ((cell.signature, str(cell.run_id)) for cell in cells))
-    found = store.last_finished(TAG, digest)
+    plans = {cell.signature: cell.identity.plan for cell in cells}
+    rates = {signature: plan.learning_rate / plan.rate_factor for signature, plan in plans.items()}
+    own = ((cell.signature, str(cell.run_id), rates[cell.signature]) for cell in cells)
+    found = store.last_finished(TAG, _digest(store, own))
     if found is None or not store.report_of(found.info.run_id):
         return None
     with tempfile.TemporaryDirectory() as scratch, suppress(LookupError, TypeError, ValueError, UnreachableError):
         words = stored_json(store.download(found, WORDS, Path(scratch)))
-        return Answered(found.info.run_id, words["sentences"], CellsTable(**words["table"]))
+        known = Answered(found.info.run_id, words["sentences"], CellsTable(**words["table"]))
+        if all(isinstance(line, str) for line in [*known.sentences, *known.table.lines()]):
+            return known
     return None
 
 
-def _digest(store: Store, cells: Iterable[tuple[str, str]]) -> str:
-    """Of all that the answer depends on: the runs in their order, the code, where its links lead."""
-    about = [list(cells), source_tags(), uncommitted_diff(), store.ui.root]
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+@cache
+def code_digest() -> str:
+    """Of the whole package as it was at the first call: a sweep that trains for hours is answered by no later code."""
+    digest = hashlib.sha256()
+    for file in sorted(PACKAGE.rglob("*.py")):
+        digest.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _digest(store: Store, cells: Iterable[tuple[str, str, float]]) -> str:
+    """Of all that the answer depends on: the runs in their order, the rates that were asked for, the code, and where
+    the links lead.
+    """
+    own = [(signature, run_id, f"{rate:.12g}") for signature, run_id, rate in cells]
+    return hashlib.sha256(json.dumps([own, code_digest(), store.ui.root]).encode()).hexdigest()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.config import ConfigError
+from harness.runs import answered
 from harness.runs.archive import Archive, PackedRun
 from harness.runs.archive_checks import Points
 from harness.runs.parent import ORDER_BY, VIEW
@@ -42,7 +43,7 @@ WRITERS = 8  # runs that are sent to a server at once
 TRAINED_BY = f"{ORIGIN}.user"  # tag: who trained a run, as its archive says
 NOTE = "mlflow.note.content"
 OF_MLFLOW = (NOTE, "mlflow.loggedArtifacts", COMMIT_TAG)  # tags of MLflow's that say something of the training
-OF_A_STORE = ("journal", "sweep", places.MOVED, ORIGIN)  # tags that mean something in one store only
+OF_A_STORE = ("journal", "sweep", answered.TAG, places.MOVED, ORIGIN)  # tags that mean something in one store only
 TEXTS = (".csv", ".html", ".json", ".md", ".yaml")  # files of a sweep that may name runs
 RUN_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 FOREIGN = (  # what in a note would load something from elsewhere: pictures, their addresses below, HTML

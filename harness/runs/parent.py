@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
 
-from harness.analysis import BLOCKS, DATA_NOTES, LOOKS, Answer, Finding, Study, SweepData, answer
+from harness.analysis import DATA_NOTES, LOOKS, Answer, Finding, Study, SweepData, answer
 from harness.config import sweep_label, varied_keys, visible
 from harness.report import (
     code,
@@ -76,6 +76,7 @@ def open_sweep(
     looks: of seeds=auto, of which these cells are the first round.
     quiet: signals wait until the caller closes it, as from the end of this function on nobody else closes the run.
     """
+    answered.code_digest()  # before training
     first, values = cells[0].config, [cell.identity.values for cell in cells]
     todo = missing(cells)
     study = first.study.get("name", "")
@@ -209,13 +210,13 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
             front.draw(folder, drawn)
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(page(data, found, words, pictures, store.ui.run_link), encoding="utf8")
-            if not (judgement or others) and data.timing == BLOCKS:  # else the same command measures seconds again
-                answered.keep(parent, folder, store, told)
+            answered.write_words(folder, told)
             if judgement:
                 text = json.dumps(findings.records(*judgement), indent=1, ensure_ascii=False)
                 (folder / studies.FINDINGS).write_text(text, encoding="utf8")
         if judgement:
             parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judgement[1]})
+        parent.tags({answered.TAG: ""} if others else answered.tag(store, told))
         parent.table("cells.json", table)
         parent.points(front.metrics(data))
         parent.tags(note_tags(front.illustrated(words, bool(drawn), store, sweep)))

@@ -14,7 +14,7 @@ from harness.config import ConfigError
 from harness.store.connection import UnreachableError, query, reason
 from harness.store.names import hidden
 from harness.store.places import path_of
-from harness.store.rows import CONTEXT, DATASET, NEW_VALUE, Point, Tables
+from harness.store.rows import CONTEXT, DATASET, NEW_VALUE, RUN_NAME, Point, Tables
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -91,7 +91,7 @@ class Bulk(Tables):
     def _write_run(self, connection: "sqlalchemy.Connection", run: NewRun) -> None:
         row = (run.id, run.name, "UNKNOWN", "", "", run.user, run.status, run.start, run.end, "", "active")
         self._insert(connection, "runs", (*row, run.artifact_uri, int(run.experiment)))
-        tags = {**{hidden(key): value for key, value in run.tags.items()}, "mlflow.runName": run.name}
+        tags = {**{hidden(key): value for key, value in run.tags.items()}, RUN_NAME: run.name}
         self._insert(connection, "tags", *((key, value, run.id) for key, value in tags.items()))
         self._insert(connection, "params", *((key, value, run.id) for key, value in run.params.items()))
         for dataset in run.datasets:

@@ -15,15 +15,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
-from harness.store.direct import RUN_NAME, Direct
+from harness.store.direct import Direct
 from harness.store.journal_files import below, put
 from harness.store.names import hidden, plain
 from harness.store.places import path_of
+from harness.store.rows import RUN_NAME
 from harness.store.tagged import Tagged
 
 
 class Client(MlflowClient):  # type: ignore[misc]
-    """The calls that write or read tags of runs, or write files."""
+    """The calls that write or read tags of runs, or write files; and those that the tables of a SQLite store answer."""
 
     _last = ("", "")  # id and place of files of the run that was created, or given files, last
 

@@ -15,6 +15,7 @@ from harness.store.claims import PROVISIONAL
 from harness.store.connection import RefusedError, UnreachableError, reason
 from harness.store.journal import Journal
 from harness.store.journal_files import FIELDS, Operation
+from harness.store.rows import CONTEXT
 
 if TYPE_CHECKING:
     from harness.store.client import Client
@@ -185,7 +186,7 @@ def _restore_tags(client: "Client", journal: Journal) -> None:
 def _create(client: "Client", journal: Journal, content: Mapping[str, Any], asking: bool) -> None:
     """Create the run, once: if the answer to an earlier attempt was lost, a run carries the journal's name.
 
-    A search comes first even when the run cannot exist yet: a store that hangs should hang on a search.
+    A question comes first even when the run cannot exist yet: a store that hangs should hang on a question.
     asking: the first attempt; not if another process trains this cell, or has finished it. Then raises TakenError.
     """
     name, experiment = journal.folder.name, content["experiment"]
@@ -233,7 +234,7 @@ def _log_dataset(client: "Client", run_id: str, content: Mapping[str, Any]) -> N
     from mlflow.exceptions import MlflowException
 
     about = {field: content[field] for field in FIELDS["dataset"]}
-    inputs = [DatasetInput(Dataset(source_type="code", **about), [InputTag("mlflow.data.context", "training")])]
+    inputs = [DatasetInput(Dataset(source_type="code", **about), [InputTag(CONTEXT, "training")])]
     try:
         client.log_inputs(run_id, inputs)
     except MlflowException as conflict:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.store.places import path_of
-from harness.store.rows import AS_IT_IS, CONTEXT, DATASET, NEW_VALUE, Tables
+from harness.store.rows import AS_IT_IS, CONTEXT, DATASET, NEW_VALUE, RUN_NAME, Tables
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -22,7 +22,6 @@ T = TypeVar("T")
 
 PLAIN_KEY = re.compile(r"\w[\w. -]{,99}(/\w[\w. -]{,99})?")  # of those that MLflow takes as they are
 MAX_TEXT = 5000  # characters of a value that MLflow takes as it is; it cuts longer ones, or refuses them
-RUN_NAME = "mlflow.runName"  # the tag that is a column of the run, too
 ENDS = ("FINISHED", "FAILED", "KILLED")  # of runs
 MAX_NAME, MAX_PLACE = 250, 200  # characters of a run's name, and of the place of its artifacts, that the tables keep
 MAX_FIELDS = {"name": 500, "digest": 36, "source_type": 36, "context": 500}  # characters; of other fields MAX_TEXT

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 CONTEXT = "mlflow.data.context"  # tag of a run's dataset: what it was used for
+RUN_NAME = "mlflow.runName"  # the tag that is a column of the run, too
 Point = tuple[str, float, int, int]  # key, value, milliseconds since 1970, step
 DATASET = ("name", "digest", "source_type", "source", "schema", "profile")  # fields of MLflow's Dataset
 # What is done with a row that is there: of a tag, of any, of a last point

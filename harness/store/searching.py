@@ -134,7 +134,7 @@ class Runs:
     def finished_cells(self, signatures: Sequence[str]) -> dict[str, "Run"]:
         """Signature -> the same, of those that have one.
 
-        Many are looked for among the newest runs first, in one search.
+        Many are looked for together, on a server among the newest runs first.
         """
         newest, seen_all = self._newest(signatures) if len(signatures) > FEW else ([], False)
         wanted, found = set(signatures), dict[str, "Run"]()

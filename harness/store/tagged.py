@@ -58,9 +58,10 @@ class Tagged(Tables):
                 ids = sorted(run_id for text, run_id in tags if text in wanted)
                 parts = [ids[i : i + MOST_IDS] for i in range(0, len(ids), MOST_IDS)]
                 found = [run for part in parts for run in _read(connection, experiment_id, part)]
-        except (sqlalchemy.exc.SQLAlchemyError, _OddError):
+                found.sort(key=lambda run: run.info.start_time)
+        except (sqlalchemy.exc.SQLAlchemyError, _OddError, TypeError):  # a start that is text
             return None
-        return sorted(found, key=lambda run: run.info.start_time)
+        return found
 
 
 class _OddError(Exception):
@@ -82,10 +83,11 @@ def _read(connection: "sqlalchemy.Connection", experiment_id: str, ids: Sequence
             own[run_id].append(row)
         return own
 
+    every = rows(ABOUT, "runs")  # first: a run that has ended has all its rows
     tags, params = of_runs("key, value", "tags"), of_runs("key, value", "params")
     metrics = of_runs("key, value, timestamp, step, is_nan", "latest_metrics")
     found = list[Run]()
-    for row in rows(ABOUT, "runs"):
+    for row in every:
         _check(one for place, one in enumerate(row) if place != END)
         run_id, experiment, user, status, start, end, stage, place, name = row
         if (str(experiment), stage) != (experiment_id, "active"):

@@ -59,7 +59,8 @@ class Client:
         return self._call(lambda: [run for run in self.runs.values() if run.tags["journal"] == token][:1])
 
     def tagged(self, experiment, key, text, besides=None):
-        return self.search_runs([experiment], f"tags.{key} = '{text}'")
+        found = self._call(lambda: [run for run in self.runs.values() if run.tags.get(key) == text])
+        return [run for run in found if run.info.run_id != besides]
 
     def runs_tagged(self, experiment, key, texts):
         return None
