@@ -58,7 +58,7 @@ class Tagged(Tables):
                 ids = sorted(run_id for text, run_id in tags if text in wanted)
                 parts = [ids[i : i + MOST_IDS] for i in range(0, len(ids), MOST_IDS)]
                 found = [run for part in parts for run in _read(connection, experiment_id, part)]
-                found.sort(key=lambda run: run.info.start_time)
+                found.sort(key=lambda run: (run.info.start_time, run.info.run_id))
         except (sqlalchemy.exc.SQLAlchemyError, _OddError, TypeError):  # a start that is text
             return None
         return found
