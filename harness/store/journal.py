@@ -188,6 +188,18 @@ class Journal:
             raise
 
     def _deliver_group(self, operations: list[Operation], send: Callable[[list[Operation]], None]) -> None:
+        if (refused := self._refusal(operations, send)) is None:
+            self._mark_delivered(operations)
+        elif len({one.kind for one in operations}) > 1:
+            for part in _by_kind(operations):
+                self._deliver_group(part, send)
+        elif operations[0].kind == "create":
+            raise refused
+        else:
+            self.hold(operations, str(refused))
+
+    def _refusal(self, operations: list[Operation], send: Callable[[list[Operation]], None]) -> RefusedError | None:
+        """Send a group; returned, not raised, so that the error of a part has no traceback of the whole before it."""
         try:
             if operations[0].kind == UNREADABLE:
                 raise RefusedError(f"a line of {LINES} that cannot be read, at byte {operations[0].begin}")
@@ -195,15 +207,8 @@ class Journal:
                 self._sync()
             send(operations)
         except RefusedError as refused:
-            if len({one.kind for one in operations}) > 1:
-                for part in _by_kind(operations):
-                    self._deliver_group(part, send)
-                return
-            if operations[0].kind == "create":
-                raise
-            self.hold(operations, str(refused))
-        else:
-            self._mark_delivered(operations)
+            return refused
+        return None
 
     def _groups(self) -> Iterator[list[Operation]]:
         """The pending operations as they are sent; what is held, as it was refused."""
