@@ -23,7 +23,7 @@ GC_THRESHOLD = 50_000
 def main() -> int:
     """Run the command line in sys.argv; the exit code is 2 for a mistake in it, 1 if the store does not answer."""
     gc.set_threshold(GC_THRESHOLD)
-    atexit.register(gc.freeze)  # at the end of a process Python collects what no one will use: a second with MLflow
+    atexit.register(gc.freeze)  # at its end a process collects what no one will use: with MLflow that takes a second
     from harness.app.ending import Result
 
     words = [word for word in sys.argv[1:] if word != AS_JSON]

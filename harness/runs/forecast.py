@@ -34,8 +34,10 @@ class Forecast:
     rough: bool = False
     started: float = field(default_factory=time.time)
     told: float = field(default_factory=time.time)
-    _done: set[str] = field(default_factory=set)  # signatures of cells that have ended
-    _spent: float = 0.0  # their estimated seconds: a sweep asks at each checkpoint, and may have many cells
+    _done: set[str] = field(default_factory=set, init=False)  # signatures of cells that have ended
+    _spent: float = field(
+        default=0.0, init=False
+    )  # their estimated seconds: a sweep asks at each checkpoint, and may have many cells
 
     def __post_init__(self) -> None:
         self._of_all = sum(self.seconds.values())

@@ -76,7 +76,7 @@ def open_sweep(
     looks: of seeds=auto, of which these cells are the first round.
     quiet: signals wait until the caller closes it, as from the end of this function on nobody else closes the run.
     """
-    answered.code_digest()  # before training
+    answered.code_digest()  # as it is before training
     first, values = cells[0].config, [cell.identity.values for cell in cells]
     todo = missing(cells)
     study = first.study.get("name", "")

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from harness.training import CellResult, Identity, Plan
 
 
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, if PyYAML was built with it: in Python it takes 6 ms
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, if PyYAML was built with it: a quarter of the time
 NO_CHARTS = ("baseline/", "best/")  # of a summary: no metrics, as a chart of each would stand before the curves
 Warn = Callable[[str], None]
 

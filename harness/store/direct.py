@@ -1,4 +1,4 @@
-"""What a run in training writes into a SQLite store, by its tables: MLflow's client takes 5 to 10 ms for each call.
+"""What a run in training writes into a SQLite store, by its tables: MLflow's client takes 5 to 11 ms for each call.
 
 Each call has the effect of MLflow's own, in one transaction; done twice, that of once. It returns None or False, and
 writes nothing, for what MLflow may change or refuse, and where the database does not take it: then MLflow tries, and

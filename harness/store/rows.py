@@ -1,4 +1,4 @@
-"""The tables of a store that is a SQLite database: MLflow's client takes milliseconds for each row of a run.
+"""The tables of a store that is a SQLite database: MLflow's client takes milliseconds for each call.
 
 Where MLflow's tables are not as expected, or the store is a server, there are none, and the client does it.
 """

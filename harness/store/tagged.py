@@ -27,14 +27,17 @@ class Known(NamedTuple):
 
 
 class Tagged(Tables):
-    """Reads a row of each run once, where a search of MLflow reads all of them each time."""
+    """Finds runs by a tag; each question opens a connection of its own, so threads may ask at the same time."""
 
     def __init__(self, engine: "sqlalchemy.Engine") -> None:
         super().__init__(engine)
         self._known: dict[str, Known] = {}  # by key
 
     def ids(self, key: str, text: str) -> set[str] | None:
-        """Of the runs that were created with this tag; None where the database does not answer."""
+        """Of the runs that were created with this tag, also deleted ones; None where the database does not answer.
+
+        A row is read once, where a search of MLflow reads all of them each time.
+        """
         import sqlalchemy
 
         try:
