@@ -97,7 +97,7 @@ def _described(client, run, ids):
             text = text.replace(own, origin)
         return text
 
-    dropped = ("process.", "origin", "journal")
+    dropped = ("process.", "origin", "journal", "answered")  # they mean something in one store only
     tags = {named(k): named(v) for k, v in run.data.tags.items() if not k.startswith(dropped)}
     points = {key: [(p.value, p.step, p.timestamp) for p in client.get_metric_history(run.info.run_id, key)]
               for key in run.data.metrics}  # fmt: skip
