@@ -59,7 +59,7 @@ class Client(MlflowClient):  # type: ignore[misc]
         """As MLflow does, which asks the store for the place of each run; files on this machine reach the disk."""
         place, source = self._place(run_id), Path(local_dir)
         if folder := path_of(place):
-            put(below(source), source, Path(folder, artifact_path or ""))
+            put(_named(source), Path(folder, artifact_path or ""))
         elif not self.tracking_uri.startswith("databricks"):
             get_artifact_repository(place, tracking_uri=self.tracking_uri).log_artifacts(local_dir, artifact_path)
         else:
@@ -67,7 +67,7 @@ class Client(MlflowClient):  # type: ignore[misc]
 
     def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
         if folder := path_of(self._place(run_id)):
-            put([Path(local_path)], Path(local_path).parent, Path(folder, artifact_path or ""))
+            put([(Path(local_path), Path(Path(local_path).name))], Path(folder, artifact_path or ""))
         else:
             super().log_artifact(run_id, local_path, artifact_path)
 
@@ -91,8 +91,18 @@ class Client(MlflowClient):  # type: ignore[misc]
         return super().log_batch(run_id, metrics, params, own, **options)
 
     def log_inputs(self, run_id: str, datasets: Sequence[DatasetInput] | None = None, *models: Any) -> None:
-        if models or not (self._direct and self._direct.log_inputs(run_id, datasets or ())):
+        if models or not (self._direct and self._direct.log(run_id, inputs=datasets or ())):
             super().log_inputs(run_id, datasets, *models)
+
+    def log_whole(self, run_id: str, folders: Sequence[Path], tags: Sequence[RunTag], **items: Any) -> bool:
+        """The files of folders, then all else in one transaction: whether the tables took it.
+
+        Only where they and the files are on this machine. items: as `Direct.log` takes them.
+        """
+        if not (self._direct and (place := path_of(self._place(run_id)))):
+            return False
+        put([one for folder in folders for one in _named(folder)], Path(place))
+        return self._direct.log(run_id, tags=[RunTag(hidden(tag.key), tag.value) for tag in tags], **items)
 
     def set_terminated(self, run_id: str, status: str | None = None, end_time: int | None = None) -> None:
         if not (self._direct and status and end_time and self._direct.end(run_id, status, end_time)):
@@ -130,6 +140,11 @@ class Client(MlflowClient):  # type: ignore[misc]
         """The runs with one of these values of a tag in the order of their start; None where only MLflow reads them."""
         found = self._tagged.runs(experiment_id, hidden(key), texts) if self._tagged else None
         return None if found is None else list(map(_shown, found))
+
+
+def _named(folder: Path) -> list[tuple[Path, Path]]:
+    """What is in a folder, with its names there."""
+    return [(path, path.relative_to(folder)) for path in below(folder)]
 
 
 def _shown(run: Run) -> Run:

@@ -18,6 +18,8 @@ from harness.store.journal_files import FIELDS, Operation
 from harness.store.rows import CONTEXT
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
     from harness.store.client import Client
 
 MAX_ITEMS, MOST = 1000, {"params": 100, "tags": 100, "metrics": 1000}  # MLflow's limits for one call: all, each
@@ -97,6 +99,20 @@ def _named(journal: Journal, one: Operation) -> str:
     files = sorted(path.name for path in (journal.folder / "files" / one.content["folder"]).rglob("*.*"))
     more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
     return f"{kind} {', '.join(files[:MOST_NAMED])}{more}"
+
+
+def send_whole(client: "Client", journal: Journal, operations: list[Operation]) -> bool:
+    """Send what a run in training writes at once: whether that was done. If not, each is sent as by `send`.
+
+    A transaction costs a small cell more time than what is in it.
+    """
+    if not (run_id := journal.state["run_id"]):
+        return False
+    folders = [journal.folder / "files" / one.content["folder"] for one in operations if one.kind == "files"]
+    inputs = [_dataset(one.content) for one in operations if one.kind == "dataset"]
+    with suppress(Exception):  # `send` meets it again, and knows what it means
+        return client.log_whole(run_id, list(filter(Path.exists, folders)), inputs=inputs, **_items(operations))
+    return False
 
 
 def _send(client: "Client", journal: Journal, operations: list[Operation], training: bool) -> None:
@@ -201,21 +217,26 @@ def _create(client: "Client", journal: Journal, content: Mapping[str, Any], aski
 
 
 def _log(client: "Client", run_id: str, operations: list[Operation]) -> None:
-    """Parameters, tags and points, in as few requests as MLflow allows; the last value of a tag counts.
+    """Parameters, tags and points, in as few requests as MLflow allows.
 
     A point that is sent twice is one: it carries the time at which it was measured.
     """
+    left = _items(operations)
+    while any(left.values()):
+        client.log_batch(run_id, **_request(left))
+
+
+def _items(operations: list[Operation]) -> dict[str, list[Any]]:
+    """As MLflow's entities; the last value of a tag counts."""
     from mlflow.entities import Metric, Param, RunTag
 
     contents = [one.content for one in operations]
     tags = {key: text for content in contents for key, text in content.get("tags", {}).items()}
-    left: dict[str, list[Any]] = {
+    return {
         "params": [Param(*item) for content in contents for item in content.get("params", {}).items()],
         "tags": [RunTag(*item) for item in tags.items()],
         "metrics": [Metric(*point) for content in contents for point in content.get("points", ())],
     }
-    while any(left.values()):
-        client.log_batch(run_id, **_request(left))
 
 
 def _request(left: dict[str, list[Any]]) -> dict[str, list[Any]]:
@@ -230,14 +251,19 @@ def _request(left: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def _log_dataset(client: "Client", run_id: str, content: Mapping[str, Any]) -> None:
     """If two runs log the same new dataset at once, MLflow refuses one; its second attempt finds the dataset."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.exceptions import MlflowException
 
-    about = {field: content[field] for field in FIELDS["dataset"]}
-    inputs = [DatasetInput(Dataset(source_type="code", **about), [InputTag(CONTEXT, "training")])]
+    inputs = [_dataset(content)]
     try:
         client.log_inputs(run_id, inputs)
     except MlflowException as conflict:
         if not any(word in str(conflict) for word in CONFLICTS):
             raise
         client.log_inputs(run_id, inputs)
+
+
+def _dataset(content: Mapping[str, Any]) -> "DatasetInput":
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    about = {field: content[field] for field in FIELDS["dataset"]}
+    return DatasetInput(Dataset(source_type="code", **about), [InputTag(CONTEXT, "training")])

@@ -55,39 +55,37 @@ class Direct(Tables):
         return (run_id, place, user) if place else None
 
     def log(
-        self, run_id: str, metrics: "Sequence[Metric]", params: "Sequence[Param]", tags: "Sequence[RunTag]"
+        self,
+        run_id: str,
+        metrics: "Sequence[Metric]" = (),
+        params: "Sequence[Param]" = (),
+        tags: "Sequence[RunTag]" = (),
+        inputs: "Sequence[DatasetInput]" = (),
     ) -> bool:
-        """Points, parameters and tags."""
+        """Points, parameters, tags, and datasets, each of which has one tag: its context."""
         points = [(one.key, one.value, one.timestamp, one.step) for one in metrics]
-
-        def write(connection: "sqlalchemy.Connection") -> bool:
-            self._write_points(connection, run_id, [points])
-            self._insert(connection, "tags", *((one.key, one.value, run_id) for one in tags), conflict=NEW_VALUE)
-            self._insert(connection, "params", *((one.key, one.value, run_id) for one in params), conflict=AS_IT_IS)
-            return self._is_active(connection, run_id) and self._has_params(connection, run_id, params)
-
-        texts = [(one.key, one.value) for one in (*params, *tags)]
-        if not all(_is_plain(*text) for text in texts) or not all(map(_is_finite, metrics)):
-            return False
-        return bool(self._in_one(write))
-
-    def log_inputs(self, run_id: str, inputs: "Sequence[DatasetInput]") -> bool:
-        """Datasets, each with one tag: its context."""
         rows = [
             {name: getattr(one.dataset, name) for name in DATASET} | {tag.key: tag.value for tag in one.tags}
             for one in inputs
         ]
 
         def write(connection: "sqlalchemy.Connection") -> bool:
+            self._write_points(connection, run_id, [points])
+            self._insert(connection, "tags", *((one.key, one.value, run_id) for one in tags), conflict=NEW_VALUE)
+            self._insert(connection, "params", *((one.key, one.value, run_id) for one in params), conflict=AS_IT_IS)
             question = "SELECT experiment_id FROM runs WHERE run_uuid = ? AND lifecycle_stage = 'active'"
             experiment = connection.exec_driver_sql(question, (run_id,)).scalar()
             if experiment is None:
                 return False
             for row in rows:
                 self._link(connection, experiment, run_id, {**row, "context": row[CONTEXT]})
-            return True
+            return self._has_params(connection, run_id, params)
 
-        return all(map(_is_dataset, rows)) and bool(self._in_one(write))
+        texts = [(one.key, one.value) for one in (*params, *tags)]
+        plain = (
+            all(_is_plain(*text) for text in texts) and all(map(_is_finite, metrics)) and all(map(_is_dataset, rows))
+        )
+        return plain and bool(self._in_one(write))
 
     def end(self, run_id: str, status: str, end: int) -> bool:
         """Status and time."""
@@ -110,10 +108,6 @@ class Direct(Tables):
         except (sqlalchemy.exc.SQLAlchemyError, OverflowError, UnicodeError):
             pass
         return None
-
-    def _is_active(self, connection: "sqlalchemy.Connection", run_id: str) -> bool:
-        question = "SELECT lifecycle_stage FROM runs WHERE run_uuid = ?"
-        return connection.exec_driver_sql(question, (run_id,)).scalar() == "active"
 
     def _has_params(self, connection: "sqlalchemy.Connection", run_id: str, params: "Sequence[Param]") -> bool:
         """Whether they have these values: MLflow refuses to change one."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING_BYTES = 32 << 20  # beyond it points are counted and left out; the run's tables still have them
 TOGETHER = ("params", "points", "tags")  # kinds of operations of which one request may have several
+WHOLE = (*TOGETHER, "dataset", "files")  # what a run has between its first operation and its last
 SYNC_SECONDS = 1.0  # of training, in which lines are forced to the disk once
 
 
@@ -62,6 +63,7 @@ class Journal:
         ]
         self._synced = self._saved = time.monotonic()
         self._is_saved = True
+        self._is_new = True  # to the disk: its folder may not be there after a power cut
         self._unsynced: list[Path] = []  # folders of files that are named by lines after the last sync
         self.n_dropped = 0  # points left out because the journal was full
 
@@ -73,9 +75,8 @@ class Journal:
         hidden.mkdir(parents=True)
         first = {"version": VERSION, "offset": 0, "held": [], "run_id": None}
         journal = cls(hidden, locked(hidden), {**first, **state})
-        journal.save()
+        journal._write_state(forced=False)
         journal.folder = hidden.rename(root / token)
-        sync(root)
         return journal
 
     @classmethod
@@ -142,16 +143,17 @@ class Journal:
         self._size += len(line)
         if kind == "files":
             self._unsynced.append(self.folder / "files" / content["folder"])
-        if kind in ("create", "finish") or time.monotonic() - self._synced > SYNC_SECONDS:
+        if kind == "finish" or time.monotonic() - self._synced > SYNC_SECONDS:
             self._sync()
 
     def _sync(self) -> None:
         """Force the lines to the disk, and before them the files that they name, unless these are delivered."""
         folders = [folder for folder in self._unsynced if folder.is_dir()]
         paths = [path for folder in folders for path in reversed(below(folder))]
-        sync(*paths, *([self.folder / "files", self.folder] if paths else []))
+        own = [self.folder / STATE, self.folder, self.folder.parent] if self._is_new else [self.folder] if paths else []
+        sync(*paths, *([self.folder / "files"] if paths else []), *own)
         os.fsync(self._file.fileno())
-        self._unsynced, self._synced = [], time.monotonic()
+        self._unsynced, self._synced, self._is_new = [], time.monotonic(), False
 
     def new_folder(self) -> Path:
         """An empty folder for the files that an operation will name; removed when that operation is delivered."""
@@ -173,19 +175,34 @@ class Journal:
                 yield read_operation(line, begin)
                 begin += len(line)
 
-    def deliver(self, send: Callable[[list[Operation]], None]) -> None:
+    def deliver(
+        self, send: Callable[[list[Operation]], None], send_whole: Callable[[list[Operation]], bool] | None = None
+    ) -> None:
         """Send the pending operations, consecutive ones of TOGETHER in one group; mark each group once it is sent.
+
+        send_whole: asked first to send all at once; returns whether it did.
 
         Of a group that `send` refuses with a RefusedError each kind is sent by itself; what is refused again is held,
         and what follows is sent; but nothing can follow the creation of the run. Any other exception ends the delivery:
         the rest is sent at the next call.
         """
         try:
-            for operations in self._groups():
-                self._deliver_group(operations, send)
+            if not (send_whole and self._deliver_whole(send_whole)):
+                for operations in self._groups():
+                    self._deliver_group(operations, send)
         except Exception:
             self._save_if_moved()
             raise
+
+    def _deliver_whole(self, send_whole: Callable[[list[Operation]], bool]) -> bool:
+        operations = [] if self.held else list(self.pending())
+        if not operations or any(one.kind not in WHOLE for one in operations):
+            return False
+        if self._unsynced:
+            self._sync()
+        if done := send_whole(operations):
+            self._mark_delivered(operations)
+        return done
 
     def _deliver_group(self, operations: list[Operation], send: Callable[[list[Operation]], None]) -> None:
         if (refused := self._refusal(operations, send)) is None:
@@ -249,14 +266,18 @@ class Journal:
 
     def save(self) -> None:
         """Replace state.json in one step, so that the file is complete whenever a process dies or the power fails."""
+        self._write_state(forced=True)
+        sync(self.folder)
+        self._is_saved, self._saved = True, time.monotonic()
+
+    def _write_state(self, forced: bool) -> None:
         new = self.folder / "state.new"
         with new.open("w", encoding="utf8") as file:
             json.dump(self.state, file)
             file.flush()
-            os.fsync(file.fileno())
+            if forced:
+                os.fsync(file.fileno())
         new.replace(self.folder / STATE)
-        sync(self.folder)
-        self._is_saved, self._saved = True, time.monotonic()
 
     def n_left(self) -> tuple[int, int]:
         """Bytes of the operations, and files, that are not delivered yet."""

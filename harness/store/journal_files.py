@@ -213,16 +213,16 @@ def below(folder: Path) -> list[Path]:
     return [folder, *filter(Path.is_file, found), *(path for paths in inner for path in paths)]
 
 
-def put(paths: Iterable[Path], source: Path, to: Path) -> None:
-    """Have these files, which are on the disk below `source`, on the disk below `to` as well when this returns.
+def put(named: Iterable[tuple[Path, Path]], to: Path) -> None:
+    """Have these files, which are on the disk, on the disk below `to` by these names as well when this returns.
 
     A file has two names then, as a link takes no time to write; where the system does not allow that, it is copied.
     """
     new = [folder for folder in (to, *to.parents) if not folder.exists()]
     to.mkdir(parents=True, exist_ok=True)
     placed = {to, *(folder.parent for folder in new)}
-    for path in paths:
-        own = to / path.relative_to(source)
+    for path, name in named:
+        own = to / name
         placed.add(own.parent)
         if path.is_dir():
             own.mkdir(exist_ok=True)

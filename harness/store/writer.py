@@ -18,7 +18,7 @@ import numpy as np
 from harness.config import visible
 from harness.store import claims, connection
 from harness.store.connection import UnreachableError, reason
-from harness.store.delivery import TRAINING_TIMEOUT, send
+from harness.store.delivery import TRAINING_TIMEOUT, send, send_whole
 from harness.store.interrupts import INTERRUPTS, Interrupted
 from harness.store.journal import Journal
 from harness.store.outage import OUTAGE
@@ -247,7 +247,10 @@ class RunWriter:
         if (begun := time.monotonic()) < self._next_attempt:
             return
         try:
-            self.journal.deliver(lambda operations: send(self._client, self.journal, operations, self._training))
+            self.journal.deliver(
+                lambda operations: send(self._client, self.journal, operations, self._training),
+                lambda operations: send_whole(self._client, self.journal, operations),
+            )
             self.unreachable = None
         except UnreachableError as away:
             self.unreachable = away

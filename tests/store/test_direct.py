@@ -168,7 +168,7 @@ def test_a_run_begins_has_data_and_ends_as_mlflow_would_have_it(uri, name, tags,
     other = theirs.create_run(experiment, 5, tags, name).info.run_id
     assert (place, user) == (theirs.get_run(own).info.artifact_uri, tags.get("mlflow.user", "unknown"))
     for _ in range(2):  # done twice it has the effect of once
-        assert direct.log_inputs(own, inputs)
+        assert direct.log(own, inputs=inputs)
         assert direct.end(own, status, 9)
     theirs.log_inputs(other, inputs)
     theirs.set_terminated(other, status, 9)
@@ -195,9 +195,9 @@ def test_what_mlflow_refuses_of_a_run_and_its_data_is_left_to_it(uri, folder):
         ({}, [*CONTEXT, InputTag("b", "1")]),
     ]
     for change, tags in odd:
-        assert not direct.log_inputs(run_id, [DatasetInput(Dataset(**whole | change), tags)])
+        assert not direct.log(run_id, inputs=[DatasetInput(Dataset(**whole | change), tags)])
     assert not direct.end(run_id, "SCHEDULED", 1)
     client.delete_run(run_id)
     for run in (run_id, "0" * 32):
-        assert not direct.log_inputs(run, [DatasetInput(Dataset(**whole), CONTEXT)])
+        assert not direct.log(run, inputs=[DatasetInput(Dataset(**whole), CONTEXT)])
         assert not direct.end(run, "FINISHED", 1)
