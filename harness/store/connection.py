@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from harness.config import ConfigError, fault_of_extension, visible
 from harness.store import opening, places
 from harness.store.charts import cost_charts
+from harness.store.new_database import made_in_a_moment
 from harness.store.outage import OUTAGE, OUTAGE_SECONDS
 from harness.store.redaction import print_traceback, redacted
 
@@ -76,7 +77,8 @@ def connect(experiment_id: str | None = None) -> tuple["Client", str]:
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         lock = opening.lock_folder() / f"harness-{opening.user()}-{digest}.lock"
         with FileLock(lock, timeout=LOCKED_SECONDS):  # processes that create a database at once break each other
-            client = _unless_locked(Client)
+            with made_in_a_moment(opening.in_file(uri)):
+                client = _unless_locked(Client)
             if experiment_id:
                 return client, experiment_id
             own = _unless_locked(lambda: _own_experiment(client, uri))
