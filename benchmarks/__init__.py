@@ -72,6 +72,9 @@ def say(message: str) -> None:
 
 
 def child_environment() -> dict[str, str]:
-    """Without variables that would lead the command to another store than the one in its folder."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    """Without variables that would lead the command to another store than the one in its folder, or that would have
+    Python compile our sources, but nobody else's, at each start.
+    """
+    others = ("MLFLOW", "PYTHONDONTWRITEBYTECODE")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
     return {**kept, "PYTHONPATH": str(ROOT)}
