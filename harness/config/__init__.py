@@ -6,6 +6,7 @@ names of what there is.
 
 from harness.config.errors import ConfigError
 from harness.config.folders import judge_file, shipped, study_file, study_names
+from harness.config.kept import keep, kept_place, kept_text
 from harness.config.labels import KNOBS, Values, exact_text, labels, sweep_label, texts, varied_keys, visible
 from harness.config.names import LEARNING_RATE_RULES, digests, fault_of_extension
 from harness.config.nearest import did_you_mean, nearest

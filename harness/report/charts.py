@@ -4,9 +4,15 @@ Bokeh draws, zooms and shows what is under the pointer. A chart exists for each 
 scale cannot be changed in a browser.
 """
 
+import json
 import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.config import kept_text
+from harness.report import parallel as parallel_axes
 from harness.report.parallel import KEYS, parallel, quiet
 
 if TYPE_CHECKING:
@@ -31,19 +37,36 @@ def charts(cells: "pd.DataFrame") -> tuple[str, dict[str, str]]:
     """The script that makes all charts, and the place of each: `curves`, `slice`, and `parallel` of three keys or more.
 
     cells: the finished ones. A page has to hold every place: Bokeh draws none of the charts where one is missing.
+    Those that hold no numbers of the cells are kept, as Bokeh takes half a second to be imported and to make them.
     """
+    has_slice = (cells.groupby(["setting", "batch_size", "reduction"])["learning_rate"].nunique() > 1).any()
+    keys = [key for key in KEYS if cells[key].nunique() > 1]
+    if len(keys) > 2:
+        return _made(has_slice, cells, keys)
+    name = "slice" if has_slice else "curves"
+    script, places = json.loads(kept_text(f"{name}.json", lambda: json.dumps(_made(has_slice)), *_versions()))
+    return script, places
+
+
+def _made(has_slice: bool, cells: "pd.DataFrame | None" = None, keys: Sequence[str] = ()) -> tuple[str, dict[str, str]]:
+    """cells, keys: of the parallel chart, if there is one."""
     from bokeh.embed import components
     from bokeh.layouts import column
 
     made = {"curves": column(_curves(), sizing_mode="stretch_width")}
-    if (cells.groupby(["setting", "batch_size", "reduction"])["learning_rate"].nunique() > 1).any():
+    if has_slice:
         made["slice"] = _slice()
-    if len(keys := [key for key in KEYS if cells[key].nunique() > 1]) > 2:
+    if cells is not None:
         made["parallel"] = parallel(cells, keys)
     script, places = components(made, wrap_script=False)
     found = dict.fromkeys(IDS.findall(script))
     numbers = {own: f"m{i}" for i, own in enumerate(found)}
     return _with_ids(script, numbers), {name: _with_ids(place, numbers) for name, place in places.items()}
+
+
+def _versions() -> list[str]:
+    """Of Bokeh and of what it is told here."""
+    return [version("bokeh"), *(Path(file).read_text(encoding="utf8") for file in (__file__, parallel_axes.__file__))]
 
 
 def _with_ids(text: str, ids: dict[str, str]) -> str:
@@ -53,9 +76,13 @@ def _with_ids(text: str, ids: dict[str, str]) -> str:
 
 def library() -> str:
     """Bokeh's JavaScript, for a page that loads nothing."""
-    from bokeh.resources import Resources
 
-    return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+    def make() -> str:
+        from bokeh.resources import Resources
+
+        return "\n".join(Resources(mode="inline", components=["bokeh"]).js_raw)
+
+    return kept_text("bokeh.js", make, version("bokeh"))
 
 
 def _curves() -> "list[figure]":

@@ -1,20 +1,20 @@
 """A new SQLite store in a moment: MLflow makes its tables by dozens of migrations, a second of work and of waiting.
 
-So the first store that MLflow makes is kept beside this module without its experiments, and later ones begin as copies.
+So the first store that MLflow makes is kept without its experiments, and later ones begin as copies.
 Whatever cannot be kept or copied, MLflow makes.
 """
 
-import hashlib
 import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
+from harness.config import keep, kept_place
 from harness.store.journal_files import sync
 
-KEPT = Path(__file__).parent / "__pycache__"
 FILLED = {"alembic_version", "experiments", "workspaces"}  # tables in which a new store has rows
 
 
@@ -24,23 +24,22 @@ def made_in_a_moment(file: Path | None) -> Iterator[None]:
     if file is None or os.path.lexists(file):
         yield
         return
-    kept = KEPT / f"store-{_version()}.db"
+    kept = kept_place("store.db", *_versions())
     with suppress(OSError, sqlite3.Error):
         _begin(file, kept)
     is_new = not file.exists()
     yield
     if is_new:
         with suppress(OSError, sqlite3.Error):
-            _keep(file, kept)
+            keep(kept, partial(_copy_without_experiments, file))
 
 
-def _version() -> str:
+def _versions() -> list[str]:
     """Of MLflow and its tables."""
     import mlflow
 
     migrations = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
-    names = sorted(path.name for path in migrations.glob("*.py"))
-    return hashlib.sha256("\n".join([mlflow.__version__, *names]).encode()).hexdigest()[:16]
+    return [mlflow.__version__, *sorted(path.name for path in migrations.glob("*.py"))]
 
 
 def _begin(file: Path, kept: Path) -> None:
@@ -58,21 +57,13 @@ def _begin(file: Path, kept: Path) -> None:
         new.unlink(missing_ok=True)
 
 
-def _keep(file: Path, kept: Path) -> None:
-    """As `kept`, in place of those of other versions."""
-    new = kept.with_name(f"{kept.name}.{os.getpid()}")
-    kept.parent.mkdir(exist_ok=True)
-    try:
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(new)) as copy:
-            source.backup(copy)
-            tables = [row[0] for row in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            if any(copy.execute(f'SELECT 1 FROM "{name}"').fetchone() for name in set(tables) - FILLED):
-                return
-            copy.execute("DELETE FROM experiments")
-            copy.commit()
-        sync(new)
-        for other in kept.parent.glob("store-" + "[0-9a-f]" * 16 + ".db"):
-            other.unlink(missing_ok=True)
-        new.rename(kept)
-    finally:
-        new.unlink(missing_ok=True)
+def _copy_without_experiments(file: Path, to: Path) -> None:
+    """Raises OSError if there is more in it than in a new one: somebody else has written to it."""
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(to)) as copy:
+        source.backup(copy)
+        tables = [row[0] for row in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for name in set(tables) - FILLED:
+            if copy.execute(f'SELECT 1 FROM "{name}"').fetchone():
+                raise OSError(f"{file} is no new store: {name} has rows")
+        copy.execute("DELETE FROM experiments")
+        copy.commit()

@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 from mlflow.tracking import MlflowClient
 
+from harness.config import kept as keeping
 from harness.store import new_database
 from harness.store.new_database import made_in_a_moment
 
@@ -14,7 +15,7 @@ from harness.store.new_database import made_in_a_moment
 def kept(tmp_path, monkeypatch):
     kept = tmp_path / "kept"
     kept.mkdir()
-    monkeypatch.setattr(new_database, "KEPT", kept)
+    monkeypatch.setattr(keeping, "FOLDER", kept)
     return kept
 
 
@@ -99,9 +100,9 @@ def test_where_nothing_can_be_kept_mlflow_makes_it(tmp_path, kept):
 def test_a_copy_of_another_version_is_replaced(tmp_path, kept, monkeypatch):
     (kept / f"store-{'0' * 16}.db").write_bytes(b"of an older MLflow")
     made(tmp_path / "first" / "mlflow.db")
-    assert [path.name for path in kept.iterdir()] == [f"store-{new_database._version()}.db"]
+    assert list(kept.iterdir()) == [keeping.kept_place("store.db", *new_database._versions())]
     monkeypatch.setattr("mlflow.__version__", "99.0")
-    assert new_database._version() not in next(kept.iterdir()).name
+    assert list(kept.iterdir()) != [keeping.kept_place("store.db", *new_database._versions())]
 
 
 def test_a_store_to_which_somebody_has_written_meanwhile_is_not_kept(tmp_path, kept):
