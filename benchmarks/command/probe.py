@@ -59,6 +59,7 @@ class Ledger:
         self.phases: dict[str, list[float]] = {}
         self.calls: dict[str, list[float]] = {}  # name -> times called and seconds, whatever happens inside
         self.missing: list[str] = []
+        self.first: dict[str, list[float]] = {}  # name -> when it first began: seconds since 1970, CPU seconds
         self._open = ["everything else"]
         self._last = wall(), cpu()
 
@@ -80,6 +81,7 @@ class Ledger:
             yield
             return
         self._charge()
+        self.first.setdefault(name, [time.time(), time.process_time()])
         self._open.append(name)
         try:
             yield
@@ -105,7 +107,6 @@ class Ledger:
 def probe() -> int:
     """Run the command line in sys.argv with every phase charged; writes what was found where PROBE_TO says."""
     ledger = Ledger()
-    started = time.time()
     _watch_imports(ledger)
     try:
         from harness.app import main
@@ -113,7 +114,7 @@ def probe() -> int:
         return main()
     finally:
         ledger.close()
-        found = {"started": started, "phases": ledger.phases, "calls": ledger.calls, "missing": ledger.missing}
+        found = {name: getattr(ledger, name) for name in ("phases", "calls", "first", "missing")}
         Path(os.environ["PROBE_TO"]).write_text(json.dumps(found), encoding="utf8")
 
 

@@ -17,24 +17,33 @@ from benchmarks import child_environment, say
 
 
 class Run(NamedTuple):
-    """One command: its wall and CPU seconds, and the phases of both, which add up to them."""
+    """One command: its wall and CPU seconds, and the phases of both, which add up to them.
+
+    first_update: seconds from its start to its first update of a network; NaN if there is none.
+    """
 
     wall: float
     cpu: float
     phases: dict[str, tuple[float, float]]
     calls: dict[str, tuple[float, float]]
     missing: list[str]
+    first_update: tuple[float, float]
 
 
 OUTSIDE = "interpreter: start and end"
 
 
-def account(found: Mapping[str, Any], wall: float, cpu: float) -> Run:
-    """What the child did not see is the interpreter's, and for CPU time that of its own child processes."""
+def account(found: Mapping[str, Any], wall: float, cpu: float, begun: float = 0.0) -> Run:
+    """What the child did not see is the interpreter's, and for CPU time that of its own child processes.
+
+    begun: seconds since 1970.
+    """
     phases = {name: (seconds[0], seconds[1]) for name, seconds in found["phases"].items()}
     inside = [sum(seconds[i] for seconds in phases.values()) for i in (0, 1)]
     phases[OUTSIDE] = (wall - inside[0], cpu - inside[1])
-    return Run(wall, cpu, phases, {name: tuple(c) for name, c in found["calls"].items()}, found["missing"])
+    times = [(at - begun, used) for name, (at, used) in found["first"].items() if name.startswith("training")]
+    first = min(times, default=(math.nan, math.nan))
+    return Run(wall, cpu, phases, {name: tuple(c) for name, c in found["calls"].items()}, found["missing"], first)
 
 
 def run(folder: Path, words: Sequence[str], fails: bool = False, figures: bool = True) -> Run:
@@ -42,7 +51,7 @@ def run(folder: Path, words: Sequence[str], fails: bool = False, figures: bool =
     program = "import sys; from benchmarks.command.probe import probe; sys.exit(probe())"
     to = folder / "probe.json"
     environment = {**child_environment(), "PROBE_TO": str(to), **({} if figures else {"PROBE_WITHOUT_FIGURES": "1"})}
-    cpu, start = _cpu_of_children(), time.perf_counter()
+    cpu, start, begun = _cpu_of_children(), time.perf_counter(), time.time()
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
         cwd=folder,
@@ -54,7 +63,7 @@ def run(folder: Path, words: Sequence[str], fails: bool = False, figures: bool =
     wall, cpu = time.perf_counter() - start, _cpu_of_children() - cpu
     if (done.returncode != 0) != fails:
         raise RuntimeError(f"{shlex.join(words)} ended with {done.returncode}:\n{done.stderr}")
-    return account(json.loads(to.read_text(encoding="utf8")), wall, cpu)
+    return account(json.loads(to.read_text(encoding="utf8")), wall, cpu, begun)
 
 
 def _cpu_of_children() -> float:

@@ -4,6 +4,7 @@ Every job ends before a lost one is told of: a worker that dies stops no other j
 all its workers.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -85,6 +86,9 @@ def begin_imports(launcher: "Launcher", dataset: DatasetConfig) -> None:
 
 
 def _import_all(dataset: DatasetConfig) -> None:
+    from harness.app.command import GC_THRESHOLD
+
+    gc.set_threshold(GC_THRESHOLD)
     from harness.runs import load_dataset
     from harness.store import connection
 

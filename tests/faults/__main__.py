@@ -175,9 +175,9 @@ python -m tests.faults --rounds 5
 
 ### This machine
 
-- **A power cut costs the points of one second.** The journal of a run is forced to the disk when the run begins, when
-  it ends, and once per second of training. The files of a run are forced to the disk before its end is written. The
-  next start marks an open run KILLED and trains its cell again. If tables or weights of a finished run are empty, as
+- **A power cut costs the points of one second.** The journal of a run is forced to the disk once per second of training
+  and when the run ends. The files of a run are forced to the disk before its end is written. The next start marks an
+  open run KILLED and trains its cell again. If tables or weights of a finished run are empty, as
   older versions may have left them, the run is named and its cell trained again.
 - **A full disk** is told in one line on stderr; the run itself may have no room to note it. The next start with room
   marks the run KILLED or FAILED and trains its cell again.
