@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 ALL = -1  # as many workers as there are cores
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
-LEAST_JOBS = {"joblib": 16, "ray": 16, "submitit_local": 1, "submitit_slurm": 0}  # per worker
+LEAST_JOBS = {"joblib": 8, "ray": 8, "submitit_local": 1, "submitit_slurm": 0}  # per worker
 
 
 @dataclass(frozen=True)
