@@ -36,6 +36,11 @@ class Client(MlflowClient):  # type: ignore[misc]
     def _tagged(self) -> Tagged | None:
         return Tagged.of(self.tracking_uri)
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether `log_whole` is worth asking."""
+        return self._direct is not None
+
     def create_run(
         self,
         experiment_id: str,
