@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.compiled.compiler import Choice, chosen, compiled, entry_point
 from harness.compiled.functions import inplace_activation, inplace_backward, inplace_delta
-from harness.compiled.vectors import BYTES, LINE, between, filled, load, number_at, plus, store, total
+from harness.compiled.vectors import BYTES, LINE, between, filled, lanes_of, load, number_at, plus, store, total
 from harness.network import MLP
 
 Array = NDArray[np.floating]
@@ -76,7 +76,7 @@ def add_products(
     Sums stay in registers, eight vectors of them: two of each of four rows. A last vector of a row comes alone; rows
     fewer than four have the sums over every fourth k.
     """
-    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, BYTES // C.itemsize
+    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, lanes_of(C)
     pairs, one, zeros = width - width % (2 * lanes), C.dtype.type(1), filled(C.dtype.type(0))
     for j in range(0, pairs, 2 * lanes):
         for r in range(0, fours, 4):
@@ -156,7 +156,7 @@ inplace_blas = chosen({"vectors": no_blas, "BLAS": compiled(_inplace_blas, _nrt=
 @compiled
 def add_rows(n: int, delta: Any, delta_at: int, width: int, g: Any, db: int) -> None:
     """db += Σ_rows delta."""
-    for j in range(0, width, BYTES // g.itemsize):
+    for j in range(0, width, lanes_of(g)):
         vector, one = load(g, db + j), g.dtype.type(1)
         for k in range(delta_at + j, delta_at + n * width, width):
             vector = plus(vector, one, load(delta, k))
@@ -168,7 +168,7 @@ def forward(
     products: Any, n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int
 ) -> None:
     """Z = A W + b."""
-    b, lanes, one = W + height * width, BYTES // Z.itemsize, Z.dtype.type(1)
+    b, lanes, one = W + height * width, lanes_of(Z), Z.dtype.type(1)
     wide = n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS
     if wide:
         inplace_blas(products, A, at, theta, W, Z, z, n, height, width, 0)
@@ -198,7 +198,7 @@ def back(
     to: int, transposed: Any,
 ) -> None:  # fmt: skip
     """before = delta Wᵀ; from four examples on, W is transposed first."""
-    lanes, zeros = BYTES // theta.itemsize, filled(theta.dtype.type(0))
+    lanes, zeros = lanes_of(theta), filled(theta.dtype.type(0))
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(products, before, to, theta, W, delta, d, n, height, width, 2)
     elif n >= 4:

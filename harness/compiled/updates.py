@@ -11,7 +11,7 @@ import numpy as np
 from harness.compiled.compiler import Choice, compiled, entry_point
 from harness.compiled.functions import costs, inplace_backward, inplace_delta
 from harness.compiled.network import add_gradients, forward_from
-from harness.compiled.vectors import BYTES, between, filled, load, number_at, plus, prefetch, store, total
+from harness.compiled.vectors import between, filled, lanes_of, load, number_at, plus, prefetch, store, total
 from harness.network import inplace_reduce
 
 # The one place where sum becomes mean, from its own source.
@@ -66,7 +66,7 @@ def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rate: flo
 @compiled
 def gather(X: Any, rows: Any, start: int, n: int, n_columns: int, out: Any) -> None:
     """out_i = X_rows[start + i], i < n; vector by vector, for LLVM would call the C library for every row."""
-    lanes = BYTES // X.itemsize
+    lanes = lanes_of(X)
     whole = n_columns - n_columns % lanes
     for i in range(n):
         source, to = rows[start + i] * n_columns, i * n_columns
@@ -86,7 +86,7 @@ def inplace_back_and_step(
     eta: Any, A: Any, at: int, n_in: int, delta: Any, delta_at: int, width: int, theta: Any, W: int, before: Any
 ) -> None:
     """before = W delta, at the same place as A; then W <- W − η Aᵀ delta and b <- b − η delta: row by row of W."""
-    lanes, zeros = BYTES // theta.itemsize, filled(theta.dtype.type(0))
+    lanes, zeros = lanes_of(theta), filled(theta.dtype.type(0))
     for i in range(at, at + n_in):
         vector, a = zeros, -eta * number_at(A, i)
         for j in range(0, width, lanes):
@@ -104,7 +104,7 @@ def inplace_step_and_forward(
     eta: Any, X: Any, x: int, following: int, n_in: int, delta: Any, delta_at: int, width: int, theta: Any, Z: Any
 ) -> None:
     """The step of the first layer, and Z = X W + b of the example that begins at `following`, with `forward`'s bits."""
-    lanes, whole, one = BYTES // theta.itemsize, n_in - n_in % 4, theta.dtype.type(1)
+    lanes, whole, one = lanes_of(theta), n_in - n_in % 4, theta.dtype.type(1)
     zeros = filled(theta.dtype.type(0))
     for j in range(0, width, lanes):
         vector, w, b = load(delta, delta_at + j), j, n_in * width + j
@@ -154,7 +154,7 @@ def single_updates(
             inplace_backward(activation, between(deltas, z, z + height), between(A, z, z + height))
             delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height
         if rows.size > i + 2:  # the example after the next may lie anywhere in memory: load it meanwhile
-            for j in range(rows[i + 2] * D, (rows[i + 2] + 1) * D, BYTES // X.itemsize):
+            for j in range(rows[i + 2] * D, (rows[i + 2] + 1) * D, lanes_of(X)):
                 prefetch(X, j)
         following = min(i + 1, n_examples - 1)  # after the last, itself: that product is not used
         if rows.size:

@@ -45,6 +45,12 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, vector, ir.VectorType(number, vector.size))
 
 
+@operation(lambda _, array: types.intp(array))
+def lanes_of(context: Any, _: Any, signature: Any, __: Any) -> Any:
+    """How many numbers of the array are a vector: known when it is compiled, which array.itemsize is not."""
+    return context.get_constant(types.intp, Vector(signature.args[0].dtype).size)
+
+
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector: Any) -> Any:
     """To the vector that begins at array[i], the first two arguments."""
     data = make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -57,12 +63,10 @@ def _spread(builder: Any, number: Any, vector: Any) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
-def _reduced(builder: Any, name: str, arguments: list[Any], flags: tuple[str, ...] = ()) -> Any:
-    """The numbers of a vector, the last argument, reduced to one by LLVM's `name`."""
-    vector = arguments[-1].type
-    kind = ir.FunctionType(vector.element, [argument.type for argument in arguments])
-    name = f"llvm.vector.reduce.{name}.v{vector.count}{vector.element.intrinsic_name}"
-    return builder.call(builder.module.declare_intrinsic(name, fnty=kind), arguments, fastmath=flags)
+def _below(builder: Any, n: Any, vector: Any) -> Any:
+    """Which numbers of a vector are its first n."""
+    places = ir.VectorType(ir.IntType(64), vector.count)
+    return builder.icmp_signed("<", ir.Constant(places, list(range(vector.count))), _spread(builder, n, places))
 
 
 @operation(lambda _, array, i: Vector(array.dtype)(array, types.intp))
@@ -78,6 +82,18 @@ def store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     pointer = _pointer(context, builder, signature, arguments, signature.args[2])
     builder.store(arguments[2], pointer, align=signature.args[0].dtype.bitwidth // 8)
     return context.get_dummy_value()
+
+
+@operation(lambda _, array, i, n: Vector(array.dtype)(array, types.intp, types.intp))
+def load_first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """array[i], …, array[i + n − 1], 0, …: what lies beyond is not read."""
+    vector = context.get_value_type(signature.return_type)
+    pointer = _pointer(context, builder, signature, arguments, signature.return_type)
+    align, mask = ir.IntType(32)(signature.args[0].dtype.bitwidth // 8), _below(builder, arguments[2], vector)
+    kind = ir.FunctionType(vector, [pointer.type, align.type, mask.type, vector])
+    name = f"llvm.masked.load.v{vector.count}{vector.element.intrinsic_name}.p0"
+    function = builder.module.declare_intrinsic(name, fnty=kind)
+    return builder.call(function, [pointer, align, mask, ir.Constant(vector, None)])
 
 
 @operation(lambda _, array, i: array.dtype(array, types.intp))
@@ -125,14 +141,36 @@ def filled(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 @operation(lambda _, vector: vector.number(vector))
 def total(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Σ of its numbers, in the order that suits the processor."""
-    zero = ir.Constant(context.get_value_type(signature.return_type), -0.0)
-    return _reduced(builder, "fadd", [zero, arguments[0]], ("reassoc",))
+    (vector,), zero = arguments, ir.Constant(context.get_value_type(signature.return_type), -0.0)
+    kind = ir.FunctionType(zero.type, [zero.type, vector.type])
+    name = f"llvm.vector.reduce.fadd.v{vector.type.count}{zero.type.intrinsic_name}"
+    function = builder.module.declare_intrinsic(name, fnty=kind)
+    return builder.call(function, [zero, vector], fastmath=("reassoc",))
+
+
+@operation(lambda _, vector, n, other: vector(vector, types.intp, other))
+def first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """The first n numbers of a vector; the others are those of another."""
+    vector, n, other = arguments
+    return builder.select(_below(builder, n, vector.type), vector, other)
+
+
+@operation(lambda _, vector, other: vector(vector, other))
+def larger(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Number by number the larger one; of NaN and another, either."""
+    return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
 
 
 @operation(lambda _, vector: vector.number(vector))
 def largest(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """The largest of its numbers; NaN only if all are."""
-    return _reduced(builder, "fmax", list(arguments))
+    """The largest of its numbers, halving the vector: LLVM's own asks at every step what is NaN."""
+    (vector,), n = arguments, arguments[0].type.count
+    while n > 1:
+        n //= 2
+        low, high = (ir.Constant(ir.VectorType(ir.IntType(32), n), [*range(at, at + n)]) for at in (0, n))
+        one, other = builder.shuffle_vector(vector, vector, low), builder.shuffle_vector(vector, vector, high)
+        vector = builder.select(builder.fcmp_ordered(">", one, other), one, other)
+    return builder.extract_element(vector, ir.IntType(32)(0))
 
 
 def exponential(
@@ -169,7 +207,7 @@ exp32 = exponential(np.float32, np.int32, 23, 127, (-87, 88), CEPHES, 7)
 @compiled
 def inplace_exp(z: Any) -> None:
     """z <- e^z, z (n,); below -708 (-87 in single precision) as at it, above 709 (88) likewise: never 0, never inf."""
-    if z.itemsize == 8:
+    if lanes_of(z) == BYTES // 8:
         for i in range(z.size):
             z[i] = exp64(z[i])
     else:

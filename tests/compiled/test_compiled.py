@@ -303,7 +303,7 @@ def test_later_uses_remove_nothing(tmp_path, monkeypatch):
 
 
 def test_of_activations_and_losses_the_one_in_use_is_compiled(monkeypatch):
-    """What is compiled, by name, for a dtype that nothing else here uses."""
+    """What is compiled, by name, for a type that nothing else here uses: arrays that are not aligned."""
     seen = []
     compile_part = compiler.compile_internal
 
@@ -320,7 +320,7 @@ def test_of_activations_and_losses_the_one_in_use_is_compiled(monkeypatch):
         functions.inplace_delta(loss, z, 1, z.size, y, 0, 1)
         return functions.costs(loss, z, 1, z.size, y, 0, 1, quality)
 
-    numbers = np.zeros(16, np.int32)
+    numbers = np.zeros(16 * 4 + 1, np.uint8)[1:].view(np.float32)
     choices = compiler.Choice("relu"), compiler.Choice("half_squared_error")
     all_of_them(*choices, numbers, numbers, numbers, np.zeros(1))
     assert {"inplace_relu", "inplace_backward_relu", "squared_errors"} <= set(seen)
