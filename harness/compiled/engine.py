@@ -124,7 +124,8 @@ class Workspace:
         dtype, K = network.params.flat.dtype, network.params.sizes[-1]
         self.sizes, self.widths, *_ = layers = layout(network)
         decay, clip_norm = optimizer.decay, optimizer.clip_norm
-        self.is_single = batch_size == 1 and isinstance(optimizer, SGD) and decay is None and not clip_norm
+        is_plain = isinstance(optimizer, SGD) and decay is None and not clip_norm
+        self.is_single = batch_size == 1 and is_plain
         wide = batch_size >= BLAS_EXAMPLES and any(h * w >= BLAS_WEIGHTS for h, w in pairwise(self.widths))
         piece = batch_size if wide else min(PIECE, batch_size)
         theta, g, own_decay, *slots = (aligned(n_padded(self.widths), dtype) for _ in range(3 + len(optimizer.slots)))
@@ -135,14 +136,14 @@ class Workspace:
         slot, slot2, *_ = *slots, nothing, nothing
         n_outputs = self.widths[1:].sum()
         A, deltas, X_here, Y_here = (aligned(piece * n, dtype) for n in (n_outputs, n_outputs, self.sizes[0], K))
-        transposed = aligned(max(self.sizes[2:] * self.widths[1:-1], default=0), dtype)
+        transposed = aligned(max(self.sizes[2:] * self.widths[1:-1], default=0) + self.widths.max(), dtype)
         if self.is_single:
             self.constant: tuple[Any, ...] = theta, *layers, A, deltas
         else:
             self.constant = (
                 theta, g, slot, slot2, nothing if decay is None else own_decay, clip_norm or 0.0, *layers,
-                STEP_CODES[type(optimizer)], reduction == "mean", batch_size, piece,
-                A, deltas, transposed, X_here, Y_here,
+                STEP_CODES[type(optimizer)], is_plain and batch_size <= PIECE and not wide, reduction == "mean",
+                aligned(1, dtype), batch_size, piece, A, deltas, transposed, X_here, Y_here,
             )  # fmt: skip
 
     def copy(self, flats: tuple[Array, ...], back: bool) -> None:

@@ -108,8 +108,7 @@ def inplace_step_and_forward(
     zeros = filled(theta.dtype.type(0))
     for j in range(0, width, lanes):
         vector, w, b = load(delta, delta_at + j), j, n_in * width + j
-        Z0, Z1, Z2, Z3 = plus(load(theta, b), -eta, vector), zeros, zeros, zeros
-        store(theta, b, Z0)
+        Z0, Z1, Z2, Z3 = zeros, zeros, zeros, zeros
         for k in range(0, whole, 4):
             W0 = plus(load(theta, w), -eta * number_at(X, x + k), vector)
             W1 = plus(load(theta, w + width), -eta * number_at(X, x + k + 1), vector)
@@ -122,14 +121,15 @@ def inplace_step_and_forward(
             Z0, Z1 = plus(Z0, number_at(X, following + k), W0), plus(Z1, number_at(X, following + k + 1), W1)
             Z2, Z3 = plus(Z2, number_at(X, following + k + 2), W2), plus(Z3, number_at(X, following + k + 3), W3)
             w += 4 * width
-        if whole:
-            Z0 = plus(plus(Z0, one, Z1), one, plus(Z2, one, Z3))
+        Z0 = plus(plus(Z0, one, Z1), one, plus(Z2, one, Z3))
         for k in range(whole, n_in):
             W0 = plus(load(theta, w), -eta * number_at(X, x + k), vector)
             store(theta, w, W0)
             Z0 = plus(Z0, number_at(X, following + k), W0)
             w += width
-        store(Z, j, Z0)
+        bias = plus(load(theta, b), -eta, vector)
+        store(theta, b, bias)
+        store(Z, j, plus(bias, one, Z0))
 
 
 @entry_point
@@ -165,18 +165,26 @@ def single_updates(
 @entry_point
 def updates(
     theta: Any, g: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, sizes: Any, widths: Any, activation: Any,
-    loss: Any, products: Any, rule: int, mean: bool, batch_size: int, piece: int, A: Any, deltas: Any, transposed: Any,
-    X_here: Any, Y_here: Any, etas: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any, n_examples: int,
+    loss: Any, products: Any, rule: int, at_once: bool, mean: bool, share: Any, batch_size: int, piece: int, A: Any,
+    deltas: Any, transposed: Any, X_here: Any, Y_here: Any, etas: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any,
+    n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
 
-    mean: the reduction. piece: examples whose gradients are computed at a time. etas: η of each update, or one for all.
-    rows: the examples in their order; empty when X and Y begin with them and lie in order.
+    at_once: each product moves its weights, and no gradient is stored. mean: the reduction; share: room for a number.
+    piece: examples whose gradients are computed at a time. etas: η of each update, or one for all. rows: the examples
+    in their order; empty when X and Y begin with them and lie in order.
     """
     D, K, first = sizes[0], sizes[sizes.size - 1], t
     for start in range(0, n_examples, batch_size):
-        stop = min(start + batch_size, n_examples)
-        for i in range(g.size):
+        stop, eta = min(start + batch_size, n_examples), etas[min(t - first, etas.size - 1)]
+        share[0] = 1  # of an example in the gradient: multiplying with it takes a tenth of the time of dividing
+        if mean:
+            inplace_compiled_reduce(share, MEAN, g.dtype.type(stop - start))
+        else:
+            inplace_compiled_reduce(share, SUM, g.dtype.type(stop - start))
+        into, factor = (theta, -g.dtype.type(eta) * share[0]) if at_once else (g, g.dtype.type(1))
+        for i in range(0 if at_once else g.size):
             g[i] = 0
         for here in range(start, stop, piece):
             n = min(piece, stop - here)
@@ -188,18 +196,32 @@ def updates(
                 gather(Y, rows, here, n, K, Y_here)
                 X_of, x, Y_of, y = X_here, 0, Y_here, 0
             add_gradients(
-                theta, g, sizes, widths, activation, loss, products, n, X_of, x, Y_of, y, A, deltas, transposed
+                theta,
+                factor,
+                into,
+                sizes,
+                widths,
+                activation,
+                loss,
+                products,
+                n,
+                X_of,
+                x,
+                Y_of,
+                y,
+                A,
+                deltas,
+                transposed,
             )
         t += 1
-        if mean:
-            inplace_compiled_reduce(g, MEAN, g.dtype.type(stop - start))
-        else:
-            inplace_compiled_reduce(g, SUM, g.dtype.type(stop - start))
-        if clip_norm > 0:
-            inplace_clip(g, clip_norm)
-        for i in range(decay.size):
-            g[i] += decay[i] * theta[i]
-        inplace_step(rule, theta, g, slot, slot2, etas[min(t - first, etas.size) - 1], rates, t)
+        if not at_once:
+            for i in range(g.size):
+                g[i] *= share[0]
+            if clip_norm > 0:
+                inplace_clip(g, clip_norm)
+            for i in range(decay.size):
+                g[i] += decay[i] * theta[i]
+            inplace_step(rule, theta, g, slot, slot2, eta, rates, t)
 
 
 @entry_point

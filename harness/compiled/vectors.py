@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import register_model
 from numba.np.arrayobj import make_array, populate_array
@@ -55,6 +55,11 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector:
     """To the vector that begins at array[i], the first two arguments."""
     data = make_array(signature.args[0])(context, builder, arguments[0]).data
     return builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(vector).as_pointer())
+
+
+def _fused(builder: Any, summand: Any, a: Any, other: Any) -> Any:
+    """summand + a · other, rounded once where the processor can."""
+    return builder.fadd(summand, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
 
 
 def _spread(builder: Any, number: Any, vector: Any) -> Any:
@@ -129,7 +134,51 @@ def plus(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     vector, a, other = arguments
     if signature.args[1] != signature.args[0]:
         a = _spread(builder, a, vector.type)
-    return builder.fadd(vector, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
+    return _fused(builder, vector, a, other)
+
+
+def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
+    """C_r = S_r + factor Σ_k A_rk B_k, k < n, of so many rows and vectors that the sums stay in registers.
+
+    C_r = C[c + r width …], S_r = S[s + r s_row …], B_k = B[b + k width …], A_rk = A[at + r row + k step]. Written by
+    hand, it would take Numba four times as long to compile.
+    """
+    integer = types.intp
+
+    @operation(
+        lambda _, C, c, width, S, s, s_row, factor, A, at, row, step, n, B, b: types.void(
+            C, integer, integer, S, integer, integer, C.dtype, A, integer, integer, integer, integer, B, integer
+        )
+    )
+    def add_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, c, width, _, s, s_row, factor, _, at, row, step, n, _, b = arguments
+        arrays = ((signature.args[i], arguments[i]) for i in (0, 3, 7, 12))
+        C, S, A, B = (make_array(kind)(context, builder, array).data for kind, array in arrays)
+        number, lanes = signature.args[0].dtype, Vector(signature.args[0].dtype).size
+        vector, align = context.get_value_type(Vector(number)), number.bitwidth // 8
+
+        def at_place(data: Any, start: Any, stride: Any, r: Any, v: int) -> Any:
+            i = builder.add(builder.add(start, builder.mul(stride, r)), start.type(v * lanes))
+            return builder.bitcast(builder.gep(data, [i]), vector.as_pointer())
+
+        zero = ir.Constant(vector, None)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(n_vectors)] for _ in range(rows)]
+        with cgutils.for_range(builder, n) as loop:
+            B_k = [builder.load(at_place(B, b, width, loop.index, v), align=align) for v in range(n_vectors)]
+            for r, of_row in enumerate(sums):
+                i = builder.add(builder.add(at, builder.mul(row, row.type(r))), builder.mul(step, loop.index))
+                a = _spread(builder, builder.load(builder.gep(A, [i])), vector)
+                for own, other in zip(of_row, B_k, strict=True):
+                    builder.store(_fused(builder, builder.load(own), a, other), own)
+        factors = _spread(builder, factor, vector)
+        for r, of_row in enumerate(sums):
+            for v, own in enumerate(of_row):
+                start = builder.load(at_place(S, s, s_row, s.type(r), v), align=align)
+                moved = _fused(builder, start, factors, builder.load(own))
+                builder.store(moved, at_place(C, c, width, c.type(r), v), align=align)
+        return context.get_dummy_value()
+
+    return add_tile
 
 
 @operation(lambda _, a: Vector(a)(a))
