@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from harness.compiled.compiler import remove_old_caches
 from harness.compiled.network import BLAS_EXAMPLES, BLAS_WEIGHTS, PIECE, copy_rows, flat_rows, layout, n_padded
 from harness.compiled.updates import evaluate_rows, single_updates, updates
-from harness.compiled.vectors import aligned
+from harness.compiled.vectors import BYTES, aligned
 from harness.network import (
     MLP,
     SGD,
@@ -135,7 +135,10 @@ class Workspace:
         nothing = np.empty(0, dtype)
         slot, slot2, *_ = *slots, nothing, nothing
         n_outputs = self.widths[1:].sum()
-        A, deltas, X_here, Y_here = (aligned(piece * n, dtype) for n in (n_outputs, n_outputs, self.sizes[0], K))
+        A, deltas = (aligned(piece * n_outputs, dtype) for _ in range(2))
+        X_here, Y_here = (
+            aligned(piece * n + BYTES // dtype.itemsize, dtype) for n in (self.sizes[0], K)
+        )  # see `gather`
         transposed = aligned(max(self.sizes[2:] * self.widths[1:-1], default=0) + self.widths.max(), dtype)
         if self.is_single:
             self.constant: tuple[Any, ...] = theta, *layers, A, deltas

@@ -49,12 +49,18 @@ def flat_rows(V: Array, r: int, dtype: Any) -> Array:
 @entry_point
 def copy_rows(flat: Any, padded: Any, sizes: Any, widths: Any, unpack: bool) -> None:
     """padded <- flat (P,), row by row; or back."""
-    start = at = 0
+    start, at, lanes = 0, 0, lanes_of(flat)
     for layer in range(1, sizes.size):
         n_in, n_out, height, width = sizes[layer - 1], sizes[layer], widths[layer - 1], widths[layer]
         for i in range(n_in + 1):
             row = at + (i if i < n_in else height) * width  # the last is b
-            for j in range(n_out):
+            whole = n_out - n_out % lanes
+            for j in range(0, whole, lanes):
+                if unpack:
+                    store(flat, start + j, load(padded, row + j))
+                else:
+                    store(padded, row + j, load(flat, start + j))
+            for j in range(whole, n_out):
                 if unpack:
                     flat[start + j] = padded[row + j]
                 else:

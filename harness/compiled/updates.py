@@ -11,7 +11,18 @@ import numpy as np
 from harness.compiled.compiler import Choice, compiled, entry_point
 from harness.compiled.functions import costs, inplace_backward, inplace_delta
 from harness.compiled.network import add_gradients, forward_from
-from harness.compiled.vectors import between, filled, lanes_of, load, number_at, plus, prefetch, store, total
+from harness.compiled.vectors import (
+    between,
+    filled,
+    lanes_of,
+    load,
+    load_first,
+    number_at,
+    plus,
+    prefetch,
+    store,
+    total,
+)
 from harness.network import inplace_reduce
 
 # The one place where sum becomes mean, from its own source.
@@ -65,15 +76,18 @@ def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rate: flo
 
 @compiled
 def gather(X: Any, rows: Any, start: int, n: int, n_columns: int, out: Any) -> None:
-    """out_i = X_rows[start + i], i < n; vector by vector, for LLVM would call the C library for every row."""
+    """out_i = X_rows[start + i], i < n; vector by vector, for LLVM would call the C library for every row.
+
+    The last vector of a row is stored whole: the next row, or room for it, begins within.
+    """
     lanes = lanes_of(X)
     whole = n_columns - n_columns % lanes
     for i in range(n):
         source, to = rows[start + i] * n_columns, i * n_columns
         for j in range(0, whole, lanes):
             store(out, to + j, load(X, source + j))
-        for j in range(whole, n_columns):
-            out[to + j] = number_at(X, source + j)
+        if whole < n_columns:
+            store(out, to + whole, load_first(X, source + whole, n_columns - whole))
 
 
 # Plain gradient steps from one example each: 2.5 times as fast as the general code, because passing over the weights
