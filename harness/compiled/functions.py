@@ -143,13 +143,14 @@ inplace_prediction = chosen(
 
 
 @compiled
-def inplace_delta(loss: Any, z: Any, n: int, width: int, y: Any, y_at: int, K: int) -> None:
-    """z <- prediction − y, and zero beyond K."""
+def inplace_delta(loss: Any, z: Any, n: int, width: int, y: Any, y_at: int, rows: Any, K: int) -> None:
+    """z <- prediction − y, of its `rows`; and zero beyond K."""
     lanes, one, zeros = lanes_of(z), z.dtype.type(1), filled(z.dtype.type(0))
     inplace_prediction(loss, z, n, width, K)
     for i in range(n):
+        y_i = y_at + rows[i] * K
         for k in range(0, width, lanes):
-            difference = plus(load(z, i * width + k), -one, load_first(y, y_at + i * K + k, K - k))
+            difference = plus(load(z, i * width + k), -one, load_first(y, y_i + k, K - k))
             store(z, i * width + k, first(difference, K - k, zeros))
 
 

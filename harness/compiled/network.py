@@ -13,7 +13,20 @@ from numpy.typing import NDArray
 
 from harness.compiled.compiler import Choice, chosen, compiled, entry_point, has_feature
 from harness.compiled.functions import inplace_activation, inplace_backward, inplace_delta
-from harness.compiled.vectors import BYTES, LINE, between, filled, lanes_of, load, number_at, plus, store, tile, total
+from harness.compiled.vectors import (
+    BYTES,
+    LINE,
+    between,
+    filled,
+    lanes_of,
+    load,
+    number_at,
+    place,
+    plus,
+    store,
+    tile,
+    total,
+)
 from harness.network import MLP
 
 Array = NDArray[np.floating]
@@ -79,8 +92,8 @@ high_pair, high_one, four = tile(ROWS, 2), tile(ROWS, 1), tile(4, 1)
 
 @compiled
 def add_products(
-    C: Any, c: int, width: int, S: Any, s: int, s_row: int, factor: Any, n_rows: int, A: Any, at: int, row: int,
-    step: int, n: int, B: Any, b: int,
+    C: Any, c: int, width: int, S: Any, s: int, s_row: int, factor: Any, n_rows: int, A: Any, at: int, r_places: Any,
+    row: int, k_places: Any, step: int, n: int, B: Any, b: int,
 ) -> None:  # fmt: skip
     """C_r = S_r + factor Σ_k A_rk B_k: all rows and columns of a `tile`.
 
@@ -91,35 +104,36 @@ def add_products(
     for j in range(0, pairs, 2 * lanes):
         for r in range(0, high, ROWS):
             to, start = c + r * width + j, s + r * s_row + j
-            high_pair(C, to, width, S, start, s_row, factor, A, at + r * row, row, step, n, B, b + j)
+            high_pair(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
     for j in range(pairs, width, lanes):
         for r in range(0, high, ROWS):
             to, start = c + r * width + j, s + r * s_row + j
-            high_one(C, to, width, S, start, s_row, factor, A, at + r * row, row, step, n, B, b + j)
+            high_one(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
     for j in range(0, width, lanes):
         for r in range(high, fours, 4):
             to, start = c + r * width + j, s + r * s_row + j
-            four(C, to, width, S, start, s_row, factor, A, at + r * row, row, step, n, B, b + j)
+            four(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
         for r in range(fours, n_rows):
-            sums = sum_of_products(A, at + r * row, step, n, B, b + j, width)
+            i = at + place(r_places, r) * row
+            sums = sum_of_products(A, i, k_places, step, n, B, b + j, width)
             store(C, c + r * width + j, plus(load(S, s + r * s_row + j), factor, sums))
 
 
 @compiled
-def sum_of_products(A: Any, i: int, step: int, n: int, B: Any, k: int, width: int) -> Any:
+def sum_of_products(A: Any, at: int, places: Any, step: int, n: int, B: Any, b: int, width: int) -> Any:
     """A vector: Σ_k A_k B_k, every fourth k in a sum of its own, so that none waits for the last."""
     zeros, one, whole = filled(B.dtype.type(0)), B.dtype.type(1), n - n % 4
     C0, C1, C2, C3 = zeros, zeros, zeros, zeros
-    for _ in range(0, whole, 4):
-        C0 = plus(C0, number_at(A, i), load(B, k))
-        C1 = plus(C1, number_at(A, i + step), load(B, k + width))
-        C2 = plus(C2, number_at(A, i + 2 * step), load(B, k + 2 * width))
-        C3 = plus(C3, number_at(A, i + 3 * step), load(B, k + 3 * width))
-        i, k = i + 4 * step, k + 4 * width
+    for k in range(0, whole, 4):
+        C0 = plus(C0, number_at(A, at + place(places, k) * step), load(B, b))
+        C1 = plus(C1, number_at(A, at + place(places, k + 1) * step), load(B, b + width))
+        C2 = plus(C2, number_at(A, at + place(places, k + 2) * step), load(B, b + 2 * width))
+        C3 = plus(C3, number_at(A, at + place(places, k + 3) * step), load(B, b + 3 * width))
+        b += 4 * width
     C0 = plus(plus(C0, one, C1), one, plus(C2, one, C3))
-    for _ in range(whole, n):
-        C0 = plus(C0, number_at(A, i), load(B, k))
-        i, k = i + step, k + width
+    for k in range(whole, n):
+        C0 = plus(C0, number_at(A, at + place(places, k) * step), load(B, b))
+        b += width
     return C0
 
 
@@ -146,9 +160,9 @@ inplace_blas = chosen({"vectors": no_blas, "BLAS": compiled(_inplace_blas, _nrt=
 
 @compiled
 def forward(
-    products: Any, n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int
+    products: Any, n: int, A: Any, at: int, rows: Any, height: int, theta: Any, W: int, Z: Any, z: int, width: int
 ) -> None:
-    """Z = A W + b."""
+    """Z = A W + b, of those n rows of A."""
     b, lanes, one = W + height * width, lanes_of(Z), Z.dtype.type(1)
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(products, A, at, theta, W, Z, z, n, height, width, 0)
@@ -156,13 +170,14 @@ def forward(
             for j in range(0, width, lanes):
                 store(Z, i + j, plus(load(theta, b + j), one, load(Z, i + j)))
     else:
-        add_products(Z, z, width, theta, b, 0, one, n, A, at, height, 1, height, theta, W)
+        add_products(Z, z, width, theta, b, 0, one, n, A, at, rows, height, None, 1, height, theta, W)
 
 
 @compiled
 def add_gradient(
-    products: Any, n: int, A: Any, at: int, height: int, delta: Any, d: int, width: int, factor: Any, g: Any, W: int
-) -> None:
+    products: Any, n: int, A: Any, at: int, rows: Any, height: int, delta: Any, d: int, width: int, factor: Any, g: Any,
+    W: int,
+) -> None:  # fmt: skip
     """dW += factor Aᵀ delta; db += factor Σ_rows delta.
 
     BLAS writes over dW, without the factor: a wide network's batch comes in one piece.
@@ -170,7 +185,7 @@ def add_gradient(
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(products, A, at, g, W, delta, d, n, height, width, 1)
     else:
-        add_products(g, W, width, g, W, width, factor, height, A, at, 1, height, n, delta, d)
+        add_products(g, W, width, g, W, width, factor, height, A, at, None, 1, rows, height, n, delta, d)
     lanes, one = lanes_of(g), g.dtype.type(1)
     for b in range(W + height * width, W + (height + 1) * width, lanes):
         sums = filled(g.dtype.type(0))
@@ -194,7 +209,9 @@ def back(
             for i in range(height):
                 transposed[j * height + i] = theta[W + i * width + j]
         one, nothing = theta.dtype.type(1), transposed.size - height
-        add_products(before, to, height, transposed, nothing, 0, one, n, delta, d, width, 1, n_out, transposed, 0)
+        add_products(
+            before, to, height, transposed, nothing, 0, one, n, delta, d, None, width, None, 1, n_out, transposed, 0
+        )
     else:
         for i in range(n * height):
             r, w = d + i // height * width, W + i % height * width
@@ -206,14 +223,15 @@ def back(
 
 @compiled
 def forward_from(
-    first: int, theta: Any, sizes: Any, widths: Any, activation: Any, products: Any, n: int, X: Any, x: int, A: Any
-) -> tuple[int, int]:
+    first: int, theta: Any, sizes: Any, widths: Any, activation: Any, products: Any, n: int, X: Any, x: int, rows: Any,
+    in_order: Any, A: Any,
+) -> tuple[int, int]:  # fmt: skip
     """Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l): from layer `first` on, 2 when A begins with Z_1; where W_L and Z_L begin.
 
-    A_0 is X from x on.
+    A_0 is those n rows of X, which begins at x; in_order: 0, 1, …, the rows of the other A_l.
     """
     W = z = to = 0
-    below, at = X, x
+    below, at, places = X, x, rows
     for layer in range(first, sizes.size):
         height, width = widths[layer - 1], widths[layer]
         if layer > 1:
@@ -223,8 +241,8 @@ def forward_from(
                 for j in range(i + sizes[layer - 1], i + height):
                     A[j] = 0
             W += (widths[layer - 2] + 1) * height
-            below, at = A, z
-        forward(products, n, below, at, height, theta, W, A, to, width)
+            below, at, places = A, z, in_order
+        forward(products, n, below, at, places, height, theta, W, A, to, width)
         z = to
     return W, z
 
@@ -232,26 +250,26 @@ def forward_from(
 @compiled
 def add_gradients(
     theta: Any, factor: Any, g: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, n: int, X: Any,
-    x: int, Y: Any, y: int, A: Any, deltas: Any, transposed: Any,
+    x: int, X_rows: Any, Y: Any, y: int, Y_rows: Any, in_order: Any, A: Any, deltas: Any, transposed: Any,
 ) -> None:  # fmt: skip
     """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += factor A_(l−1)ᵀ delta_l.
 
     n examples, whose gradients are added to g, which may be theta itself: a layer has been read when it moves. theta,
     g: the layers' W and b one after the other, in padded rows; A and deltas hold the layers' A_l, delta_l. X and Y
-    begin at x and y.
+    begin at x and y; theirs are the rows X_rows and Y_rows, those of A and deltas come in_order.
     """
     last = sizes.size - 1
-    W, z = forward_from(1, theta, sizes, widths, activation, products, n, X, x, A)
-    inplace_delta(loss, between(A, z, z + n * widths[last]), n, widths[last], Y, y, sizes[last])
+    W, z = forward_from(1, theta, sizes, widths, activation, products, n, X, x, X_rows, in_order, A)
+    inplace_delta(loss, between(A, z, z + n * widths[last]), n, widths[last], Y, y, Y_rows, sizes[last])
     delta, d = A, z
     for layer in range(last, 0, -1):
         height, width = widths[layer - 1], widths[layer]
-        below, at = X, x
+        below, at, places = X, x, X_rows
         if layer > 1:
             z -= n * height
-            below, at = A, z
+            below, at, places = A, z, in_order
             back(products, n, delta, d, sizes[layer], width, theta, W, height, deltas, z, transposed)
-        add_gradient(products, n, below, at, height, delta, d, width, factor, g, W)
+        add_gradient(products, n, below, at, places, height, delta, d, width, factor, g, W)
         if layer > 1:
             inplace_backward(activation, between(deltas, z, z + n * height), between(A, z, z + n * height))
             delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height

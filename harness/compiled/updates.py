@@ -11,18 +11,7 @@ import numpy as np
 from harness.compiled.compiler import Choice, compiled, entry_point
 from harness.compiled.functions import costs, inplace_backward, inplace_delta
 from harness.compiled.network import add_gradients, forward_from
-from harness.compiled.vectors import (
-    between,
-    filled,
-    lanes_of,
-    load,
-    load_first,
-    number_at,
-    plus,
-    prefetch,
-    store,
-    total,
-)
+from harness.compiled.vectors import between, filled, lanes_of, load, number_at, plus, prefetch, store, total
 from harness.network import inplace_reduce
 
 # The one place where sum becomes mean, from its own source.
@@ -76,18 +65,15 @@ def inplace_step(code: int, theta: Any, g: Any, slot: Any, slot2: Any, rate: flo
 
 @compiled
 def gather(X: Any, rows: Any, start: int, n: int, n_columns: int, out: Any) -> None:
-    """out_i = X_rows[start + i], i < n; vector by vector, for LLVM would call the C library for every row.
-
-    The last vector of a row is stored whole: the next row, or room for it, begins within.
-    """
+    """out_i = X_rows[start + i], i < n; vector by vector, for LLVM would call the C library for every row."""
     lanes = lanes_of(X)
     whole = n_columns - n_columns % lanes
     for i in range(n):
         source, to = rows[start + i] * n_columns, i * n_columns
         for j in range(0, whole, lanes):
             store(out, to + j, load(X, source + j))
-        if whole < n_columns:
-            store(out, to + whole, load_first(X, source + whole, n_columns - whole))
+        for j in range(whole, n_columns):
+            out[to + j] = number_at(X, source + j)
 
 
 # Plain gradient steps from one example each: 2.5 times as fast as the general code, because passing over the weights
@@ -148,8 +134,8 @@ def inplace_step_and_forward(
 
 @entry_point
 def single_updates(
-    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, A: Any, deltas: Any, etas: Any,
-    X: Any, Y: Any, rows: Any, n_examples: int,
+    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, A: Any, deltas: Any, in_order: Any,
+    etas: Any, X: Any, Y: Any, rows: Any, n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples, of the numbers in rows or, without any, in order; see `add_gradients`.
 
@@ -158,8 +144,10 @@ def single_updates(
     last, D, K = sizes.size - 1, sizes[0], sizes[sizes.size - 1]
     for i in range(n_examples):
         number, eta = rows[i] if rows.size else i, theta.dtype.type(etas[min(i, etas.size - 1)])
-        W, z = forward_from(2 if i else 1, theta, sizes, widths, activation, products, 1, X, number * D, A)
-        inplace_delta(loss, between(A, z, z + widths[last]), 1, widths[last], Y, number * K, K)
+        W, z = forward_from(
+            2 if i else 1, theta, sizes, widths, activation, products, 1, X, number * D, in_order, in_order, A
+        )
+        inplace_delta(loss, between(A, z, z + widths[last]), 1, widths[last], Y, number * K, in_order, K)
         delta, d = A, z
         for layer in range(last, 1, -1):
             height, width = widths[layer - 1], widths[layer]
@@ -180,14 +168,15 @@ def single_updates(
 def updates(
     theta: Any, g: Any, slot: Any, slot2: Any, decay: Any, clip_norm: float, sizes: Any, widths: Any, activation: Any,
     loss: Any, products: Any, rule: int, at_once: bool, mean: bool, share: Any, batch_size: int, piece: int, A: Any,
-    deltas: Any, transposed: Any, X_here: Any, Y_here: Any, etas: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any,
+    deltas: Any, transposed: Any, in_order: Any, X_here: Any, etas: Any, rates: Any, t: int, X: Any, Y: Any, rows: Any,
     n_examples: int,
 ) -> None:  # fmt: skip
     """One replica through n_examples in batches of batch_size: gradient, reduction, step; the weights move.
 
     at_once: each product moves its weights, and no gradient is stored. mean: the reduction; share: room for a number.
     piece: examples whose gradients are computed at a time. etas: η of each update, or one for all. rows: the examples
-    in their order; empty when X and Y begin with them and lie in order.
+    in their order; empty when X and Y begin with them and lie in order. in_order: 0, 1, … X_here: room for the inputs
+    of a piece, which BLAS wants one after the other; empty where the first layer is not wide.
     """
     D, K, first = sizes[0], sizes[sizes.size - 1], t
     for start in range(0, n_examples, batch_size):
@@ -202,31 +191,17 @@ def updates(
             g[i] = 0
         for here in range(start, stop, piece):
             n = min(piece, stop - here)
-            X_of, x, Y_of, y = X, here * D, Y, here * K
-            if rows.size and n == 1:
-                x, y = rows[here] * D, rows[here] * K
-            elif rows.size:
+            X_of, x, y, X_rows, Y_rows = X, here * D, here * K, in_order, in_order
+            if rows.size:
+                x, y, X_rows = 0, 0, between(rows, here, here + n)
+                Y_rows = X_rows
+            if rows.size and X_here.size:
                 gather(X, rows, here, n, D, X_here)
-                gather(Y, rows, here, n, K, Y_here)
-                X_of, x, Y_of, y = X_here, 0, Y_here, 0
+                X_of, X_rows = X_here, in_order
             add_gradients(
-                theta,
-                factor,
-                into,
-                sizes,
-                widths,
-                activation,
-                loss,
-                products,
-                n,
-                X_of,
-                x,
-                Y_of,
-                y,
-                A,
-                deltas,
-                transposed,
-            )
+                theta, factor, into, sizes, widths, activation, loss, products, n, X_of, x, X_rows, Y, y, Y_rows,
+                in_order, A, deltas, transposed,
+            )  # fmt: skip
         t += 1
         if not at_once:
             for i in range(g.size):
@@ -240,14 +215,14 @@ def updates(
 
 @entry_point
 def evaluate_rows(
-    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, piece: int, X: Any, Y: Any,
+    theta: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, in_order: Any, X: Any, Y: Any,
     n_examples: int, A: Any, quality: Any,
 ) -> float:  # fmt: skip
-    """The summed cost of n_examples, `piece` at a time."""
-    cost, last = 0.0, sizes.size - 1
+    """The summed cost of n_examples; in_order: 0, 1, …, as many as are taken at a time."""
+    cost, last, piece = 0.0, sizes.size - 1, in_order.size
     D, K, width = sizes[0], sizes[last], widths[last]
     for here in range(0, n_examples, piece):
         n = min(piece, n_examples - here)
-        _, at = forward_from(1, theta, sizes, widths, activation, products, n, X, here * D, A)
+        _, at = forward_from(1, theta, sizes, widths, activation, products, n, X, here * D, in_order, in_order, A)
         cost += costs(loss, between(A, at, at + n * width), n, width, Y, here * K, K, quality)
     return cost

@@ -57,6 +57,19 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector:
     return builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(vector).as_pointer())
 
 
+def _place(context: Any, builder: Any, kind: Any, places: Any, i: Any) -> Any:
+    """places[i], or i where places is None."""
+    if not isinstance(kind, types.Array):
+        return i
+    return builder.load(builder.gep(make_array(kind)(context, builder, places).data, [i]))
+
+
+@operation(lambda _, places, i: types.intp(places, types.intp))
+def place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """places[i], or i where places is None."""
+    return _place(context, builder, signature.args[0], *arguments)
+
+
 def _fused(builder: Any, summand: Any, a: Any, other: Any) -> Any:
     """summand + a · other, rounded once where the processor can."""
     return builder.fadd(summand, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
@@ -140,19 +153,35 @@ def plus(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
     """C_r = S_r + factor Σ_k A_rk B_k, k < n, of so many rows and vectors that the sums stay in registers.
 
-    C_r = C[c + r width …], S_r = S[s + r s_row …], B_k = B[b + k width …], A_rk = A[at + r row + k step]. Written by
-    hand, it would take Numba four times as long to compile.
+    C_r = C[c + r width …], S_r = S[s + r s_row …], B_k = B[b + k width …], A_rk = A[at + r' row + k' step], where r' =
+    r_places[r], or r where that is None, and k' alike. Written by hand, it would take Numba longer to compile.
     """
     integer = types.intp
 
     @operation(
-        lambda _, C, c, width, S, s, s_row, factor, A, at, row, step, n, B, b: types.void(
-            C, integer, integer, S, integer, integer, C.dtype, A, integer, integer, integer, integer, B, integer
+        lambda _, C, c, width, S, s, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b: types.void(
+            C,
+            integer,
+            integer,
+            S,
+            integer,
+            integer,
+            C.dtype,
+            A,
+            integer,
+            integer,
+            r_places,
+            integer,
+            k_places,
+            integer,
+            integer,
+            B,
+            integer,
         )
     )
     def add_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, c, width, _, s, s_row, factor, _, at, row, step, n, _, b = arguments
-        arrays = ((signature.args[i], arguments[i]) for i in (0, 3, 7, 12))
+        _, c, width, _, s, s_row, factor, _, at, first, r_places, row, k_places, step, n, _, b = arguments
+        arrays = ((signature.args[i], arguments[i]) for i in (0, 3, 7, 15))
         C, S, A, B = (make_array(kind)(context, builder, array).data for kind, array in arrays)
         number, lanes = signature.args[0].dtype, Vector(signature.args[0].dtype).size
         vector, align = context.get_value_type(Vector(number)), number.bitwidth // 8
@@ -161,13 +190,17 @@ def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
             i = builder.add(builder.add(start, builder.mul(stride, r)), start.type(v * lanes))
             return builder.bitcast(builder.gep(data, [i]), vector.as_pointer())
 
+        starts = []
+        for r in range(rows):
+            r_place = _place(context, builder, signature.args[10], r_places, builder.add(first, row.type(r)))
+            starts.append(builder.add(at, builder.mul(row, r_place)))
         zero = ir.Constant(vector, None)
         sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(n_vectors)] for _ in range(rows)]
         with cgutils.for_range(builder, n) as loop:
             B_k = [builder.load(at_place(B, b, width, loop.index, v), align=align) for v in range(n_vectors)]
-            for r, of_row in enumerate(sums):
-                i = builder.add(builder.add(at, builder.mul(row, row.type(r))), builder.mul(step, loop.index))
-                a = _spread(builder, builder.load(builder.gep(A, [i])), vector)
+            k = builder.mul(step, _place(context, builder, signature.args[12], k_places, loop.index))
+            for start, of_row in zip(starts, sums, strict=True):
+                a = _spread(builder, builder.load(builder.gep(A, [builder.add(start, k)])), vector)
                 for own, other in zip(of_row, B_k, strict=True):
                     builder.store(_fused(builder, builder.load(own), a, other), own)
         factors = _spread(builder, factor, vector)

@@ -314,15 +314,15 @@ def test_of_activations_and_losses_the_one_in_use_is_compiled(monkeypatch):
     monkeypatch.setattr(compiler, "compile_internal", noted)
 
     @numba.njit(error_model="numpy")
-    def all_of_them(activation, loss, z, delta, y, quality):
+    def all_of_them(activation, loss, z, delta, y, rows, quality):
         functions.inplace_activation(activation, z)
         functions.inplace_backward(activation, delta, z)
-        functions.inplace_delta(loss, z, 1, z.size, y, 0, 1)
+        functions.inplace_delta(loss, z, 1, z.size, y, 0, rows, 1)
         return functions.costs(loss, z, 1, z.size, y, 0, 1, quality)
 
     numbers = np.zeros(16 * 4 + 1, np.uint8)[1:].view(np.float32)
     choices = compiler.Choice("relu"), compiler.Choice("half_squared_error")
-    all_of_them(*choices, numbers, numbers, numbers, np.zeros(1))
+    all_of_them(*choices, numbers, numbers, numbers, np.zeros(1, np.intp), np.zeros(1))
     assert {"inplace_relu", "inplace_backward_relu", "squared_errors"} <= set(seen)
     assert not [name for name in seen if "sigmoid" in name or "tanh" in name or "softmax" in name]
 
