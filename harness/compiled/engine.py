@@ -138,7 +138,7 @@ class Workspace:
         A, deltas = (aligned(piece * n_outputs, dtype) for _ in range(2))
         in_order, first_weights = np.arange(piece), self.widths[0] * self.widths[1]
         X_here = aligned(piece * self.sizes[0] if wide and first_weights >= BLAS_WEIGHTS else 0, dtype)
-        transposed = aligned(max(self.sizes[2:] * self.widths[1:-1], default=0) + self.widths.max(), dtype)
+        transposed = aligned(max(self.widths[2:] * self.widths[1:-1], default=0) + self.widths.max(), dtype)
         if self.is_single:
             self.constant: tuple[Any, ...] = theta, *layers, A, deltas, in_order
         else:

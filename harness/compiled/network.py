@@ -26,6 +26,7 @@ from harness.compiled.vectors import (
     store,
     tile,
     total,
+    transpose_square,
 )
 from harness.network import MLP
 
@@ -205,9 +206,9 @@ def back(
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(products, before, to, theta, W, delta, d, n, height, width, 2)
     elif n >= 4:
-        for j in range(n_out):
-            for i in range(height):
-                transposed[j * height + i] = theta[W + i * width + j]
+        for i in range(0, height, lanes):
+            for j in range(0, width, lanes):
+                transpose_square(theta, W + i * width + j, width, transposed, j * height + i, height)
         one, nothing = theta.dtype.type(1), transposed.size - height
         add_products(
             before, to, height, transposed, nothing, 0, one, n, delta, d, None, width, None, 1, n_out, transposed, 0

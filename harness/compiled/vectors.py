@@ -150,6 +150,37 @@ def plus(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return _fused(builder, vector, a, other)
 
 
+@operation(
+    lambda _, array, i, row, out, to, out_row: types.void(array, types.intp, types.intp, out, types.intp, types.intp)
+)
+def transpose_square(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """out[to + c out_row + r] <- array[i + r row + c], a square of as many rows as a vector has numbers.
+
+    Of rows d apart, the squares of d numbers off the diagonal are exchanged: d = 1, 2, 4, …
+    """
+    array, out = (make_array(signature.args[k])(context, builder, arguments[k]).data for k in (0, 3))
+    kind, align = Vector(signature.args[0].dtype), signature.args[0].dtype.bitwidth // 8
+    vector, n, d = context.get_value_type(kind), kind.size, 1
+
+    def row_of(data: Any, start: Any, stride: Any, r: int) -> Any:
+        start = builder.add(start, builder.mul(stride, stride.type(r)))
+        return builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
+
+    rows = [builder.load(row_of(array, arguments[1], arguments[2], r), align=align) for r in range(n)]
+    while d < n:
+        above = [c if not c & d else n + c - d for c in range(n)]
+        below = [c + d if not c & d else n + c for c in range(n)]
+        masks = [ir.Constant(ir.VectorType(ir.IntType(32), n), places) for places in (above, below)]
+        for r in range(n):
+            if not r & d:
+                pair = rows[r], rows[r + d]
+                rows[r], rows[r + d] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        d *= 2
+    for r in range(n):
+        builder.store(rows[r], row_of(out, arguments[4], arguments[5], r), align=align)
+    return context.get_dummy_value()
+
+
 def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
     """C_r = S_r + factor Σ_k A_rk B_k, k < n, of so many rows and vectors that the sums stay in registers.
 

@@ -328,6 +328,41 @@ def test_of_activations_and_losses_the_one_in_use_is_compiled(monkeypatch):
 
 
 @numba.njit(error_model="numpy")
+def add_products(C, width, S, factor, n_rows, A, r_places, row, k_places, step, n, B):
+    network.add_products(C, 0, width, S, 0, width, factor, n_rows, A, 0, r_places, row, k_places, step, n, B, 0)
+
+
+@pytest.mark.parametrize("width", [8, 16, 24])
+def test_products_of_every_height(width):
+    """A times B and Aᵀ times B with the rows of A in any order: whole tiles, fours, and what is left."""
+    rng = np.random.default_rng(0)
+    for n_rows, n in product([*range(1, 9), 11, 12, 17], [1, 3, 4, 9]):
+        A, B, S = rng.normal(size=(n_rows, n)), rng.normal(size=(n, width)), rng.normal(size=(n_rows, width))
+        rows, sums = rng.permutation(n_rows), rng.permutation(n)
+        C, wanted = np.empty(S.size), (S + 0.5 * A @ B).ravel()
+        add_products(C, width, S.ravel(), 0.5, n_rows, A[np.argsort(rows)].ravel(), rows, n, None, 1, n, B.ravel())
+        np.testing.assert_allclose(C, wanted, atol=1e-13)
+        add_products(
+            C, width, S.ravel(), 0.5, n_rows, A.T[np.argsort(sums)].ravel(), None, 1, sums, n_rows, n, B.ravel()
+        )
+        np.testing.assert_allclose(C, wanted, atol=1e-13)
+
+
+@numba.njit
+def transpose(W, width, out, height):
+    for i in range(0, height, vectors.lanes_of(W)):
+        for j in range(0, width, vectors.lanes_of(W)):
+            vectors.transpose_square(W, i * width + j, width, out, j * height + i, height)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_squares_are_transposed(dtype):
+    W, out = np.arange(32 * 48, dtype=dtype).reshape(32, 48), np.empty(32 * 48, dtype)
+    transpose(W.ravel(), 48, out, 32)
+    assert (out.reshape(48, 32) == W.T).all()
+
+
+@numba.njit(error_model="numpy")
 def inplace_exp(z):
     vectors.inplace_exp(z)
 
