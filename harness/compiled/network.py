@@ -88,7 +88,7 @@ def copy_rows(flat: Any, padded: Any, sizes: Any, widths: Any, unpack: bool) -> 
 
 
 ROWS = 8 if has_feature("avx512f") else 4  # of two vectors each: there are 32 registers, or 16
-high_pair, high_one, four = tile(ROWS, 2), tile(ROWS, 1), tile(4, 1)
+high_pair, four = tile(ROWS, 2), tile(4, 1)
 
 
 @compiled
@@ -98,7 +98,7 @@ def add_products(
 ) -> None:  # fmt: skip
     """C_r = S_r + factor Σ_k A_rk B_k: all rows and columns of a `tile`.
 
-    A last vector of a row comes alone; rows fewer than four have the sums over every fourth k.
+    Columns that make no pair of vectors, and rows that fill no high tile, come in fours, the rest row by row.
     """
     lanes, high, fours = lanes_of(C), n_rows - n_rows % ROWS, n_rows - n_rows % 4
     pairs = width - width % (2 * lanes)
@@ -106,12 +106,8 @@ def add_products(
         for r in range(0, high, ROWS):
             to, start = c + r * width + j, s + r * s_row + j
             high_pair(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
-    for j in range(pairs, width, lanes):
-        for r in range(0, high, ROWS):
-            to, start = c + r * width + j, s + r * s_row + j
-            high_one(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
     for j in range(0, width, lanes):
-        for r in range(high, fours, 4):
+        for r in range(high if j < pairs else 0, fours, 4):
             to, start = c + r * width + j, s + r * s_row + j
             four(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
         for r in range(fours, n_rows):

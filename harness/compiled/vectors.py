@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from harness.compiled.compiler import compiled, has_feature, operation
 
-# Of a vector: eight sums and what is added to them must fit into the registers.
+# Of a vector: as wide as a register.
 BYTES = 64 if has_feature("avx512f") else 32
 LINE = 64  # bytes of the cache
 
@@ -55,6 +55,12 @@ def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector:
     """To the vector that begins at array[i], the first two arguments."""
     data = make_array(signature.args[0])(context, builder, arguments[0]).data
     return builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(vector).as_pointer())
+
+
+def _in_row(builder: Any, data: Any, vector: Any, start: Any, stride: Any, r: Any, column: int = 0) -> Any:
+    """Pointer to the vector that begins at data[start + r stride + column]."""
+    i = builder.add(builder.add(start, builder.mul(stride, r)), start.type(column))
+    return builder.bitcast(builder.gep(data, [i]), vector.as_pointer())
 
 
 def _place(context: Any, builder: Any, kind: Any, places: Any, i: Any) -> Any:
@@ -160,13 +166,9 @@ def transpose_square(context: Any, builder: Any, signature: Any, arguments: Any)
     """
     array, out = (make_array(signature.args[k])(context, builder, arguments[k]).data for k in (0, 3))
     kind, align = Vector(signature.args[0].dtype), signature.args[0].dtype.bitwidth // 8
-    vector, n, d = context.get_value_type(kind), kind.size, 1
-
-    def row_of(data: Any, start: Any, stride: Any, r: int) -> Any:
-        start = builder.add(start, builder.mul(stride, stride.type(r)))
-        return builder.bitcast(builder.gep(data, [start]), vector.as_pointer())
-
-    rows = [builder.load(row_of(array, arguments[1], arguments[2], r), align=align) for r in range(n)]
+    vector, n, d, (_, i, row, _, to, out_row) = context.get_value_type(kind), kind.size, 1, arguments
+    starts = [_in_row(builder, array, vector, i, row, row.type(r)) for r in range(n)]
+    rows = [builder.load(start, align=align) for start in starts]
     while d < n:
         above = [c if not c & d else n + c - d for c in range(n)]
         below = [c + d if not c & d else n + c for c in range(n)]
@@ -177,7 +179,7 @@ def transpose_square(context: Any, builder: Any, signature: Any, arguments: Any)
                 rows[r], rows[r + d] = (builder.shuffle_vector(*pair, mask) for mask in masks)
         d *= 2
     for r in range(n):
-        builder.store(rows[r], row_of(out, arguments[4], arguments[5], r), align=align)
+        builder.store(rows[r], _in_row(builder, out, vector, to, out_row, row.type(r)), align=align)
     return context.get_dummy_value()
 
 
@@ -191,35 +193,16 @@ def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
 
     @operation(
         lambda _, C, c, width, S, s, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b: types.void(
-            C,
-            integer,
-            integer,
-            S,
-            integer,
-            integer,
-            C.dtype,
-            A,
-            integer,
-            integer,
-            r_places,
-            integer,
-            k_places,
-            integer,
-            integer,
-            B,
-            integer,
+            C, integer, integer, S, integer, integer, C.dtype, A, integer, integer, r_places, integer, k_places,
+            integer, integer, B, integer,
         )
-    )
+    )  # fmt: skip
     def add_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, c, width, _, s, s_row, factor, _, at, first, r_places, row, k_places, step, n, _, b = arguments
         arrays = ((signature.args[i], arguments[i]) for i in (0, 3, 7, 15))
         C, S, A, B = (make_array(kind)(context, builder, array).data for kind, array in arrays)
         number, lanes = signature.args[0].dtype, Vector(signature.args[0].dtype).size
         vector, align = context.get_value_type(Vector(number)), number.bitwidth // 8
-
-        def at_place(data: Any, start: Any, stride: Any, r: Any, v: int) -> Any:
-            i = builder.add(builder.add(start, builder.mul(stride, r)), start.type(v * lanes))
-            return builder.bitcast(builder.gep(data, [i]), vector.as_pointer())
 
         starts = []
         for r in range(rows):
@@ -228,7 +211,8 @@ def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
         zero = ir.Constant(vector, None)
         sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(n_vectors)] for _ in range(rows)]
         with cgutils.for_range(builder, n) as loop:
-            B_k = [builder.load(at_place(B, b, width, loop.index, v), align=align) for v in range(n_vectors)]
+            columns = [_in_row(builder, B, vector, b, width, loop.index, v * lanes) for v in range(n_vectors)]
+            B_k = [builder.load(column, align=align) for column in columns]
             k = builder.mul(step, _place(context, builder, signature.args[12], k_places, loop.index))
             for start, of_row in zip(starts, sums, strict=True):
                 a = _spread(builder, builder.load(builder.gep(A, [builder.add(start, k)])), vector)
@@ -237,9 +221,9 @@ def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
         factors = _spread(builder, factor, vector)
         for r, of_row in enumerate(sums):
             for v, own in enumerate(of_row):
-                start = builder.load(at_place(S, s, s_row, s.type(r), v), align=align)
-                moved = _fused(builder, start, factors, builder.load(own))
-                builder.store(moved, at_place(C, c, width, c.type(r), v), align=align)
+                summand = builder.load(_in_row(builder, S, vector, s, s_row, s.type(r), v * lanes), align=align)
+                moved = _fused(builder, summand, factors, builder.load(own))
+                builder.store(moved, _in_row(builder, C, vector, c, width, c.type(r), v * lanes), align=align)
         return context.get_dummy_value()
 
     return add_tile
