@@ -24,7 +24,7 @@ from numba.core.compiler import Flags, compile_internal
 from numba.core.datamodel import models
 from numba.core.imputils import lower_constant
 from numba.core.registry import cpu_target
-from numba.extending import NativeValue, intrinsic, overload, register_model, typeof_impl, unbox
+from numba.extending import NativeValue, intrinsic, overload, register_model, unbox
 
 from harness.network import reduction
 
@@ -150,7 +150,7 @@ class Choice:
     """An argument of an entry point whose value is its type: for each, the entry point is compiled anew."""
 
     def __init__(self, name: str) -> None:
-        self.type = ChoiceType(name)
+        self._numba_type_ = ChoiceType(name)  # Numba's dispatcher looks here first, in C
 
 
 class ChoiceType(types.Type):
@@ -160,11 +160,6 @@ class ChoiceType(types.Type):
 
 
 register_model(ChoiceType)(models.OpaqueModel)
-
-
-@typeof_impl.register(Choice)  # type: ignore[untyped-decorator]
-def _type_of_choice(value: Choice, _: Any) -> ChoiceType:
-    return value.type
 
 
 @unbox(ChoiceType)  # type: ignore[untyped-decorator]

@@ -73,7 +73,7 @@ class Compiled(Engine):
             copy_rows(network.params.flat[r], theta, sizes, widths, False)
             A, own_X, own_Y = aligned(PIECE * widths[1:].sum(), dtype), flat_rows(X, r, dtype), flat_rows(Y, r, dtype)
             n = X.shape[-2]
-            return evaluate_rows(theta, sizes, widths, *choices, PIECE, own_X, own_Y, n, A, quality), quality
+            return evaluate_rows(theta, sizes, widths, *choices, np.arange(PIECE), own_X, own_Y, n, A, quality), quality
 
         costs, quality = zip(*self._each(len(network.params.flat), of_replica), strict=True)
         return np.array(costs) / X.shape[-2], score(network.loss_name, np.stack(quality), Y)
@@ -121,10 +121,11 @@ class Workspace:
     """Parameters, gradient and state of one replica in padded rows, and room for a piece of a batch."""
 
     def __init__(self, network: MLP, optimizer: Optimizer, batch_size: int, reduction: str) -> None:
-        dtype, K = network.params.flat.dtype, network.params.sizes[-1]
+        dtype = network.params.flat.dtype
         self.sizes, self.widths, *_ = layers = layout(network)
         decay, clip_norm = optimizer.decay, optimizer.clip_norm
-        self.is_single = batch_size == 1 and isinstance(optimizer, SGD) and decay is None and not clip_norm
+        is_plain = isinstance(optimizer, SGD) and decay is None and not clip_norm
+        self.is_single = batch_size == 1 and is_plain
         wide = batch_size >= BLAS_EXAMPLES and any(h * w >= BLAS_WEIGHTS for h, w in pairwise(self.widths))
         piece = batch_size if wide else min(PIECE, batch_size)
         theta, g, own_decay, *slots = (aligned(n_padded(self.widths), dtype) for _ in range(3 + len(optimizer.slots)))
@@ -134,15 +135,17 @@ class Workspace:
         nothing = np.empty(0, dtype)
         slot, slot2, *_ = *slots, nothing, nothing
         n_outputs = self.widths[1:].sum()
-        A, deltas, X_here, Y_here = (aligned(piece * n, dtype) for n in (n_outputs, n_outputs, self.sizes[0], K))
-        transposed = aligned(max(self.sizes[2:] * self.widths[1:-1], default=0), dtype)
+        A, deltas = (aligned(piece * n_outputs, dtype) for _ in range(2))
+        in_order, first_weights = np.arange(piece), self.widths[0] * self.widths[1]
+        X_here = aligned(piece * self.sizes[0] if wide and first_weights >= BLAS_WEIGHTS else 0, dtype)
+        transposed = aligned(max(self.widths[2:] * self.widths[1:-1], default=0) + self.widths.max(), dtype)
         if self.is_single:
-            self.constant: tuple[Any, ...] = theta, *layers, A, deltas
+            self.constant: tuple[Any, ...] = theta, *layers, A, deltas, in_order
         else:
             self.constant = (
                 theta, g, slot, slot2, nothing if decay is None else own_decay, clip_norm or 0.0, *layers,
-                STEP_CODES[type(optimizer)], reduction == "mean", batch_size, piece,
-                A, deltas, transposed, X_here, Y_here,
+                STEP_CODES[type(optimizer)], is_plain and batch_size <= PIECE and not wide, reduction == "mean",
+                aligned(1, dtype), batch_size, piece, A, deltas, transposed, in_order, X_here,
             )  # fmt: skip
 
     def copy(self, flats: tuple[Array, ...], back: bool) -> None:

@@ -5,7 +5,22 @@ from typing import Any
 import numpy as np
 
 from harness.compiled.compiler import chosen, compiled
-from harness.compiled.vectors import BYTES, filled, inplace_exp, largest, load, plus, store, total
+from harness.compiled.vectors import (
+    BYTES,
+    exp32,
+    exp64,
+    filled,
+    first,
+    inplace_exp,
+    lanes_of,
+    larger,
+    largest,
+    load,
+    load_first,
+    plus,
+    store,
+    total,
+)
 
 # Activations: z <- θ(z), all numbers of a layer: (n,).
 
@@ -18,12 +33,13 @@ def inplace_identity(z: Any) -> None:
 @compiled
 def inplace_sigmoid(z: Any) -> None:
     """1 / (1 + e^(−z))."""
-    one = z.dtype.type(1)
-    for i in range(z.size):
-        z[i] = -z[i]
-    inplace_exp(z)
-    for i in range(z.size):
-        z[i] = one / (one + z[i])
+    one = z.dtype.type(1)  # in one loop: the processor divides while it multiplies
+    if lanes_of(z) == BYTES // 8:
+        for i in range(z.size):
+            z[i] = one / (one + exp64(-z[i]))
+    else:
+        for i in range(z.size):
+            z[i] = one / (one + exp32(-z[i]))
 
 
 @compiled
@@ -89,24 +105,23 @@ inplace_backward = chosen(
 @compiled
 def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
     """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row; the padding beyond K becomes 0."""
-    lanes, one, lowest = BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
-    zeros, ones = filled(z.dtype.type(0)), filled(one)
+    lanes, one = lanes_of(z), z.dtype.type(1)
+    zeros, ones, lowest = filled(z.dtype.type(0)), filled(one), filled(z.dtype.type(-1e30))
     for start in range(0, n * width, width):
-        for k in range(start + K, start + width):
-            z[k] = lowest
-        top = largest(load(z, start))
-        for k in range(start + lanes, start + width, lanes):
-            top = max(top, largest(load(z, k)))
+        tops = first(load(z, start), K, lowest)
+        for k in range(lanes, width, lanes):
+            tops = larger(tops, first(load(z, start + k), K - k, lowest))
+        top = largest(tops)
         for k in range(start, start + width, lanes):
             store(z, k, plus(load(z, k), -top, ones))
     inplace_exp(z)
     for start in range(0, n * width, width):
         whole = zeros
-        for k in range(start, start + width, lanes):
-            whole = plus(whole, one, load(z, k))
+        for k in range(0, width, lanes):
+            whole = plus(whole, one, first(load(z, start + k), K - k, zeros))
         factor = one / total(whole)
-        for k in range(start, start + width, lanes):
-            store(z, k, plus(zeros, factor, load(z, k)))
+        for k in range(0, width, lanes):
+            store(z, start + k, plus(zeros, factor, first(load(z, start + k), K - k, zeros)))
 
 
 @compiled
@@ -128,14 +143,15 @@ inplace_prediction = chosen(
 
 
 @compiled
-def inplace_delta(loss: Any, z: Any, n: int, width: int, y: Any, y_at: int, K: int) -> None:
-    """z <- prediction − y, and zero beyond K."""
+def inplace_delta(loss: Any, z: Any, n: int, width: int, y: Any, y_at: int, rows: Any, K: int) -> None:
+    """z <- prediction − y, of its `rows`; and zero beyond K."""
+    lanes, one, zeros = lanes_of(z), z.dtype.type(1), filled(z.dtype.type(0))
     inplace_prediction(loss, z, n, width, K)
     for i in range(n):
-        for k in range(K):
-            z[i * width + k] -= y[y_at + i * K + k]
-        for k in range(K, width):
-            z[i * width + k] = 0
+        y_i = y_at + rows[i] * K
+        for k in range(0, width, lanes):
+            difference = plus(load(z, i * width + k), -one, load_first(y, y_i + k, K - k))
+            store(z, i * width + k, first(difference, K - k, zeros))
 
 
 # Each takes logits z of n examples, K columns in rows of `width`, and targets y from y_at on; returns the sum of their
@@ -169,7 +185,7 @@ def sigmoid_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality
 @compiled
 def softmax_costs(z: Any, n: int, width: int, y: Any, y_at: int, K: int, quality: Any) -> float:
     """log(1 + Σ' e^(z_k − max z)) − Σ_k y_k (z_k − max z), Σ' without the largest; quality[0]: correct predictions."""
-    cost, lanes, one, lowest = 0.0, BYTES // z.itemsize, z.dtype.type(1), z.dtype.type(-1e30)
+    cost, lanes, one, lowest = 0.0, lanes_of(z), z.dtype.type(1), z.dtype.type(-1e30)
     for i in range(n):
         row, y_row = i * width, y_at + i * K
         predicted, target, top, most = 0, 0, z[row], y[y_row]

@@ -11,9 +11,23 @@ import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  Numba's products call it: loaded before BLAS threads are pinned
 from numpy.typing import NDArray
 
-from harness.compiled.compiler import Choice, chosen, compiled, entry_point
+from harness.compiled.compiler import Choice, chosen, compiled, entry_point, has_feature
 from harness.compiled.functions import inplace_activation, inplace_backward, inplace_delta
-from harness.compiled.vectors import BYTES, LINE, between, filled, load, number_at, plus, store, total
+from harness.compiled.vectors import (
+    BYTES,
+    LINE,
+    between,
+    filled,
+    lanes_of,
+    load,
+    number_at,
+    place,
+    plus,
+    store,
+    tile,
+    total,
+    transpose_square,
+)
 from harness.network import MLP
 
 Array = NDArray[np.floating]
@@ -49,12 +63,18 @@ def flat_rows(V: Array, r: int, dtype: Any) -> Array:
 @entry_point
 def copy_rows(flat: Any, padded: Any, sizes: Any, widths: Any, unpack: bool) -> None:
     """padded <- flat (P,), row by row; or back."""
-    start = at = 0
+    start, at, lanes = 0, 0, lanes_of(flat)
     for layer in range(1, sizes.size):
         n_in, n_out, height, width = sizes[layer - 1], sizes[layer], widths[layer - 1], widths[layer]
         for i in range(n_in + 1):
             row = at + (i if i < n_in else height) * width  # the last is b
-            for j in range(n_out):
+            whole = n_out - n_out % lanes
+            for j in range(0, whole, lanes):
+                if unpack:
+                    store(flat, start + j, load(padded, row + j))
+                else:
+                    store(padded, row + j, load(flat, start + j))
+            for j in range(whole, n_out):
                 if unpack:
                     flat[start + j] = padded[row + j]
                 else:
@@ -67,69 +87,51 @@ def copy_rows(flat: Any, padded: Any, sizes: Any, widths: Any, unpack: bool) -> 
 # zeros, which stay zeros.
 
 
+ROWS = 8 if has_feature("avx512f") else 4  # of two vectors each: there are 32 registers, or 16
+high_pair, four = tile(ROWS, 2), tile(4, 1)
+
+
 @compiled
 def add_products(
-    C: Any, c: int, n_rows: int, A: Any, at: int, row: int, step: int, n: int, B: Any, b: int, width: int
-) -> None:
-    """C_r += Σ_k A_rk B_k, k < n; rows C_r = C[c + r width …], B_k = B[b + k width …], numbers A[at + r row + k step].
+    C: Any, c: int, width: int, S: Any, s: int, s_row: int, factor: Any, n_rows: int, A: Any, at: int, r_places: Any,
+    row: int, k_places: Any, step: int, n: int, B: Any, b: int,
+) -> None:  # fmt: skip
+    """C_r = S_r + factor Σ_k A_rk B_k: all rows and columns of a `tile`.
 
-    Sums stay in registers, eight vectors of them: two of each of four rows. A last vector of a row comes alone; rows
-    fewer than four have the sums over every fourth k.
+    Columns that make no pair of vectors, and rows that fill no high tile, come in fours, the rest row by row.
     """
-    fours, whole, lanes = n_rows - n_rows % 4, n - n % 4, BYTES // C.itemsize
-    pairs, one, zeros = width - width % (2 * lanes), C.dtype.type(1), filled(C.dtype.type(0))
+    lanes, high, fours = lanes_of(C), n_rows - n_rows % ROWS, n_rows - n_rows % 4
+    pairs = width - width % (2 * lanes)
     for j in range(0, pairs, 2 * lanes):
-        for r in range(0, fours, 4):
-            c0, i, k = c + r * width + j, at + r * row, b + j
-            c1, c2, c3 = c0 + width, c0 + 2 * width, c0 + 3 * width
-            C0, C1, C2, C3 = load(C, c0), load(C, c1), load(C, c2), load(C, c3)
-            D0, D1, D2, D3 = load(C, c0 + lanes), load(C, c1 + lanes), load(C, c2 + lanes), load(C, c3 + lanes)
-            for _ in range(n):
-                B_k, E_k = load(B, k), load(B, k + lanes)
-                a0, a1 = number_at(A, i), number_at(A, i + row)
-                a2, a3 = number_at(A, i + 2 * row), number_at(A, i + 3 * row)
-                C0, C1, C2, C3 = plus(C0, a0, B_k), plus(C1, a1, B_k), plus(C2, a2, B_k), plus(C3, a3, B_k)
-                D0, D1, D2, D3 = plus(D0, a0, E_k), plus(D1, a1, E_k), plus(D2, a2, E_k), plus(D3, a3, E_k)
-                i, k = i + step, k + width
-            store(C, c0, C0)
-            store(C, c1, C1)
-            store(C, c2, C2)
-            store(C, c3, C3)
-            store(C, c0 + lanes, D0)
-            store(C, c1 + lanes, D1)
-            store(C, c2 + lanes, D2)
-            store(C, c3 + lanes, D3)
-    for j in range(pairs, width, lanes):
-        for r in range(0, fours, 4):
-            c0, i, k = c + r * width + j, at + r * row, b + j
-            c1, c2, c3 = c0 + width, c0 + 2 * width, c0 + 3 * width
-            C0, C1, C2, C3 = load(C, c0), load(C, c1), load(C, c2), load(C, c3)
-            for _ in range(n):
-                B_k = load(B, k)
-                C0, C1 = plus(C0, number_at(A, i), B_k), plus(C1, number_at(A, i + row), B_k)
-                C2, C3 = plus(C2, number_at(A, i + 2 * row), B_k), plus(C3, number_at(A, i + 3 * row), B_k)
-                i, k = i + step, k + width
-            store(C, c0, C0)
-            store(C, c1, C1)
-            store(C, c2, C2)
-            store(C, c3, C3)
+        for r in range(0, high, ROWS):
+            to, start = c + r * width + j, s + r * s_row + j
+            high_pair(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
     for j in range(0, width, lanes):
+        for r in range(high if j < pairs else 0, fours, 4):
+            to, start = c + r * width + j, s + r * s_row + j
+            four(C, to, width, S, start, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b + j)
         for r in range(fours, n_rows):
-            first, i, k = c + r * width + j, at + r * row, b + j
-            C0 = load(C, first)
-            if whole:
-                C1, C2, C3 = zeros, zeros, zeros
-                for _ in range(0, whole, 4):
-                    C0 = plus(C0, number_at(A, i), load(B, k))
-                    C1 = plus(C1, number_at(A, i + step), load(B, k + width))
-                    C2 = plus(C2, number_at(A, i + 2 * step), load(B, k + 2 * width))
-                    C3 = plus(C3, number_at(A, i + 3 * step), load(B, k + 3 * width))
-                    i, k = i + 4 * step, k + 4 * width
-                C0 = plus(plus(C0, one, C1), one, plus(C2, one, C3))
-            for _ in range(whole, n):
-                C0 = plus(C0, number_at(A, i), load(B, k))
-                i, k = i + step, k + width
-            store(C, first, C0)
+            i = at + place(r_places, r) * row
+            sums = sum_of_products(A, i, k_places, step, n, B, b + j, width)
+            store(C, c + r * width + j, plus(load(S, s + r * s_row + j), factor, sums))
+
+
+@compiled
+def sum_of_products(A: Any, at: int, places: Any, step: int, n: int, B: Any, b: int, width: int) -> Any:
+    """A vector: Σ_k A_k B_k, every fourth k in a sum of its own, so that none waits for the last."""
+    zeros, one, whole = filled(B.dtype.type(0)), B.dtype.type(1), n - n % 4
+    C0, C1, C2, C3 = zeros, zeros, zeros, zeros
+    for k in range(0, whole, 4):
+        C0 = plus(C0, number_at(A, at + place(places, k) * step), load(B, b))
+        C1 = plus(C1, number_at(A, at + place(places, k + 1) * step), load(B, b + width))
+        C2 = plus(C2, number_at(A, at + place(places, k + 2) * step), load(B, b + 2 * width))
+        C3 = plus(C3, number_at(A, at + place(places, k + 3) * step), load(B, b + 3 * width))
+        b += 4 * width
+    C0 = plus(plus(C0, one, C1), one, plus(C2, one, C3))
+    for k in range(whole, n):
+        C0 = plus(C0, number_at(A, at + place(places, k) * step), load(B, b))
+        b += width
+    return C0
 
 
 @compiled
@@ -154,42 +156,40 @@ inplace_blas = chosen({"vectors": no_blas, "BLAS": compiled(_inplace_blas, _nrt=
 
 
 @compiled
-def add_rows(n: int, delta: Any, delta_at: int, width: int, g: Any, db: int) -> None:
-    """db += Σ_rows delta."""
-    for j in range(0, width, BYTES // g.itemsize):
-        vector, one = load(g, db + j), g.dtype.type(1)
-        for k in range(delta_at + j, delta_at + n * width, width):
-            vector = plus(vector, one, load(delta, k))
-        store(g, db + j, vector)
-
-
-@compiled
 def forward(
-    products: Any, n: int, A: Any, at: int, height: int, theta: Any, W: int, Z: Any, z: int, width: int
+    products: Any, n: int, A: Any, at: int, rows: Any, height: int, theta: Any, W: int, Z: Any, z: int, width: int
 ) -> None:
-    """Z = A W + b."""
-    b, lanes, one = W + height * width, BYTES // Z.itemsize, Z.dtype.type(1)
-    wide = n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS
-    if wide:
+    """Z = A W + b, of those n rows of A."""
+    b, lanes, one = W + height * width, lanes_of(Z), Z.dtype.type(1)
+    if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(products, A, at, theta, W, Z, z, n, height, width, 0)
-    for i in range(z, z + n * width, width):
-        for j in range(0, width, lanes):
-            bias = load(theta, b + j)
-            store(Z, i + j, plus(bias, one, load(Z, i + j)) if wide else bias)
-    if not wide:
-        add_products(Z, z, n, A, at, height, 1, height, theta, W, width)
+        for i in range(z, z + n * width, width):
+            for j in range(0, width, lanes):
+                store(Z, i + j, plus(load(theta, b + j), one, load(Z, i + j)))
+    else:
+        add_products(Z, z, width, theta, b, 0, one, n, A, at, rows, height, None, 1, height, theta, W)
 
 
 @compiled
 def add_gradient(
-    products: Any, n: int, A: Any, at: int, height: int, delta: Any, d: int, width: int, g: Any, W: int
-) -> None:
-    """dW += Aᵀ delta; db += Σ_rows delta. BLAS writes over dW: a wide network's batch comes in one piece."""
+    products: Any, n: int, A: Any, at: int, rows: Any, height: int, delta: Any, d: int, width: int, factor: Any, g: Any,
+    W: int,
+) -> None:  # fmt: skip
+    """dW += factor Aᵀ delta; db += factor Σ_rows delta.
+
+    BLAS writes over dW, without the factor: a wide network's batch comes in one piece.
+    """
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(products, A, at, g, W, delta, d, n, height, width, 1)
     else:
-        add_products(g, W, height, A, at, 1, height, n, delta, d, width)
-    add_rows(n, delta, d, width, g, W + height * width)
+        add_products(g, W, width, g, W, width, factor, height, A, at, None, 1, rows, height, n, delta, d)
+    lanes, one = lanes_of(g), g.dtype.type(1)
+    for b in range(W + height * width, W + (height + 1) * width, lanes):
+        sums = filled(g.dtype.type(0))
+        for k in range(n):
+            sums = plus(sums, one, load(delta, d + k * width))
+        store(g, b, plus(load(g, b), factor, sums))
+        d += lanes
 
 
 @compiled
@@ -197,17 +197,18 @@ def back(
     products: Any, n: int, delta: Any, d: int, n_out: int, width: int, theta: Any, W: int, height: int, before: Any,
     to: int, transposed: Any,
 ) -> None:  # fmt: skip
-    """before = delta Wᵀ; from four examples on, W is transposed first."""
-    lanes, zeros = BYTES // theta.itemsize, filled(theta.dtype.type(0))
+    """before = delta Wᵀ; from four examples on, W is transposed first. `transposed` ends with a row of zeros."""
+    lanes, zeros = lanes_of(theta), filled(theta.dtype.type(0))
     if n >= BLAS_EXAMPLES and height * width >= BLAS_WEIGHTS:
         inplace_blas(products, before, to, theta, W, delta, d, n, height, width, 2)
     elif n >= 4:
-        for j in range(n_out):
-            for i in range(height):
-                transposed[j * height + i] = theta[W + i * width + j]
-        for i in range(to, to + n * height, lanes):
-            store(before, i, zeros)
-        add_products(before, to, n, delta, d, width, 1, n_out, transposed, 0, height)
+        for i in range(0, height, lanes):
+            for j in range(0, width, lanes):
+                transpose_square(theta, W + i * width + j, width, transposed, j * height + i, height)
+        one, nothing = theta.dtype.type(1), transposed.size - height
+        add_products(
+            before, to, height, transposed, nothing, 0, one, n, delta, d, None, width, None, 1, n_out, transposed, 0
+        )
     else:
         for i in range(n * height):
             r, w = d + i // height * width, W + i % height * width
@@ -219,14 +220,15 @@ def back(
 
 @compiled
 def forward_from(
-    first: int, theta: Any, sizes: Any, widths: Any, activation: Any, products: Any, n: int, X: Any, x: int, A: Any
-) -> tuple[int, int]:
+    first: int, theta: Any, sizes: Any, widths: Any, activation: Any, products: Any, n: int, X: Any, x: int, rows: Any,
+    in_order: Any, A: Any,
+) -> tuple[int, int]:  # fmt: skip
     """Z_l = A_(l−1) W_l + b_l; A_l = θ(Z_l): from layer `first` on, 2 when A begins with Z_1; where W_L and Z_L begin.
 
-    A_0 is X from x on.
+    A_0 is those n rows of X, which begins at x; in_order: 0, 1, …, the rows of the other A_l.
     """
     W = z = to = 0
-    below, at = X, x
+    below, at, places = X, x, rows
     for layer in range(first, sizes.size):
         height, width = widths[layer - 1], widths[layer]
         if layer > 1:
@@ -236,34 +238,35 @@ def forward_from(
                 for j in range(i + sizes[layer - 1], i + height):
                     A[j] = 0
             W += (widths[layer - 2] + 1) * height
-            below, at = A, z
-        forward(products, n, below, at, height, theta, W, A, to, width)
+            below, at, places = A, z, in_order
+        forward(products, n, below, at, places, height, theta, W, A, to, width)
         z = to
     return W, z
 
 
 @compiled
 def add_gradients(
-    theta: Any, g: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, n: int, X: Any, x: int,
-    Y: Any, y: int, A: Any, deltas: Any, transposed: Any,
+    theta: Any, factor: Any, g: Any, sizes: Any, widths: Any, activation: Any, loss: Any, products: Any, n: int, X: Any,
+    x: int, X_rows: Any, Y: Any, y: int, Y_rows: Any, in_order: Any, A: Any, deltas: Any, transposed: Any,
 ) -> None:  # fmt: skip
-    """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += A_(l−1)ᵀ delta_l.
+    """delta_L = ∂cost/∂Z_L; delta_(l−1) = delta_l W_lᵀ ∘ θ'(Z_(l−1)); dW_l += factor A_(l−1)ᵀ delta_l.
 
-    n examples, whose gradients are added to g. theta, g: the layers' W and b one after the other, in padded rows; A
-    and deltas hold the layers' A_l, delta_l. X and Y begin at x and y.
+    n examples, whose gradients are added to g, which may be theta itself: a layer has been read when it moves. theta,
+    g: the layers' W and b one after the other, in padded rows; A and deltas hold the layers' A_l, delta_l. X and Y
+    begin at x and y; theirs are the rows X_rows and Y_rows, those of A and deltas come in_order.
     """
     last = sizes.size - 1
-    W, z = forward_from(1, theta, sizes, widths, activation, products, n, X, x, A)
-    inplace_delta(loss, between(A, z, z + n * widths[last]), n, widths[last], Y, y, sizes[last])
+    W, z = forward_from(1, theta, sizes, widths, activation, products, n, X, x, X_rows, in_order, A)
+    inplace_delta(loss, between(A, z, z + n * widths[last]), n, widths[last], Y, y, Y_rows, sizes[last])
     delta, d = A, z
     for layer in range(last, 0, -1):
         height, width = widths[layer - 1], widths[layer]
-        below, at = X, x
+        below, at, places = X, x, X_rows
         if layer > 1:
             z -= n * height
-            below, at = A, z
+            below, at, places = A, z, in_order
             back(products, n, delta, d, sizes[layer], width, theta, W, height, deltas, z, transposed)
-        add_gradient(products, n, below, at, height, delta, d, width, g, W)
+        add_gradient(products, n, below, at, places, height, delta, d, width, factor, g, W)
         if layer > 1:
             inplace_backward(activation, between(deltas, z, z + n * height), between(A, z, z + n * height))
             delta, d, W = deltas, z, W - (widths[layer - 2] + 1) * height

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import register_model
 from numba.np.arrayobj import make_array, populate_array
@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from harness.compiled.compiler import compiled, has_feature, operation
 
-# Of a vector: eight sums and what is added to them must fit into the registers.
+# Of a vector: as wide as a register.
 BYTES = 64 if has_feature("avx512f") else 32
 LINE = 64  # bytes of the cache
 
@@ -45,10 +45,40 @@ class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, vector, ir.VectorType(number, vector.size))
 
 
+@operation(lambda _, array: types.intp(array))
+def lanes_of(context: Any, _: Any, signature: Any, __: Any) -> Any:
+    """How many numbers of the array are a vector: known when it is compiled, which array.itemsize is not."""
+    return context.get_constant(types.intp, Vector(signature.args[0].dtype).size)
+
+
 def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, vector: Any) -> Any:
     """To the vector that begins at array[i], the first two arguments."""
     data = make_array(signature.args[0])(context, builder, arguments[0]).data
     return builder.bitcast(builder.gep(data, [arguments[1]]), context.get_value_type(vector).as_pointer())
+
+
+def _in_row(builder: Any, data: Any, vector: Any, start: Any, stride: Any, r: Any, column: int = 0) -> Any:
+    """Pointer to the vector that begins at data[start + r stride + column]."""
+    i = builder.add(builder.add(start, builder.mul(stride, r)), start.type(column))
+    return builder.bitcast(builder.gep(data, [i]), vector.as_pointer())
+
+
+def _place(context: Any, builder: Any, kind: Any, places: Any, i: Any) -> Any:
+    """places[i], or i where places is None."""
+    if not isinstance(kind, types.Array):
+        return i
+    return builder.load(builder.gep(make_array(kind)(context, builder, places).data, [i]))
+
+
+@operation(lambda _, places, i: types.intp(places, types.intp))
+def place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """places[i], or i where places is None."""
+    return _place(context, builder, signature.args[0], *arguments)
+
+
+def _fused(builder: Any, summand: Any, a: Any, other: Any) -> Any:
+    """summand + a · other, rounded once where the processor can."""
+    return builder.fadd(summand, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
 
 
 def _spread(builder: Any, number: Any, vector: Any) -> Any:
@@ -57,12 +87,10 @@ def _spread(builder: Any, number: Any, vector: Any) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), None))
 
 
-def _reduced(builder: Any, name: str, arguments: list[Any], flags: tuple[str, ...] = ()) -> Any:
-    """The numbers of a vector, the last argument, reduced to one by LLVM's `name`."""
-    vector = arguments[-1].type
-    kind = ir.FunctionType(vector.element, [argument.type for argument in arguments])
-    name = f"llvm.vector.reduce.{name}.v{vector.count}{vector.element.intrinsic_name}"
-    return builder.call(builder.module.declare_intrinsic(name, fnty=kind), arguments, fastmath=flags)
+def _below(builder: Any, n: Any, vector: Any) -> Any:
+    """Which numbers of a vector are its first n."""
+    places = ir.VectorType(ir.IntType(64), vector.count)
+    return builder.icmp_signed("<", ir.Constant(places, list(range(vector.count))), _spread(builder, n, places))
 
 
 @operation(lambda _, array, i: Vector(array.dtype)(array, types.intp))
@@ -78,6 +106,18 @@ def store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     pointer = _pointer(context, builder, signature, arguments, signature.args[2])
     builder.store(arguments[2], pointer, align=signature.args[0].dtype.bitwidth // 8)
     return context.get_dummy_value()
+
+
+@operation(lambda _, array, i, n: Vector(array.dtype)(array, types.intp, types.intp))
+def load_first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """array[i], …, array[i + n − 1], 0, …: what lies beyond is not read."""
+    vector = context.get_value_type(signature.return_type)
+    pointer = _pointer(context, builder, signature, arguments, signature.return_type)
+    align, mask = ir.IntType(32)(signature.args[0].dtype.bitwidth // 8), _below(builder, arguments[2], vector)
+    kind = ir.FunctionType(vector, [pointer.type, align.type, mask.type, vector])
+    name = f"llvm.masked.load.v{vector.count}{vector.element.intrinsic_name}.p0"
+    function = builder.module.declare_intrinsic(name, fnty=kind)
+    return builder.call(function, [pointer, align, mask, ir.Constant(vector, None)])
 
 
 @operation(lambda _, array, i: array.dtype(array, types.intp))
@@ -113,7 +153,80 @@ def plus(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     vector, a, other = arguments
     if signature.args[1] != signature.args[0]:
         a = _spread(builder, a, vector.type)
-    return builder.fadd(vector, builder.fmul(a, other, flags=("contract",)), flags=("contract",))
+    return _fused(builder, vector, a, other)
+
+
+@operation(
+    lambda _, array, i, row, out, to, out_row: types.void(array, types.intp, types.intp, out, types.intp, types.intp)
+)
+def transpose_square(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """out[to + c out_row + r] <- array[i + r row + c], a square of as many rows as a vector has numbers.
+
+    Of rows d apart, the squares of d numbers off the diagonal are exchanged: d = 1, 2, 4, …
+    """
+    array, out = (make_array(signature.args[k])(context, builder, arguments[k]).data for k in (0, 3))
+    kind, align = Vector(signature.args[0].dtype), signature.args[0].dtype.bitwidth // 8
+    vector, n, d, (_, i, row, _, to, out_row) = context.get_value_type(kind), kind.size, 1, arguments
+    starts = [_in_row(builder, array, vector, i, row, row.type(r)) for r in range(n)]
+    rows = [builder.load(start, align=align) for start in starts]
+    while d < n:
+        above = [c if not c & d else n + c - d for c in range(n)]
+        below = [c + d if not c & d else n + c for c in range(n)]
+        masks = [ir.Constant(ir.VectorType(ir.IntType(32), n), places) for places in (above, below)]
+        for r in range(n):
+            if not r & d:
+                pair = rows[r], rows[r + d]
+                rows[r], rows[r + d] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        d *= 2
+    for r in range(n):
+        builder.store(rows[r], _in_row(builder, out, vector, to, out_row, row.type(r)), align=align)
+    return context.get_dummy_value()
+
+
+def tile(rows: int, n_vectors: int) -> Callable[..., Any]:
+    """C_r = S_r + factor Σ_k A_rk B_k, k < n, of so many rows and vectors that the sums stay in registers.
+
+    C_r = C[c + r width …], S_r = S[s + r s_row …], B_k = B[b + k width …], A_rk = A[at + r' row + k' step], where r' =
+    r_places[r], or r where that is None, and k' alike. Written by hand, it would take Numba longer to compile.
+    """
+    integer = types.intp
+
+    @operation(
+        lambda _, C, c, width, S, s, s_row, factor, A, at, r, r_places, row, k_places, step, n, B, b: types.void(
+            C, integer, integer, S, integer, integer, C.dtype, A, integer, integer, r_places, integer, k_places,
+            integer, integer, B, integer,
+        )
+    )  # fmt: skip
+    def add_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, c, width, _, s, s_row, factor, _, at, first, r_places, row, k_places, step, n, _, b = arguments
+        arrays = ((signature.args[i], arguments[i]) for i in (0, 3, 7, 15))
+        C, S, A, B = (make_array(kind)(context, builder, array).data for kind, array in arrays)
+        number, lanes = signature.args[0].dtype, Vector(signature.args[0].dtype).size
+        vector, align = context.get_value_type(Vector(number)), number.bitwidth // 8
+
+        starts = []
+        for r in range(rows):
+            r_place = _place(context, builder, signature.args[10], r_places, builder.add(first, row.type(r)))
+            starts.append(builder.add(at, builder.mul(row, r_place)))
+        zero = ir.Constant(vector, None)
+        sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(n_vectors)] for _ in range(rows)]
+        with cgutils.for_range(builder, n) as loop:
+            columns = [_in_row(builder, B, vector, b, width, loop.index, v * lanes) for v in range(n_vectors)]
+            B_k = [builder.load(column, align=align) for column in columns]
+            k = builder.mul(step, _place(context, builder, signature.args[12], k_places, loop.index))
+            for start, of_row in zip(starts, sums, strict=True):
+                a = _spread(builder, builder.load(builder.gep(A, [builder.add(start, k)])), vector)
+                for own, other in zip(of_row, B_k, strict=True):
+                    builder.store(_fused(builder, builder.load(own), a, other), own)
+        factors = _spread(builder, factor, vector)
+        for r, of_row in enumerate(sums):
+            for v, own in enumerate(of_row):
+                summand = builder.load(_in_row(builder, S, vector, s, s_row, s.type(r), v * lanes), align=align)
+                moved = _fused(builder, summand, factors, builder.load(own))
+                builder.store(moved, _in_row(builder, C, vector, c, width, c.type(r), v * lanes), align=align)
+        return context.get_dummy_value()
+
+    return add_tile
 
 
 @operation(lambda _, a: Vector(a)(a))
@@ -125,14 +238,36 @@ def filled(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
 @operation(lambda _, vector: vector.number(vector))
 def total(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Σ of its numbers, in the order that suits the processor."""
-    zero = ir.Constant(context.get_value_type(signature.return_type), -0.0)
-    return _reduced(builder, "fadd", [zero, arguments[0]], ("reassoc",))
+    (vector,), zero = arguments, ir.Constant(context.get_value_type(signature.return_type), -0.0)
+    kind = ir.FunctionType(zero.type, [zero.type, vector.type])
+    name = f"llvm.vector.reduce.fadd.v{vector.type.count}{zero.type.intrinsic_name}"
+    function = builder.module.declare_intrinsic(name, fnty=kind)
+    return builder.call(function, [zero, vector], fastmath=("reassoc",))
+
+
+@operation(lambda _, vector, n, other: vector(vector, types.intp, other))
+def first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """The first n numbers of a vector; the others are those of another."""
+    vector, n, other = arguments
+    return builder.select(_below(builder, n, vector.type), vector, other)
+
+
+@operation(lambda _, vector, other: vector(vector, other))
+def larger(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Number by number the larger one; of NaN and another, either."""
+    return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
 
 
 @operation(lambda _, vector: vector.number(vector))
 def largest(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """The largest of its numbers; NaN only if all are."""
-    return _reduced(builder, "fmax", list(arguments))
+    """The largest of its numbers, halving the vector: LLVM's own asks at every step what is NaN."""
+    (vector,), n = arguments, arguments[0].type.count
+    while n > 1:
+        n //= 2
+        low, high = (ir.Constant(ir.VectorType(ir.IntType(32), n), [*range(at, at + n)]) for at in (0, n))
+        one, other = builder.shuffle_vector(vector, vector, low), builder.shuffle_vector(vector, vector, high)
+        vector = builder.select(builder.fcmp_ordered(">", one, other), one, other)
+    return builder.extract_element(vector, ir.IntType(32)(0))
 
 
 def exponential(
@@ -169,7 +304,7 @@ exp32 = exponential(np.float32, np.int32, 23, 127, (-87, 88), CEPHES, 7)
 @compiled
 def inplace_exp(z: Any) -> None:
     """z <- e^z, z (n,); below -708 (-87 in single precision) as at it, above 709 (88) likewise: never 0, never inf."""
-    if z.itemsize == 8:
+    if lanes_of(z) == BYTES // 8:
         for i in range(z.size):
             z[i] = exp64(z[i])
     else:

@@ -303,7 +303,7 @@ def test_later_uses_remove_nothing(tmp_path, monkeypatch):
 
 
 def test_of_activations_and_losses_the_one_in_use_is_compiled(monkeypatch):
-    """What is compiled, by name, for a dtype that nothing else here uses."""
+    """What is compiled, by name, for a type that nothing else here uses: arrays that are not aligned."""
     seen = []
     compile_part = compiler.compile_internal
 
@@ -314,17 +314,52 @@ def test_of_activations_and_losses_the_one_in_use_is_compiled(monkeypatch):
     monkeypatch.setattr(compiler, "compile_internal", noted)
 
     @numba.njit(error_model="numpy")
-    def all_of_them(activation, loss, z, delta, y, quality):
+    def all_of_them(activation, loss, z, delta, y, rows, quality):
         functions.inplace_activation(activation, z)
         functions.inplace_backward(activation, delta, z)
-        functions.inplace_delta(loss, z, 1, z.size, y, 0, 1)
+        functions.inplace_delta(loss, z, 1, z.size, y, 0, rows, 1)
         return functions.costs(loss, z, 1, z.size, y, 0, 1, quality)
 
-    numbers = np.zeros(16, np.int32)
+    numbers = np.zeros(16 * 4 + 1, np.uint8)[1:].view(np.float32)
     choices = compiler.Choice("relu"), compiler.Choice("half_squared_error")
-    all_of_them(*choices, numbers, numbers, numbers, np.zeros(1))
+    all_of_them(*choices, numbers, numbers, numbers, np.zeros(1, np.intp), np.zeros(1))
     assert {"inplace_relu", "inplace_backward_relu", "squared_errors"} <= set(seen)
     assert not [name for name in seen if "sigmoid" in name or "tanh" in name or "softmax" in name]
+
+
+@numba.njit(error_model="numpy")
+def add_products(C, width, S, factor, n_rows, A, r_places, row, k_places, step, n, B):
+    network.add_products(C, 0, width, S, 0, width, factor, n_rows, A, 0, r_places, row, k_places, step, n, B, 0)
+
+
+@pytest.mark.parametrize("width", [8, 16, 24])
+def test_products_of_every_height(width):
+    """A times B and Aᵀ times B with the rows of A in any order: whole tiles, fours, and what is left."""
+    rng = np.random.default_rng(0)
+    for n_rows, n in product([*range(1, 9), 11, 12, 17], [1, 3, 4, 9]):
+        A, B, S = rng.normal(size=(n_rows, n)), rng.normal(size=(n, width)), rng.normal(size=(n_rows, width))
+        rows, sums = rng.permutation(n_rows), rng.permutation(n)
+        C, wanted = np.empty(S.size), (S + 0.5 * A @ B).ravel()
+        add_products(C, width, S.ravel(), 0.5, n_rows, A[np.argsort(rows)].ravel(), rows, n, None, 1, n, B.ravel())
+        np.testing.assert_allclose(C, wanted, atol=1e-13)
+        add_products(
+            C, width, S.ravel(), 0.5, n_rows, A.T[np.argsort(sums)].ravel(), None, 1, sums, n_rows, n, B.ravel()
+        )
+        np.testing.assert_allclose(C, wanted, atol=1e-13)
+
+
+@numba.njit
+def transpose(W, width, out, height):
+    for i in range(0, height, vectors.lanes_of(W)):
+        for j in range(0, width, vectors.lanes_of(W)):
+            vectors.transpose_square(W, i * width + j, width, out, j * height + i, height)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_squares_are_transposed(dtype):
+    W, out = np.arange(32 * 48, dtype=dtype).reshape(32, 48), np.empty(32 * 48, dtype)
+    transpose(W.ravel(), 48, out, 32)
+    assert (out.reshape(48, 32) == W.T).all()
 
 
 @numba.njit(error_model="numpy")
