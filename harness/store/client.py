@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import DatasetInput, LifecycleStage, Metric, Param, Run, RunData, RunInfo, RunTag
+from mlflow.entities import DatasetInput, FileInfo, LifecycleStage, Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
@@ -75,6 +75,12 @@ class Client(MlflowClient):  # type: ignore[misc]
             put([(Path(local_path), Path(Path(local_path).name))], Path(folder, artifact_path or ""))
         else:
             super().log_artifact(run_id, local_path, artifact_path)
+
+    def list_files(self, run: Run) -> list[FileInfo]:
+        """As `list_artifacts`, which asks a server for the run and for its models besides."""
+        if self.tracking_uri.startswith("databricks"):
+            return list(self.list_artifacts(run.info.run_id))
+        return list(get_artifact_repository(run.info.artifact_uri, tracking_uri=self.tracking_uri).list_artifacts())
 
     def _place(self, run_id: str) -> str:
         if run_id != self._last[0]:

@@ -103,6 +103,6 @@ def _sizes(client: "Client", run: "Run") -> dict[str, int | None]:
     """Bytes of the files above that are there; None if the store does not know."""
     folder = path_of(run.info.artifact_uri)
     if not folder:
-        return {item.path: item.file_size for item in client.list_artifacts(run.info.run_id)}
+        return {item.path: item.file_size for item in client.list_files(run)}
     paths = {name: os.path.join(folder, name) for name in (*TABLES, WEIGHTS)}
     return {name: os.path.getsize(path) for name, path in paths.items() if os.path.isfile(path)}

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ FEW = 16  # cells that are looked up one by one
 NEWEST = 20  # runs for each cell that is looked up
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 PAGE = 50_000  # runs: the most that MLflow gives at once
+AT_ONCE = 8  # questions to a server
 
 
 class Runs:
@@ -137,10 +139,14 @@ class Runs:
         Many are looked for together, on a server among the newest runs first.
         """
         newest, seen_all = self._newest(signatures) if len(signatures) > FEW else ([], False)
-        wanted, found = set(signatures), dict[str, "Run"]()
-        for run in newest:
-            signature = run.data.tags.get("signature")
-            if signature in wanted and signature not in found and self._is_whole(run):
+        wanted, found, own = set(signatures), dict[str, "Run"](), dict[str, list["Run"]]()
+        for run in filter(self._is_sound, newest):
+            own.setdefault(run.data.tags.get("signature", ""), []).append(run)
+        own = {signature: runs for signature, runs in own.items() if signature in wanted}
+        lost = self._lost_files([runs[0] for runs in own.values()])
+        for (signature, (first, *others)), gone in zip(own.items(), lost, strict=True):
+            run = first if self._says_whole(first, gone) else next(filter(self._is_whole, others), None)
+            if run:
                 found[signature] = run
         left = () if seen_all else [signature for signature in signatures if signature not in found]
         each = ((signature, self.finished_cell(signature)) for signature in left)
@@ -157,9 +163,19 @@ class Runs:
         return list(page), len(page) < most
 
     def _is_whole(self, run: "Run") -> bool:
-        if not self._is_sound(run):
-            return False
-        if lost := query(lambda: lost_file(self.client, run)):
+        return self._is_sound(run) and self._says_whole(run, self._lost_file(run))
+
+    def _lost_file(self, run: "Run") -> str:
+        return query(lambda: lost_file(self.client, run))
+
+    def _lost_files(self, runs: Sequence["Run"]) -> list[str]:
+        """A server is asked for several at a time: most of a question is waiting."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(self._lost_file, runs))
+
+    def _says_whole(self, run: "Run", lost: str) -> bool:
+        """Whether no file is lost; if one is, that is said."""
+        if lost:
             why = f"{lost} is missing or empty, so its cell counts as not trained"
             self._leave_out(run, f"run {run.info.run_id}: {why}")
         return not lost
