@@ -181,7 +181,7 @@ def test_an_account_adds_up():
         "first": {"data": [101.0, 0.5], "training, other replicas": [103.0, 2.0]},
     }  # fmt: skip
     one = account(found, wall=5.0, cpu=4.0, begun=100.0)
-    assert one.first_update == (3.0, 2.0)
+    assert one.training_begins == (3.0, 2.0)
     assert one.phases[OUTSIDE] == (2.0, pytest.approx(2.1))
     for i in (0, 1):
         assert sum(seconds[i] for seconds in one.phases.values()) == pytest.approx((one.wall, one.cpu)[i])

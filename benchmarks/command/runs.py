@@ -19,7 +19,7 @@ from benchmarks import child_environment, say
 class Run(NamedTuple):
     """One command: its wall and CPU seconds, and the phases of both, which add up to them.
 
-    first_update: seconds from its start to its first update of a network; NaN if there is none.
+    training_begins: seconds from its start, wall and CPU; NaN if nothing is trained.
     """
 
     wall: float
@@ -27,7 +27,7 @@ class Run(NamedTuple):
     phases: dict[str, tuple[float, float]]
     calls: dict[str, tuple[float, float]]
     missing: list[str]
-    first_update: tuple[float, float]
+    training_begins: tuple[float, float]
 
 
 OUTSIDE = "interpreter: start and end"

@@ -1,7 +1,7 @@
 """The engine of machine code: what a stack of replicas has in NumPy arrays, in the layout of compiled functions.
 
 Each replica is trained by itself, so a replica in a stack has the bits that it has alone. Functions are compiled once
-per dtype, activation, loss, rule and reduction, and kept on disk; code of older sources is removed then.
+per dtype, activation and loss, and kept on disk; code of older sources is removed then.
 """
 
 from collections.abc import Callable
@@ -151,4 +151,6 @@ class Workspace:
     def copy(self, flats: tuple[Array, ...], back: bool) -> None:
         """Parameters and state of a replica, in or out."""
         for flat, padded in zip(flats, self.moving, strict=True):
+            if not back:  # a replica that overflowed leaves NaN where zeros are
+                padded[:] = 0
             copy_rows(flat, padded, self.sizes, self.widths, back)

@@ -1,7 +1,8 @@
 """The equations of `network.mlp` as machine code: forward and backward, for a piece of a batch of one replica.
 
 Rows of weights, activations and deltas are padded with zeros to whole vectors, so that no loop has a remainder. Wide
-layers are left to BLAS. Only the order of sums and the last bit of e^x differ from the vectorised engine.
+layers are left to BLAS. Only roundings differ from the vectorised engine: sums come in another order, e^x in its last
+bit, and a mean is multiplied by 1/B.
 """
 
 from itertools import pairwise

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 FOLDER = Path(__file__).parents[1] / "__pycache__"
 
@@ -21,17 +22,18 @@ def kept_place(name: str, *versions: str) -> Path:
 def keep(place: Path, write: Callable[[Path], object]) -> None:
     """Have the file that `write` makes appear there whole, in place of those of other versions. Raises OSError."""
     place.parent.mkdir(exist_ok=True)
-    new = place.with_name(f"{place.name}.{os.getpid()}")
+    new = place.with_name(f"{uuid4().hex}.new")
     try:
         write(new)
-        with new.open("rb") as file:
+        with new.open("r+b") as file:
             os.fsync(file.fileno())
-        stem = place.stem.rpartition("-")[0]
-        for other in place.parent.glob(f"{stem}-{'[0-9a-f]' * 16}{place.suffix}"):
-            other.unlink()
         new.replace(place)
     finally:
         new.unlink(missing_ok=True)
+    stem = place.stem.rpartition("-")[0]
+    for other in place.parent.glob(f"{stem}-{'[0-9a-f]' * 16}{place.suffix}"):
+        if other != place:
+            other.unlink(missing_ok=True)
 
 
 def kept_text(name: str, make: Callable[[], str], *versions: str) -> str:

@@ -38,7 +38,7 @@ class Client(MlflowClient):  # type: ignore[misc]
 
     @property
     def has_tables(self) -> bool:
-        """Whether `log_whole` is worth asking."""
+        """Whether the store is a SQLite database whose tables are as expected: then `log_whole` is worth asking."""
         return self._direct is not None
 
     def create_run(

@@ -106,7 +106,7 @@ def send_whole(client: "Client", journal: Journal, operations: list[Operation]) 
 
     A transaction costs a small cell more time than what is in it.
     """
-    if not ((run_id := journal.state["run_id"]) and client.has_tables):
+    if not (run_id := journal.state["run_id"]):
         return False
     folders = [journal.folder / "files" / one.content["folder"] for one in operations if one.kind == "files"]
     inputs = [_dataset(one.content) for one in operations if one.kind == "dataset"]

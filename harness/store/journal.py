@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 MAX_WAITING_BYTES = 32 << 20  # beyond it points are counted and left out; the run's tables still have them
 TOGETHER = ("params", "points", "tags")  # kinds of operations of which one request may have several
 WHOLE = (*TOGETHER, "dataset", "files")  # what a run has between its first operation and its last
+MAX_WHOLE_BYTES = 1 << 20  # that are sent as a whole: others wait for the store meanwhile
 SYNC_SECONDS = 1.0  # of training, in which lines are forced to the disk once
 
 
@@ -195,8 +196,10 @@ class Journal:
             raise
 
     def _deliver_whole(self, send_whole: Callable[[list[Operation]], bool]) -> bool:
-        operations = [] if self.held else list(self.pending())
-        if not operations or any(one.kind not in WHOLE for one in operations):
+        if self.held or not 0 < self.waiting_bytes <= MAX_WHOLE_BYTES:
+            return False
+        operations = list(self.pending())
+        if any(one.kind not in WHOLE for one in operations):
             return False
         if self._unsynced:
             self._sync()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from harness.config import keep, kept_place
 from harness.store.journal_files import sync
@@ -47,7 +48,7 @@ def _begin(file: Path, kept: Path) -> None:
     with closing(sqlite3.connect(f"{kept.as_uri()}?mode=ro", uri=True)) as database:
         if database.execute("PRAGMA quick_check").fetchone() != ("ok",) or not kept.stat().st_size:
             return
-    new = file.with_name(f".{os.getpid()}-{file.name}"[-200:])
+    new = file.with_name(f".{uuid4().hex}.new")
     try:
         shutil.copyfile(kept, new)
         sync(new)

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -249,7 +250,7 @@ class RunWriter:
         try:
             self.journal.deliver(
                 lambda operations: send(self._client, self.journal, operations, self._training),
-                lambda operations: send_whole(self._client, self.journal, operations),
+                partial(send_whole, self._client, self.journal) if self._client.has_tables else None,
             )
             self.unreachable = None
         except UnreachableError as away:

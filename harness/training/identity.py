@@ -14,7 +14,7 @@ from harness.training.cell import Plan, plan_of, with_task
 PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("network", "compiled", "config", "data", "training")  # whose code computes numbers
 NO_NUMBERS = (  # but for these: they compute none
-    *("config/folders.py", "config/labels.py"),
+    *("config/folders.py", "config/kept.py", "config/labels.py"),
     *("training/estimate.py", "training/timer.py", "training/timing.py", "training/work.py"),
 )
 AUTO = ("seeds_at_most", "seeds_at_most_seconds")

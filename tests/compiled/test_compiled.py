@@ -211,6 +211,22 @@ def test_survivors_do_not_notice_that_others_diverged(make_stack, own_data):
     assert [own[-1][-1] for own, _ in stack.values()] == 2 * [Outcome.COMPLETED, Outcome.DIVERGED] + [Outcome.COMPLETED]
 
 
+@pytest.mark.sample(6)
+@pytest.mark.parametrize("batch_size", [1, 7])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_replica_that_overflows_leaves_nothing_to_the_next(make_stack, loss, activation, optimizer, batch_size):
+    """Within one call: infinite weights times the zeros of the padding are NaN, in rooms that all replicas share."""
+    cell = {"loss": loss, "activation": activation, "optimizer": optimizer, "batch_size": batch_size}
+    with np.errstate(all="ignore"):
+        stack = trained(make_stack(Compiled, range(3), rate=(1e-3, 1e200, 1e-3), **cell))
+    for r in (0, 2):
+        alone = trained(make_stack(Compiled, (r,), rate=1e-3, **cell))
+        assert np.isfinite(alone).all()
+        assert alone[0].tobytes() == stack[r].tobytes()
+
+
 def test_looks_at_single_batches_are_those_of_the_vectorized_engine(make_stack):
     """Batch costs of every update that is due and the figures of the observer: the batch is the one then used."""
     stacks = [make_stack(engine, (0,), watched=True, level="full") for engine in (Compiled, Vectorized)]

@@ -175,17 +175,18 @@ python -m tests.faults --rounds 5
 
 ### This machine
 
-- **A power cut costs the points of one second.** The journal of a run is forced to the disk once per second of training
-  and when the run ends. The files of a run are forced to the disk before its end is written. The next start marks an
-  open run KILLED and trains its cell again. If tables or weights of a finished run are empty, as
-  older versions may have left them, the run is named and its cell trained again.
+- **A power cut costs the points of one second.** The journal of a run is forced to the disk by its first line after
+  each second of training, and when the run ends. The files of a run are forced to the disk before its end is written.
+  The next start marks an open run KILLED and trains its cell again. If tables or weights of a finished run are empty,
+  as older versions may have left them, the run is named and its cell trained again.
 - **A full disk** is told in one line on stderr; the run itself may have no room to note it. The next start with room
   marks the run KILLED or FAILED and trains its cell again.
 - **A journal that cannot be read** is moved to `mlruns/unreadable`, and one line says so. If its state can be read, its
   readable lines are delivered first. The cell is trained again.
 - **A journal holds 32 MB of points** of a run. Further points are counted (tag `points_left_out`) and are not in the
   curves. The tables of the run have them all.
-- **A SQLite file that another program locks** holds up training for up to 20 s at a time, the fixed timeout of MLflow.
+- **A SQLite file that another program locks** holds up training for up to half a minute at a time, of which 20 s are
+  the fixed timeout of MLflow.
 
 ### A tracking server
 
