@@ -85,7 +85,7 @@ def copy_rows(flat: Any, padded: Any, sizes: Any, widths: Any, unpack: bool) -> 
 
 
 # Products of matrices whose rows lie one after the other. The rows of W, Z, delta and the gradients are padded with
-# zeros, which stay zeros.
+# zeros, which stay zeros as long as all numbers are finite.
 
 
 ROWS = 8 if has_feature("avx512f") else 4  # of two vectors each: there are 32 registers, or 16

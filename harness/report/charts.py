@@ -74,7 +74,7 @@ def _with_ids(text: str, ids: dict[str, str]) -> str:
     return IDS.sub(lambda found: ids[found[0]], text)
 
 
-def library() -> str:
+def javascript() -> str:
     """Bokeh's JavaScript, for a page that loads nothing."""
 
     def make() -> str:

@@ -17,7 +17,7 @@ from harness.config import visible
 from harness.report import mattered
 from harness.report.cells_table import cells_table
 from harness.report.chart_data import chart_data
-from harness.report.charts import charts, library
+from harness.report.charts import charts, javascript
 from harness.report.headlines import best_rates, headlines
 from harness.report.layout import packed
 from harness.report.markdown import rendered
@@ -87,7 +87,7 @@ def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: L
     }
     shown = {title: text for title, text in shown.items() if text}
     numbers = NUMBERS.format(_json(chart_data(data, found))) if places else ""
-    scripts = [library(), script, _resource("page.js")] if places else []
+    scripts = [javascript(), script, _resource("page.js")] if places else []
     return PAGE.format(
         title=escape(visible(data.title)),
         style=_resource("page.css"),

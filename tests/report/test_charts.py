@@ -26,13 +26,13 @@ VARIED = {
 @pytest.mark.parametrize("varied", VARIED)
 def test_what_was_kept_is_what_bokeh_makes(tmp_path, monkeypatch, varied):
     monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
-    first = charts.charts(VARIED[varied]), charts.library()
+    first = charts.charts(VARIED[varied]), charts.javascript()
     n_kept = len(list((tmp_path / "kept").iterdir()))
     assert n_kept == 2 - (varied == "three keys")
     with monkeypatch.context() as patch:
         if n_kept == 2:
             patch.setattr(charts, "_made", None)
-        assert (charts.charts(VARIED[varied]), charts.library()) == first
+        assert (charts.charts(VARIED[varied]), charts.javascript()) == first
     monkeypatch.setattr(charts, "version", lambda name: "another")
-    assert (charts.charts(VARIED[varied]), charts.library()) == first
+    assert (charts.charts(VARIED[varied]), charts.javascript()) == first
     assert len(list((tmp_path / "kept").iterdir())) == n_kept
