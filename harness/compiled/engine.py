@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from harness.compiled.compiler import remove_old_caches
 from harness.compiled.network import BLAS_EXAMPLES, BLAS_WEIGHTS, PIECE, copy_rows, flat_rows, layout, n_padded
@@ -48,6 +47,7 @@ class Compiled(Engine):
         self.threads = threads
         self._batch_size = 0  # that the workspaces, one for each thread, are made for
         self._spaces: list[Workspace] = []
+        self._pool: ThreadPoolExecutor | None = None
         self._bind()
 
     def make_updates(self, rows: Rows, batch_size: int, factors: Array | None = None) -> None:
@@ -92,12 +92,11 @@ class Compiled(Engine):
             self._replicas.append((moving, rates, flat_rows(X, r, dtype), flat_rows(Y, r, dtype)))
 
     def _each(self, n: int, work: Callable[[int], T]) -> list[T]:
-        """work(0), …, work(n − 1), in threads."""
-        if self.threads == 1:
+        """work(0), …, work(n − 1), in threads if there are several to do."""
+        if self.threads == 1 or n == 1:
             return list(map(work, range(n)))
-        # BLAS stays at one thread, for a replica alone too: the same bits
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(work, range(n)))
+        self._pool = self._pool or ThreadPoolExecutor(self.threads)  # kept: there are thousands of short calls
+        return list(self._pool.map(work, range(n)))
 
     def _train_share(self, rows: Rows, n_examples: int, factors: Array, thread: int) -> None:
         """The replicas of one thread, one after the other in its workspace."""

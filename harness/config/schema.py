@@ -109,6 +109,11 @@ class Config:
         """The replicas that the cell trains, each as it is whichever are trained beside it. Not of seeds=auto."""
         return range(self.first_replica, int(self.seeds))
 
+    @property
+    def blas_threads(self) -> int:
+        """Of one product; with engine: compiled the threads share replicas out, and no product is divided."""
+        return 1 if self.engine == "compiled" else self.threads
+
 
 class Rule(NamedTuple):
     """A predicate on one value and the words that describe it."""

@@ -29,7 +29,7 @@ class Dataset:
     classification (n,) int64, the index into `class_names` (sorted labels, rare ones merged into a last one); for
     regression (n,) or (n, K) float64 in the target's own unit, and `class_names` is empty. digest: sha256 over both
     arrays and, unless all columns are complete numbers, what was decided about the columns. columns: all of the table;
-    the kept ones are those of X. notes: what was found out or done, a line each.
+    the kept ones are those of X. notes: what was found out or done, a line each. kept_as: see `bundled`.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Dataset:
     digest: str
     columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
+    kept_as: str = ""
 
 
 class Tables(NamedTuple):
@@ -68,7 +69,7 @@ def checked(name: str, task: str | None, tables: Tables, options: TableOptions) 
     targets = [name_of(label, "y") for label in labels.columns]
     doubted = doubts(X, [c for c in columns if c.kept], Targets(y, names, kept, []), targets, options)
     told = tuple(map(_shortened, dict.fromkeys((*notes, *found, *said, *more, *doubted, *done))))
-    return Dataset(name, chosen, X, y, names, _digest(X, y, columns), columns, told)
+    return Dataset(name, chosen, X, y, names, digest_of(X, y, columns), columns, told)
 
 
 def _shortened(note: str) -> str:
@@ -81,7 +82,7 @@ def _left_out(n_rows: int) -> list[str]:
     return [f"{n_rows} rows without a target left out"] * bool(n_rows)
 
 
-def _digest(X: NDArray[np.float64], y: NDArray[Any], columns: tuple[Column, ...]) -> str:
+def digest_of(X: NDArray[np.float64], y: NDArray[Any], columns: tuple[Column, ...]) -> str:
     digest = hashlib.sha256()
     for array in (X, y):
         digest.update(f"{array.dtype.str}{array.shape}".encode())

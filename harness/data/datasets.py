@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from harness.config import ConfigError, DatasetConfig
+from harness.data.bundled import kept_dataset
 from harness.data.checks import Dataset, Tables, checked, tables_of
 from harness.data.columns import one_line, take_columns, word
 from harness.data.inputs import TableOptions
@@ -31,6 +33,10 @@ def load(config: DatasetConfig) -> Dataset:
     The function returns (X, y) or a Bunch, as arrays or as pandas frames. Raises ConfigError for one that is not
     allowed or refuses its arguments, a download without a network, and examples that cannot be trained on.
     """
+    return kept_dataset(config, partial(_load, config))
+
+
+def _load(config: DatasetConfig) -> Dataset:
     tables = tables_of(_call(config), "dataset.load._target_", "a function that returns (X, y)")
     try:
         return _divisible(config, tables)

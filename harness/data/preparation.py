@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.data.floats import Values
 from harness.data.inputs import Column
@@ -13,23 +15,42 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONGEST_LEVEL = 80  # characters of a level that the table of the columns shows
+Numbers = NDArray[np.float64]
 Places = dict[str, list[int]]  # name of a step -> the columns of X that it takes
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """What StandardScaler has learned of D columns, by its names (D,); transforms as it does, without scikit-learn."""
+
+    mean_: Numbers
+    scale_: Numbers
+
+    @classmethod
+    def fitted(cls, values: Numbers) -> "Scaler":
+        """On values (n, D). A constant column is only centred."""
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(values)
+        return cls(scaler.mean_, scaler.scale_)
+
+    def transform(self, values: Numbers) -> Numbers:
+        return (values - self.mean_) / self.scale_
 
 
 def fitted(columns: Sequence[Column], X_train: Values) -> Any:
     """A transformer of X (n, D) to the inputs (n, D'), fitted on the rows of the training part.
 
-    Where every column is complete and a number, or has two levels, it is StandardScaler. Else numbers are standardised,
+    Where every column is complete and a number, or has two levels, it is a Scaler. Else numbers are standardised,
     after gaps were filled with their median; categories are filled with the most frequent level, one-hot encoded (one
     input for two levels; of many the most frequent have one each, the others share one) and standardised; and for each
     column with gaps one more input, standardised too, says where they are.
     """
-    from sklearn.compose import ColumnTransformer
-    from sklearn.preprocessing import StandardScaler
-
     kept = [column for column in columns if column.kept]
     if not any(column.n_missing or column.width > 1 or column.shares for column in kept):
-        return StandardScaler().fit(X_train)
+        return Scaler.fitted(X_train)
+    from sklearn.compose import ColumnTransformer
+
     places = places_of(kept)
     steps: dict[str, Callable[[Sequence[Column]], Any]] = {
         "numbers": _numbers,

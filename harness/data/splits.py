@@ -1,16 +1,19 @@
 """The three parts of a dataset as a network takes them, standardised with the mean and spread of the training part."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from harness.config import DatasetConfig
+from harness.data.bundled import Parts, kept_parts
 from harness.data.checks import Dataset
 from harness.data.inputs import prepared_width
 from harness.data.parts import check_parts, part_sizes
-from harness.data.preparation import fitted
+from harness.data.preparation import Scaler, fitted
 
 LOSSES = {0: "half_squared_error", 2: "sigmoid_cross_entropy"}  # by number of classes; softmax for any other
 
@@ -45,30 +48,52 @@ class Splits:
 def split(
     dataset: Dataset, validation_fraction: float, test_fraction: float, seed: np.random.SeedSequence, dtype: DTypeLike
 ) -> Splits:
-    """Training, validation and test examples in the run's dtype, decided by `seed` alone.
+    """The one of `split_each` for this seed."""
+    return next(split_each(dataset, validation_fraction, test_fraction, [seed], dtype))
+
+
+def split_each(
+    dataset: Dataset,
+    validation_fraction: float,
+    test_fraction: float,
+    seeds: Sequence[np.random.SeedSequence],
+    dtype: DTypeLike,
+) -> Iterator[Splits]:
+    """Training, validation and test examples in the run's dtype, decided by each seed alone.
 
     Classes keep their proportions. X of all parts is standardised: (X - mean) / std of each column of the training
     part, after gaps were filled and categories encoded (`preparation.fitted`). Y is {0, 1} (n, 1) for two classes,
     one-hot (n, K) for more. Regression targets are standardised like X, so that a cost is in units of their variance.
     Raises ConfigError for a class, or of a regression a part, too small.
     """
-    from sklearn.preprocessing import StandardScaler
-
     check_parts(dataset, validation_fraction, test_fraction)
     sizes = part_sizes(len(dataset.y), validation_fraction, test_fraction)
-    parts = _partition(dataset, sizes, int(seed.generate_state(1)[0]))
-    targets = dataset.y.reshape(len(dataset.y), -1)
-    transformer = fitted(dataset.columns, dataset.X[parts[0]])
-    X = [transformer.transform(dataset.X[part]) for part in parts]
-    scaler = None
-    if K := len(dataset.class_names):
-        Y = [targets[part] if K == 2 else np.eye(K)[dataset.y[part]] for part in parts]
-    else:  # a constant column is only centred
-        scaler = StandardScaler().fit(targets[parts[0]])
-        Y = [scaler.transform(targets[part]) for part in parts]
+    states = [int(seed.generate_state(1)[0]) for seed in seeds]
+    for parts in kept_parts(dataset, (validation_fraction, test_fraction), states, partial(_parts, dataset, sizes)):
+        yield _with_values(dataset, parts, dtype)
+
+
+def _parts(dataset: Dataset, sizes: tuple[int, int, int], state: int) -> Parts:
+    rows = _partition(dataset, sizes, state)
+    transformer = fitted(dataset.columns, dataset.X[rows[0]])
+    return Parts(rows, transformer, None if dataset.class_names else Scaler.fitted(_targets(dataset)[rows[0]]))
+
+
+def _targets(dataset: Dataset) -> NDArray[Any]:
+    """(n, 1) or (n, K)."""
+    return dataset.y.reshape(len(dataset.y), -1)
+
+
+def _with_values(dataset: Dataset, parts: Parts, dtype: DTypeLike) -> Splits:
+    targets, scaler, K = _targets(dataset), parts.target_scaler, len(dataset.class_names)
+    X = [parts.transformer.transform(dataset.X[rows]) for rows in parts.rows]
+    if scaler is not None:
+        Y = [scaler.transform(targets[rows]) for rows in parts.rows]
+    else:
+        Y = [targets[rows] if K == 2 else np.eye(K)[dataset.y[rows]] for rows in parts.rows]
     X, Y = ([np.ascontiguousarray(part, dtype=dtype) for part in arrays] for arrays in (X, Y))
     train, validation, test = map(Examples, X, Y)
-    return Splits(train, validation, test, targets[parts[0], 0], parts[0], transformer, scaler)
+    return Splits(train, validation, test, targets[parts.rows[0], 0], parts.rows[0], parts.transformer, scaler)
 
 
 def loss_for(dataset: Dataset) -> str:

@@ -152,7 +152,7 @@ def _write_provenance(run: "RunWriter", config: Config, dataset: Dataset, job: J
     with run.files() as folder:
         config_text = yaml.dump(asdict(config), Dumper=DUMPER, sort_keys=False, allow_unicode=True)
         (folder / "config.yaml").write_text(redacted(config_text), encoding="utf8")
-        with pinned_blas(config.threads):  # as many threads as will train
+        with pinned_blas(config.blas_threads):  # as many threads as will train
             about = {**environment(config.engine), "overrides": job.overrides, "launcher": job.launcher}
         (folder / "environment.json").write_text(redacted(json.dumps(about, indent=2)), encoding="utf8")
         if diff := uncommitted_diff():

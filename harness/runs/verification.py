@@ -185,7 +185,7 @@ def _reasons(stored: FinishedRun) -> list[str]:
 
     First what the bits depend on: where that differs, it is the likely reason.
     """
-    with pinned_blas(stored.config.threads):
+    with pinned_blas(stored.config.blas_threads):
         today = environment(stored.config.engine)
     moved = _moved(stored, today.pop(ARITHMETIC))
     then = {key: stored.environment.get(key) for key in today}  # the file has more: how the command was given

@@ -198,7 +198,7 @@ class Cell:
         """Train every replica from its beginning, yielding each checkpoint as it is reached."""
         config = self.config
         target = None if config.target is None else Target(config.target, config.target_on)
-        with pinned_blas(config.threads):
+        with pinned_blas(config.blas_threads):
             self._stacks, self._records = list(self.stacks()), []
             self._stacks[0].warm_up()
             for record in train(self._stacks, self.budget, target):
@@ -232,7 +232,7 @@ class Cell:
         final = {replica: flat for stack in self._stacks for replica, flat in stack.final.items()}
         parameters = Parameters(plan.sizes, np.stack([final[r] for r in config.replicas]))
         networks = MLP(parameters, config.model.activation, plan.loss, engine.network.memory)
-        with pinned_blas(config.threads):
+        with pinned_blas(config.blas_threads):
             found = [  # one stack after the other, in the memory of one
                 engine.evaluate(networks.select(np.array(own) - config.first_replica), *self._set("test", own))
                 for own in _groups(config, plan)

@@ -77,7 +77,7 @@ def _replica_rates(cell: Cell, plan: Plan, patience: float) -> tuple[Rates, Rate
     part.plan = plan
     stacks = part.stacks()
     timed, second = next(stacks), next(stacks, None)
-    with pinned_blas(cell.config.threads):
+    with pinned_blas(cell.config.blas_threads):
         first = _rates(timed, patience / 2)
         others = _rates(second, patience / 2) if second else first
     n_others = (len(cell.config.replicas) - 1) / len(second.replicas) if second else 0.0

@@ -1,14 +1,15 @@
 """The sets of examples of a cell's replicas, and where the random numbers of a replica come from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import SeedSequence
 
 from harness.config import Config
-from harness.data import Dataset, Examples, Splits, split
+from harness.data import Dataset, Examples, Splits, split_each
 from harness.network import Array, Set
 
 Drawn = tuple[list[Splits], dict[str, Set]]
@@ -36,21 +37,21 @@ def draw_sets(config: Config, dataset: Dataset) -> Drawn:
     """The splits, and each part of all: (n, D) of one split; (R, n, D) of several, which are views of these arrays."""
     replicas = config.replicas if config.dataset.resample else range(1)
     n_splits = len(replicas)
+    drawn = _splits(config, dataset, replicas)
     if n_splits == 1:
-        one = _split(config, dataset, replicas[0])
+        one = next(drawn)
         return [one], {name: (getattr(one, name).X, getattr(one, name).Y) for name in PARTS}
     sets: dict[str, Set] = {}
-    splits = []
-    for i, r in enumerate(replicas):
-        one = _split(config, dataset, r)
+    kept = []
+    for i, one in enumerate(drawn):
         for name in PARTS:
             examples = getattr(one, name)
             X, Y = sets[name] = sets.get(name) or (_room(examples.X, n_splits), _room(examples.Y, n_splits))
             X[i], Y[i] = examples.X, examples.Y
         train, validation, test = (Examples(X[i], Y[i]) for X, Y in sets.values())
-        splits.append(replace(one, train=train, validation=validation, test=test))
+        kept.append(replace(one, train=train, validation=validation, test=test))
         del one, examples  # before the next is drawn
-    return splits, sets
+    return kept, sets
 
 
 def keeping_last(most_bytes: int) -> Callable[[Config, Dataset], Drawn]:
@@ -73,13 +74,16 @@ def keeping_last(most_bytes: int) -> Callable[[Config, Dataset], Drawn]:
     return draw
 
 
-def _split(config: Config, dataset: Dataset, replica: int) -> Splits:
-    """The parts of one replica; its training examples are laid out in the order of the cell, if that is PRESORTED."""
+def _splits(config: Config, dataset: Dataset, replicas: Sequence[int]) -> Iterator[Splits]:
+    """The parts of each replica; training examples are laid out in the order of the cell, if that is PRESORTED."""
     fractions = config.dataset.validation_fraction, config.dataset.test_fraction
-    drawn = split(dataset, *fractions, streams(config.seed, replica).split, np.dtype(config.dtype))
-    if config.order not in PRESORTED:
-        return drawn
-    places = np.argsort(getattr(drawn, PRESORTED[config.order]), kind="stable")
+    seeds = [streams(config.seed, replica).split for replica in replicas]
+    drawn = split_each(dataset, *fractions, seeds, np.dtype(config.dtype))
+    return map(partial(_in_order, config.order), drawn) if config.order in PRESORTED else drawn
+
+
+def _in_order(order: str, drawn: Splits) -> Splits:
+    places = np.argsort(getattr(drawn, PRESORTED[order]), kind="stable")
     train = Examples(drawn.train.X[places], drawn.train.Y[places])
     return replace(drawn, train=train, sort_key=drawn.sort_key[places], rows=drawn.rows[places])
 

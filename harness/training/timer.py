@@ -53,7 +53,7 @@ class Timer:
     """Measures one work: a replica alone and its updates, as in training; nothing is evaluated or recorded."""
 
     def __init__(self, cell: Cell) -> None:
-        self.cell, self.per_epoch, self.threads = cell, cell.plan.updates_per_epoch, cell.config.threads
+        self.cell, self.per_epoch, self.threads = cell, cell.plan.updates_per_epoch, cell.config.blas_threads
 
     def first_block(self, seconds: float) -> Block:
         """A block of about so many seconds, after one update that may have to compile the code."""
