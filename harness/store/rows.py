@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "mlflow.data.context"  # tag of a run's dataset: what it was used for
 RUN_NAME = "mlflow.runName"  # the tag that is a column of the run, too
+CACHE_KIBIBYTES = 1 << 14  # of the pages of one connection
 Point = tuple[str, float, int, int]  # key, value, milliseconds since 1970, step
 DATASET = ("name", "digest", "source_type", "source", "schema", "profile")  # fields of MLflow's Dataset
 # What is done with a row that is there: of a tag, of any, of a last point
@@ -38,7 +39,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {  # the columns that rows are written to;
 
 
 class Tables:
-    """They keep no connection open."""
+    """Their connections are kept, as long as the file is where it was."""
 
     def __init__(self, engine: "sqlalchemy.Engine") -> None:
         self._engine = engine
@@ -53,10 +54,7 @@ class Tables:
         url = sqlalchemy.make_url(uri)
         if url.query or not url.database:
             return None
-        place = f"{Path(url.database).absolute().as_uri()}?mode=rw"
-        engine = sqlalchemy.create_engine(
-            "sqlite://", creator=lambda: sqlite3.connect(place, uri=True), poolclass=sqlalchemy.NullPool
-        )
+        engine = _engine(Path(url.database).absolute())
         try:
             with engine.connect() as connection:
                 return cls(engine) if all(_fits(connection, *item) for item in WRITTEN.items()) else None
@@ -109,6 +107,42 @@ class Tables:
                 last[key] = max(last.get(key, (step, time, value)), (step, time, value))
         lasts = ((key, value, time, step, False, run_id) for key, (step, time, value) in last.items())
         self._insert(connection, "latest_metrics", *lasts, conflict=LATER)
+
+
+class _Connection(sqlite3.Connection):
+    file: tuple[int, int] | None = None  # that it is to
+
+
+def _engine(file: Path) -> "sqlalchemy.Engine":
+    """A new connection reads the definitions of all tables, and each page again: a kept one saves a millisecond.
+
+    One to a file that was moved, deleted or replaced is given up: what it wrote would be lost.
+    """
+    import sqlalchemy
+
+    def connect() -> _Connection:
+        found = _identity(file)
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, factory=_Connection, check_same_thread=False)
+        connection.file = found
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        return connection
+
+    def check(connection: _Connection, *_: object) -> None:
+        if connection.file != _identity(file):
+            raise sqlalchemy.exc.DisconnectionError
+
+    engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.QueuePool)
+    sqlalchemy.event.listen(engine, "checkout", check)
+    return engine
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Of the file in this place; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _fits(connection: "sqlalchemy.Connection", table: str, columns: Sequence[str]) -> bool:

@@ -27,7 +27,7 @@ class Known(NamedTuple):
 
 
 class Tagged(Tables):
-    """Finds runs by a tag; each question opens a connection of its own, so threads may ask at the same time."""
+    """Finds runs by a tag; each question has a connection of its own, so threads may ask at the same time."""
 
     def __init__(self, engine: "sqlalchemy.Engine") -> None:
         super().__init__(engine)

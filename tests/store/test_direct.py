@@ -1,5 +1,6 @@
 """What a run logs into a SQLite store by its tables, beside what MLflow's own client makes of the same calls."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -201,3 +202,26 @@ def test_what_mlflow_refuses_of_a_run_and_its_data_is_left_to_it(uri, folder):
     for run in (run_id, "0" * 32):
         assert not direct.log(run, inputs=[DatasetInput(Dataset(**whole), CONTEXT)])
         assert not direct.end(run, "FINISHED", 1)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_database_that_was_replaced_is_written_to(tmp_path, in_place):
+    """As by a backup that is put back, under the same name or into the same file."""
+    path, backup = tmp_path / "a.db", tmp_path / "backup.db"
+    client = MlflowClient(f"sqlite:///{path}")
+    client.create_experiment("here")
+    run_id, bulk = new_run(client), Direct.of(f"sqlite:///{path}")
+    shutil.copy(path, backup)
+    assert bulk.log(run_id, [Metric("a", 1.0, 0, 0)])
+    shutil.copy(backup, path) if in_place else backup.replace(path)
+    assert bulk.log(run_id, [Metric("b", 2.0, 0, 0)])
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT key FROM metrics").fetchall() == [("b",)]
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_one_connection_serves_many_calls(uri, monkeypatch):
+    bulk, run_id = Direct.of(uri), new_run(MlflowClient(uri))
+    monkeypatch.setattr(sqlite3, "connect", None)
+    for step in range(3):
+        assert bulk.log(run_id, [Metric("a", 1.0, 0, step)])
