@@ -78,7 +78,8 @@ class Tables:
     ) -> None:
         """Make a dataset an input of a run, unless it is one. dataset: DATASET and `context`."""
         source, link = self._dataset(connection, experiment, dataset), uuid.uuid4().hex
-        question = "SELECT 1 FROM inputs WHERE source_type = 'DATASET' AND source_id = ? AND destination_id = ?"
+        question = """SELECT 1 FROM inputs WHERE source_type = 'DATASET' AND source_id = ?
+                      AND destination_type = 'RUN' AND destination_id = ?"""
         if not connection.exec_driver_sql(question, (source, run_id)).scalar():
             self._insert(connection, "inputs", (link, "DATASET", source, "RUN", run_id, 0))
             self._insert(connection, "input_tags", (link, CONTEXT, dataset["context"]))

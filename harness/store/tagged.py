@@ -111,8 +111,9 @@ def _with_new(connection: "sqlalchemy.Connection", key: str, known: Known | None
     if known is None or connection.exec_driver_sql(of_row, (known.row,)).scalar() != known.last:
         known = Known(0, None, {})
     row, last = connection.exec_driver_sql("SELECT max(rowid), run_uuid FROM runs").one()
-    tags = """SELECT tags.value, tags.run_uuid FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ?
-              WHERE runs.rowid > ? AND runs.rowid <= ?"""
+    # CROSS: from the new runs to their tags; SQLite would look through all tags of the key
+    tags = """SELECT tags.value, tags.run_uuid FROM runs CROSS JOIN tags
+              ON tags.run_uuid = runs.run_uuid AND tags.key = ? WHERE runs.rowid > ? AND runs.rowid <= ?"""
     for text, run_id in connection.exec_driver_sql(tags, (key, known.row, row or 0)):
         known.ids.setdefault(text, set()).add(run_id)
     return Known(row or 0, last, known.ids)
