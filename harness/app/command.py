@@ -95,7 +95,7 @@ def _run(words: list[str], result: "Result") -> int:
     from harness.app.composition import checked_cells
 
     composed = checked_cells(words)  # a refusal comes before the imports of a training
-    with composed.launcher.importing(composed.cells[0][0]):
+    with composed.launcher.importing(composed.cells[0][0].dry_run):
         from harness.app.train import train
 
         return train(words, composed, result)

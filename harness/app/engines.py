@@ -12,17 +12,22 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.config import ConfigError, DatasetConfig
+from hydra.core.utils import env_override
+
+from harness.config import ConfigError
 
 if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
     from harness.app.launchers import Launcher
 
 T = TypeVar("T")
@@ -70,31 +75,57 @@ def _in_turn(tasks: Tasks[T], launcher: "Launcher") -> list[T]:
     return [task() for task in tasks]
 
 
+@cache
+def _fork_server() -> "BaseContext | None":
+    """What makes joblib's workers: a process that has imported all that cells need, once for all of them, and forks.
+
+    It starts here, and imports while this process goes on. None where that is not to be had: each worker imports then.
+    Elsewhere than on Linux libraries do not bear a fork; and workers run the main module of a program again, which only
+    that of the command is made for.
+    """
+    main = getattr(sys.modules["__main__"].__spec__, "name", None)
+    if sys.platform != "linux" or "harness.__main__" not in (main, *sys.modules):
+        return None
+    from multiprocessing import forkserver, get_context
+
+    forkserver.set_forkserver_preload(["harness.app.preloaded"])
+    try:
+        forkserver.ensure_running()
+    except OSError:  # as where the folder for temporary files has a long name
+        return None
+    return get_context("forkserver")
+
+
 def _executor(launcher: "Launcher") -> Any:
     """joblib's workers, started once; a BLAS that is not limited otherwise has as many threads as a cell."""
     from joblib.externals.loky import get_reusable_executor
 
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(launcher.threads))
-    return get_reusable_executor(launcher.workers, timeout=IDLE_SECONDS, env=threads)
+    with env_override(threads):
+        server = _fork_server()
+    own = {"context": server} if server else {"env": threads}
+    return get_reusable_executor(launcher.workers, timeout=IDLE_SECONDS, **own)
 
 
-def begin_imports(launcher: "Launcher", dataset: DatasetConfig) -> None:
-    """joblib's workers start, and import what their first cells would wait for."""
+def begin_imports(launcher: "Launcher") -> None:
+    """What joblib's workers need is imported, and their first cells do not wait for it."""
     with _without_ctrl_c():
-        for _ in range(launcher.workers):
-            _executor(launcher).submit(_import_all, dataset)
+        executor = _executor(launcher)
+        if not _fork_server():
+            for _ in range(launcher.workers):
+                executor.submit(import_all)
 
 
-def _import_all(dataset: DatasetConfig) -> None:
+def import_all() -> None:
+    """What a worker needs for its cells."""
     from harness.app.command import GC_THRESHOLD
 
     gc.set_threshold(GC_THRESHOLD)
-    from harness.runs import load_dataset
     from harness.store import connection
 
     connection.import_libraries()
     importlib.import_module("harness.app.train")
-    load_dataset(dataset)
+    gc.freeze()
 
 
 def end_workers(launcher: "Launcher") -> None:
@@ -150,8 +181,6 @@ def _check_answers(address: str) -> None:
 
 def ray_cores(launcher: "Launcher") -> int:
     """Of the cluster, once it is there; before, what is planned, which of another cluster nobody knows."""
-    import sys
-
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         return int(sys.modules["ray"].cluster_resources().get("CPU", 1))
     init = launcher.options["ray"]["init"]

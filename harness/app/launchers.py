@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from harness.app import engines
-from harness.config import Config, ConfigError
+from harness.config import ConfigError
 
 T = TypeVar("T")
 
@@ -57,12 +57,12 @@ class Launcher:
         return packing.plan_jobs(seconds, cells_per_job, least, longest, self.options.get("max_array_size"))
 
     @contextmanager
-    def importing(self, config: Config) -> Iterator[None]:
-        """joblib's workers import what cells need while this process does the same; they end with the context."""
-        if self.name != "joblib" or config.dry_run:
+    def importing(self, dry_run: bool) -> Iterator[None]:
+        """What joblib's workers need is imported while this process does the same; they end with the context."""
+        if self.name != "joblib" or dry_run:
             yield
             return
-        engines.begin_imports(self, config.dataset)
+        engines.begin_imports(self)
         try:
             yield
         finally:
