@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import number
 from benchmarks.command.report import GROUPS, grouped, typical
-from benchmarks.command.runs import HELP, OLD, REFUSED, UNKNOWN, Runs
+from benchmarks.command.runs import HELP, OLD, REFUSED, UNKNOWN, Runs, watched
 
 COLOURS = ("#999999", "#56B4E9", "#CC79A7", "#8C6D31", "#0072B2", "#009E73", "#E69F00", "#F0C27A", "#D55E00", "#DDDDDD")
 
@@ -18,7 +18,7 @@ def draw(found: Runs, path: Path) -> None:
 
     from harness.report import STYLE
 
-    long = [name for name in found if name not in (HELP, REFUSED, UNKNOWN)]
+    long = [name for name in watched(found) if name not in (HELP, REFUSED, UNKNOWN)]
     with rc_context(
         {
             **STYLE,

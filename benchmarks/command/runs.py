@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,11 +47,12 @@ def account(found: Mapping[str, Any], wall: float, cpu: float, begun: float = 0.
     return Run(wall, cpu, phases, {name: tuple(c) for name, c in found["calls"].items()}, found["missing"], first)
 
 
-def run(folder: Path, words: Sequence[str], fails: bool = False, figures: bool = True) -> Run:
-    """Run the command in a folder. fails: it is expected to refuse its words."""
+def run(folder: Path, words: Sequence[str], fails: bool = False, figures: bool = True, imports: bool = True) -> Run:
+    """Run the command in a folder. fails: it is expected to refuse its words. imports: all is watched, not training."""
     program = "import sys; from benchmarks.command.probe import probe; sys.exit(probe())"
     to = folder / "probe.json"
-    environment = {**child_environment(), "PROBE_TO": str(to), **({} if figures else {"PROBE_WITHOUT_FIGURES": "1"})}
+    left_out = {"PROBE_WITHOUT_FIGURES": not figures, "PROBE_TRAINING": not imports}
+    environment = {**child_environment(), "PROBE_TO": str(to), **{name: "1" for name, so in left_out.items() if so}}
     cpu, start, begun = _cpu_of_children(), time.perf_counter(), time.time()
     done = subprocess.run(
         [sys.executable, "-c", program, *words],
@@ -107,7 +109,13 @@ def grid(n_sizes: int, n_rates: int, n_reductions: int) -> list[str]:
 
 Runs = dict[str, list[Run]]
 NEW, OLD, MINUTE = "headline sweep, new store", "headline sweep", "one-minute sweep"
+UNWATCHED, COMPILED = "headline sweep, only its training watched", "headline sweep, compiled"
 HELP, REFUSED, UNKNOWN = "--help", "a refused value", "an unknown key"
+
+
+def watched(found: Runs) -> Runs:
+    """Those whose phases are known."""
+    return {name: runs for name, runs in found.items() if name not in (UNWATCHED, COMPILED)}
 
 
 class Bench:
@@ -137,6 +145,10 @@ def measure(plan: Plan) -> Runs:
             bench.run(UNKNOWN, "batchsize=1", fails=True)
         bench.run(NEW, *plan.headline)
         headline = bench.run(OLD, *plan.headline, "rerun=all")
+        for _ in range(3 if plan.large else 1):
+            bench.run(UNWATCHED, *plan.headline, "rerun=all", imports=False)
+            if find_spec("numba"):
+                bench.run(COMPILED, *plan.headline, "rerun=all", "engine=compiled", imports=False)
         for name, shape in plan.sweeps.items():
             sweep = bench.run(name, *grid(*shape), "rerun=all")
         bench.run(f"report of {name}", "report", last_sweep(bench.folder))

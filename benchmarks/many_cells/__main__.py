@@ -35,7 +35,7 @@ class Taken(NamedTuple):
 
 def words(n_cells: int, joblib: bool) -> list[str]:
     rates = ",".join(f"{0.001 * (k + 1):.3f}" for k in range(n_cells // 2))
-    each = [f"learning_rate={rates}", "batch_size=8,16"]  # both sizes are everywhere in the sweep: they take unlike times
+    each = [f"learning_rate={rates}", "batch_size=8,16"]  # the sizes take unlike times: both are everywhere
     return [*SMALL, *each, *(["hydra/launcher=joblib"] if joblib else [])]
 
 
