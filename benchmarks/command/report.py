@@ -137,9 +137,11 @@ def report(found: Runs, imports: Mapping[str, float], plan: Plan) -> str:
             *_per_cell(found, plan),
             "## Imports, each alone in a process",
             markdown_table(["library", "seconds"], sorted(imports.items(), key=lambda item: -item[1])),
-            "## Limits\n\nThe probe costs about a microsecond per call, and imports take a tenth longer. CPU time counts "
-            "child processes (git) under the interpreter. What a library imports in turn is its own, so who comes "
-            "first pays for what two share." + (f" Not found, and therefore part of what calls it: {', '.join(missing)}." * bool(missing)),
+            "## Limits",
+            "The probe costs about a microsecond per call, and imports take a tenth longer. CPU time counts child "
+            "processes (git) under the interpreter. What a library imports in turn is its own, so who comes first pays "
+            "for what two share."
+            + (f" Not found, and therefore part of what calls it: {', '.join(missing)}." * bool(missing)),
         ]
     )
 
