@@ -19,7 +19,7 @@ from benchmarks.by_hand import __main__ as by_hand  # noqa: E402
 from benchmarks.command import checks as command_checks  # noqa: E402
 from benchmarks.command.probe import Ledger, _replace, _training  # noqa: E402
 from benchmarks.command.report import _holds, goals, grouped, write_csv  # noqa: E402
-from benchmarks.command.runs import HELP, OLD, OUTSIDE, REFUSED, UNKNOWN, Run, account, grid  # noqa: E402
+from benchmarks.command.runs import HELP, OLD, OUTSIDE, REFUSED, UNKNOWN, UNWATCHED, Run, account, grid  # noqa: E402
 from benchmarks.scaling import checks as scaling_checks  # noqa: E402
 from benchmarks.scaling.laws import (  # noqa: E402
     _columns,
@@ -219,9 +219,14 @@ def a_run(wall: float, **phases: float) -> Run:
 def test_goals_are_held_against_cpu_and_wall_time():
     answers = {name: [a_run(1.5)] * 3 for name in (HELP, REFUSED, UNKNOWN)}
     largest = {"report of 200 cells": [a_run(50.0)]}
-    found = {**answers, OLD: [a_run(20.0, tracking=1.0, report=1.0, training=10.0)], **largest}
+    found = {
+        **answers,
+        OLD: [a_run(20.0, tracking=1.0, report=1.0, training=10.0)],
+        UNWATCHED: [a_run(20.0)],
+        **largest,
+    }
     verdicts = [_holds(goal) for goal in goals(found, "report of 200 cells")]
-    assert verdicts == ["by CPU time only"] * 4 + ["yes"] * 4 + ["no"]
+    assert verdicts == ["by CPU time only"] * 5 + ["yes"] * 4 + ["no"]
 
 
 def test_a_grid_has_the_cells_it_says():

@@ -37,6 +37,9 @@ POLL_SECONDS = 0.2
 CONNECTION_SECONDS = 10.0  # that a Ray cluster may take to answer
 IDLE_SECONDS = 300.0  # after which a worker of joblib ends
 ENDING_SECONDS = 10.0  # that jobs of this machine may take to end after a signal
+BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Of the fork server, as what has threads should not fork; BLAS and Arrow's allocator begin theirs when imported.
+WITHOUT_THREADS = {**dict.fromkeys(BLAS_THREADS, "1"), "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 QUIET = {  # of a Ray cluster on this machine
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",  # nobody else reaches it; or else a token is written to the home folder
@@ -88,27 +91,31 @@ def _fork_server() -> "BaseContext | None":
         return None
     from multiprocessing import forkserver, get_context
 
+    # As this process finds modules: a file of the current folder may have the name of one.
+    paths = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     forkserver.set_forkserver_preload(["harness.app.preloaded"])
     try:
-        forkserver.ensure_running()
+        with env_override({**WITHOUT_THREADS, **paths}):
+            forkserver.ensure_running()
     except OSError:  # as where the folder for temporary files has a long name
         return None
     return get_context("forkserver")
 
 
 def _executor(launcher: "Launcher") -> Any:
-    """joblib's workers, started once; a BLAS that is not limited otherwise has as many threads as a cell."""
+    """joblib's workers, started once; a BLAS that is not limited otherwise has no more threads than a cell."""
     from joblib.externals.loky import get_reusable_executor
 
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(launcher.threads))
-    with env_override(threads):
-        server = _fork_server()
+    server, threads = _fork_server(), dict.fromkeys(BLAS_THREADS, str(launcher.threads))
     own = {"context": server} if server else {"env": threads}
     return get_reusable_executor(launcher.workers, timeout=IDLE_SECONDS, **own)
 
 
 def begin_imports(launcher: "Launcher") -> None:
     """What joblib's workers need is imported, and their first cells do not wait for it."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # which, when it begins, lets Ctrl-C through
     with _without_ctrl_c():
         executor = _executor(launcher)
         if not _fork_server():

@@ -12,7 +12,6 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,6 @@ LOADERS = {
 LIBRARIES = ("numpy", "pandas", "scikit-learn")
 SCALES = ("mean_", "scale_")  # of a Scaler
 MOST_PARTS = 200  # of a dataset that are kept: at most some megabytes
-UNREADABLE = (OSError, ValueError, TypeError, LookupError, EOFError, BadZipFile)  # no file, or no whole one
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +49,7 @@ def kept_dataset(config: DatasetConfig, make: Callable[[], Dataset]) -> Dataset:
     if name is None:
         return make()
     place = kept_place(f"dataset_{name}.npz", repr(config), *_versions())
-    with suppress(*UNREADABLE):
+    with suppress(Exception):  # it is not there, or not whole
         return _read_dataset(place)
     dataset = replace(make(), kept_as=name)
     with suppress(OSError):
@@ -67,10 +65,11 @@ def kept_parts(
         yield from map(make, states)
         return
     place, known = kept_place(f"parts_{dataset.kept_as}.npz", dataset.digest, repr(fractions), *_versions()), {}
-    with suppress(*UNREADABLE):
+    with suppress(Exception):  # as above
         known = _read_parts(place, len(dataset.y))
     found = {state: known.get(state) or make(state) for state in dict.fromkeys(states)}
-    if not found.keys() <= known.keys() and all(isinstance(one.transformer, Scaler) for one in found.values()):
+    can_be_kept = len(found) <= MOST_PARTS and all(isinstance(one.transformer, Scaler) for one in found.values())
+    if can_be_kept and not found.keys() <= known.keys():
         more = known if len(known) + len(found) <= MOST_PARTS else {}
         with suppress(OSError):
             keep(place, lambda new: _write_parts(new, more | found))
@@ -81,7 +80,7 @@ def kept_parts(
 def _versions() -> tuple[str, ...]:
     """Of all that decides the bits."""
     sources = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
-    instructions = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    instructions = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])
     return *(version(name) for name in LIBRARIES), *instructions, sha256(sources).hexdigest()
 
 
@@ -94,7 +93,7 @@ def _write_dataset(file: Path, dataset: Dataset) -> None:
 
 
 def _read_dataset(file: Path) -> Dataset:
-    """Raises one of UNREADABLE."""
+    """Raises what NumPy, zipfile and JSON raise for a file that is not whole."""
     with file.open("rb") as stream, np.load(stream) as kept:
         X, y, about = kept["X"], kept["y"], json.loads(kept["about"].tobytes())
     about["class_names"] = tuple(about["class_names"])
@@ -120,7 +119,7 @@ def _write_parts(file: Path, parts: Mapping[int, Parts]) -> None:
 
 
 def _read_parts(file: Path, n: int) -> dict[int, Parts]:
-    """Raises one of UNREADABLE."""
+    """Raises what NumPy, zipfile and JSON raise for a file that is not whole."""
     with file.open("rb") as stream, np.load(stream) as kept:
         states, sizes, rows = (kept[name] for name in ("states", "sizes", "rows"))
         of_X, of_Y = (list(map(Scaler, kept[f"{of}_mean_"], kept[f"{of}_scale_"])) for of in "XY")

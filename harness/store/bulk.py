@@ -48,20 +48,20 @@ class Bulk(Tables):
     def root(self, experiment: str) -> str | None:
         """The local folder below which the artifacts of the experiment lie; None if they lie elsewhere."""
         question = "SELECT artifact_location FROM experiments WHERE experiment_id = ?"
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return path_of(str(connection.exec_driver_sql(question, (int(experiment),)).scalar() or ""))
 
     def points(self, run_id: str) -> Iterator[list[Point]]:
         """Every point of a run, in ORDER."""
         question = f"""SELECT key, value, timestamp, step FROM metrics WHERE run_uuid = ? AND NOT is_nan
                        ORDER BY {", ".join(ORDER)}"""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             for some in connection.exec_driver_sql(question, (run_id,)).partitions(MAX_POINTS):
                 yield [tuple(row) for row in some]
 
     def ids_in_use(self, ids: Iterable[str]) -> set[str]:
         """Those of these ids that a run has, in any experiment, or deleted."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             every = {row[0] for row in connection.exec_driver_sql("SELECT run_uuid FROM runs")}
         return every & set(ids)
 
@@ -70,7 +70,7 @@ class Bulk(Tables):
         import sqlalchemy
 
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
                 for run, chunks in runs:
                     self._write_run(connection, run)
@@ -83,7 +83,7 @@ class Bulk(Tables):
         import sqlalchemy
 
         try:
-            with self._engine.begin() as connection:
+            with self.engine.begin() as connection:
                 self._insert(connection, "tags", *((key, value, run_id) for run_id in run_ids), conflict=NEW_VALUE)
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise UnreachableError(reason(error)) from error

@@ -34,7 +34,7 @@ class Client(MlflowClient):  # type: ignore[misc]
 
     @cached_property
     def _tagged(self) -> Tagged | None:
-        return Tagged.of(self.tracking_uri)
+        return Tagged(self._direct.engine) if self._direct else None  # with the same connections
 
     @property
     def has_tables(self) -> bool:

@@ -101,7 +101,7 @@ class Direct(Tables):
         import sqlalchemy
 
         try:
-            with self._engine.connect() as connection, connection.begin() as transaction:
+            with self.engine.connect() as connection, connection.begin() as transaction:
                 if done := write(connection):
                     return done
                 transaction.rollback()

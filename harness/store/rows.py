@@ -5,6 +5,7 @@ Where MLflow's tables are not as expected, or the store is a server, there are n
 
 import sqlite3
 import uuid
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -39,10 +40,11 @@ WRITTEN: dict[str, tuple[str, ...]] = {  # the columns that rows are written to;
 
 
 class Tables:
-    """Their connections are kept, as long as the file is where it was."""
+    """Their connections are kept, as long as nobody else writes to the file."""
 
     def __init__(self, engine: "sqlalchemy.Engine") -> None:
-        self._engine = engine
+        self.engine = engine
+        weakref.finalize(self, engine.dispose)  # or else its connections are left to the garbage collector
 
     @classmethod
     def of(cls, uri: str) -> "Self | None":
@@ -57,9 +59,13 @@ class Tables:
         engine = _engine(Path(url.database).absolute())
         try:
             with engine.connect() as connection:
-                return cls(engine) if all(_fits(connection, *item) for item in WRITTEN.items()) else None
+                fits = all(_fits(connection, *item) for item in WRITTEN.items())
         except sqlalchemy.exc.SQLAlchemyError:
-            return None
+            fits = False
+        if fits:
+            return cls(engine)
+        engine.dispose()
+        return None
 
     def _insert(
         self, connection: "sqlalchemy.Connection", table: str, *rows: tuple[Any, ...], conflict: str = ""
@@ -111,39 +117,45 @@ class Tables:
 
 
 class _Connection(sqlite3.Connection):
-    file: tuple[int, int] | None = None  # that it is to
+    seen: tuple[int, ...] | None = None  # the file as it was when this connection was last used
 
 
 def _engine(file: Path) -> "sqlalchemy.Engine":
     """A new connection reads the definitions of all tables, and each page again: a kept one saves a millisecond.
 
-    One to a file that was moved, deleted or replaced is given up: what it wrote would be lost.
+    It is given up when the file is another one, or anybody else has written to it, perhaps a backup over it: SQLite may
+    not notice that its pages are not those of the file any more.
     """
     import sqlalchemy
 
     def connect() -> _Connection:
-        found = _identity(file)
+        seen = _state(file)
         connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, factory=_Connection, check_same_thread=False)
-        connection.file = found
+        connection.seen = seen
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         return connection
 
     def check(connection: _Connection, *_: object) -> None:
-        if connection.file != _identity(file):
+        if connection.seen != _state(file):
             raise sqlalchemy.exc.DisconnectionError
+
+    def remember(connection: _Connection | None, _: object) -> None:
+        if connection is not None:
+            connection.seen = _state(file)
 
     engine = sqlalchemy.create_engine("sqlite://", creator=connect, poolclass=sqlalchemy.QueuePool)
     sqlalchemy.event.listen(engine, "checkout", check)
+    sqlalchemy.event.listen(engine, "checkin", remember)
     return engine
 
 
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Of the file in this place; None if there is none."""
+def _state(file: Path) -> tuple[int, ...] | None:
+    """Which file is in this place, and when it was last written; None if there is none."""
     try:
         found = file.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _fits(connection: "sqlalchemy.Connection", table: str, columns: Sequence[str]) -> bool:

@@ -41,7 +41,7 @@ class Tagged(Tables):
         import sqlalchemy
 
         try:
-            with self._engine.connect() as connection:
+            with self.engine.connect() as connection:
                 known = self._known[key] = _with_new(connection, key, self._known.get(key))
         except sqlalchemy.exc.SQLAlchemyError:
             return None
@@ -56,7 +56,7 @@ class Tagged(Tables):
 
         wanted = set(texts)
         try:
-            with self._engine.connect() as connection:
+            with self.engine.connect() as connection:
                 tags = connection.exec_driver_sql("SELECT value, run_uuid FROM tags WHERE key = ?", (key,))
                 ids = sorted(run_id for text, run_id in tags if text in wanted)
                 parts = [ids[i : i + MOST_IDS] for i in range(0, len(ids), MOST_IDS)]

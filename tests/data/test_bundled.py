@@ -130,6 +130,7 @@ def test_only_so_many_parts_are_kept(monkeypatch, folder):
     dataset = load(of("iris", {}))
     for start in range(0, 9, 3):
         drawn(dataset, [np.random.SeedSequence(start + i) for i in range(3)])
+    drawn(dataset, [np.random.SeedSequence(start) for start in range(20, 25)])  # too many: the others stay
     (file,) = folder.glob("parts_*")
     assert len(bundled._read_parts(file, len(dataset.y))) == 3
 

@@ -117,7 +117,7 @@ def test_what_the_database_does_not_take_is_left_to_mlflow(tmp_path, folder, uri
     import sqlalchemy
 
     bulk, run_id = Direct.of(uri), new_run(MlflowClient(uri))
-    bulk._engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args={"timeout": 0.1})
+    bulk.engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool, connect_args={"timeout": 0.1})
     with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert not bulk.log(run_id, [Metric("a", 1.0, 0, 0)], [], [])
@@ -222,6 +222,25 @@ def test_a_database_that_was_replaced_is_written_to(tmp_path, in_place):
 
 def test_one_connection_serves_many_calls(uri, monkeypatch):
     bulk, run_id = Direct.of(uri), new_run(MlflowClient(uri))
+    assert bulk.log(run_id, [Metric("b", 1.0, 0, 0)])  # the first since somebody else has written
     monkeypatch.setattr(sqlite3, "connect", None)
     for step in range(3):
         assert bulk.log(run_id, [Metric("a", 1.0, 0, step)])
+
+
+def test_a_backup_over_the_file_is_noticed_where_as_much_was_written_since_as_was_lost(tmp_path):
+    """SQLite compares the number of changes, and would take the pages that it has for those of the file."""
+    path, backup = tmp_path / "a.db", tmp_path / "backup.db"
+    client = MlflowClient(f"sqlite:///{path}")
+    client.create_experiment("here")
+    run_id, kept = new_run(client), Direct.of(f"sqlite:///{path}")
+    shutil.copy(path, backup)
+    for step in range(3):
+        assert kept.log(run_id, [Metric("lost", 1.0, 0, step)])
+    shutil.copy(backup, path)
+    other = Direct.of(f"sqlite:///{path}")
+    for step in range(3):
+        assert other.log(run_id, [Metric("new", 1.0, 0, step)])
+    assert kept.log(run_id, [Metric("last", 1.0, 0, 0)])
+    with closing(sqlite3.connect(path)) as database:
+        assert sorted(database.execute("SELECT key FROM metrics")) == [("last",), ("new",), ("new",), ("new",)]
