@@ -147,7 +147,7 @@ def measure(plan: Plan) -> Runs:
         headline = bench.run(OLD, *plan.headline, "rerun=all")
         for _ in range(3 if plan.large else 1):
             bench.run(UNWATCHED, *plan.headline, "rerun=all", imports=False)
-            if find_spec("numba"):
+            if plan.large and find_spec("numba"):
                 bench.run(COMPILED, *plan.headline, "rerun=all", "engine=compiled", imports=False)
         for name, shape in plan.sweeps.items():
             sweep = bench.run(name, *grid(*shape), "rerun=all")
