@@ -67,7 +67,7 @@ def train(dataset: Data = "digits", *more: object, **settings: Any) -> Result:
     Replicas and arithmetic
     seeds: number of replicas R; a sweep also takes "auto". first_replica: replicas first_replica ... R - 1 are trained.
         seed: the root of all randomness. dtype: float64 or float32. engine: vectorized, per_example or compiled.
-        threads: of BLAS. diagnostics: off, cheap or full.
+        threads: of BLAS; compiled: replicas at a time. diagnostics: off, cheap or full.
 
     A key of conf/ without a keyword is given by its full name, in a mapping: a dict[str, Any], for a type checker.
     Raises ConfigError, a ValueError of one line, before anything is trained.

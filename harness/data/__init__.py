@@ -11,4 +11,4 @@ from harness.data.loaders import DATASETS, EXTENSION
 from harness.data.parts import check_parts
 from harness.data.preparation import column_table
 from harness.data.recipe import Recipe, recipe
-from harness.data.splits import Examples, Splits, loss_for, n_inputs_of, n_outputs_of, n_train_of, split, split_each
+from harness.data.splits import Examples, Splits, loss_for, n_inputs_of, n_outputs_of, n_train_of, split_each

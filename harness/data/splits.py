@@ -45,13 +45,6 @@ class Splits:
     target_scaler: Any = None
 
 
-def split(
-    dataset: Dataset, validation_fraction: float, test_fraction: float, seed: np.random.SeedSequence, dtype: DTypeLike
-) -> Splits:
-    """The one of `split_each` for this seed."""
-    return next(split_each(dataset, validation_fraction, test_fraction, [seed], dtype))
-
-
 def split_each(
     dataset: Dataset,
     validation_fraction: float,

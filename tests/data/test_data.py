@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from harness.config.schema import ConfigError, DatasetConfig
 from harness.data.datasets import Dataset, load
 from harness.data.files import read_file
-from harness.data.splits import Splits, loss_for, n_outputs_of, n_train_of, split
+from harness.data.splits import Splits, loss_for, n_outputs_of, n_train_of
+from tests.splits import split
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 SEED = np.random.SeedSequence(7)

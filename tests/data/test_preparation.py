@@ -25,7 +25,8 @@ from harness.data.datasets import in_memory, load
 from harness.data.inputs import TableOptions, prepared_width
 from harness.data.parts import check_parts
 from harness.data.preparation import column_table
-from harness.data.splits import Splits, n_inputs_of, split
+from harness.data.splits import Splits, n_inputs_of
+from tests.splits import split
 
 SEED = np.random.SeedSequence(7)
 N = 120

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.data import TableOptions, in_memory, recipe, split
+from harness.data import TableOptions, in_memory, recipe
 from harness.store import network_model
+from tests.splits import split
 
 SEED = np.random.SeedSequence(3)
 N = 300
