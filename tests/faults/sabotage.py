@@ -52,18 +52,29 @@ def in_the_answer() -> None:
 
 def in_logging() -> None:
     """MLflow's client raises what no store says, at the first points of the cell of B=16."""
+    broken_runs = set()
+
+    def check(run_id, items):
+        if any(param.key == "batch_size" and param.value == "16" for param in items.get("params", ())):
+            broken_runs.add(run_id)
+        if run_id in broken_runs and items.get("metrics"):
+            raise RuntimeError(MESSAGE)
+
+    _before_items(check)
+
+
+def _before_items(check: Callable[[str, dict[str, list]], None]) -> None:
+    """Have each call of the client that takes a run's points, parameters and tags checked before it is made."""
     from harness.store.client import Client
 
-    log_batch, broken_runs = Client.log_batch, set()
+    def checked(method: Callable) -> Callable:
+        def call(client, run_id, *folders, **items):
+            check(run_id, items)
+            return method(client, run_id, *folders, **items)
 
-    def broken(client, run_id, metrics=(), params=(), tags=(), **options):
-        if any(param.key == "batch_size" and param.value == "16" for param in params):
-            broken_runs.add(run_id)
-        if run_id in broken_runs and metrics:
-            raise RuntimeError(MESSAGE)
-        return log_batch(client, run_id, metrics, params, tags, **options)
+        return call
 
-    Client.log_batch = broken
+    Client.log_batch, Client.log_whole = checked(Client.log_batch), checked(Client.log_whole)
 
 
 def by_exit() -> None:
@@ -210,6 +221,7 @@ class StruckAtCall:
     CHANGES = (
         "create_run",
         "log_batch",
+        "log_whole",
         "log_artifact",
         "log_artifacts",
         "log_inputs",
@@ -258,16 +270,11 @@ class Refusing:
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import ErrorCode
 
-        from harness.store.client import Client
-
-        log_batch = Client.log_batch
-
-        def refusing(client, run_id, **words):
-            if self.until_gone.exists() and words.get(self.argument):
+        def check(run_id, items):
+            if self.until_gone.exists() and items.get(self.argument):
                 raise MlflowException(self.message, error_code=ErrorCode.Value(self.code))
-            return log_batch(client, run_id, **words)
 
-        Client.log_batch = refusing
+        _before_items(check)
 
 
 def without_files() -> None:
