@@ -109,10 +109,10 @@ def rerun_beside(trial: Trial) -> Tally:
         time.sleep(trial.rng.choice([0.0, trial.rng.uniform(0, 1.0)]))
     _all_end(trial, commands)
     _all_complete(trial, 2)
-    tally, records = trial.again(), trial.records()
-    for runs in records.finished().values():
+    tally = trial.again()
+    for runs in trial.after.finished().values():
         tally.duplicates -= len(runs) - 1  # two trainings of a cell are what rerun=all is for
-        counts = [run for run in runs if f"sweep.{records.parents[-1].run_id}" in run.tags]
+        counts = [run for run in runs if f"sweep.{trial.after.parents[-1].run_id}" in run.tags]
         tally.complaints += [] if counts == [runs[-1]] else ["the newest run of a cell does not count"]
     return tally
 

@@ -175,7 +175,7 @@ class Trial:
 
     def compared(self, answered: str = "") -> Tally:
         """answered: how the id of the sweep begins whose answer was told, if that is not the last one's."""
-        after = self.records()
+        self.after = after = self.records()
         if answered:
             own = next(run_id for run_id in after.runs if run_id.startswith(answered))
             after.runs[own] = after.runs.pop(own)  # as the last one
