@@ -53,13 +53,13 @@ class Composed(NamedTuple):
 def compose_cells(words: Sequence[str]) -> Composed:
     """The configuration of every cell that the command line asks for. Raises ConfigError."""
     session = Session(words)
-    base = session.load(RunMode.MULTIRUN)
+    base = session.base
     multirun = session.multirun or base.hydra.mode == RunMode.MULTIRUN
     check_nodes(base, multirun)
     if not multirun:
         check_swept(base)
         check_single(session)
-        config = to_config(base)
+        config = to_config(copy.deepcopy(base))
         _check_threads([config])
         return Composed(session, [(config, [])], False, Launcher())
     launcher = _launcher(base)

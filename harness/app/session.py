@@ -5,7 +5,7 @@ import os
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -160,6 +160,11 @@ class Session:
         hydra.initialize_config_dir(str(shipped("conf")), job_name="harness", **BEHAVIOUR)
         self.loader, running.hydra = running.config_loader(), outer
 
+    @cached_property
+    def base(self) -> DictConfig:
+        """The configuration of a sweep before the words of its cells. Raises ConfigError."""
+        return self.load(RunMode.MULTIRUN)
+
     def load(self, mode: RunMode, more: Sequence[str] = ()) -> DictConfig:
         """The configuration with all overrides but those that list several values. Raises ConfigError."""
         with warnings.catch_warnings():
@@ -192,7 +197,7 @@ class Session:
 
     def launch(self, tasks: Sequence[Task], run: Callable[[Sequence[Callable[[], Any]]], list[Any]]) -> list[Any]:
         """Let `run` call tasks, each as a job of Hydra's, here or elsewhere; returns or raises what they do."""
-        config = self.load(RunMode.MULTIRUN)
+        config = copy.deepcopy(self.base)
         context = _context(self.loader, config)
         context.callbacks.on_multirun_start(config=config, config_name="config")
         folder = config.hydra.sweep.dir = str(config.hydra.sweep.dir)  # which has the time in its name

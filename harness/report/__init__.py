@@ -6,7 +6,7 @@ The home of matplotlib. May import `analysis` and the rooms before it; computes 
 from harness.report.curves import BASELINES, cell_figures
 from harness.report.findings import finding_figures
 from harness.report.headlines import headlines
-from harness.report.layout import log_axis, png, save
+from harness.report.layout import log_axis, png, save, shrunk
 from harness.report.markdown import (
     about_data,
     bounds,

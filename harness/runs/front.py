@@ -8,12 +8,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from harness.report import png, shortened
+from harness.report import shortened, shrunk
 from harness.runs.kept import load_dataset
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from harness.analysis import SweepData
     from harness.runs.grid import GridCell
     from harness.store import RunWriter, Store
@@ -29,11 +27,11 @@ GUIDE = (
 )
 
 
-def draw(folder: Path, drawn: "Mapping[str, Figure]") -> None:
-    """The main figure as small as a note needs it; MLflow shows pictures in their own size."""
-    main = next((title for title in drawn if title.startswith(("claim", MAIN))), next(iter(drawn), None))
+def draw(folder: Path, pictures: Mapping[str, bytes]) -> None:
+    """The main picture of a sweep as small as a note needs it; MLflow shows pictures in their own size."""
+    main = next((title for title in pictures if title.startswith(("claim", MAIN))), next(iter(pictures), None))
     if main is not None:
-        (folder / PICTURE).write_bytes(png(drawn[main], PIXELS))
+        (folder / PICTURE).write_bytes(shrunk(pictures[main], PIXELS))
 
 
 def illustrated(words: str, picture: bool, store: "Store", sweep: str) -> str:

@@ -207,7 +207,7 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
             (folder / "figures").mkdir()
             for title, name in files.items():
                 (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
-            front.draw(folder, drawn)
+            front.draw(folder, pictures)
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(page(data, found, words, pictures, store.ui.run_link), encoding="utf8")
             answered.write_words(folder, told)
