@@ -52,7 +52,7 @@ def test_a_page_has_all_its_parts_and_the_index_names_it(name):
     assert f"]({name}.md)" in PAGES["index"]
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", CONCEPTS)
 def test_the_example_of_a_page_prints_what_it_says(name, capsys, tmp_path, monkeypatch):
     """Its lines that begin with # are printed, in this order; others (times of this machine) may come between."""

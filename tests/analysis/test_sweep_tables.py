@@ -61,6 +61,7 @@ def comparable(one: dict[str, Any], other: dict[str, Any], cells: list[dict[str,
 
 
 @given(cells=SWEEPS | st.builds(cells_of, GRIDS, VALUES))
+@pytest.mark.slow
 def test_labels_are_unique_and_settings_are_what_the_configuration_says(cells):
     assert len(set(labels(cells))) == len(cells)
     found = [family.setting for family in families(cells)]

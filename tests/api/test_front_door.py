@@ -42,6 +42,7 @@ def test_the_kernel_loads_nothing_but_numpy():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_training_loads_neither_mlflow_nor_matplotlib():
     code = (
         "import sys, harness; harness.train('iris', epochs=1, seeds=1);"

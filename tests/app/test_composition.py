@@ -406,6 +406,7 @@ def test_a_command_line_pairs_values_by_interpolation():
     assert [(c.batch_size, c.learning_rate) for c in cells] == [(1, 1.0), (8, 8.0)]
 
 
+@pytest.mark.slow
 def test_a_small_form_replaces_what_it_names():
     small = compose_cells(["-m", "experiment=three_methods", "size=small"]).cells
     assert len(small) < len(compose("experiment=three_methods")[0])

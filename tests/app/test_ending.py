@@ -154,6 +154,7 @@ def test_json_tells_what_is_refused(project, words, code, key, says):
     assert told["meaning"] == "refused: nothing was done"
 
 
+@pytest.mark.slow
 def test_json_of_a_dry_run_is_the_plan(project):
     _, told = as_json(project, "-m", *TINY, "dry_run=true")
     assert told["plan"][-1].startswith("2 cells, 0 done, about ")

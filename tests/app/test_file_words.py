@@ -38,7 +38,7 @@ def advice(*words: str) -> str:
     return found[-1].removesuffix(",")
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", [*AWKWARD, "/tmp/x.csv", "x.csv"])
 def test_a_path_in_place_of_a_dataset(path):
     typed = advice(f"dataset={path}")

@@ -42,6 +42,7 @@ def answers(first, folder):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
+@pytest.mark.slow
 def test_the_command_has_one_process_that_imports_for_all_workers(tmp_path):
     parents, own, threads = answers("import harness.__main__", tmp_path)
     assert len(parents.split()) == 1
@@ -49,12 +50,14 @@ def test_the_command_has_one_process_that_imports_for_all_workers(tmp_path):
     assert threads == "1"  # a process that has more should not fork
 
 
+@pytest.mark.slow
 def test_those_of_another_program_are_its_own_and_import_for_themselves(tmp_path):
     """Its main module, which may not be made for it, is not run again."""
     parents, own, _ = answers("import harness", tmp_path)
     assert parents == own
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_long_name_leaves_them_to_joblib(tmp_path):
     """The address of the fork server, which lies there, may have 107 letters."""
     (long := tmp_path / ("x" * 120)).mkdir()
@@ -63,6 +66,7 @@ def test_a_folder_of_a_long_name_leaves_them_to_joblib(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
+@pytest.mark.slow
 def test_files_of_the_current_folder_are_no_modules_of_the_workers(tmp_path):
     """As they are none of the command's, which a script begins."""
     (folder := tmp_path / "project").mkdir()
@@ -80,6 +84,7 @@ def test_files_of_the_current_folder_are_no_modules_of_the_workers(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.sample(1)
 def test_it_ends_with_the_command_while_it_imports_and_says_nothing(tmp_path, number):
     words = ["-m", "harness", "-m", "batch_size=8,16", "hydra/launcher=joblib"]
     command = subprocess.Popen(

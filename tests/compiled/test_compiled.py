@@ -81,7 +81,7 @@ def assert_same_but_for_rounding(make_stack, tolerance: float = 1e-10, **cell) -
     assert (np.abs(vectorized - start).max(axis=1) > 1e-3 * scale).all()
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
@@ -211,7 +211,7 @@ def test_survivors_do_not_notice_that_others_diverged(make_stack, own_data):
     assert [own[-1][-1] for own, _ in stack.values()] == 2 * [Outcome.COMPLETED, Outcome.DIVERGED] + [Outcome.COMPLETED]
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("batch_size", [1, 7])
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh"])

@@ -44,7 +44,7 @@ def costs(loss, z, n, width, y, y_at, K, quality):
     return functions.costs(loss, z, n, width, y, y_at, K, quality)
 
 
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("own_data", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -59,6 +59,7 @@ def test_costs_and_scores_are_those_of_the_vectorized_engine(
         np.testing.assert_allclose(own, vectorized, rtol=TOLERANCE[dtype], atol=0)
 
 
+@pytest.mark.slow
 def test_wide_layers(draw_examples, draw_network):
     network, (X, Y) = draw_network(SOFTMAX, (200, 100), "sigmoid"), draw_examples(SOFTMAX, N)
     np.testing.assert_allclose(compiled_evaluation(network, X, Y), evaluate(network, X, Y), rtol=1e-12)

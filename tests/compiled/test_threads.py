@@ -28,6 +28,7 @@ def test_blas_has_those_that_no_replica_has(engine, of_blas):
         assert {library["num_threads"] for library in libraries} == {of_blas}
 
 
+@pytest.mark.slow
 def test_threads_are_started_once_for_many_short_calls(monkeypatch):
     alone, together = cell("compiled").stacks()
     started, start = [], Thread.start

@@ -155,6 +155,7 @@ def test_where_nothing_can_be_written_all_is_made(monkeypatch, tmp_path):
     assert first == second
 
 
+@pytest.mark.slow
 def test_a_second_command_does_not_import_scikit_learn(tmp_path):
     code = (
         "import sys; from harness.config import kept; from pathlib import Path; kept.FOLDER = Path(sys.argv[1]);"

@@ -160,6 +160,7 @@ def test_the_name_of_an_openml_dataset_is_no_path(name):
 # Configurations from a store.
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("target", "arguments"),
     [

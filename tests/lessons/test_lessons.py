@@ -75,6 +75,7 @@ class TestLesson2:
             path.append((w, b))
         np.testing.assert_allclose(course.flat[:, 0], np.array(path)[course.updates], rtol=1e-9)
 
+    @pytest.mark.slow
     def test_the_answer_on_the_clocks_is_what_the_text_says(self, names):
         reached = names(2)["reached"]
         assert names(2)["ahead"]["epochs"] == 1
@@ -117,6 +118,7 @@ class TestLesson4:
     def test_sum_and_mean_have_the_same_curves(self, names):
         assert names(4)["same"] == 0
 
+    @pytest.mark.sample(1)
     @pytest.mark.parametrize("data", ["rings", "moons", "line"])
     def test_the_best_rate_rises_for_the_mean_and_not_for_the_sum(self, names, data):
         names(4)
@@ -146,6 +148,7 @@ class TestLesson5:
         assert names(5)["difference"] == 0
         assert len(names(5)["by_hand"]) == len(names(5)["cells"]) == 18
 
+    @pytest.mark.slow
     def test_the_figure_over_lr_mean_puts_the_sum_where_the_mean_is(self, names):
         cells = names(5)["cells"]
         at_one = cells[cells["batch_size"] == 1].set_index(["lr_mean", "reduction"])["score"].unstack()

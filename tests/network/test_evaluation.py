@@ -71,6 +71,7 @@ def test_every_engine_gives_the_r2_of_scikit_learn_without_a_warning(draw_exampl
     assert np.isnan(alone).all()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("loss", "n_classes"), [("sigmoid_cross_entropy", 2), ("softmax_cross_entropy", None)])
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 40))
 def test_balanced_accuracy_and_baseline_as_in_scikit_learn(draw_examples, draw_network, loss, n_classes, seed, n):

@@ -23,6 +23,7 @@ VARIED = {
 }
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("varied", VARIED)
 def test_what_was_kept_is_what_bokeh_makes(tmp_path, monkeypatch, varied):
     monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")

@@ -54,6 +54,7 @@ class Parts(HTMLParser):
             (self.followed if tag == "a" else self.loaded).append(given["href"])
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing():
     parts = Parts()
     parts.feed(report(*grid(best_in_the_middle), pictures=True))

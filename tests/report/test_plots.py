@@ -80,6 +80,7 @@ def test_a_cells_curves_show_train_validation_and_the_score(score, name):
     assert left.get_xlabel() == right.get_xlabel() == "epochs"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("score", "says"), [("validation_accuracy", "always the most frequent class"), ("validation_r2", "always the mean")]
 )

@@ -37,6 +37,7 @@ def test_finished_cells_are_found_and_the_grid_is_whole(project):
     assert parent.data.tags["cells_found_finished"] == "1"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_answered_tells_its_answer_and_has_no_second_parent(project):
     words = ("-m", "batch_size=16,32", *SMALL)
     _, first = project.run(*words)
@@ -82,7 +83,7 @@ def _changed(project, name, text):
     path.unlink() if text is None else path.write_text(text)
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", OTHERWISE)
 def test_it_is_answered_again_where_the_answer_may_be_another(project, monkeypatch, how):
     words = ["-m", "batch_size=16,32", *SMALL]

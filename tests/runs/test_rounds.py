@@ -37,6 +37,7 @@ def test_what_is_resolved_gets_no_more_replicas(project):
     assert sweep.data.tags["looks"] == "10 20 40"
 
 
+@pytest.mark.slow
 def test_what_is_unresolved_gets_more_up_to_the_bound(project):
     code, said = project.run("-m", *ALIKE, *SMALL, "seeds_at_most=20")
     assert code == 0

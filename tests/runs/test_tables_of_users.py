@@ -44,6 +44,7 @@ def note_of(run):
     return run.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.slow
 def test_a_table_of_all_kinds_trains_and_everything_done_is_said_and_recorded(project, tmp_path):
     passengers().to_parquet(tmp_path / "passengers.parquet")
     code, said = project.run("-m", "batch_size=16,64", f"dataset.load.path={tmp_path / 'passengers.parquet'}", *TINY)

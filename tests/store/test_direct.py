@@ -54,6 +54,7 @@ BATCH = st.tuples(
 
 @given(batches=st.lists(BATCH, max_size=4), again=st.booleans())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_a_run_reads_as_if_mlflow_had_written_it(uri, batches, again):
     ours, theirs, bulk = MlflowClient(uri), MlflowClient(uri), Direct.of(uri)
     own, other = new_run(ours), new_run(theirs)
@@ -161,6 +162,7 @@ CONTEXT = [InputTag("mlflow.data.context", "training")]
 
 @given(st.text("aé/", min_size=1, max_size=9), TAGS, DATA, st.sampled_from(["FINISHED", "KILLED"]))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_a_run_begins_has_data_and_ends_as_mlflow_would_have_it(uri, name, tags, data, status):
     theirs, direct = MlflowClient(uri), Direct.of(uri)
     experiment = theirs.get_experiment_by_name("here").experiment_id
@@ -204,6 +206,7 @@ def test_what_mlflow_refuses_of_a_run_and_its_data_is_left_to_it(uri, folder):
         assert not direct.end(run, "FINISHED", 1)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("in_place", [False, True])
 def test_a_database_that_was_replaced_is_written_to(tmp_path, in_place):
     """As by a backup that is put back, under the same name or into the same file."""

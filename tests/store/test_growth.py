@@ -34,6 +34,7 @@ def steps(monkeypatch):
     return steps
 
 
+@pytest.mark.slow
 def test_a_cell_costs_the_same_beside_many_as_beside_few(tmp_path, steps):
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.create_experiment("here", f"{tmp_path}/runs")

@@ -206,6 +206,7 @@ for journal in Journal.abandoned(root):
 """
 
 
+@pytest.mark.slow
 def test_several_processes_never_deliver_the_same_journal(tmp_path):
     for number in range(12):
         journal = Journal.create(tmp_path / "undelivered")

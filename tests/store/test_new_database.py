@@ -57,6 +57,7 @@ def no_migrations(monkeypatch):
     monkeypatch.setattr(sqlalchemy_store.mlflow.store.db.utils, "_initialize_tables", refuse)
 
 
+@pytest.mark.slow
 def test_a_copy_is_what_mlflow_makes(tmp_path, kept, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     theirs = made(tmp_path / "first" / "mlflow.db")
@@ -77,6 +78,7 @@ def test_a_store_that_is_there_is_left_alone(tmp_path, no_migrations):
     assert file.read_bytes() == b"no database"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("what", ["cut", "empty", "text", "folder"])
 def test_a_copy_that_cannot_be_used_is_made_anew_by_mlflow(tmp_path, kept, monkeypatch, what):
     theirs = made(tmp_path / "first" / "mlflow.db")
@@ -91,6 +93,7 @@ def test_a_copy_that_cannot_be_used_is_made_anew_by_mlflow(tmp_path, kept, monke
     assert what == "folder" or names(bad) == wanted
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_kept_mlflow_makes_it(tmp_path, kept):
     kept.rmdir()
     kept.write_bytes(b"in the way")
@@ -105,6 +108,7 @@ def test_a_copy_of_another_version_is_replaced(tmp_path, kept, monkeypatch):
     assert list(kept.iterdir()) != [keeping.kept_place("store.db", *new_database._versions())]
 
 
+@pytest.mark.slow
 def test_a_store_to_which_somebody_has_written_meanwhile_is_not_kept(tmp_path, kept):
     file = tmp_path / "mlflow.db"
     with made_in_a_moment(file):

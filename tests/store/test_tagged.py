@@ -43,6 +43,7 @@ RUNS = st.lists(st.tuples(TEXTS, st.sampled_from(["here", "elsewhere"]), st.inte
 
 @given(runs=RUNS, wanted=st.sets(TEXTS))
 @settings(max_examples=25, deadline=None)
+@pytest.mark.slow
 def test_the_runs_are_those_of_mlflows_search(client, runs, wanted):
     tagged = Tagged.of(client.tracking_uri)
     for text, experiment, start, deleted in runs:
