@@ -12,7 +12,7 @@ import numpy as np
 from harness.analysis import Answer, SweepData, answer
 from harness.config import Config
 from harness.network import Array
-from harness.report import figures, note, own_figures, png
+from harness.report import figures, note, own_figures, pngs
 from harness.runs import cell_tables, find_run, load_runs, weights
 from harness.store import Store, read_run
 from harness.training import tables
@@ -110,7 +110,7 @@ class Figures(dict[str, "Figure"]):
         from base64 import b64encode
         from html import escape
 
-        pictures = {escape(name): b64encode(png(figure)).decode() for name, figure in self.items()}
+        pictures = {escape(name): b64encode(picture).decode() for name, picture in pngs(self).items()}
         return "\n".join(f'<img alt="{name}" src="data:image/png;base64,{data}">' for name, data in pictures.items())
 
 

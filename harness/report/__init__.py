@@ -4,9 +4,10 @@ The home of matplotlib. May import `analysis` and the rooms before it; computes 
 """
 
 from harness.report.curves import BASELINES, cell_figures
+from harness.report.encoding import png, pngs, save, shrunk
 from harness.report.findings import finding_figures
 from harness.report.headlines import headlines
-from harness.report.layout import log_axis, png, save, shrunk
+from harness.report.layout import log_axis
 from harness.report.markdown import (
     about_data,
     bounds,

@@ -4,10 +4,8 @@ Places are computed in inches from the lengths of texts: matplotlib's layout eng
 1.6 times as long. Figures are made without pyplot, so they need no display and leave no state behind.
 """
 
-import io
 import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -165,37 +163,3 @@ def batch_axis(axes: "Axes", sizes: Iterable[float]) -> None:
     log_axis(axes, "x", log_limits([sizes], 0.06, 0.06))
     value_ticks(axes, "x", sizes)
     axes.set_xlabel("batch size (examples)")
-
-
-def png(figure: "Figure") -> bytes:
-    """The figure as a file; packed quickly rather than tightly, a sixth larger."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", pil_kwargs={"compress_level": 1})
-    return stream.getvalue()
-
-
-def shrunk(picture: bytes, pixels: int) -> bytes:
-    """A PNG so many pixels wide, or as it is if it is narrower."""
-    from PIL import Image
-
-    stream, image = io.BytesIO(), Image.open(io.BytesIO(picture)).convert("RGB")
-    image.thumbnail((pixels, image.height), Image.Resampling.LANCZOS)
-    image.save(stream, "png")
-    return stream.getvalue()
-
-
-def packed(picture: bytes) -> bytes:
-    """A PNG as a WebP of a fifth of its bytes: 64 colours, and these without loss."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(64, Image.Quantize.FASTOCTREE).convert("RGB")
-    few.save(stream, "webp", lossless=True, method=2)
-    return stream.getvalue()
-
-
-def save(figures: dict[str, "Figure"], folder: Path) -> None:
-    """Write each figure to NAME.png."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        (folder / f"{name}.png").write_bytes(png(figure))

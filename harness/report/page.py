@@ -18,8 +18,8 @@ from harness.report import mattered
 from harness.report.cells_table import cells_table
 from harness.report.chart_data import chart_data
 from harness.report.charts import charts, javascript
+from harness.report.encoding import webps
 from harness.report.headlines import best_rates, headlines
-from harness.report.layout import packed
 from harness.report.markdown import rendered
 from harness.report.notes import MOST_RATES
 from harness.report.parallel import MOST_LINES
@@ -27,7 +27,7 @@ from harness.report.tiles import tiles
 
 MOST_SENTENCES = 6  # on the first screen
 Link = Callable[[str], str]  # a run's id -> the address of its page
-Pictures = Mapping[str, bytes]  # PNG files by the names of their figures
+Pictures = Mapping[str, bytes]  # files by the names of their figures
 CURVES, SLICE, MATTERED, CELLS = "Curves", "Cost over learning rate", "What mattered", "All cells"
 PARALLEL = "All keys at once"
 MOST_OPEN = 12  # cells whose table is not folded
@@ -69,11 +69,12 @@ LOCK = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri '
 
 
 def page(data: SweepData, found: Answer, words: str, pictures: Pictures, link: Link) -> str:
-    """words: the note."""
+    """words: the note. pictures: PNG files."""
     head, *parts = words.split("\n### ")
     sections = {title.strip(): text for title, _, text in (part.partition("\n") for part in parts)}
     sections.pop(CELLS, None)
     script, places = charts(data.finished) if len(data.finished) else ("", {})
+    pictures = webps(pictures)
     static = {place: _figures(pictures, prefix) for place, prefix in PLACES.items()}
     own = static | {MATTERED: mattered.bars(found)}
     shown = {
@@ -132,15 +133,15 @@ def _chart(name: str, places: Mapping[str, str], static: str) -> str:
 
 
 def _figures(pictures: Pictures, prefix: str = "") -> str:
-    return "".join(_figure(name, png) for name, png in pictures.items() if name.startswith(prefix))
+    return "".join(_figure(name, picture) for name, picture in pictures.items() if name.startswith(prefix))
 
 
 def _others(pictures: Pictures) -> Pictures:
-    return {name: png for name, png in pictures.items() if not name.startswith(tuple(PLACES.values()))}
+    return {name: picture for name, picture in pictures.items() if not name.startswith(tuple(PLACES.values()))}
 
 
-def _figure(name: str, png: bytes) -> str:
-    data = base64.b64encode(packed(png)).decode("ascii")
+def _figure(name: str, webp: bytes) -> str:
+    data = base64.b64encode(webp).decode("ascii")
     return f'<figure><img alt="{escape(visible(name))}" src="data:image/webp;base64,{data}"></figure>'
 
 

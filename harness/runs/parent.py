@@ -24,7 +24,7 @@ from harness.report import (
     note,
     own_figures,
     page,
-    png,
+    pngs,
     score_sentences,
 )  # fmt: skip
 from harness.runs import answered, front, studies
@@ -200,7 +200,7 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
     said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
     told = Told(said, data, found, judgement)
     drawn |= own_figures(data, found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr))
-    pictures = {title: png(figure) for title, figure in drawn.items()}
+    pictures = pngs(drawn)
     files = file_names(list(pictures))
     with store.attach(sweep) as parent:
         with parent.files() as folder:

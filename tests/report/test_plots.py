@@ -156,7 +156,7 @@ FRESH = """
 import sys
 from pathlib import Path
 from harness.report import curves
-from harness.report.layout import save
+from harness.report.encoding import save
 from tests.report.test_plots import BATCHES, history
 save(curves.cell_figures(history([[2, 1]]), BATCHES, "title"), Path(sys.argv[1]))
 print("matplotlib.pyplot" in sys.modules)
