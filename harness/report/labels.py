@@ -103,12 +103,12 @@ def end_labels(axes: "Axes", ends: Sequence[End], right_of: float = 0.0) -> None
 
 
 def spread(places: "np.ndarray", gap: float, low: float, high: float) -> "np.ndarray":
-    """The places, moved as little as possible (sum of squares), `gap` apart in the same order, from low to high.
+    """The places, `gap` apart in the same order, from low to high; the largest move is as small as possible.
 
     They lie beyond `high` where they have no room.
     """
-    from scipy.optimize import isotonic_regression
-
     order, steps = np.argsort(places, kind="stable"), gap * np.arange(len(places))
-    apart = isotonic_regression(places[order] - steps).x.clip(low, max(low, high - steps[-1])) + steps
+    free = places[order] - steps  # which may be equal, and have to rise: between what pushes up and what pushes down
+    pushed = np.maximum.accumulate(free), np.minimum.accumulate(free[::-1])[::-1]
+    apart = np.mean(pushed, axis=0).clip(low, max(low, high - steps[-1])) + steps
     return apart[np.argsort(order, kind="stable")]

@@ -117,15 +117,15 @@ def overhead_split(timed: "pd.DataFrame") -> Split | None:
 
     None for a single batch size, which cannot tell the two apart.
     """
-    from scipy.optimize import nnls
-
     medians = timed.groupby("batch_size")["time/update_us"].median()
     if len(medians) < 2:
         return None
     sizes, times = medians.index.to_numpy(float), medians.to_numpy(float)
     columns = np.stack([1 / times, sizes / times], axis=1)
-    (a, b), _ = nnls(columns, np.ones(len(times)))
-    return float(a), float(b)
+    found = np.linalg.lstsq(columns, np.ones(len(times)), rcond=None)[0]
+    if found.min() < 0:  # the other one alone: its least squares
+        found = (found > 0) * columns.sum(axis=0) / (columns**2).sum(axis=0)
+    return float(found[0]), float(found[1])
 
 
 def _key(name: str, split: Split | None, colour: Any, mark: str) -> Any:

@@ -66,8 +66,10 @@ def test_labels_are_spread_as_little_as_possible(places):
     assert -1e-9 <= moved.min() <= moved.max() <= 1 + 1e-9
     order = np.argsort(places, kind="stable")
     assert list(np.argsort(moved, kind="stable")) == list(order)
-    if np.diff(places[order]).min(initial=1) >= gap:
-        assert moved == pytest.approx(places)
+    free = places[order] - gap * np.arange(len(places))
+    against = [max(0.0, before - after) / 2 for before, after in itertools.combinations(free, 2)]
+    least = max([*against, -free.min(), free.max() - (1 - gap * (len(places) - 1))])  # no order moves all by less
+    assert np.abs(moved - places).max() <= max(least, 0) + 1e-9
 
 
 @pytest.mark.sample(1)

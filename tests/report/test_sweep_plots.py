@@ -6,8 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.collections import PolyCollection
 from matplotlib.text import Text
+from scipy.optimize import nnls
 
 from harness.analysis import SweepData
 from harness.report import clocks as clock_plots
@@ -501,6 +504,16 @@ def test_neither_part_of_the_split_is_negative(times, split):
     assert min(found) >= 0
     for got, wanted in zip(found, split or (None, 0), strict=True):
         assert wanted is None or got == pytest.approx(wanted, abs=1e-9)
+
+
+@given(st.lists(st.floats(1e-2, 1e4), min_size=2, max_size=6))
+def test_the_split_is_the_least_squares_of_scipy(times):
+    sizes = 2 ** np.arange(len(times))
+    found = sweep_figures.overhead_split(pd.DataFrame({"batch_size": sizes, "time/update_us": times}))
+    columns = np.stack([1 / np.array(times), sizes / times], axis=1)
+    _, error = nnls(columns, np.ones(len(times)))
+    assert min(found) >= 0
+    assert np.linalg.norm(columns @ found - 1) == pytest.approx(error, rel=1e-6, abs=1e-9)
 
 
 def test_one_batch_size_has_points_only():
