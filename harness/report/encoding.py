@@ -71,7 +71,7 @@ def _packed(image: "Image", dpi: float) -> bytes:
 
 
 def _webp(picture: bytes) -> bytes:
-    from PIL import Image
+    from PIL import Image, WebPImagePlugin  # noqa: F401 - or else all of Pillow's formats are imported for this one
 
     stream = io.BytesIO()
     few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).convert("RGB")
