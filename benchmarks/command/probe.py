@@ -41,7 +41,7 @@ PHASES = {
     "harness.store.provenance": {"environment": "provenance", "uncommitted_diff": "provenance"},
     "harness.training.identity": {"signature": "provenance"},
     "harness.runs.parent": {"write_answer": "report", "figures": "report: figures"},
-    "harness.report.layout": {"png": "drawing"},
+    "harness.report.encoding": {"pngs": "drawing"},
     "harness.runs.loading": {"load_sweep": "report: reading"},
     "harness.analysis.answers": {"answer": "report: statistics"},
 }  # module -> function -> phase
