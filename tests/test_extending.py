@@ -270,15 +270,31 @@ def test_a_package_offers_an_extension_by_an_entry_point(tmp_path, monkeypatch):
         ACTIVATIONS["leaky_relu"]
 
 
+FIGURE = "from matplotlib.figure import Figure\n\n\ndef spread(data, answer):\n"
+
+
 @pytest.mark.slow
 @pytest.mark.drawn
-def test_a_figure_that_fails_costs_itself(folder, project):
-    (folder / "extensions" / "figures" / "spread.py").write_text("def spread(data, answer):\n    return 1 / 0\n")
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("    return 1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("    return 1\n", "TypeError: expected a matplotlib Figure or None, got int"),
+        ("    f = Figure()\n    f.suptitle('$\\\\nonsense$')\n    return f\n", "ValueError: "),  # while it is drawn
+        ("    return Figure(figsize=(0.001, 0.001))\n", "ValueError: "),
+        ("    return Figure(figsize=(3, 200))\n", ""),  # as large as it is
+    ],
+    ids=["raises", "no figure", "not to be drawn", "empty", "tall"],
+)
+def test_a_figure_that_fails_costs_itself(folder, project, body, why):
+    (folder / "extensions" / "figures" / "spread.py").write_text(FIGURE + body)
     own = type(project)(folder, "figure", project.capsys)
     code, said = own.run("-m", "dataset=iris", "batch_size=8,64", *SMALL)
     assert code == 0, said
-    assert "harness: the figure spread was left out: ZeroDivisionError: division by zero" in said
-    assert "report.html" in own.files(own.runs("sweep")[0])
+    assert f"harness: the figure spread was left out: {why}" in said if why else "left out" not in said
+    sweep = own.runs("sweep")[0]
+    assert "report.html" in own.files(sweep)
+    assert ("figures/spread.png" in own.files(sweep)) == (not why)
 
 
 def test_a_dataset_that_raises_is_refused_in_one_line(folder, project):

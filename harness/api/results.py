@@ -12,7 +12,7 @@ import numpy as np
 from harness.analysis import Answer, SweepData, answer
 from harness.config import Config
 from harness.network import Array
-from harness.report import figures, note, own_figures, pngs
+from harness.report import figures, note, own_figures, png, pngs
 from harness.runs import cell_tables, find_run, load_runs, weights
 from harness.store import Store, read_run
 from harness.training import tables
@@ -114,6 +114,12 @@ class Figures(dict[str, "Figure"]):
         return "\n".join(f'<img alt="{name}" src="data:image/png;base64,{data}">' for name, data in pictures.items())
 
 
+def _drawable(figure: "Figure") -> "Figure":
+    """The same. Raises what its drawing raises."""
+    png(figure)
+    return figure
+
+
 class Sweep:
     """A grid of cells after its training, or as a store holds it. Costs are means per example.
 
@@ -166,7 +172,7 @@ class Sweep:
 
     def figures(self) -> "dict[str, Figure]":
         """The figures that suit what the sweep varied, by name, as Figures of matplotlib."""
-        own = own_figures(self._data, self._answer, partial(warnings.warn, stacklevel=3))
+        own = own_figures(self._data, self._answer, partial(warnings.warn, stacklevel=3), _drawable)
         return Figures({**figures(self._data, self._answer), **own})
 
     def _table(self) -> "pd.DataFrame":

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 COLOURS, EFFORT = 64, 20  # of a picture in a page: at 80 of 100, it is a sixth smaller and takes twice as long
+LARGEST = 16_383  # pixels: the most that a WebP has on a side
+OPAQUE = 255
 
 
 def png(figure: "Figure") -> bytes:
@@ -73,7 +75,10 @@ def _packed(image: "Image", dpi: float) -> bytes:
 def _webp(picture: bytes) -> bytes:
     from PIL import Image, WebPImagePlugin  # noqa: F401 - or else all of Pillow's formats are imported for this one
 
-    stream = io.BytesIO()
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).convert("RGB")
+    stream, image = io.BytesIO(), Image.open(io.BytesIO(picture)).convert("RGBA")
+    image.thumbnail((LARGEST, LARGEST))
+    if image.getextrema()[3][0] < OPAQUE:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    few = image.convert("RGB").quantize(COLOURS, Image.Quantize.FASTOCTREE).convert("RGB")
     few.save(stream, "webp", lossless=True, method=2, quality=EFFORT)
     return stream.getvalue()

@@ -124,7 +124,7 @@ def log_axis(axes: "Axes", name: str, limits: tuple[float, float] | None = None)
     axes.set(**{f"{name}scale": "log"}, **({f"{name}lim": limits} if limits else {}))
     axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axis.get_view_interval()
-    narrow = name == "x" and columns_wide.get()  # room for half as many numbers
+    narrow = name == "x" and (columns_wide.get() or low <= 1e-4)  # room for half as many numbers; or they are long
     axis.set_major_locator(log_ticks(low, high * (high / low) if narrow else high))
     axis.set_major_formatter(plain)
     axis.set_minor_locator(NullLocator())

@@ -24,6 +24,7 @@ from harness.report import (
     note,
     own_figures,
     page,
+    png,
     pngs,
     score_sentences,
 )  # fmt: skip
@@ -199,8 +200,8 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
     drawn = (finding_figures(*judgement) if judgement else {}) | figures(data, found)
     said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
     told = Told(said, data, found, judgement)
-    drawn |= own_figures(data, found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr))
     pictures = pngs(drawn)
+    pictures |= own_figures(data, found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr), png)
     files = file_names(list(pictures))
     with store.attach(sweep) as parent:
         with parent.files() as folder:
@@ -219,6 +220,6 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
         parent.tags({answered.TAG: ""} if others else answered.tag(store, told))
         parent.table("cells.json", table)
         parent.points(front.metrics(data))
-        parent.tags(note_tags(front.illustrated(words, bool(drawn), store, sweep)))
+        parent.tags(note_tags(front.illustrated(words, bool(pictures), store, sweep)))
         parent.deliver(OUTAGE_SECONDS)
     return told

@@ -79,6 +79,18 @@ def test_the_answer_in_tables_words_and_pictures(small):
     assert drawn._repr_html_().count("data:image/png;base64,") == len(drawn)
 
 
+@pytest.mark.slow
+def test_a_figure_that_cannot_be_drawn_is_left_out_with_a_warning(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (folder := tmp_path / "extensions" / "figures").mkdir(parents=True)
+    body = "    figure = Figure()\n    figure.suptitle('$\\\\nonsense$')\n    return figure\n"
+    (folder / "odd.py").write_text(
+        f"from matplotlib.figure import Figure\n\n\ndef odd(data, answer):\n{body}", encoding="utf8"
+    )
+    with pytest.warns(UserWarning, match="the figure odd was left out: ValueError"):
+        assert "odd" not in small.figures()
+
+
 def test_seconds_come_in_blocks_that_differ_between_replicas(small):
     last = small.histories.groupby(["cell", "replica"])["train_seconds"].last().unstack()
     assert (last.nunique(axis=1) == 3).all()

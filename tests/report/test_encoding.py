@@ -75,6 +75,21 @@ def test_a_small_picture_is_the_large_one():
     np.testing.assert_array_equal(pixels(shrunk(large, 2000)), pixels(large))
 
 
+def test_a_page_is_white_below_what_is_transparent():
+    figure = a_figure(facecolor="none")
+    figure.axes[0].set_facecolor("none")
+    figure.axes[0].get_lines()[0].set_alpha(0.4)
+    own = pixels(webps({"a": png(figure)})["a"])
+    figure.set_facecolor("white")
+    assert np.abs(own.astype(int) - pixels(png(figure))).mean() < 1
+
+
+def test_a_page_has_the_largest_picture_that_it_can():
+    figure = a_figure(0.5, dpi=100)
+    figure.set_figheight(200)
+    assert pixels(webps({"a": png(figure)})["a"]).shape[:2] == (16383, 41)
+
+
 def test_a_page_has_few_colours_and_all_pixels():
     large = png(a_figure(8))
     own = pixels(webps({"a": large})["a"])
