@@ -10,7 +10,7 @@ from .servers import why_not
 
 # The same in all workers of a run: they have to collect the same tests.
 SEED = os.environ.get("PYTEST_XDIST_TESTRUNUID") or os.urandom(8).hex()
-MOST = 34  # of the kinds: all of them take a quarter of an hour on two idle cores, and `python -m tests.faults` tries them
+MOST = 34  # of the kinds: all of them, which `python -m tests.faults` tries, take a quarter of an hour
 
 
 @pytest.fixture(scope="session")
