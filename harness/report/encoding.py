@@ -53,7 +53,7 @@ def webps(pictures: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _drawn(figure: "Figure") -> "Image":
-    """Whatever the user's settings for files are. In a notebook the figure keeps its place to be shown."""
+    """Its pixels, which no setting of matplotlib for files changes; where the figure is shown, it stays shown."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

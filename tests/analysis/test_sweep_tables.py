@@ -60,8 +60,8 @@ def comparable(one: dict[str, Any], other: dict[str, Any], cells: list[dict[str,
     return follows or but(one, *KNOBS) == but(other, *KNOBS)
 
 
-@given(cells=SWEEPS | st.builds(cells_of, GRIDS, VALUES))
 @pytest.mark.slow
+@given(cells=SWEEPS | st.builds(cells_of, GRIDS, VALUES))
 def test_labels_are_unique_and_settings_are_what_the_configuration_says(cells):
     assert len(set(labels(cells))) == len(cells)
     found = [family.setting for family in families(cells)]

@@ -41,8 +41,8 @@ def answers(first, folder):
     return parents, own, threads
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
 def test_the_command_has_one_process_that_imports_for_all_workers(tmp_path):
     parents, own, threads = answers("import harness.__main__", tmp_path)
     assert len(parents.split()) == 1
@@ -65,8 +65,8 @@ def test_a_folder_of_a_long_name_leaves_them_to_joblib(tmp_path):
     assert parents == own
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
 def test_files_of_the_current_folder_are_no_modules_of_the_workers(tmp_path):
     """As they are none of the command's, which a script begins."""
     (folder := tmp_path / "project").mkdir()
@@ -82,9 +82,9 @@ def test_files_of_the_current_folder_are_no_modules_of_the_workers(tmp_path):
     assert done.returncode == 0
 
 
+@pytest.mark.sample(1)
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere libraries do not bear a fork")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-@pytest.mark.sample(1)
 def test_it_ends_with_the_command_while_it_imports_and_says_nothing(tmp_path, number):
     words = ["-m", "harness", "-m", "batch_size=8,16", "hydra/launcher=joblib"]
     command = subprocess.Popen(

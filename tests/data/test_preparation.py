@@ -159,9 +159,9 @@ def test_a_mixed_table_is_what_scikit_learn_makes_of_it_by_hand(kind, most):
     check_against_hand(table_of(kind), most)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.data())
-@pytest.mark.slow
 def test_any_mixed_table_is_what_scikit_learn_makes_of_it_by_hand(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     columns: dict[str, Any] = {}

@@ -15,6 +15,7 @@ from harness.analysis import Panel, Series
 from harness.report import cell_figures, style, sweep_figures
 from harness.report.findings import finding_figure
 from harness.report.labels import spread, value_ticks
+from harness.report.layout import log_axis, panels
 from harness.report.rates import rate_heatmaps, stability
 from harness.report.slices import slices
 from harness.report.targets import to_target
@@ -72,13 +73,24 @@ def test_labels_are_spread_as_little_as_possible(places):
     assert np.abs(moved - places).max() <= max(least, 0) + 1e-9
 
 
+@pytest.mark.parametrize("low", [1e-6, 2e-6, 1.4e-5, 1.1e-4, 4e-4, 0.02, 1, 30])
+def test_numbers_below_a_log_axis_do_not_overlap(low):
+    for factor in (4, 30, 400, 2900, 1e5):
+        figure, ((axes,),) = panels([["title"]], "title")
+        log_axis(axes, "x", (low, factor * low))
+        figure.draw_without_rendering()
+        shown = [text for text in axes.get_xticklabels() if axes.bbox.x0 - 1 <= text.get_window_extent().x1]
+        inside_limits = [t for t in shown if low <= t.get_position()[0] <= factor * low]
+        assert apart(inside_limits), (factor, [t.get_text() for t in inside_limits])
+
+
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("rate", [0.01, 1e-9], ids=["apart", "all at one cost"])
 def test_names_at_the_ends_of_lines_do_not_overlap_and_stay_beside_their_panel(rate):
     tables = sweep(sizes=(1, 2, 4, 8, 16, 64), rates=(rate,))
-    for figure, panels in ((clocks(tables)["digits"], (1, 3)), (slices_of(tables), (0, 1))):
+    for figure, shown in ((clocks(tables)["digits"], (1, 3)), (slices_of(tables), (0, 1))):
         figure.draw_without_rendering()
-        for axes in (figure.axes[i] for i in panels):
+        for axes in (figure.axes[i] for i in shown):
             names = axes.texts
             assert sorted(name.get_text() for name in names) == sorted(
                 f"B={size} {reduction}" for size in (1, 2, 4, 8, 16, 64) for reduction in ("sum", "mean")

@@ -601,9 +601,9 @@ VALID = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(field=st.sampled_from(sorted(RUN)), value=JSON)
-@pytest.mark.slow
 def test_any_field_is_taken_or_refused_in_one_line(field, value):
     said = refusal(lambda: checked_run({**VALID, field: value}))
     assert len(said.splitlines()) <= 1

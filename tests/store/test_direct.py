@@ -52,9 +52,9 @@ BATCH = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(batches=st.lists(BATCH, max_size=4), again=st.booleans())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.slow
 def test_a_run_reads_as_if_mlflow_had_written_it(uri, batches, again):
     ours, theirs, bulk = MlflowClient(uri), MlflowClient(uri), Direct.of(uri)
     own, other = new_run(ours), new_run(theirs)
@@ -160,9 +160,9 @@ DATA = st.lists(st.tuples(st.sampled_from(["iris", "digits"]), st.sampled_from([
 CONTEXT = [InputTag("mlflow.data.context", "training")]
 
 
+@pytest.mark.slow
 @given(st.text("aé/", min_size=1, max_size=9), TAGS, DATA, st.sampled_from(["FINISHED", "KILLED"]))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.slow
 def test_a_run_begins_has_data_and_ends_as_mlflow_would_have_it(uri, name, tags, data, status):
     theirs, direct = MlflowClient(uri), Direct.of(uri)
     experiment = theirs.get_experiment_by_name("here").experiment_id

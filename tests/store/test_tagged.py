@@ -41,9 +41,9 @@ def searched(client, texts):
 RUNS = st.lists(st.tuples(TEXTS, st.sampled_from(["here", "elsewhere"]), st.integers(1, 3), st.booleans()), max_size=4)
 
 
+@pytest.mark.slow
 @given(runs=RUNS, wanted=st.sets(TEXTS))
 @settings(max_examples=25, deadline=None)
-@pytest.mark.slow
 def test_the_runs_are_those_of_mlflows_search(client, runs, wanted):
     tagged = Tagged.of(client.tracking_uri)
     for text, experiment, start, deleted in runs:
