@@ -87,14 +87,15 @@ def test_files_of_the_current_folder_are_no_modules_of_the_workers(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_it_ends_with_the_command_while_it_imports_and_says_nothing(tmp_path, number):
     words = ["-m", "harness", "-m", "batch_size=8,16", "hydra/launcher=joblib"]
-    command = subprocess.Popen(
-        [sys.executable, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
-    while command.poll() is None and not (servers := children(command.pid, "forkserver")):
-        time.sleep(0.02)
-    time.sleep(0.3)  # in its imports
-    os.killpg(command.pid, number) if number == signal.SIGINT else command.kill()
-    said, complained = command.communicate(timeout=60)  # until nobody holds the pipes any more
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, *words], cwd=tmp_path, start_new_session=True, **pipes) as command:
+        while command.poll() is None and not (servers := children(command.pid, "forkserver")):
+            time.sleep(0.02)
+        if command.returncode is None:
+            time.sleep(0.3)  # in its imports
+            os.killpg(command.pid, number) if number == signal.SIGINT else command.kill()
+        said, complained = command.communicate(timeout=60)  # until nobody holds the pipes any more
+    assert servers, complained
     assert b"Traceback" not in said + complained
     assert not any(line_of(pid) for pid in servers)
 
