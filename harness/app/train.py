@@ -62,9 +62,16 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     recovery.recover(store, say)
     if rounds:
         rounds.refuse_other_looks(store)
-    cells = grid.look_up(rounds.first() if rounds else cells, store)
     for note in grid.data_notes(cells):
         say(f"data: {note}")
+    may_tell = composed.multirun and not (rounds or result.as_json or any(cell.config.dry_run for cell in cells))
+    if may_tell and (known := answered.earlier(cells, store)):
+        say(f"{len(cells)} of {len(cells)} cells trained ({len(cells)} found finished in the store)")
+        own = known.sweep[:8]
+        say(f"Answered before, by sweep {own} (`python -m harness report {own}` answers again)")
+        result.tell_again(store, known.sweep, known)
+        return 0
+    cells = grid.look_up(rounds.first() if rounds else cells, store)
     if warning := grid.unresolvable(cells, looks):
         say(warning)
     if any(cell.config.dry_run for cell in cells):
@@ -76,12 +83,6 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     if composed.multirun:
         if grid.missing(cells):
             composed.launcher.start()
-        elif not (rounds or result.as_json) and (known := answered.earlier(cells, store)):
-            say(f"{len(cells)} of {len(cells)} cells trained ({len(cells)} found finished in the store)")
-            own = known.sweep[:8]
-            say(f"Answered before, by sweep {own} (`python -m harness report {own}` answers again)")
-            result.tell_again(store, known.sweep, known)
-            return 0
         return _run_sweep(composed, words, cells, rounds, store, result)
     return _run_single(composed, cells[0], store, result)
 

@@ -1,7 +1,8 @@
-"""A sweep that was answered before: the same command finds all cells, and the same code would answer the same.
+"""A sweep that was answered before: the same command would find all cells, and the same code would answer the same.
 
-So nothing is read but the parent's own words. A study is judged again, and user's figures are drawn again, as their
-code may have changed; so is an answer from parts of cells, or from seconds that were not measured in blocks.
+So nothing is read but the parent's own words, not even the runs of the cells. A study is judged again, and user's
+figures are drawn again, as their code may have changed; so is an answer from parts of cells, or from seconds that were
+not measured in blocks.
 """
 
 import hashlib
@@ -34,8 +35,9 @@ class Answered(NamedTuple):
 
 
 def write_words(folder: Path, told: "Told") -> None:
-    """Keep what is told among the files of a sweep."""
-    words = {"sentences": told.sentences, "table": cells_table(told.data, told.found)._asdict()}
+    """Keep what is told among the files of a sweep, and of which runs."""
+    cells = dict(zip(told.data.cells["cell"], told.data.cells["run_id"], strict=True))
+    words = {"sentences": told.sentences, "table": cells_table(told.data, told.found)._asdict(), "cells": cells}
     (folder / WORDS).write_text(json.dumps(words), encoding="utf8")
 
 
@@ -44,25 +46,25 @@ def tag(store: Store, told: "Told") -> dict[str, str]:
     data = told.data
     if told.judged or data.looks or data.timing != BLOCKS or data.cells["more_runs"].any():
         return {TAG: ""}
-    cells = zip(data.cells["cell"], data.cells["run_id"], data.cells["asked_rate"], strict=True)
-    return {TAG: _digest(store, cells)}
+    return {TAG: _digest(store, zip(data.cells["cell"], data.cells["asked_rate"], strict=True))}
 
 
 def earlier(cells: Sequence[GridCell], store: Store) -> Answered | None:
-    """The answer of a finished sweep that had just these runs; None if there is none that can be read."""
-    if FIGURES.names() or any(cell.config.log_model or cell.config.study for cell in cells):
+    """The answer of a finished sweep of these cells, if it would be the same; None if none can be read."""
+    configs = [cell.config for cell in cells]
+    if FIGURES.names() or any(config.log_model or config.study or config.rerun == "all" for config in configs):
         return None
     plans = {cell.signature: cell.identity.plan for cell in cells}
-    rates = {signature: plan.learning_rate / plan.rate_factor for signature, plan in plans.items()}
-    own = ((cell.signature, str(cell.run_id), rates[cell.signature]) for cell in cells)
-    found = store.last_finished(TAG, _digest(store, own))
+    rates = ((signature, plan.learning_rate / plan.rate_factor) for signature, plan in plans.items())
+    found = store.last_finished(TAG, _digest(store, rates))
     if found is None or not store.report_of(found.info.run_id):
         return None
     with tempfile.TemporaryDirectory() as scratch, suppress(LookupError, TypeError, ValueError, UnreachableError):
         words = stored_json(store.download(found, WORDS, Path(scratch)))
         known = Answered(found.info.run_id, words["sentences"], CellsTable(**words["table"]))
+        runs = {signature: words["cells"][signature] for signature in plans}
         if all(isinstance(line, str) for line in [*known.sentences, *known.table.lines()]):
-            return known
+            return known if store.finds_again(runs, found) else None
     return None
 
 
@@ -75,9 +77,9 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _digest(store: Store, cells: Iterable[tuple[str, str, float]]) -> str:
-    """Of all that the answer depends on: the runs in their order, the rates that were asked for, the code, and where
-    the links lead.
+def _digest(store: Store, cells: Iterable[tuple[str, float]]) -> str:
+    """Of all that the answer depends on but the runs: the cells in their order, the rates that were asked for, the
+    code, and where the links lead.
     """
-    own = [(signature, run_id, f"{rate:.12g}") for signature, run_id, rate in cells]
+    own = [(signature, f"{rate:.12g}") for signature, rate in cells]
     return hashlib.sha256(json.dumps([own, code_digest(), store.ui.root]).encode()).hexdigest()

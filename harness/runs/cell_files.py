@@ -3,7 +3,6 @@
 import io
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TOGETHER = 1000  # tables that are in memory as texts
-READERS = 8  # files that are read from a server at once
 COSTS = ("train_cost", "validation_cost")
 NEEDED = {  # columns
     "history.csv": ("replica", "update", "epoch", "examples", "train_seconds", *COSTS, "outcome"),
@@ -71,9 +69,8 @@ def _texts(store: Store, runs: "Sequence[Run]", file: str) -> list[str | ConfigE
         except (OSError, ValueError) as error:
             return _refusal(file, error)
 
-    readers = READERS if len(runs) > 1 and store.uri.startswith("http") else 1
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(readers) as pool:
-        return list(pool.map(read, runs)) if readers > 1 else list(map(read, runs))
+    with tempfile.TemporaryDirectory() as scratch:
+        return store.ask_for_each(read, runs)
 
 
 def _parsed(texts: Sequence[str], file: str) -> "list[Read]":

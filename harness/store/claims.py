@@ -67,7 +67,7 @@ def _counts(client: "Client", run: "Run") -> bool:
     if run.data.tags.get("kind") != "cell" or not is_sound(run, client.tracking_uri):
         return False
     if run.info.status == "FINISHED":
-        return not lost_file(client, run)
+        return not lost_file(client, run.info.run_id, run.info.artifact_uri)
     return run.info.status == "RUNNING" and is_claim(run) and not is_dead(run.data.tags)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mlflow.entities import DatasetInput, FileInfo, LifecycleStage, Metric, Param, Run, RunData, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.tracking import MlflowClient
 
@@ -62,30 +63,44 @@ class Client(MlflowClient):  # type: ignore[misc]
 
     def log_artifacts(self, run_id: str, local_dir: str, artifact_path: str | None = None) -> None:
         """As MLflow does, which asks the store for the place of each run; files on this machine reach the disk."""
-        place, source = self._place(run_id), Path(local_dir)
+        place = self._place(run_id)
         if folder := path_of(place):
-            put(_named(source), Path(folder, artifact_path or ""))
-        elif not self.tracking_uri.startswith("databricks"):
-            get_artifact_repository(place, tracking_uri=self.tracking_uri).log_artifacts(local_dir, artifact_path)
+            put(_named(Path(local_dir)), Path(folder, artifact_path or ""))
+        elif files := self._files(place):
+            files.log_artifacts(local_dir, artifact_path)
         else:
             super().log_artifacts(run_id, local_dir, artifact_path)
 
     def log_artifact(self, run_id: str, local_path: str, artifact_path: str | None = None) -> None:
-        if folder := path_of(self._place(run_id)):
-            put([(Path(local_path), Path(Path(local_path).name))], Path(folder, artifact_path or ""))
+        place, source = self._place(run_id), Path(local_path)
+        if folder := path_of(place):
+            put([(source, Path(source.name))], Path(folder, artifact_path or ""))
+        elif files := self._files(place):
+            files.log_artifact(local_path, artifact_path)
         else:
             super().log_artifact(run_id, local_path, artifact_path)
 
-    def list_files(self, run: Run) -> list[FileInfo]:
-        """As `list_artifacts`, which asks a server for the run and for its models besides."""
+    def list_artifacts(self, run_id: str, path: str | None = None) -> list[FileInfo]:
+        """As MLflow does, which asks a server each time for the run, and for the files of models: not ours."""
+        return self.list_files(run_id, self._place(run_id), path)
+
+    def list_files(self, run_id: str, place: str, path: str | None = None) -> list[FileInfo]:
+        """The same of a run whose place of artifacts is known."""
+        files = self._files(place)
+        return list(files.list_artifacts(path) if files else super().list_artifacts(run_id, path))
+
+    def _files(self, place: str) -> ArtifactRepository | None:
+        """None where MLflow has to ask the store, as Databricks knows who may."""
         if self.tracking_uri.startswith("databricks"):
-            return list(self.list_artifacts(run.info.run_id))
-        return list(get_artifact_repository(run.info.artifact_uri, tracking_uri=self.tracking_uri).list_artifacts())
+            return None
+        return get_artifact_repository(place, tracking_uri=self.tracking_uri)
 
     def _place(self, run_id: str) -> str:
-        if run_id != self._last[0]:
-            self._last = run_id, str(self.get_run(run_id).info.artifact_uri)
-        return self._last[1]
+        last, place = self._last
+        if run_id != last:
+            place = str(self.get_run(run_id).info.artifact_uri)
+            self._last = run_id, place
+        return place
 
     def log_batch(
         self,

@@ -89,20 +89,21 @@ def check_run(run: "Run", store_uri: str) -> None:
         raise ConfigError(f"run {run.info.run_id}: {what}", f"{allowed}, as the harness writes it {AGAIN}", value)
 
 
-def lost_file(client: "Client", run: "Run") -> str:
+def lost_file(client: "Client", run_id: str, place: str) -> str:
     """A table of a finished cell that is missing or empty, or weights that are empty; empty text if it is whole.
 
-    A power cut may have emptied them, if an earlier version wrote the run. Raises what MLflow raises.
+    place: of its artifacts. A power cut may have emptied them, if an earlier version wrote the run. Raises what MLflow
+    raises.
     """
-    sizes = _sizes(client, run)
+    sizes = _sizes(client, run_id, place)
     lost = [name for name in TABLES if sizes.get(name, 0) == 0] + ([WEIGHTS] if sizes.get(WEIGHTS) == 0 else [])
     return lost[0] if lost else ""
 
 
-def _sizes(client: "Client", run: "Run") -> dict[str, int | None]:
+def _sizes(client: "Client", run_id: str, place: str) -> dict[str, int | None]:
     """Bytes of the files above that are there; None if the store does not know."""
-    folder = path_of(run.info.artifact_uri)
+    folder = path_of(place)
     if not folder:
-        return {item.path: item.file_size for item in client.list_files(run)}
+        return {item.path: item.file_size for item in client.list_files(run_id, place)}
     paths = {name: os.path.join(folder, name) for name in (*TABLES, WEIGHTS)}
     return {name: os.path.getsize(path) for name, path in paths.items() if os.path.isfile(path)}

@@ -1,12 +1,13 @@
 """What is read of a tracking store: its runs and their files."""
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.config import ConfigError, visible
 from harness.store import claims, connection, places
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from harness.store.client import Client
 
+S = TypeVar("S")
+T = TypeVar("T")
+
 FINISHED = "attributes.status = 'FINISHED'"
 FINISHED_CELL = f"{FINISHED} and tags.kind = 'cell'"
 FEW = 16  # cells that are looked up one by one
@@ -31,6 +35,8 @@ NEWEST = 20  # runs for each cell that is looked up
 ID_LENGTH = 32  # hexadecimal digits of a run's id
 PAGE = 50_000  # runs: the most that MLflow gives at once
 AT_ONCE = 8  # questions to a server
+ACTIVE, DELETED = 1, 2  # MLflow's ViewType
+MOST_LATER = 200  # cells; of more, each is looked up
 
 
 class Runs:
@@ -58,10 +64,12 @@ class Runs:
         is_wanted = self._is_allowed if of_any_form else self._is_sound
         return [run for run in found if is_wanted(run)]
 
-    def _page(self, filter_string: str, most: int, order: str, token: str | None = None) -> "PagedList[Run]":
+    def _page(
+        self, filter_string: str, most: int, order: str, token: str | None = None, view: int = ACTIVE
+    ) -> "PagedList[Run]":
         by = [f"attributes.start_time {order}"]
         return query(
-            lambda: self.client.search_runs([self.experiment_id], filter_string, 1, most, by, token), refusals=()
+            lambda: self.client.search_runs([self.experiment_id], filter_string, view, most, by, token), refusals=()
         )
 
     def _is_allowed(self, run: "Run") -> bool:
@@ -143,7 +151,7 @@ class Runs:
         for run in filter(self._is_sound, newest):
             own.setdefault(run.data.tags.get("signature", ""), []).append(run)
         own = {signature: runs for signature, runs in own.items() if signature in wanted}
-        lost = self._lost_files([runs[0] for runs in own.values()])
+        lost = self.ask_for_each(self._lost_file, [runs[0] for runs in own.values()])
         for (signature, (first, *others)), gone in zip(own.items(), lost, strict=True):
             run = first if self._says_whole(first, gone) else next(filter(self._is_whole, others), None)
             if run:
@@ -151,6 +159,28 @@ class Runs:
         left = () if seen_all else [signature for signature in signatures if signature not in found]
         each = ((signature, self.finished_cell(signature)) for signature in left)
         return found | {signature: run for signature, run in each if run}
+
+    def finds_again(self, cells: Mapping[str, str], sweep: "Run") -> bool:
+        """Whether `finished_cells` would find the runs (signature -> id) that a sweep had when it ended.
+
+        A server gives thousands of runs slowly, so these are not read: none was deleted since or has another end, none
+        of the cells was trained again, and all have their files. False also where much was trained since.
+        """
+        ended, place = sweep.info.end_time, str(sweep.info.artifact_uri)
+        if not isinstance(ended, int) or not all(map(is_id, cells.values())) or not self._is_allowed(sweep):
+            return False
+        later = self._page(f"{FINISHED_CELL} and attributes.end_time > {ended}", MOST_LATER + 1, "DESC")
+        if len(later) > MOST_LATER or any(run.data.tags.get("signature") in cells for run in later):
+            return False
+        own = of_sweep(sweep.info.run_id)
+        others = self._search(f"attributes.status != 'FINISHED' and {own}", of_any_form=True)
+        if self._page(own, 1, "ASC", view=DELETED) or {run.info.run_id for run in others} & set(cells.values()):
+            return False
+
+        def lost(run_id: str) -> str:
+            return query(lambda: lost_file(self.client, run_id, place.replace(sweep.info.run_id, run_id)))
+
+        return not any(self.ask_for_each(lost, list(cells.values())))
 
     def _newest(self, signatures: Sequence[str]) -> tuple[list["Run"], bool]:
         """Finished cells, the newest first, and whether all that have these signatures are among them."""
@@ -166,12 +196,17 @@ class Runs:
         return self._is_sound(run) and self._says_whole(run, self._lost_file(run))
 
     def _lost_file(self, run: "Run") -> str:
-        return query(lambda: lost_file(self.client, run))
+        return query(lambda: lost_file(self.client, run.info.run_id, run.info.artifact_uri))
 
-    def _lost_files(self, runs: Sequence["Run"]) -> list[str]:
-        """A server is asked for several at a time: most of a question is waiting."""
+    def ask_for_each(self, ask: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """Answers in the order of the items; a server is asked for several at a time, as most of a question is waiting.
+
+        After an error no further ones are asked, and it is raised.
+        """
+        if len(items) < 2 or not self.client.tracking_uri.startswith("http"):
+            return list(map(ask, items))
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(self._lost_file, runs))
+            return list(pool.map(ask, items))
 
     def _says_whole(self, run: "Run", lost: str) -> bool:
         """Whether no file is lost; if one is, that is said."""
@@ -241,6 +276,10 @@ class Runs:
 def sweep_tag(sweep: str) -> str:
     """The tag that makes a cell part of a sweep, if "yes": one for each sweep, as a finished cell may serve several."""
     return f"sweep.{sweep}"
+
+
+def is_id(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(f"[0-9a-f]{{{ID_LENGTH}}}", text) is not None
 
 
 def of_sweep(sweep: str) -> str:

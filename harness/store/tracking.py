@@ -133,8 +133,7 @@ class Store(Runs):
         if len(run_ids) > FEW and (tables := Bulk.of(self.client.tracking_uri)):
             tables.tag(run_ids, sweep_tag(sweep), "yes")
             return
-        for run_id in run_ids:
-            self.add_to_sweep(run_id, sweep)
+        self.ask_for_each(lambda run_id: self.add_to_sweep(run_id, sweep), run_ids)
 
     def save_view(self, sweep: str, columns: Sequence[str], order_by: str) -> None:
         """Save what the UI shows of a sweep: its cells as flat rows with these columns, best first."""

@@ -1,17 +1,34 @@
-"""A sweep whose runs are in PostgreSQL behind `mlflow server`: how many connections the database sees."""
+"""A sweep whose runs are in PostgreSQL behind `mlflow server`: how many connections the database sees, and how many
+requests the server.
+"""
 
 import threading
 import time
+from collections import Counter
 
 import pytest
 
 from tests.app.test_launchers import harness, tables
-from tests.faults.servers import Site, why_not
+from tests.faults.servers import Proxy, Site, why_not
 
 # SQLAlchemy's pool in the server: 5 connections that stay, 10 more while they are needed; as many workers as may train.
 POOL = 15
 SWEEP = ["-m", "dataset=iris", "updates=60", "seeds=3", "batch_size=4,8,16,32", "learning_rate=0.01,0.1,1"]
 QUESTION = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+# What a cell asks of a server, as docs/scale.md has it: about the run, files, lists of them, and when the sweep is
+# answered, two of its tables.
+KINDS = {
+    "POST mlflow/runs/search": 2,
+    "POST mlflow/runs/create": 1,
+    "POST mlflow/runs/log-inputs": 1,
+    "POST mlflow/runs/log-batch": 2,
+    "POST mlflow/runs/update": 1,
+    "PUT mlflow-artifacts/artifacts/": 9,
+    "GET mlflow-artifacts/artifacts?": 2 + 2,
+    "GET mlflow-artifacts/artifacts/": 2,
+}
 
 
 class Connections:
@@ -37,22 +54,57 @@ class Connections:
         self._thread.join(30)
 
 
-@pytest.mark.slow
-def test_a_server_has_at_most_its_pool_of_connections_however_many_workers_train(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
     if missing := why_not():
         pytest.skip(missing)
-    site = Site(tmp_path / "site")
+    site = Site(tmp_path_factory.mktemp("site"))
     try:
         site.wait()
-        uri = f"http://127.0.0.1:{site.server.port}"
-        with Connections(site.postgres.uri) as seen:
-            launcher = ["hydra/launcher=joblib", "cells_per_job=1"]
-            done = harness(tmp_path / "laptop", *SWEEP, *launcher, MLFLOW_TRACKING_URI=uri)
-            time.sleep(0.2)
-        assert done.returncode == 0, done.stderr
-        assert len(tables(uri)) == 12
-        assert 1 <= max(seen.counts) <= POOL
-        assert len(seen.counts) > 20
-        assert not list((tmp_path / "laptop").rglob("*.csv"))  # the server has the files
+        yield site
     finally:
         site.stop()
+
+
+@pytest.mark.slow
+def test_a_server_has_at_most_its_pool_of_connections_however_many_workers_train(site, tmp_path):
+    uri = f"http://127.0.0.1:{site.server.port}"
+    with Connections(site.postgres.uri) as seen:
+        launcher = ["hydra/launcher=joblib", "cells_per_job=1"]
+        done = harness(tmp_path / "laptop", *SWEEP, *launcher, MLFLOW_TRACKING_URI=uri)
+        time.sleep(0.2)
+    assert done.returncode == 0, done.stderr
+    assert len(tables(uri)) == 12
+    assert 1 <= max(seen.counts) <= POOL
+    assert len(seen.counts) > 20
+    assert not list((tmp_path / "laptop").rglob("*.csv"))  # the server has the files
+
+
+@pytest.mark.slow
+def test_a_cell_asks_a_server_only_for_what_it_needs_and_the_same_command_only_for_lists(site, tmp_path):
+    asked = Counter[str]()
+
+    def count(method, path):
+        words = f"{method} {path.removeprefix('/api/2.0/')}"
+        if not path.endswith("/uncommitted.diff"):  # of who works on the harness
+            asked[next((kind for kind in KINDS if words.startswith(kind)), "other")] += 1
+        return False
+
+    def sweep(sizes):
+        asked.clear()
+        words = ["-m", "dataset=iris", "updates=30", "seeds=3", f"batch_size={','.join(map(str, sizes))}"]
+        done = harness(tmp_path / "laptop", *words, MLFLOW_TRACKING_URI=proxy.uri)
+        assert done.returncode == 0, done.stderr
+        return Counter(asked), done.stderr
+
+    proxy = Proxy(site.server.port)
+    proxy.concerns = count
+    try:
+        few, many, again = sweep(range(5, 25)), sweep(range(30, 70)), sweep(range(30, 70))
+    finally:
+        proxy.close()
+    assert {kind: (many[0][kind] - few[0][kind]) / 20 for kind in KINDS} == KINDS
+    assert many[0]["other"] - few[0]["other"] < 10  # heartbeats
+    assert "Answered before" in again[1]
+    assert again[0].pop("GET mlflow-artifacts/artifacts?") < 40 + 5
+    assert again[0].total() < 20

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from harness.runs import answered
+from harness.store import searching
 from harness.store.names import hidden
 
 SMALL = ["dataset=iris", "epochs=2", "seeds=2"]
@@ -67,10 +68,20 @@ OTHERWISE = {
     "its report is gone": lambda project, words, patch: _changed(project, "report.html", None),
     "its words are gone": lambda project, words, patch: _changed(project, answered.WORDS, None),
     "its words are no words": lambda project, words, patch: _changed(project, answered.WORDS, '{"sentences": 1}'),
+    "much was trained since": lambda project, words, patch: (
+        patch.setattr(searching, "MOST_LATER", 0),
+        project.run("batch_size=64", *SMALL),
+    )[:0],
+    "its words name no run": lambda project, words, patch: _changed(project, answered.WORDS, _of_no_runs(project)),
     "it is killed": lambda project, words, patch: project.client.set_terminated(
         project.runs("sweep")[0].info.run_id, "KILLED"
     ),
 }
+
+
+def _of_no_runs(project):
+    words = json.loads(Path(project.runs("sweep")[0].info.artifact_uri, answered.WORDS).read_text())
+    return json.dumps(words | {"cells": dict.fromkeys(words["cells"], "../" * 10)})
 
 
 def _reported_together(project):
@@ -97,6 +108,36 @@ def test_it_is_answered_again_where_the_answer_may_be_another(project, monkeypat
     tables = [project.table(parent, "cells.csv") for parent in project.runs("sweep")]
     timeless = [name for name in tables[1] if not ("time/" in name or "seconds" in name)]
     assert tables[0].head(len(tables[1]))[timeless].equals(tables[1][timeless])  # seconds may be measured again
+
+
+HARM = {
+    "deleted": lambda project, run: project.client.delete_run(run.info.run_id),
+    "without a table": lambda project, run: Path(run.info.artifact_uri, "history.csv").unlink(),
+    "without weights": lambda project, run: Path(run.info.artifact_uri, "weights.npz").write_bytes(b""),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", HARM)
+def test_a_cell_that_was_lost_since_the_answer_is_trained_again(project, harm):
+    words = ["-m", "batch_size=16,32", *SMALL]
+    project.run(*words)
+    HARM[harm](project, project.runs("cell")[0])
+    code, said = project.run(*words)
+    assert code == 0
+    assert "2 of 2 cells trained (1 found finished in the store)" in said
+    assert "Answered before" in project.run(*words)[1]
+
+
+@pytest.mark.slow
+def test_a_cell_that_was_trained_again_since_the_answer_has_another(project):
+    words = ["-m", "batch_size=16,32", *SMALL]
+    project.run(*words)
+    project.run("batch_size=16", "rerun=all", *SMALL)
+    code, said = project.run(*words)
+    assert (code, "Answered before" in said) == (0, False)
+    newest = {run.data.params["batch_size"]: run.info.run_id for run in project.runs("cell")}
+    assert list(project.table(project.runs("sweep")[-1], "cells.csv")["run_id"]) == [newest["16"], newest["32"]]
 
 
 AUTO, LINEAR = ["seeds=auto", "seeds_at_most=20"], ["learning_rate_rule=linear", "reference_batch_size=8"]

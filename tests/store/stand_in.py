@@ -117,8 +117,8 @@ class Client:
         files = self.runs[run_id].files
         return self._call(lambda: [SimpleNamespace(path=name, file_size=len(text)) for name, text in files.items()])
 
-    def list_files(self, run):
-        return self.list_artifacts(run.info.run_id)
+    def list_files(self, run_id, place, path=None):
+        return self.list_artifacts(run_id, path)
 
     def set_tag(self, run_id, key, value):
         self._call(lambda: self.runs[run_id].tags.update({key: value}))
