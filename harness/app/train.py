@@ -65,12 +65,9 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     for note in grid.data_notes(cells):
         say(f"data: {note}")
     may_tell = composed.multirun and not (rounds or result.as_json or any(cell.config.dry_run for cell in cells))
-    if may_tell and (known := answered.earlier(cells, store)):
-        say(f"{len(cells)} of {len(cells)} cells trained ({len(cells)} found finished in the store)")
-        own = known.sweep[:8]
-        say(f"Answered before, by sweep {own} (`python -m harness report {own}` answers again)")
-        result.tell_again(store, known.sweep, known)
-        return 0
+    known = answered.earlier(cells, store) if may_tell else None
+    if known and store.finds_again(known.cells, known.sweep):
+        return _tell_again(store, known, result)
     cells = grid.look_up(rounds.first() if rounds else cells, store)
     if warning := grid.unresolvable(cells, looks):
         say(warning)
@@ -83,8 +80,18 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     if composed.multirun:
         if grid.missing(cells):
             composed.launcher.start()
+        elif known and known.is_of(cells):
+            return _tell_again(store, known, result)
         return _run_sweep(composed, words, cells, rounds, store, result)
     return _run_single(composed, cells[0], store, result)
+
+
+def _tell_again(store: Store, known: answered.Answered, result: Result) -> int:
+    n, sweep = len(known.cells), known.sweep.info.run_id
+    say(f"{n} of {n} cells trained ({n} found finished in the store)")
+    say(f"Answered before, by sweep {sweep[:8]} (`python -m harness report {sweep[:8]}` answers again)")
+    result.tell_again(store, sweep, known)
+    return 0
 
 
 def _run_single(composed: Composed, cell: GridCell, store: Store, result: Result) -> int:

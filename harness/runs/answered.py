@@ -20,6 +20,8 @@ from harness.runs.grid import GridCell
 from harness.store import Store, UnreachableError, stored_json
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from harness.runs.parent import Told
 
 TAG, WORDS = "answered", "answer.json"
@@ -27,11 +29,16 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Answered(NamedTuple):
-    """What the terminal said of a sweep."""
+    """What the terminal said of a sweep, and of which runs: signature -> id."""
 
-    sweep: str
+    sweep: "Run"
     sentences: list[str]
     table: CellsTable
+    cells: dict[str, str]
+
+    def is_of(self, cells: Sequence[GridCell]) -> bool:
+        """Whether these are the runs that were found."""
+        return self.cells == {cell.signature: cell.run_id for cell in cells}
 
 
 def write_words(folder: Path, told: "Told") -> None:
@@ -50,7 +57,7 @@ def tag(store: Store, told: "Told") -> dict[str, str]:
 
 
 def earlier(cells: Sequence[GridCell], store: Store) -> Answered | None:
-    """The answer of a finished sweep of these cells, if it would be the same; None if none can be read."""
+    """The answer of a finished sweep of these cells, whatever became of their runs; None if none can be read."""
     configs = [cell.config for cell in cells]
     if FIGURES.names() or any(config.log_model or config.study or config.rerun == "all" for config in configs):
         return None
@@ -61,10 +68,10 @@ def earlier(cells: Sequence[GridCell], store: Store) -> Answered | None:
         return None
     with tempfile.TemporaryDirectory() as scratch, suppress(LookupError, TypeError, ValueError, UnreachableError):
         words = stored_json(store.download(found, WORDS, Path(scratch)))
-        known = Answered(found.info.run_id, words["sentences"], CellsTable(**words["table"]))
         runs = {signature: words["cells"][signature] for signature in plans}
+        known = Answered(found, words["sentences"], CellsTable(**words["table"]), runs)
         if all(isinstance(line, str) for line in [*known.sentences, *known.table.lines()]):
-            return known if store.finds_again(runs, found) else None
+            return known
     return None
 
 

@@ -39,7 +39,7 @@ def test_finished_cells_are_found_and_the_grid_is_whole(project):
 
 
 @pytest.mark.slow
-def test_a_sweep_that_was_answered_tells_its_answer_and_has_no_second_parent(project):
+def test_a_sweep_that_was_answered_tells_its_answer_and_has_no_second_parent(project, monkeypatch):
     words = ("-m", "batch_size=16,32", *SMALL)
     _, first = project.run(*words)
     (parent,) = project.runs("sweep")
@@ -49,6 +49,22 @@ def test_a_sweep_that_was_answered_tells_its_answer_and_has_no_second_parent(pro
     assert count == "2 of 2 cells trained (2 found finished in the store)"
     assert by.startswith(f"Answered before, by sweep {parent.info.run_id[:8]} ")
     assert answer == first.splitlines()[-len(answer) :]
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "MOST_LATER", 0)  # much was trained since
+        project.run("batch_size=64", *SMALL)
+        assert project.run(*words)[1] == said
+    assert len(project.runs("sweep")) == 1
+
+
+@pytest.mark.slow
+def test_words_that_name_other_runs_are_not_believed(project):
+    words = ("-m", "batch_size=16,32", *SMALL)
+    project.run(*words)
+    signatures = [run.data.tags["signature"] for run in project.runs("cell")]
+    for odd in ("../" * 10, 7, None, "0" * 32):
+        _changed(project, answered.WORDS, _of_cells(project, dict.fromkeys(signatures, odd)))
+        assert "Answered before" not in project.run(*words)[1]
+        project.client.delete_run(project.runs("sweep")[1].info.run_id)
 
 
 OTHERWISE = {
@@ -68,20 +84,17 @@ OTHERWISE = {
     "its report is gone": lambda project, words, patch: _changed(project, "report.html", None),
     "its words are gone": lambda project, words, patch: _changed(project, answered.WORDS, None),
     "its words are no words": lambda project, words, patch: _changed(project, answered.WORDS, '{"sentences": 1}'),
-    "much was trained since": lambda project, words, patch: (
-        patch.setattr(searching, "MOST_LATER", 0),
-        project.run("batch_size=64", *SMALL),
-    )[:0],
-    "its words name no run": lambda project, words, patch: _changed(project, answered.WORDS, _of_no_runs(project)),
+    "its words name no cells": lambda project, words, patch: _changed(project, answered.WORDS, _of_cells(project, {})),
     "it is killed": lambda project, words, patch: project.client.set_terminated(
         project.runs("sweep")[0].info.run_id, "KILLED"
     ),
 }
 
 
-def _of_no_runs(project):
+def _of_cells(project, cells):
+    """cells: signature -> id."""
     words = json.loads(Path(project.runs("sweep")[0].info.artifact_uri, answered.WORDS).read_text())
-    return json.dumps(words | {"cells": dict.fromkeys(words["cells"], "../" * 10)})
+    return json.dumps(words | {"cells": cells})
 
 
 def _reported_together(project):
