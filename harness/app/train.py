@@ -65,9 +65,10 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     for note in grid.data_notes(cells):
         say(f"data: {note}")
     may_tell = composed.multirun and not (rounds or result.as_json or any(cell.config.dry_run for cell in cells))
-    known = answered.earlier(cells, store) if may_tell else None
-    if known and store.finds_again(known.cells, known.sweep):
-        return _tell_again(store, known, result)
+    answers = answered.earlier(cells, store) if may_tell else iter(())
+    newest = next(answers, None)
+    if newest and store.finds_again(newest.cells, newest.sweep):
+        return _tell_again(store, newest, result)
     cells = grid.look_up(rounds.first() if rounds else cells, store)
     if warning := grid.unresolvable(cells, looks):
         say(warning)
@@ -80,8 +81,8 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     if composed.multirun:
         if grid.missing(cells):
             composed.launcher.start()
-        elif known and known.is_of(cells):
-            return _tell_again(store, known, result)
+        elif newest and (same := next((one for one in chain([newest], answers) if one.is_of(cells)), None)):
+            return _tell_again(store, same, result)
         return _run_sweep(composed, words, cells, rounds, store, result)
     return _run_single(composed, cells[0], store, result)
 

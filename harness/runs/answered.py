@@ -1,14 +1,13 @@
-"""A sweep that was answered before: the same command would find all cells, and the same code would answer the same.
+"""A sweep that was answered before: the same command finds all cells, and the same code would answer the same.
 
-So nothing is read but the parent's own words, not even the runs of the cells. A study is judged again, and user's
-figures are drawn again, as their code may have changed; so is an answer from parts of cells, or from seconds that were
-not measured in blocks.
+So nothing is read but the parent's own words. A study is judged again, and user's figures are drawn again, as their
+code may have changed; so is an answer from parts of cells, or from seconds that were not measured in blocks.
 """
 
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -56,20 +55,24 @@ def tag(store: Store, told: "Told") -> dict[str, str]:
     return {TAG: _digest(store, zip(data.cells["cell"], data.cells["asked_rate"], strict=True))}
 
 
-def earlier(cells: Sequence[GridCell], store: Store) -> Answered | None:
-    """The answer of a finished sweep of these cells, whatever became of their runs; None if none can be read."""
+def earlier(cells: Sequence[GridCell], store: Store) -> Iterator[Answered]:
+    """Answers of finished sweeps of these cells, the newest first, whatever became of their runs."""
     configs = [cell.config for cell in cells]
     if FIGURES.names() or any(config.log_model or config.study or config.rerun == "all" for config in configs):
-        return None
+        return
     plans = {cell.signature: cell.identity.plan for cell in cells}
     rates = ((signature, plan.learning_rate / plan.rate_factor) for signature, plan in plans.items())
-    found = store.last_finished(TAG, _digest(store, rates))
-    if found is None or not store.report_of(found.info.run_id):
-        return None
+    for found in reversed(store.finished_with(TAG, _digest(store, rates))):
+        if store.report_of(found.info.run_id) and (known := _words(store, found, plans)):
+            yield known
+
+
+def _words(store: Store, sweep: "Run", signatures: Iterable[str]) -> Answered | None:
+    """None if they cannot be read."""
     with tempfile.TemporaryDirectory() as scratch, suppress(LookupError, TypeError, ValueError, UnreachableError):
-        words = stored_json(store.download(found, WORDS, Path(scratch)))
-        runs = {signature: words["cells"][signature] for signature in plans}
-        known = Answered(found, words["sentences"], CellsTable(**words["table"]), runs)
+        words = stored_json(store.download(sweep, WORDS, Path(scratch)))
+        runs = {signature: words["cells"][signature] for signature in signatures}
+        known = Answered(sweep, words["sentences"], CellsTable(**words["table"]), runs)
         if all(isinstance(line, str) for line in [*known.sentences, *known.table.lines()]):
             return known
     return None

@@ -36,7 +36,7 @@ ID_LENGTH = 32  # hexadecimal digits of a run's id
 PAGE = 50_000  # runs: the most that MLflow gives at once
 AT_ONCE = 8  # questions to a server
 ACTIVE, DELETED = 1, 2  # MLflow's ViewType
-MOST_LATER = 200  # cells; of more, each is looked up
+MOST_OTHERS = 200  # cells that others have trained since a sweep began; of more, all are looked up
 
 
 class Runs:
@@ -114,10 +114,9 @@ class Runs:
             return self._search(f"tags.`{hidden(key)}` = '{text}'")
         return list(filter(self._is_sound, found))
 
-    def last_finished(self, key: str, text: str) -> "Run | None":
-        """The newest finished run with this tag."""
-        found = [run for run in self._with_tag(key, text) if run.info.status == "FINISHED"]
-        return found[-1] if found else None
+    def finished_with(self, key: str, text: str) -> list["Run"]:
+        """The finished runs with this tag, in the order of their start."""
+        return [run for run in self._with_tag(key, text) if run.info.status == "FINISHED"]
 
     def cells_and_sweeps(self) -> list["Run"]:
         """Every run that the harness made, but for those that are still being unpacked."""
@@ -161,26 +160,34 @@ class Runs:
         return found | {signature: run for signature, run in each if run}
 
     def finds_again(self, cells: Mapping[str, str], sweep: "Run") -> bool:
-        """Whether `finished_cells` would find the runs (signature -> id) that a sweep had when it ended.
+        """Whether `finished_cells` would surely find the runs (signature -> id) that a sweep has trained.
 
-        A server gives thousands of runs slowly, so these are not read: none was deleted since or has another end, none
-        of the cells was trained again, and all have their files. False also where much was trained since.
+        A server gives thousands of runs slowly, so these are not read: no other run has trained one of the cells since
+        the sweep began, none of its runs was deleted or has another end, and all have their files. A tag of these runs
+        that somebody edits goes unnoticed. False also for few cells and a store on this machine, which are fast.
         """
-        ended, place = sweep.info.end_time, str(sweep.info.artifact_uri)
-        if not isinstance(ended, int) or not all(map(is_id, cells.values())) or not self._is_allowed(sweep):
-            return False
-        later = self._page(f"{FINISHED_CELL} and attributes.end_time > {ended}", MOST_LATER + 1, "DESC")
-        if len(later) > MOST_LATER or any(run.data.tags.get("signature") in cells for run in later):
-            return False
-        own = of_sweep(sweep.info.run_id)
-        others = self._search(f"attributes.status != 'FINISHED' and {own}", of_any_form=True)
-        if self._page(own, 1, "ASC", view=DELETED) or {run.info.run_id for run in others} & set(cells.values()):
-            return False
+        from mlflow.exceptions import MlflowException
 
-        def lost(run_id: str) -> str:
-            return query(lambda: lost_file(self.client, run_id, place.replace(sweep.info.run_id, run_id)))
+        trained_all = sweep.data.tags.get("cells_found_finished") == "0" and all(map(is_id, cells.values()))
+        if len(cells) <= FEW or not trained_all or not self.client.tracking_uri.startswith("http"):
+            return False
+        with suppress(MlflowException):  # the server of an earlier version may not know IS NULL
+            if self._is_as_it_was(cells, sweep):
+                place = str(sweep.info.artifact_uri)
+                places = {own: place.replace(sweep.info.run_id, own) for own in cells.values()}
+                lost = self.ask_for_each(lambda one: query(lambda: lost_file(self.client, *one)), list(places.items()))
+                return not any(lost)
+        return False
 
-        return not any(self.ask_for_each(lost, list(cells.values())))
+    def _is_as_it_was(self, cells: Mapping[str, str], sweep: "Run") -> bool:
+        own, begun = sweep.info.run_id, sweep.info.start_time
+        since = f"attributes.start_time >= {begun} and tags.`{sweep_tag(own)}` IS NULL"
+        others = self._page(f"{FINISHED_CELL} and {since}", MOST_OTHERS + 1, "DESC")
+        if len(others) > MOST_OTHERS or any(run.data.tags.get("signature") in cells for run in others):
+            return False
+        unfinished = self._search(f"attributes.status != 'FINISHED' and {of_sweep(own)}", of_any_form=True)
+        has_changed = {run.info.run_id for run in unfinished} & set(cells.values())
+        return not (has_changed or self._page(of_sweep(own), 1, "ASC", view=DELETED))
 
     def _newest(self, signatures: Sequence[str]) -> tuple[list["Run"], bool]:
         """Finished cells, the newest first, and whether all that have these signatures are among them."""

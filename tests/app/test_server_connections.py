@@ -1,5 +1,5 @@
-"""A sweep whose runs are in PostgreSQL behind `mlflow server`: how many connections the database sees, and how many
-requests the server.
+"""A sweep whose runs are in PostgreSQL behind `mlflow server`: how many connections the database sees, how many
+requests the server, and when its runs need not be read again.
 """
 
 import threading
@@ -8,6 +8,9 @@ from collections import Counter
 
 import pytest
 
+from harness.store import searching
+from harness.store.client import Client
+from harness.store.searching import Runs
 from tests.app.test_launchers import harness, tables
 from tests.faults.servers import Proxy, Site, why_not
 
@@ -108,3 +111,59 @@ def test_a_cell_asks_a_server_only_for_what_it_needs_and_the_same_command_only_f
     assert "Answered before" in again[1]
     assert again[0].pop("GET mlflow-artifacts/artifacts?") < 40 + 5
     assert again[0].total() < 20
+
+
+@pytest.fixture(scope="module")
+def swept(site, tmp_path_factory):
+    """The runs of an experiment on a server, a sweep of 20 cells and its cells: signature -> id."""
+    uri = f"http://127.0.0.1:{site.server.port}"
+    words = ["-m", "dataset=iris", "updates=2", "seeds=1", f"batch_size={','.join(map(str, range(5, 25)))}"]
+    named = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": "swept"}
+    assert harness(tmp_path_factory.mktemp("laptop"), *words, **named).returncode == 0
+    client = Client(uri)
+    runs = Runs(client, client.get_experiment_by_name("swept").experiment_id)
+    (sweep,) = client.search_runs([runs.experiment_id], "tags.kind = 'sweep'")
+    return runs, sweep, {run.data.tags["signature"]: run.info.run_id for run in runs.cells(sweep.info.run_id)}
+
+
+def other_run(runs, signature, start):
+    """A finished run of a cell, which is none of the sweep's."""
+    tags = {"kind": "cell", "signature": signature}
+    run_id = runs.client.create_run(runs.experiment_id, start, tags, "other").info.run_id
+    runs.client.set_terminated(run_id, "FINISHED", start + 1)
+    return run_id
+
+
+@pytest.mark.slow
+def test_runs_are_not_read_again_unless_something_became_of_them(swept, site, monkeypatch):
+    runs, sweep, cells = swept
+    client, signature = runs.client, next(iter(cells))
+    own = cells[signature]
+    assert runs.finds_again(cells, sweep)
+    table = site.server.artifacts / runs.experiment_id / own / "artifacts" / "history.csv"
+    away = table.with_name("away.csv")
+    for harm, mend in (
+        (lambda: client.delete_run(own), lambda: client.restore_run(own)),
+        (lambda: client.set_terminated(own, "FAILED"), lambda: client.set_terminated(own, "FINISHED")),
+        (lambda: table.rename(away), lambda: away.rename(table)),
+    ):
+        harm()
+        assert not runs.finds_again(cells, sweep)
+        mend()
+        assert runs.finds_again(cells, sweep)
+    other_run(runs, "another cell", sweep.info.start_time + 1)
+    assert runs.finds_again(cells, sweep)
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "MOST_OTHERS", 0)
+        assert not runs.finds_again(cells, sweep)
+    again = other_run(runs, signature, sweep.info.start_time)  # which began and ended while the sweep went on
+    assert not runs.finds_again(cells, sweep)
+    client.delete_run(again)
+    assert runs.finds_again(cells, sweep)
+    client.restore_run(again)
+    assert not runs.finds_again(cells, sweep)
+    client.delete_run(again)
+    for odd in ("../" * 8, "0" * 32, None):
+        assert not runs.finds_again(cells | {signature: odd}, sweep)
+    client.set_tag(sweep.info.run_id, "cells_found_finished", "1")
+    assert not runs.finds_again(cells, runs.get(sweep.info.run_id))
