@@ -17,6 +17,7 @@ from benchmarks.kernel.arms import KINDS, N, problem
 from benchmarks.kernel.floor import measured_floor
 from benchmarks.kernel.measurement import ROUNDS, measure, short
 from benchmarks.kernel.report import draw, markdown, rows_of
+from benchmarks.kernel.withheld import AVX2_XLA, without_avx512
 from harness.store import environment
 from harness.training import pinned_blas
 
@@ -30,17 +31,22 @@ def main(words: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--short", action="store_true", help="against scikit-learn only; fails below a floor")
+    parser.add_argument("--without-avx512", action="store_true", help="no library may use it; writes kernel_avx2.md")
     arguments = parser.parse_args(words)
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    if arguments.without_avx512 and "NPY_DISABLE_CPU_FEATURES" not in os.environ:  # libraries look when they are loaded
+        command = [sys.executable, "-m", "benchmarks.kernel", "--without-avx512"]
+        return subprocess.run(command, env=os.environ | without_avx512(), cwd=ROOT).returncode
+    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    os.environ["XLA_FLAGS"] = f"{flags} {AVX2_XLA}" if arguments.without_avx512 else flags
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     if find_spec("numba") and not arguments.short:
         import harness.compiled.engine  # noqa: F401  its BLAS must be loaded before it is pinned
     with pinned_blas(1):
-        return short() if arguments.short else full()
+        return short() if arguments.short else full("kernel_avx2" if arguments.without_avx512 else "kernel")
 
 
-def full() -> int:
+def full(page: str) -> int:
     about, has_numba = environment("compiled"), bool(find_spec("numba"))
     kinds = tuple(kind for kind in KINDS if find_spec(kind.needs))
     versions = [f"{name} {_version(name)}" for name in ("numpy", "numba", "scikit-learn", "torch", "jax")]
@@ -58,15 +64,15 @@ def full() -> int:
                     *(f"{value:>22}" if isinstance(value, str) else f"{value:>9}" for value in row.values()), flush=True
                 )
     DOCS.mkdir(parents=True, exist_ok=True)
-    with (DOCS / "kernel.csv").open("w", newline="", encoding="utf8") as file:
+    with (DOCS / f"{page}.csv").open("w", newline="", encoding="utf8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     machine = f"{about['cpu']}; {_arithmetic(about, has_numba)}; Python {about['python']}, {', '.join(versions)}; "
     load = f"load average {os.getloadavg()[1]:.1f} at the end, 1 of it ours: above that, read ratios only."
     machine += f"{ROUNDS} rounds; {load}"
-    (DOCS / "kernel.md").write_text(markdown(rows, machine, cold), encoding="utf8")
-    draw(rows, DOCS / "kernel.png")
+    (DOCS / f"{page}.md").write_text(markdown(rows, machine, cold, page), encoding="utf8")
+    draw(rows, DOCS / f"{page}.png")
     return 0
 
 

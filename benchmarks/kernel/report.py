@@ -50,15 +50,19 @@ def rows_of(
     return rows
 
 
-def markdown(rows: list[dict[str, Any]], machine: str, cold: float) -> str:
+TITLES = {"kernel": "What an update costs", "kernel_avx2": "What an update costs without AVX-512"}
+COMMANDS = {"kernel": "python -m benchmarks.kernel", "kernel_avx2": "python -m benchmarks.kernel --without-avx512"}
+
+
+def markdown(rows: list[dict[str, Any]], machine: str, cold: float, page: str) -> str:
     """cold: seconds of the first use of `engine=compiled`, nothing on disk."""
     names = list(dict.fromkeys(row["arm"] for row in rows))
     lines = [
-        "# What an update costs",
+        f"# {TITLES[page]}",
         "",
         "Microseconds per update and network: median over rounds [quartiles]. Digits, 64-32-10 sigmoid, plain gradient",
         f"steps, N = {N}, one thread; stack and vmap: {N_STACK} networks, time per network. Interleaved.",
-        "Compilation is not included, but where it says so. Written by `python -m benchmarks.kernel`, like kernel.csv.",
+        f"Compilation is not included, but where it says so. Written by `{COMMANDS[page]}`, like {page}.csv.",
         "",
         machine,
         "",
