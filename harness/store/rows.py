@@ -49,10 +49,10 @@ class Tables:
     @classmethod
     def of(cls, uri: str) -> "Self | None":
         """None unless the store is a SQLite database with the tables of WRITTEN. One that is gone is not made anew."""
-        import sqlalchemy
-
         if not uri.startswith("sqlite:"):
             return None
+        import sqlalchemy  # a fifth of a second, which a server does not need
+
         url = sqlalchemy.make_url(uri)
         if url.query or not url.database:
             return None
