@@ -1,6 +1,8 @@
 """The pure parts of the benchmarks: laws recover what was planted, time adds up, tables read well."""
 
 import csv
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from benchmarks.command import checks as command_checks  # noqa: E402
 from benchmarks.command.probe import Ledger, _replace, _training  # noqa: E402
 from benchmarks.command.report import _holds, goals, grouped, write_csv  # noqa: E402
 from benchmarks.command.runs import HELP, OLD, OUTSIDE, REFUSED, UNKNOWN, UNWATCHED, Run, account, grid  # noqa: E402
+from benchmarks.kernel.withheld import without_avx512  # noqa: E402
 from benchmarks.scaling import checks as scaling_checks  # noqa: E402
 from benchmarks.scaling.laws import (  # noqa: E402
     _columns,
@@ -308,6 +311,20 @@ def test_an_answer_that_takes_as_long_as_a_sweep_is_said():
     answers = {name: [a_run(1.0)] for name in (HELP, REFUSED, UNKNOWN)}
     assert not list(command_checks.broken({**answers, OLD: [a_run(5.0)]}))
     assert len(list(command_checks.broken({**answers, OLD: [a_run(1.1)]}))) == 3
+
+
+def test_neither_numpy_nor_the_compiled_engine_uses_what_is_withheld():
+    code = (
+        "from harness.store import environment; from harness.compiled.vectors import BYTES\n"
+        "own = environment('compiled')['arithmetic']; print(own['blas'], own['instructions'], BYTES)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=os.environ | without_avx512(), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "Haswell" in done.stdout
+    assert not re.search("AVX512|X86_V4", done.stdout)
+    assert done.stdout.split()[-1] == "32"
 
 
 @pytest.mark.slow

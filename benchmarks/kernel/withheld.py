@@ -1,6 +1,6 @@
-"""A processor without AVX-512, played by one that has it: no library may use it, ours and the peers'.
+"""A processor without AVX-512, played by one that has it: no library may use it, neither ours nor those of the peers.
 
-Each is told by its own variable, which it reads when it is loaded.
+Each is told by a variable of its own, which it reads when it is loaded.
 """
 
 AVX2_XLA = "--xla_cpu_max_isa=AVX2"  # JAX: among XLA_FLAGS
@@ -10,7 +10,7 @@ def without_avx512() -> dict[str, str]:
     """Name -> value of environment variables."""
     variables = {
         "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # NumPy
-        "OPENBLAS_CORETYPE": "Haswell",  # NumPy's and SciPy's products
+        "OPENBLAS_CORETYPE": "Haswell",  # products of NumPy and SciPy
         "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2",  # PyTorch
     }  # fmt: skip
     try:
