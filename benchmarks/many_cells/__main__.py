@@ -119,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--joblib", action="store_true", help="train on all cores")
     parser.add_argument("--short", action="store_true", help="40 cells; fails if a check does not hold")
     asked = parser.parse_args(arguments)
+    if asked.cells < 20:
+        parser.error(f"--cells: at least 20, of which tenths can be compared, not {asked.cells}")
     n_cells = 40 if asked.short else asked.cells
     with tempfile.TemporaryDirectory() as place, store(asked.store, Path(place)) as uri:
         say(f"{n_cells} cells")

@@ -28,7 +28,7 @@ from harness.app.experiments import (
     grids_of,
     is_a_study,
 )
-from harness.app.hints import meant
+from harness.app.hints import meant, unknown_option
 from harness.app.launchers import Launcher, checked
 from harness.app.nodes import check_nodes
 from harness.app.refusals import refusing, unknown
@@ -38,6 +38,7 @@ from harness.config import Config, ConfigError, check, check_together
 MOST_CELLS = 100_000  # of a sweep: to compose them takes a minute, and a table of them is still read
 PLAIN = (str, int, float, bool, type(None))
 UNREAD, MISSING = object(), "???"
+CHECKED_BY_RAY = "hydra.launcher.ray.init"  # which has more arguments than the file
 KINDS: dict[type, tuple[type, str]] = {dict: (dict, "{NAME: VALUE, ...}"), list: (list, "[TEXT, ...]")}  # of options
 
 
@@ -116,13 +117,15 @@ def _launcher(base: DictConfig) -> Launcher:
 
 
 def _check_shape(default: dict[str, Any], options: dict[str, Any], prefix: str = "hydra.launcher") -> None:
-    """Raises ConfigError for an option that was removed, or that is no dictionary or list where the file has one."""
+    """Raises ConfigError for an option that was removed, is not known, or is of another kind than in the file."""
     for key, own in default.items():
         kind, allowed = KINDS.get(type(own), (object, "a value"))
         if key not in options or not isinstance(options[key], kind):
             raise ConfigError(f"{prefix}.{key}", allowed, options.get(key))
         if kind is dict:
             _check_shape(own, options[key], f"{prefix}.{key}")
+    if default and prefix != CHECKED_BY_RAY and (added := options.keys() - default.keys()):
+        raise unknown_option(f"{prefix}.{min(added)}", [f"{prefix}.{key}" for key in default])
 
 
 def to_config(composed: DictConfig) -> Config:

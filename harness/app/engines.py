@@ -233,6 +233,9 @@ def _submitit(tasks: Tasks[T], launcher: "Launcher") -> list[T]:
     except SystemExit:  # of a signal
         (_cancel_array if on_slurm else _end_jobs)(jobs)
         raise
+    except ConfigError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     return values
 

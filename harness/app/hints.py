@@ -20,10 +20,18 @@ RANGE = re.compile(rf"{NUMBER}(?:\.\.+|…|:|-|–|to){NUMBER}(?::{NUMBER})?")  
 def unknown_key(key: str) -> ConfigError:
     """The refusal of a key that is not in the schema, with the nearest one that is."""
     if key.startswith("hydra.launcher."):
-        more = "cores of a job: threads; other options of sbatch: +hydra.launcher.additional_parameters.NAME=VALUE"
-        allowed = f"a setting of the launcher that is chosen (hydra/launcher=joblib has n_jobs; --help has all; {more})"
-        return ConfigError(key, allowed, key)
+        return unknown_option(key)
     return ConfigError(key, f"a known key ({did_you_mean(key, KEYS)}--help lists them)", key)
+
+
+def unknown_option(key: str, known: Sequence[str] = ()) -> ConfigError:
+    """The refusal of what the launcher does not have. known: options that it has."""
+    meant = did_you_mean(key, known)
+    more = "cores of a job: threads; other options of sbatch: +hydra.launcher.additional_parameters.NAME=VALUE"
+    allowed = (
+        f"a setting of the launcher that is chosen ({meant}hydra/launcher=joblib has n_jobs; --help has all; {more})"
+    )
+    return ConfigError(key, allowed, key)
 
 
 def unknown_flag(words: Sequence[str], message: str) -> ConfigError:

@@ -56,6 +56,17 @@ class Launcher:
         least = LEAST_JOBS[self.name] * self.workers
         return packing.plan_jobs(seconds, cells_per_job, least, longest, self.options.get("max_array_size"))
 
+    def too_long(self, jobs: Sequence[float]) -> str:
+        """A sentence if one of the jobs, by its estimated seconds, takes longer than it may; else empty."""
+        minutes = self.options.get("timeout_min", math.inf)
+        late = [seconds for seconds in jobs if seconds > 60 * minutes]
+        if not late:
+            return ""
+        return (
+            f"{len(late)} of {len(jobs)} jobs take longer, by the estimate, than hydra.launcher.timeout_min={minutes} "
+            f"allows: up to {math.ceil(max(late) / 60)} minutes. Raise it, or give the same command again for the rest"
+        )
+
     @contextmanager
     def importing(self, dry_run: bool) -> Iterator[None]:
         """What joblib's workers need is imported while this process does the same; they end with the context."""

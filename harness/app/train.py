@@ -39,9 +39,11 @@ from harness.runs import (
     load_dataset,
     packing,
     parent,
+    plan,
     record_cell,
     recovery,
     sharing,
+    timed,
     timing,
 )
 from harness.store import INTERRUPTS, Interrupted, Store, TakenError, UnreachableError, print_failure, when_continued
@@ -73,10 +75,13 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     if warning := grid.unresolvable(cells, looks):
         say(warning)
     if any(cell.config.dry_run for cell in cells):
-        plan = grid.plan(cells, looks)
-        result.values["plan"] = plan.splitlines()
+        forecast = timed(cells if looks else grid.missing(cells))
+        planned = plan(cells, forecast, looks)
+        result.values["plan"] = planned.splitlines()
         if not result.as_json:
-            print(plan)
+            print(planned)
+        if composed.multirun:
+            _tell_too_long(composed.launcher, grid.missing(cells), forecast)
         return 0
     if composed.multirun:
         if grid.missing(cells):
@@ -163,6 +168,7 @@ def _run_open_sweep(
         forecast = forecast_of(some, composed.launcher.workers)
         packs = _packs(some, replace(context, n_cells=len(some)), forecast, composed.launcher)
         forecast.workers = min(forecast.workers, len(packs))
+        _tell_too_long(composed.launcher, some, forecast)
         say(announcement(forecast, len(some), len(cells)))
         with Watch(forecast, lambda: _ended(store, context.run_id)) if forecast.workers > 1 else nullcontext():
             ended = composed.session.launch([partial(_train_pack, pack=one) for one in packs], composed.launcher.run)
@@ -251,7 +257,6 @@ def _packs(cells: Sequence[GridCell], sweep: SweepContext, forecast: Forecast, l
 
     Cells whose seconds are unknown are taken for long: for each a job of its own.
     """
-    seconds = [forecast.seconds.get(cell.signature, packing.JOB_SECONDS * len(cells)) for cell in cells]
     alone = launcher.is_exclusive
     jobs = [
         Job(
@@ -264,8 +269,21 @@ def _packs(cells: Sequence[GridCell], sweep: SweepContext, forecast: Forecast, l
         )
         for i, cell in enumerate(cells)
     ]
-    planned = launcher.planned(seconds, cells[0].config.cells_per_job)
+    planned = _planned(cells, forecast, launcher)
     return [Pack(sweep, [(cells[i].asked or cells[i].config, jobs[i]) for i in numbers]) for numbers in planned]
+
+
+def _planned(cells: Sequence[GridCell], forecast: Forecast, launcher: Launcher) -> list[list[int]]:
+    seconds = [forecast.seconds.get(cell.signature, packing.JOB_SECONDS * len(cells)) for cell in cells]
+    return launcher.planned(seconds, cells[0].config.cells_per_job)
+
+
+def _tell_too_long(launcher: Launcher, cells: Sequence[GridCell], forecast: Forecast) -> None:
+    """That jobs may be ended before their cells are trained, where their seconds are known."""
+    if forecast.seconds and cells:
+        jobs = [[forecast.seconds[cells[i].signature] for i in job] for job in _planned(cells, forecast, launcher)]
+        if sentence := launcher.too_long([sum(job) for job in jobs]):
+            say(f"warning: {sentence}")
 
 
 def _train_pack(_: DictConfig, pack: Pack) -> list[Outcome | None]:

@@ -9,12 +9,14 @@ is a type of its own.
 
 import hashlib
 import operator
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from inspect import Parameter, Signature, signature
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numba
@@ -37,13 +39,26 @@ KEPT_SECONDS = 3600  # for the cache of other sources: whoever compiles them now
 OPTIONS = {"error_model": "numpy", "fastmath": {"contract"}, "_nrt": False}
 
 
-def cache_directory() -> Path:
+def cache_directory() -> Path | None:
     """Another one whenever a source changes: Numba watches the file of an entry point, not those of what it calls.
 
-    Within it, Numba keeps processors apart, and overwrites what another version of Numba made.
+    Where the sources cannot be written to, it is the user's; None if that cannot be, either: nothing is kept then.
+    Numba's own choice of another place would be the same for all sources. Within the directory, Numba keeps processors
+    apart, and overwrites what another version of Numba made.
     """
     digest = hashlib.sha256(b"".join(Path(file).read_bytes() for file in SOURCES)).hexdigest()[:16]
-    return Path(numba.config.CACHE_DIR or Path(__file__).parent / "__pycache__") / f"compiled-{digest}"
+    beside, of_user = Path(__file__).parent / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    places = (Path(numba.config.CACHE_DIR or beside), of_user.expanduser() / "harness")
+    return next((own for place in places if _takes_files(own := place / f"compiled-{digest}")), None)
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 CACHE = cache_directory()
@@ -51,9 +66,9 @@ CACHE = cache_directory()
 
 def remove_old_caches() -> None:
     """Machine code of other sources, unless somebody wrote to it within the hour; only when there is none of these."""
-    if CACHE.exists():
+    if CACHE is None or any(CACHE.rglob("*.nbc")):
         return
-    for other in CACHE.parent.glob("compiled-" + "[0-9a-f]" * 16):
+    for other in set(CACHE.parent.glob("compiled-" + "[0-9a-f]" * 16)) - {CACHE}:
         with suppress(OSError):  # another process removes it at the same time
             files = [file for file in other.rglob("*") if file.is_file()]
             if all(file.stat().st_mtime < time.time() - KEPT_SECONDS for file in files):
@@ -66,10 +81,10 @@ def has_feature(name: str) -> bool:
 
 
 def entry_point(function: Function) -> Function:
-    """What Python calls: compiled at its first call with certain types, and kept on disk."""
-    elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE)
+    """What Python calls: compiled at its first call with certain types, and kept in CACHE."""
+    elsewhere, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(CACHE or "")
     try:
-        return numba.njit(cache=True, nogil=True, no_cfunc_wrapper=True, **OPTIONS)(function)
+        return numba.njit(cache=CACHE is not None, nogil=True, no_cfunc_wrapper=True, **OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = elsewhere
 

@@ -8,7 +8,7 @@ from harness.runs.archive import Archive
 from harness.runs.archive_packing import pack
 from harness.runs.archive_unpacking import unpack
 from harness.runs.cell_files import cell_tables
-from harness.runs.forecast import Forecast, announcement, forecast_of
+from harness.runs.forecast import Forecast, announcement, forecast_of, plan, timed
 from harness.runs.grid import GridCell
 from harness.runs.jobs import Assignment, Job, Pack, SweepContext
 from harness.runs.kept import load_dataset

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.config import ConfigError
+from harness.config import Config, ConfigError
 from harness.report import duration
-from harness.runs.grid import GridCell
+from harness.runs.grid import GridCell, missing
 from harness.runs.kept import load_dataset
 from harness.training import Cell, estimate_seconds, least_bytes, pass_seconds
 
 SAME_TIME = ("learning_rate", "reduction")  # keys on which the time of a cell hardly depends
 PATIENCE = 0.3  # wall seconds that the estimates of a command may take together
+PLAN_PATIENCE = 10.0  # the same of a dry run, which times long ones, too
 MOST_BYTES = 3e8  # of a cell: a single evaluation of a larger one takes longer than that
 ANSWER_SECONDS = 3.0  # figures and report
 LINE_SECONDS = 30.0
@@ -80,21 +81,33 @@ class Forecast:
 
 def forecast_of(cells: Sequence[GridCell], workers: int = 1) -> Forecast:
     """The forecast of cells that are to be trained. One of each kind is timed, as long as that does not take long."""
-    kinds: dict[str, list[GridCell]] = {}
-    for cell in cells:
-        values = {key: value for key, value in cell.identity.values.items() if key not in SAME_TIME}
-        kinds.setdefault(json.dumps(values, default=str), []).append(cell)
-    begun, known = time.perf_counter(), dict[str, float]()
-    for kind in _from_both_ends(list(kinds)):
-        one = kinds[kind][0]
-        if time.perf_counter() - begun < PATIENCE and _is_quick(one):
+    kinds, known = _kinds(cells), dict[str, float]()
+    for kind in _as_time_allows(list(kinds), PATIENCE):
+        if _is_quick(one := kinds[kind][0]):
             try:
-                own = Cell(one.config, load_dataset(one.config.dataset))
-                known[kind] = estimate_seconds(own, PATIENCE / len(kinds))
+                known[kind] = _estimated(one, PATIENCE / len(kinds))
             except (ConfigError, MemoryError):
                 raise
             except Exception:  # its training meets it again, and fails alone
                 continue
+    return _forecast(kinds, known, workers)
+
+
+def _kinds(cells: Sequence[GridCell]) -> dict[str, list[GridCell]]:
+    """The cells by what their time depends on."""
+    kinds: dict[str, list[GridCell]] = {}
+    for cell in cells:
+        values = {key: value for key, value in cell.identity.values.items() if key not in SAME_TIME}
+        kinds.setdefault(json.dumps(values, default=str), []).append(cell)
+    return kinds
+
+
+def _estimated(cell: GridCell, patience: float) -> float:
+    return estimate_seconds(Cell(cell.config, load_dataset(cell.config.dataset)), patience)
+
+
+def _forecast(kinds: dict[str, list[GridCell]], known: dict[str, float], workers: int = 1) -> Forecast:
+    """known: kind -> seconds; a kind that was not timed takes the median."""
     if not known:
         return Forecast({}, workers)
     typical = float(np.median(list(known.values())))
@@ -106,10 +119,50 @@ def _is_quick(cell: GridCell) -> bool:
     return cell.config.engine == "vectorized" and least_bytes(cell.config, cell.identity.plan) < MOST_BYTES
 
 
-def _from_both_ends(kinds: Sequence[str]) -> Iterable[str]:
-    """First, last, second, ...: where time is short, those that are timed span the grid."""
+def _as_time_allows(kinds: Sequence[str], patience: float) -> Iterable[str]:
+    """First, last, second, ... until the seconds are over: those that are timed span the grid."""
+    begun = time.perf_counter()
     for i in range(len(kinds)):
+        if i and time.perf_counter() - begun > patience:
+            return
         yield kinds[i // 2] if i % 2 == 0 else kinds[-1 - i // 2]
+
+
+def timed(cells: Sequence[GridCell]) -> Forecast:
+    """The forecast of a dry run, which has more time, also for long cells. Raises what their training raises."""
+    kinds = _kinds(cells)
+    share = min(1.0, PLAN_PATIENCE / max(1, len(kinds)))
+    known = {kind: _estimated(kinds[kind][0], share) for kind in _as_time_allows(list(kinds), PLAN_PATIENCE)}
+    return _forecast(kinds, known)
+
+
+def plan(cells: Sequence[GridCell], forecast: Forecast, looks: Sequence[int] = ()) -> str:
+    """What a dry run prints: a line for each cell with its estimated wall seconds, and their sum, trained in a row.
+
+    forecast: of those that are missing, or, with looks, of all. looks: of seeds=auto, of which the cells are the first
+    round.
+    """
+    todo = missing(cells)
+    seconds, about = forecast.seconds, "roughly" if forecast.rough else "about"
+    width = max(len(cell.label) for cell in cells)
+    states = {cell.signature: f"{about} {duration(seconds[cell.signature])}" for cell in todo}
+    lines = [f"{cell.label:<{width}}  {states.get(cell.signature, f'done, run {cell.run_id}')}" for cell in cells]
+    total = duration(sum(seconds[cell.signature] for cell in todo))
+    lines.append(f"{len(cells)} cells, {len(cells) - len(todo)} done, {about} {total} to train")
+    return "\n".join([*lines, *_at_most(sum(seconds.values()), cells[0].config, looks)])
+
+
+def _at_most(first: float, config: Config, looks: Sequence[int]) -> list[str]:
+    """first: wall seconds of the first round."""
+    if not looks:
+        return []
+    whole, bound = first * looks[-1] / looks[0], config.seeds_at_most_seconds
+    price = duration(whole if bound is None else min(whole, max(first, bound)))
+    numbers = ", ".join(map(str, looks))
+    return [
+        f"seeds=auto: this is the first round; comparisons are tested at {numbers} replicas. "
+        f"Cells of unresolved ones get the next number: at most about {price} together, if all cells need all replicas"
+    ]
 
 
 def announcement(forecast: Forecast, n_todo: int, n_cells: int) -> str:

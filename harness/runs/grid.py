@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from harness.analysis import n_comparisons, too_few_seeds
 from harness.config import Config, labels
 from harness.data import Doubt
-from harness.report import duration
 from harness.runs.kept import Loader, load_dataset
 from harness.store import Store
-from harness.training import Cell, Identity, estimate_seconds, identify, with_task
+from harness.training import Identity, identify, with_task
 
 MOST_NOTES = 15  # on data; MLflow keeps 8000 characters of a tag
-PATIENCE = 10.0  # seconds that the estimates of a dry run may take together
 
 
 @dataclass(frozen=True)
@@ -71,37 +69,6 @@ def look_up(cells: Sequence[GridCell], store: Store) -> list[GridCell]:
 
 def missing(cells: Sequence[GridCell]) -> list[GridCell]:
     return [cell for cell in cells if cell.run_id is None]
-
-
-def plan(cells: Sequence[GridCell], looks: Sequence[int] = ()) -> str:
-    """What a dry run prints: a line for each cell with its estimated wall seconds, and their sum, trained in a row.
-
-    looks: of seeds=auto, of which the cells are the first round.
-    """
-    todo = missing(cells)
-    timed = cells if looks else todo
-    fresh = (Cell(cell.config, load_dataset(cell.config.dataset)) for cell in timed)
-    share = PATIENCE / max(1, len(timed))
-    seconds = {cell.signature: estimate_seconds(one, share) for cell, one in zip(timed, fresh, strict=True)}
-    width = max(len(cell.label) for cell in cells)
-    states = {cell.signature: f"about {duration(seconds[cell.signature])}" for cell in todo}
-    lines = [f"{cell.label:<{width}}  {states.get(cell.signature, f'done, run {cell.run_id}')}" for cell in cells]
-    total = duration(sum(seconds[cell.signature] for cell in todo))
-    lines.append(f"{len(cells)} cells, {len(cells) - len(todo)} done, about {total} to train")
-    return "\n".join([*lines, *_at_most(sum(seconds.values()), cells[0].config, looks)])
-
-
-def _at_most(first: float, config: Config, looks: Sequence[int]) -> list[str]:
-    """first: wall seconds of the first round."""
-    if not looks:
-        return []
-    whole, bound = first * looks[-1] / looks[0], config.seeds_at_most_seconds
-    price = duration(whole if bound is None else min(whole, max(first, bound)))
-    numbers = ", ".join(map(str, looks))
-    return [
-        f"seeds=auto: this is the first round; comparisons are tested at {numbers} replicas. "
-        f"Cells of unresolved ones get the next number: at most about {price} together, if all cells need all replicas"
-    ]
 
 
 def unresolvable(cells: Sequence[GridCell], looks: Sequence[int] = ()) -> str:

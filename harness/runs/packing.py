@@ -25,7 +25,7 @@ def plan_jobs(
 
 
 def _n_jobs(total: float) -> int:
-    """The best number of jobs for so many seconds: 31 for 10,000.
+    """The best number of jobs for so many seconds: 32 for 10,000.
 
     Of n equal jobs that run side by side, the last ends after total / n; all of them cost n × JOB_SECONDS. The sum of
     both is least at n = √(total / JOB_SECONDS).

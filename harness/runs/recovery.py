@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from harness.config import ConfigError
 from harness.runs.grid import GridCell
 from harness.runs.parent import close_sweep
 from harness.store import INTERRUPTS, OUTAGE_SECONDS, Delivery, Interrupted, Store, UnreachableError
@@ -45,7 +46,7 @@ def _launch(cells: Sequence[GridCell], launch: Launch) -> tuple[BaseException | 
     """The exception that ended the launch, if one did, and what the launch returned."""
     try:
         return None, launch(cells)
-    except Interrupted:
+    except (Interrupted, ConfigError):  # the second: what a scheduler refuses once, it refuses again
         raise
     except (Exception, SystemExit) as broken:
         INTERRUPTS.insist()  # Ray makes a plain SystemExit of what a signal raises

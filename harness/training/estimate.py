@@ -18,8 +18,8 @@ from harness.training.diagnostics import OBSERVERS, Observer
 from harness.training.order import Passes
 from harness.training.stack import Stack
 
-# Recording, measured with an SQLite store on the local disk; a server's answers may take longer.
-CELL_SECONDS = 0.25  # start and end of a run, its points and files; in a small sweep figures take as long again
+# Recording, measured with an SQLite store on the local disk; with a server it takes three times as long.
+CELL_SECONDS = 0.07  # start and end of a run, its points and files; in a small sweep figures take twice as long again
 
 
 class Work(NamedTuple):
@@ -113,6 +113,8 @@ def _rates(stack: Stack, patience: float) -> Rates:
     stack.warm_up()
     engine, network, observer = stack.engine, stack.network, stack.observer
     X, Y = (gather(V, slice(0, stack.batches.batch_size)) for V in engine.train_set)
+
+    engine.evaluate(network, X, Y)  # compiled now, if it was not
 
     def evaluate() -> None:
         for examples in (engine.train_set, stack.validation_set):

@@ -100,6 +100,12 @@ def store(folder: Path) -> str:
         (["hydra/launcher=joblib", "~hydra.launcher.n_jobs"], "hydra.launcher.n_jobs", "a value"),
         (["hydra/launcher=joblib", "hydra.launcher.name=ray"], "hydra.launcher.ray", "{NAME: VALUE, ...}"),
         (["hydra/launcher=joblib", "hydra.launcher.name=dask"], "hydra/launcher", "joblib | ray"),
+        (
+            ["hydra/launcher=joblib", "+hydra.launcher.njobs=1"],
+            "hydra.launcher.njobs",
+            "did you mean hydra.launcher.n_jobs?",
+        ),
+        (["hydra/launcher=ray", "+hydra.launcher.ray.remot.memory=1"], "hydra.launcher.ray.remot", "ray.remote?"),
         (["cells_per_job=0"], "cells_per_job", "an integer >= 1, or auto"),
         (["cells_per_job=many"], "cells_per_job", "an integer >= 1, or auto"),
     ],
@@ -138,6 +144,30 @@ def test_slurm_needs_its_commands(monkeypatch):
         Launcher("submitit_slurm").start()
 
 
+def test_what_a_preset_misspells_is_refused_and_what_ray_and_sbatch_take_besides_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: True)
+    (tmp_path / "hydra" / "launcher").mkdir(parents=True)
+    preset = tmp_path / "hydra" / "launcher" / "mine.yaml"
+    words = ["-m", "--config-dir", str(tmp_path), "batch_size=1,2", "hydra/launcher=mine"]
+    preset.write_text("defaults: [submitit_slurm]\npartitoin: night\n", encoding="utf8")
+    with pytest.raises(ConfigError, match=r"hydra.launcher.partitoin: .*did you mean hydra.launcher.partition\?"):
+        checked_cells(words)
+    preset.write_text("defaults: [submitit_slurm]\nadditional_parameters: {constraint: avx512}\n", encoding="utf8")
+    assert checked_cells(words).launcher.options["additional_parameters"] == {"constraint": "avx512"}
+    preset.write_text("defaults: [ray]\nray: {init: {namespace: mine}, remote: {memory: 1}}\n", encoding="utf8")
+    assert checked_cells(words).launcher.options["ray"]["init"]["namespace"] == "mine"
+
+
+def test_jobs_that_will_be_ended_before_they_are_done_are_told():
+    slurm = Launcher("submitit_slurm", options={"timeout_min": 60, "array_parallelism": 9, "max_array_size": 1000})
+    jobs = slurm.planned([3000.0] * 2000, "auto")
+    sentence = slurm.too_long([3000.0 * len(job) for job in jobs])
+    assert sentence.startswith("1000 of 1000 jobs take longer, by the estimate, than hydra.launcher.timeout_min=60 ")
+    assert "up to 100 minutes" in sentence
+    assert not slurm.too_long([3000.0])
+    assert not Launcher("joblib", options={"n_jobs": 2}).too_long([1e9])
+
+
 def test_what_sbatch_refuses_is_told_in_one_line(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     for name in ("sbatch", "srun"):
@@ -148,6 +178,7 @@ def test_what_sbatch_refuses_is_told_in_one_line(tmp_path, monkeypatch):
     launcher = checked_cells(["-m", "batch_size=1,2", "hydra/launcher=submitit_slurm"]).launcher
     with pytest.raises(ConfigError, match=r"hydra.launcher: .* got .*invalid partition specified: x"):
         launcher.run([int])
+    assert not list((tmp_path / "mlruns" / "submitit").iterdir())  # no scripts of jobs that nobody runs
 
 
 def test_a_preset_of_the_user_is_a_launcher_too(tmp_path):

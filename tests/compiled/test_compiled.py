@@ -309,10 +309,37 @@ def test_the_first_use_removes_the_code_of_older_sources(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
 
 
+def test_old_code_goes_although_the_import_has_made_the_new_place(tmp_path):
+    old = tmp_path / "compiled-0123456789abcdef"
+    old.mkdir()
+    code = "from harness.compiled import compiler, engine; print(compiler.CACHE); compiler.remove_old_caches()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [str(path) for path in tmp_path.iterdir()] == [done.stdout.strip()]
+
+
+def test_where_the_sources_cannot_be_written_to_each_has_a_place_of_the_user(tmp_path, monkeypatch):
+    """Numba's own choice would be one place for all: code of older sources would train."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(compiler.numba.config, "CACHE_DIR", str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    now = compiler.cache_directory()
+    (tmp_path / "source.py").write_text("other")
+    monkeypatch.setattr(compiler, "SOURCES", (*compiler.SOURCES, str(tmp_path / "source.py")))
+    assert {now, compiler.cache_directory()} == set((tmp_path / "cache" / "harness").iterdir())
+    assert now != compiler.cache_directory()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert compiler.cache_directory() is None
+
+
 def test_later_uses_remove_nothing(tmp_path, monkeypatch):
     """Two versions that take turns do not compile anew each time."""
     for name in ("compiled-0123456789abcdef", "compiled-00000000ffffffff"):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "code.nbc").write_bytes(b"machine code")
+        os.utime(tmp_path / name / "code.nbc", (0, 0))
     monkeypatch.setattr(compiler, "CACHE", tmp_path / "compiled-00000000ffffffff")
     compiler.remove_old_caches()
     assert len([*tmp_path.iterdir()]) == 2
