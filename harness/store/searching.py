@@ -1,6 +1,7 @@
 """What is read of a tracking store: its runs and their files."""
 
 import os
+import random
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ ID_LENGTH = 32  # hexadecimal digits of a run's id
 PAGE = 50_000  # runs: the most that MLflow gives at once
 AT_ONCE = 8  # questions to a server
 ACTIVE, DELETED = 1, 2  # MLflow's ViewType
+MOST_LISTED = 256  # runs whose files are listed where thousands are to be found again
 MOST_OTHERS = 200  # cells that others have trained since a sweep began; of more, all are looked up
 
 
@@ -163,8 +165,9 @@ class Runs:
         """Whether `finished_cells` would surely find the runs (signature -> id) that a sweep has trained.
 
         A server gives thousands of runs slowly, so these are not read: no other run has trained one of the cells since
-        the sweep began, none of its runs was deleted or has another end, and all have their files. A tag of these runs
-        that somebody edits goes unnoticed. False also for few cells and a store on this machine, which are fast.
+        the sweep began, none of its runs was deleted or has another end, and they have their files: of many, each has
+        its folder, and some were listed. A tag of these runs that somebody edits goes unnoticed. False also for few cells
+        and a store on this machine, which are fast.
         """
         from mlflow.exceptions import MlflowException
 
@@ -174,9 +177,8 @@ class Runs:
         with suppress(MlflowException):  # the server of an earlier version may not know IS NULL
             if self._is_as_it_was(cells, sweep):
                 place = str(sweep.info.artifact_uri)
-                places = {own: place.replace(sweep.info.run_id, own) for own in cells.values()}
-                lost = self.ask_for_each(lambda one: query(lambda: lost_file(self.client, *one)), list(places.items()))
-                return not any(lost)
+                listed = [(own, place.replace(sweep.info.run_id, own)) for own in self._to_list(cells, sweep)]
+                return bool(listed) and not any(self.ask_for_each(lambda one: self._lost(*one), listed))
         return False
 
     def _is_as_it_was(self, cells: Mapping[str, str], sweep: "Run") -> bool:
@@ -188,6 +190,15 @@ class Runs:
         unfinished = self._search(f"attributes.status != 'FINISHED' and {of_sweep(own)}", of_any_form=True)
         has_changed = {run.info.run_id for run in unfinished} & set(cells.values())
         return not (has_changed or self._page(of_sweep(own), 1, "ASC", view=DELETED))
+
+    def _to_list(self, cells: Mapping[str, str], sweep: "Run") -> list[str]:
+        """The runs whose files are listed: all; of more than MOST_LISTED as many, if each of all has a folder."""
+        own, place = sweep.info.run_id, str(sweep.info.artifact_uri)
+        if len(cells) <= MOST_LISTED:
+            return list(cells.values())
+        above = place.partition(f"/{own}/")[0]
+        folders = {item.path for item in query(lambda: self.client.list_files(own, above))}
+        return random.Random(own).sample(list(cells.values()), MOST_LISTED) if folders >= set(cells.values()) else []
 
     def _newest(self, signatures: Sequence[str]) -> tuple[list["Run"], bool]:
         """Finished cells, the newest first, and whether all that have these signatures are among them."""
@@ -203,7 +214,10 @@ class Runs:
         return self._is_sound(run) and self._says_whole(run, self._lost_file(run))
 
     def _lost_file(self, run: "Run") -> str:
-        return query(lambda: lost_file(self.client, run.info.run_id, run.info.artifact_uri))
+        return self._lost(run.info.run_id, run.info.artifact_uri)
+
+    def _lost(self, run_id: str, place: str) -> str:
+        return query(lambda: lost_file(self.client, run_id, place))
 
     def ask_for_each(self, ask: Callable[[S], T], items: Sequence[S]) -> list[T]:
         """Answers in the order of the items; a server is asked for several at a time, as most of a question is waiting.

@@ -152,6 +152,20 @@ def test_runs_are_not_read_again_unless_something_became_of_them(swept, site, mo
         assert not runs.finds_again(cells, sweep)
         mend()
         assert runs.finds_again(cells, sweep)
+    with monkeypatch.context() as patch:  # of many runs each has its folder, and some are listed
+        patch.setattr(searching, "MOST_LISTED", 3)
+        assert runs.finds_again(cells, sweep)
+        folder = table.parent.parent
+        folder.rename(folder.with_name("away"))
+        assert not runs.finds_again(cells, sweep)
+        folder.with_name("away").rename(folder)
+        patch.setattr(searching, "MOST_LISTED", len(cells) - 1)
+        asked = []
+        patch.setattr(searching, "lost_file", lambda client, run_id, place: asked.append(run_id) or "")
+        assert runs.finds_again(cells, sweep)
+        assert len(set(asked)) == len(asked) == len(cells) - 1
+        patch.setattr(searching, "lost_file", lambda *asked: "history.csv")
+        assert not runs.finds_again(cells, sweep)
     other_run(runs, "another cell", sweep.info.start_time + 1)
     assert runs.finds_again(cells, sweep)
     with monkeypatch.context() as patch:

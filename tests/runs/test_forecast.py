@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.app.composition import compose_cells
 from harness.runs import forecast as module
-from harness.runs.forecast import ANSWER_SECONDS, Forecast, announcement
+from harness.runs.forecast import ANSWER_SECONDS, Forecast, announcement, plan, timed
+from harness.runs.grid import grid
 from harness.training import pass_seconds
 
 
@@ -52,3 +54,27 @@ def test_a_plain_line_is_due_now_and_then(clock):
     clock.seconds += module.LINE_SECONDS + 1
     assert forecast.is_due()
     assert not forecast.is_due()
+
+
+def test_a_dry_run_times_one_cell_of_each_kind(monkeypatch):
+    """Learning rate and reduction hardly change the time of a cell; what they share, they share."""
+    asked = []
+
+    def estimated(cell, patience):
+        asked.append(cell.config.batch_size)
+        return float(cell.config.batch_size)
+
+    monkeypatch.setattr(module, "estimate_seconds", estimated)
+    words = ["-m", "dataset=iris", "updates=9", "batch_size=1,2", "learning_rate=0.1,0.2,0.3", "reduction=sum,mean"]
+    cells = grid(compose_cells(words).cells)
+    lines = plan(cells, timed(cells)).splitlines()
+    assert sorted(asked) == [1, 2]
+    assert len(lines) == 13
+    assert lines[-1] == "12 cells, 0 done, about 18 s to train"
+
+
+def test_a_dry_run_of_more_kinds_than_it_has_time_for_says_roughly(monkeypatch):
+    monkeypatch.setattr(module, "estimate_seconds", lambda cell, patience: float(cell.config.batch_size))
+    monkeypatch.setattr(module, "PLAN_PATIENCE", -1.0)  # the first is timed all the same
+    cells = grid(compose_cells(["-m", "dataset=iris", "updates=9", "batch_size=1,2,3"]).cells)
+    assert plan(cells, timed(cells)).splitlines()[-1] == "3 cells, 0 done, roughly 3 s to train"

@@ -1,6 +1,6 @@
 """The estimate of a dry run: it counts what training does, times what that takes, and leaves the cell as it is."""
 
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import pytest
 import harness.training.estimate
 from harness.app.composition import compose_cells
 from harness.data.datasets import load
+from harness.network import Vectorized
 from harness.training.cell import Cell
 from harness.training.diagnostics import Observer
 from harness.training.estimate import CELL_SECONDS, Rates, Work, count_work, estimate_seconds, training_seconds
@@ -104,6 +105,20 @@ def test_a_budget_in_seconds_is_as_many_updates_as_replica_zero_makes(words, upd
 def test_recording_is_added(monkeypatch):
     monkeypatch.setattr(harness.training.estimate, "training_seconds", lambda cell, patience: (50.0, Work(9, 7, 5, 3)))
     assert estimate_seconds(composed(), 1.0) == pytest.approx(50 + CELL_SECONDS)
+
+
+def test_what_the_first_evaluation_compiles_does_not_count(monkeypatch):
+    seconds = iter([0.2])
+    evaluate = Vectorized.evaluate
+
+    def slow_at_first(self, *arguments):
+        sleep(next(seconds, 0.0))
+        return evaluate(self, *arguments)
+
+    monkeypatch.setattr(Vectorized, "evaluate", slow_at_first)
+    training, work = training_seconds(composed("updates=100", "epochs=null"), patience=0.1)
+    assert not list(seconds)
+    assert training < 0.2 * work.checkpoints / 2
 
 
 def test_patience_is_a_limit(monkeypatch):
