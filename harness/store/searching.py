@@ -166,8 +166,8 @@ class Runs:
 
         A server gives thousands of runs slowly, so these are not read: no other run has trained one of the cells since
         the sweep began, none of its runs was deleted or has another end, and they have their files: of many, each has
-        its folder, and some were listed. A tag of these runs that somebody edits goes unnoticed. False also for few cells
-        and a store on this machine, which are fast.
+        its folder, and some were listed. A tag of these runs that somebody edits goes unnoticed. False also for few
+        cells and a store on this machine, which are fast.
         """
         from mlflow.exceptions import MlflowException
 
