@@ -1,6 +1,6 @@
 """All measurements, one after the other: an update here and in other libraries, with AVX-512 and without, where its
 time goes, how time and memory scale, where the time of whole commands goes, what a script takes instead, what two
-workers gain, what many cells cost, with SQLite and on a server, how often answers are wrong. About seventy minutes on
+workers gain, what many cells cost, with SQLite and on a server, how often answers are wrong. About forty minutes on
 an idle machine; --short takes three.
 
 Each writes its tables and its figure into docs/benchmarks, the last one into docs/statistics.md; the short forms write

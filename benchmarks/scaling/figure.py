@@ -54,9 +54,16 @@ def _finish(axes: "Axes", title: str, xlabel: str, ylabel: str, legend: bool = T
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     for axis, name in ((axes.xaxis, "x"), (axes.yaxis, "y")):
         log_axis(axes, name)
-        axis.set_major_formatter(lambda value, place: number(value))
+        axis.set_major_formatter(lambda value, place: _short(value))
     if legend:
         axes.legend(fontsize=10)
+
+
+def _short(value: float) -> str:
+    """3,000, 300k, 1M: longer numbers of an axis would touch."""
+    if value >= MEGA:
+        return f"{number(value / MEGA)}M"
+    return f"{number(value / 1e3)}k" if value >= 1e4 else number(value)
 
 
 def _on(times: Times, axis: str) -> list[Point]:
@@ -134,7 +141,7 @@ def _panel_cells(axes: "Axes", found: Found) -> None:
     _line(axes, grid, [law({"1": 1, "x": k}) for k in grid], 0)
     a, b = law.coefficients["1"], law.coefficients["x"]
     title = f"A sweep takes {_duration(a)} + {_duration(b)} per cell"
-    _finish(axes, title, "cells that hardly train", "the command, wall seconds", legend=False)
+    _finish(axes, title, "cells that hardly train (more than 12)", "the command, wall seconds", legend=False)
 
 
 PANELS = (_panel_batch, _panel_parameters, _panel_examples, _panel_replicas, _panel_memory, _panel_cells)

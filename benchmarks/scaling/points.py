@@ -79,7 +79,7 @@ FULL = Plan(
         "replicas": [Point("replicas", replicas=2**k, hidden=(64, 64)) for k in range(7)],
     },
     resident=[Point("examples", n, 4000, (8,), 2) for n in (30_000, 100_000, 300_000, 1_000_000)],
-    cells=[1, 3, 10, 50],
+    cells=[20, 50, 100],  # up to 12, each has figures
     unseen=[
         Point("unseen", 3000, 48, (100,), 5),
         Point("unseen", 50_000, 256, (64, 64), 2),
