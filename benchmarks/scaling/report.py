@@ -190,8 +190,9 @@ def _about_cells(found: Found) -> list[str]:
     rows = [[n, spread(s).median, _range(spread(s)), len(s)] for n, s in found.cells.items()]
     return [
         "## Cells",
-        f"A sweep of more than 12 cells that hardly train takes {_duration(law.coefficients['1'])} + "
-        f"{_duration(law.coefficients['x'])} per cell, in a store that exists; of fewer, each has figures. {_quality(law)}",
+        f"A sweep of more than 12 cells that hardly train (fewer have figures each) takes "
+        f"{_duration(law.coefficients['1'])} + {_duration(law.coefficients['x'])} per cell, in a store that exists. "
+        f"{_quality(law)}",
         markdown_table(["cells", "wall seconds", "quartiles", "repeats"], rows),
     ]
 
