@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.store import LeaseWatch, TakenError, claims, tracking
+from harness.store import LeaseWatch, TakenError, claims, tracking, writer
 from harness.store.claims import may_train
 from harness.store.forms import TABLES, WEIGHTS
 from harness.store.places import path_of
@@ -271,7 +271,7 @@ def test_a_young_claim_ends_without_a_further_question(store, monkeypatch):
 
 
 def while_away(store, monkeypatch, *signatures):
-    """Runs whose cells begin while the store is away."""
+    """Runs whose cells begin while the store is away; whoever comes next asks it at once."""
 
     def away(*unused, **options):
         raise ConnectionError("away")
@@ -279,6 +279,7 @@ def while_away(store, monkeypatch, *signatures):
     with monkeypatch.context() as patch:
         for question in ("search_runs", "tagged"):
             patch.setattr(store.client, question, away)
+        patch.setattr(writer, "PAUSE_PER_ATTEMPT", 0)
         return [claim(store, signature=signature) for signature in signatures]
 
 
