@@ -11,6 +11,10 @@ from benchmarks.kernel.floor import FLOP, Floor
 from benchmarks.kernel.measurement import ratio
 
 EPOCHS = 30  # of training from its beginning to its end
+PAGES = {  # name -> title and command
+    "kernel": ("What an update costs", "python -m benchmarks.kernel"),
+    "kernel_avx2": ("What an update costs without AVX-512", "python -m benchmarks.kernel --without-avx512"),
+}
 ON_PAPER = """\
 ## Published elsewhere, not measured here
 
@@ -50,19 +54,16 @@ def rows_of(
     return rows
 
 
-TITLES = {"kernel": "What an update costs", "kernel_avx2": "What an update costs without AVX-512"}
-COMMANDS = {"kernel": "python -m benchmarks.kernel", "kernel_avx2": "python -m benchmarks.kernel --without-avx512"}
-
-
 def markdown(rows: list[dict[str, Any]], machine: str, cold: float, page: str) -> str:
-    """cold: seconds of the first use of `engine=compiled`, nothing on disk."""
+    """cold: seconds of the first use of `engine=compiled`, nothing on disk. page: one of PAGES."""
+    title, command = PAGES[page]
     names = list(dict.fromkeys(row["arm"] for row in rows))
     lines = [
-        f"# {TITLES[page]}",
+        f"# {title}",
         "",
         "Microseconds per update and network: median over rounds [quartiles]. Digits, 64-32-10 sigmoid, plain gradient",
         f"steps, N = {N}, one thread; stack and vmap: {N_STACK} networks, time per network. Interleaved.",
-        f"Compilation is not included, but where it says so. Written by `{COMMANDS[page]}`, like {page}.csv.",
+        f"Compilation is not included, but where it says so. Written by `{command}`, like {page}.csv.",
         "",
         machine,
         "",

@@ -47,9 +47,10 @@ def cache_directory() -> Path | None:
     apart, and overwrites what another version of Numba made.
     """
     digest = hashlib.sha256(b"".join(Path(file).read_bytes() for file in SOURCES)).hexdigest()[:16]
-    beside, of_user = Path(__file__).parent / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    places = (Path(numba.config.CACHE_DIR or beside), of_user.expanduser() / "harness")
-    return next((own for place in places if _takes_files(own := place / f"compiled-{digest}")), None)
+    beside, of_user = Path(__file__).parent / "__pycache__", os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    places = (Path(numba.config.CACHE_DIR or beside), Path(os.path.expanduser(of_user), "harness"))
+    folders = (place.absolute() / f"compiled-{digest}" for place in places if place.parts[0] != "~")  # ~: no home
+    return next(filter(_takes_files, folders), None)
 
 
 def _takes_files(folder: Path) -> bool:

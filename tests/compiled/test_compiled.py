@@ -332,6 +332,11 @@ def test_where_the_sources_cannot_be_written_to_each_has_a_place_of_the_user(tmp
     assert now != compiler.cache_directory()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert compiler.cache_directory() is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(compiler.os.path, "expanduser", str)  # a user without a home, as in some containers
+    monkeypatch.chdir(tmp_path)
+    assert compiler.cache_directory() is None
+    assert not (tmp_path / "~").exists()
 
 
 def test_later_uses_remove_nothing(tmp_path, monkeypatch):
