@@ -102,7 +102,7 @@ def report(kind: str, n_cells: int, first: Taken, second: Taken, early: float, l
         ("the same, at most", megabytes[1]),
         ("the same command again, wall seconds", second.wall),
     ]
-    where = "PostgreSQL and mlflow server --workers 1" if kind == "server" else "SQLite"
+    where = "PostgreSQL and one worker of mlflow server" if kind == "server" else "SQLite"
     title = f"# {n_cells:,} small cells with {where}"
     about = f"Measured by `python -m benchmarks.many_cells --cells {n_cells} --store {kind}`. {machine()}"
     return "\n\n".join([title, about, markdown_table(("what", "value"), rows)])

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.app.hints import unknown_option
 from harness.config import RULES, Config, ConfigError
 
 NAME_BYTES = 250  # of a file's name without its ending, on the file systems in use
@@ -23,7 +24,7 @@ NEEDED = re.compile(
     rf"({'|'.join(field.name for field in fields(Config))}|(dataset|model|optimizer|hydra)[./@].*|hydra)"
 )
 ENTRIES = ("dataset.load.", "hydra.callbacks.", "hydra.job.env_set.")  # of dictionaries, which may lack them
-SWEEPER = ".BasicSweeper"  # the end of its class
+SWEEPER, LAUNCHER = ".BasicSweeper", ".BasicLauncher"  # the ends of their classes; the second has no options
 A_NODE = "a dictionary with the entry _target_, as `--cfg hydra` shows it"
 A_CALLBACK = "{_target_: MODULE.CLASS, ARGUMENT: VALUE, ...} of a class that can be made (hydra.experimental.Callback)"
 A_GRID = 'a dictionary in a file (on the command line: -m KEY=VALUES, or study.grids=[{KEY: "VALUES"}, ...])'
@@ -74,6 +75,8 @@ def check_nodes(config: DictConfig, multirun: bool) -> None:
     for name in config.hydra.callbacks:
         _check_class(f"hydra.callbacks.{name}", config.hydra.callbacks[name], A_CALLBACK)
     if "_target_" in config.hydra.launcher:
+        if str(config.hydra.launcher["_target_"]).endswith(LAUNCHER) and (more := config.hydra.launcher.keys() - {"_target_"}):
+            raise unknown_option(f"hydra.launcher.{min(more)}")
         _check_class("hydra.launcher", config.hydra.launcher, f"{A_NODE} (hydra/launcher=basic)")
     for key, folder in _folders(config, multirun):
         if len(str(folder).encode(errors="replace")) > PATH_BYTES or any(map(_is_long, folder.parts)):

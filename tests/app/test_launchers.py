@@ -105,6 +105,7 @@ def store(folder: Path) -> str:
             "hydra.launcher.njobs",
             "did you mean hydra.launcher.n_jobs?",
         ),
+        (["+hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs", "hydra/launcher=joblib has n_jobs"),
         (["hydra/launcher=ray", "+hydra.launcher.ray.remot.memory=1"], "hydra.launcher.ray.remot", "ray.remote?"),
         (["cells_per_job=0"], "cells_per_job", "an integer >= 1, or auto"),
         (["cells_per_job=many"], "cells_per_job", "an integer >= 1, or auto"),
