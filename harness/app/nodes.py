@@ -74,10 +74,11 @@ def check_nodes(config: DictConfig, multirun: bool) -> None:
         raise ConfigError("hydra/sweeper", "basic, the one that trains a grid", config.hydra.sweeper.get("_target_"))
     for name in config.hydra.callbacks:
         _check_class(f"hydra.callbacks.{name}", config.hydra.callbacks[name], A_CALLBACK)
-    if "_target_" in config.hydra.launcher:
-        if str(config.hydra.launcher["_target_"]).endswith(LAUNCHER) and (more := config.hydra.launcher.keys() - {"_target_"}):
+    if "_target_" in (launcher := config.hydra.launcher):
+        more = launcher.keys() - {"_target_"}
+        if more and str(launcher["_target_"]).endswith(LAUNCHER):
             raise unknown_option(f"hydra.launcher.{min(more)}")
-        _check_class("hydra.launcher", config.hydra.launcher, f"{A_NODE} (hydra/launcher=basic)")
+        _check_class("hydra.launcher", launcher, f"{A_NODE} (hydra/launcher=basic)")
     for key, folder in _folders(config, multirun):
         if len(str(folder).encode(errors="replace")) > PATH_BYTES or any(map(_is_long, folder.parts)):
             raise ConfigError(key, f"a folder whose name has at most {NAME_BYTES} letters", str(folder))
