@@ -125,14 +125,14 @@ def begin_imports(launcher: "Launcher") -> None:
 
 def import_all() -> None:
     """What a worker needs for its cells."""
-    from harness.app.command import GC_THRESHOLD
+    from harness.app.command import GC_THRESHOLD_IMPORTING, libraries_are_imported
 
-    gc.set_threshold(GC_THRESHOLD)
+    gc.set_threshold(GC_THRESHOLD_IMPORTING)
     from harness.store import connection
 
     connection.import_libraries()
     importlib.import_module("harness.app.train")
-    gc.freeze()
+    libraries_are_imported()
 
 
 def end_workers(launcher: "Launcher") -> None:

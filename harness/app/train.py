@@ -14,7 +14,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from harness.app.command import say
+from harness.app.command import libraries_are_imported, say
 from harness.app.composition import Composed, to_config
 from harness.app.ending import Result, tell_sentences
 from harness.app.launchers import Launcher
@@ -60,6 +60,7 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
     looks = rounds.looks if rounds else ()
     check_memory(rounds.first() if rounds else cells)
     store = Store.open()
+    libraries_are_imported()
     store.check_library()
     recovery.recover(store, say)
     if rounds:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.app.command import say
+from harness.app.command import libraries_are_imported, say
 from harness.app.composition import Composed, checked_cells
 from harness.app.ending import Result, tell_address
 from harness.app.hints import unknown_verb
@@ -58,7 +58,9 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
 def _existing_store() -> Store:
     """None is made in a folder of another project. Raises ConfigError."""
     check_exists()
-    return Store.open()
+    store = Store.open()
+    libraries_are_imported()
+    return store
 
 
 def _report(words: Sequence[str], result: Result) -> int:

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 MakeEngine = Callable[[MLP, Optimizer, Set, str], Engine]
 CACHE_BYTES = 1 << 20  # the working set of a stack is kept below this, about a core's own cache
+REPLICAS_PER_THREAD = 8  # of a compiled stack, at least: its threads share them out, one after the other in the cache
 UNEVEN = 1.5  # above it, accuracy is mostly about the most frequent class
 
 
@@ -209,7 +210,8 @@ class Cell:
         """New stacks of all replicas as they are before the first update: the first alone, then the others."""
         config, plan, memory = self.config, self.plan, Memory()  # of passes over batches: all stacks share it
         rates = Rates(config, plan.passes, most_updates(config, plan), plan.lr_mean, _is_multiplied(config))
-        for replicas in _groups(config, plan):
+        together = REPLICAS_PER_THREAD * config.threads if config.engine == "compiled" else 1
+        for replicas in _groups(config, plan, together):
             seeds = [streams(config.seed, replica) for replica in replicas]
             weights, orders = [default_rng(own.weights) for own in seeds], [default_rng(own.order) for own in seeds]
             params = Parameters.initialized(plan.sizes, config.model.initializer, weights, np.dtype(config.dtype))
@@ -262,11 +264,11 @@ def are_uneven(dataset: Dataset) -> bool:
     return bool(n_classes) and np.bincount(dataset.y).max() > UNEVEN / n_classes * len(dataset.y)
 
 
-def _groups(config: Config, plan: Plan) -> Iterator[list[int]]:
-    """The first replica alone, then the others in stacks small enough for the cache."""
+def _groups(config: Config, plan: Plan, least: int = 1) -> Iterator[list[int]]:
+    """The first replica alone, then the others in stacks small enough for the cache, or of `least` replicas."""
     n_params = Parameters.count(plan.sizes)
     per_replica = (3 * n_params + plan.largest_batch * (plan.sizes[0] + 2 * sum(plan.sizes[1:]))) * 8
-    width = max(1, CACHE_BYTES // per_replica)
+    width = max(least, CACHE_BYTES // per_replica)
     first, *others = config.replicas
     yield [first]
     for start in range(0, len(others), width):
