@@ -99,12 +99,30 @@ inplace_backward = chosen(
 )  # fmt: skip
 
 
-# Losses: logits z of n examples, K columns each in rows of `width`, become ∂cost/∂z = prediction − y.
+# Losses: logits z of n examples, K columns each in rows of `width`, become ∂cost/∂z = prediction − y, zero beyond K.
+# The targets y are these `rows`, of those that begin at y_at.
 
 
 @compiled
-def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
-    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z), row by row; the padding beyond K becomes 0."""
+def inplace_difference(z: Any, n: int, width: int, y: Any, y_at: int, rows: Any, K: int) -> None:
+    """z <- z − y."""
+    lanes, one, zeros = lanes_of(z), z.dtype.type(1), filled(z.dtype.type(0))
+    for i in range(n):
+        y_i = y_at + rows[i] * K
+        for k in range(0, width, lanes):
+            difference = plus(load(z, i * width + k), -one, load_first(y, y_i + k, K - k))
+            store(z, i * width + k, first(difference, K - k, zeros))
+
+
+@compiled
+def inplace_sigmoid_difference(z: Any, n: int, width: int, y: Any, y_at: int, rows: Any, K: int) -> None:
+    inplace_sigmoid(z)
+    inplace_difference(z, n, width, y, y_at, rows, K)
+
+
+@compiled
+def inplace_softmax_difference(z: Any, n: int, width: int, y: Any, y_at: int, rows: Any, K: int) -> None:
+    """z_k <- e^(z_k − max z) / Σ_k e^(z_k − max z) − y_k, row by row."""
     lanes, one = lanes_of(z), z.dtype.type(1)
     zeros, ones, lowest = filled(z.dtype.type(0)), filled(one), filled(z.dtype.type(-1e30))
     for start in range(0, n * width, width):
@@ -115,43 +133,23 @@ def inplace_softmax(z: Any, n: int, width: int, K: int) -> None:
         for k in range(start, start + width, lanes):
             store(z, k, plus(load(z, k), -top, ones))
     inplace_exp(z)
-    for start in range(0, n * width, width):
-        whole = zeros
+    for i in range(n):
+        start, y_i, whole = i * width, y_at + rows[i] * K, zeros
         for k in range(0, width, lanes):
             whole = plus(whole, one, first(load(z, start + k), K - k, zeros))
         factor = one / total(whole)
         for k in range(0, width, lanes):
-            store(z, start + k, plus(zeros, factor, first(load(z, start + k), K - k, zeros)))
+            prediction = plus(zeros, factor, load(z, start + k))
+            difference = plus(prediction, -one, load_first(y, y_i + k, K - k))
+            store(z, start + k, first(difference, K - k, zeros))
 
 
-@compiled
-def inplace_sigmoid_rows(z: Any, n: int, width: int, K: int) -> None:
-    inplace_sigmoid(z)
-
-
-@compiled
-def inplace_identity_rows(z: Any, n: int, width: int, K: int) -> None:
-    """z."""
-
-
-inplace_prediction = chosen(
+inplace_delta = chosen(
     {
-        "half_squared_error": inplace_identity_rows, "sigmoid_cross_entropy": inplace_sigmoid_rows,
-        "softmax_cross_entropy": inplace_softmax,
+        "half_squared_error": inplace_difference, "sigmoid_cross_entropy": inplace_sigmoid_difference,
+        "softmax_cross_entropy": inplace_softmax_difference,
     }
 )  # fmt: skip
-
-
-@compiled
-def inplace_delta(loss: Any, z: Any, n: int, width: int, y: Any, y_at: int, rows: Any, K: int) -> None:
-    """z <- prediction − y, of its `rows`; and zero beyond K."""
-    lanes, one, zeros = lanes_of(z), z.dtype.type(1), filled(z.dtype.type(0))
-    inplace_prediction(loss, z, n, width, K)
-    for i in range(n):
-        y_i = y_at + rows[i] * K
-        for k in range(0, width, lanes):
-            difference = plus(load(z, i * width + k), -one, load_first(y, y_i + k, K - k))
-            store(z, i * width + k, first(difference, K - k, zeros))
 
 
 # Each takes logits z of n examples, K columns in rows of `width`, and targets y from y_at on; returns the sum of their

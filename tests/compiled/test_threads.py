@@ -15,9 +15,9 @@ from tests.configs import configured
 pytestmark = pytest.mark.xdist_group("compiled")  # one process compiles, once
 
 
-def cell(engine):
+def cell(engine, seeds=3):
     data = DatasetConfig("digits", None, {"_target_": "sklearn.datasets.load_digits"}, 0.2, 0.2, resample=True)
-    config = replace(configured(engine=engine, threads=2, seeds=3, epochs=1, batch_size=512), dataset=data)
+    config = replace(configured(engine=engine, threads=2, seeds=seeds, epochs=1, batch_size=512), dataset=data)
     return Cell(config, load_dataset(config.dataset))
 
 
@@ -26,6 +26,12 @@ def test_blas_has_those_that_no_replica_has(engine, of_blas):
     for _ in cell(engine).train():
         libraries = [library for library in thread_pools().info() if library["user_api"] == "blas"]
         assert {library["num_threads"] for library in libraries} == {of_blas}
+
+
+def test_however_large_a_batch_is_each_thread_has_replicas_to_train():
+    """With NumPy they would not fit into the cache together."""
+    assert [len(stack.replicas) for stack in cell("compiled", seeds=18).stacks()] == [1, 16, 1]
+    assert max(len(stack.replicas) for stack in cell("vectorized", seeds=18).stacks()) == 2
 
 
 @pytest.mark.slow

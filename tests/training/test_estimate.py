@@ -82,7 +82,7 @@ def test_an_observer_counts_by_its_own_grid():
 @pytest.mark.usefixtures("known_rates")
 def test_the_estimate_is_counts_times_rates(monkeypatch):
     """36 updates and 17 checkpoints of replica 0; 1½ stacks of 2 others, of which the first was timed."""
-    monkeypatch.setattr(harness.training.cell, "_groups", lambda config, plan: iter([[0], [1, 2], [3]]))
+    monkeypatch.setattr(harness.training.cell, "_groups", lambda *_: iter([[0], [1, 2], [3]]))
     seconds, work = training_seconds(composed("seeds=4", "epochs=3"), patience=1.0)
     assert work == Work(updates=36, checkpoints=17, batch_costs=36, observations=8)
     assert seconds == (36 + 17 * 100 + 36 * 1e4 + 8 * 1e6) + 1.5 * (36 * 3 + 17 * 500)
