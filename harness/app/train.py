@@ -81,8 +81,8 @@ def train(words: Sequence[str], composed: Composed, result: Result) -> int:
         result.values["plan"] = planned.splitlines()
         if not result.as_json:
             print(planned)
-        if composed.multirun:
-            _tell_too_long(composed.launcher, grid.missing(cells), forecast)
+        if composed.multirun and (todo := grid.missing(cells)):
+            _tell_too_long(composed.launcher, todo, forecast, _planned(todo, forecast, composed.launcher))
         return 0
     if composed.multirun:
         if grid.missing(cells):
@@ -167,9 +167,10 @@ def _run_open_sweep(
 
     def launch(some: Sequence[GridCell]) -> list[GridCell]:
         forecast = forecast_of(some, composed.launcher.workers)
-        packs = _packs(some, replace(context, n_cells=len(some)), forecast, composed.launcher)
+        planned = _planned(some, forecast, composed.launcher)
+        packs = _packs(some, planned, replace(context, n_cells=len(some)), forecast, composed.launcher)
         forecast.workers = min(forecast.workers, len(packs))
-        _tell_too_long(composed.launcher, some, forecast)
+        _tell_too_long(composed.launcher, some, forecast, planned)
         say(announcement(forecast, len(some), len(cells)))
         with Watch(forecast, lambda: _ended(store, context.run_id)) if forecast.workers > 1 else nullcontext():
             ended = composed.session.launch([partial(_train_pack, pack=one) for one in packs], composed.launcher.run)
@@ -253,11 +254,14 @@ def _ended(store: Store, sweep: str) -> set[str]:
     return {run.data.tags["signature"] for run in store.cells(sweep) if run.info.status != "RUNNING"}
 
 
-def _packs(cells: Sequence[GridCell], sweep: SweepContext, forecast: Forecast, launcher: Launcher) -> list[Pack]:
-    """The jobs of the launcher: in this process all cells in their order, else the longest first and small ones packed.
-
-    Cells whose seconds are unknown are taken for long: for each a job of its own.
-    """
+def _packs(
+    cells: Sequence[GridCell],
+    planned: Sequence[Sequence[int]],
+    sweep: SweepContext,
+    forecast: Forecast,
+    launcher: Launcher,
+) -> list[Pack]:
+    """The jobs of the launcher. planned: numbers of the cells of each."""
     alone = launcher.is_exclusive
     jobs = [
         Job(
@@ -270,20 +274,25 @@ def _packs(cells: Sequence[GridCell], sweep: SweepContext, forecast: Forecast, l
         )
         for i, cell in enumerate(cells)
     ]
-    planned = _planned(cells, forecast, launcher)
     return [Pack(sweep, [(cells[i].asked or cells[i].config, jobs[i]) for i in numbers]) for numbers in planned]
 
 
 def _planned(cells: Sequence[GridCell], forecast: Forecast, launcher: Launcher) -> list[list[int]]:
+    """Numbers of the cells of each job: in this process all in their order, else the longest first, small ones packed.
+
+    Cells whose seconds are unknown are taken for long: for each a job of its own.
+    """
     seconds = [forecast.seconds.get(cell.signature, packing.JOB_SECONDS * len(cells)) for cell in cells]
     return launcher.planned(seconds, cells[0].config.cells_per_job)
 
 
-def _tell_too_long(launcher: Launcher, cells: Sequence[GridCell], forecast: Forecast) -> None:
+def _tell_too_long(
+    launcher: Launcher, cells: Sequence[GridCell], forecast: Forecast, planned: Sequence[Sequence[int]]
+) -> None:
     """That jobs may be ended before their cells are trained, where their seconds are known."""
-    if forecast.seconds and cells:
-        jobs = [[forecast.seconds[cells[i].signature] for i in job] for job in _planned(cells, forecast, launcher)]
-        if sentence := launcher.too_long([sum(job) for job in jobs]):
+    if forecast.seconds:
+        seconds = [sum(forecast.seconds[cells[i].signature] for i in job) for job in planned]
+        if sentence := launcher.too_long(seconds):
             say(f"warning: {sentence}")
 
 

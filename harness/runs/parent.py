@@ -6,8 +6,9 @@ process, in workers, or earlier, and the answer can be written again at any time
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import yaml
@@ -192,34 +193,47 @@ def write_answer(store: Store, sweep: str, *others: str, runs: Sequence["Run"] |
     data = load_sweep(store, sweep, *others, runs=runs)
     _tell_unreadable(data)
     found = answer(data)
-    words = note(data, found)
-    judgement = studies.judgement(store, sweep, data, found)
-    if judgement:
-        words = "\n\n".join(filter(None, [findings.note(*judgement), words, findings.numbers(judgement[1])]))
+    judged = studies.judgement(store, sweep, data, found)
+    said = findings.sentences(*judged) if judged else [*headlines(found), *score_sentences(data.finished)]
+    told = Told(said, data, found, judged)
+    words, pictures = _note(told), _pictures(told)
     table = data.cells.merge(found.cells, on="cell", how="left")
-    drawn = (finding_figures(*judgement) if judgement else {}) | figures(data, found)
-    said = findings.sentences(*judgement) if judgement else [*headlines(found), *score_sentences(data.finished)]
-    told = Told(said, data, found, judgement)
-    pictures = pngs(drawn)
-    pictures |= own_figures(data, found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr), png)
-    files = file_names(list(pictures))
     with store.attach(sweep) as parent:
         with parent.files() as folder:
-            (folder / "figures").mkdir()
-            for title, name in files.items():
-                (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
-            front.draw(folder, pictures)
+            _write_pictures(folder, pictures)
             table.to_csv(folder / "cells.csv", index=False)
             (folder / "report.html").write_text(page(data, found, words, pictures, store.ui.run_link), encoding="utf8")
             answered.write_words(folder, told)
-            if judgement:
-                text = json.dumps(findings.records(*judgement), indent=1, ensure_ascii=False)
+            if judged:
+                text = json.dumps(findings.records(*judged), indent=1, ensure_ascii=False)
                 (folder / studies.FINDINGS).write_text(text, encoding="utf8")
-        if judgement:
-            parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judgement[1]})
+        if judged:
+            parent.tags({f"{studies.TAG}{finding.claim}": str(finding.verdict) for finding in judged[1]})
         parent.tags({answered.TAG: ""} if others else answered.tag(store, told))
         parent.table("cells.json", table)
         parent.points(front.metrics(data))
         parent.tags(note_tags(front.illustrated(words, bool(pictures), store, sweep)))
         parent.deliver(OUTAGE_SECONDS)
     return told
+
+
+def _note(told: Told) -> str:
+    """Markdown; of a study its findings come before what any sweep gets, and their numbers after it."""
+    words = note(told.data, told.found)
+    if not told.judged:
+        return words
+    return "\n\n".join(filter(None, [findings.note(*told.judged), words, findings.numbers(told.judged[1])]))
+
+
+def _pictures(told: Told) -> dict[str, bytes]:
+    """Title -> PNG: of a study's findings, of any sweep, of extensions."""
+    drawn = (finding_figures(*told.judged) if told.judged else {}) | figures(told.data, told.found)
+    own = own_figures(told.data, told.found, lambda text: print(visible(f"harness: {text}"), file=sys.stderr), png)
+    return pngs(drawn) | own
+
+
+def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
+    (folder / "figures").mkdir()
+    for title, name in file_names(list(pictures)).items():
+        (folder / "figures" / f"{name}.png").write_bytes(pictures[title])
+    front.draw(folder, pictures)
