@@ -8,7 +8,10 @@ from benchmarks import number
 from benchmarks.command.report import GROUPS, grouped, typical
 from benchmarks.command.runs import HELP, OLD, REFUSED, UNKNOWN, Runs, watched
 
-COLOURS = ("#999999", "#56B4E9", "#CC79A7", "#8C6D31", "#0072B2", "#009E73", "#E69F00", "#F0C27A", "#D55E00", "#DDDDDD")
+COLOURS = (
+    "#999999", "#56B4E9", "#CC79A7", "#8C6D31", "#0072B2", "#009E73", "#7A5195", "#E69F00", "#F0C27A", "#D55E00",
+    "#DDDDDD",
+)  # fmt: skip
 
 
 def draw(found: Runs, path: Path) -> None:

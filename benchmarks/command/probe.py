@@ -40,6 +40,7 @@ PHASES = {
     "harness.training.tables": {"replicas": "tables", "summary": "tables", "checkpoint_metrics": "tables"},
     "harness.store.provenance": {"environment": "provenance", "uncommitted_diff": "provenance"},
     "harness.training.identity": {"signature": "provenance"},
+    "harness.runs.timing": {"measure": "timing pass"},
     "harness.runs.parent": {"write_answer": "report", "figures": "report: figures"},
     "harness.report.encoding": {"pngs": "drawing"},
     "harness.runs.loading": {"load_sweep": "report: reading"},

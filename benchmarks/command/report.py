@@ -31,6 +31,7 @@ GROUPS = {
     "data": ("data",),
     "training": ("training", "diagnostics"),
     "evaluation": ("evaluation",),
+    "timing pass": ("timing pass",),
     "tracking": ("tracking", "tables", "provenance"),
     "figures of cells": ("figures",),
     "report": ("report",),
