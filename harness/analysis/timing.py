@@ -72,7 +72,7 @@ def _timed(cell: "SweepCell", own: Sequence[Array]) -> "SweepCell":
 
     update, replica, examples = (history[name].to_numpy() for name in ("update", "replica", "examples"))
     history = history.assign(train_seconds=seconds(update, replica))
-    last = np.flatnonzero(replica == 0)[-1]
+    last = np.flatnonzero(replica == replica.min())[-1]
     summary = dict(cell.summary)
     if n_updates := update[last]:
         n_blocks = min(map(len, own))

@@ -88,14 +88,15 @@ def _median(axes: "Axes", table: "pd.DataFrame", within: Limits, name: str) -> N
 
 @styled()
 def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title: str) -> "Figure":
-    """The cost of each recorded batch of replica 0, over its cost on the whole training set, and where it diverged."""
-    every = history[history["replica"] == 0]
-    seen, own = batch_costs[(batch_costs["replica"] == 0) & (batch_costs["update"] > 0)], every[every["update"] > 0]
+    """The cost of each batch recorded of the first replica, over that of the whole training set; where it diverged."""
+    first = history["replica"].min()
+    every, batches = (table[table["replica"] == first] for table in (history, batch_costs))
+    own, seen = (table[table["update"] > 0] for table in (every, batches))
     whole: dict[str, Any] = {"color": COLOURS[0], "lw": 1.8}
     batch: dict[str, Any] = {"color": COLOURS[1], "marker": ".", "ls": "", "ms": 4 if len(seen) > MANY else 8}
     lost = every[every["outcome"] == "diverged"]
     keys = [key("whole training set", **whole), key(BATCH, **batch), *mark_keys({"lost"} if len(lost) else ())]
-    figure, ((axes,),) = panels([["Cost at each update, replica 0"]], title, keys=keys, size=SIZE)
+    figure, ((axes,),) = panels([[f"Cost at each update, replica {first}"]], title, keys=keys, size=SIZE)
     axes.plot(own["update"], own["train_cost"], label="whole training set", **whole)
     axes.plot(seen["update"], seen["batch_cost"], alpha=0.7, label=BATCH, **batch)
     axes.set(xlabel="updates", ylabel="cost per example")
@@ -104,5 +105,5 @@ def cell_batch_costs(batch_costs: "pd.DataFrame", history: "pd.DataFrame", title
     top: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
     axes.plot(lost["update"], np.ones(len(lost)), color=COLOURS[0], ls="", **top, **LOOKS["lost"])
     if seen.empty and own.empty:
-        empty_axes(axes, "replica 0 made no update")
+        empty_axes(axes, f"replica {first} made no update")
     return figure

@@ -239,7 +239,7 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
     """The run's description: how it ended and its main figures, in Markdown."""
     counts = Counter(replicas["outcome"])
     ended = ", ".join(f"{counts[o]} of {len(replicas)} replicas {o}" for o in Outcome if o in counts)
-    score = tables.score_of(config)
+    score, timed = tables.score_of(config), f"replica {config.first_replica}"
     names = [name for name in (score, f"balanced_{score}") if f"final_test_{name}" in replicas]
     rows = [
         ("training cost per example, at the end", "final/train_cost"),
@@ -251,8 +251,8 @@ def cell_note(name: str, config: Config, outcome: Outcome, replicas: "pd.DataFra
         ),
         ("gradient noise scale B_simple, time average along the run, examples", "noise/b_simple"),
         ("gradient noise scale B_simple, pooled from single batches along the run, examples", "noise/b_simple_pooled"),
-        ("time per update of this training (replica 0) [quartiles between checkpoints], µs", "time/update_us"),
-        ("time per example of this training (replica 0), µs", "time/example_us"),
+        (f"time per update of this training ({timed}) [quartiles between checkpoints], µs", "time/update_us"),
+        (f"time per example of this training ({timed}), µs", "time/example_us"),
     ]
     said = {key: _with_quartiles(summary, key) + _beside(key, config, summary) for key in summary}
     unknown = replicas[replicas["outcome"] != Outcome.DIVERGED].isna()

@@ -119,9 +119,12 @@ def test_a_cost_of_zero_is_drawn_on_a_linear_axis():
     assert left.get_yscale() == "linear"
 
 
-def test_batch_costs_lie_over_the_cost_of_the_whole_set():
-    batches = pd.DataFrame({"update": [0, 1, 2], "replica": 0, "batch_cost": [5, 1, 3], "epoch": [0, 0.5, 1]})
-    (axes,) = curves.cell_batch_costs(batches, history([[4, 2, 1]]), "title").axes
+@pytest.mark.parametrize("first", [0, 7])
+def test_batch_costs_lie_over_the_cost_of_the_whole_set(first):
+    """first: replica of a cell or, of a part of one, another than 0."""
+    batches = pd.DataFrame({"update": [0, 1, 2], "replica": first, "batch_cost": [5, 1, 3], "epoch": [0, 0.5, 1]})
+    (axes,) = curves.cell_batch_costs(batches, history([[4, 2, 1]]).assign(replica=first), "title").axes
+    assert axes.get_title().endswith(f"replica {first}")
     assert line(axes, curves.BATCH).get_ydata().tolist() == [1, 3]
     assert line(axes, "whole training set").get_ydata().tolist() == [2, 1]
 

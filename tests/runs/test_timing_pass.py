@@ -132,3 +132,15 @@ def test_a_table_that_cannot_be_read_is_no_table(project):
     for text in ("", "signature,update_seconds\na,fast\n", "\x00"):
         Path(parent.info.artifact_uri, "timing.csv").write_text(text)
         assert loaded(project, parent).timing == ONE_READING
+
+
+def test_parts_of_cells_are_answered_alone_and_with_those_before_them(project):
+    """No replica of theirs has the number 0."""
+    words = ("-m", "batch_size=16,32", "dataset=iris", "epochs=2")
+    codes = [project.run(*words, *part)[0] for part in (["seeds=2"], ["seeds=5", "first_replica=2"])]
+    assert codes == [0, 0]
+    first, second = project.runs("sweep")
+    assert project.table(second, "cells.csv")["n_replicas"].tolist() == [3, 3]
+    assert (project.table(second, "cells.csv")["time/update_us"] > 0).all()
+    assert project.run("report", first.info.run_id, second.info.run_id)[0] == 0
+    assert project.table(first, "cells.csv")["n_replicas"].tolist() == [5, 5]
