@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from harness.app.ending import Result
 
 AS_JSON = "--json"
-# New objects between two garbage collections: at Python's 700 these take a tenth of the CPU time of a small sweep. The
-# half a million that are there once the libraries are imported all stay: before that, nothing is collected.
+# New objects between two garbage collections: at Python's 700 these take a tenth of the CPU time of a small sweep.
+# While libraries are imported, which make half a million objects that all stay, there is none.
 GC_THRESHOLD, GC_THRESHOLD_IMPORTING = 50_000, 1_000_000
 
 

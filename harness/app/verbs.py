@@ -58,7 +58,10 @@ def run(verb: str, words: Sequence[str], result: Result) -> int:
 def _existing_store() -> Store:
     """None is made in a folder of another project. Raises ConfigError."""
     check_exists()
-    store = Store.open()
+    return _opened(Store.open())
+
+
+def _opened(store: Store) -> Store:
     libraries_are_imported()
     return store
 
@@ -113,7 +116,7 @@ def _deliver(words: Sequence[str]) -> int:
     """deliver: send what waits in journals to the store, close the runs of dead processes, answer their sweeps."""
     if words:
         raise ConfigError("deliver", "no further words", words[0])
-    store = Store.open() if holds_journals() else _existing_store()
+    store = _opened(Store.open()) if holds_journals() else _existing_store()
     if not recover(store, say).complete:
         return 1
     say(f"Nothing waits to be delivered to {store.uri}")
@@ -144,7 +147,7 @@ def _unpack(words: Sequence[str]) -> int:
     if len(words) != 1:
         raise ConfigError("unpack", "one file that `pack` wrote", " ".join(words) or None)
     with Archive(Path(words[0])) as archive:
-        store = Store.open()
+        store = _opened(Store.open())
         say(unpack(archive, store, say))
         tell_address(store)
     return 0
@@ -206,7 +209,7 @@ def _ui(words: Sequence[str]) -> int:
     if words:
         raise ConfigError("ui", "no further words (it takes a free port)", words[0])
     set_defaults()
-    store = Store.open_to_read()
+    store = _opened(Store.open_to_read())
     if store.ui.is_running:
         _browse(store)
         return 0

@@ -1,7 +1,8 @@
 """The engine of machine code: what a stack of replicas has in NumPy arrays, in the layout of compiled functions.
 
 Each replica is trained by itself, so a replica in a stack has the bits that it has alone. Functions are compiled once
-per dtype, activation and loss, and kept on disk; code of older sources is removed then.
+per dtype, activation and loss, and kept on disk. The first one of new sources removes the code of older ones, unless
+that was made within the hour.
 """
 
 from collections.abc import Callable

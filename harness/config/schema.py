@@ -247,9 +247,9 @@ def _check_replicas(config: Config) -> None:
 
 def check_together(configs: Sequence[Config], sweep: bool) -> None:
     """Raises ConfigError for cells of which a command can do no more than one. sweep: or else a cell by itself."""
-    for key in ("dry_run", "rerun"):
+    for key in ("dry_run", "rerun", "cells_per_job", "log_model"):
         if len(values := {getattr(config, key) for config in configs}) > 1:
-            raise ConfigError(key, "one value for all cells", sorted(values))
+            raise ConfigError(key, "one value for all cells", sorted(values, key=str))
     asked = {(config.seeds == "auto", config.seeds_at_most, config.seeds_at_most_seconds) for config in configs}
     if any(auto for auto, *_ in asked):
         if not sweep:

@@ -487,6 +487,8 @@ def test_they_are_many():
         ("hydra.run.dir=/dev/null/x", "hydra.run.dir", "can be made"),
         ("dataset.resample=-5", "dataset.resample", "true | false"),
         ("-m  rerun=all,missing", "rerun", "one value for all cells"),
+        ("-m  cells_per_job=auto,2", "cells_per_job", "one value for all cells"),
+        ("-m  log_model=true,false", "log_model", "one value for all cells"),
         ("seed=1  verify  abcdef", "command line", "a verb stands first"),
     ],
 )
