@@ -1,7 +1,7 @@
 """All measurements, one after the other: an update here and in other libraries, with AVX-512 and without, where its
-time goes, how time and memory scale, where the time of whole commands goes, what a script takes instead, what two
-workers gain, what many cells cost, with SQLite and on a server, how often answers are wrong. About forty minutes on
-an idle machine; --short takes three.
+time goes, how time and memory scale, where the time of whole commands goes, what they took before it was cut, what a
+script takes instead, what two workers gain, what many cells cost, with SQLite and on a server, how often answers are
+wrong. About fifty minutes on an idle machine; --short takes three.
 
 Each writes its tables and its figure into docs/benchmarks, the last one into docs/statistics.md; the short forms write
 nothing, and fail where a ratio, a law or an account does not hold. Peers that are not installed are left out: pip
@@ -17,8 +17,8 @@ from benchmarks import ROOT, say
 
 WITH_SHORT_FORM = ("kernel", "scaling", "command", "by_hand", "many_cells", "calibration")
 ALL = (
-    "kernel", "kernel --without-avx512", "kernel_profile", "scaling", "command", "by_hand", "workers", "many_cells",
-    "many_cells --store server", "calibration",
+    "kernel", "kernel --without-avx512", "kernel_profile", "scaling", "command", "before", "by_hand", "workers",
+    "many_cells", "many_cells --store server", "calibration",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The pure parts of the benchmarks: laws recover what was planted, time adds up, tables read well."""
 
 import csv
+import math
 import os
 import platform
 import re
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
 
 from benchmarks import __main__ as all_benchmarks  # noqa: E402
-from benchmarks import markdown_table, number, spread  # noqa: E402
+from benchmarks import before, markdown_table, number, spread  # noqa: E402
 from benchmarks.by_hand import __main__ as by_hand  # noqa: E402
 from benchmarks.command import checks as command_checks  # noqa: E402
 from benchmarks.command.probe import Ledger, _replace, _training  # noqa: E402
@@ -329,8 +330,25 @@ def test_neither_numpy_nor_the_compiled_engine_uses_what_is_withheld():
     assert done.stdout.split()[-1] == "32"
 
 
+def test_before_and_after_are_told_in_ratios_of_turns():
+    text = before.report("abc", [{"a": 2.0}, {"a": 4.0}], [{"a": 1.0}, {"a": 1.0}])
+    assert text.splitlines()[-1] == "| a | 3 | 1 | 0.375 [0.312, 0.438] |"
+
+
+def test_a_cell_more_is_the_difference_of_two_sweeps(monkeypatch):
+    def run(sources, folder, words, fails=False):
+        assert fails == (words == ["batch_size=0"])
+        return 10.0 + 0.1 * math.prod(word.count(",") + 1 for word in words)
+
+    monkeypatch.setattr(before, "run", run)
+    monkeypatch.setattr(before, "last_sweep", lambda folder: "0123")
+    assert before.turn(Path(), Path())["a cell more"] == pytest.approx(0.1)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["", ".kernel", ".kernel_profile", ".diagnostics_cost", ".scaling", ".command"])
+@pytest.mark.parametrize(
+    "name", ["", ".before", ".kernel", ".kernel_profile", ".diagnostics_cost", ".scaling", ".command"]
+)
 def test_help_is_printed_and_nothing_else_happens(name):
     words = [sys.executable, "-m", f"benchmarks{name}", "--help"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120)
