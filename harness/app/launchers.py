@@ -9,13 +9,47 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from harness.app import engines
-from harness.config import ConfigError
+from harness.config import ConfigError, Rule
 
 T = TypeVar("T")
 
 ALL = -1  # as many workers as there are cores
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 LEAST_JOBS = {"joblib": 8, "ray": 8, "submitit_local": 1, "submitit_slurm": 0}  # per worker
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value.strip() != ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def _is_memory(value: Any) -> bool:
+    """Of less than a megabyte submitit makes 0, which for sbatch is all that a node has."""
+    return value is None or (_is_number(value) and value * 1024 >= 1)
+
+
+def _is_name(value: object) -> bool:
+    """An account may be a number."""
+    return value is None or COUNT.holds(value) or _is_text(value)
+
+
+def _are_options(value: dict[Any, Any]) -> bool:
+    return all(_is_text(k) and (isinstance(v, bool | str) or _is_number(v)) for k, v in value.items())
+
+
+COUNT = Rule(lambda v: type(v) is int and v >= 1, "an integer >= 1")
+NAME = Rule(_is_name, "a name, or null")
+OPTIONS: dict[str, Rule] = {  # what each may be; that `setup` is a list and so on, the composition has seen
+    **dict.fromkeys(("timeout_min", "array_parallelism", "max_array_size"), COUNT),
+    **dict.fromkeys(("partition", "account", "qos"), NAME),
+    "mem_gb": Rule(_is_memory, "a number > 0 (at least 0.001), or null"),
+    "setup": Rule(lambda v: all(isinstance(line, str) for line in v), '[TEXT, ...], as ["module load python"]'),
+    "additional_parameters": Rule(_are_options, "{NAME: VALUE, ...} with texts, numbers, true or false as values"),
+    "submitit_folder": Rule(_is_text, "a folder, as mlruns/submitit"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +66,7 @@ class Launcher:
         if self.name == "submitit_slurm":
             return int(self.options["array_parallelism"])
         if self.name == "ray":
-            return engines.ray_cores(self) // self.threads
+            return max(1, engines.ray_cores(self) // self.threads)  # a cluster that was joined may grow
         return int(self.options["n_jobs"]) if "n_jobs" in self.options else 1
 
     @property
@@ -103,16 +137,36 @@ def checked(launcher: Launcher, n_cells: int, cells_per_job: int | str) -> Launc
     if name in EXTRAS and find_spec(EXTRAS[name]) is None:
         allowed = f'a launcher that is installed: pip install -e ".[{EXTRAS[name]}]" -c constraints.txt'
         raise ConfigError("hydra/launcher", allowed, name)
-    for key in {"timeout_min", "array_parallelism", "max_array_size"} & options.keys():
-        if type(options[key]) is not int or options[key] < 1:
-            raise ConfigError(f"hydra.launcher.{key}", "an integer >= 1", options[key])
-    if isinstance(options.get("mem_gb", 1), bool | str) or (options.get("mem_gb") or 1) <= 0:
-        raise ConfigError("hydra.launcher.mem_gb", "a number > 0, or null", options["mem_gb"])
+    for key, rule in OPTIONS.items():
+        if key in options and not rule.holds(options[key]):
+            raise ConfigError(f"hydra.launcher.{key}", rule.allowed, options[key])
+    if name == "ray":
+        _check_ray(launcher)
     most = options.get("max_array_size", math.inf)
     if cells_per_job != "auto" and n_cells > int(cells_per_job) * most:
         allowed = f"auto, or enough for {most} jobs (hydra.launcher.max_array_size)"
         raise ConfigError("cells_per_job", allowed, cells_per_job)
     return Launcher(name, launcher.threads, options | {"n_jobs": _n_jobs(launcher)} if "n_jobs" in options else options)
+
+
+def _check_ray(launcher: Launcher) -> None:
+    """Raises ConfigError for cores that are not there, and for what Ray would say no to when all is prepared."""
+    from joblib import cpu_count
+
+    init, key = launcher.options["ray"]["init"], "hydra.launcher.ray.init"
+    address = init["address"]
+    if address is not None and (not _is_text(address) or address == "local"):
+        allowed = "null (a cluster on this machine), auto, HOST:PORT or ray://HOST:PORT"
+        raise ConfigError(f"{key}.address", allowed, address)
+    if "num_cpus" in init:
+        least, most, n_cpus = launcher.threads, cpu_count(), init["num_cpus"]
+        if address is not None:
+            allowed = f"nothing beside {key}.address, whose cluster has its own cores: ~{key}.num_cpus"
+            raise ConfigError(f"{key}.num_cpus", allowed, n_cpus)
+        if type(n_cpus) is not int or not least <= n_cpus <= most:
+            allowed = f"an integer from {least} (threads) to {most} (cores of this machine), or hydra.launcher.n_jobs"
+            raise ConfigError(f"{key}.num_cpus", allowed, n_cpus)
+    engines.check_remote(launcher)
 
 
 def _n_jobs(launcher: Launcher) -> int:

@@ -17,6 +17,7 @@ from harness.config.schema import (
     DatasetConfig,
     ModelConfig,
     OptimizerConfig,
+    Rule,
     check,
     check_together,
     config_from,

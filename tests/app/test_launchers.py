@@ -3,6 +3,7 @@
 The slow tests run real sweeps, each launcher's in a folder of its own; SLURM is played by fake_slurm.py.
 """
 
+import math
 import os
 import re
 import signal
@@ -16,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from harness.app import engines, launchers
+from harness.app import composition, engines, launchers
 from harness.app.composition import checked_cells
 from harness.app.launchers import Launcher
 from harness.config import ConfigError
@@ -119,6 +121,133 @@ def test_what_a_launcher_cannot_do_is_refused_before_anything_is_trained(monkeyp
     assert allowed in refused.value.allowed
 
 
+def options_of(name: str) -> dict:
+    """Those of its file."""
+    return yaml.safe_load((ROOT / "conf" / "hydra" / "launchers" / f"{name}.yaml").read_text(encoding="utf8"))
+
+
+def judged(name: str, options: dict, threads: int = 1) -> Launcher:
+    """The launcher with these options, as the command checks them."""
+    composition._check_shape(options_of(name), options)
+    return launchers.checked(Launcher(name, threads, options), 2, "auto")
+
+
+WRONG = ([1], [None], {"a": 1}, {"a": [1]}, {1: 2}, math.nan, math.inf, -1.5, True, "", -7)
+
+
+KEYS = [(name, key) for name in launchers.EXTRAS for key in options_of(name) if key not in ("name", "ray")]
+
+
+@pytest.mark.parametrize(("name", "key"), KEYS)
+def test_an_option_of_another_type_is_refused_in_one_line(monkeypatch, name, key):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: True)
+    for value in WRONG:
+        if (key, value) != ("additional_parameters", {"a": 1}):
+            with pytest.raises(ConfigError, match=rf"^hydra.launcher.{key}: expected [^\n]+$"):
+                judged(name, {**options_of(name), key: value})
+
+
+def test_what_sbatch_takes_is_not_refused(monkeypatch):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: True)
+    own = {"partition": "night", "account": 1234, "mem_gb": 0.5, "setup": ["module load python"]}
+    own |= {"additional_parameters": {"constraint": "avx512", "nice": 10, "exclusive": True}}
+    assert judged("submitit_slurm", options_of("submitit_slurm") | own).options.items() >= own.items()
+    with pytest.raises(ConfigError, match=r"hydra.launcher.mem_gb: .*at least 0.001"):  # else 0: all of a node's
+        judged("submitit_slurm", options_of("submitit_slurm") | {"mem_gb": 1e-4})
+
+
+def of_ray(remote: dict | None = None, threads: int = 1, **init: object) -> Launcher:
+    """Ray with these arguments of ray.init and ray.remote, checked."""
+    ray = {"init": {"address": None, **init}, "remote": remote or {}}
+    return judged("ray", {**options_of("ray"), "ray": ray}, threads)
+
+
+@pytest.mark.parametrize("n_cpus", [64, 9, 1, 0, -1, "abc", None, 4.0, True, [4]])
+def test_a_ray_cluster_of_this_machine_has_the_cores_of_this_machine_at_most(monkeypatch, n_cpus):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: True)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    with pytest.raises(ConfigError, match=r"^hydra.launcher.ray.init.num_cpus: expected an integer from 2 .* to 8 "):
+        of_ray(threads=2, num_cpus=n_cpus)
+    assert of_ray(threads=2, num_cpus=6).workers == 3
+    with pytest.raises(ConfigError, match=r"^hydra.launcher.ray.init.num_cpus: expected nothing beside .*address"):
+        of_ray(address="auto", num_cpus=n_cpus)
+
+
+@pytest.mark.parametrize("address", [5, [1], "", "local", True])
+def test_an_address_of_ray_is_one(monkeypatch, address):
+    monkeypatch.setattr(launchers, "find_spec", lambda name: True)
+    with pytest.raises(ConfigError, match=r"^hydra.launcher.ray.init.address: expected null .*, auto, HOST:PORT"):
+        of_ray(address=address)
+
+
+def test_a_cluster_with_fewer_cores_than_a_cell_needs_may_grow(monkeypatch):
+    monkeypatch.setattr(engines, "ray_cores", lambda launcher: 1)
+    assert Launcher("ray", threads=2).workers == 1
+
+
+@pytest.mark.parametrize(
+    ("remote", "allowed"),
+    [
+        ({"num_cpus": 8}, "threads=N instead"),
+        ({"num_returns": 2}, "one value"),
+        ({"placement_group": "x"}, "resources instead"),
+        ({"scheduling_strategy": "x"}, "DEFAULT or SPREAD"),
+        ({"foo": 1}, "Invalid option keyword foo"),
+        ({"memory": "abc"}, "'memory' must be"),
+        ({"memory": math.inf}, "infinity"),
+        ({"num_gpus": -1}, "negative"),
+        ({"resources": {"x": "a"}}, "what ray.remote takes"),
+    ],
+)
+def test_what_ray_remote_does_not_take_is_refused_before_anything_starts(remote, allowed):
+    ray = pytest.importorskip("ray")
+    for address in (None, "auto"):
+        with pytest.raises(ConfigError) as refused:
+            of_ray(remote, address=address)
+        assert refused.value.key == f"hydra.launcher.ray.remote.{next(iter(remote))}"
+        assert allowed in refused.value.allowed
+        assert "\n" not in str(refused.value)
+    assert not ray.is_initialized()
+    assert of_ray({"memory": 2e9, "max_retries": 2, "scheduling_strategy": "SPREAD"}).workers
+
+
+@pytest.mark.parametrize(
+    "remote",
+    [
+        {"num_gpus": 1},
+        {"memory": 2e12},
+        {"resources": {"x": 1}},
+        {"accelerator_type": "A100"},
+        {"label_selector": {"zone": "a"}},
+    ],
+    ids=lambda remote: next(iter(remote)),
+)
+def test_jobs_that_would_wait_for_what_the_cluster_does_not_have_are_refused(remote):
+    there = {"CPU": 2.0, "memory": 1e9}
+    with pytest.raises(ConfigError, match=rf"^hydra.launcher.ray.remote.{next(iter(remote))}: expected at most what "):
+        engines._check_there(remote, there)
+    engines._check_there({"memory": 1e9, "resources": None, "num_gpus": None, "max_retries": 2}, there)
+    engines._check_there(remote, {"GPU": 1, "memory": 4e12, "x": 1, "accelerator_type:A100": 1, "nodes with labels": 1})
+
+
+@pytest.mark.slow
+def test_a_job_that_cannot_be_scheduled_does_not_wait_without_end(tmp_path):
+    pytest.importorskip("ray")
+    done = harness(tmp_path / "x", *SWEEP, "hydra/launcher=ray", "+hydra.launcher.ray.remote.resources={x: 1}")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("harness: hydra.launcher.ray.remote.resources: expected at most")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_what_ray_init_stumbles_over_is_told_in_one_line(tmp_path):
+    pytest.importorskip("ray")
+    done = harness(tmp_path / "x", *SWEEP, "hydra/launcher=ray", "+hydra.launcher.ray.init.resources=[1]")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("harness: hydra.launcher.ray.init: expected arguments")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_workers_and_their_threads_are_at_most_the_cores(monkeypatch):
     monkeypatch.setattr(launchers, "find_spec", lambda name: True)
@@ -139,6 +268,44 @@ def test_a_ray_cluster_that_does_not_answer_is_told_at_once():
         launcher.launcher.start()
 
 
+class Process:
+    """One of this machine, as psutil tells of it."""
+
+    def __init__(self, *cmdline: str) -> None:
+        self.info = {"cmdline": list(cmdline)}
+
+
+def test_auto_means_a_ray_cluster_that_answers_or_is_refused_at_once(tmp_path, monkeypatch):
+    """Named by the environment, running on this machine, or the one that was begun last."""
+    running: list[Process] = [Process(), Process("vi", "--gcs-address=127.0.0.1:1")]
+    monkeypatch.setattr("psutil.process_iter", lambda names: iter(running))
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def refused() -> str:
+        with pytest.raises(ConfigError) as error:
+            engines._check_answers({"address": "auto"})
+        assert error.value.key == "hydra.launcher.ray.init.address"
+        return str(error.value)
+
+    assert "`ray start --head` begins one" in refused()
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{(dead := free_port())}\n", encoding="utf8")
+    assert f"auto, which is 127.0.0.1:{dead}" in refused()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        lives = f"127.0.0.1:{listening.getsockname()[1]}"
+        running.append(Process("/x/raylet", "--node_id=1", f"--gcs-address={lives}"))
+        engines._check_answers({"address": "auto"})  # Ray takes the only one that runs, whatever the file says
+        running.append(Process("/x/raylet", "--gcs-address=127.0.0.1:1"))
+        assert f"auto, which is 127.0.0.1:{dead}" in refused()
+        monkeypatch.setenv("RAY_ADDRESS", lives)
+        engines._check_answers({"address": "auto"})
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
+    assert "auto, which is 127.0.0.1:2" in refused()
+
+
 def test_slurm_needs_its_commands(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match="sbatch"):
@@ -155,6 +322,7 @@ def test_what_a_preset_misspells_is_refused_and_what_ray_and_sbatch_take_besides
         checked_cells(words)
     preset.write_text("defaults: [submitit_slurm]\nadditional_parameters: {constraint: avx512}\n", encoding="utf8")
     assert checked_cells(words).launcher.options["additional_parameters"] == {"constraint": "avx512"}
+    pytest.importorskip("ray")
     preset.write_text("defaults: [ray]\nray: {init: {namespace: mine}, remote: {memory: 1}}\n", encoding="utf8")
     assert checked_cells(words).launcher.options["ray"]["init"]["namespace"] == "mine"
 
