@@ -246,10 +246,9 @@ def _meant_by_auto(folder: str | None) -> str:
     """
     if (address := os.environ.get("RAY_ADDRESS", "")) not in ("", "auto"):
         return "" if address == "local" else address
-    import psutil
+    from harness.store import command_lines
 
-    lines = [process.info["cmdline"] or [""] for process in psutil.process_iter(["cmdline"])]
-    words = {word for line in lines if "raylet" in os.path.basename(line[0]) for word in line}
+    words = {word for line in command_lines() if "raylet" in os.path.basename(line[0]) for word in line}
     running = [word.partition("=")[2] for word in words if word.startswith("--gcs-address=")]
     if len(running) == 1:
         return running[0]

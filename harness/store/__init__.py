@@ -13,7 +13,7 @@ from harness.store.models import save_model
 from harness.store.opening import check_exists, check_here, holds_journals, is_there
 from harness.store.outage import OUTAGE_SECONDS
 from harness.store.pages import serving
-from harness.store.processes import described
+from harness.store.processes import command_lines, described
 from harness.store.provenance import ARITHMETIC, arithmetic, commit, environment, uncommitted_diff
 from harness.store.reading import Fingerprints, FinishedRun, first_line, read_run, stored_json, stored_yaml
 from harness.store.redaction import redacted

@@ -18,6 +18,13 @@ PROC = Path("/proc")
 START_TOLERANCE = 2.0  # seconds; without /proc, psutil may derive a start time from a boot time rounded to seconds
 
 
+def command_lines() -> list[list[str]]:
+    """Of the processes of this machine, the words of each that has some and lets them be read."""
+    import psutil
+
+    return [words for process in psutil.process_iter(["cmdline"]) if (words := process.info["cmdline"])]
+
+
 def process_tags() -> dict[str, str]:
     """Tags that name the current process; a fact that cannot be found out is an empty string.
 
