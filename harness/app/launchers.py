@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from harness.app import engines
+from harness.app import engines, ray_cluster
 from harness.config import ConfigError, Rule
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class Launcher:
         if self.name == "submitit_slurm":
             return int(self.options["array_parallelism"])
         if self.name == "ray":
-            return max(1, engines.ray_cores(self) // self.threads)  # a cluster that was joined may grow
+            return max(1, ray_cluster.cores(self) // self.threads)  # a cluster that was joined may grow
         return int(self.options["n_jobs"]) if "n_jobs" in self.options else 1
 
     @property
@@ -116,7 +116,7 @@ class Launcher:
     def start(self) -> None:
         """Begin what takes time or may be refused. Raises ConfigError."""
         if self.name == "ray":
-            engines.start_ray(self)
+            ray_cluster.start(self)
         if self.name == "submitit_slurm" and shutil.which("sbatch") is None:
             allowed = "submitit_local, or a machine that has sbatch (a login node of the cluster)"
             raise ConfigError("hydra/launcher", allowed, self.name)
@@ -166,7 +166,7 @@ def _check_ray(launcher: Launcher) -> None:
         if type(n_cpus) is not int or not least <= n_cpus <= most:
             allowed = f"an integer from {least} (threads) to {most} (cores of this machine), or hydra.launcher.n_jobs"
             raise ConfigError(f"{key}.num_cpus", allowed, n_cpus)
-    engines.check_remote(launcher)
+    ray_cluster.check_remote(launcher)
 
 
 def _n_jobs(launcher: Launcher) -> int:

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from harness.app import composition, engines, launchers
+from harness.app import composition, engines, launchers, ray_cluster
 from harness.app.composition import checked_cells
 from harness.app.launchers import Launcher
 from harness.config import ConfigError
@@ -181,7 +181,7 @@ def test_an_address_of_ray_is_one(monkeypatch, address):
 
 
 def test_a_cluster_with_fewer_cores_than_a_cell_needs_may_grow(monkeypatch):
-    monkeypatch.setattr(engines, "ray_cores", lambda launcher: 1)
+    monkeypatch.setattr(ray_cluster, "cores", lambda launcher: 1)
     assert Launcher("ray", threads=2).workers == 1
 
 
@@ -225,9 +225,11 @@ def test_what_ray_remote_does_not_take_is_refused_before_anything_starts(remote,
 def test_jobs_that_would_wait_for_what_the_cluster_does_not_have_are_refused(remote):
     there = {"CPU": 2.0, "memory": 1e9}
     with pytest.raises(ConfigError, match=rf"^hydra.launcher.ray.remote.{next(iter(remote))}: expected at most what "):
-        engines._check_there(remote, there)
-    engines._check_there({"memory": 1e9, "resources": None, "num_gpus": None, "max_retries": 2}, there)
-    engines._check_there(remote, {"GPU": 1, "memory": 4e12, "x": 1, "accelerator_type:A100": 1, "nodes with labels": 1})
+        ray_cluster._check_there(remote, there)
+    ray_cluster._check_there({"memory": 1e9, "resources": None, "num_gpus": None, "max_retries": 2}, there)
+    ray_cluster._check_there(
+        remote, {"GPU": 1, "memory": 4e12, "x": 1, "accelerator_type:A100": 1, "nodes with labels": 1}
+    )
 
 
 @pytest.mark.slow
@@ -284,7 +286,7 @@ def test_auto_means_a_ray_cluster_that_answers_or_is_refused_at_once(tmp_path, m
 
     def refused() -> str:
         with pytest.raises(ConfigError) as error:
-            engines._check_answers({"address": "auto"})
+            ray_cluster._check_answers({"address": "auto"})
         assert error.value.key == "hydra.launcher.ray.init.address"
         return str(error.value)
 
@@ -297,11 +299,11 @@ def test_auto_means_a_ray_cluster_that_answers_or_is_refused_at_once(tmp_path, m
         listening.listen()
         lives = f"127.0.0.1:{listening.getsockname()[1]}"
         running.append(Process("/x/raylet", "--node_id=1", f"--gcs-address={lives}"))
-        engines._check_answers({"address": "auto"})  # Ray takes the only one that runs, whatever the file says
+        ray_cluster._check_answers({"address": "auto"})  # Ray takes the only one that runs, whatever the file says
         running.append(Process("/x/raylet", "--gcs-address=127.0.0.1:1"))
         assert f"auto, which is 127.0.0.1:{dead}" in refused()
         monkeypatch.setenv("RAY_ADDRESS", lives)
-        engines._check_answers({"address": "auto"})
+        ray_cluster._check_answers({"address": "auto"})
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
     assert "auto, which is 127.0.0.1:2" in refused()
 
