@@ -24,9 +24,13 @@ FEW, MANY = (5, 2, 2), (5, 6, 2)  # 20 and 60 cells that hardly train: batch siz
 Turns = list[dict[str, float]]  # seconds by the name of the command
 
 
+def git(*words: str) -> bytes:
+    return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True).stdout
+
+
 def take_out(revision: str, folder: Path) -> None:
     """Write the files of a revision into a folder."""
-    packed = subprocess.run(["git", "archive", revision], cwd=ROOT, check=True, capture_output=True).stdout
+    packed = git("archive", revision)
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(folder, filter="data")
 
@@ -70,7 +74,8 @@ def measure(earlier: Path, place: Path, turns: int) -> tuple[Turns, Turns]:
     return before[1:], after[1:]
 
 
-def report(revision: str, before: Turns, after: Turns) -> str:
+def report(revision: str, day: str, before: Turns, after: Turns) -> str:
+    """day: of the revision."""
     rows = []
     for name in before[0]:
         earlier, now = ([one[name] for one in own] for own in (before, after))
@@ -80,8 +85,8 @@ def report(revision: str, before: Turns, after: Turns) -> str:
     parts = [
         "# Before and after",
         f"Measured by `python -m benchmarks.before --revision {revision}`. {machine()}",
-        "Wall seconds of commands of that revision and of this version, with the same libraries, in turns; medians of "
-        f"{len(before)}. Cells that hardly train have three updates of iris and two seeds. A cell more: the difference "
+        f"Wall seconds of commands of that revision, which is of {day}, and of this version, with the same libraries, in "
+        f"turns; medians of {len(before)}. Cells that hardly train have three updates of iris and two seeds. A cell more: the difference "
         "of the two sweeps, by the cell.",
         markdown_table(("command", "before", "after", "after over before [quartiles]"), rows),
     ]
@@ -98,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as place:
         earlier = Path(place) / "earlier"
         take_out(asked.revision, earlier)
-        text = report(asked.revision, *measure(earlier, Path(place), asked.turns))
+        day = git("log", "-1", "--format=%cs", asked.revision).decode().strip()
+        text = report(asked.revision, day, *measure(earlier, Path(place), asked.turns))
     print(text)
     (DOCS / "before.md").write_text(text + "\n", encoding="utf8")
     return 0

@@ -331,7 +331,7 @@ def test_neither_numpy_nor_the_compiled_engine_uses_what_is_withheld():
 
 
 def test_before_and_after_are_told_in_ratios_of_turns():
-    text = before.report("abc", [{"a": 2.0}, {"a": 4.0}], [{"a": 1.0}, {"a": 1.0}])
+    text = before.report("abc", "2026-11-22", [{"a": 2.0}, {"a": 4.0}], [{"a": 1.0}, {"a": 1.0}])
     assert text.splitlines()[-1] == "| a | 3 | 1 | 0.375 [0.312, 0.438] |"
 
 
