@@ -85,9 +85,9 @@ def report(revision: str, day: str, before: Turns, after: Turns) -> str:
     parts = [
         "# Before and after",
         f"Measured by `python -m benchmarks.before --revision {revision}`. {machine()}",
-        f"Wall seconds of commands of that revision, which is of {day}, and of this version, with the same libraries, in "
-        f"turns; medians of {len(before)}. Cells that hardly train have three updates of iris and two seeds. A cell more: the difference "
-        "of the two sweeps, by the cell.",
+        f"Wall seconds of commands of that revision, which is of {day}, and of this version, with the same libraries, "
+        f"in turns; medians of {len(before)}. Cells that hardly train have three updates of iris and two seeds. A cell "
+        "more: the difference of the two sweeps, by the cell.",
         markdown_table(("command", "before", "after", "after over before [quartiles]"), rows),
     ]
     return "\n\n".join(parts)
