@@ -15,7 +15,7 @@ from benchmarks import DOCS, child_environment, machine, markdown_table, number,
 SIZES = "1,64,512"
 SCRIPT = Path(__file__).with_name("script.py")
 GOAL = 1 / 3
-LEAST = 1.1  # of the short form, with scikit-learn: 0.76 was measured, without AVX-512 0.84, for ten times the trainings
+LEAST = 1.1  # of the short form, with scikit-learn: 0.76 was measured, 0.84 without AVX-512; ten times the trainings
 OPTIONS = {"NumPy": [], "compiled": ["engine=compiled"]}
 
 
