@@ -62,8 +62,7 @@ def start(launcher: "Launcher") -> None:
         return
     if not own:
         _check_answers(options)
-    cores = launcher.options["n_jobs"] * launcher.threads
-    more = {"num_cpus": cores, "include_dashboard": False} if own else {}
+    more = {"num_cpus": launcher.options["n_jobs"] * launcher.threads, "include_dashboard": False} if own else {}
     handler = signal.getsignal(signal.SIGTERM)
     try:
         address = "local" if own else options["address"]  # or else Ray looks for a cluster of another command

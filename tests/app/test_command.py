@@ -290,7 +290,7 @@ def test_a_single_cell_that_the_store_lacks_is_a_failure(project, monkeypatch, l
 
 
 @pytest.mark.slow
-def test_nothing_is_collected_before_the_libraries_are_imported(tmp_path):
+def test_nothing_is_collected_while_the_command_imports_its_libraries(tmp_path):
     """Their objects stay: a fortieth of the time of the headline sweep was spent on looking through them."""
     code = """
 import gc

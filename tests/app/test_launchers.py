@@ -233,20 +233,19 @@ def test_jobs_that_would_wait_for_what_the_cluster_does_not_have_are_refused(rem
 
 
 @pytest.mark.slow
-def test_a_job_that_cannot_be_scheduled_does_not_wait_without_end(tmp_path):
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("+hydra.launcher.ray.remote.resources={x: 1}", "hydra.launcher.ray.remote.resources: expected at most"),
+        ("+hydra.launcher.ray.init.resources=[1]", "hydra.launcher.ray.init: expected arguments"),
+    ],
+    ids=["a job that would wait without end", "what ray.init stumbles over"],
+)
+def test_what_only_ray_itself_knows_is_told_in_one_line(tmp_path, word, told):
     pytest.importorskip("ray")
-    done = harness(tmp_path / "x", *SWEEP, "hydra/launcher=ray", "+hydra.launcher.ray.remote.resources={x: 1}")
+    done = harness(tmp_path / "x", *SWEEP, "hydra/launcher=ray", word)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("harness: hydra.launcher.ray.remote.resources: expected at most")
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.slow
-def test_what_ray_init_stumbles_over_is_told_in_one_line(tmp_path):
-    pytest.importorskip("ray")
-    done = harness(tmp_path / "x", *SWEEP, "hydra/launcher=ray", "+hydra.launcher.ray.init.resources=[1]")
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("harness: hydra.launcher.ray.init: expected arguments")
+    assert done.stderr.splitlines()[-1].startswith(f"harness: {told}")
     assert "Traceback" not in done.stderr
 
 
